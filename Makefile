@@ -1,0 +1,50 @@
+# Each command sets up what it needs first: a virtual environment with the versions of constraints.txt.
+# Another interpreter: make test PYTHON=python3.12 (it gets an environment of its own).
+PYTHON ?= python3
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint docs bench clean help
+
+help:
+	@echo "make demo   compare six optimizers on three problems and write a report"
+	@echo "make test   run the tests"
+	@echo "make lint   format check, lint, types"
+	@echo "make docs   the reference pages, in docs/_build/index.html"
+	@echo "make bench  speed against hand-written loops, as ratios"
+	@echo "PYTHON=python3.12 selects an interpreter"
+
+.DEFAULT_GOAL := help
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "dlkit needs Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench,dev]'
+	@touch $(READY)
+
+demo: $(READY)
+	$(BIN)/dlkit run experiments/quickstart/spec.toml
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.docs-ready
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build
+	@echo "docs/_build/index.html"
+
+$(VENV)/.docs-ready: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.training_speed
+
+clean:
+	rm -rf .venv* build dist docs/_build docs/reference .pytest_cache .mypy_cache .ruff_cache .hypothesis

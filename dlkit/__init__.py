@@ -1,0 +1,50 @@
+"""Pure JAX primitives for deep learning, and a bench that says which choice trains better.
+
+`import dlkit` costs nothing: the primitive modules (and JAX with them) are imported when first used, so a command
+line's `--help` stays fast. The bench is a package of its own, `dlkit.bench`, which this module never imports.
+
+Example:
+    >>> import dlkit
+    >>> dlkit.activations.get("relu").__name__
+    'relu'
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from dlkit import activations, early_stopping, gan_losses, layers, losses, models, regularizers
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "__version__",
+    "activations",
+    "early_stopping",
+    "gan_losses",
+    "layers",
+    "losses",
+    "models",
+    "regularizers",
+]
+
+
+def __getattr__(name: str) -> "ModuleType":
+    """Import a primitive module on first access (PEP 562)."""
+    # "bench" has to end in AttributeError: that is what makes `from dlkit import bench` import it as a submodule.
+    if name in __all__:
+        import importlib
+
+        return importlib.import_module(f"{__name__}.{name}")
+
+    import difflib
+
+    nearest = difflib.get_close_matches(name, __all__, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+
+
+def __dir__() -> list[str]:
+    """List the lazy modules too."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,42 @@
+"""Activation functions: Array -> Array, and a registry by name.
+
+Example:
+    >>> from dlkit import activations
+    >>> activations.get("relu") is activations.relu
+    True
+"""
+
+from dlkit.activations.gates import glu, log_softmax, softmax, swiglu
+from dlkit.activations.rectifiers import celu, elu, identity, leaky_relu, prelu, relu, relu6, selu
+from dlkit.activations.registry import NAMES, get
+from dlkit.activations.sigmoids import hard_sigmoid, hard_silu, hard_tanh, log_sigmoid, sigmoid, softsign, tanh
+from dlkit.activations.smooth import gelu, mish, silu, softplus, squareplus
+
+__all__ = [
+    "NAMES",
+    "celu",
+    "elu",
+    "gelu",
+    "get",
+    "glu",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_tanh",
+    "identity",
+    "leaky_relu",
+    "log_sigmoid",
+    "log_softmax",
+    "mish",
+    "prelu",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "softsign",
+    "squareplus",
+    "swiglu",
+    "tanh",
+]

@@ -1,0 +1,50 @@
+"""The activations by name, for specifications that are text."""
+
+import difflib
+
+from dlkit.activations.gates import glu, log_softmax, softmax, swiglu
+from dlkit.activations.rectifiers import celu, elu, identity, leaky_relu, relu, relu6, selu
+from dlkit.activations.sigmoids import hard_sigmoid, hard_silu, hard_tanh, log_sigmoid, sigmoid, softsign, tanh
+from dlkit.activations.smooth import gelu, mish, silu, softplus, squareplus
+from dlkit.typing import ArrayFunction
+
+__all__ = ["NAMES", "get"]
+
+# fmt: off
+_REGISTRY: dict[str, ArrayFunction] = {
+    function.__name__: function
+    for function in (
+        identity, relu, relu6, leaky_relu, elu, selu, celu, gelu, silu, mish, softplus, squareplus, sigmoid,
+        log_sigmoid, hard_sigmoid, hard_silu, tanh, hard_tanh, softsign, softmax, log_softmax, glu, swiglu,
+    )
+}
+# fmt: on
+
+NAMES: tuple[str, ...] = tuple(_REGISTRY)
+"""What `get` knows: every activation that can be called with x alone."""
+
+
+def get(name: str) -> ArrayFunction:
+    """Return the activation of this name, with its default configuration.
+
+    Args:
+        name: one of `NAMES`.
+
+    Returns:
+        The function of that name. `glu` and `swiglu` halve the last axis; the others keep the shape.
+
+    Raises:
+        ValueError: there is no such activation; the message suggests the nearest name. Or it is "prelu", which has
+            parameters.
+
+    Example:
+        >>> get("silu") is silu
+        True
+    """
+    if name in _REGISTRY:
+        return _REGISTRY[name]
+    if name == "prelu":
+        raise ValueError("activation 'prelu' learns its slope, so it is a layer: use layers.prelu()")
+    nearest = difflib.get_close_matches(name, NAMES, n=1)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(NAMES)}"
+    raise ValueError(f"unknown activation {name!r}; {hint}")

@@ -1,0 +1,75 @@
+"""The bench: tunes every contender with the same budget, compares the winners on paired fresh seeds, says who is best.
+
+>>> from dlkit import bench
+>>> budget = bench.Budget(steps=40, evaluations=4, tuning_points=2, seeds=6)
+>>> result = bench.compare(problems=["quadratic"], optimizers=["sgd", "adam"], budget=budget, executor="inline")
+>>> sorted(result.curves().columns)
+['metric', 'optimizer', 'problem', 'seed', 'step', 'value']
+"""
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dlkit.bench.api import Result, TrainedModel, compare, open_run, run, train
+    from dlkit.bench.data import Dataset, split
+    from dlkit.bench.errors import UserError
+    from dlkit.bench.flax_modules import problem_from_flax
+    from dlkit.bench.optimizers import Optimizer
+    from dlkit.bench.problems import Metric, Problem, classification, quadratic, regression
+    from dlkit.bench.space import log_uniform, one_minus_log_uniform, uniform
+    from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry, load
+
+# Imported on first use: the command line answers --help without JAX.
+_HOMES = {
+    "dlkit.bench.api": ("Result", "TrainedModel", "compare", "open_run", "run", "train"),
+    "dlkit.bench.data": ("Dataset", "split"),
+    "dlkit.bench.errors": ("UserError",),
+    "dlkit.bench.flax_modules": ("problem_from_flax",),
+    "dlkit.bench.optimizers": ("Optimizer",),
+    "dlkit.bench.problems": ("Metric", "Problem", "classification", "quadratic", "regression"),
+    "dlkit.bench.space": ("log_uniform", "one_minus_log_uniform", "uniform"),
+    "dlkit.bench.spec": ("Budget", "Experiment", "OptimizerEntry", "ProblemEntry", "load"),
+}
+_NEEDED = ("distributed", "pandas", "platformdirs", "plotly", "rich", "scipy", "sklearn")
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Budget",
+    "Dataset",
+    "Experiment",
+    "Metric",
+    "Optimizer",
+    "OptimizerEntry",
+    "Problem",
+    "ProblemEntry",
+    "Result",
+    "TrainedModel",
+    "UserError",
+    "classification",
+    "compare",
+    "load",
+    "log_uniform",
+    "one_minus_log_uniform",
+    "open_run",
+    "problem_from_flax",
+    "quadratic",
+    "regression",
+    "run",
+    "split",
+    "train",
+    "uniform",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'dlkit.bench' has no attribute '{name}'")
+    if missing := [package for package in _NEEDED if importlib.util.find_spec(package) is None]:
+        raise ModuleNotFoundError(f"the bench needs {', '.join(missing)}: pip install 'dlkit-jax[bench]'")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,207 @@
+"""The command line: parses arguments, calls the API, prints. Imports what a command needs when it runs."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+try:
+    from cyclopts import App, CycloptsError, Parameter
+except ModuleNotFoundError:
+    sys.exit("error: the dlkit command needs the bench's packages: pip install 'dlkit-jax[bench]'")
+
+import dlkit
+from dlkit.bench.errors import UserError
+
+__all__ = ["app", "main"]
+
+USER_ERROR = 2
+INTERRUPTED = 130
+RUNS = Path("runs")
+
+app = App(
+    name="dlkit",
+    help="Which choice trains better? Tunes every contender with the same budget, compares them on paired fresh seeds.",
+    version=dlkit.__version__,
+    help_format="plaintext",
+)
+
+
+def _overrides(seeds: int | None, steps: int | None, points: int | None, tuning_seeds: int | None) -> dict[str, int]:
+    given = {"seeds": seeds, "steps": steps, "tuning_points": points, "tuning_seeds": tuning_seeds}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+@app.command
+def run(
+    spec: Path,
+    /,
+    *,
+    seeds: int | None = None,
+    steps: int | None = None,
+    tuning_points: int | None = None,
+    tuning_seeds: int | None = None,
+    folder: Path | None = None,
+    executor: str = "dask",
+    workers: int | None = None,
+    report: bool = True,
+) -> int:
+    """Run an experiment, or what is left of it, and write its report.
+
+    Args:
+        spec: The experiment, a TOML file.
+        seeds: Fresh seeds each tuned contender is trained on, in place of the spec's.
+        steps: Training steps of every trial, in place of the problems' own.
+        tuning_points: Points tried per contender and problem, in place of the spec's.
+        tuning_seeds: Seeds each point is tried on, in place of the spec's.
+        folder: Where the run is kept and taken up again; runs/NAME by default.
+        executor: dask (one process per core), inline (this process), or the address of a dask scheduler.
+        workers: How many worker processes; one per core by default.
+        report: Whether report.html is written into the run's folder.
+    """
+    from dataclasses import replace
+
+    from dlkit.bench import api
+    from dlkit.bench.spec import load
+
+    experiment = load(spec)
+    changes = _overrides(seeds, steps, tuning_points, tuning_seeds)
+    experiment = replace(experiment, budget=replace(experiment.budget, **changes))
+    where = folder or RUNS / experiment.name
+    result = api.run(experiment, folder=where, executor=executor, workers=workers)
+    result.show()
+    print()  # noqa: T201
+    if report:
+        print(f"report: {result.report(where / 'report.html')}")  # noqa: T201
+    if result.interrupted:
+        done = len(result.summary.records)
+        print(f"interrupted: {done} of {result.summary.planned} trials are done; the same command goes on from there")  # noqa: T201
+        return INTERRUPTED
+    return _complain(result.failures)
+
+
+def _complain(failures: list[str]) -> int:
+    for reason in failures:
+        print(f"error: {reason}", file=sys.stderr)  # noqa: T201
+    return USER_ERROR if failures else 0
+
+
+@app.command
+def show(run: Path, /, *, trials: bool = False) -> int:
+    """Print a run's tables and verdicts.
+
+    Args:
+        run: The run's folder, such as runs/quickstart.
+        trials: List every trial with its id, setting and outcome instead.
+    """
+    from dlkit.bench import api
+
+    result = api.open_run(run)
+    if trials:
+        print(result.trials().to_string(index=False, na_rep=""))  # noqa: T201
+    else:
+        result.show()
+    return 0
+
+
+@app.command
+def report(
+    run: Path,
+    /,
+    *,
+    output: Path | None = None,
+    kind: Annotated[Literal["html", "markdown", "pdf", "svg", "png"], Parameter(name="--format")] = "html",
+) -> int:
+    """Write a run's report again: the page, its tables as Markdown, or figures for a paper.
+
+    Args:
+        run: The run's folder.
+        output: A file, or a folder for figures; RUN/report.html, RUN/report.md or RUN/figures by default.
+        kind: The page, its tables as Markdown, or figures in one of these formats.
+    """
+    from dlkit.bench import api
+    from dlkit.bench.report import markdown_tables, write_text
+
+    result = api.open_run(run)
+    if kind == "html":
+        written = [result.report(output or run / "report.html")]
+    elif kind == "markdown":
+        written = [write_text(output or run / "report.md", markdown_tables(result.summary))]
+    else:
+        written = result.figures(output or run / "figures", extension=kind)
+    for path in written:
+        print(f"report: {path}")  # noqa: T201
+    return 0
+
+
+@app.command
+def replay(run: Path, trial: str, /) -> int:
+    """Run one trial again and say whether its curve matches bit for bit.
+
+    Args:
+        run: The run's folder.
+        trial: The trial's id, or its first characters; `dlkit show RUN --trials` lists them.
+    """
+    from dlkit.bench import api
+
+    outcome = api.open_run(run).replay(trial)
+    for field, (then, now) in outcome.program.items():
+        print(f"program differs in {field}: {_short(then)} then, {_short(now)} now")  # noqa: T201
+    if outcome.exact:
+        print(f"trial {outcome.trial}: every number matches, bit for bit")  # noqa: T201
+        return 0
+    for metric, difference in outcome.largest.items():
+        print(f"trial {outcome.trial}: {metric} differs by up to {difference:g}")  # noqa: T201
+    return 1
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= 60 else f"{value[:57]}..."
+
+
+@app.command(name="list")
+def list_(what: Literal["problems", "optimizers"], /) -> int:
+    """List what there is to compare.
+
+    Args:
+        what: problems or optimizers.
+    """
+    from dlkit.bench.console import print_optimizers, print_problems
+
+    {"problems": print_problems, "optimizers": print_optimizers}[what]()
+    return 0
+
+
+@app.command
+def doctor() -> int:
+    """Check this machine: versions, devices, threads, cache, wrong sums, and whether replays can be exact here."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from dlkit.bench.doctor import examine
+
+    healthy = True
+    for finding in examine():
+        mark = {True: "ok   ", False: "WRONG", None: "     "}[finding.right]
+        print(f"{mark} {finding.subject}: {finding.text}")  # noqa: T201
+        healthy &= finding.right is not False
+    return 0 if healthy else 1
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake ends with its message and exit code 2."""
+    try:
+        sys.exit(app(result_action="return_value", exit_on_error=False))
+    except CycloptsError:  # already printed, with the nearest valid name
+        sys.exit(USER_ERROR)
+    except UserError as error:
+        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)  # noqa: T201
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)  # noqa: T201
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

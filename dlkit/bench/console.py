@@ -1,0 +1,167 @@
+"""The terminal: ranked tables, verdicts, and one live display while a run goes on."""
+
+import io
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from dlkit.bench import formats, tables
+from dlkit.bench.optimizers import OPTIMIZERS
+from dlkit.bench.problems import PROBLEMS
+from dlkit.bench.problems import get as get_problem
+from dlkit.bench.results import Summary
+from dlkit.bench.runner import Progress as Listener
+from dlkit.bench.runner import Silent
+from dlkit.bench.space import Range
+
+__all__ = ["live_progress", "print_optimizers", "print_problems", "print_summary", "text_of"]
+
+WIDE = 160  # columns a ranking takes; used where there is no terminal to ask
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+def text_of(summary: Summary) -> str:
+    """Returns the ranked tables and verdicts as plain text."""
+    file = io.StringIO()
+    width = max(shutil.get_terminal_size((WIDE, 50)).columns, 100)
+    _print(summary, Console(file=file, width=width, color_system=None))
+    return file.getvalue().rstrip()
+
+
+def print_summary(summary: Summary) -> None:
+    """Prints the ranked tables and verdicts to the terminal."""
+    console = Console()
+    _print(summary, console if console.is_terminal else Console(width=WIDE))
+
+
+def _print(summary: Summary, console: Console) -> None:
+    for comparison in summary.comparisons:
+        console.print(Text(f"{comparison.problem.name}: {tables.caption(comparison)}", style="bold"))
+        console.print(_table(tables.ranking(comparison), numbers=True, width=console.width))
+        console.print(_table(tables.tuning(comparison), numbers=False, width=console.width))
+    for comparison in summary.comparisons:
+        console.print(Text(comparison.verdict.sentence, style="bold"))
+        for note in comparison.verdict.notes:
+            console.print(Text(f"  {note}"))
+
+
+def _table(content: tables.Table, *, numbers: bool, width: int) -> Table:
+    """A table; where it is too wide for one line a row, intervals stand below their estimates."""
+    cells = content.rows
+    if numbers and _width(cells) > width:
+        cells = [list(map(_stacked, row)) for row in cells]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in content.header:
+        table.add_column(
+            name.replace(" ", "\n") if numbers else name, justify="right" if numbers and name != "optimizer" else "left"
+        )
+    for row in cells:
+        table.add_row(*map(Text, row), style="bold" if row[0] == "1" else "")
+    return table
+
+
+def _stacked(text: str) -> str:
+    """An estimate with its interval below, which keeps together."""
+    estimate, bracket, interval = text.partition(" [")
+    return f"{estimate}\n[{interval.replace(' ', NO_BREAK)}" if bracket else text
+
+
+def _width(rows: Sequence[Sequence[str]]) -> int:
+    """How wide a table is with each cell on one line; headings have several."""
+    return sum(max(map(len, column)) + 3 for column in zip(*rows, strict=True))
+
+
+class _Display:
+    """One line: what compiles, how many trials are done, how long it still takes."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task: TaskID = progress.add_task("starting workers", total=None)
+        self._compiling: dict[str, None] = {}
+        self._running: dict[str, None] = {}
+
+    def plan(self, trials: int, done: int) -> None:
+        self._progress.update(self._task, total=trials, completed=done)
+        self._progress.update(self._task, description="nothing left to run" if trials == done else "starting workers")
+
+    def compiling(self, label: str) -> None:
+        self._compiling[label] = None
+        self._running.pop(label, None)
+        self._say()
+
+    def advance(self, label: str, trials: int) -> None:
+        self._compiling.pop(label, None)
+        self._running[label] = None
+        self._progress.advance(self._task, trials)
+        self._say()
+
+    def ended(self, label: str) -> None:
+        self._compiling.pop(label, None)
+        self._running.pop(label, None)
+        self._say()
+
+    def finishing(self) -> None:
+        self._progress.console.print("interrupted: finishing the trials in hand; Ctrl-C again gives them up")
+
+    def _say(self) -> None:
+        parts = [f"compiling {label}" for label in self._compiling] + [f"training {label}" for label in self._running]
+        self._progress.update(self._task, description=", ".join(parts) or "summing up")
+
+
+def print_problems() -> None:
+    """Prints the catalogue of problems."""
+    table = Table("problem", "metric", "target", "steps", "batch", "description")
+    for name in PROBLEMS:
+        problem = get_problem(name)
+        target = "–" if problem.target is None else formats.number(problem.target)
+        batch = "all" if problem.batch_size is None else str(problem.batch_size)
+        table.add_row(name, problem.metric, target, str(problem.steps), batch, problem.description)
+    Console().print(table)
+
+
+def print_optimizers() -> None:
+    """Prints the registered optimizers and the spaces they are tuned over."""
+    table = Table("optimizer", "tuned over", "reference")
+    for name, optimizer in OPTIMIZERS.items():
+        ranges = [f"{key} {_range(span)}" for key, span in optimizer.space.items()]
+        choices = [f"{key} in {list(options)}" for key, options in optimizer.static.items()]
+        table.add_row(name, "\n".join([*ranges, *choices]), optimizer.reference)
+    Console().print(table)
+
+
+def _range(span: Range | float) -> str:
+    if not isinstance(span, Range):
+        return f"= {span:g}"
+    scale = {"linear": "uniform", "log": "log-uniform", "one_minus_log": "log-uniform in 1 - value"}[span.scale]
+    return f"[{span.low:g}, {span.high:g}], {scale}"
+
+
+@contextmanager
+def live_progress(show: bool) -> Iterator[Listener]:
+    """Shows a live display while the block runs.
+
+    Args:
+        show: whether to; nothing is shown either where there is no terminal.
+
+    Yields:
+        What to tell how it goes.
+    """
+    if not (show and sys.stderr.isatty()):
+        yield Silent()
+        return
+    columns = (
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("trials"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield _Display(progress)

@@ -1,0 +1,189 @@
+"""A dataset: named arrays in three splits, and the digest that fixes them."""
+
+import hashlib
+import tempfile
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlkit.bench.environment import cache_folder
+from dlkit.bench.errors import UserError
+
+__all__ = ["Arrays", "Dataset", "cached", "split", "standardize"]
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Arrays for training, for choosing (validation) and for the report alone (test).
+
+    Each split maps names (``"inputs"``, ``"targets"``) to arrays whose first axis counts examples. A problem without
+    data, such as a quadratic, has empty splits.
+
+    Attributes:
+        name: how messages and manifests call it.
+        train: what the loss sees.
+        validation: what hyperparameters are chosen on.
+        test: what is looked at once, with the final parameters.
+        source: where the data come from.
+
+    Raises:
+        UserError: for NaN or infinite entries, and for arrays of different lengths in one split.
+    """
+
+    name: str
+    train: Arrays
+    validation: Arrays
+    test: Arrays
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for split_name in SPLITS:
+            arrays = {name: np.asarray(array) for name, array in getattr(self, split_name).items()}
+            object.__setattr__(self, split_name, arrays)
+            where = f"dataset '{self.name}', split '{split_name}'"
+            _check_lengths(arrays, where)
+            for name, array in arrays.items():
+                _check_entries(array, f"{where}, array '{name}'")
+            if set(arrays) != set(self.train):
+                raise UserError(f"{where}: expected the arrays of 'train', {sorted(self.train)}, got {sorted(arrays)}")
+
+    @property
+    def examples(self) -> int:
+        """The number of training examples; 0 where there are no data."""
+        return len(next(iter(self.train.values()), ()))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over every split's names, types, shapes and bytes."""
+        digest = hashlib.sha256()
+        for split_name in SPLITS:
+            for name, array in sorted(getattr(self, split_name).items()):
+                digest.update(f"{split_name}/{name}:{array.dtype.str}{array.shape};".encode())
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+
+def _check_lengths(arrays: Arrays, where: str) -> None:
+    """Refuses arrays that do not list the same examples, or none."""
+    if single := [name for name, array in arrays.items() if array.ndim == 0]:
+        raise UserError(f"{where}, array '{single[0]}': expected one entry per example, got a single number")
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise UserError(f"{where}: every array needs the same number of examples, but got {lengths}")
+    if 0 in lengths.values():
+        raise UserError(f"{where}: its arrays have no examples; a problem without data has no arrays in any split")
+
+
+def _check_entries(array: np.ndarray[Any, Any], where: str) -> None:
+    """Refuses what cannot be trained on: objects, and numbers that are not finite."""
+    if array.dtype.kind not in "biufc":
+        raise UserError(f"{where}: expected numbers, got dtype {array.dtype}; encode categories as integers")
+    if np.issubdtype(array.dtype, np.inexact):
+        bad = ~np.isfinite(array)
+        if bad.any():
+            first = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise UserError(
+                f"{where}: {int(bad.sum())} of {array.size} entries are NaN or infinite, the first at index {first}; "
+                "remove or impute them"
+            )
+
+
+def split(name: str, arrays: Arrays, *, validation: float = 0.15, test: float = 0.15, source: str = "") -> Dataset:
+    """Splits examples into train, validation and test, always the same way for the same name.
+
+    Args:
+        name: the dataset's name; it alone decides the shuffle.
+        arrays: name -> array, first axis examples.
+        validation: share of the examples for validation.
+        test: share for the test.
+        source: where the data come from.
+
+    Returns:
+        The dataset, split by a permutation that depends on `name` and the number of examples only.
+
+    Raises:
+        UserError: for what a dataset refuses, with indices as given, and for shares that leave a split empty.
+    """
+    arrays = {key: np.asarray(array) for key, array in arrays.items()}
+    if not arrays:
+        raise UserError(f"dataset '{name}': there are no arrays to split; give at least one, such as 'inputs'")
+    _check_lengths(arrays, f"dataset '{name}'")
+    for key, array in arrays.items():
+        _check_entries(array, f"dataset '{name}', array '{key}'")  # here, where an index is still the user's own
+    count = len(next(iter(arrays.values())))
+    held_out, final = round(count * validation), round(count * test)
+    if min(held_out, final, count - held_out - final) < 1:
+        raise UserError(f"dataset '{name}': {count} examples cannot be split into shares {validation} and {test}")
+    order = np.random.Generator(np.random.Philox(key=zlib.crc32(name.encode()))).permutation(count)
+    bounds = {"train": order[held_out + final :], "validation": order[:held_out], "test": order[held_out:][:final]}
+    parts = {part: {key: array[rows] for key, array in arrays.items()} for part, rows in bounds.items()}
+    return Dataset(name, **parts, source=source)
+
+
+def standardize(dataset: Dataset, *names: str) -> Dataset:
+    """Shifts and scales arrays to mean 0 and deviation 1 on the training split, per column.
+
+    Args:
+        dataset: the dataset.
+        *names: which arrays.
+
+    Returns:
+        The dataset with those arrays standardized, as float32; constant columns are only shifted.
+    """
+    parts: dict[str, dict[str, np.ndarray[Any, Any]]] = {part: dict(getattr(dataset, part)) for part in SPLITS}
+    for name in names:
+        train = np.asarray(dataset.train[name], np.float64)
+        constant = train.min(axis=0) == train.max(axis=0)  # rounding gives some constant columns a deviation above 0
+        mean = np.where(constant, train[0], train.mean(axis=0))
+        scale = np.where(constant, 1.0, train.std(axis=0))
+        for part in SPLITS:
+            parts[part][name] = ((parts[part][name] - mean) / scale).astype(np.float32)
+    return Dataset(dataset.name, **parts, source=dataset.source)
+
+
+def cached(name: str, load: Callable[[], Dataset]) -> Dataset:
+    """Loads a dataset once and keeps it as ``.npz`` in the user's cache folder; a damaged file is made anew.
+
+    Args:
+        name: the file's name; a new version of the preparation needs a new name.
+        load: makes the dataset.
+
+    Returns:
+        The dataset, the same with or without the cache.
+    """
+    path = cache_folder() / "data" / f"{name}.npz"
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            parts = {
+                part: {key.removeprefix(f"{part}/"): stored[key] for key in stored if key.startswith(f"{part}/")}
+                for part in SPLITS
+            }
+            dataset = Dataset(str(stored["name"]), **parts, source=str(stored["source"]))
+            if dataset.digest == str(stored["digest"]):
+                return dataset
+    except Exception:
+        pass  # missing, cut short, altered or something else altogether: the loader is the truth
+    dataset = load()
+    flat = {f"{part}/{key}": array for part in SPLITS for key, array in getattr(dataset, part).items()}
+    labels = {"name": dataset.name, "source": dataset.source, "digest": dataset.digest}
+    _write_atomically(path, {**flat, **{key: np.asarray(text) for key, text in labels.items()}})
+    return dataset
+
+
+def _write_atomically(path: Path, arrays: Arrays) -> None:
+    """Writes an ``.npz`` beside its place and moves it there; a cache that cannot be written is no error."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # gone with what is in it if the disk is full
+            file = Path(folder) / path.name
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.replace(path)

@@ -1,0 +1,159 @@
+"""The machine and the program that runs on it: cache folder, threads, compilation, and what fixes a trial's bits."""
+
+import hashlib
+import os
+import platform
+import sys
+import warnings
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+__all__ = [
+    "SOFTWARE_FIELDS",
+    "cache_folder",
+    "code_digest",
+    "compiler_options",
+    "configure_jax",
+    "cpu_flags",
+    "program_identity",
+    "threads",
+]
+
+# Trials of programs that differ in these are not mixed; the other fields describe the machine.
+SOFTWARE_FIELDS = (
+    "code",
+    "jax",
+    "jaxlib",
+    "optax",
+    "flax",
+    "numpy",
+    "lanes",
+    "xla_flags",
+    "jax_config",
+    "optimization",
+)
+# What a trial's numbers are made by. Reports, statistics and the command line may change without invalidating trials.
+TRAINING_CODE = (
+    "*.py",
+    "activations/*.py",
+    "layers/*.py",
+    "losses/*.py",
+    "models/*.py",
+    "regularizers/*.py",
+    "bench/trainer.py",
+    "bench/batches.py",
+    "bench/flax_modules.py",
+    "bench/optimizers.py",
+    "bench/data/*.py",
+    "bench/problems/*.py",
+)
+JAX_SETTINGS = (
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_numpy_dtype_promotion",
+)
+
+
+def cache_folder() -> Path:
+    """Returns the folder for what can be made again: ``$DLKIT_CACHE``, or the user's cache folder of this system."""
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("DLKIT_CACHE") or user_cache_path("dlkit"))
+
+
+@cache
+def configure_jax() -> None:
+    """Points JAX's persistent compilation cache at the user's cache folder, one folder per kind of CPU.
+
+    A folder that cannot be written costs time, not the run. A cache that the user has already set up is left alone.
+    XLA logs an error for every program it loads from that cache on CPUs whose LLVM tuning says "prefer-no-gather"
+    (openxla/xla issue 44565); nothing is wrong then, so its log is silenced.
+    """
+    import jax
+    from jaxlib import utils
+
+    utils.absl_set_min_log_level(3)
+    if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
+        return
+    folder = cache_folder() / "xla" / hashlib.sha256(cpu_flags().encode()).hexdigest()[:12]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        warnings.warn(f"compilation is not cached: {folder}: {error.strerror}", stacklevel=2)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def compiler_options() -> dict[str, int]:
+    """Returns XLA options for training programs: on CPU, level 1 halves compilation at the same speed of steps."""
+    import jax
+
+    return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else {}
+
+
+def threads() -> int:
+    """Returns the size of XLA's CPU thread pool in this process: it changes the last bits of results.
+
+    On Linux the pool's threads are counted once JAX has started; elsewhere ``$NPROC`` or the number of cores decides.
+    """
+    import jax
+
+    jax.devices()
+    try:
+        names = [Path(f"/proc/self/task/{task}/comm").read_text() for task in os.listdir("/proc/self/task")]  # noqa: PTH208
+        pool = sum(name.startswith("tf_XLAEigen") for name in names)
+    except OSError:
+        pool = 0
+    return pool or int(os.environ.get("NPROC") or os.cpu_count() or 1)
+
+
+@cache
+def cpu_flags() -> str:
+    """Returns the instruction sets of this CPU, sorted; its architecture where the system does not tell."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("flags", "Features")):
+                return " ".join(sorted(line.split(":", 1)[1].split()))
+    except OSError:
+        pass
+    return f"{platform.machine()} {platform.processor()}".strip()
+
+
+@cache
+def code_digest() -> str:
+    """Returns the SHA-256 of the source files that make a trial's numbers."""
+    package = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    for pattern in TRAINING_CODE:
+        for path in sorted(package.glob(pattern)):
+            digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def program_identity() -> dict[str, str]:
+    """Returns what, beside the trial itself, decides its bits: every field equal means the same bits.
+
+    Returns:
+        Field -> value; those in `SOFTWARE_FIELDS` first, then the machine's.
+    """
+    import jax
+
+    versions = {name: metadata.version(name) for name in ("jax", "jaxlib", "optax", "flax", "numpy")}
+    return {
+        "code": code_digest(),
+        **versions,
+        "lanes": "1",
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "jax_config": ", ".join(f"{name}={getattr(jax.config, name)}" for name in JAX_SETTINGS),
+        "optimization": ", ".join(f"{name}={value}" for name, value in compiler_options().items()),
+        "device": jax.devices()[0].device_kind,
+        "cpu_flags": cpu_flags(),
+        "threads": str(threads()),
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "system": platform.platform(),
+    }

@@ -1,0 +1,297 @@
+"""What figures draw, as numbers: medians and bands of curves, final values, tuning scores, and axes that fit them.
+
+Everything is oriented (lower is better, +inf where a trial diverged) until an `Axis` turns it into the metric's units.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dlkit.bench import formats
+from dlkit.bench.plans import ProblemFacts
+from dlkit.bench.ranking import Row
+from dlkit.bench.results import Comparison, Summary
+from dlkit.bench.space import Range
+from dlkit.bench.stats import Interval
+from dlkit.bench.tuning import oriented, unoriented
+
+__all__ = [
+    "Axis",
+    "Curve",
+    "Finals",
+    "Scores",
+    "curve_axis",
+    "curves",
+    "finals",
+    "fit_axis",
+    "hyperparameter",
+    "in_words",
+    "position",
+    "scores",
+    "short",
+    "tuned",
+]
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+FAR = 4.0  # how many times the spread of the better three quarters an axis reaches towards the worse end
+MARGIN = 0.05
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The stretch of the judged metric that a figure shows.
+
+    Attributes:
+        problem: whose metric.
+        best: the best value that must be visible, oriented.
+        worst: the worst one; anything worse is drawn there.
+    """
+
+    problem: ProblemFacts
+    best: float
+    worst: float
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The ends of the axis from small to large, a little outside; log10 where the metric's scale is ``"log"``."""
+        margin = MARGIN * (self.worst - self.best) or 0.05 * abs(self.worst) or 1.0
+        sign = -1.0 if self.problem.judged.higher_is_better else 1.0
+        low, high = sorted((sign * (self.best - margin), sign * (self.worst + margin)))
+        return low, high
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The ends of the axis from small to large, in the metric's units."""
+        low, high = self.range
+        return (10.0**low, 10.0**high) if self.problem.judged.scale == "log" else (low, high)
+
+    def units(self, values: Any) -> Floats:
+        """Returns oriented values in the metric's units, infinite ones at the ends."""
+        numbers = np.asarray(values, np.float64)
+        numbers = np.where(np.isposinf(numbers), self.worst, np.where(np.isneginf(numbers), self.best, numbers))
+        numbers = -numbers if self.problem.judged.higher_is_better else numbers
+        return 10.0 ** np.clip(numbers, -300, 300) if self.problem.judged.scale == "log" else numbers
+
+    def off(self, values: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Returns which oriented values are beyond the worse end: diverged, or too bad to show."""
+        return np.asarray(values, np.float64) > self.worst
+
+    def pinned(self, values: Any) -> Floats:
+        """Returns oriented values in the metric's units, those beyond the ends at the ends."""
+        return self.units(np.clip(np.asarray(values, np.float64), self.best, self.worst))
+
+    def visible(self, interval: Interval) -> tuple[float, float, float]:
+        """Returns what the axis shows of an interval in the metric's units; no more than the estimate if it is endless.
+
+        An interval is endless where there are too few seeds for one.
+        """
+        middle, low, high = (float(np.clip(value, *self.bounds)) for value in interval)
+        known = math.isfinite(interval.low) or math.isfinite(interval.high)
+        return (middle, low, high) if known else (middle, middle, middle)
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """The judged metric on validation over a contender's final seeds.
+
+    Attributes:
+        row: the contender.
+        steps: [points] the evaluated steps.
+        middle: [points] the median over seeds, oriented.
+        low: [points] the 25 % quantile.
+        high: [points] the 75 % quantile.
+        seeds: how many seeds there are.
+    """
+
+    row: Row
+    steps: np.ndarray[Any, Any]
+    middle: Floats
+    low: Floats
+    high: Floats
+    seeds: int
+
+    @property
+    def name(self) -> str:
+        """The contender's label, and how many of its seeds have run unless all have."""
+        planned = len(self.row.outcomes)
+        return self.row.label if self.seeds == planned else f"{self.row.label} ({self.seeds} of {planned} seeds)"
+
+
+@dataclass(frozen=True, eq=False)
+class Finals:
+    """A contender's final values on one split.
+
+    Attributes:
+        row: the contender.
+        split: ``"validation"`` or ``"test"``.
+        values: [seeds] oriented.
+        median: over seeds, in the metric's units.
+        height: where its line lies: the contender's place, a little higher for validation than for test.
+        heights: [seeds] the same, spread a little so that dots of the same value stay apart.
+    """
+
+    row: Row
+    split: str
+    values: Floats
+    median: Interval
+    height: float
+    heights: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """The tuning scores of a contender against one hyperparameter.
+
+    Attributes:
+        row: the contender.
+        name: of the hyperparameter.
+        values: [points] what it was.
+        scores: [points] the tuning scores, oriented.
+        winner: index of the winning point among these, None if there is none.
+        settings: [points] the whole setting in words.
+    """
+
+    row: Row
+    name: str
+    values: Floats
+    scores: Floats
+    winner: int | None
+    settings: Sequence[str]
+
+
+def position(summary: Summary, row: Row) -> int:
+    """Returns a contender's place in the plan; it decides colour, dash and marker in every figure."""
+    return [contender.label for contender in summary.plan.contenders].index(row.label)
+
+
+def short(label: str) -> str:
+    """Returns a label that leaves room for the figure beside it; variants often differ at the end, so that stays.
+
+    Example:
+        >>> short("adamw"), short("adamw-with-cosine-schedule")
+        ('adamw', 'adamw-wit…e-schedule')
+    """
+    return label if len(label) <= 20 else f"{label[:9]}…{label[-10:]}"
+
+
+def curves(summary: Summary, comparison: Comparison) -> list[Curve]:
+    """Returns the curves of all contenders that have any, best first; a diverged trial is worst from there on."""
+    problem, evaluations = comparison.problem, summary.plan.evaluations
+    steps = np.arange(evaluations + 1) * (problem.steps // evaluations)
+    found = []
+    for row in comparison.rows:
+        outcomes = [each for each in row.outcomes if each is not None and each.status != "failed"]
+        if not outcomes:
+            continue
+        values = np.full((len(outcomes), len(steps)), np.nan)
+        for line, outcome in zip(values, outcomes, strict=True):
+            line[: len(outcome.steps)] = outcome.curves[problem.metric]
+        values[~np.isfinite(values)] = np.nan
+        ordered = np.sort(oriented(problem, problem.metric, values).astype(np.float64), axis=0)
+        low, middle, high = (_quantile(ordered, share) for share in (0.25, 0.5, 0.75))
+        found.append(Curve(row, steps, middle, low, high, len(outcomes)))
+    return found
+
+
+def _quantile(ordered: Floats, share: float) -> Floats:
+    """The quantile of sorted columns, linear between order statistics, infinite next to an infinite one."""
+    place = (len(ordered) - 1) * share
+    below, weight = int(place), place - int(place)
+    if weight == 0:
+        return np.asarray(ordered[below])
+    with np.errstate(invalid="ignore"):
+        between = (1 - weight) * ordered[below] + weight * ordered[below + 1]
+    return np.where(np.isnan(between), np.inf, between)
+
+
+def finals(comparison: Comparison) -> list[Finals]:
+    """Returns every contender's final values on validation, then on test, best contender first."""
+    problem, found = comparison.problem, []
+    for place, row in enumerate(comparison.rows):
+        there = [each for each in row.outcomes if each is not None and each.status != "failed"]
+        tests = oriented(problem, problem.metric, [each.test.get(problem.metric, math.nan) for each in there])
+        # A low-discrepancy sequence: the same at every drawing, and neighbours stay apart.
+        spread = (np.arange(len(there)) * 0.618 % 1 - 0.5) * 0.2
+        for split, values, median, offset in (
+            ("validation", row.scores, row.final, -0.18),
+            ("test", tests, row.test, 0.18),
+        ):
+            height = place + offset
+            heights = np.asarray(height + spread, np.float64)
+            found.append(Finals(row, split, values.astype(np.float64), median, height, heights))
+    return found
+
+
+def in_words(problem: ProblemFacts, values: Floats) -> list[str]:
+    """Returns oriented values as text in the metric's units."""
+    return [
+        formats.number(unoriented(problem, problem.metric, float(value))) if value < math.inf else "diverged"
+        for value in values
+    ]
+
+
+def tuned(summary: Summary, problem: ProblemFacts, row: Row) -> Sequence[bool]:
+    """Returns which of a contender's tuning points have run on every tuning seed."""
+    lines = summary.plan.tuning_trials(problem, row.contender)
+    return [all(trial.id in summary.records for trial in line) for line in lines]
+
+
+def scores(summary: Summary, comparison: Comparison) -> list[Scores]:
+    """Returns the tuning scores against the learning rate, or else the first hyperparameter that was tuned."""
+    found = []
+    for row in comparison.rows:
+        ran = [index for index, done in enumerate(tuned(summary, comparison.problem, row)) if done]
+        name = _shown(row)
+        if name is None or not ran or row.failure:
+            continue
+        points = [row.tuning.points[index] for index in ran]
+        values = np.array([point.hyperparameters[name] for point in points])
+        winner = ran.index(row.tuning.winner) if row.tuning.winner in ran else None
+        settings = [formats.point({**point.hyperparameters, **point.static}) for point in points]
+        found.append(Scores(row, name, values, row.tuning.scores[ran].astype(np.float64), winner, settings))
+    return found
+
+
+def _shown(row: Row) -> str | None:
+    space = row.contender.space
+    ranges = [name for name, span in space.items() if isinstance(span, Range)]
+    return "learning_rate" if "learning_rate" in space else next(iter(ranges), None)
+
+
+def hyperparameter(found: Sequence[Scores]) -> str:
+    """Returns what the scores are drawn against, in words."""
+    names = {each.name for each in found}
+    if names <= {"learning_rate"}:
+        return "learning rate"
+    return "learning rate, or the hyperparameter named below" if "learning_rate" in names else "hyperparameter"
+
+
+def curve_axis(comparison: Comparison, found: Sequence[Curve]) -> Axis:
+    """Returns the axis for curves: it shows their medians and the target."""
+    problem = comparison.problem
+    target = float(oriented(problem, problem.metric, comparison.target))
+    return fit_axis(problem, [each.middle for each in found], always=[target])
+
+
+def fit_axis(problem: ProblemFacts, values: Iterable[Any], *, always: Iterable[float] = ()) -> Axis:
+    """Returns an axis that shows what matters: all of the good values, and of the bad ones those not far away.
+
+    Args:
+        problem: whose judged metric.
+        values: arrays of oriented values; those that are not finite do not count.
+        always: oriented values that must be visible.
+    """
+    everything = np.concatenate([np.ravel(np.asarray(each, np.float64)) for each in values] or [np.zeros(0)])
+    finite = everything[np.isfinite(everything)]
+    kept = [value for value in always if math.isfinite(value)]
+    if not len(finite):
+        finite = np.array(kept or [0.0])
+    best, worst = float(finite.min()), float(finite.max())
+    reach = best + FAR * (float(np.quantile(finite, 0.75)) - best)
+    if best < reach < worst:
+        worst = reach
+    return Axis(problem, min([best, *kept]), max([worst, *kept]))

@@ -1,0 +1,104 @@
+"""Numbers as text, the same in the terminal, in verdicts and in reports."""
+
+import math
+from collections.abc import Mapping
+
+from dlkit.bench.plans import ProblemFacts
+from dlkit.bench.stats import Interval, PairedDifference
+
+__all__ = ["difference", "interval", "number", "p_value", "point", "setting", "steps"]
+
+MINUS = "\N{MINUS SIGN}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+def number(value: float, *, digits: int = 3) -> str:
+    """Returns a number with some significant digits.
+
+    Example:
+        >>> number(0.98148), number(1234567.0), number(float("nan"))
+        ('0.981', '1.23e+06', '–')
+    """
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else f"{MINUS}∞"
+    if 10**digits - 0.5 <= abs(value) < 1e4:
+        text = f"{value:.0f}"  # 1234, not 1.23e+03
+    else:
+        text = f"{value:#.{digits}g}" if 1e-3 <= abs(value) < 1e4 else f"{value:.{digits - 1}e}"
+    text = "0" if value == 0 else text.rstrip(".")
+    return MINUS + text[1:] if text.startswith("-") else text
+
+
+def setting(value: object) -> str:
+    """Returns a hyperparameter's value: enough digits to see how far from 1 a decay rate is.
+
+    Example:
+        >>> setting(0.0173642), setting(0.99951), setting(True)
+        ('0.01736', '0.99951', 'True')
+    """
+    if isinstance(value, float):
+        digits = max(6, 2 - math.floor(math.log10(1 - value))) if 0.99 <= value < 1 else 4
+        return f"{value:.{digits}g}"
+    return str(value)
+
+
+def point(values: Mapping[str, object]) -> str:
+    """Returns a whole setting, the learning rate first."""
+    names = sorted(values, key=lambda name: (name != "learning_rate", name))
+    return ", ".join(f"{name} {setting(values[name])}" for name in names)
+
+
+def interval(value: Interval) -> str:
+    """Returns an estimate with its interval.
+
+    Example:
+        >>> interval(Interval(0.5, 0.25, 0.75))
+        '0.500 [0.250, 0.750]'
+    """
+    if math.isnan(value.estimate):
+        return "–"
+    return f"{number(value.estimate)} [{number(value.low)}, {number(value.high)}]"
+
+
+def difference(problem: ProblemFacts, value: PairedDifference) -> str:
+    """Returns a paired difference to the best in the judged metric's own terms: a signed number, or a ratio.
+
+    Args:
+        problem: whose judged metric was compared.
+        value: the oriented difference: lower is better, log10 of a ratio for a log-scaled metric.
+    """
+    show = _ratio if problem.judged.scale == "log" else _signed
+    sign = -1 if problem.judged.higher_is_better else 1
+    low, high = sorted((sign * value.low, sign * value.high))
+    return f"{show(sign * value.estimate)} [{show(low)}, {show(high)}]"
+
+
+def _ratio(exponent: float) -> str:
+    return TIMES + (number(10.0**exponent) if abs(exponent) < 300 else ("∞" if exponent > 0 else "0"))
+
+
+def _signed(value: float) -> str:
+    text = number(value, digits=2)
+    return f"+{text}" if value > 0 else text
+
+
+def steps(value: Interval, budget: int) -> str:
+    """Returns steps to target: the median over seeds and its interval; beyond the budget is only known to be more."""
+    if math.isnan(value.estimate):
+        return "–"
+    shown = [f"{bound:.0f}" if math.isfinite(bound) else (f">{budget}" if bound > 0 else "0") for bound in value]
+    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+
+
+def p_value(value: float) -> str:
+    """Returns a p-value.
+
+    Example:
+        >>> p_value(0.0312), p_value(1e-6)
+        ('0.031', '<0.001')
+    """
+    if math.isnan(value):
+        return "–"
+    return "<0.001" if value < 0.001 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"

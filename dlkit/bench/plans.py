@@ -1,0 +1,202 @@
+"""An experiment as data: problems, contenders, trials and their outcomes, with the hashes that tell them apart."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from dlkit.bench.batches import Stage
+from dlkit.bench.identity import canonical, digest
+from dlkit.bench.problems.base import Metric
+from dlkit.bench.space import Point, Range
+
+__all__ = ["Contender", "Outcome", "Plan", "ProblemFacts", "Trial"]
+
+
+@dataclass(frozen=True)
+class ProblemFacts:
+    """A problem of a plan, as data: what results need when the functions are no longer there.
+
+    Attributes:
+        name: of the problem.
+        metrics: metric -> what it means.
+        metric: the one that is judged.
+        target: its target on validation, None for the baseline's.
+        steps: of a trial.
+        batch_size: examples a step, None for all.
+        data: the dataset's digest.
+        data_source: where the data come from.
+        source: fingerprint of one's own functions, empty for the catalogue's.
+        description: a line.
+    """
+
+    name: str
+    metrics: Mapping[str, Metric]
+    metric: str
+    target: float | None
+    steps: int
+    batch_size: int | None
+    data: str
+    data_source: str
+    source: str
+    description: str
+
+    @property
+    def judged(self) -> Metric:
+        """What the judged metric means."""
+        return self.metrics[self.metric]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An optimizer of a plan, as data.
+
+    Attributes:
+        label: how tables call it.
+        optimizer: its name.
+        source: fingerprint of one's own functions, empty for registered ones.
+        space: hyperparameter -> range or fixed number.
+        points: what tuning tries, in order.
+    """
+
+    label: str
+    optimizer: str
+    source: str
+    space: Mapping[str, Range | float]
+    points: Sequence[Point]
+
+
+class Trial(NamedTuple):
+    """One training run: everything that decides its curve, and the hash of that."""
+
+    id: str
+    identity: Mapping[str, Any]
+
+    @property
+    def stage(self) -> Stage:
+        """Tuning or final."""
+        return self.identity["stage"]  # type: ignore[no-any-return]
+
+    @property
+    def seed(self) -> int:
+        """Which of the stage's seeds."""
+        return self.identity["seed"]  # type: ignore[no-any-return]
+
+    @property
+    def hyperparameters(self) -> Mapping[str, float]:
+        """The traced values."""
+        return self.identity["hyperparameters"]  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of one trial, as a worker returns it.
+
+    Attributes:
+        trial: the trial.
+        status: finished, diverged (a loss or metric that is not finite) or failed (an exception).
+        reason: for a failure, what to tell the user.
+        traceback: for a failure, where it happened.
+        diverged_at: the step, for divergence.
+        seconds: of training, compilation excluded.
+        compile_seconds: of compilation, where this trial caused it.
+        steps: [points] int64.
+        curves: metric -> [points] float32.
+        test: metric -> value.
+    """
+
+    trial: Trial
+    status: Literal["finished", "diverged", "failed"]
+    reason: str
+    traceback: str
+    diverged_at: int | None
+    seconds: float
+    compile_seconds: float
+    steps: np.ndarray[Any, Any]
+    curves: Mapping[str, np.ndarray[Any, Any]]
+    test: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole experiment as data: what the store keeps, and all that reports need.
+
+    Attributes:
+        name: of the experiment.
+        problems: in the order given.
+        contenders: in the order given; the first is the baseline.
+        evaluations: points of each curve after step 0.
+        tuning_seeds: seeds 0.. of the tuning stage.
+        seeds: seeds 0.. of the final stage; no tuning seed is among them.
+    """
+
+    name: str
+    problems: Sequence[ProblemFacts]
+    contenders: Sequence[Contender]
+    evaluations: int
+    tuning_seeds: int
+    seeds: int
+
+    def trial(self, problem: ProblemFacts, contender: Contender, point: Point, stage: Stage, seed: int) -> Trial:
+        """Returns a trial with its identity: the content that decides its numbers, and nothing else."""
+        identity = {
+            "problem": {
+                "name": problem.name,
+                "data": problem.data,
+                "batch_size": problem.batch_size,
+                "source": problem.source,
+            },
+            "optimizer": {"name": contender.optimizer, "static": dict(point.static), "source": contender.source},
+            "steps": problem.steps,
+            "evaluations": self.evaluations,
+            "hyperparameters": dict(point.hyperparameters),
+            "stage": stage,
+            "seed": seed,
+        }
+        return Trial(digest(identity), identity)
+
+    def tuning_trials(self, problem: ProblemFacts, contender: Contender) -> list[list[Trial]]:
+        """Returns the tuning trials, one row a point, one column a seed."""
+        return [
+            [self.trial(problem, contender, point, "tuning", seed) for seed in range(self.tuning_seeds)]
+            for point in contender.points
+        ]
+
+    def final_trials(self, problem: ProblemFacts, contender: Contender, winner: Point) -> list[Trial]:
+        """Returns the trials of the tuned contender on the fresh paired seeds."""
+        return [self.trial(problem, contender, winner, "final", seed) for seed in range(self.seeds)]
+
+    def to_json(self) -> str:
+        """Returns the plan in canonical form; its hash names the spec."""
+        return canonical(asdict(self))
+
+    @property
+    def digest(self) -> str:
+        """The hash of the canonical form."""
+        return digest(asdict(self))
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> "Plan":
+        """Returns the plan that `to_json` wrote, parsed."""
+
+        def space(bounds: Any) -> Range | float:
+            return Range(**bounds) if isinstance(bounds, dict) else bounds
+
+        problems = [
+            ProblemFacts(
+                **{**facts, "metrics": {name: Metric(**meaning) for name, meaning in facts["metrics"].items()}}
+            )
+            for facts in data["problems"]
+        ]
+        contenders = [
+            Contender(
+                **{
+                    **facts,
+                    "space": {name: space(bounds) for name, bounds in facts["space"].items()},
+                    "points": [Point(*point) for point in facts["points"]],
+                }
+            )
+            for facts in data["contenders"]
+        ]
+        return Plan(**{**data, "problems": problems, "contenders": contenders})

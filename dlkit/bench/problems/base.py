@@ -1,0 +1,250 @@
+"""What the trainer knows of a problem: pure functions, data, and what its metrics mean."""
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dlkit import losses
+from dlkit.bench.data.base import Dataset
+from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.space import is_number
+from dlkit.layers import Layer
+from dlkit.typing import Array, Key, Params, State
+
+__all__ = ["Batch", "Metric", "Problem", "classification", "regression"]
+
+Batch = Mapping[str, Array]
+Init = Callable[[Key], tuple[Params, State]]
+Loss = Callable[[Params, State, Batch, Key], tuple[Array, State]]
+Evaluate = Callable[[Params, State, Batch], Mapping[str, Array]]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How to read a number that `Problem.evaluate` returns.
+
+    Attributes:
+        direction: ``"lower"`` or ``"higher"`` is better.
+        scale: ``"linear"``, or ``"log"`` for a positive number whose ratios matter; differences are then ratios.
+        label: how tables and figures call it; its name if empty.
+    """
+
+    direction: Literal["lower", "higher"] = "lower"
+    scale: Literal["linear", "log"] = "linear"
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if self.direction not in ("lower", "higher"):
+            raise UserError(f"a metric's direction is 'lower' or 'higher', not {self.direction!r}")
+        if self.scale not in ("linear", "log"):
+            raise UserError(f"a metric's scale is 'linear' or 'log', not {self.scale!r}")
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether larger values are better."""
+        return self.direction == "higher"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Problem:
+    """A training problem: how to start, what to minimise, how to judge, on which data.
+
+    Attributes:
+        name: how specs, tables and messages call it; with the seed it decides initial parameters and data order.
+        init: ``init(key) -> (params, state)``. State is what changes without gradients (batch statistics), or None.
+        loss: ``loss(params, state, batch, key) -> (scalar, state)``: what one step minimises. `batch` maps the names of
+            the dataset's arrays to `batch_size` examples; `key` is fresh at every step (dropout).
+        evaluate: ``evaluate(params, state, batch) -> {metric: scalar}`` over a whole split.
+        dataset: the data.
+        metrics: metric -> what it means. Each must be among what `evaluate` returns.
+        metric: the one that is tuned, ranked and compared; by default the first of `metrics`.
+        batch_size: examples a step; None for the whole training split at every step.
+        steps: the default budget.
+        target: the value of `metric` on validation that steps to target count to; None to take it from the baseline.
+        description: a line for lists.
+    """
+
+    name: str
+    init: Init
+    loss: Loss
+    evaluate: Evaluate
+    dataset: Dataset
+    metrics: Mapping[str, Metric]
+    metric: str = ""
+    batch_size: int | None = None
+    steps: int = 600
+    target: float | None = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        where = f"problem '{self.name}'"
+        if not self.name:
+            raise UserError("a problem needs a name")
+        if not self.metrics:
+            raise UserError(f"{where}: needs at least one metric, such as metrics={{'loss': Metric('lower')}}")
+        object.__setattr__(self, "metric", self.metric or next(iter(self.metrics)))
+        if self.metric not in self.metrics:
+            raise UserError(f"{where}: no metric '{self.metric}'; {nearest(self.metric, self.metrics)}")
+        self._make_plain(where)
+        if self.steps < 1:
+            raise UserError(f"{where}: steps must be at least 1, got {self.steps}")
+        if self.batch_size is not None:
+            if self.dataset.examples == 0:
+                raise UserError(f"{where}: has no training data, so batch_size must be None, got {self.batch_size}")
+            if not 1 <= self.batch_size <= self.dataset.examples:
+                raise UserError(
+                    f"{where}: batch_size must lie between 1 and the {self.dataset.examples} training examples, "
+                    f"got {self.batch_size}"
+                )
+
+    def _make_plain(self, where: str) -> None:
+        """Turns NumPy's numbers into Python's, which plans can be written with, and refuses what is no such number."""
+        for name in ("steps", "batch_size"):
+            number = getattr(self, name)
+            if number is not None or name == "steps":
+                try:
+                    object.__setattr__(self, name, operator.index(number))
+                except TypeError:
+                    raise UserError(f"{where}: {name} must be a whole number, got {number!r}") from None
+        if self.target is not None:
+            if not is_number(self.target):
+                raise UserError(f"{where}: target must be a finite number, got {self.target!r}")
+            object.__setattr__(self, "target", float(self.target))
+
+    @property
+    def judged(self) -> Metric:
+        """What `metric` means."""
+        return self.metrics[self.metric]
+
+    def variant(
+        self,
+        *,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        metric: str | None = None,
+        target: float | None = None,
+    ) -> "Problem":
+        """Returns the problem with some of its choices replaced; None keeps a choice.
+
+        A target belongs to a metric: with another metric and no target, the problem's own target is dropped.
+        """
+        changes: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "metric": metric, "target": target}
+        given = {name: value for name, value in changes.items() if value is not None}
+        if metric not in (None, self.metric) and target is None:
+            given["target"] = None
+        return replace(self, **given)
+
+
+def classification(
+    name: str, model: Layer, dataset: Dataset, *, batch_size: int, steps: int, target: float, description: str
+) -> Problem:
+    """Makes the problem of classifying ``"inputs"`` into integer ``"targets"`` with a model that returns logits.
+
+    Args:
+        name: the problem's name.
+        model: maps [batch, ...] inputs to [batch, classes] logits.
+        dataset: has ``"inputs"`` and integer ``"targets"``.
+        batch_size: examples a step.
+        steps: default budget.
+        target: validation accuracy that steps to target count to.
+        description: a line for lists.
+
+    Returns:
+        A problem with metrics ``accuracy`` and ``cross_entropy``.
+    """
+
+    def loss(params: Params, state: State, batch: Batch, key: Key) -> tuple[Array, State]:
+        logits, state = model.apply(params, state, batch["inputs"], key=key, train=True)
+        return losses.cross_entropy(logits, batch["targets"]).mean(), state
+
+    def evaluate(params: Params, state: State, batch: Batch) -> Mapping[str, Array]:
+        logits, _ = model.apply(params, state, batch["inputs"])
+        return {
+            "accuracy": (logits.argmax(axis=-1) == batch["targets"]).mean(dtype=jnp.float32),
+            "cross_entropy": losses.cross_entropy(logits, batch["targets"]).mean(),
+        }
+
+    return Problem(
+        name=name,
+        init=_initializer(model, dataset),
+        loss=loss,
+        evaluate=evaluate,
+        dataset=dataset,
+        metrics={"accuracy": Metric("higher"), "cross_entropy": Metric("lower", label="cross-entropy")},
+        batch_size=batch_size,
+        steps=steps,
+        target=target,
+        description=description,
+    )
+
+
+def regression(
+    name: str, model: Layer, dataset: Dataset, *, batch_size: int, steps: int, target: float, description: str
+) -> Problem:
+    """Makes the problem of predicting real ``"targets"`` from ``"inputs"`` by least squares.
+
+    Args:
+        name: the problem's name.
+        model: maps [batch, ...] inputs to [batch, 1] predictions.
+        dataset: has ``"inputs"`` and ``"targets"`` [examples].
+        batch_size: examples a step.
+        steps: default budget.
+        target: validation mean squared error that steps to target count to.
+        description: a line for lists.
+
+    Returns:
+        A problem with metric ``mean_squared_error``.
+    """
+
+    def loss(params: Params, state: State, batch: Batch, key: Key) -> tuple[Array, State]:
+        predictions, state = model.apply(params, state, batch["inputs"], key=key, train=True)
+        return losses.squared_error(predictions[..., 0], batch["targets"]).mean(), state
+
+    def evaluate(params: Params, state: State, batch: Batch) -> Mapping[str, Array]:
+        predictions, _ = model.apply(params, state, batch["inputs"])
+        return {"mean_squared_error": losses.squared_error(predictions[..., 0], batch["targets"]).mean()}
+
+    return Problem(
+        name=name,
+        init=_initializer(model, dataset),
+        loss=loss,
+        evaluate=evaluate,
+        dataset=dataset,
+        metrics={"mean_squared_error": Metric("lower", label="mean squared error")},
+        batch_size=batch_size,
+        steps=steps,
+        target=target,
+        description=description,
+    )
+
+
+def _initializer(model: Layer, dataset: Dataset) -> Init:
+    shape = dataset.train["inputs"].shape[1:]
+
+    def init(key: Key) -> tuple[Params, State]:
+        return model.init(key, shape)
+
+    return init
+
+
+def example_batch(problem: Problem) -> Batch:
+    """Returns the shapes and types of one training batch, for tracing without computing.
+
+    Args:
+        problem: the problem.
+
+    Returns:
+        Name -> `jax.ShapeDtypeStruct`.
+    """
+    rows = problem.batch_size
+
+    def describe(array: np.ndarray[Any, Any]) -> jax.ShapeDtypeStruct:
+        shape = array.shape if rows is None else (rows, *array.shape[1:])
+        return jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(array.dtype))
+
+    return {name: describe(array) for name, array in problem.dataset.train.items()}  # type: ignore[misc]

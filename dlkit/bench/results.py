@@ -1,0 +1,223 @@
+"""Store -> tidy tables -> statistics -> verdicts."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlkit.bench.plans import Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.ranking import Row, compared, make_row, target_of
+from dlkit.bench.store import Record, Store
+from dlkit.bench.tuning import final_value, tune
+from dlkit.bench.verdicts import Verdict, verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Comparison", "Summary", "every_trial", "summary"]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """All contenders on one problem.
+
+    Attributes:
+        problem: which.
+        target: of the judged metric on validation; NaN if there is none yet.
+        target_source: where the target comes from, in words.
+        rows: best first; contenders that did not finish come last.
+        verdict: what to conclude.
+    """
+
+    problem: ProblemFacts
+    target: float
+    target_source: str
+    rows: Sequence[Row]
+    verdict: Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """Everything tables, figures and reports show of a run.
+
+    Attributes:
+        plan: the current spec.
+        comparisons: one a problem.
+        records: id -> record, of the current spec's trials alone.
+        manifest: what the numbers rest on.
+    """
+
+    plan: Plan
+    comparisons: Sequence[Comparison]
+    records: Mapping[str, Record]
+    manifest: Mapping[str, Any]
+
+    @cached_property
+    def failures(self) -> list[str]:
+        """Why contenders could not run, each reason once."""
+        return list(dict.fromkeys(row.failure for each in self.comparisons for row in each.rows if row.failure))
+
+    @property
+    def missing(self) -> int:
+        """How many trials of the plan have not run yet, as far as the tuning so far tells."""
+        return self.planned - len(self.records)
+
+    @property
+    def planned(self) -> int:
+        """How many trials the plan has."""
+        tuning = sum(len(contender.points) for contender in self.plan.contenders) * self.plan.tuning_seeds
+        return len(self.plan.problems) * (tuning + len(self.plan.contenders) * self.plan.seeds)
+
+    def curves(self) -> "pd.DataFrame":
+        """Returns every final trial's curves, one row a point.
+
+        Returns:
+            Columns problem, optimizer, seed, step, metric, value; metrics are those on validation, and
+            ``training_loss``.
+        """
+        import pandas as pd
+
+        frames = []
+        for comparison in self.comparisons:
+            for row in comparison.rows:
+                for trial, outcome in zip(row.trials, row.outcomes, strict=True):
+                    for metric, values in outcome.curves.items() if outcome else ():
+                        assert outcome is not None
+                        shown = ~np.isnan(values) | (outcome.steps > 0)  # training has no loss before step 1
+                        frames.append(
+                            pd.DataFrame(
+                                {
+                                    "problem": comparison.problem.name,
+                                    "optimizer": row.label,
+                                    "seed": trial.seed,
+                                    "step": outcome.steps[shown],
+                                    "metric": metric,
+                                    "value": values[shown],
+                                }
+                            )
+                        )
+        columns = ["problem", "optimizer", "seed", "step", "metric", "value"]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+    def trials(self) -> "pd.DataFrame":
+        """Returns every trial that ran, tuning and final, one row each.
+
+        Returns:
+            Columns trial, problem, optimizer, stage, seed, status, value (the judged metric on validation after the
+            last step), seconds, compile_seconds, diverged_at, reason, and one column per hyperparameter.
+        """
+        import pandas as pd
+
+        rows = []
+        for comparison in self.comparisons:
+            problem = comparison.problem
+            for row in comparison.rows:
+                rows += [
+                    _trial_row(problem, row.label, trial, self.records[trial.id].outcome)
+                    for trial in every_trial(self.plan, problem, row)
+                    if trial.id in self.records
+                ]
+        return pd.DataFrame(rows)
+
+    def table(self) -> "pd.DataFrame":
+        """Returns the ranked tables of all problems as one frame, numbers unrounded.
+
+        Returns:
+            One row a (problem, optimizer), best first within a problem.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(
+            [
+                _table_row(comparison, rank, row)
+                for comparison in self.comparisons
+                for rank, row in enumerate(comparison.rows, 1)
+            ]
+        )
+
+
+def _trial_row(problem: ProblemFacts, label: str, trial: Trial, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "trial": trial.id,
+        "problem": problem.name,
+        "optimizer": label,
+        "stage": trial.stage,
+        "seed": trial.seed,
+        "status": outcome.status,
+        "value": final_value(outcome, problem.metric),
+        "seconds": outcome.seconds,
+        "compile_seconds": outcome.compile_seconds,
+        "diverged_at": outcome.diverged_at,
+        "reason": outcome.reason,
+        **trial.hyperparameters,
+        **trial.identity["optimizer"]["static"],
+    }
+
+
+def _table_row(comparison: Comparison, rank: int, row: Row) -> dict[str, Any]:
+    difference = row.difference
+    return {
+        "problem": comparison.problem.name,
+        "rank": rank,
+        "optimizer": row.label,
+        "hits": row.hits.estimate * len(row.outcomes) if row.outcomes else 0,
+        "seeds": len(row.outcomes),
+        "steps_to_target": row.time.estimate,
+        "steps_to_target_low": row.time.low,
+        "steps_to_target_high": row.time.high,
+        "validation": row.final.estimate,
+        "validation_low": row.final.low,
+        "validation_high": row.final.high,
+        "test": row.test.estimate,
+        "test_low": row.test.low,
+        "test_high": row.test.high,
+        "difference": difference.estimate if difference else math.nan,
+        "difference_low": difference.low if difference else math.nan,
+        "difference_high": difference.high if difference else math.nan,
+        "p_value": row.adjusted_p,
+        "diverged": row.diverged,
+        "flags": "; ".join(row.flags),
+        "failure": row.failure,
+        **(row.tuning.point.hyperparameters if row.tuning.point else {}),
+        **(row.tuning.point.static if row.tuning.point else {}),
+    }
+
+
+def summary(store: Store, plan: Plan | None = None) -> Summary:
+    """Computes every table of a run from its store.
+
+    Args:
+        store: the run.
+        plan: which spec; None for the one that ran last.
+
+    Returns:
+        The summary; trials that have not run yet leave gaps, not errors.
+    """
+    plan = store.current_plan() if plan is None else plan
+    stored = store.records()
+    outcomes = {name: record.outcome for name, record in stored.items()}
+    comparisons = []
+    for problem in plan.problems:
+        tunings = [tune(plan, problem, contender, outcomes) for contender in plan.contenders]
+        target, source = target_of(plan, problem, tunings[0])
+        rows = [
+            make_row(plan, problem, contender, tuning, target, outcomes)
+            for contender, tuning in zip(plan.contenders, tunings, strict=True)
+        ]
+        ranked = compared(rows)
+        comparisons.append(Comparison(problem, target, source, ranked, verdict(problem, ranked, target)))
+    ids = {
+        trial.id
+        for comparison in comparisons
+        for row in comparison.rows
+        for trial in every_trial(plan, comparison.problem, row)
+    }
+    return Summary(plan, comparisons, {name: stored[name] for name in sorted(ids & stored.keys())}, store.manifest())
+
+
+def every_trial(plan: Plan, problem: ProblemFacts, row: Row) -> list[Trial]:
+    """Returns a row's trials, tuning first."""
+    return [*(trial for line in plan.tuning_trials(problem, row.contender) for trial in line), *row.trials]

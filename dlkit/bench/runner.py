@@ -1,0 +1,229 @@
+"""Carries a study out: gives groups to workers, stores what comes back, tunes, then trains the winners."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from dlkit.bench.environment import SOFTWARE_FIELDS, program_identity
+from dlkit.bench.errors import UserError
+from dlkit.bench.executor import Done, Executor, Work, failed
+from dlkit.bench.planner import Group, Study
+from dlkit.bench.plans import Contender, Outcome, ProblemFacts, Trial
+from dlkit.bench.store import Store, software_digest
+from dlkit.bench.tuning import tune
+
+__all__ = ["Progress", "Report", "Silent", "run"]
+
+
+class Progress(Protocol):
+    """Hears how a run goes."""
+
+    def plan(self, trials: int, done: int) -> None:
+        """How many trials there are, and how many of them the store has already."""
+
+    def compiling(self, label: str) -> None:
+        """A group starts on a worker."""
+
+    def advance(self, label: str, trials: int) -> None:
+        """Trials of a group have ended."""
+
+    def ended(self, label: str) -> None:
+        """A contender is through on a problem."""
+
+    def finishing(self) -> None:
+        """Ctrl-C came: only the trials in hand are waited for."""
+
+
+class Silent:
+    """Says nothing."""
+
+    def plan(self, trials: int, done: int) -> None:
+        """Nothing to say."""
+
+    def compiling(self, label: str) -> None:
+        """Nothing to say."""
+
+    def advance(self, label: str, trials: int) -> None:
+        """Nothing to say."""
+
+    def ended(self, label: str) -> None:
+        """Nothing to say."""
+
+    def finishing(self) -> None:
+        """Nothing to say."""
+
+
+class _Job:
+    """One contender on one problem: tuning, then its winner on the final seeds."""
+
+    def __init__(self, study: Study, problem: ProblemFacts, contender: Contender, known: Mapping[str, Outcome]) -> None:
+        self.study, self.problem, self.contender = study, problem, contender
+        self.label = f"{problem.name} / {contender.label}"
+        self.outcomes = dict(known)
+        self.failed = False
+        self._tuning = study.plan.tuning_trials(problem, contender)
+
+    @property
+    def size(self) -> int:
+        """How many trials the job has, finished ones included."""
+        return sum(map(len, self._tuning)) + self.study.plan.seeds
+
+    @property
+    def done(self) -> int:
+        """How many trials have ended."""
+        return len(self.outcomes)
+
+    def work(self) -> Work | None:
+        """Returns what to run next, None when there is nothing left."""
+        if self.failed:
+            return None
+        missing = [
+            (point.static, trial)
+            for point, row in zip(self.contender.points, self._tuning, strict=True)
+            for trial in row
+            if trial.id not in self.outcomes
+        ]
+        if not missing:
+            missing = [(static, trial) for static, trial in self.final_trials() if trial.id not in self.outcomes]
+        if not missing:
+            return None
+        static = missing[0][0]
+        trials = tuple(trial for choice, trial in missing if choice == static)
+        return Work(self.study.group(self.problem, self.contender, static), trials)
+
+    def final_trials(self) -> Iterator[tuple[dict[str, Any], Trial]]:
+        winner = tune(self.study.plan, self.problem, self.contender, self.outcomes).point
+        if winner is not None:
+            for trial in self.study.plan.final_trials(self.problem, self.contender, winner):
+                yield winner.static, trial
+
+    def take(self, outcomes: Sequence[Outcome]) -> None:
+        """Notes what has ended; a failure ends the job, since its other trials would fail alike."""
+        for outcome in outcomes:
+            self.outcomes[outcome.trial.id] = outcome
+            self.failed |= outcome.status == "failed"
+
+
+@dataclass
+class _Slot:
+    """A worker, what it is busy with, and the executable it holds."""
+
+    job: _Job | None = None
+    work: Work | None = None
+    group: Group | None = None
+
+
+class Report(NamedTuple):
+    """How a run ended."""
+
+    interrupted: bool
+
+
+def run(study: Study, store: Store, make_executor: Callable[[], Executor], progress: Progress) -> Report:
+    """Runs every trial of a study that the store does not have, and stores it.
+
+    Ctrl-C stores what is finished and ends the workers.
+
+    Args:
+        study: what to run.
+        store: where results go; only this process writes to it.
+        make_executor: starts the workers; called only if there is something to run.
+        progress: hears how it goes.
+
+    Returns:
+        Whether it was interrupted.
+
+    Raises:
+        UserError: if the workers run other software than this process.
+    """
+    program = program_identity()
+    store.use_software(program)
+    store.use_plan(study.plan, study.sources)
+    finished = {name: record.outcome for name, record in store.records(store.finished()).items()}
+    jobs = []
+    for problem in study.plan.problems:
+        for contender in study.plan.contenders:
+            ids = {trial.id for row in study.plan.tuning_trials(problem, contender) for trial in row}
+            job = _Job(study, problem, contender, {name: finished[name] for name in ids & finished.keys()})
+            final = {trial.id for _, trial in job.final_trials()} if ids <= finished.keys() else set()
+            job.take([finished[name] for name in final & finished.keys()])
+            jobs.append(job)
+    progress.plan(sum(job.size for job in jobs), sum(job.done for job in jobs))
+    queue = [job for job in jobs if job.work() is not None]
+    if not queue:
+        return Report(interrupted=False)
+    executor = None
+    try:
+        executor = make_executor()
+        return Report(interrupted=_drive(queue, store, executor, progress, program))
+    except KeyboardInterrupt:
+        return Report(interrupted=True)
+    finally:
+        if executor is not None:
+            executor.close()
+
+
+def _drive(queue: list[_Job], store: Store, executor: Executor, progress: Progress, program: Mapping[str, str]) -> bool:
+    """Keeps every slot busy until no job is left; returns whether Ctrl-C ended it."""
+    slots = [_Slot() for _ in range(executor.slots)]
+    for index in range(len(slots)):
+        _assign(index, slots, queue, executor, progress)
+    interrupted = False
+    while any(slot.job for slot in slots):
+        try:
+            index, done = executor.next()
+        except KeyboardInterrupt:
+            if interrupted:
+                raise
+            interrupted = True  # the trials in hand end within seconds and are kept; a second Ctrl-C gives them up
+            progress.finishing()
+            continue
+        slot = slots[index]
+        job, work = slot.job, slot.work
+        assert job is not None and work is not None
+        if isinstance(done, UserError):
+            done = Done((failed(work.trials[0], f"{job.label}: {done}"),), program)
+        _require_same_software(done.program, program)
+        store.add(done.outcomes, done.program)
+        job.take(done.outcomes)
+        progress.advance(job.label, len(done.outcomes))
+        interrupted |= done.interrupted
+        slot.job = slot.work = None
+        if not interrupted:
+            _assign(index, slots, queue, executor, progress, current=job)
+    return interrupted
+
+
+def _assign(
+    index: int,
+    slots: list[_Slot],
+    queue: list[_Job],
+    executor: Executor,
+    progress: Progress,
+    current: _Job | None = None,
+) -> None:
+    """Gives a free slot its job's next work, or the next job's: a job stays where its executable is."""
+    slot = slots[index]
+    while current is None or (work := current.work()) is None:
+        if current is not None:
+            progress.ended(current.label)
+        if not queue:
+            return
+        current = queue.pop(0)
+    slot.job, slot.work = current, work
+    if slot.group != work.group:
+        progress.compiling(current.label)
+    slot.group = work.group
+    executor.submit(index, work)
+
+
+def _require_same_software(theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:
+    if software_digest(theirs) != software_digest(ours):
+        other = [
+            f"{name} {theirs[name]!r} there, {ours[name]!r} here"
+            for name in SOFTWARE_FIELDS
+            if theirs[name] != ours[name]
+        ]
+        raise UserError(
+            f"the workers run other software than this process: {'; '.join(other)}; install the same on both"
+        )

@@ -1,0 +1,112 @@
+"""The ranked tables as text, the same cells wherever they are shown."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dlkit.bench import formats
+from dlkit.bench.ranking import LEVEL, Row
+from dlkit.bench.results import Comparison, Summary
+
+__all__ = ["Table", "caption", "markdown_tables", "ranking", "tuning"]
+
+
+class Table(NamedTuple):
+    """A table as text.
+
+    Attributes:
+        header: names of the columns.
+        rows: [rows][columns] the cells.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def caption(comparison: Comparison) -> str:
+    """Returns what a problem's table shows: metric, direction, target and where that comes from."""
+    problem = comparison.problem
+    direction = "higher" if problem.judged.higher_is_better else "lower"
+    target = f"target {formats.number(comparison.target)} ({comparison.target_source})"
+    return f"{problem.judged.label or problem.metric}, {direction} is better; {target}"
+
+
+def ranking(comparison: Comparison) -> Table:
+    """Returns a problem's contenders with all that they are compared by, best first."""
+    level = f"[{LEVEL * 100:.0f}\N{NO-BREAK SPACE}%]"
+    header = ["rank", "optimizer", f"hits {level}", f"steps to target {level}", f"validation {level}"]
+    header += [f"test {level}", f"difference to best {level}", "p", "adjusted p", "diverged"]
+    rows = []
+    for rank, row in enumerate(comparison.rows, 1):
+        paired = row.difference
+        rows.append(
+            [
+                str(rank) if row.complete and not row.failure else "–",
+                row.label,
+                _hits(row),
+                formats.steps(row.time, comparison.problem.steps),
+                formats.interval(row.final),
+                formats.interval(row.test),
+                formats.difference(comparison.problem, paired) if paired else "–",
+                formats.p_value(paired.p_value) if paired else "–",
+                formats.p_value(row.adjusted_p),
+                f"{row.diverged}/{len(row.scores)}" if len(row.scores) else "–",
+            ]
+        )
+    return Table(header, rows)
+
+
+def tuning(comparison: Comparison) -> Table:
+    """Returns what each contender was tuned to, and what makes that doubtful."""
+    rows = [[row.label, _setting(row), _points(row), _flags(row)] for row in comparison.rows]
+    return Table(("optimizer", "tuned to", "points trained", "flags"), rows)
+
+
+def _hits(row: Row) -> str:
+    count = len(row.scores)
+    if not count:
+        return "–"
+    return f"{round(row.hits.estimate * count)}/{count} [{row.hits.low:.2f}, {row.hits.high:.2f}]"
+
+
+def _setting(row: Row) -> str:
+    point = row.tuning.point
+    return formats.point({**point.hyperparameters, **point.static}) or "nothing to tune" if point else "–"
+
+
+def _points(row: Row) -> str:
+    return f"{row.tuning.finite}/{len(row.tuning.points)}"
+
+
+def _flags(row: Row) -> str:
+    return "could not run" if row.failure else "; ".join(row.flags) or "–"
+
+
+def markdown_tables(summary: Summary) -> str:
+    """Returns verdicts and tables as Markdown, a section a problem."""
+    sections = []
+    for comparison in summary.comparisons:
+        verdict = comparison.verdict
+        text = "\n".join(f"- {_escaped(note)}" for note in verdict.notes)
+        parts = [
+            f"## {_escaped(comparison.problem.name)}",
+            _escaped(verdict.sentence),
+            text,
+            f"{_escaped(caption(comparison))}.",
+            _markdown(ranking(comparison), numbers=True),
+            _markdown(tuning(comparison), numbers=False),
+        ]
+        sections.append("\n\n".join(part for part in parts if part))
+    return "\n\n".join(sections) + "\n"
+
+
+def _markdown(table: Table, *, numbers: bool) -> str:
+    align = ["---:" if numbers and name != "optimizer" else "---" for name in table.header]
+    lines = [table.header, align, *([_escaped(cell) for cell in row] for row in table.rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _escaped(text: str) -> str:
+    """A text that Markdown shows as it is, on one line."""
+    marked = re.sub(r"[\\`*|<>&#]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[])", lambda found: f"\\{found[0]}", text)
+    return " ".join(marked.split())

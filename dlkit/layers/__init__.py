@@ -1,0 +1,59 @@
+"""Layers: pairs of pure functions `(init, apply)`, and what chains them.
+
+Example:
+    >>> import jax
+    >>> from dlkit import activations, layers
+    >>> model = layers.serial(layers.dense(4), activations.relu, layers.dense(2))
+    >>> params, state = model.init(jax.random.key(0), (3,))
+    >>> sorted(params)
+    ['layer_0', 'layer_2']
+"""
+
+from dlkit.layers.activation import activation, prelu
+from dlkit.layers.attention import dot_product_attention, multi_head_attention
+from dlkit.layers.base import ApplyFunction, InitFunction, Layer, as_layer, lambda_, output_shape
+from dlkit.layers.batch_norm import batch_norm, reestimate_batch_statistics
+from dlkit.layers.combine import parallel, residual, serial
+from dlkit.layers.dense import default_kernel_init, dense
+from dlkit.layers.dropout import dropout, gaussian_noise
+from dlkit.layers.embed import embedding, learned_positions, rotary, sinusoidal_positions, tied_logits
+from dlkit.layers.norm import group_norm, instance_norm, layer_norm, rms_norm
+from dlkit.layers.normalization import NORMALIZATIONS, normalization
+from dlkit.layers.shape import flatten, reshape
+from dlkit.layers.transformer import transformer_block
+
+__all__ = [
+    "NORMALIZATIONS",
+    "ApplyFunction",
+    "InitFunction",
+    "Layer",
+    "activation",
+    "as_layer",
+    "batch_norm",
+    "default_kernel_init",
+    "dense",
+    "dot_product_attention",
+    "dropout",
+    "embedding",
+    "flatten",
+    "gaussian_noise",
+    "group_norm",
+    "instance_norm",
+    "lambda_",
+    "layer_norm",
+    "learned_positions",
+    "multi_head_attention",
+    "normalization",
+    "output_shape",
+    "parallel",
+    "prelu",
+    "reestimate_batch_statistics",
+    "reshape",
+    "residual",
+    "rms_norm",
+    "rotary",
+    "serial",
+    "sinusoidal_positions",
+    "tied_logits",
+    "transformer_block",
+]

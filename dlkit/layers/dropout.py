@@ -1,0 +1,100 @@
+"""Layers that add noise while training: dropout and Gaussian noise."""
+
+from collections.abc import Callable, Sequence
+
+from jaxtyping import Float
+
+from dlkit import regularizers
+from dlkit.checks import known_number, require_key, require_number
+from dlkit.layers.base import Layer
+from dlkit.typing import Array, Key, Params, Scalar, Shape, State
+
+__all__ = ["dropout", "gaussian_noise"]
+
+
+def dropout(rate: Scalar, *, shared_axes: Sequence[int] = ()) -> Layer:
+    """Inverted dropout: y = x m / (1 - rate) with m ~ Bernoulli(1 - rate) per element, so that E[y] = x.
+
+    The identity when `train` is false, or when rate is the Python number 0. See `regularizers.dropout`.
+
+    Args:
+        rate: probability of **dropping** an element, in [0, 1). A traced scalar (a tuned hyperparameter) is accepted
+            too; its range is not checked.
+        shared_axes: axes of x, counted from the end (negative), along which the mask does not vary: `(-3, -2)` drops
+            whole channels of images `[*batch, height, width, channels]` (spatial dropout), `(-2,)` the same features at
+            every time of sequences `[*batch, time, features]` (variational dropout).
+
+    Returns:
+        A layer without parameters, for inputs of any shape.
+
+    Raises:
+        ValueError: rate is a Python number outside [0, 1); an axis is not negative; or there is no key where one is
+            needed.
+
+    Reference:
+        Srivastava et al., "Dropout", JMLR 15, 2014, https://jmlr.org/papers/v15/srivastava14a.html.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> layer = dropout(0.5)
+        >>> params, state = layer.init(jax.random.key(0), (1000,))
+        >>> y, state = layer.apply(params, state, jnp.ones(1000), key=jax.random.key(1), train=True)
+        >>> sorted(set(y.tolist()))
+        [0.0, 2.0]
+    """
+    if known_number(rate) and not 0 <= rate < 1:
+        raise ValueError(f"dropout: expected rate, the probability of dropping, in [0, 1), got {rate}")
+    if not all(axis < 0 for axis in shared_axes):
+        raise ValueError(
+            "dropout: expected shared_axes counted from the end, such as (-3, -2), because there may be any number of "
+            f"batch axes; got {tuple(shared_axes)}"
+        )
+    shared = tuple(shared_axes)
+    return _noise("dropout", rate, lambda key, x: regularizers.dropout(key, x, rate=rate, shared_axes=shared))
+
+
+def gaussian_noise(deviation: Scalar) -> Layer:
+    """Additive Gaussian noise: y = x + deviation * n with n ~ Normal(0, 1) per element.
+
+    The identity when `train` is false, or when deviation is the Python number 0. See `regularizers.gaussian_noise`.
+
+    Args:
+        deviation: standard deviation in the unit of x, at least 0; may be traced.
+
+    Returns:
+        A layer without parameters, for inputs of any shape.
+
+    Raises:
+        ValueError: deviation is a negative Python number; or there is no key where one is needed.
+
+    Reference:
+        Bishop, "Training with noise is equivalent to Tikhonov regularization", Neural Computation 7, 1995.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> layer = gaussian_noise(0.5)
+        >>> y, state = layer.apply({}, {}, jnp.full(10_000, 3.0), key=jax.random.key(1), train=True)
+        >>> round(float(y.std()), 1)
+        0.5
+    """
+    require_number("gaussian_noise", "deviation", deviation, at_least=0)
+    return _noise("gaussian_noise", deviation, lambda key, x: regularizers.gaussian_noise(key, x, deviation=deviation))
+
+
+def _noise(where: str, strength: Scalar, function: Callable[[Key, Array], Array]) -> Layer:
+    """A layer that applies a function of a key while training, unless its strength is known to be 0."""
+    never = known_number(strength) and strength == 0
+
+    def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
+        del key, input_shape
+        return {}, {}
+
+    def apply(
+        params: Params, state: State, x: Float[Array, "*shape"], *, key: Key | None = None, train: bool = False
+    ) -> tuple[Float[Array, "*shape"], State]:
+        del params
+        if never or not train:
+            return x, state
+        return function(require_key(where, key), x), state
+
+    return Layer(init, apply)

@@ -1,0 +1,118 @@
+"""The arithmetic that the normalization layers share: mean 0 and variance 1 along axes, then a scale and a bias.
+
+Standardizing does not depend on the unit of the inputs (but for epsilon), so it is done in a unit and around an origin
+of its own: nothing overflows up to the largest number of the dtype, a constant gives exactly 0, and a mean far from 0
+costs no digits.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from dlkit.typing import Array, Initializer, Key, Params, Scalar, Shape
+
+__all__ = ["init_scale_and_bias", "scale_and_bias", "standardize"]
+
+# Up to here squares and their sums stay far from overflow, and the unit is 1.
+_LARGE = 2.0**30
+# Far below the variance of anything that is not constant in its unit; its rsqrt still has a finite derivative.
+_LEAST_VARIANCE = 1e-24
+
+
+def standardize(
+    x: Float[Array, "*shape"], axes: tuple[int, ...], *, epsilon: Scalar, center: bool = True
+) -> tuple[Float[Array, "*shape"], Float[Array, "*reduced"], Float[Array, "*reduced"]]:
+    """Standardize along axes: y = (x - mean) / sqrt(variance + epsilon), with the variance mean((x - mean)^2).
+
+    Values and gradients are finite for all finite x. The gradient passes through mean and variance.
+
+    Args:
+        x: values in the dtype to compute in, at least float32.
+        axes: over which mean and variance are taken; not of size 0.
+        epsilon: added to the variance, at least 0, in the squared unit of x.
+        center: false takes 0 for the mean, so that y = x / sqrt(mean(x^2) + epsilon).
+
+    Returns:
+        y, the mean and the variance (biased: divided by n), these two without the axes. A variance beyond the range of
+        the dtype is inf; y does not suffer from that.
+
+    Example:
+        >>> y, mean, variance = standardize(jnp.array([[-1e38, 3e38], [5.0, 5.0]]), (1,), epsilon=1e-6)
+        >>> y.round(3).tolist(), variance.tolist()
+        ([[-1.0, 1.0], [0.0, 0.0]], [inf, 0.0])
+    """
+    unit = _unit(jnp.max(jnp.abs(jax.lax.stop_gradient(x)), axis=axes, keepdims=True))
+    deviations = x / unit
+    mean = jnp.zeros_like(unit)
+    if center:
+        # x - mean = (x - origin) - mean(x - origin) for every origin; one of the values makes the difference exact
+        # where they are close together.
+        origin = jax.lax.stop_gradient(deviations)
+        for axis in axes:
+            origin = jax.lax.slice_in_dim(origin, 0, 1, axis=axis % x.ndim)
+        deviations = deviations - origin
+        offset = jnp.mean(deviations, axis=axes, keepdims=True)
+        deviations = deviations - offset
+        mean = (origin + offset) * unit
+    # mean((x - mean)^2)
+    variance = jnp.mean(jnp.square(deviations), axis=axes, keepdims=True)
+    least = jnp.maximum(jnp.asarray(epsilon, x.dtype) / unit / unit, _LEAST_VARIANCE)
+    # (x - mean) / sqrt(variance + epsilon)
+    y = deviations * jax.lax.rsqrt(variance + least)
+    return y, jnp.squeeze(mean, axes), jnp.squeeze(variance * unit * unit, axes)
+
+
+def init_scale_and_bias(
+    key: Key, shape: Shape, *, scale_init: Initializer | None, bias_init: Initializer | None
+) -> Params:
+    """Make the parameters `{"scale", "bias"}` in float32.
+
+    Args:
+        key: PRNG key.
+        shape: of each.
+        scale_init: `(key, shape, dtype) -> array`; None leaves the scale out.
+        bias_init: the same for the bias.
+
+    Returns:
+        A dictionary with those that there are.
+
+    Example:
+        >>> init_scale_and_bias(jax.random.key(0), (2,), scale_init=jax.nn.initializers.ones, bias_init=None)
+        {'scale': Array([1., 1.], dtype=float32)}
+    """
+    params = {}
+    if scale_init is not None:
+        params["scale"] = scale_init(jax.random.fold_in(key, 0), shape, jnp.float32)
+    if bias_init is not None:
+        params["bias"] = bias_init(jax.random.fold_in(key, 1), shape, jnp.float32)
+    return params
+
+
+def scale_and_bias(y: Float[Array, "*shape"], params: Params) -> Float[Array, "*shape"]:
+    """Scale and shift along the last axes: scale * y + bias.
+
+    Args:
+        y: values.
+        params: any of `{"scale", "bias"}`, of the shape of the last axes of y.
+
+    Returns:
+        The result in the dtype of y.
+
+    Example:
+        >>> scale_and_bias(jnp.array([[1.0, 2.0]]), {"scale": jnp.array([2.0, 3.0]), "bias": jnp.array([1.0, 1.0])})
+        Array([[3., 7.]], dtype=float32)
+    """
+    for name, combine in (("scale", jnp.multiply), ("bias", jnp.add)):
+        if name in params:
+            leaf = params[name].astype(y.dtype)
+            y = combine(y, leaf.reshape((1,) * (y.ndim - leaf.ndim) + leaf.shape))
+    return y
+
+
+def _unit(magnitude: Array) -> Array:
+    """A power of two near the magnitude where that is large, so that dividing by it is exact; else 1."""
+    bits = np.finfo(magnitude.dtype).nexp
+    # Without a mantissa, numbers are powers of two. An eighth, because the largest would round up to inf, and the
+    # reciprocals of those next to it are subnormal: 0 on some devices.
+    return jax.lax.reduce_precision(jnp.where(magnitude > _LARGE, 0.125 * magnitude, 1.0), bits, 0)

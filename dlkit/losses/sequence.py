@@ -1,0 +1,168 @@
+"""Losses of sequences whose alignment with the targets is unknown.
+
+Computed in at least float32, returned in the dtype of the logits.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Integer
+
+from dlkit.checks import require_class_indices, require_floating
+from dlkit.losses.shared import widen
+from dlkit.typing import Array
+
+__all__ = ["ctc"]
+
+
+def ctc(
+    logits: Float[Array, "*batch time classes"],
+    labels: Integer[Array, "*batch labels"],
+    *,
+    logit_lengths: Integer[Array, "*batch"] | None = None,
+    label_lengths: Integer[Array, "*batch"] | None = None,
+    blank: int = 0,
+) -> Float[Array, "*batch"]:
+    """Connectionist temporal classification: -log of the total probability of all alignments with the labels.
+
+    An alignment names a class at every time, the blank included; merging repeats and then dropping blanks must leave
+    the labels. Two equal labels in a row need a blank between them. So labels with r such repeats fit only into
+    label_length + r steps or more: **an example that does not fit has the loss inf and the gradient 0**. Leave it out
+    with `jnp.where(jnp.isfinite(losses), losses, 0)`.
+
+    Args:
+        logits: unnormalized log-probabilities of the classes, the blank among them, at every time.
+        labels: class indices in [0, classes) without the blank, padded at the end with anything.
+        logit_lengths: how many times are valid, from the first; None for all.
+        label_lengths: how many labels are valid, from the first; None for all.
+        blank: the class index of the blank.
+
+    Returns:
+        One loss per sequence, in nats.
+
+    Raises:
+        ValueError: the shapes do not belong together; blank is no class; or, outside `jit`, a length is out of range,
+            or a valid label is the blank or outside [0, classes) (inside `jit` the loss of that example is NaN).
+        TypeError: the logits are not floating point, or labels or lengths not integers.
+
+    Reference:
+        Graves et al., "Connectionist temporal classification", ICML 2006,
+        https://www.cs.toronto.edu/~graves/icml_2006.pdf.
+
+    Example:
+        >>> labels, logits = jnp.array([1, 2]), jnp.zeros((3, 3))  # 5 of 27 paths: 0 1 2, 1 0 2, 1 2 0, 1 1 2, 1 2 2
+        >>> round(float(jnp.exp(-ctc(logits, labels))), 4), round(5 / 27, 4)
+        (0.1852, 0.1852)
+    """
+    require_floating("ctc", logits=logits)
+    _check_shapes(logits, labels, logit_lengths, label_lengths, blank)
+    batch, (time, classes), count = logits.shape[:-2], logits.shape[-2:], labels.shape[-1]
+    labels = labels.astype(jnp.int32)
+    logit_lengths = jnp.full(batch, time, jnp.int32) if logit_lengths is None else logit_lengths.astype(jnp.int32)
+    label_lengths = jnp.full(batch, count, jnp.int32) if label_lengths is None else label_lengths.astype(jnp.int32)
+    _check_values(labels, logit_lengths, label_lengths, time, classes, blank)
+
+    dtype, (logits,) = widen(logits)
+    losses = jax.vmap(functools.partial(_example_loss, blank=blank))(
+        logits.reshape(-1, time, classes), labels.reshape(-1, count), logit_lengths.ravel(), label_lengths.ravel()
+    )
+    return losses.reshape(batch).astype(dtype)
+
+
+def _example_loss(logits: Array, labels: Array, logit_length: Array, label_length: Array, *, blank: int) -> Array:
+    """The loss of one example: logits [time, classes], labels [labels]."""
+    time, classes = logits.shape
+    # The labels with blanks between and around them: b l_1 b l_2 b ... l_n b. An alignment walks through these states.
+    states = jnp.full((labels.shape[0], 2), blank, jnp.int32).at[:, 1].set(labels).ravel()
+    states = jnp.concatenate([states, jnp.full(1, blank, jnp.int32)])
+    position = jnp.arange(states.shape[0])
+    # A blank may be jumped over, except between two equal labels.
+    two_before = jnp.concatenate([jnp.full(2, blank, jnp.int32), states[:-2]])[: states.shape[0]]
+    may_jump = (states != blank) & (states != two_before)
+
+    log_probabilities = jax.nn.log_softmax(logits, axis=-1)
+    emissions = jnp.take(log_probabilities, jnp.clip(states, 0, classes - 1), axis=1)
+    emissions = jnp.where((position <= 2 * label_length).reshape(1, -1), emissions, -jnp.inf)
+
+    def step(carry: tuple[Array, Array], inputs: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
+        alpha, offset = carry
+        emission, valid = inputs
+        one_before, two_before = _shifted(alpha, 1), jnp.where(may_jump, _shifted(alpha, 2), -jnp.inf)
+        # alpha_t(s) = (alpha(s) + alpha(s - 1) + alpha(s - 2) where s may jump) p_t(s)
+        following = _log_sum_exp(jnp.stack([alpha, one_before, two_before])) + emission
+        # Kept near 0, so that long sequences lose no digits; the sum of both is the same for every offset.
+        peak = jax.lax.stop_gradient(jnp.max(following))
+        peak = jnp.where(jnp.isneginf(peak), 0.0, peak)
+        return (jnp.where(valid, following - peak, alpha), jnp.where(valid, offset + peak, offset)), None
+
+    # Before the first step everything is in the first blank: from there the first two states can be reached.
+    start = jnp.where(position == 0, 0.0, -jnp.inf).astype(logits.dtype)
+    valid_times = jnp.arange(time) < logit_length
+    (alpha, offset), _ = jax.lax.scan(step, (start, jnp.zeros((), logits.dtype)), (emissions, valid_times))
+    # All that end in the last label or in the blank after it.
+    ends = (position == 2 * label_length) | (position == 2 * label_length - 1)
+    loss = -(_log_sum_exp(jnp.where(ends, alpha, -jnp.inf)) + offset)
+
+    used = jnp.arange(labels.shape[0]) < label_length
+    sound = jnp.all(~used | ((labels >= 0) & (labels < classes) & (labels != blank)))
+    sound &= (logit_length >= 0) & (logit_length <= time)
+    sound &= (label_length >= 0) & (label_length <= labels.shape[0])
+    return jnp.where(sound, loss, jnp.nan)
+
+
+def _shifted(alpha: Array, steps: int) -> Array:
+    """Every state's value of some states before."""
+    return jnp.concatenate([jnp.full(steps, -jnp.inf, alpha.dtype), alpha])[: alpha.shape[0]]
+
+
+def _log_sum_exp(x: Array) -> Array:
+    """log(sum(exp(x))) over the first axis; -inf with the gradient 0 where all are -inf."""
+    peak = jax.lax.stop_gradient(jnp.max(x, axis=0))
+    impossible = jnp.isneginf(peak)
+    peak = jnp.where(impossible, 0.0, peak)
+    total = jnp.sum(jnp.exp(x - jnp.expand_dims(peak, 0)), axis=0)
+    # The gradient of log at 0 is infinite: replaced before, not only in the result.
+    return jnp.where(impossible, -jnp.inf, jnp.log(jnp.where(impossible, 1.0, total)) + peak)
+
+
+def _check_shapes(
+    logits: Array, labels: Array, logit_lengths: Array | None, label_lengths: Array | None, blank: int
+) -> None:
+    """Check shapes and dtypes against each other."""
+    if logits.ndim < 2:
+        raise ValueError(f"ctc: expected logits [*batch, time, classes], got {jax.typeof(logits)}")
+    batch, classes = logits.shape[:-2], logits.shape[-1]
+    for name, x in (("labels", labels), ("logit_lengths", logit_lengths), ("label_lengths", label_lengths)):
+        if x is not None and not jnp.issubdtype(x.dtype, jnp.integer):
+            raise TypeError(f"ctc: expected integer {name}, got {jax.typeof(x)}")
+    if labels.ndim != len(batch) + 1 or labels.shape[:-1] != batch:
+        raise ValueError(
+            f"ctc: expected labels of shape {(*batch, 'labels')} for logits {jax.typeof(logits)}, "
+            f"got {jax.typeof(labels)}"
+        )
+    for name, lengths in (("logit_lengths", logit_lengths), ("label_lengths", label_lengths)):
+        if lengths is not None and lengths.shape != batch:
+            raise ValueError(f"ctc: expected {name} of shape {batch}, one per sequence, got {jax.typeof(lengths)}")
+    if not 0 <= blank < classes:
+        raise ValueError(f"ctc: expected blank in [0, {classes}), got {blank}")
+
+
+def _check_values(
+    labels: Array, logit_lengths: Array, label_lengths: Array, time: int, classes: int, blank: int
+) -> None:
+    """Check lengths and valid labels where their values are known: outside `jit`."""
+    count = labels.shape[-1]
+    for name, lengths, largest in (("logit_lengths", logit_lengths, time), ("label_lengths", label_lengths, count)):
+        if not isinstance(lengths, jax.core.Tracer):
+            values = np.asarray(lengths)
+            if ((values < 0) | (values > largest)).any():
+                raise ValueError(f"ctc: expected {name} in [0, {largest}], got {values.tolist()}")
+    if isinstance(labels, jax.core.Tracer) or isinstance(label_lengths, jax.core.Tracer):
+        return
+    used = np.arange(count) < np.asarray(label_lengths)[..., None]
+    # Padding is replaced by a class, because it may be anything.
+    require_class_indices("ctc", jnp.asarray(np.where(used, np.asarray(labels), 0)), classes)
+    if (used & (np.asarray(labels) == blank)).any():
+        raise ValueError(f"ctc: expected labels without the blank {blank}, got {np.asarray(labels).tolist()}")

@@ -1,0 +1,116 @@
+"""What the families of losses share: the dtype to compute in, norms without overflow, checks of known values."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from dlkit.typing import Array, DTypeLike
+
+__all__ = ["norm", "require_values", "unit_vectors", "widen"]
+
+
+def widen(*arrays: Array) -> tuple[DTypeLike, tuple[Array, ...]]:
+    """Cast arrays to the dtype to compute in: what they promote to, but at least float32.
+
+    Args:
+        *arrays: of floating-point dtypes.
+
+    Returns:
+        The dtype that they promote to, which is that of the result, and the arrays.
+
+    Example:
+        >>> dtype, (x,) = widen(jnp.ones(2, jnp.bfloat16))
+        >>> str(dtype), str(x.dtype)
+        ('bfloat16', 'float32')
+    """
+    dtype = jnp.result_type(*arrays)
+    compute_dtype = jnp.promote_types(dtype, jnp.float32)
+    return dtype, tuple(x.astype(compute_dtype) for x in arrays)
+
+
+def norm(x: Array) -> Array:
+    """Euclidean norm over the last axis, without overflow; the gradient at the zero vector is 0.
+
+    Args:
+        x: vectors `[*batch, features]` in the dtype to compute in.
+
+    Returns:
+        `[*batch]`.
+
+    Example:
+        >>> norm(jnp.array([3e30, 4e30]))
+        Array(5.e+30, dtype=float32)
+    """
+    scaled, scale, zero = _scaled(x)
+    # |x| = m |x / m|
+    return jnp.where(zero, 0.0, scale * _scaled_norm(scaled, zero))
+
+
+def unit_vectors(x: Array) -> tuple[Array, Array]:
+    """Vectors over their Euclidean norm, x / |x|, over the last axis; the zero vector stays 0, with the gradient 0.
+
+    Args:
+        x: vectors `[*batch, features]` in the dtype to compute in.
+
+    Returns:
+        The unit vectors, and which of the vectors are zero, `[*batch]`.
+
+    Example:
+        >>> unit, zero = unit_vectors(jnp.array([[5e30, 0.0], [0.0, 0.0]]))
+        >>> unit.tolist(), zero.tolist()
+        ([[1.0, 0.0], [0.0, 0.0]], [False, True])
+    """
+    scaled, _, zero = _scaled(x)
+    # x / |x| = (x / m) / |x / m|
+    unit = scaled / jnp.expand_dims(_scaled_norm(scaled, zero), -1)
+    return jnp.where(jnp.expand_dims(zero, -1), 0.0, unit), zero
+
+
+def require_values(
+    where: str, name: str, x: Array, valid: Callable[[NDArray[np.float64]], NDArray[np.bool_]], expected: str
+) -> None:
+    """Refuse elements out of range where their values are known: outside `jit`.
+
+    Args:
+        where: the function that checks.
+        name: the argument.
+        x: its value.
+        valid: says of every element whether it is in range.
+        expected: the range in words.
+
+    Raises:
+        ValueError: an element is out of range, or NaN; never while tracing.
+
+    Example:
+        >>> require_values("hinge", "targets", jnp.array([1.0, 0.0]), lambda t: abs(t) == 1, "of -1 and +1")
+        Traceback (most recent call last):
+            ...
+        ValueError: hinge: expected targets of -1 and +1, got 0.0 at position (1,)
+    """
+    if isinstance(x, jax.core.Tracer):
+        return
+    values = np.asarray(x).astype(np.float64)
+    wrong = ~valid(values)
+    if wrong.any():
+        position = tuple(int(index[0]) for index in np.nonzero(wrong)) if values.ndim else ()
+        at = f" at position {position}" if position else ""
+        raise ValueError(f"{where}: expected {name} {expected}, got {values[position]}{at}")
+
+
+def _scaled(x: Array) -> tuple[Array, Array, Array]:
+    """Scale x to x / m with m = max |x_i|, so that no square overflows or underflows; also m, and whether x is zero.
+
+    Norms and directions are the same for every m, so m is a constant to the gradient.
+    """
+    scale = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, keepdims=True, initial=0.0))
+    zero = scale < np.finfo(x.dtype).tiny
+    scale = jnp.where(zero, 1.0, scale)
+    return x / scale, jnp.squeeze(scale, -1), jnp.squeeze(zero, -1)
+
+
+def _scaled_norm(scaled: Array, zero: Array) -> Array:
+    """|x / m|, and 1 where x is zero: the gradient of sqrt at 0 is infinite."""
+    return jnp.sqrt(jnp.where(zero, 1.0, jnp.sum(jnp.square(scaled), axis=-1)))

@@ -1,0 +1,129 @@
+"""What models share: dense blocks and flattening."""
+
+import math
+
+import jax
+
+from dlkit import layers
+from dlkit.layers import Layer
+from dlkit.typing import Array, ArrayFunction, Initializer, Key, Params, Scalar, Shape, State
+
+__all__ = ["dense_block", "flattened", "flattened_init", "for_examples"]
+
+
+def dense_block(
+    width: int,
+    *,
+    activation: str | ArrayFunction,
+    normalization: str | None,
+    dropout: Scalar,
+    kernel_init: Initializer,
+) -> Layer:
+    """A hidden layer of a perceptron: dropout(activation(normalization(x W + b))).
+
+    Every part keeps its position, and with it its subkey, whether the others are there or not.
+
+    Args:
+        width: its features.
+        activation: a name that `layers.activation` knows, or a function.
+        normalization: a name that `layers.normalization` knows, or None.
+        dropout: probability of dropping a value.
+        kernel_init: of the kernel.
+
+    Returns:
+        A layer for inputs `[*batch, features]`.
+
+    Example:
+        >>> block = dense_block(
+        ...     3, activation="relu", normalization="layer", dropout=0.1, kernel_init=layers.default_kernel_init
+        ... )
+        >>> sorted(block.init(jax.random.key(0), (2,))[0])
+        ['dense', 'normalization']
+    """
+    return layers.serial(
+        layers.dense(width, kernel_init=kernel_init),
+        layers.normalization(normalization, groups=math.gcd(8, width)),
+        layers.activation(activation),
+        layers.dropout(dropout),
+        names=("dense", "normalization", "activation", "dropout"),
+    )
+
+
+def flattened_init(where: str, input_shape: Shape) -> Shape:
+    """The shape of a flattened example; refuses one that `flattened` could not find at the end of a batch's shape.
+
+    Args:
+        where: the model that asks.
+        input_shape: shape of one example.
+
+    Returns:
+        `(size,)`.
+
+    Raises:
+        ValueError: the shape is empty, has an axis of size 0, or begins with an axis of size 1.
+
+    Example:
+        >>> flattened_init("mlp", (8, 8, 1))
+        (64,)
+    """
+    if math.prod(input_shape) < 1 or not input_shape:
+        raise ValueError(
+            f"{where}: expected an example shape with at least one axis and none of size 0, got {tuple(input_shape)}"
+        )
+    if len(input_shape) > 1 and input_shape[0] == 1:
+        raise ValueError(
+            f"{where}: expected an example shape that does not begin with an axis of size 1, got {tuple(input_shape)}; "
+            f"drop the axis, or put it last: {(*input_shape[1:], 1)}"
+        )
+    return (math.prod(input_shape),)
+
+
+def flattened(where: str, x: Array, size: int) -> Array:
+    """Merge the trailing axes that hold one example, the fewest of them whose sizes multiply to `size`.
+
+    Args:
+        where: the model that asks.
+        x: `[*batch, *input_shape]`.
+        size: of one example.
+
+    Returns:
+        `[*batch, size]`.
+
+    Raises:
+        ValueError: no number of trailing axes has this size.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> flattened("mlp", jnp.zeros((5, 8, 8)), 64).shape
+        (5, 64)
+    """
+    for axes in range(1, x.ndim + 1):
+        if math.prod(x.shape[-axes:]) == size:
+            return x.reshape(*x.shape[:-axes], size)
+    raise ValueError(f"{where}: expected examples of {size} values as the last axes, got {jax.typeof(x)}")
+
+
+def for_examples(where: str, example_shape: Shape, layer: Layer) -> Layer:
+    """A layer that was built for examples of one shape, and refuses others at `init`.
+
+    Args:
+        where: the model that asks.
+        example_shape: shape of one example.
+        layer: the layer.
+
+    Returns:
+        The layer with the check.
+
+    Example:
+        >>> for_examples("vae", (2,), layers.dense(1)).init(jax.random.key(0), (3,))
+        Traceback (most recent call last):
+            ...
+        ValueError: vae: expected examples of shape (2,), got (3,)
+    """
+
+    def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
+        if tuple(input_shape) != example_shape:
+            raise ValueError(f"{where}: expected examples of shape {example_shape}, got {tuple(input_shape)}")
+        return layer.init(key, input_shape)
+
+    return Layer(init, layer.apply)

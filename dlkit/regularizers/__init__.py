@@ -1,0 +1,27 @@
+"""Regularizers: penalties of the parameters, proximal operators, projections, and noise."""
+
+from dlkit.regularizers.masks import Mask, all_of, by_name, none_of, weights_only
+from dlkit.regularizers.noise import dropout, gaussian_noise, label_smoothing, mixup
+from dlkit.regularizers.penalties import elastic_net, group_lasso, l1, l2, orthogonality
+from dlkit.regularizers.proximal import max_norm, proximal_elastic_net, proximal_group_lasso, proximal_l1
+
+__all__ = [
+    "Mask",
+    "all_of",
+    "by_name",
+    "dropout",
+    "elastic_net",
+    "gaussian_noise",
+    "group_lasso",
+    "l1",
+    "l2",
+    "label_smoothing",
+    "max_norm",
+    "mixup",
+    "none_of",
+    "orthogonality",
+    "proximal_elastic_net",
+    "proximal_group_lasso",
+    "proximal_l1",
+    "weights_only",
+]

@@ -1,0 +1,185 @@
+"""Masks: which leaves of the parameters a regularizer touches.
+
+A mask decides by the path and the shape of a leaf, never by its values. `weights_only` is the default everywhere.
+"""
+
+import fnmatch
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from dlkit.typing import Array, ArrayFunction, Params
+
+__all__ = ["Mask", "all_of", "by_name", "map_leaves", "none_of", "sum_leaves", "weights_only"]
+
+Mask: TypeAlias = Callable[[tuple[str, ...], Any], bool]
+"""`(path, leaf) -> bool`: whether a leaf is regularized; decided from names and shapes, not values."""
+
+_NOT_WEIGHTS = frozenset({"bias", "scale", "shift", "offset", "gamma", "beta"})
+
+
+def weights_only(path: tuple[str, ...], leaf: Any) -> bool:
+    """Tell weights from biases and normalization parameters; the default mask of every regularizer.
+
+    A leaf is a weight if and only if both hold: it has at least two axes, and the last name of its path is none of
+    bias, scale, shift, offset, gamma, beta. Embeddings are weights. (A trailing name `value`, which flax.nnx appends to
+    each, is passed over.)
+
+    Args:
+        path: the names that lead to the leaf, e.g. `("output", "dense", "kernel")`.
+        leaf: the parameter array, or anything that knows its shape.
+
+    Returns:
+        True for a weight.
+
+    Example:
+        >>> weights_only(("dense", "kernel"), jnp.ones((2, 3))), weights_only(("dense", "bias"), jnp.ones(3))
+        (True, False)
+    """
+    names = _names(path)
+    return jnp.ndim(leaf) >= 2 and not (names and names[-1] in _NOT_WEIGHTS)
+
+
+def by_name(*patterns: str) -> Mask:
+    """Make a mask of patterns for the names of the leaves, joined by slashes: `encoder/dense/kernel`.
+
+    Args:
+        *patterns: as in a shell, matched against the whole of it: `*` is any text (slashes too), `?` one character,
+            `[ab]` one of these. Upper and lower case differ.
+
+    Returns:
+        A mask that takes a leaf if one of the patterns matches.
+
+    Raises:
+        ValueError: there is no pattern.
+
+    Example:
+        >>> mask = by_name("encoder/*", "*/embedding")
+        >>> mask(("encoder", "dense", "bias"), jnp.ones(3)), mask(("decoder", "kernel"), jnp.ones((2, 3)))
+        (True, False)
+    """
+    if not patterns:
+        raise ValueError("by_name: expected at least one pattern, such as 'encoder/*', got none")
+    return lambda path, leaf: any(fnmatch.fnmatchcase("/".join(_names(path)), pattern) for pattern in patterns)
+
+
+def all_of(*masks: Mask) -> Mask:
+    """Make a mask that takes what all of the masks take.
+
+    Args:
+        *masks: masks; without any, every leaf is taken.
+
+    Returns:
+        The intersection.
+
+    Example:
+        >>> mask = all_of(weights_only, none_of(by_name("head/*")))
+        >>> mask(("body", "kernel"), jnp.ones((2, 3))), mask(("head", "kernel"), jnp.ones((2, 3)))
+        (True, False)
+    """
+    return lambda path, leaf: all(mask(path, leaf) for mask in masks)
+
+
+def none_of(*masks: Mask) -> Mask:
+    """Make a mask that takes what none of the masks takes.
+
+    Args:
+        *masks: masks; without any, every leaf is taken.
+
+    Returns:
+        The complement of the union.
+
+    Example:
+        >>> none_of(weights_only)(("dense", "bias"), jnp.ones(3))
+        True
+    """
+    return lambda path, leaf: not any(mask(path, leaf) for mask in masks)
+
+
+def sum_leaves(where: str, function: ArrayFunction, params: Params, *, mask: Mask | None) -> Float[Array, ""]:
+    """Sum a penalty over the leaves that a mask takes, in at least float32.
+
+    Args:
+        where: the penalty, for messages.
+        function: maps a leaf to a scalar.
+        params: a tree of arrays.
+        mask: which leaves are taken; None means `weights_only`.
+
+    Returns:
+        A scalar in the dtype that these leaves promote to; 0 in float32 without any.
+
+    Raises:
+        TypeError: a leaf that the mask takes is not floating point; the message names its path.
+
+    Example:
+        >>> sum_leaves("total", jnp.sum, {"a": jnp.ones(2), "b": jnp.ones(3)}, mask=by_name("a"))
+        Array(2., dtype=float32)
+    """
+    taken = [(path, leaf) for path, leaf, taken in _split(where, params, mask)[0] if taken]
+    dtype = jnp.result_type(*(leaf for _, leaf in taken)) if taken else jnp.dtype(jnp.float32)
+    total = jnp.zeros((), jnp.promote_types(dtype, jnp.float32))
+    for path, leaf in taken:
+        total += _evaluate(where, function, path, leaf.astype(total.dtype))
+    return total.astype(dtype)
+
+
+def map_leaves(where: str, function: ArrayFunction, params: Params, *, mask: Mask | None) -> Params:
+    """Map the leaves that a mask takes, in at least float32, and leave the others as they are.
+
+    Args:
+        where: the operator, for messages.
+        function: maps a leaf to an array of its shape.
+        params: a tree of arrays.
+        mask: which leaves are taken; None means `weights_only`.
+
+    Returns:
+        A tree of the same structure, shapes and dtypes.
+
+    Raises:
+        TypeError: a leaf that the mask takes is not floating point; the message names its path.
+
+    Example:
+        >>> map_leaves("double", lambda leaf: 2 * leaf, {"a": jnp.ones(1), "b": jnp.ones(1)}, mask=by_name("a"))
+        {'a': Array([2.], dtype=float32), 'b': Array([1.], dtype=float32)}
+    """
+    leaves, structure = _split(where, params, mask)
+    mapped = [
+        _evaluate(where, function, path, leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))).astype(leaf.dtype)
+        if taken
+        else leaf
+        for path, leaf, taken in leaves
+    ]
+    return jax.tree.unflatten(structure, mapped)
+
+
+def _split(
+    where: str, params: Params, mask: Mask | None
+) -> tuple[list[tuple[tuple[str, ...], Array, bool]], jax.tree_util.PyTreeDef]:
+    """Every leaf with its path and whether the mask takes it; and the structure of the tree."""
+    chosen = weights_only if mask is None else mask
+    keyed, structure = jax.tree_util.tree_flatten_with_path(params)
+    leaves = []
+    for keys, leaf in keyed:
+        path = tuple(jax.tree_util.keystr((key,), simple=True) for key in keys)
+        taken = bool(chosen(path, leaf))
+        if taken and not jnp.issubdtype(leaf.dtype, jnp.floating):
+            got = f"got {jax.typeof(leaf)} at {'/'.join(path)!r}"
+            raise TypeError(f"{where}: expected floating-point parameters, {got}; cast them or pass another mask=")
+        leaves.append((path, leaf, taken))
+    return leaves, structure
+
+
+def _evaluate(where: str, function: ArrayFunction, path: tuple[str, ...], leaf: Array) -> Array:
+    try:
+        return function(leaf)
+    except Exception as error:
+        error.add_note(f"in {where}: parameter {'/'.join(path)!r}, {jax.typeof(leaf)}")
+        raise
+
+
+def _names(path: tuple[str, ...]) -> tuple[str, ...]:
+    """The path without the trailing `value` of flax.nnx."""
+    return path[:-1] if path[-1:] == ("value",) else path

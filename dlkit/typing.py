@@ -1,0 +1,33 @@
+"""The types that the primitives share.
+
+Shapes are written with jaxtyping: `Float[Array, "*batch classes"]`. They document, and the test session checks them
+with beartype; at run time they cost nothing.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from jax import Array
+from jax.nn.initializers import Initializer
+from jax.typing import DTypeLike
+from jaxtyping import Float, PRNGKeyArray, PyTree
+
+__all__ = ["Array", "ArrayFunction", "DTypeLike", "Initializer", "Key", "Params", "Scalar", "Shape", "State"]
+
+ArrayFunction: TypeAlias = Callable[[Array], Array]
+"""A plain function of one array, such as an activation."""
+
+Key: TypeAlias = PRNGKeyArray
+"""A PRNG key: a typed one (`jax.random.key`) or a raw one (`jax.random.PRNGKey`)."""
+
+Params: TypeAlias = PyTree[Array]
+"""What the optimizer changes: a nested dictionary of arrays, e.g. `{"kernel": ..., "bias": ...}`."""
+
+State: TypeAlias = PyTree[Array]
+"""What a layer carries from step to step and the optimizer does not touch, e.g. batch statistics."""
+
+Scalar: TypeAlias = float | int | Float[Array, ""]
+"""A number that may also be traced, so that tuning it compiles nothing."""
+
+Shape: TypeAlias = tuple[int, ...]
+"""The sizes of an array's axes."""

@@ -1,0 +1,25 @@
+"""Sphinx configuration; the reference pages and plots are made from the code before every build.
+
+Run from the repository's root: `make docs`.
+"""
+
+from pathlib import Path
+
+import dlkit
+from docs.pages import write_pages
+
+write_pages(Path(__file__).parent / "reference")
+
+project = "dlkit"
+author = "the dlkit authors"
+release = version = dlkit.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"dlkit {release}"
+autodoc_preserve_defaults = True  # `lecun_normal()`, not the address of a function
+autodoc_typehints = "signature"
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_custom_sections = [("Reference", "notes")]
+myst_heading_anchors = 2

@@ -1,0 +1,207 @@
+"""The Python API: compare, train, replay, own optimizers and problems."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pandas as pd
+import pytest
+
+from dlkit import bench
+
+BUDGET = bench.Budget(steps=20, evaluations=4, tuning_points=2, tuning_seeds=1, seeds=6)
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> bench.Result:
+    folder = tmp_path_factory.mktemp("run")
+    return bench.compare(
+        problems=["digits-mlp", "quadratic"],
+        optimizers=["sgd", "adam"],
+        budget=BUDGET,
+        folder=folder,
+        executor="inline",
+    )
+
+
+def test_printing_shows_tables_and_verdicts(result: bench.Result) -> None:
+    text = str(result)
+    for sentence in result.verdicts.values():
+        assert sentence in " ".join(text.split())
+    for word in ("digits-mlp", "quadratic", "sgd", "adam", "hits", "diverged", "tuned to", "learning_rate"):
+        assert word in text
+
+
+def test_train_is_the_trial_of_a_comparison(result: bench.Result) -> None:
+    trials = result.trials()
+    final = trials[(trials.problem == "digits-mlp") & (trials.optimizer == "adam") & (trials.stage == "final")]
+    row = final[final.seed == 2].iloc[0]
+    model = bench.train(
+        "digits-mlp", "adam", seed=2, steps=20, evaluations=4, learning_rate=row.learning_rate, b1=row.b1, b2=row.b2
+    )
+    curves = result.curves()
+    chosen = curves[(curves.problem == "digits-mlp") & (curves.optimizer == "adam") & (curves.seed == 2)]
+    expected = chosen[chosen.metric == "accuracy"].value.to_numpy(np.float32)
+    assert model.curve["accuracy"].to_numpy(np.float32).tobytes() == expected.tobytes()
+    assert model.status == "finished" and set(model.test) == {"accuracy", "cross_entropy"}
+    logits = jnp.asarray(0)
+    assert jax.tree.leaves(model.params)[0].dtype == jnp.float32 and logits.shape == ()
+
+
+def test_train_takes_the_defaults_of_the_function_that_builds() -> None:
+    settings: dict[str, Any] = {"seed": 0, "steps": 20, "evaluations": 4, "learning_rate": 1e-3}
+    short = bench.train("quadratic", "adam", **settings)
+    long = bench.train("quadratic", "adam", **settings, b1=0.9, b2=0.999)  # optax.adam's
+    other = bench.train("quadratic", "adam", **settings, b1=0.5)
+    assert short.curve.equals(long.curve) and not short.curve.equals(other.curve)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, ["'sgd'", "'learning_rate'", "needs a number"]),
+        ({"learning_rat": 0.1}, ["did you mean 'learning_rate'", "needs a number"]),
+        ({"learning_rate": "fast"}, ["'fast'"]),
+        ({"learning_rate": 0.1, "seed": -1}, ["seed"]),
+        ({"learning_rate": 0.1, "steps": 30}, ["20 equal evaluations", "40"]),
+    ],
+)
+def test_train_says_what_does_not_fit(arguments: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(bench.UserError) as caught:
+        bench.train("quadratic", "sgd", **arguments)
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_every_trial_replays_bit_for_bit(result: bench.Result) -> None:
+    reopened = bench.open_run(result.folder)
+    for trial in reopened.trials().trial:
+        replay = reopened.replay(trial)
+        assert replay.exact and replay.largest == {} and replay.program == {}
+
+
+def test_a_changed_bit_is_found(result: bench.Result, tmp_path: Path) -> None:
+    import shutil
+    import sqlite3
+
+    folder = tmp_path / "run"
+    shutil.copytree(result.folder, folder)
+    trial = result.trials().trial[0]
+    with sqlite3.connect(folder / "store.sqlite") as connection:
+        (points,) = connection.execute(
+            "SELECT points FROM curve WHERE trial = ? AND metric = 'accuracy'", (trial,)
+        ).fetchone()
+        values = np.frombuffer(points, "<f4").copy()
+        values[-1] = np.nextafter(values[-1], np.float32(2))
+        connection.execute(
+            "UPDATE curve SET points = ? WHERE trial = ? AND metric = 'accuracy'", (values.tobytes(), trial)
+        )
+    connection.close()
+    replay = bench.open_run(folder).replay(trial)
+    assert not replay.exact and set(replay.largest) == {"accuracy"} and 0 < replay.largest["accuracy"] < 1e-6
+
+
+def test_replay_asks_for_an_id_that_is_there(result: bench.Result) -> None:
+    with pytest.raises(bench.UserError, match="no trial starts with 'zz'"):
+        result.replay("zz")
+    with pytest.raises(bench.UserError, match="trials start with ''"):
+        result.replay("")
+
+
+def signed(learning_rate: Any) -> optax.GradientTransformation:
+    return optax.chain(optax.scale_by_sign(), optax.scale_by_learning_rate(learning_rate))
+
+
+def test_own_optimizer_and_problem_in_a_run_that_resumes(tmp_path: Path) -> None:
+    mine = bench.Optimizer("signed", signed, {"learning_rate": bench.log_uniform(1e-4, 1e-1)})
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(200, 3)).astype(np.float32)
+    dataset = bench.split("plane", {"inputs": inputs, "targets": inputs @ np.array([1, -2, 3], np.float32)})
+
+    def error(params: Any, batch: Any) -> Any:
+        return ((batch["inputs"] @ params - batch["targets"]) ** 2).mean()
+
+    problem = bench.Problem(
+        name="plane",
+        init=lambda key: (jax.random.normal(key, (3,)), None),
+        loss=lambda params, state, batch, key: (error(params, batch), state),
+        evaluate=lambda params, state, batch: {"mse": error(params, batch)},
+        dataset=dataset,
+        metrics={"mse": bench.Metric("lower", "log")},
+        batch_size=32,
+    )
+    asked: dict[str, Any] = {
+        "problems": [problem],
+        "optimizers": ["sgd", mine],
+        "budget": BUDGET,
+        "folder": tmp_path / "r",
+    }
+    result = bench.compare(**asked, executor="dask", workers=1)
+    again = bench.compare(**asked, executor="inline")
+    assert result.curves().equals(again.curves())
+    assert "sgd" in result.summary.comparisons[0].target_source, "no target declared: the baseline's"
+    manifest = result.summary.manifest
+    assert any("def signed" in text for files in manifest["sources"].values() for text in files.values())
+    trial = again.summary.comparisons[0].rows[0].trials[0].id
+    assert again.replay(trial).exact
+    with pytest.raises(bench.UserError, match=r"script.*result\.replay"):
+        bench.open_run(tmp_path / "r").replay(trial)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"problems": []}, ["problems", "empty"]),
+        ({"optimizers": []}, ["optimizers", "empty"]),
+        ({"optimizers": ["adm"]}, ["did you mean 'adam'"]),
+        ({"optimizers": ["sgd", "sgd"]}, ["'sgd'", "more than once"]),
+        ({"problems": ["digit-mlp"], "optimizers": ["adm"]}, ["did you mean 'digits-mlp'", "did you mean 'adam'"]),
+        ({"executor": "dsk"}, ["executor 'dsk'"]),
+        ({"workers": 0, "executor": "dask"}, ["workers", "at least 1"]),
+    ],
+)
+def test_compare_refuses_what_cannot_work(arguments: dict[str, Any], words: list[str]) -> None:
+    asked: dict[str, Any] = {"problems": ["quadratic"], "optimizers": ["sgd"], "budget": BUDGET, "executor": "inline"}
+    with pytest.raises(bench.UserError) as caught:
+        bench.compare(**(asked | arguments))
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: bench.Budget(seeds=0), ["budget.seeds", "0"]),
+        (lambda: bench.Budget(steps=True), ["budget.steps"]),
+        (lambda: bench.Budget(steps=50, evaluations=20), ["40", "60"]),
+        (lambda: bench.Optimizer("", optax.sgd, {}), ["name"]),
+        (lambda: bench.Optimizer("x", 3, {}), ["'x'", "build"]),  # type: ignore[arg-type]
+        (lambda: bench.Optimizer("x", optax.sgd, {"a": "b"}), ["space['a']"]),  # type: ignore[dict-item]
+        (lambda: bench.Optimizer("x", optax.sgd, {"a": 1.0}, {"a": (1,)}), ["'a'", "both"]),
+        (lambda: bench.Optimizer("x", optax.sgd, {}, {"a": ()}), ["static['a']"]),
+        (lambda: bench.Optimizer("x", optax.sgd, {}, {"a": (object(),)}), ["static['a']"]),
+        (lambda: bench.Metric("up"), ["direction", "'up'"]),  # type: ignore[arg-type]
+    ],
+)
+def test_definitions_refuse_what_cannot_work(make: Any, words: list[str]) -> None:
+    with pytest.raises(bench.UserError) as caught:
+        make()
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_frames_are_tidy(result: bench.Result) -> None:
+    table = result.table()
+    assert isinstance(table, pd.DataFrame) and len(table) == 4
+    for _, row in table.iterrows():
+        finals = result.curves()
+        metric = {"digits-mlp": "accuracy", "quadratic": "suboptimality"}[row.problem]
+        chosen = finals[
+            (finals.problem == row.problem) & (finals.optimizer == row.optimizer) & (finals.metric == metric)
+        ]
+        values = chosen[chosen.step == 20].value
+        assert len(values) == 6
+        if row.problem == "digits-mlp":
+            assert row.validation == pytest.approx(values.median(), rel=1e-6)
+        else:
+            assert np.log10(row.validation) == pytest.approx(np.log10(values).median(), rel=1e-5)

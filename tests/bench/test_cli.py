@@ -1,0 +1,116 @@
+"""The command line as a user meets it: output, exit codes, messages without tracebacks."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SPEC = """
+problems = ["quadratic"]
+optimizers = ["sgd", "adam"]
+[budget]
+steps = 20
+evaluations = 4
+tuning_points = 2
+seeds = 6
+"""
+
+
+def dlkit(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dlkit.bench.cli", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=300, env={**os.environ, "COLUMNS": "200"}
+    )
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "spec.toml").write_text('name = "small"' + SPEC)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first(work: Path) -> subprocess.CompletedProcess[str]:
+    return dlkit("run", "spec.toml", "--executor", "inline", cwd=work)
+
+
+def test_run_prints_tables_verdict_and_report(first: subprocess.CompletedProcess[str], work: Path) -> None:
+    assert first.returncode == 0, first.stderr
+    assert "quadratic: suboptimality, lower is better" in first.stdout
+    assert "report: runs/small/report.html" in first.stdout
+    page = (work / "runs/small/report.html").read_text()
+    assert page.lower().startswith("<!doctype html>")
+    assert {"store.sqlite", "manifest.json"} <= {path.name for path in (work / "runs/small").iterdir()}
+
+
+def test_show_prints_the_same_tables(first: subprocess.CompletedProcess[str], work: Path) -> None:
+    shown = dlkit("show", "runs/small", cwd=work)
+    assert shown.returncode == 0
+    assert first.stdout.startswith(shown.stdout.rstrip())
+
+
+def test_replay_by_the_id_that_show_lists(first: subprocess.CompletedProcess[str], work: Path) -> None:
+    listed = dlkit("show", "runs/small", "--trials", cwd=work).stdout.splitlines()
+    assert len(listed) == 1 + 2 * (2 * 2 + 6)
+    trial = listed[3].split()[0]
+    replayed = dlkit("replay", "runs/small", trial[:8], cwd=work)
+    assert (replayed.returncode, replayed.stdout) == (0, f"trial {trial}: every number matches, bit for bit\n")
+
+
+def test_report_in_other_formats(first: subprocess.CompletedProcess[str], work: Path) -> None:
+    markdown = dlkit("report", "runs/small", "--format", "markdown", cwd=work)
+    assert markdown.returncode == 0 and "| adam" in (work / "runs/small/report.md").read_text()
+    figures = dlkit("report", "runs/small", "--format", "svg", "--output", "figures", cwd=work)
+    assert figures.returncode == 0 and (work / "figures/quadratic.svg").stat().st_size > 1000
+
+
+def test_list_and_doctor(work: Path) -> None:
+    problems = dlkit("list", "problems", cwd=work).stdout
+    assert all(name in problems for name in ("digits-mlp", "diabetes-linear", "quadratic"))
+    optimizers = dlkit("list", "optimizers", cwd=work).stdout
+    assert all(name in optimizers for name in ("sgd", "momentum", "rmsprop", "adagrad", "adam", "adamw"))
+    doctor = dlkit("doctor", cwd=work)
+    assert doctor.returncode == 0, doctor.stdout
+    assert "WRONG" not in doctor.stdout and doctor.stdout.count("ok ") >= 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "nothing.toml"], ["nothing.toml", "no such file"]),
+        (["run", "wrong.toml"], ["wrong.toml: unknown key 'budget.sedes'; did you mean 'budget.seeds'?", "'adm'"]),
+        (["run", "spec.toml", "--seeds", "0"], ["budget.seeds", "at least 1"]),
+        (["run", "spec.toml", "--seeds", "many"], ["--seeds", "many"]),
+        (["run", "spec.toml", "--sedes", "3"], ["--sedes", "--seeds"]),
+        (["run", "spec.toml", "--executor", "dsk"], ["executor 'dsk'"]),
+        (["run", "spec.toml", "--folder", "spec.toml/run"], ["spec.toml/run", "cannot be written"]),
+        (["show", "runs/other"], ["runs/other", "no run there"]),
+        (["replay", "runs/other", "abc"], ["runs/other", "no run there"]),
+        (["report", "runs/other"], ["runs/other", "no run there"]),
+        (["list", "optimisers"], ["optimisers", "optimizers"]),
+        (["rnu", "spec.toml"], ["rnu", "run"]),
+    ],
+)
+def test_a_users_mistake_ends_with_a_message_and_code_2(work: Path, arguments: list[str], words: list[str]) -> None:
+    (work / "wrong.toml").write_text('problems = ["quadratic"]\noptimizers = ["adm"]\n[budget]\nsedes = 3\n')
+    before = sorted(path.name for path in work.rglob("*"))
+    ended = dlkit(*arguments, cwd=work)
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == 2, said
+    assert "Traceback" not in said
+    assert all(word in said for word in words), said
+    assert sorted(path.name for path in work.rglob("*")) == before, "nothing half-written"
+
+
+def test_help_imports_neither_jax_nor_optax(work: Path) -> None:
+    code = (
+        "import sys\nfrom dlkit.bench import cli\ncli.app(['--help'], result_action='return_value')\n"
+        "loaded = {'jax', 'optax', 'numpy', 'distributed', 'plotly', 'rich.progress'} & set(sys.modules)\n"
+        "assert not loaded, loaded"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=work, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    assert "run" in ended.stdout and "replay" in ended.stdout

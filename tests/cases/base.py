@@ -1,0 +1,53 @@
+"""What a row of the conformance table is. The rows of a family stand in the module of its name beside this one."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from dlkit import layers
+
+
+class Input(NamedTuple):
+    """One argument of one example: floating point, or class indices when `classes` is given."""
+
+    shape: tuple[int, ...]
+    classes: int = 0
+
+
+class Case(NamedTuple):
+    """A primitive as a function of arrays."""
+
+    name: str
+    make: Callable[[str], Callable[..., jax.Array]]  # dtype -> function(*inputs)
+    inputs: tuple[Input, ...]
+    limit: float  # values and gradients are finite up to this magnitude of float32 inputs
+    batched: bool = True  # leading axes are batch axes
+    tolerance: float = 1.0  # a multiple of the usual one between two orders of the same arithmetic
+
+
+def layer(
+    name: str,
+    layer: layers.Layer,
+    shape: tuple[int, ...],
+    *,
+    train: bool = False,
+    limit: float = 1e30,
+    classes: int = 0,
+    tolerance: float = 1.0,
+    batched: bool | None = None,
+) -> Case:
+    """A layer, with parameters of the dtype, as a function of its inputs (token ids when `classes` is given)."""
+
+    def make(dtype: str) -> Callable[..., jax.Array]:
+        params, state = layer.init(jax.random.key(0), shape)
+        params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+        return lambda x: layer.apply(params, state, x, key=jax.random.key(1), train=train)[0]
+
+    batched = not train if batched is None else batched
+    return Case(name, make, (Input(shape, classes),), limit, batched=batched, tolerance=tolerance)
+
+
+def plain(function: Callable[..., jax.Array], **settings: Any) -> Callable[[str], Callable[..., jax.Array]]:
+    """A function that makes nothing beforehand."""
+    return lambda dtype: lambda *inputs: function(*inputs, **settings)

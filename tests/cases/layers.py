@@ -1,0 +1,26 @@
+"""Conformance rows of the layers that have no module of their own."""
+
+from dlkit import activations, layers
+from tests.cases.base import layer
+
+CASES = (
+    layer("layers.dense", layers.dense(3), (4,)),
+    layer("layers.dense-no_bias", layers.dense(3, use_bias=False), (2, 4)),
+    layer("layers.dropout", layers.dropout(0.5), (4,), limit=3.3e38),
+    layer("layers.dropout-train", layers.dropout(0.5), (4,), train=True),
+    layer("layers.dropout-spatial", layers.dropout(0.5, shared_axes=(-2,)), (3, 4), train=True),
+    layer("layers.gaussian_noise", layers.gaussian_noise(0.5), (4,), limit=3.3e38),
+    layer("layers.gaussian_noise-train", layers.gaussian_noise(0.5), (4,), train=True),
+    layer("layers.serial", layers.serial(layers.dense(3), activations.tanh, layers.dropout(0.5)), (4,)),
+    layer("layers.serial-train", layers.serial(layers.dense(3), layers.dropout(0.5)), (4,), train=True),
+    layer("layers.parallel", layers.parallel(layers.dense(3), activations.tanh), (4,)),
+    layer("layers.parallel-sum", layers.parallel(layers.dense(3), layers.dense(3), combine=sum), (4,)),
+    layer("layers.residual", layers.residual(layers.dense(4)), (4,)),
+    layer("layers.residual-shortcut", layers.residual(layers.dense(3), shortcut=layers.dense(3)), (4,)),
+    layer("layers.lambda_", layers.lambda_(activations.tanh), (4,), limit=3.2e38),
+    layer("layers.activation", layers.activation("silu"), (4,), limit=3.2e38),
+    layer("layers.prelu", layers.prelu(), (2, 4), limit=3.2e38),
+    layer("layers.prelu-shared", layers.prelu(shared=True), (4,), limit=3.2e38),
+    layer("layers.flatten", layers.flatten(2), (2, 3), limit=3.2e38),
+    layer("layers.reshape", layers.reshape((2, 3), (3, 1, 2)), (2, 3), limit=3.2e38),
+)

@@ -1,0 +1,5 @@
+"""Conformance rows of dlkit.layers: recurrent."""
+
+from tests.cases.base import Case
+
+CASES: tuple[Case, ...] = ()

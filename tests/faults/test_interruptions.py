@@ -1,0 +1,170 @@
+"""Killed, interrupted, crowded: no finished trial is lost, and the tables come out the same."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SPEC = """
+name = "faults"
+problems = ["digits-mlp", "quadratic"]
+optimizers = ["sgd", "momentum", "adam"]
+[budget]
+tuning_points = 8
+seeds = 8
+"""
+COMMAND = [sys.executable, "-m", "dlkit.bench.cli", "run", "spec.toml", "--no-report"]
+ENVIRONMENT = {**os.environ, "COLUMNS": "200"}
+
+
+# A shell starts background jobs, and so perhaps this test run, with Ctrl-C ignored; a user's command is not.
+HEARING_CTRL_C = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
+
+
+def start(work: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", HEARING_CTRL_C, *COMMAND[1:], *arguments],
+        cwd=work,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(work: Path, *arguments: str) -> str:
+    process = start(work, *arguments)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out
+
+
+def stored(folder: Path) -> int:
+    try:
+        with sqlite3.connect(f"file:{folder / 'store.sqlite'}?mode=ro", uri=True, timeout=10) as connection:
+            return int(connection.execute("SELECT count(*) FROM trial").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+
+
+def wait_for(folder: Path, trials: int) -> None:
+    deadline = time.monotonic() + 120
+    while stored(folder) < trials:
+        assert time.monotonic() < deadline, "the run makes no progress"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "spec.toml").write_text(SPEC)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(work: Path) -> str:
+    return finish(work, "--folder", "undisturbed", "--executor", "inline")
+
+
+@pytest.mark.parametrize(
+    ("kills", "arguments"),
+    [
+        (3, ("--executor", "inline")),
+        pytest.param(10, (), marks=pytest.mark.slow),
+    ],
+)
+def test_killed_at_random_moments_then_run_again(
+    work: Path, undisturbed: str, kills: int, arguments: tuple[str, ...]
+) -> None:
+    rng = random.Random(0)
+    folder = work / f"killed-{kills}"
+    counts = []
+    for _ in range(kills):
+        process = start(work, "--folder", folder.name, *arguments)
+        # Somewhere between the start and the end of what is left; later kills find less to do.
+        time.sleep(rng.uniform(1.0, 6.0))
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+        counts.append(stored(folder))
+    assert counts == sorted(counts), "finished trials are never lost"
+    assert finish(work, "--folder", folder.name, *arguments) == undisturbed
+
+
+@pytest.mark.parametrize("arguments", [("--executor", "inline"), ("--workers", "2")])
+def test_ctrl_c_ends_with_what_is_done(work: Path, undisturbed: str, arguments: tuple[str, ...]) -> None:
+    folder = work / f"interrupted-{arguments[-1]}"
+    process = start(work, "--folder", folder.name, *arguments)
+    wait_for(folder, 1)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the workers as well
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    done = stored(folder)
+    assert f"interrupted: {done} of 144 trials are done" in out
+    assert finish(work, "--folder", folder.name, *arguments) == undisturbed
+
+
+def test_a_killed_worker_is_replaced(work: Path, undisturbed: str) -> None:
+    process = start(work, "--folder", "crippled", "--workers", "2")
+    wait_for(work / "crippled", 1)
+    listed = subprocess.run(
+        ["pgrep", "-g", str(process.pid), "-f", "spawn_main"], capture_output=True, text=True
+    ).stdout
+    os.kill(int(listed.split()[-1]), signal.SIGKILL)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert out == undisturbed
+
+
+def test_two_runs_cannot_share_a_folder(work: Path) -> None:
+    process = start(work, "--folder", "shared", "--executor", "inline", "--seeds", "200")
+    wait_for(work / "shared", 1)
+    second = subprocess.run(
+        [*COMMAND, "--folder", "shared"], cwd=work, env=ENVIRONMENT, capture_output=True, text=True, timeout=60
+    )
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert second.returncode == 2
+    assert "shared: another dlkit is using this run" in second.stderr
+
+
+def test_a_run_of_another_format_is_left_alone(work: Path) -> None:
+    folder = work / "foreign"
+    folder.mkdir()
+    with sqlite3.connect(folder / "store.sqlite") as connection:
+        connection.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
+        connection.execute("INSERT INTO meta VALUES ('format', '999')")
+    connection.close()
+    before = (folder / "store.sqlite").read_bytes()
+    ended = subprocess.run([*COMMAND, "--folder", "foreign"], cwd=work, env=ENVIRONMENT, capture_output=True, text=True)
+    assert ended.returncode == 2 and "format 999" in ended.stderr and "Traceback" not in ended.stderr
+    assert (folder / "store.sqlite").read_bytes() == before
+
+
+def test_a_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "print('started')\n"
+        "import optax\n"
+        "from dlkit import bench\n"
+        "mine = bench.Optimizer('mine', lambda learning_rate: optax.sgd(learning_rate),\n"
+        "                       {'learning_rate': bench.log_uniform(1e-3, 1)})\n"
+        "budget = bench.Budget(steps=20, evaluations=4, tuning_points=2, seeds=6)\n"
+        "result = bench.compare(problems=['quadratic'], optimizers=['sgd', mine], budget=budget)\n"
+        "assert not result.failures\n"
+        "print(result.summary.missing, 'missing')\n"
+    )
+    ended = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "started\n0 missing\n"

@@ -1,0 +1,148 @@
+"""Every primitive through the same properties. A new one is one row in tests/cases; forgetting it fails a test."""
+
+import inspect
+import zlib
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dlkit import activations, gan_losses, layers, losses, models, regularizers
+from tests.cases import activations as activation_cases
+from tests.cases import attention as attention_cases
+from tests.cases import conv as conv_cases
+from tests.cases import layers as layer_cases
+from tests.cases import losses as loss_cases
+from tests.cases import models as model_cases
+from tests.cases import norm as norm_cases
+from tests.cases import recurrent as recurrent_cases
+from tests.cases import regularizers as regularizer_cases
+from tests.cases.base import Case
+
+DTYPES = ("float32", "bfloat16", "float64")
+# Relative tolerance between two orders of the same arithmetic.
+TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2, "float64": 1e-12}
+# Public names that compute nothing themselves.
+HELPERS = {
+    "get",
+    "as_layer",
+    "output_shape",
+    "default_kernel_init",
+    "weights_only",
+    "all_of",
+    "by_name",
+    "none_of",
+    "reestimate_batch_statistics",
+}
+FAMILIES = (
+    activation_cases,
+    loss_cases,
+    regularizer_cases,
+    layer_cases,
+    conv_cases,
+    norm_cases,
+    recurrent_cases,
+    attention_cases,
+    model_cases,
+)
+CASES = tuple(case for family in FAMILIES for case in family.CASES)
+
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+def sample(case: Case, batch: tuple[int, ...], dtype: str, *, seed: int = 0, spread: float = 2.0) -> list[jax.Array]:
+    rng = np.random.default_rng([zlib.crc32(case.name.encode()), seed])
+    return [
+        jnp.asarray(rng.integers(0, spec.classes, batch + spec.shape))
+        if spec.classes
+        else jnp.asarray(rng.normal(0.0, spread, batch + spec.shape), dtype)
+        for spec in case.inputs
+    ]
+
+
+def assert_close(case: Case, actual: jax.Array, expected: jax.Array, dtype: str = "float32") -> None:
+    tolerance = case.tolerance * TOLERANCE[dtype]
+    np.testing.assert_allclose(
+        np.asarray(actual, np.float64), np.asarray(expected, np.float64), rtol=tolerance, atol=tolerance
+    )
+
+
+def test_every_public_primitive_has_a_case() -> None:
+    covered = {case.name.split("-")[0] for case in CASES}
+    public = {
+        f"{module.__name__.removeprefix('dlkit.')}.{name}"
+        for module in (activations, gan_losses, layers, losses, models, regularizers)
+        for name in set(module.__all__) - HELPERS
+        if inspect.isfunction(inspect.unwrap(getattr(module, name)))
+    }
+    assert public == covered
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@every_case
+def test_keeps_the_dtype(case: Case, dtype: str) -> None:
+    with jax.enable_x64(dtype == "float64"):
+        output = jax.eval_shape(case.make(dtype), *sample(case, (2,), dtype))
+    assert output.dtype == jnp.dtype(dtype)
+
+
+@every_case
+def test_leading_axes_are_batch_axes(case: Case) -> None:
+    if not case.batched:
+        pytest.skip("not a function of independent examples")
+    function, inputs = case.make("float32"), sample(case, (2, 3), "float32")
+    outputs = function(*inputs)
+    assert outputs.shape[:2] == (2, 3)
+    for position in np.ndindex(2, 3):
+        assert_close(case, outputs[position], function(*(x[position] for x in inputs)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@every_case
+def test_values_and_gradients_are_finite(case: Case, dtype: str) -> None:
+    function = case.make(dtype)
+    magnitudes = [0.0, 1e-38, 1e-5, 1.0, 88.8, 1e4, case.limit]
+    grid = np.array([sign * magnitude for magnitude in magnitudes for sign in (1, -1)])
+    rng = np.random.default_rng(0)
+    inputs = [
+        jnp.asarray(rng.integers(0, spec.classes, (len(grid), *spec.shape)))
+        if spec.classes
+        # Each example mixes magnitudes: a class with a logit of 1e38 beside one with 1e-5.
+        else jnp.asarray(np.stack([rng.permutation(grid) for _ in range(int(np.prod(spec.shape)))], -1), dtype).reshape(
+            len(grid), *spec.shape
+        )
+        for spec in case.inputs
+    ]
+    floating = tuple(position for position, spec in enumerate(case.inputs) if not spec.classes)
+
+    def example(*inputs: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        value = function(*inputs)
+        gradients = jax.grad(lambda *inputs: function(*inputs).sum(), argnums=floating)(*inputs)
+        return value, gradients
+
+    chex.assert_tree_all_finite(jax.jit(jax.vmap(example))(*inputs))
+
+
+@every_case
+def test_jit_equals_eager_and_compiles_once(case: Case) -> None:
+    function = case.make("float32")
+    chex.clear_trace_counter()
+    compiled = jax.jit(chex.assert_max_traces(function, n=1))
+    for seed in (0, 1):
+        inputs = sample(case, (3,), "float32", seed=seed)
+        assert_close(case, compiled(*inputs), function(*inputs))
+
+
+@every_case
+def test_vmap_equals_a_loop(case: Case) -> None:
+    function, inputs = case.make("float32"), sample(case, (3,), "float32")
+    expected = jnp.stack([function(*example) for example in zip(*inputs, strict=True)])
+    assert_close(case, jax.vmap(function)(*inputs), expected)
+
+
+@every_case
+def test_the_same_arguments_give_the_same_bits(case: Case) -> None:
+    inputs = sample(case, (3,), "float32")
+    chex.assert_trees_all_equal(case.make("float32")(*inputs), case.make("float32")(*inputs))

@@ -1,0 +1,57 @@
+"""The README's examples, typed in."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from dlkit.bench import spec
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def run(script: Path, cwd: Path) -> str:
+    ended = subprocess.run([sys.executable, script], cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_the_python_examples_run_as_one_script(tmp_path: Path) -> None:
+    script = tmp_path / "examples.py"
+    script.write_text("\n".join(blocks("python")))
+    out = run(script, tmp_path)
+    assert "digits-mlp: accuracy" in out and "clipped-adam" in out
+    assert (tmp_path / "report.html").stat().st_size > 100_000
+
+
+def test_the_spec_is_one(tmp_path: Path) -> None:
+    (table,) = blocks("toml")
+    path = tmp_path / "spec.toml"
+    path.write_text(table)
+    experiment = spec.load(path)
+    assert len(experiment.problems) == len(tomllib.loads(table)["problems"])
+
+
+def test_links_lead_somewhere() -> None:
+    targets = re.findall(r"\]\((?!http)([^)]+)\)", README)
+    assert targets
+    assert not [target for target in targets if not (ROOT / target).exists()]
+
+
+@pytest.mark.parametrize("script", sorted(ROOT.glob("experiments/*/run.py")), ids=lambda path: path.parent.name)
+def test_experiments_run(script: Path, tmp_path: Path) -> None:
+    assert "report:" in run(script, tmp_path)
+
+
+def test_the_quickstart_spec_loads() -> None:
+    experiment = spec.load(ROOT / "experiments/quickstart/spec.toml")
+    assert {entry.problem for entry in experiment.problems} == {"digits-mlp", "diabetes-linear", "quadratic"}
+    assert len(experiment.optimizers) == 6
