@@ -34,7 +34,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("",),  # dlkit itself
     # ───────── wall ─────────
     ("bench.errors",),
-    ("bench.environment", "bench.identity", "bench.space"),
+    ("bench.environment", "bench.identity", "bench.interrupts", "bench.space"),
     ("bench.doctor",),
     ("bench.data.base",),
     ("bench.data.*",),

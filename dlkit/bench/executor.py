@@ -1,7 +1,6 @@
 """Where groups run: in this process, or on dask workers (local processes by default, any cluster by address)."""
 
 import os
-import signal
 import sys
 import time
 import traceback
@@ -10,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache, lru_cache
 from importlib.machinery import ModuleSpec
-from multiprocessing import resource_tracker
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, Protocol
 
@@ -19,6 +17,7 @@ import numpy as np
 from dlkit.bench.doctor import require_right_sums
 from dlkit.bench.environment import configure_jax, program_identity
 from dlkit.bench.errors import UserError
+from dlkit.bench.interrupts import first_interrupt, interrupts_held
 from dlkit.bench.planner import Group, ProblemSource
 from dlkit.bench.plans import Outcome, Trial
 from dlkit.bench.problems import Problem
@@ -210,7 +209,7 @@ class DaskExecutor:
 
         self._resources = ExitStack()
         self._futures: dict[int, Any] = {}
-        self._ended: SimpleQueue[int] = SimpleQueue()
+        self._ended: SimpleQueue[int | None] = SimpleQueue()  # slots that are done; None for Ctrl-C
         self._own: dict[str, Any] = {}
         count = workers or len(_cores())
         # Allocation: dask's default trims after every free, which costs a tenth of the training time.
@@ -226,10 +225,11 @@ class DaskExecutor:
                 options: dict[str, Any] = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None}
                 # Without a port of its own, dask's status server takes 8787 on all networks, and warns if it cannot.
                 options["scheduler_kwargs"] = {"dashboard_address": "127.0.0.1:0"}
-                with _interrupts_held():
+                with interrupts_held():
                     cluster = LocalCluster(n_workers=count, silence_logs="CRITICAL", **options)
                 self._resources.enter_context(cluster)
             self._client = self._resources.enter_context(Client(address or cluster, set_as_default=False))
+            self._resources.enter_context(first_interrupt(lambda: self._ended.put(None)))
         except (OSError, ValueError, RuntimeError) as error:
             self._resources.close()
             what = f"no dask scheduler answers at '{address}'" if address else "the workers could not be started"
@@ -255,7 +255,7 @@ class DaskExecutor:
         self._futures[slot].add_done_callback(lambda _: self._ended.put(slot))
 
     def next(self) -> tuple[int, Done | UserError]:
-        """Waits for any worker."""
+        """Waits for any worker; the first Ctrl-C is heard here alone, where no answer can be lost by it."""
         slot = self._wait()
         future = self._futures.pop(slot)
         error = future.exception()
@@ -273,9 +273,13 @@ class DaskExecutor:
         absences = 0
         while True:
             try:
-                return self._ended.get(timeout=PATIENCE_SECONDS)
+                slot = self._ended.get(timeout=PATIENCE_SECONDS)
             except Empty:
                 absences = 0 if self._client.scheduler_info(n_workers=-1)["workers"] else absences + 1
+            else:
+                if slot is None:
+                    raise KeyboardInterrupt
+                return slot
             if absences > 1:
                 raise UserError("every worker is gone; what they finished is kept: run the same command again")
 
@@ -325,24 +329,6 @@ def _spawned_without_main() -> Iterator[None]:
         yield
     finally:
         main.__spec__ = before
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Blocks Ctrl-C while the block runs, and for good in every thread and process that it starts.
-
-    A terminal sends Ctrl-C to the workers too; they must live to hand in the trials they have. This process gets it
-    when the block ends.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # its start, else when the first process is spawned, would unblock Ctrl-C
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def make_executor(name: str, *, workers: int | None = None) -> Executor:

@@ -1,7 +1,10 @@
 """The engine end to end: executors agree bit for bit, runs resume, failures stay where they happen."""
 
 import contextlib
+import os
+import signal
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -229,6 +232,32 @@ def test_interrupted_by_hand_keeps_what_is_done() -> None:
         assert [c.verdict.kind for c in summary.comparisons] == ["incomplete", "incomplete"]
         finished = carry_out(experiment(), store)
         assert finished.missing == 0
+
+
+def test_ctrl_c_while_an_answer_is_taken_loses_none() -> None:
+    class Answer:
+        """A future whose answer is interrupted on its way."""
+
+        def exception(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)  # Python runs the handler between two instructions of this thread
+
+        def result(self) -> str:
+            return "the answer"
+
+    before = signal.getsignal(signal.SIGINT)
+    executor = make_executor("dask", workers=1)
+    try:
+        executor._futures[0] = Answer()
+        executor._ended.put(0)
+        assert executor.next() == (0, "the answer")
+        with pytest.raises(KeyboardInterrupt):
+            executor.next()
+        with pytest.raises(KeyboardInterrupt):  # the second one is heard at once
+            Answer().exception()
+    finally:
+        executor.close()
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_all_points_diverging_is_said() -> None:
