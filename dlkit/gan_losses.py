@@ -77,10 +77,10 @@ minimax = _gan_loss(
     fake=lambda scores: jax.nn.softplus(scores),  # -log(1 - sigmoid(f))
     generator=lambda scores: -jax.nn.softplus(scores),  # log(1 - sigmoid(f))
 )
-"""The original game of Goodfellow et al., 2014, https://arxiv.org/abs/1406.2661.
+"""The original game.
 
 Discriminator: softplus(-r) and softplus(f). Generator: -softplus(f), whose gradient vanishes where the discriminator
-is sure.
+is sure. Goodfellow et al., 2014, https://arxiv.org/abs/1406.2661.
 """
 
 non_saturating = _gan_loss(
@@ -89,7 +89,10 @@ non_saturating = _gan_loss(
     fake=lambda scores: jax.nn.softplus(scores),  # -log(1 - sigmoid(f))
     generator=lambda scores: jax.nn.softplus(-scores),  # -log sigmoid(f)
 )
-"""Minimax with the generator that does not saturate, of the same paper: softplus(-f)."""
+"""Minimax with the generator that does not saturate.
+
+Discriminator: softplus(-r) and softplus(f). Generator: softplus(-f). From the same paper as `minimax`.
+"""
 
 least_squares = _gan_loss(
     "least_squares",
@@ -97,9 +100,10 @@ least_squares = _gan_loss(
     fake=lambda scores: 0.5 * jnp.square(scores),  # f^2 / 2
     generator=lambda scores: 0.5 * jnp.square(scores - 1.0),  # (f - 1)^2 / 2
 )
-"""Least squares with the targets 1 (real) and 0 (fake), of Mao et al., 2016, https://arxiv.org/abs/1611.04076.
+"""Least squares with the targets 1 (real) and 0 (fake).
 
-Discriminator: (r - 1)^2 / 2 and f^2 / 2. Generator: (f - 1)^2 / 2.
+Discriminator: (r - 1)^2 / 2 and f^2 / 2. Generator: (f - 1)^2 / 2. Mao et al., 2016,
+https://arxiv.org/abs/1611.04076.
 """
 
 hinge = _gan_loss(
@@ -108,9 +112,9 @@ hinge = _gan_loss(
     fake=lambda scores: jax.nn.relu(1.0 + scores),  # max(0, 1 + f)
     generator=lambda scores: -scores,  # -f
 )
-"""The hinge of Lim and Ye, 2017, https://arxiv.org/abs/1705.02894.
+"""The hinge, for which scores beyond the margin of 1 are good enough.
 
-Discriminator: max(0, 1 - r) and max(0, 1 + f). Generator: -f.
+Discriminator: max(0, 1 - r) and max(0, 1 + f). Generator: -f. Lim and Ye, 2017, https://arxiv.org/abs/1705.02894.
 """
 
 wasserstein = _gan_loss(
@@ -119,9 +123,10 @@ wasserstein = _gan_loss(
     fake=lambda scores: scores,  # f
     generator=lambda scores: -scores,  # -f
 )
-"""The Wasserstein distance of Arjovsky et al., 2017, https://arxiv.org/abs/1701.07875.
+"""The Wasserstein distance.
 
 Discriminator (a critic that has to be kept Lipschitz, see `gradient_penalty`): -r and f. Generator: -f.
+Arjovsky et al., 2017, https://arxiv.org/abs/1701.07875.
 """
 
 _REGISTRY: dict[str, GanLoss] = {

@@ -6,7 +6,7 @@ Run from the repository's root: `make docs`.
 from pathlib import Path
 
 import dlkit
-from docs.pages import write_pages
+from docs.pages import plain_bars, write_pages
 
 write_pages(Path(__file__).parent / "reference")
 
@@ -23,3 +23,13 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_custom_sections = [("Reference", "notes")]
 myst_heading_anchors = 2
+
+
+def _process_docstring(app, what, name, value, options, lines) -> None:
+    """Changes the lines of a docstring in place, as Sphinx asks."""
+    lines[:] = plain_bars(lines)
+
+
+def setup(app) -> None:
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", _process_docstring)

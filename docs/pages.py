@@ -50,9 +50,22 @@ def page(title: str, family: ModuleType) -> str:
     for module, names in _sections(family):
         if module is not family:
             heading, _, rest = (inspect.getdoc(module) or "").partition("\n")
-            lines += [f"## {heading.rstrip('.')}", "", *_rst(rest.strip().splitlines())]
+            lines += [f"## {heading.rstrip('.')}", "", *_rst(plain_bars(rest.strip().splitlines()))]
         lines += _rst([line for name in names for line in _entry(family, name)])
     return "\n".join(lines) + "\n"
+
+
+def plain_bars(lines: list[str]) -> list[str]:
+    """Returns the lines of a docstring with the bars of |x| as text; reStructuredText would substitute something.
+
+    Args:
+        lines: the docstring; examples (from >>> to the next empty line) stay as they are.
+    """
+    escaped, example = [], False
+    for line in lines:
+        example = bool(line.strip()) and (example or line.lstrip().startswith(">>>"))
+        escaped.append(line if example else line.replace("|", r"\|"))
+    return escaped
 
 
 def _sections(family: ModuleType) -> list[tuple[ModuleType, list[str]]]:
@@ -83,6 +96,8 @@ def _entry(family: ModuleType, name: str) -> list[str]:
     lines = [f".. auto{kind}:: {family.__name__}.{name}"]
     if kind == "class":
         lines.append("   :members:")
+    if kind == "data" and "<function" in repr(value):
+        lines.append("   :no-value:")  # functions have no readable one
     lines.append("")
     plot = f"{family.__name__.removeprefix('dlkit.')}.{name}"
     if plot in PLOTS:

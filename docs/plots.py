@@ -28,12 +28,14 @@ class Plot(NamedTuple):
         x_label: what the number is.
         curves: label -> function of the number.
         limits: the number's range.
+        y_label: what the curves are, where no legend says it.
     """
 
     caption: str
     x_label: str
     curves: Mapping[str, Curve]
     limits: tuple[float, float] = (-4.0, 4.0)
+    y_label: str = ""
 
 
 def draw(name: str) -> bytes:
@@ -52,9 +54,10 @@ def draw(name: str) -> bytes:
         axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
         axes.axvline(0, color="0.8", linewidth=0.8, zorder=0)
         axes.set_xlabel(plot.x_label)
+        axes.set_ylabel(plot.y_label)
         axes.spines[["top", "right"]].set_visible(False)
         if len(plot.curves) > 1:
-            axes.legend(frameon=False)
+            axes.legend(facecolor="white", edgecolor="none", framealpha=1)  # over the lines at zero
         content = io.BytesIO()
         FigureCanvasSVG(figure).print_svg(content, metadata={"Date": None})
     return content.getvalue()
@@ -104,8 +107,7 @@ _ACTIVATIONS: dict[str, Plot] = {name: _activation(name) for name in activations
 # --- losses ---
 
 
-def _regression(function: Callable[..., Array], *, x_label: str = "prediction - target", **settings: object) -> Curve:
-    del x_label
+def _regression(function: Callable[..., Array], **settings: object) -> Curve:
     return lambda x: function(x, jnp.zeros_like(x), **settings)
 
 
@@ -259,14 +261,13 @@ _LOSSES: dict[str, Plot] = {
 
 def _players(name: str) -> Plot:
     """Both players' losses against the score of a fake; the real example's is fixed."""
-    loss = getattr(gan_losses, name)
-    pair = loss() if callable(loss) and not hasattr(loss, "generator") else loss
+    loss = gan_losses.get(name)
     return Plot(
         f"{name}: both players' losses against the score of a fake, with a real example scored 1",
         "score of the fake example",
         {
-            "discriminator": lambda x: pair.discriminator(jnp.ones(1), x.reshape(1)).mean(),
-            "generator": lambda x: pair.generator(x.reshape(1)).mean(),
+            "discriminator": lambda x: sum(loss.discriminator(jnp.ones_like(x), x)),
+            "generator": loss.generator,
         },
     )
 
@@ -275,6 +276,6 @@ _GAN_LOSSES: dict[str, Plot] = {name: _players(name) for name in gan_losses.NAME
 
 PLOTS: dict[str, Plot] = {
     **{f"activations.{name}": plot for name, plot in _ACTIVATIONS.items()},
-    **{f"losses.{name}": plot for name, plot in _LOSSES.items()},
-    **{f"gan_losses.{name}": plot for name, plot in _GAN_LOSSES.items()},
+    **{f"losses.{name}": plot._replace(y_label="loss") for name, plot in _LOSSES.items()},
+    **{f"gan_losses.{name}": plot._replace(y_label="loss") for name, plot in _GAN_LOSSES.items()},
 }

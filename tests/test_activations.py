@@ -77,6 +77,26 @@ def test_agrees_with_jax(name: str) -> None:
     np.testing.assert_allclose(activations.get(name)(x), reference(x), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("function", "reference"),
+    [
+        (activations.softmax, jax.nn.softmax),
+        (activations.log_softmax, jax.nn.log_softmax),
+        (activations.glu, jax.nn.glu),
+        (activations.swiglu, lambda x: jax.nn.silu(x[..., :3]) * x[..., 3:]),
+        (lambda x: activations.prelu(x, jnp.float32(0.3)), lambda x: jax.nn.leaky_relu(x, 0.3)),
+    ],
+    ids=["softmax", "log_softmax", "glu", "swiglu", "prelu"],
+)
+def test_agrees_with_jax_along_an_axis(
+    function: Callable[[jax.Array], jax.Array], reference: Callable[[jax.Array], jax.Array]
+) -> None:
+    x = jnp.asarray(np.random.default_rng(7).normal(0.0, 3.0, (4, 6)), jnp.float32)
+    np.testing.assert_allclose(function(x), reference(x), rtol=1e-5, atol=1e-6)
+    slopes = [jax.grad(lambda x, each=each: jnp.square(each(x)).sum())(x) for each in (function, reference)]
+    np.testing.assert_allclose(*slopes, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", AXIS_FORMS)
 def test_values_and_gradients_along_an_axis_follow_the_formula(name: str) -> None:
     formula, x = AXIS_FORMS[name], np.random.default_rng(0).normal(0.0, 3.0, (2, 6))

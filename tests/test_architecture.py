@@ -18,7 +18,7 @@ PACKAGE = ROOT / "dlkit"
 ORDER: tuple[tuple[str, ...], ...] = (
     ("typing",),
     ("checks",),
-    ("losses.shared",),
+    ("losses.shared", "regularizers.groups", "regularizers.masks"),
     ("activations.*", "losses.*", "gan_losses", "regularizers.*", "early_stopping"),
     ("activations.registry",),
     ("activations", "losses", "regularizers"),
@@ -29,6 +29,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("layers.transformer",),
     ("layers",),
     ("models.parts",),
+    ("models.mlp",),
     ("models.*",),
     ("models",),
     ("",),  # dlkit itself

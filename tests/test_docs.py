@@ -47,6 +47,11 @@ def test_every_public_name_is_on_its_page(family: str) -> None:
         assert f":: dlkit.{family}.{name}\n" in text
 
 
+def test_bars_of_formulas_are_text_and_examples_stay() -> None:
+    lines = ["|x| is 1.", "", "    >>> 1 | 2", "    3", "", "|y|"]
+    assert pages.plain_bars(lines) == [r"\|x\| is 1.", "", "    >>> 1 | 2", "    3", "", r"\|y\|"]
+
+
 def test_pages_that_have_not_changed_are_not_written_again(tmp_path) -> None:
     page = tmp_path / "page.md"
     pages._write(page, b"text")

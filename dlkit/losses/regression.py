@@ -57,8 +57,8 @@ def absolute_error(predictions: Float[Array, "*shape"], targets: Float[Array, "*
         Array([0., 3.], dtype=float32)
     """
     dtype, errors = _errors("absolute_error", predictions, targets)
-    # |p - t|
-    return jnp.abs(errors).astype(dtype)
+    # |p - t|, by the sign, whose gradient at 0 is 0; that of `jnp.abs` is 1 there
+    return (errors * jnp.sign(errors)).astype(dtype)
 
 
 def huber(
@@ -91,9 +91,11 @@ def huber(
     dtype, errors = _errors("huber", predictions, targets)
     delta = jnp.asarray(delta, errors.dtype)
     magnitudes = jnp.abs(errors)
-    # q^2 / 2 + delta (|z| - q) with q = min(|z|, delta): both pieces at once, and z^2 cannot overflow in the linear one
-    quadratic = jnp.minimum(magnitudes, delta)
-    return (0.5 * jnp.square(quadratic) + delta * (magnitudes - quadratic)).astype(dtype)
+    small = magnitudes <= delta
+    # Each piece is 0 where it is not meant: z^2 cannot overflow in the linear one, nor delta blur the slope of z^2 / 2.
+    quadratic = 0.5 * jnp.square(jnp.where(small, errors, 0.0))
+    linear = jnp.where(small, 0.0, delta * (magnitudes - 0.5 * delta))
+    return (quadratic + linear).astype(dtype)
 
 
 def log_cosh(predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -4,6 +4,7 @@ Computed in at least float32, returned in the dtype of the logits.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,8 @@ def ctc(
     with `jnp.where(jnp.isfinite(losses), losses, 0)`.
 
     Args:
-        logits: unnormalized log-probabilities of the classes, the blank among them, at every time.
+        logits: unnormalized log-probabilities of the classes, the blank among them, at every time; padded at the end
+            with anything.
         labels: class indices in [0, classes) without the blank, padded at the end with anything.
         logit_lengths: how many times are valid, from the first; None for all.
         label_lengths: how many labels are valid, from the first; None for all.
@@ -65,8 +67,9 @@ def ctc(
     _check_values(labels, logit_lengths, label_lengths, time, classes, blank)
 
     dtype, (logits,) = widen(logits)
+    size = math.prod(batch)
     losses = jax.vmap(functools.partial(_example_loss, blank=blank))(
-        logits.reshape(-1, time, classes), labels.reshape(-1, count), logit_lengths.ravel(), label_lengths.ravel()
+        logits.reshape(size, time, classes), labels.reshape(size, count), logit_lengths.ravel(), label_lengths.ravel()
     )
     return losses.reshape(batch).astype(dtype)
 
@@ -82,7 +85,9 @@ def _example_loss(logits: Array, labels: Array, logit_length: Array, label_lengt
     two_before = jnp.concatenate([jnp.full(2, blank, jnp.int32), states[:-2]])[: states.shape[0]]
     may_jump = (states != blank) & (states != two_before)
 
-    log_probabilities = jax.nn.log_softmax(logits, axis=-1)
+    # Replaced beforehand: what is not finite in the padding would make the gradient 0 * inf = NaN.
+    valid_times = jnp.arange(time) < logit_length
+    log_probabilities = jax.nn.log_softmax(jnp.where(valid_times.reshape(-1, 1), logits, 0.0), axis=-1)
     emissions = jnp.take(log_probabilities, jnp.clip(states, 0, classes - 1), axis=1)
     emissions = jnp.where((position <= 2 * label_length).reshape(1, -1), emissions, -jnp.inf)
 
@@ -91,15 +96,15 @@ def _example_loss(logits: Array, labels: Array, logit_length: Array, label_lengt
         emission, valid = inputs
         one_before, two_before = _shifted(alpha, 1), jnp.where(may_jump, _shifted(alpha, 2), -jnp.inf)
         # alpha_t(s) = (alpha(s) + alpha(s - 1) + alpha(s - 2) where s may jump) p_t(s)
-        following = _log_sum_exp(jnp.stack([alpha, one_before, two_before])) + emission
-        # Kept near 0, so that long sequences lose no digits; the sum of both is the same for every offset.
-        peak = jax.lax.stop_gradient(jnp.max(following))
-        peak = jnp.where(jnp.isneginf(peak), 0.0, peak)
-        return (jnp.where(valid, following - peak, alpha), jnp.where(valid, offset + peak, offset)), None
+        # Both factors are kept near 0, so that neither long sequences nor large logits cost digits; the offset has the
+        # rest, and the sum is the same for every offset.
+        loudest = _finite_peak(emission)
+        following = _log_sum_exp(jnp.stack([alpha, one_before, two_before])) + (emission - loudest)
+        peak = _finite_peak(following)
+        return (jnp.where(valid, following - peak, alpha), jnp.where(valid, offset + (loudest + peak), offset)), None
 
     # Before the first step everything is in the first blank: from there the first two states can be reached.
     start = jnp.where(position == 0, 0.0, -jnp.inf).astype(logits.dtype)
-    valid_times = jnp.arange(time) < logit_length
     (alpha, offset), _ = jax.lax.scan(step, (start, jnp.zeros((), logits.dtype)), (emissions, valid_times))
     # All that end in the last label or in the blank after it.
     ends = (position == 2 * label_length) | (position == 2 * label_length - 1)
@@ -117,11 +122,16 @@ def _shifted(alpha: Array, steps: int) -> Array:
     return jnp.concatenate([jnp.full(steps, -jnp.inf, alpha.dtype), alpha])[: alpha.shape[0]]
 
 
+def _finite_peak(x: Array) -> Array:
+    """The largest element as a constant, 0 where all are -inf."""
+    peak = jax.lax.stop_gradient(jnp.max(x, axis=0))
+    return jnp.where(jnp.isneginf(peak), 0.0, peak)
+
+
 def _log_sum_exp(x: Array) -> Array:
     """log(sum(exp(x))) over the first axis; -inf with the gradient 0 where all are -inf."""
-    peak = jax.lax.stop_gradient(jnp.max(x, axis=0))
-    impossible = jnp.isneginf(peak)
-    peak = jnp.where(impossible, 0.0, peak)
+    impossible = jnp.all(jnp.isneginf(x), axis=0)
+    peak = _finite_peak(x)
     total = jnp.sum(jnp.exp(x - jnp.expand_dims(peak, 0)), axis=0)
     # The gradient of log at 0 is infinite: replaced before, not only in the result.
     return jnp.where(impossible, -jnp.inf, jnp.log(jnp.where(impossible, 1.0, total)) + peak)

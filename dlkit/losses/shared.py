@@ -92,22 +92,26 @@ def require_values(
     """
     if isinstance(x, jax.core.Tracer):
         return
-    values = np.asarray(x).astype(np.float64)
+    # An axis of one for a scalar: comparisons of an array without axes are no arrays.
+    values = np.atleast_1d(np.asarray(x).astype(np.float64))
     wrong = ~valid(values)
     if wrong.any():
-        position = tuple(int(index[0]) for index in np.nonzero(wrong)) if values.ndim else ()
-        at = f" at position {position}" if position else ""
+        position = tuple(int(index[0]) for index in np.nonzero(wrong))
+        at = f" at position {position}" if x.ndim else ""
         raise ValueError(f"{where}: expected {name} {expected}, got {values[position]}{at}")
 
 
 def _scaled(x: Array) -> tuple[Array, Array, Array]:
-    """Scale x to x / m with m = max |x_i|, so that no square overflows or underflows; also m, and whether x is zero.
+    """Scale x to x / m with m about max |x_i|, so that no square overflows; also m, and whether x is zero.
 
-    Norms and directions are the same for every m, so m is a constant to the gradient.
+    Norms and directions are the same for every m, so m is a constant to the gradient. Subnormal numbers count as zero,
+    because some devices flush them.
     """
+    tiny = np.finfo(x.dtype).tiny
     scale = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, keepdims=True, initial=0.0))
-    zero = scale < np.finfo(x.dtype).tiny
-    scale = jnp.where(zero, 1.0, scale)
+    zero = scale < tiny  # NaN is not hidden
+    # Capped, because compilers divide by multiplying with 1 / m, which must not be flushed to zero.
+    scale = jnp.where(zero, 1.0, jnp.minimum(scale, 0.25 / tiny))
     return x / scale, jnp.squeeze(scale, -1), jnp.squeeze(zero, -1)
 
 

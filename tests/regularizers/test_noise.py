@@ -1,0 +1,218 @@
+"""Regularization by noise: distributions against scipy, optax, and dropout as ridge regression."""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import scipy.stats
+
+from dlkit import regularizers
+
+KEY = jax.random.key(3)
+
+
+@pytest.mark.parametrize("shared_axes", [(), (-2,), (-3, -2), (0,), (3, 1)])
+def test_dropout_shares_its_mask_along_the_axes_and_nowhere_else(shared_axes: tuple[int, ...]) -> None:
+    x = jnp.ones((5, 6, 7, 8))
+    y = np.asarray(regularizers.dropout(KEY, x, rate=0.5, shared_axes=shared_axes))
+    assert set(np.unique(y)) == {0.0, 2.0}
+    for axis in range(4):
+        varies = (y != y.take([0], axis)).any()
+        assert varies == (axis not in {shared % 4 for shared in shared_axes})
+    # Exactly the bits of one Bernoulli draw of the mask's shape.
+    shape = tuple(1 if axis in {s % 4 for s in shared_axes} else size for axis, size in enumerate(x.shape))
+    np.testing.assert_array_equal(y, 2.0 * jax.random.bernoulli(KEY, jnp.float32(0.5), shape) * x)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("shared_axes", [(), (1,)])
+def test_dropout_keeps_the_mean_and_drops_at_the_rate(rate: float, shared_axes: tuple[int, ...]) -> None:
+    n = 20_000
+    y = regularizers.dropout(KEY, jnp.full((n, 2), 3.0), rate=rate, shared_axes=shared_axes)
+    # Five standard errors of a binomial share.
+    assert float((y[:, 0] == 0).mean()) == pytest.approx(rate, abs=5 * math.sqrt(rate * (1 - rate) / n))
+    np.testing.assert_allclose(y[y != 0], 3.0 / (1.0 - rate), rtol=1e-6)
+
+
+def test_dropout_takes_a_traced_rate_and_is_the_identity_at_zero() -> None:
+    x = jnp.linspace(1.0, 2.0, 50)
+    traced = jax.jit(lambda rate: regularizers.dropout(KEY, x, rate=rate))
+    np.testing.assert_allclose(traced(jnp.float32(0.25)), regularizers.dropout(KEY, x, rate=0.25), rtol=2e-7)
+    np.testing.assert_array_equal(traced(jnp.float32(0.0)), x)
+    assert regularizers.dropout(KEY, x, rate=0) is x and regularizers.dropout(KEY, x, rate=0.0) is x
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rate": 1.0}, "expected rate at least 0 and below 1, got 1.0"),
+        ({"rate": -0.1}, "expected rate at least 0 and below 1, got -0.1"),
+        ({"rate": 0.5, "shared_axes": (2,)}, r"expected shared_axes of x, got axis 2 for x float32\[3,4\]"),
+        ({"rate": 0, "shared_axes": (-3,)}, r"expected shared_axes of x, got axis -3 for x float32\[3,4\]"),
+    ],
+)
+def test_dropout_refuses(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^dropout: {message}"):
+        regularizers.dropout(KEY, jnp.ones((3, 4)), **settings)
+
+
+def test_the_noise_is_gaussian_of_the_given_deviation() -> None:
+    x = jnp.full(20_000, 5.0)
+    noise = np.asarray(regularizers.gaussian_noise(KEY, x, deviation=0.3)) - 5.0
+    assert scipy.stats.kstest(noise / 0.3, "norm").pvalue > 1e-3
+    traced = jax.jit(lambda deviation: regularizers.gaussian_noise(KEY, x, deviation=deviation))
+    np.testing.assert_allclose(traced(jnp.float32(0.3)) - 5.0, noise, atol=1e-6)
+    np.testing.assert_array_equal(regularizers.gaussian_noise(KEY, x, deviation=0), x)
+    assert regularizers.gaussian_noise(KEY, x.astype(jnp.bfloat16), deviation=1.0).dtype == jnp.bfloat16
+    with pytest.raises(ValueError, match=r"^gaussian_noise: expected deviation at least 0, got -1"):
+        regularizers.gaussian_noise(KEY, x, deviation=-1)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+def test_label_smoothing_agrees_with_optax(smoothing: float) -> None:
+    targets = jax.nn.one_hot(jnp.array([0, 2]), 4)
+    expected = optax.smooth_labels(targets, smoothing)
+    np.testing.assert_allclose(regularizers.label_smoothing(targets, smoothing=smoothing), expected, rtol=1e-6)
+    traced = jax.jit(lambda s: regularizers.label_smoothing(targets, smoothing=s))(jnp.float32(smoothing))
+    np.testing.assert_allclose(traced, expected, rtol=1e-6)
+
+
+def test_mixup_mixes_inputs_and_targets_alike_with_one_ratio_and_a_permutation() -> None:
+    # One row of the identity per example: the mixed rows show who was mixed with whom, and how much.
+    for seed in range(5):
+        x, targets = regularizers.mixup(jax.random.key(seed), jnp.eye(6).reshape(6, 2, 3), jnp.eye(6), alpha=1.0)
+        np.testing.assert_array_equal(x.reshape(6, 6), targets)
+        np.testing.assert_allclose(targets.sum(axis=1), 1.0, rtol=1e-6)
+        np.testing.assert_allclose(targets.sum(axis=0), 1.0, rtol=1e-6)  # every example is one partner
+        own = np.diag(targets)
+        shares = np.unique(np.round(own, 6))
+        assert len(shares) <= 2 and (len(shares) == 1 or shares[1] == 1.0)  # 1: its own partner
+
+
+@jax.jit
+@functools.partial(jax.vmap, in_axes=(0, None))
+def mixing_ratios(key: jax.Array, alpha: jax.Array) -> tuple[jax.Array, jax.Array]:
+    # Two examples: 0 and 1. If they are partners, the first becomes 1 - lambda; otherwise it stays 0.
+    x, _ = regularizers.mixup(key, jnp.array([0.0, 1.0]), jnp.zeros(2), alpha=alpha)
+    return 1.0 - x[0], x.sum()
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
+def test_the_ratio_of_mixup_is_beta_distributed(alpha: float) -> None:
+    shares, sums = mixing_ratios(jax.random.split(KEY, 4000), jnp.float32(alpha))
+    np.testing.assert_allclose(sums, 1.0, rtol=1e-6)
+    partners = np.asarray(shares)[np.asarray(shares) < 1.0]
+    if alpha >= 1.0:
+        assert scipy.stats.binomtest(len(partners), 4000).pvalue > 1e-3
+        assert scipy.stats.kstest(partners, scipy.stats.beta(alpha, alpha).cdf).pvalue > 1e-3
+    else:  # some are 1 to the last bit, and look like no partner: compare what is left
+        assert scipy.stats.kstest(partners[partners < 0.5], scipy.stats.beta(alpha, alpha, 0, 1).cdf).statistic > 0.3
+        inner = partners[(partners > 0.1) & (partners < 0.9)]
+        beta = scipy.stats.beta(alpha, alpha)
+        assert (
+            scipy.stats.kstest(inner, lambda q: (beta.cdf(q) - beta.cdf(0.1)) / (1 - 2 * beta.cdf(0.1))).pvalue > 1e-3
+        )
+
+
+@jax.jit
+def compiled_mixup(x: jax.Array, targets: jax.Array, alpha: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return regularizers.mixup(KEY, x, targets, alpha=alpha)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-38, 1e-7, 1e30])
+def test_mixup_at_the_ends_of_alpha(alpha: float) -> None:
+    x, targets = jnp.arange(8.0).reshape(4, 2), jnp.eye(4)
+    mixed, _ = compiled_mixup(x, targets, jnp.float32(alpha))
+    assert jnp.isfinite(mixed).all()
+    if alpha == 0.0:
+        np.testing.assert_array_equal(mixed, x)
+    elif alpha < 1.0:  # lambda is 0 or 1: a permutation of the examples
+        assert sorted(mixed[:, 0].tolist()) == [0.0, 2.0, 4.0, 6.0]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda f: f.mixup(KEY, jnp.ones((3, 2)), jnp.ones((2, 2)), alpha=1.0),
+            ValueError,
+            "mixup: expected x .* one batch",
+        ),
+        (
+            lambda f: f.mixup(KEY, jnp.ones((2, 2)), jnp.ones(2, jnp.int32), alpha=1.0),
+            TypeError,
+            "mixup: .* jax.nn.one_hot",
+        ),
+        (
+            lambda f: f.mixup(KEY, jnp.ones((2, 2)), jnp.ones(2), alpha=-1.0),
+            ValueError,
+            "mixup: expected alpha at least 0",
+        ),
+        (
+            lambda f: f.label_smoothing(jnp.ones(2, jnp.int32), smoothing=0.1),
+            TypeError,
+            "label_smoothing: .* jax.nn.one_hot",
+        ),
+        (lambda f: f.label_smoothing(jnp.ones(()), smoothing=0.1), ValueError, r"label_smoothing: .* got a scalar"),
+        (
+            lambda f: f.label_smoothing(jnp.ones(2), smoothing=1.0),
+            ValueError,
+            "label_smoothing: expected smoothing at least",
+        ),
+        (lambda f: f.dropout(KEY, jnp.ones(2, jnp.int32), rate=0.5), TypeError, "dropout: expected floating-point x"),
+        (
+            lambda f: f.gaussian_noise(KEY, jnp.ones(2, jnp.int32), deviation=1),
+            TypeError,
+            "gaussian_noise: expected float",
+        ),
+    ],
+)
+def test_noise_refuses(call: Callable[[Any], Any], error: type, message: str) -> None:
+    class Unchecked:
+        """The functions without the test session's shape checks, so that their own messages are seen."""
+
+        def __getattr__(self, name: str) -> Any:
+            return inspect.unwrap(getattr(regularizers, name))
+
+    with pytest.raises(error, match=f"^{message}"):
+        call(Unchecked())
+
+
+def test_dropout_of_the_inputs_of_a_linear_model_is_ridge_regression() -> None:
+    # The model predicts sum_j w_j x_ij m_ij / q with independent m_ij ~ Bernoulli(q), q the probability of keeping.
+    # E[m / q] = 1 and Var(m / q) = q (1 - q) / q^2 = (1 - q) / q, so that for every w
+    #   E sum_i (y_i - sum_j w_j x_ij m_ij / q)^2 = sum_i (y_i - x_i w)^2 + (1 - q) / q sum_j w_j^2 sum_i x_ij^2
+    # (squared bias plus variance). With standardised features, sum_i x_ij^2 = n, the last term is alpha ||w||^2 with
+    # alpha = n (1 - q) / q: ridge regression as scikit-learn writes it.
+    ridge = pytest.importorskip("sklearn.linear_model").Ridge
+    rng, n, features, keep_rate, draws = np.random.default_rng(0), 40, 3, 0.5, 100_000
+    x = rng.normal(size=(n, features)) @ (np.eye(features) + 0.1)
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    y = x @ rng.normal(size=features) + 0.5 * rng.normal(size=n)
+    alpha = n * (1.0 - keep_rate) / keep_rate
+
+    def moments(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        dropped = regularizers.dropout(key, jnp.asarray(x, jnp.float32), rate=1.0 - keep_rate)
+        return dropped.T @ dropped, dropped.T @ jnp.asarray(y, jnp.float32)
+
+    # The mean loss over the draws is the quadratic w^T G w - 2 m^T w + y^T y of the mean moments, exactly.
+    gram, moment = jax.jit(jax.vmap(moments))(jax.random.split(KEY, draws))
+    gram, moment = np.asarray(gram, np.float64).mean(axis=0), np.asarray(moment, np.float64).mean(axis=0)
+    expected = ridge(alpha=alpha, fit_intercept=False).fit(x, y).coef_
+    minimiser = np.linalg.solve(gram, moment)
+    # With this many draws the errors below have standard deviations of 0.07 % and 0.15 %.
+    assert np.linalg.norm(minimiser - expected) < 0.005 * np.linalg.norm(expected)
+    for w in (expected, rng.normal(size=features)):
+        loss = w @ gram @ w - 2.0 * moment @ w + y @ y
+        induced = loss - ((y - x @ w) ** 2).sum()
+        assert induced == pytest.approx(alpha * w @ w, rel=0.005)
+    # It would notice another alpha: without dropout the minimiser is far away.
+    unpenalized = np.linalg.lstsq(x, y)[0]
+    assert np.linalg.norm(unpenalized - expected) > 0.1 * np.linalg.norm(expected)
