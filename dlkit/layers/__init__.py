@@ -19,6 +19,7 @@ from dlkit.layers.dropout import dropout, gaussian_noise
 from dlkit.layers.embed import embedding, learned_positions, rotary, sinusoidal_positions, tied_logits
 from dlkit.layers.norm import group_norm, instance_norm, layer_norm, rms_norm
 from dlkit.layers.normalization import NORMALIZATIONS, normalization
+from dlkit.layers.recurrent import gru, lstm, rnn
 from dlkit.layers.shape import flatten, reshape
 from dlkit.layers.transformer import transformer_block
 
@@ -38,10 +39,12 @@ __all__ = [
     "flatten",
     "gaussian_noise",
     "group_norm",
+    "gru",
     "instance_norm",
     "lambda_",
     "layer_norm",
     "learned_positions",
+    "lstm",
     "multi_head_attention",
     "normalization",
     "output_shape",
@@ -51,6 +54,7 @@ __all__ = [
     "reshape",
     "residual",
     "rms_norm",
+    "rnn",
     "rotary",
     "serial",
     "sinusoidal_positions",

@@ -5,6 +5,12 @@ Each takes the activation, the normalization and the dropout rate as arguments, 
 
 from dlkit.models.autoencoders import Autoencoder, Vae, VaeApply, VaeOutput, autoencoder, vae
 from dlkit.models.mlp import mlp
+from dlkit.models.sequences import (
+    recurrent_classifier,
+    recurrent_language_model,
+    transformer_classifier,
+    transformer_language_model,
+)
 
 __all__ = [
     "Autoencoder",
@@ -13,5 +19,9 @@ __all__ = [
     "VaeOutput",
     "autoencoder",
     "mlp",
+    "recurrent_classifier",
+    "recurrent_language_model",
+    "transformer_classifier",
+    "transformer_language_model",
     "vae",
 ]

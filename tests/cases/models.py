@@ -24,6 +24,25 @@ def vae(*, train: bool) -> Callable[[str], Callable[..., jax.Array]]:
 CASES = (
     layer("models.mlp", models.mlp((6, 5, 3)), (2, 2)),
     layer("models.mlp-train", models.mlp((6, 3), dropout=0.5), (4,), train=True),
+    layer("models.recurrent_classifier", models.recurrent_classifier("gru", outputs=3, units=4), (3, 2), limit=1e18),
+    layer(
+        "models.recurrent_language_model",
+        models.recurrent_language_model("lstm", vocabulary=5, units=4),
+        (3,),
+        classes=5,
+    ),
+    layer(
+        "models.transformer_classifier",
+        models.transformer_classifier(outputs=3, features=4, heads=2, depth=1),
+        (3, 2),
+        limit=1e15,
+    ),
+    layer(
+        "models.transformer_language_model",
+        models.transformer_language_model(vocabulary=5, features=4, heads=2, depth=1),
+        (3,),
+        classes=5,
+    ),
     layer("models.autoencoder", AUTOENCODER.layer, (2, 3), limit=1e18),
     Case("models.vae", vae(train=False), (Input((2, 3)),), 1e18),
     Case("models.vae-train", vae(train=True), (Input((2, 3)),), 10.0, batched=False),

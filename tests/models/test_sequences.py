@@ -1,0 +1,135 @@
+"""Models of sequences: what a step may depend on, and that padding is none of it."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dlkit import losses, models
+
+CELLS = ("rnn", "gru", "lstm")
+X = jnp.asarray(np.random.default_rng(0).normal(size=(3, 6, 4)), jnp.float32)
+TOKENS = jnp.asarray(np.random.default_rng(1).integers(0, 7, (3, 6)))
+LENGTHS = jnp.array([6, 2, 4])
+
+
+def classifiers(**changes):
+    yield from (models.recurrent_classifier(cell, outputs=2, units=5, hidden=(4,), **changes) for cell in CELLS)
+    yield models.transformer_classifier(outputs=2, features=8, heads=2, depth=2, **changes)
+
+
+def language_models(**changes):
+    yield from (models.recurrent_language_model(cell, vocabulary=7, units=5, **changes) for cell in CELLS)
+    yield models.transformer_language_model(vocabulary=7, features=8, heads=2, depth=2, **changes)
+
+
+NAMES = (*CELLS, "transformer")
+every_classifier = pytest.mark.parametrize("model", list(classifiers()), ids=NAMES)
+every_language_model = pytest.mark.parametrize("model", list(language_models()), ids=NAMES)
+
+
+@every_classifier
+def test_what_stands_after_a_sequence_does_not_matter(model) -> None:
+    params, state = model.init(jax.random.key(0), (6, 4))
+    padding = jnp.arange(6)[None, :, None] >= LENGTHS[:, None, None]
+    other = jnp.where(padding, 100.0, X)
+
+    def outputs(params, x):
+        return model.apply(params, state, x, lengths=LENGTHS)[0]
+
+    np.testing.assert_allclose(outputs(params, X), outputs(params, other), rtol=1e-5, atol=1e-6)
+    gradient = jax.grad(lambda x: outputs(params, x).sum())(X)
+    assert not np.any(np.asarray(jnp.where(padding, gradient, 0)))
+    assert np.any(np.asarray(gradient[:, 0]))
+
+
+@every_classifier
+def test_lengths_equal_cutting_the_sequence(model) -> None:
+    params, state = model.init(jax.random.key(0), (6, 4))
+    together = model.apply(params, state, X, lengths=LENGTHS)[0]
+    for position, length in enumerate(LENGTHS.tolist()):
+        alone = model.apply(params, state, X[position, :length])[0]
+        np.testing.assert_allclose(together[position], alone, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        model.apply(params, state, X, lengths=jnp.array([6, 6, 6]))[0], model.apply(params, state, X)[0], atol=1e-5
+    )
+
+
+@every_language_model
+def test_no_step_sees_the_future(model) -> None:
+    params, state = model.init(jax.random.key(0), (6,))
+    changed = TOKENS.at[:, 4:].set((TOKENS[:, 4:] + 1) % 7)
+    first, second = (model.apply(params, state, tokens)[0] for tokens in (TOKENS, changed))
+    assert first.shape == (3, 6, 7)
+    np.testing.assert_allclose(first[:, :4], second[:, :4], rtol=1e-5, atol=1e-6)
+    assert np.abs(np.asarray(first[:, 4:] - second[:, 4:])).max() > 1e-3
+
+
+@every_language_model
+def test_gradients_reach_every_parameter(model) -> None:
+    params, state = model.init(jax.random.key(0), (6,))
+
+    def loss(params):
+        logits, _ = model.apply(params, state, TOKENS[:, :-1])
+        return losses.cross_entropy(logits, TOKENS[:, 1:]).mean()
+
+    for path, leaf in jax.tree.leaves_with_path(jax.grad(loss)(params)):
+        # The softmax over keys does not see a bias that all keys share.
+        assert np.any(np.asarray(leaf) != 0) or "key" in jax.tree_util.keystr(path), jax.tree_util.keystr(path)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_carried_state_continues_the_sequence(cell) -> None:
+    whole = models.recurrent_language_model(cell, vocabulary=7, units=5)
+    chunked = models.recurrent_language_model(cell, vocabulary=7, units=5, carry_batch_shape=(3,))
+    params, _ = whole.init(jax.random.key(0), (6,))
+    _, state = chunked.init(jax.random.key(0), (2,))
+    outputs = []
+    for start in range(0, 6, 2):
+        logits, state = chunked.apply(params, state, TOKENS[:, start : start + 2])
+        outputs.append(logits)
+    expected = whole.apply(params, {}, TOKENS)[0]
+    np.testing.assert_allclose(jnp.concatenate(outputs, 1), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("normalization", [None, "layer", "rms"])
+def test_activation_normalization_and_dropout_are_arguments(normalization) -> None:
+    changes = {"normalization": normalization, "activation": "silu", "dropout": 0.3}
+    for model in classifiers(**changes):
+        params, state = model.init(jax.random.key(0), (6, 4))
+        first, second = (model.apply(params, state, X, key=jax.random.key(seed), train=True)[0] for seed in (0, 1))
+        assert np.abs(np.asarray(first - second)).max() > 1e-4
+        with pytest.raises(ValueError, match="expected a key while training"):
+            model.apply(params, state, X, train=True)
+
+
+def test_token_classifiers_embed() -> None:
+    for model in classifiers(vocabulary=7):
+        params, state = model.init(jax.random.key(0), (6,))
+        assert model.apply(params, state, TOKENS)[0].shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: models.recurrent_classifier("ltsm", outputs=2),
+            "recurrent_classifier: expected a cell among rnn, gru, lstm, got 'ltsm'",
+        ),
+        (lambda: models.recurrent_language_model("gru", vocabulary=0), "expected vocabulary to be an integer of at le"),
+        (lambda: models.transformer_classifier(outputs=2, depth=0), "expected depth to be an integer of at least 1"),
+    ],
+)
+def test_refuses(make, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        inspect.unwrap(make)()
+
+
+def test_an_unknown_part_of_a_chain_is_located() -> None:
+    model = models.transformer_classifier(outputs=2, features=8, heads=2, depth=1)
+    params, state = model.init(jax.random.key(0), (6, 4))
+    with pytest.raises(Exception) as caught:
+        model.apply(params, state, jnp.ones((3, 6, 5)))
+    assert any("'projection'" in note for note in getattr(caught.value, "__notes__", []))
