@@ -103,7 +103,7 @@ def test_leading_axes_are_batch_axes(case: Case) -> None:
 @every_case
 def test_values_and_gradients_are_finite(case: Case, dtype: str) -> None:
     function = case.make(dtype)
-    magnitudes = [0.0, 1e-38, 1e-5, 1.0, 88.8, 1e4, case.limit]
+    magnitudes = [*(each for each in (0.0, 1e-38, 1e-5, 1.0, 88.8, 1e4) if each < case.limit), case.limit]
     grid = np.array([sign * magnitude for magnitude in magnitudes for sign in (1, -1)])
     rng = np.random.default_rng(0)
     inputs = [
@@ -119,7 +119,8 @@ def test_values_and_gradients_are_finite(case: Case, dtype: str) -> None:
 
     def example(*inputs: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         value = function(*inputs)
-        gradients = jax.grad(lambda *inputs: function(*inputs).sum(), argnums=floating)(*inputs)
+        # Class indices have no gradient.
+        gradients = jax.grad(lambda *inputs: function(*inputs).sum(), argnums=floating)(*inputs) if floating else ()
         return value, gradients
 
     chex.assert_tree_all_finite(jax.jit(jax.vmap(example))(*inputs))

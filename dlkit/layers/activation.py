@@ -5,7 +5,7 @@ from jaxtyping import Float
 
 from dlkit import activations
 from dlkit.checks import require_floating, require_number
-from dlkit.layers.base import Layer, as_layer
+from dlkit.layers.base import Layer, as_layer, lambda_
 from dlkit.typing import Array, ArrayFunction, Key, Params, Shape, State
 
 __all__ = ["activation", "prelu"]
@@ -23,15 +23,23 @@ def activation(function: str | ArrayFunction | Layer) -> Layer:
 
     Raises:
         ValueError: there is no activation of this name; the message suggests the nearest.
-        TypeError: the argument is none of these.
+        TypeError: the argument is none of these; or, in `apply` of one by name, the inputs are not floating point.
 
     Example:
         >>> activation("relu").apply({}, {}, jnp.array([-1.0, 2.0]))[0]
         Array([0., 2.], dtype=float32)
     """
-    if isinstance(function, str):
-        return prelu() if function == "prelu" else as_layer(activations.get(function))
-    return as_layer(function)
+    if not isinstance(function, str):
+        return as_layer(function)
+    if function == "prelu":
+        return prelu()
+    named = activations.get(function)
+
+    def checked(x: Array) -> Array:
+        require_floating(f"activation {function!r}", inputs=x)
+        return named(x)
+
+    return lambda_(checked)
 
 
 def prelu(*, initial_slope: float = 0.25, shared: bool = False) -> Layer:

@@ -61,9 +61,11 @@ def dot_product_attention(
     checks.require_number(where, "dropout", dropout, at_least=0, below=1)
     compute_dtype = jnp.promote_types(jnp.result_type(queries, keys), jnp.float32)
     dtype = jnp.result_type(queries, keys, values)
-    # Q K^T / sqrt(features)
-    products = jnp.matmul(queries, jnp.swapaxes(keys, -1, -2), preferred_element_type=compute_dtype)
-    logits = products / math.sqrt(queries.shape[-1])
+    # Q K^T / sqrt(features). The queries are divided, not the products: fused with the softmax's subtraction of the
+    # maximum, a product would not be rounded as the maximum was, and logits of 1e9 would exceed it by more than exp
+    # can bear.
+    scaled = queries / math.sqrt(queries.shape[-1])
+    logits = jnp.matmul(scaled, jnp.swapaxes(keys, -1, -2), preferred_element_type=compute_dtype)
     if mask is None:
         weights = jax.nn.softmax(logits, axis=-1)
     else:

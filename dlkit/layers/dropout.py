@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from jaxtyping import Float
 
 from dlkit import regularizers
-from dlkit.checks import known_number, require_key, require_number
+from dlkit.checks import known_number, require_floating, require_key, require_number
 from dlkit.layers.base import Layer
 from dlkit.typing import Array, Key, Params, Scalar, Shape, State
 
@@ -30,6 +30,7 @@ def dropout(rate: Scalar, *, shared_axes: Sequence[int] = ()) -> Layer:
     Raises:
         ValueError: rate is a Python number outside [0, 1); an axis is not negative; or there is no key where one is
             needed.
+        TypeError: x is not floating point.
 
     Reference:
         Srivastava et al., "Dropout", JMLR 15, 2014, https://jmlr.org/papers/v15/srivastava14a.html.
@@ -66,6 +67,7 @@ def gaussian_noise(deviation: Scalar) -> Layer:
 
     Raises:
         ValueError: deviation is a negative Python number; or there is no key where one is needed.
+        TypeError: x is not floating point.
 
     Reference:
         Bishop, "Training with noise is equivalent to Tikhonov regularization", Neural Computation 7, 1995.
@@ -93,6 +95,7 @@ def _noise(where: str, strength: Scalar, function: Callable[[Key, Array], Array]
         params: Params, state: State, x: Float[Array, "*shape"], *, key: Key | None = None, train: bool = False
     ) -> tuple[Float[Array, "*shape"], State]:
         del params
+        require_floating(where, inputs=x)
         if never or not train:
             return x, state
         return function(require_key(where, key), x), state

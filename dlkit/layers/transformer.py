@@ -39,7 +39,8 @@ def transformer_block(
     training, dropout acts on the attention weights, after the activation, and on what is added to a shortcut.
 
     `apply` takes `mask=` and `lengths=` beside the usual arguments, as that of `multi_head_attention`. With lengths,
-    padding enters as 0, so that it matters to nothing, even if it is NaN.
+    padding enters as 0, so that what it holds matters to nothing, even if it is NaN. A batch normalization counts its
+    positions nevertheless: with sequences of unequal lengths take one that looks at each position by itself.
 
     Parameters: `{"attention_norm", "attention", "mlp_norm", "mlp": {"hidden", "output"}}`, each as its layer makes it.
 
@@ -111,12 +112,13 @@ def transformer_block(
         lengths: Integer[Array, "*batch"] | None = None,
     ) -> tuple[Float[Array, "*batch time features"], State]:
         checks.require_floating("transformer_block", inputs=x)
-        if x.ndim < 2:
-            raise ValueError(f"transformer_block: expected inputs [*batch, time, features], got {jax.typeof(x)}")
+        features = params["attention"]["query"]["kernel"].shape[0]
+        if x.ndim < 2 or x.shape[-1] != features:
+            raise ValueError(f"transformer_block: expected inputs [*batch, time, {features}], got {jax.typeof(x)}")
         if lengths is not None:
             within = within_lengths("transformer_block", lengths, x.shape[:-1])
             x = jnp.where(jnp.expand_dims(within, -1), x, 0)
-        run, new_state = _runner(parts(x.shape[-1]), params, state, key=key, train=train)
+        run, new_state = _runner(parts(features), params, state, key=key, train=train)
 
         def attend(x: Array) -> Array:
             return run("attention_dropout", run("attention", x, mask=mask, lengths=lengths))

@@ -29,6 +29,15 @@ def test_every_name_is_known() -> None:
         layers.activation("rellu")
 
 
+def test_integers_are_refused_by_name() -> None:
+    # relu would return integers, and others would fail in words of JAX.
+    for name in ("relu", "silu"):
+        with pytest.raises(
+            TypeError, match=rf"activation '{name}': expected floating-point inputs, got int32\[2\]; ca"
+        ):
+            layers.activation(name).apply({}, {}, jnp.ones(2, jnp.int32))
+
+
 def test_prelu_by_name_has_parameters() -> None:
     params, state = layers.activation("prelu").init(jax.random.key(0), (5, 3))
     chex.assert_trees_all_equal(params, {"negative_slope": jnp.full(3, 0.25)})

@@ -1,5 +1,6 @@
 """Dropout: what it keeps, what it scales, what it refuses."""
 
+import inspect
 import math
 
 import jax
@@ -45,6 +46,13 @@ def test_the_identity_needs_no_key(rate: float, train: bool) -> None:
 def test_a_key_is_required_while_training() -> None:
     with pytest.raises(ValueError, match="expected a key while training, got None"):
         drop(0.5, jnp.ones(3), key=None)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_integers_are_refused_while_training_and_otherwise(train: bool) -> None:
+    for name, layer in {"dropout": layers.dropout(0.5), "gaussian_noise": layers.gaussian_noise(0.5)}.items():
+        with pytest.raises(TypeError, match=rf"{name}: expected floating-point inputs, got int32\[3\]; cast them"):
+            inspect.unwrap(layer.apply)({}, {}, jnp.ones(3, jnp.int32), key=KEY, train=train)
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, 1, 2.0, math.nan])
