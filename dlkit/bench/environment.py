@@ -44,7 +44,7 @@ TRAINING_CODE = (
     "bench/trainer.py",
     "bench/batches.py",
     "bench/flax_modules.py",
-    "bench/optimizers.py",
+    "bench/optimizers/*.py",
     "bench/data/*.py",
     "bench/problems/*.py",
 )

@@ -18,6 +18,7 @@ from dlkit.bench.doctor import require_right_sums
 from dlkit.bench.environment import configure_jax, program_identity
 from dlkit.bench.errors import UserError
 from dlkit.bench.interrupts import first_interrupt, interrupts_held
+from dlkit.bench.optimizers import Evaluations
 from dlkit.bench.planner import Group, ProblemSource
 from dlkit.bench.plans import Outcome, Trial
 from dlkit.bench.problems import Problem
@@ -150,6 +151,7 @@ def _run_trial(group: Group, trial: Trial) -> Outcome:
         result.steps,
         result.curves,
         result.test,
+        result.evaluations,
     )
 
 
@@ -164,7 +166,7 @@ def _failure(group: Group, trial: Trial, error: Exception) -> Outcome:
 
 def failed(trial: Trial, reason: str, trace: str = "") -> Outcome:
     """Returns the outcome of a trial that an exception ended."""
-    return Outcome(trial, "failed", reason, trace, None, 0.0, 0.0, np.zeros(0, np.int64), {}, {})
+    return Outcome(trial, "failed", reason, trace, None, 0.0, 0.0, np.zeros(0, np.int64), {}, {}, Evaluations(0))
 
 
 class InlineExecutor:

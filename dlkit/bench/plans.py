@@ -8,10 +8,13 @@ import numpy as np
 
 from dlkit.bench.batches import Stage
 from dlkit.bench.identity import canonical, digest
+from dlkit.bench.optimizers import Evaluations
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.space import Point, Range
 
 __all__ = ["Contender", "Outcome", "Plan", "ProblemFacts", "Trial"]
+
+NOTHING = Evaluations(0)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class Contender:
     Attributes:
         label: how tables call it.
         optimizer: its name.
-        source: fingerprint of one's own functions, empty for registered ones.
+        source: fingerprint of one's own functions, with the versions of the packages they use; empty for registered
+            ones.
         space: hyperparameter -> range or fixed number.
         points: what tuning tries, in order.
     """
@@ -104,6 +108,7 @@ class Outcome:
         steps: [points] int64.
         curves: metric -> [points] float32.
         test: metric -> value.
+        evaluations: of the loss on batches, up to the last point of the curve.
     """
 
     trial: Trial
@@ -116,6 +121,7 @@ class Outcome:
     steps: np.ndarray[Any, Any]
     curves: Mapping[str, np.ndarray[Any, Any]]
     test: Mapping[str, float]
+    evaluations: Evaluations = NOTHING
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,9 @@ class Summary:
 
         Returns:
             Columns trial, problem, optimizer, stage, seed, status, value (the judged metric on validation after the
-            last step), seconds, compile_seconds, diverged_at, reason, and one column per hyperparameter.
+            last step), seconds, compile_seconds, gradient_evaluations (of the loss on a batch), value_evaluations
+            (without its gradient), hvp_evaluations (products of the Hessian with a vector), diverged_at, reason, and
+            one column per hyperparameter.
         """
         import pandas as pd
 
@@ -150,6 +152,9 @@ def _trial_row(problem: ProblemFacts, label: str, trial: Trial, outcome: Outcome
         "value": final_value(outcome, problem.metric),
         "seconds": outcome.seconds,
         "compile_seconds": outcome.compile_seconds,
+        "gradient_evaluations": outcome.evaluations.gradients,
+        "value_evaluations": outcome.evaluations.values,
+        "hvp_evaluations": outcome.evaluations.hessian_products,
         "diverged_at": outcome.diverged_at,
         "reason": outcome.reason,
         **trial.hyperparameters,

@@ -15,11 +15,12 @@ import numpy as np
 from dlkit.bench.environment import SOFTWARE_FIELDS
 from dlkit.bench.errors import UserError
 from dlkit.bench.identity import canonical, digest
+from dlkit.bench.optimizers import Evaluations
 from dlkit.bench.plans import Outcome, Plan, Trial
 
 __all__ = ["FORMAT", "Record", "Store", "software_digest"]
 
-FORMAT = 1
+FORMAT = 2
 FILE = "store.sqlite"
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -28,7 +29,8 @@ CREATE TABLE program (digest TEXT PRIMARY KEY, software TEXT NOT NULL, fields TE
 CREATE TABLE trial (
     id TEXT NOT NULL, software TEXT NOT NULL, program TEXT NOT NULL, identity TEXT NOT NULL, status TEXT NOT NULL,
     reason TEXT NOT NULL, traceback TEXT NOT NULL, diverged_at INTEGER, seconds REAL NOT NULL,
-    compile_seconds REAL NOT NULL, test TEXT NOT NULL, steps BLOB NOT NULL, PRIMARY KEY (id, software)
+    compile_seconds REAL NOT NULL, test TEXT NOT NULL, steps BLOB NOT NULL, gradient_evaluations INTEGER NOT NULL,
+    value_evaluations INTEGER NOT NULL, hvp_evaluations INTEGER NOT NULL, PRIMARY KEY (id, software)
 ) WITHOUT ROWID;
 CREATE TABLE curve (
     trial TEXT NOT NULL, software TEXT NOT NULL, metric TEXT NOT NULL, points BLOB NOT NULL,
@@ -250,7 +252,7 @@ class Store:
         key = (outcome.trial.id, software)
         self._execute("DELETE FROM curve WHERE trial = ? AND software = ?", key)
         self._execute(
-            "INSERT OR REPLACE INTO trial VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO trial VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *key,
                 program,
@@ -263,6 +265,7 @@ class Store:
                 outcome.compile_seconds,
                 canonical(dict(outcome.test)),
                 outcome.steps.astype("<i8").tobytes(),
+                *outcome.evaluations,
             ),
         )
         for metric, points in outcome.curves.items():
@@ -297,7 +300,7 @@ class Store:
             points = self._execute("SELECT trial, metric, points FROM curve WHERE software = ?", (software,))
             rows = self._execute(
                 "SELECT id, program, identity, status, reason, traceback, diverged_at, seconds, compile_seconds, test, "
-                "steps FROM trial WHERE software = ?",
+                "steps, gradient_evaluations, value_evaluations, hvp_evaluations FROM trial WHERE software = ?",
                 (software,),
             )
         wanted = None if ids is None else set(ids)
@@ -325,10 +328,11 @@ def software_digest(program: Mapping[str, str]) -> str:
 
 def _outcome(row: Sequence[Any], curves: Mapping[str, np.ndarray[Any, Any]]) -> Outcome:
     """Returns the outcome in a row of the table `trial`."""
-    name, _, identity, status, reason, trace, diverged_at, seconds, compile_seconds, test, steps = row
+    name, _, identity, status, reason, trace, diverged_at, seconds, compile_seconds, test, steps, *counts = row
     trial = Trial(name, json.loads(identity))
     done = np.frombuffer(steps, "<i8")
-    return Outcome(trial, status, reason, trace, diverged_at, seconds, compile_seconds, done, curves, json.loads(test))
+    ended = (status, reason, trace, diverged_at, seconds, compile_seconds)
+    return Outcome(trial, *ended, done, curves, json.loads(test), Evaluations(*counts))
 
 
 def _storable(text: str) -> str:

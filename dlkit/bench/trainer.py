@@ -15,7 +15,7 @@ import optax
 from dlkit.bench.batches import STAGES, Stage, trial_order
 from dlkit.bench.environment import compiler_options
 from dlkit.bench.errors import UserError
-from dlkit.bench.optimizers import Optimizer
+from dlkit.bench.optimizers import Evaluations, Optimizer
 from dlkit.bench.problems.base import Batch, Problem, example_batch
 from dlkit.typing import Array, Key, Params, State
 
@@ -42,6 +42,7 @@ class Carry(NamedTuple):
     opt_state: Any
     step: Array  # int32: steps done
     diverged_at: Array  # int32: the first step whose loss was not finite, -1 while there is none
+    evaluations: Array  # int32[3]: of the loss on batches so far, as in `Evaluations`
 
 
 class Start(NamedTuple):
@@ -78,8 +79,8 @@ class Program:
         shared: those of the problem.
         begin: ``begin(params, hyperparameters) -> opt_state``.
         segment: ``segment(carry, indices[evaluations, steps, batch], hyperparameters, key_data, train, validation)
-            -> (carry, points[evaluations, metrics])``: after every `steps` an evaluation; metrics by sorted name, then
-            `TRAINING_LOSS`, as one float32 array: one transfer.
+            -> (carry, (points[evaluations, metrics], counts[evaluations, 3]))``: after every `steps` an evaluation;
+            metrics by sorted name, then `TRAINING_LOSS`, as one float32 array; beside it `Carry.evaluations`.
         evaluated: ``evaluated(params, opt_state) -> params`` to evaluate.
     """
 
@@ -98,6 +99,7 @@ class Trajectory:
         steps: [points] the steps at which metrics were evaluated, from 0.
         curves: metric -> [points] float32 on validation; `TRAINING_LOSS` starts with NaN, as nothing was trained yet.
         test: metric -> value on the test split after the last step; empty if diverged.
+        evaluations: of the loss on batches, up to the last point of the curve.
         diverged_at: the step whose loss was not finite, or the evaluation whose metric was not; None if all were.
         seconds: training time, host loop included, compilation excluded.
         compile_seconds: time of the trial's first calls, where they compiled.
@@ -109,6 +111,7 @@ class Trajectory:
     steps: np.ndarray[Any, Any]
     curves: Mapping[str, np.ndarray[Any, Any]]
     test: Mapping[str, float]
+    evaluations: Evaluations
     diverged_at: int | None
     seconds: float
     compile_seconds: float
@@ -170,7 +173,7 @@ def compile_program(shared: ProblemProgram, optimizer: Optimizer, static: Mappin
         key_data: Array,
         train: Batch,
         validation: Batch,
-    ) -> tuple[Carry, Array]:
+    ) -> tuple[Carry, tuple[Array, Array]]:
         key = jax.random.wrap_key_data(key_data)
         transformation = _build(optimizer, static, hyperparameters)
 
@@ -178,14 +181,17 @@ def compile_program(shared: ProblemProgram, optimizer: Optimizer, static: Mappin
             batch = train if problem.batch_size is None else {name: _rows(a, index) for name, a in train.items()}
             return _step(problem, optimizer, transformation, carry, batch, jax.random.fold_in(key, carry.step))
 
-        def interval(carry: Carry, indices: Array) -> tuple[Carry, Array]:
+        def interval(carry: Carry, indices: Array) -> tuple[Carry, tuple[Array, Array]]:
             first_step = carry.step
             carry, losses = jax.lax.scan(step, carry, indices)
+            if isinstance(optimizer.evaluations, Evaluations):  # the same at each step: counted here, not inside
+                counts = carry.evaluations + len(indices) * jnp.array(optimizer.evaluations, jnp.int32)
+                carry = carry._replace(evaluations=counts)
             bad = ~jnp.isfinite(losses)
             first_bad = jnp.where(bad.any(), first_step + bad.argmax().astype(jnp.int32), -1)
             carry = carry._replace(diverged_at=jnp.where(carry.diverged_at < 0, first_bad, carry.diverged_at))
             metrics = problem.evaluate(evaluated(carry.params, carry.opt_state), carry.state, validation)
-            return carry, _point(metrics, losses.mean())
+            return carry, (_point(metrics, losses.mean()), carry.evaluations)
 
         return jax.lax.scan(interval, carry, indices)
 
@@ -225,13 +231,22 @@ def _step(
     def loss_of(params: Params) -> tuple[Array, State]:
         return problem.loss(params, carry.state, batch, key)
 
+    def value_of(params: Params, obj_fn: Any = None, grad_fn: Any = None) -> Array:
+        # optax's line searches hand over what else the update was given, by name
+        return loss_of(params)[0]
+
+    def gradient_of(params: Params, *_: Any) -> Params:  # optax's SAM also gives the number of its own step
+        return jax.grad(value_of)(params)
+
     (loss, state), gradient = jax.value_and_grad(loss_of, has_aux=True)(carry.params)
-    updates, opt_state = transformation.update(
-        gradient, carry.opt_state, carry.params, value=loss, grad=gradient, value_fn=lambda params: loss_of(params)[0]
-    )
+    more = {"value": loss, "grad": gradient, "value_fn": value_of, "obj_fn": value_of, "grad_fn": gradient_of}
+    updates, opt_state = transformation.update(gradient, carry.opt_state, carry.params, **more)
     _check_updates(optimizer, updates, carry.params)
     params = optax.apply_updates(carry.params, updates)
-    return Carry(params, state, opt_state, carry.step + 1, carry.diverged_at), loss
+    counts = carry.evaluations
+    if not isinstance(optimizer.evaluations, Evaluations):
+        counts = counts + jnp.stack([jnp.asarray(n, jnp.int32) for n in optimizer.evaluations(opt_state)])
+    return Carry(params, state, opt_state, carry.step + 1, carry.diverged_at, counts), loss
 
 
 def _check_updates(optimizer: Optimizer, updates: Params, params: Params) -> None:
@@ -289,21 +304,24 @@ def train_trial(
     shared = program.shared
     problem, arrays = shared.problem, shared.arrays
     length = steps // evaluations
-    values = jax.device_put({name: np.float32(value) for name, value in hyperparameters.items()})
+    # Weakly typed, as constants are: a traced decay keeps an average of bfloat16 what it is.
+    values = {name: jnp.asarray(float(np.float32(value))) for name, value in hyperparameters.items()}
     began = time.perf_counter()
     words = np.array([zlib.crc32(problem.name.encode()), STAGES[stage], seed], np.uint32)
     start: Start = shared.start(words, arrays["validation"])
     opt_state = program.begin(start.params, values)
-    carry = Carry(start.params, start.state, opt_state, jnp.int32(0), jnp.int32(-1))
+    carry = Carry(start.params, start.state, opt_state, jnp.int32(0), jnp.int32(-1), jnp.zeros(3, jnp.int32))
     calls = next(n for n in range(min(CALLS, evaluations), evaluations + 1) if evaluations % n == 0)
     order = trial_order(problem, stage, seed, (evaluations // calls, length), calls)
     arguments = (values, start.key_data, arrays["train"], arrays["validation"])
 
     points: list[Any] = [start.point[None]]
+    counts: list[Any] = [carry.evaluations[None]]
     first_call = 0.0
     for call in range(calls):
-        carry, reached = program.segment(carry, next(order), *arguments)
+        carry, (reached, evaluated) = program.segment(carry, next(order), *arguments)
         points.append(reached)
+        counts.append(evaluated)
         if call == 0:
             jax.block_until_ready(reached)
             first_call = time.perf_counter() - began
@@ -328,6 +346,7 @@ def train_trial(
         steps=done.astype(np.int64),
         curves=curves,
         test={} if diverged else {name: float(value) for name, value in test.items()},
+        evaluations=Evaluations(*map(int, np.concatenate(counts)[len(table) - 1])),
         diverged_at=(bad if 0 <= bad < done[-1] else int(done[-1])) if diverged else None,
         seconds=seconds - first_call + per_call,
         compile_seconds=max(first_call - per_call, 0.0),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
+from dlkit.bench.optimizers import Evaluations
 from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.results import Summary, summary
@@ -87,7 +88,19 @@ def fill(
     def outcome(problem: ProblemFacts, contender: Contender, trial: Trial) -> Outcome:
         if contender.label in failed:
             empty = np.zeros(0, np.int64)
-            return Outcome(trial, "failed", f"{contender.label}: {reason}", "Traceback", None, 0.0, 0.0, empty, {}, {})
+            return Outcome(
+                trial,
+                "failed",
+                f"{contender.label}: {reason}",
+                "Traceback",
+                None,
+                0.0,
+                0.0,
+                empty,
+                {},
+                {},
+                Evaluations(0),
+            )
         values = curve(plan, problem, contender, trial)
         is_bad = diverged(contender.label, trial)
         values = [*values[:2], math.nan] if is_bad else values
@@ -96,7 +109,9 @@ def fill(
         test = {} if is_bad else {"error": values[-1] * 1.01}
         status = "diverged" if is_bad else "finished"
         at = int(steps[-1]) if is_bad else None
-        return Outcome(trial, status, "", "", at, 0.25, 0.5, steps.astype(np.int64), curves, test)
+        return Outcome(
+            trial, status, "", "", at, 0.25, 0.5, steps.astype(np.int64), curves, test, Evaluations(int(steps[-1]))
+        )
 
     for problem in plan.problems:
         for contender in plan.contenders:

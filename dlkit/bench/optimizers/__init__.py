@@ -1,0 +1,37 @@
+"""Optimizers: the registry by family, wrappers around any of them, and those of other packages by name."""
+
+from dlkit.bench.optimizers.base import Evaluations, Optimizer
+from dlkit.bench.optimizers.catalog import FAMILIES, OPTIMIZERS, get
+from dlkit.bench.optimizers.plugins import is_plugin, load_plugin
+from dlkit.bench.optimizers.wrappers import (
+    WRAPPERS,
+    with_accumulation,
+    with_adaptive_clipping,
+    with_averaging,
+    with_caution,
+    with_clipping,
+    with_ema,
+    with_lookahead,
+    with_sharpness_awareness,
+    with_weight_decay,
+)
+
+__all__ = [
+    "FAMILIES",
+    "OPTIMIZERS",
+    "WRAPPERS",
+    "Evaluations",
+    "Optimizer",
+    "get",
+    "is_plugin",
+    "load_plugin",
+    "with_accumulation",
+    "with_adaptive_clipping",
+    "with_averaging",
+    "with_caution",
+    "with_clipping",
+    "with_ema",
+    "with_lookahead",
+    "with_sharpness_awareness",
+    "with_weight_decay",
+]

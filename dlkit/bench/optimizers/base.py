@@ -1,0 +1,87 @@
+"""What an optimizer is to the bench: how to build it, what is tuned and evaluated, what a step costs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+import optax
+
+from dlkit.bench.errors import UserError
+from dlkit.bench.space import Range, Space
+from dlkit.typing import Array, Params
+
+__all__ = ["Build", "Evaluations", "Optimizer", "Transformation"]
+
+Transformation: TypeAlias = optax.GradientTransformation | optax.GradientTransformationExtraArgs
+Build = Callable[..., Transformation]
+
+
+class Evaluations(NamedTuple):
+    """How often a step, or a whole trial, evaluates the loss on a batch.
+
+    Attributes:
+        gradients: the loss with its gradient.
+        values: the loss alone.
+        hessian_products: products of the Hessian with a vector; each costs about two gradients.
+    """
+
+    gradients: int | Array = 1
+    values: int | Array = 0
+    hessian_products: int | Array = 0
+
+
+ONE_GRADIENT = Evaluations()
+
+
+@dataclass(frozen=True, eq=False)
+class Optimizer:
+    """An optimizer as a contender: how to build it, and what may be tuned.
+
+    Attributes:
+        name: how specs, tables and messages call it.
+        build: called with every name of `space` and `static` as keyword; returns an optax transformation whose updates
+            are added to the parameters. Values of `space` arrive as traced scalars, so that one executable serves all
+            of them; what decides structure or shapes belongs into `static`. Beside gradients, state and parameters,
+            every update is given ``value`` (the loss), ``grad``, ``value_fn`` and ``obj_fn`` (parameters -> loss) and
+            ``grad_fn`` (parameters -> gradient), all on the step's batch; functions that are not called cost nothing.
+        space: name -> range to tune over, or a fixed number.
+        static: name -> the choices to tune over; each combination is compiled on its own.
+        eval_params: ``eval_params(opt_state, params)`` -> the parameters to evaluate, where they are not the ones that
+            are trained (averaging, schedule-free).
+        evaluations: what one step evaluates, the gradient it is given included; where that varies, a function of the
+            optimizer's state after the step.
+        reference: where it comes from.
+    """
+
+    name: str
+    build: Build
+    space: Space
+    static: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    eval_params: Callable[[Any, Params], Params] | None = None
+    evaluations: Evaluations | Callable[[Any], Evaluations] = ONE_GRADIENT
+    reference: str = ""
+
+    def __post_init__(self) -> None:
+        where = f"optimizer '{self.name}'"
+        if not self.name:
+            raise UserError("an optimizer needs a name")
+        if not callable(self.build):
+            raise UserError(f"{where}: build must be a function that returns an optax transformation")
+        for name, value in self.space.items():
+            if not isinstance(value, Range | int | float) or isinstance(value, bool):
+                raise UserError(
+                    f"{where}: space['{name}'] must be a range such as bench.log_uniform(1e-4, 1.0), or a number, "
+                    f"not {value!r}"
+                )
+        for name, options in self.static.items():
+            if isinstance(options, str) or not options:
+                raise UserError(f"{where}: static['{name}'] must list at least one choice, got {options!r}")
+            if wrong := [option for option in options if not isinstance(option, str | int | float | None)]:
+                raise UserError(f"{where}: static['{name}'] may hold numbers, texts and None, not {wrong[0]!r}")
+        if both := set(self.space) & set(self.static):
+            raise UserError(f"{where}: {sorted(both)} cannot be both traced (space) and static")
+        if not isinstance(self.evaluations, Evaluations) and not callable(self.evaluations):
+            raise UserError(
+                f"{where}: evaluations must be bench.Evaluations(...), or a function of the optimizer's state that "
+                f"returns one, got {self.evaluations!r}"
+            )

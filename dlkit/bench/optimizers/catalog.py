@@ -1,0 +1,63 @@
+"""Every registered optimizer by family, and how a name becomes one."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.optimizers import curvature, matrix, plain, sign, tuning_free
+from dlkit.bench.optimizers.base import Optimizer
+from dlkit.bench.optimizers.wrappers import WRAPPERS
+
+__all__ = ["FAMILIES", "OPTIMIZERS", "get", "wrap"]
+
+FAMILIES: Mapping[str, Sequence[Optimizer]] = MappingProxyType(
+    {
+        "plain": plain.OPTIMIZERS,
+        "sign and large-batch": sign.OPTIMIZERS,
+        "matrix": matrix.OPTIMIZERS,
+        "tuning-free": tuning_free.OPTIMIZERS,
+        "curvature": curvature.OPTIMIZERS,
+    }
+)
+OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
+    {optimizer.name: optimizer for family in FAMILIES.values() for optimizer in family}
+)
+
+
+def get(name: str) -> Optimizer:
+    """Returns the optimizer of that name.
+
+    Args:
+        name: a registered name, alone or with wrappers, such as ``"adam"`` or ``"adam+clip+ema"``.
+
+    Returns:
+        The optimizer.
+
+    Raises:
+        UserError: for an unknown name, with the nearest valid one, and for wrappers that do not fit.
+
+    Example:
+        >>> list(get("sgd+clip").space)
+        ['learning_rate', 'max_norm']
+    """
+    base, *wrappers = name.split("+")
+    if base not in OPTIMIZERS:
+        raise UserError(f"no optimizer '{base}'; {nearest(base, OPTIMIZERS)}")
+    return wrap(OPTIMIZERS[base], wrappers)
+
+
+def wrap(optimizer: Optimizer, wrappers: Sequence[str]) -> Optimizer:
+    """Puts wrappers around an optimizer, the first innermost.
+
+    Raises:
+        UserError: for an unknown wrapper, with the nearest valid one, and for one that does not fit.
+
+    Example:
+        >>> wrap(get("sgd"), ["clip", "polyak"]).name
+        'sgd+clip+polyak'
+    """
+    for name in wrappers:
+        if name not in WRAPPERS:
+            raise UserError(f"optimizer '{optimizer.name}+{name}': no wrapper '{name}'; {nearest(name, WRAPPERS)}")
+        optimizer = WRAPPERS[name](optimizer)
+    return optimizer

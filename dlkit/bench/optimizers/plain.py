@@ -1,0 +1,162 @@
+"""Gradient descent, momentum, and the adaptive methods that scale each parameter on its own."""
+
+import optax
+import optax.contrib
+
+from dlkit.bench.optimizers.base import Optimizer, Transformation
+from dlkit.bench.space import log_uniform, one_minus_log_uniform
+from dlkit.typing import Array
+
+__all__ = ["OPTIMIZERS"]
+
+# Ranges follow Schmidt, Schneider and Hennig, "Descending through a crowded valley", 2021, and Choi et al., "On
+# empirical comparisons of optimizers for deep learning", 2019, widened where small problems need larger rates.
+DESCENT = log_uniform(1e-3, 3.0)  # methods whose steps are as large as the gradient
+ADAPTIVE = log_uniform(1e-4, 1.0)  # methods whose steps are about as large as the learning rate
+MOMENTUM = one_minus_log_uniform(0.8, 0.99)
+SQUARES = one_minus_log_uniform(0.9, 0.9999)  # the average of squared gradients
+WEIGHT_DECAY = log_uniform(1e-4, 1.0)
+
+
+def _nesterov(learning_rate: Array, momentum: Array) -> Transformation:
+    return optax.sgd(learning_rate, momentum, nesterov=True)
+
+
+def _noisy_sgd(learning_rate: Array, eta: Array) -> Transformation:
+    # The draws are the same for every seed of a trial: what differs between seeds is start and data.
+    return optax.noisy_sgd(learning_rate, eta, key=0)
+
+
+OPTIMIZERS = (
+    Optimizer(
+        "sgd",
+        optax.sgd,
+        {"learning_rate": DESCENT},
+        reference="Robbins and Monro, 1951",
+    ),
+    Optimizer(
+        "momentum",
+        optax.sgd,
+        {"learning_rate": log_uniform(1e-4, 1.0), "momentum": MOMENTUM},
+        reference="Polyak, 1964 (heavy ball)",
+    ),
+    Optimizer(
+        "nesterov",
+        _nesterov,
+        {"learning_rate": log_uniform(1e-4, 1.0), "momentum": MOMENTUM},
+        reference="Nesterov, 1983; Sutskever et al., 2013",
+    ),
+    Optimizer(
+        "optimistic_gradient_descent",
+        optax.optimistic_gradient_descent,
+        {"learning_rate": DESCENT},
+        reference="Mokhtari, Ozdaglar and Pattathil, 2020",
+    ),
+    Optimizer(
+        "noisy_sgd",
+        _noisy_sgd,
+        {"learning_rate": DESCENT, "eta": log_uniform(1e-4, 1.0)},  # 0.01, 0.3 and 1 in the paper
+        reference="Neelakantan et al., 2015",
+    ),
+    Optimizer(
+        "rmsprop",
+        optax.rmsprop,
+        {"learning_rate": ADAPTIVE, "decay": one_minus_log_uniform(0.9, 0.999)},
+        reference="Tieleman and Hinton, 2012",
+    ),
+    Optimizer(
+        "adagrad",
+        optax.adagrad,
+        {"learning_rate": DESCENT},
+        reference="Duchi, Hazan and Singer, 2011",
+    ),
+    Optimizer(
+        "adadelta",
+        optax.adadelta,
+        # The first step is sqrt(eps) long: eps is what a learning rate is elsewhere (table 2 of the paper).
+        {
+            "learning_rate": log_uniform(0.1, 10.0),
+            "rho": one_minus_log_uniform(0.9, 0.99),
+            "eps": log_uniform(1e-8, 1e-2),
+        },
+        reference="Zeiler, 2012",
+    ),
+    Optimizer(
+        "adam",
+        optax.adam,
+        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES},
+        reference="Kingma and Ba, 2015",
+    ),
+    Optimizer(
+        "adamax",
+        optax.adamax,
+        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES},
+        reference="Kingma and Ba, 2015",
+    ),
+    Optimizer(
+        "nadam",
+        optax.nadam,
+        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES},
+        reference="Dozat, 2016",
+    ),
+    Optimizer(
+        "amsgrad",
+        optax.amsgrad,
+        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES},
+        reference="Reddi, Kale and Kumar, 2018",
+    ),
+    Optimizer(
+        "yogi",
+        optax.yogi,
+        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES, "eps": log_uniform(1e-8, 1e-2)},  # 1e-3 in the paper
+        reference="Zaheer et al., 2018",
+    ),
+    Optimizer(
+        "adabelief",
+        optax.adabelief,
+        {
+            "learning_rate": ADAPTIVE,
+            "b1": MOMENTUM,
+            "b2": SQUARES,
+            "eps": log_uniform(1e-16, 1e-8),
+        },  # both in the paper
+        reference="Zhuang et al., 2020",
+    ),
+    Optimizer(
+        "radam",
+        optax.radam,
+        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES},
+        reference="Liu et al., 2020",
+    ),
+    Optimizer(
+        "acprop",
+        optax.contrib.acprop,
+        # A step is scaled by the squares before it: a sudden gradient is not held back, and large rates diverge.
+        {"learning_rate": log_uniform(1e-5, 1e-1), "b1": MOMENTUM, "b2": SQUARES},
+        reference="Zhuang et al., 2021",
+    ),
+    Optimizer(
+        "optimistic_adam_v2",
+        optax.optimistic_adam_v2,
+        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES},
+        reference="Daskalakis et al., 2018",
+    ),
+    Optimizer(
+        "adamw",
+        optax.adamw,
+        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES, "weight_decay": WEIGHT_DECAY},
+        reference="Loshchilov and Hutter, 2019",
+    ),
+    Optimizer(
+        "nadamw",
+        optax.nadamw,
+        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES, "weight_decay": WEIGHT_DECAY},
+        reference="Dozat, 2016; Dahl et al., 2023 (AlgoPerf's baseline)",
+    ),
+    Optimizer(
+        "adamaxw",
+        optax.adamaxw,
+        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES, "weight_decay": WEIGHT_DECAY},
+        reference="Kingma and Ba, 2015; Loshchilov and Hutter, 2019",
+    ),
+)

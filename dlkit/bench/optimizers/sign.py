@@ -1,0 +1,150 @@
+"""Methods that look at signs or norms of gradients: sign, layer-wise and low-memory steps, made for large batches."""
+
+import optax
+import optax.contrib
+
+from dlkit.bench.optimizers.base import Optimizer
+from dlkit.bench.space import log_uniform, one_minus_log_uniform, uniform
+
+__all__ = ["OPTIMIZERS"]
+
+SIGN = log_uniform(1e-5, 1e-1)  # every coordinate moves by the rate: 3 to 10 times less than Adam's (Lion, section 5)
+ADAPTIVE = log_uniform(1e-4, 1.0)
+MOMENTUM = one_minus_log_uniform(0.8, 0.99)
+SQUARES = one_minus_log_uniform(0.9, 0.9999)
+WEIGHT_DECAY = log_uniform(1e-4, 1.0)
+
+OPTIMIZERS = (
+    Optimizer(
+        "sign_sgd",
+        optax.sign_sgd,
+        {"learning_rate": SIGN},
+        reference="Bernstein et al., 2018",
+    ),
+    Optimizer(
+        "signum",
+        optax.signum,
+        {"learning_rate": SIGN, "beta": MOMENTUM},
+        reference="Bernstein et al., 2018",
+    ),
+    Optimizer(
+        "rprop",  # meant for full batches
+        optax.rprop,
+        {"learning_rate": SIGN, "eta_minus": uniform(0.3, 0.7), "eta_plus": uniform(1.1, 1.3)},
+        reference="Riedmiller and Braun, 1993",
+    ),
+    Optimizer(
+        "lion",
+        optax.lion,
+        # b1 0.9 or 0.95, b2 0.98 or 0.99, and 3 to 10 times AdamW's weight decay (section 5 of the paper).
+        {
+            "learning_rate": SIGN,
+            "b1": MOMENTUM,
+            "b2": one_minus_log_uniform(0.9, 0.999),
+            "weight_decay": log_uniform(1e-3, 10.0),
+        },
+        reference="Chen et al., 2023",
+    ),
+    Optimizer(
+        "lars",
+        optax.lars,
+        # Rates are multiplied by the trust coefficient 0.001: up to 32 in the paper, more on small problems.
+        {"learning_rate": log_uniform(0.3, 300.0), "momentum": MOMENTUM, "weight_decay": log_uniform(1e-5, 1e-2)},
+        reference="You, Gitman and Ginsburg, 2017",
+    ),
+    Optimizer(
+        "lamb",
+        optax.lamb,
+        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES, "weight_decay": log_uniform(1e-4, 0.1)},
+        reference="You et al., 2020",
+    ),
+    Optimizer(
+        "fromage",
+        optax.fromage,
+        {"learning_rate": log_uniform(1e-3, 0.3)},  # 0.01 in the paper
+        reference="Bernstein et al., 2020",
+    ),
+    Optimizer(
+        "novograd",
+        optax.novograd,
+        # b1 0.95, b2 0.98 in the paper, 0.25 in its code and optax.
+        {
+            "learning_rate": ADAPTIVE,
+            "b1": MOMENTUM,
+            "b2": one_minus_log_uniform(0.2, 0.99),
+            "weight_decay": log_uniform(1e-5, 1e-2),
+        },
+        reference="Ginsburg et al., 2019",
+    ),
+    Optimizer(
+        "adafactor",
+        optax.adafactor,
+        # Steps are relative to a parameter's norm, so rates are those of relative change. Matrices are factored from
+        # 8 rows and columns on, which is what the method is about; optax's 128 would leave small networks as they are.
+        {"learning_rate": ADAPTIVE, "decay_rate": uniform(0.5, 0.95)},
+        {"min_dim_size_to_factor": (8,)},
+        reference="Shazeer and Stern, 2018",
+    ),
+    Optimizer(
+        "sm3",
+        optax.sm3,
+        {"learning_rate": log_uniform(1e-3, 3.0), "momentum": one_minus_log_uniform(0.5, 0.99)},
+        reference="Anil et al., 2019",
+    ),
+    Optimizer(
+        "adan",
+        optax.adan,
+        # The paper's betas 0.02, 0.08 and 0.01 are 1 - b1, 1 - b2 and 1 - b3 here.
+        {
+            "learning_rate": ADAPTIVE,
+            "b1": one_minus_log_uniform(0.9, 0.99),
+            "b2": one_minus_log_uniform(0.8, 0.98),
+            "b3": one_minus_log_uniform(0.9, 0.999),
+        },
+        reference="Xie et al., 2022",
+    ),
+    Optimizer(
+        "madgrad",
+        optax.contrib.madgrad,
+        {"learning_rate": ADAPTIVE, "momentum": one_minus_log_uniform(0.5, 0.99)},
+        reference="Defazio and Jelassi, 2021",
+    ),
+    Optimizer(
+        "ademamix",
+        optax.contrib.ademamix,
+        # alpha 4 to 10; b3 0.9999 over 10^5 steps or more: a memory of a tenth of the steps (section 4 of the paper).
+        {
+            "learning_rate": log_uniform(1e-4, 0.1),
+            "b2": SQUARES,
+            "b3": one_minus_log_uniform(0.98, 0.9999),
+            "alpha": uniform(1.0, 10.0),
+        },
+        reference="Pagliardini, Ablin and Grangier, 2024",
+    ),
+    Optimizer(
+        "simplified_ademamix",
+        optax.contrib.simplified_ademamix,
+        # The momentum is a sum, 1 / (1 - b1) times an average, so rates are that much smaller.
+        {
+            "learning_rate": log_uniform(1e-5, 1e-2),
+            "b1": one_minus_log_uniform(0.9, 0.999),
+            "b2": one_minus_log_uniform(0.9, 0.999),
+            "alpha": uniform(0.0, 10.0),
+        },
+        reference="Morwani et al., 2025",
+    ),
+    Optimizer(
+        "adopt",
+        optax.contrib.adopt,
+        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": one_minus_log_uniform(0.9, 0.9999)},
+        reference="Taniguchi et al., 2024",
+    ),
+    Optimizer(
+        "galore",
+        optax.contrib.galore,
+        # A rank of a quarter of the width, new projections every 50 to 1000 steps (figure 5 of the paper).
+        {"learning_rate": ADAPTIVE, "weight_decay": WEIGHT_DECAY},
+        {"rank": (16,), "update_proj_gap": (50,)},
+        reference="Zhao et al., 2024",
+    ),
+)
