@@ -11,14 +11,16 @@ import sysconfig
 import tokenize
 import types
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["canonical", "digest", "fingerprint", "source_files"]
+__all__ = ["canonical", "digest", "fingerprint", "package_versions", "source_files"]
 
 SITES = frozenset({"site-packages", "dist-packages"})  # also the user's own, and the system's under an environment
+OF_THE_PROGRAM = frozenset({"dlkit", "flax", "jax", "jaxlib", "numpy", "optax"})
 # Of a class: where it stands, and what Python keeps there for itself.
 NOT_BEHAVIOUR = frozenset({"__dict__", "__doc__", "__firstlineno__", "__module__", "__weakref__", "_abc_impl"})
 
@@ -42,14 +44,45 @@ def fingerprint(*values: Any) -> str:
     """Returns a hash of what one's own functions and objects do, as far as their content tells.
 
     Functions count with their source, code, defaults, closures, and the functions and constants of one's own modules
-    they use; arrays with their bytes; dataclasses and plain objects with their attributes. Installed packages count by
-    name only: their versions belong to the program.
+    they use; arrays with their bytes; dataclasses and plain objects with their attributes. What is installed counts by
+    name only: `package_versions` has the rest.
     """
     hasher = hashlib.sha256()
     seen: dict[int, Any] = {}
     for value in values:
         _feed(value, hasher.update, seen)
     return hasher.hexdigest()[:16]
+
+
+def package_versions(*values: Any) -> dict[str, str]:
+    """Returns the installed packages that one's own functions and objects come from or use, as `fingerprint` sees them.
+
+    Those that every program has (JAX and its companions, dlkit itself) belong to its identity and are left out.
+
+    Returns:
+        Package -> version, by name.
+    """
+    seen: dict[int, Any] = {}
+    for value in values:
+        _feed(value, lambda text: None, seen)
+    kinds = types.FunctionType | types.ModuleType | type
+    modules = {_module_name(each) for each in seen.values() if isinstance(each, kinds) and _installed(each)}
+    packages = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names - OF_THE_PROGRAM - {""}
+    return {name: _version(name) for name in sorted(packages)}
+
+
+def _module_name(value: types.FunctionType | types.ModuleType | type) -> str:
+    return value.__name__ if isinstance(value, types.ModuleType) else str(value.__module__)
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """The version of an imported package, whatever its distribution is called."""
+    names = metadata.packages_distributions().get(package, [package])
+    try:
+        return metadata.version(names[0])
+    except metadata.PackageNotFoundError:
+        return str(getattr(sys.modules.get(package), "__version__", "unknown"))
 
 
 def _feed(value: Any, update: Callable[[bytes], None], seen: dict[int, Any]) -> None:

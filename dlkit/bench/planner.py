@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.identity import digest, fingerprint, source_files
-from dlkit.bench.optimizers import Optimizer
+from dlkit.bench.identity import digest, fingerprint, package_versions, source_files
+from dlkit.bench.optimizers import Optimizer, is_plugin, load_plugin
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.plans import Contender, Plan, ProblemFacts
 from dlkit.bench.problems import Problem, catalog
@@ -101,7 +101,7 @@ def study_of(plan: Plan) -> Study:
         The study, without the user's own problems and optimizers.
 
     Raises:
-        UserError: if a catalogue problem's data are not what they were.
+        UserError: if a catalogue problem's data are not what they were, or a package's optimizer is not there.
     """
     problems = {}
     for facts in (each for each in plan.problems if not each.source):
@@ -111,12 +111,19 @@ def study_of(plan: Plan) -> Study:
         if found != facts.data:
             raise UserError(f"problem '{facts.name}': its data have digest {found[:12]} now, {facts.data[:12]} then")
         problems[facts.name] = source
-    optimizers = {
-        facts.label: replace(get_optimizer(facts.optimizer), space=facts.space)
-        for facts in plan.contenders
-        if not facts.source
-    }
-    return Study(plan, problems, optimizers, {})
+    optimizers = {facts.label: _optimizer_again(facts) for facts in plan.contenders}
+    return Study(plan, problems, {label: each for label, each in optimizers.items() if each is not None}, {})
+
+
+def _optimizer_again(facts: Contender) -> Optimizer | None:
+    """Finds a stored contender's optimizer by its name: a registered one, or a package's that is what it was."""
+    if not facts.source:
+        return replace(get_optimizer(facts.optimizer), space=facts.space)
+    if not is_plugin(facts.optimizer) or facts.optimizer.partition(":")[0].endswith(".py"):
+        return None
+    choices = {name: [value] for name, value in facts.points[0].static.items()}
+    again = load_plugin(facts.optimizer, dict.fromkeys(facts.space, 0.0), choices)
+    return replace(again, space=facts.space) if _source_of(again) == facts.source else None
 
 
 def plan(experiment: Experiment) -> Study:
@@ -154,9 +161,7 @@ def plan(experiment: Experiment) -> Study:
     if mistakes:
         raise UserError("\n".join(mistakes))
     budget = experiment.budget
-    own: list[Any] = [
-        entry.optimizer.build for entry in experiment.optimizers if isinstance(entry.optimizer, Optimizer)
-    ]
+    own: list[Any] = [optimizer.build for facts, optimizer in contenders if facts.source]
     for entry in experiment.problems:
         if isinstance(entry.problem, Problem):
             own += [entry.problem.init, entry.problem.loss, entry.problem.evaluate]
@@ -212,9 +217,16 @@ def _problem_key(facts: ProblemFacts) -> str:
 
 
 def _contender(experiment: Experiment, entry: OptimizerEntry) -> tuple[Contender, Optimizer]:
-    own = entry.optimizer if isinstance(entry.optimizer, Optimizer) else None
     optimizer = entry.load()
     points = halton_points(optimizer.space, optimizer.static, experiment.budget.tuning_points)
-    source = fingerprint(own.build, own.eval_params) if own else ""
+    registered = isinstance(entry.optimizer, str) and not is_plugin(entry.optimizer)
+    source = "" if registered else _source_of(optimizer)
     contender = Contender(entry.label or optimizer.name, optimizer.name, source, dict(optimizer.space), points)
     return contender, optimizer
+
+
+def _source_of(optimizer: Optimizer) -> str:
+    """What one's own optimizer is: the fingerprint of its functions, and the versions of packages they use."""
+    functions = (optimizer.build, optimizer.eval_params, optimizer.evaluations)
+    versions = [f"{name} {version}" for name, version in package_versions(*functions).items()]
+    return ", ".join([fingerprint(*functions), *versions])

@@ -145,12 +145,14 @@ def halton_points(space: Space, static: Mapping[str, Sequence[Any]], count: int,
     return points
 
 
-def narrow(space: Space, overrides: Mapping[str, float | Sequence[float]], *, owner: str) -> Space:
+def narrow(space: Space, overrides: Mapping[str, float | Sequence[Any]], *, owner: str) -> Space:
     """Replaces parts of a space: a number fixes a hyperparameter, a pair of numbers gives new bounds on its scale.
+
+    A pair for what has no range yet is log-uniform if its low is positive; a third item names another scale.
 
     Args:
         space: the declared space.
-        overrides: name -> number, or [low, high].
+        overrides: name -> number, [low, high] or [low, high, scale].
         owner: whose space it is, for messages.
 
     Returns:
@@ -179,6 +181,8 @@ def _override(declared: Range | float, override: Any) -> Range | float:
     match override:
         case [low, high] if is_number(low) and is_number(high):
             return Range(low, high, declared.scale if isinstance(declared, Range) else "log" if low > 0 else "linear")
+        case [low, high, str(scale)] if is_number(low) and is_number(high):
+            return Range(low, high, scale)  # type: ignore[arg-type]
         case _ if is_number(override):
             return float(override)
     raise UserError(f"expected a number, or two numbers [low, high], got {override!r}")

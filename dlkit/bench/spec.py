@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any
 
 from dlkit.bench.errors import UserError, nearest
-from dlkit.bench.optimizers import OPTIMIZERS, Optimizer
+from dlkit.bench.optimizers import Optimizer, is_plugin, load_plugin
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.problems import PROBLEMS, Problem, catalog
 from dlkit.bench.space import is_number, narrow
@@ -104,28 +104,38 @@ class OptimizerEntry:
     """An optimizer of an experiment: a name of the registry or one's own, and changes to its space.
 
     Attributes:
-        optimizer: a registered name, or an `Optimizer`.
+        optimizer: a registered name, with wrappers if wanted (``"adam+clip"``); or the function of another package or
+            file (``"package.module:function"``, ``"file.py:function"``), which needs a space; or an `Optimizer`.
         label: how tables call it; the optimizer's name if empty.
-        space: hyperparameter -> a fixed number, or [low, high].
+        space: hyperparameter -> a fixed number, [low, high], or [low, high, scale].
+        static: hyperparameter -> the choices to tune over, each compiled on its own.
     """
 
     optimizer: str | Optimizer
     label: str = ""
-    space: Mapping[str, float | Sequence[float]] = field(default_factory=dict)
+    space: Mapping[str, float | Sequence[Any]] = field(default_factory=dict)
+    static: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def load(self) -> Optimizer:
         """Returns the optimizer with this entry's space.
 
         Raises:
-            UserError: for an unknown name, or a space that does not fit the optimizer.
+            UserError: for an unknown name, or a space or choices that do not fit the optimizer.
         """
+        if isinstance(self.optimizer, str) and is_plugin(self.optimizer):
+            return load_plugin(self.optimizer, self.space, self.static)
         optimizer = get_optimizer(self.optimizer) if isinstance(self.optimizer, str) else self.optimizer
         if not isinstance(optimizer, Optimizer):
             raise UserError(
                 f"expected an optimizer's name or an Optimizer, got {optimizer!r}{_not_called(optimizer)}; an optax "
                 "function becomes one with bench.Optimizer(name, build, space)"
             )
-        return replace(optimizer, space=narrow(optimizer.space, self.space, owner=f"optimizer '{optimizer.name}'"))
+        owner = f"optimizer '{optimizer.name}'"
+        for name in self.static:
+            if name not in optimizer.static:
+                raise UserError(f"{owner}: no static choice '{name}'; {nearest(name, optimizer.static)}")
+        space = narrow(optimizer.space, self.space, owner=owner)
+        return replace(optimizer, space=space, static={**optimizer.static, **self.static})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,12 +243,20 @@ class _Reader:
         name = self.value(item, path, "optimizer", str)
         if name is None:
             return None
-        if name not in OPTIMIZERS:
-            self.mistake(path, f"no optimizer '{name}'; {nearest(name, OPTIMIZERS)}")
-            return None
+        label = self.value(item, path, "label", str, "")
         space = self.value(item, path, "space", dict, {})
-        entry = OptimizerEntry(optimizer=name, label=self.value(item, path, "label", str, ""), space=space)
-        self.attempt(f"{path}.space", entry.load)
+        static = {
+            key: choices if isinstance(choices, list) else [choices]
+            for key, choices in self.value(item, path, "static", dict, {}).items()
+        }
+        if is_plugin(name):
+            plugin = self.attempt(path, lambda: load_plugin(name, space, static, folder=Path(self.file).parent))
+            return None if plugin is None else OptimizerEntry(optimizer=plugin, label=label)
+        if self.attempt(path, lambda: get_optimizer(name)) is None:
+            return None
+        entry = OptimizerEntry(optimizer=name, label=label, space=space, static=static)
+        self.attempt(f"{path}.space", replace(entry, static={}).load)
+        self.attempt(f"{path}.static", replace(entry, space={}).load)
         return entry
 
 
