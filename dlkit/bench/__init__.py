@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from dlkit.bench.data import Dataset, split
     from dlkit.bench.errors import UserError
     from dlkit.bench.flax_modules import problem_from_flax
-    from dlkit.bench.optimizers import Optimizer
+    from dlkit.bench.optimizers import (
+        Evaluations,
+        Optimizer,
+        with_accumulation,
+        with_adaptive_clipping,
+        with_averaging,
+        with_caution,
+        with_clipping,
+        with_ema,
+        with_lookahead,
+        with_sharpness_awareness,
+        with_weight_decay,
+    )
     from dlkit.bench.problems import Metric, Problem, classification, quadratic, regression
     from dlkit.bench.space import log_uniform, one_minus_log_uniform, uniform
     from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry, load
@@ -27,7 +39,19 @@ _HOMES = {
     "dlkit.bench.data": ("Dataset", "split"),
     "dlkit.bench.errors": ("UserError",),
     "dlkit.bench.flax_modules": ("problem_from_flax",),
-    "dlkit.bench.optimizers": ("Optimizer",),
+    "dlkit.bench.optimizers": (
+        "Evaluations",
+        "Optimizer",
+        "with_accumulation",
+        "with_adaptive_clipping",
+        "with_averaging",
+        "with_caution",
+        "with_clipping",
+        "with_ema",
+        "with_lookahead",
+        "with_sharpness_awareness",
+        "with_weight_decay",
+    ),
     "dlkit.bench.problems": ("Metric", "Problem", "classification", "quadratic", "regression"),
     "dlkit.bench.space": ("log_uniform", "one_minus_log_uniform", "uniform"),
     "dlkit.bench.spec": ("Budget", "Experiment", "OptimizerEntry", "ProblemEntry", "load"),
@@ -38,6 +62,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Budget",
     "Dataset",
+    "Evaluations",
     "Experiment",
     "Metric",
     "Optimizer",
@@ -60,6 +85,15 @@ __all__ = [
     "split",
     "train",
     "uniform",
+    "with_accumulation",
+    "with_adaptive_clipping",
+    "with_averaging",
+    "with_caution",
+    "with_clipping",
+    "with_ema",
+    "with_lookahead",
+    "with_sharpness_awareness",
+    "with_weight_decay",
 ]
 
 

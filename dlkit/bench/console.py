@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from rich import box
 from rich.console import Console
@@ -13,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dlkit.bench import formats, tables
-from dlkit.bench.optimizers import OPTIMIZERS
+from dlkit.bench.optimizers import FAMILIES, WRAPPERS, Optimizer
+from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.problems import PROBLEMS
 from dlkit.bench.problems import get as get_problem
 from dlkit.bench.results import Summary
@@ -127,13 +129,27 @@ def print_problems() -> None:
 
 
 def print_optimizers() -> None:
-    """Prints the registered optimizers and the spaces they are tuned over."""
-    table = Table("optimizer", "tuned over", "reference")
-    for name, optimizer in OPTIMIZERS.items():
-        ranges = [f"{key} {_range(span)}" for key, span in optimizer.space.items()]
-        choices = [f"{key} in {list(options)}" for key, options in optimizer.static.items()]
-        table.add_row(name, "\n".join([*ranges, *choices]), optimizer.reference)
-    Console().print(table)
+    """Prints the registered optimizers by family, the spaces they are tuned over, and the wrappers."""
+    console = Console()
+    for family, optimizers in FAMILIES.items():
+        table = Table("optimizer", "tuned over", "reference", title=family, title_justify="left")
+        for optimizer in optimizers:
+            table.add_row(optimizer.name, _tuned_over(optimizer), optimizer.reference)
+        console.print(table)
+    table = Table("wrapper", "adds", "what it does", title="wrappers, as in adam+clip", title_justify="left")
+    plain = get_optimizer("sgd")
+    for name, wrap in WRAPPERS.items():
+        wrapped = wrap(plain)
+        space = {key: span for key, span in wrapped.space.items() if key not in plain.space}
+        what = (wrap.__doc__ or "").splitlines()[0].removeprefix("Returns the optimizer ").rstrip(".")
+        table.add_row(f"+{name}", _tuned_over(replace(wrapped, space=space)), what)
+    console.print(table)
+
+
+def _tuned_over(optimizer: Optimizer) -> str:
+    ranges = [f"{key} {_range(span)}" for key, span in optimizer.space.items()]
+    choices = [f"{key} in {list(options)}" for key, options in optimizer.static.items()]
+    return "\n".join([*ranges, *choices])
 
 
 def _range(span: Range | float) -> str:
