@@ -76,9 +76,10 @@ def test_a_constant_and_a_traced_learning_rate_give_the_same_bits(name: str) -> 
 
 
 @every_optimizer
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_can_be_traced_in_a_loop_under_vmap_and_keeps_types(name: str, dtype: Any) -> None:
-    # A loop refuses a state whose types or shapes change. Everything in the space is traced.
+def test_can_be_traced_in_a_loop_under_vmap_and_keeps_bfloat16(name: str) -> None:
+    # A loop refuses a state whose types or shapes change; training above has shown it of float32. The whole space is
+    # traced.
+    dtype = jnp.bfloat16
     optimizer = optimizers.get(name)
     point = tasks.points(optimizer)[0]
 
