@@ -44,14 +44,13 @@ def count(name: str, **values: float) -> tuple[Evaluations, int]:
         ("sgd+sam+accumulate", {"learning_rate": 0.1, "rho": 0.1}),
         ("lbfgs", {}),
         ("backtracking_sgd", {"slope_rtol": 0.1, "increase_factor": 1.5}),
-        ("polyak_sgd", {"max_learning_rate": 1.0, "scaling": 1.0}),
     ],
 )
 def test_counted_evaluations_are_the_calls_of_the_loss(name: str, values: Mapping[str, float]) -> None:
     counted, calls = count(name, **values)
     assert counted.gradients + counted.values == calls
     assert counted.hessian_products == 0
-    expected = {"sgd": (20, 0), "sgd+sam": (40, 0), "sgd+sam+accumulate": (25, 0), "polyak_sgd": (20, 0)}
+    expected = {"sgd": (20, 0), "sgd+sam": (40, 0), "sgd+sam+accumulate": (25, 0)}
     if name in expected:
         assert (counted.gradients, counted.values) == expected[name]
     elif name == "lbfgs":
