@@ -45,6 +45,7 @@ $(VENV)/.docs-ready: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.training_speed
+	$(BIN)/python -m benchmarks.network_speed
 
 clean:
 	rm -rf .venv* build dist docs/_build docs/reference .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -22,7 +22,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("activations.*", "losses.*", "gan_losses", "regularizers.*", "early_stopping"),
     ("activations.registry",),
     ("activations", "losses", "regularizers"),
-    ("layers.base",),
+    ("layers.base", "layers.window"),
     ("layers.combine", "layers.lowerings", "layers.standardize"),
     ("layers.*",),
     ("layers.normalization", "layers.recurrent_stack"),

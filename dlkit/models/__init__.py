@@ -4,6 +4,8 @@ Each takes the activation, the normalization and the dropout rate as arguments, 
 """
 
 from dlkit.models.autoencoders import Autoencoder, Vae, VaeApply, VaeOutput, autoencoder, vae
+from dlkit.models.convolutional import cnn, resnet
+from dlkit.models.gan import Gan, convolutional_gan, dense_gan
 from dlkit.models.mlp import mlp
 from dlkit.models.sequences import (
     recurrent_classifier,
@@ -14,13 +16,18 @@ from dlkit.models.sequences import (
 
 __all__ = [
     "Autoencoder",
+    "Gan",
     "Vae",
     "VaeApply",
     "VaeOutput",
     "autoencoder",
+    "cnn",
+    "convolutional_gan",
+    "dense_gan",
     "mlp",
     "recurrent_classifier",
     "recurrent_language_model",
+    "resnet",
     "transformer_classifier",
     "transformer_language_model",
     "vae",

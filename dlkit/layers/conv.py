@@ -1,0 +1,225 @@
+"""Convolutions over one, two or three spatial axes, channels last."""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from dlkit.checks import require_floating, require_size
+from dlkit.layers.base import Layer
+from dlkit.layers.lowerings import convolve, convolve_transposed
+from dlkit.layers.window import Padding, PerAxis, spatial_shape, transposed_window_for, window_for
+from dlkit.typing import Array, Initializer, Key, Params, Shape, State
+
+__all__ = ["conv", "conv_transpose"]
+
+_lecun_normal: Initializer = jax.nn.initializers.lecun_normal()
+
+
+def conv(
+    channels: int,
+    kernel_size: Sequence[int],
+    *,
+    strides: PerAxis = 1,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+    padding: Padding = "SAME",
+    use_bias: bool = True,
+    kernel_init: Initializer = _lecun_normal,
+    bias_init: Initializer = jax.nn.initializers.zeros,
+) -> Layer:
+    """Convolution: y[p, o] = sum over taps t and channels i of x[p stride + t dilation, i] W[t, i, o] + b[o].
+
+    Parameters: `{"kernel": [*kernel_size, in / groups, channels], "bias": [channels]}`, made in float32, with the
+    structure of flax. The output has the dtype that x and the parameters promote to. With `groups` equal to the input's
+    channels, every channel has kernels of its own (a depthwise convolution) and `channels / groups` outputs.
+
+    On CPU it is computed by matrix products over patches, because XLA's convolution is slow in compiled loops, and
+    elsewhere by XLA's convolution. The two agree up to the order of a sum.
+
+    Args:
+        channels: the output's channels.
+        kernel_size: taps per spatial axis; its length, 1, 2 or 3, is the number of spatial axes.
+        strides: steps between two outputs; one number for all axes, or one for each.
+        dilation: steps between two taps, likewise.
+        groups: the channels are cut into so many parts, and part g of the outputs sees part g of the inputs only.
+        padding: with zeros: "SAME" for ceil(size / stride) outputs per axis, the odd one after; "VALID" for none; or
+            a pair (before, after) per axis.
+        use_bias: whether there is a bias b.
+        kernel_init: `(key, shape, dtype) -> array` for W; LeCun normal, variance groups / (in * taps).
+        bias_init: the same for b; zeros.
+
+    Returns:
+        A layer for inputs `[*batch, *spatial, in]`, where batch may have any number of axes, also none; its outputs are
+        `[*batch, *new_spatial, channels]`.
+
+    Raises:
+        ValueError: a setting is out of range; groups does not divide the channels; the inputs have other channels than
+            the kernel; or the kernel is larger than a padded axis.
+        TypeError: x is not floating point.
+
+    Reference:
+        LeCun et al., "Gradient-based learning applied to document recognition", 1998.
+
+    Example:
+        >>> layer = conv(16, (3, 3), strides=2)
+        >>> params, state = layer.init(jax.random.key(0), (8, 8, 3))
+        >>> jax.tree.map(jnp.shape, params)
+        {'bias': (16,), 'kernel': (3, 3, 3, 16)}
+        >>> y, state = layer.apply(params, state, jnp.zeros((5, 8, 8, 3)))
+        >>> y.shape
+        (5, 4, 4, 16)
+    """
+    require_size("conv", channels=channels, groups=groups)
+    if channels % groups:
+        raise ValueError(f"conv: expected groups to divide channels, got groups {groups} and channels {channels}")
+    fit = window_for("conv", "kernel_size", kernel_size, strides=strides, padding=padding, dilation=dilation)
+    dimensions = len(kernel_size)
+
+    def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
+        _require_example("conv", input_shape, dimensions)
+        fit(input_shape[:-1])
+        if input_shape[-1] % groups:
+            raise ValueError(
+                f"conv: expected groups to divide the input's channels, got groups {groups} and channels "
+                f"{input_shape[-1]}"
+            )
+        shape = (*kernel_size, input_shape[-1] // groups, channels)
+        return _init_params(key, shape, kernel_init, bias_init if use_bias else None), {}
+
+    def apply(
+        params: Params,
+        state: State,
+        x: Float[Array, "*batch_and_spatial in_channels"],
+        *,
+        key: Key | None = None,
+        train: bool = False,
+    ) -> tuple[Float[Array, "*batch_and_new_spatial out_channels"], State]:
+        del key, train
+        _require_inputs("conv", x, params["kernel"].shape[-2] * groups, dimensions)
+        window = fit(spatial_shape("conv", x, dimensions))
+        examples, kernel = _examples(x, params["kernel"], dimensions)
+        return _with_batch(convolve(examples, kernel, window), x, params, dimensions, use_bias), state
+
+    return Layer(init, apply)
+
+
+def conv_transpose(
+    channels: int,
+    kernel_size: Sequence[int],
+    *,
+    strides: PerAxis = 1,
+    dilation: PerAxis = 1,
+    padding: Padding = "SAME",
+    use_bias: bool = True,
+    kernel_init: Initializer = _lecun_normal,
+    bias_init: Initializer = jax.nn.initializers.zeros,
+) -> Layer:
+    """Transposed convolution: the inputs are spread, `stride - 1` zeros between two, and convolved; it upsamples.
+
+    y[p, o] = sum over taps t and channels i of s[p + t dilation, i] W[t, i, o] + b[o], with s the spread, padded x.
+
+    Parameters: `{"kernel": [*kernel_size, in, channels], "bias": [channels]}`, made in float32; structure and result
+    are those of flax's ConvTranspose. It is the gradient, with respect to its input, of the convolution with the same
+    strides whose kernel is this one flipped along the spatial axes, in and out exchanged. Torch's ConvTranspose holds
+    that kernel, as [in, out, *size]; its padding p is `padding=[(k - 1 - p, k - 1 - p + output_padding)]` here, for
+    k = (kernel_size - 1) dilation + 1.
+
+    Args:
+        channels: the output's channels.
+        kernel_size: taps per spatial axis; its length, 1, 2 or 3, is the number of spatial axes.
+        strides: how many times larger the output is; one number for all axes, or one for each.
+        dilation: steps between two taps, likewise.
+        padding: "SAME" for size * stride outputs per axis; "VALID" for all that an input reaches, at least
+            size * stride; or a pair (before, after) per axis, added around the spread inputs.
+        use_bias: whether there is a bias b.
+        kernel_init: `(key, shape, dtype) -> array` for W; LeCun normal, variance 1 / (in * taps).
+        bias_init: the same for b; zeros.
+
+    Returns:
+        A layer for inputs `[*batch, *spatial, in]`, where batch may have any number of axes, also none; its outputs are
+        `[*batch, *new_spatial, channels]`.
+
+    Raises:
+        ValueError: a setting is out of range; the inputs have other channels than the kernel; or no output is left.
+        TypeError: x is not floating point.
+
+    Reference:
+        Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016,
+        https://arxiv.org/abs/1603.07285.
+
+    Example:
+        >>> layer = conv_transpose(3, (4, 4), strides=2)
+        >>> params, state = layer.init(jax.random.key(0), (4, 4, 16))
+        >>> y, state = layer.apply(params, state, jnp.zeros((5, 4, 4, 16)))
+        >>> y.shape
+        (5, 8, 8, 3)
+    """
+    where = "conv_transpose"
+    require_size(where, channels=channels)
+    fit = transposed_window_for(where, "kernel_size", kernel_size, strides=strides, padding=padding, dilation=dilation)
+    dimensions = len(kernel_size)
+
+    def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
+        _require_example(where, input_shape, dimensions)
+        fit(input_shape[:-1])
+        shape = (*kernel_size, input_shape[-1], channels)
+        return _init_params(key, shape, kernel_init, bias_init if use_bias else None), {}
+
+    def apply(
+        params: Params,
+        state: State,
+        x: Float[Array, "*batch_and_spatial in_channels"],
+        *,
+        key: Key | None = None,
+        train: bool = False,
+    ) -> tuple[Float[Array, "*batch_and_new_spatial out_channels"], State]:
+        del key, train
+        _require_inputs(where, x, params["kernel"].shape[-2], dimensions)
+        window = fit(spatial_shape(where, x, dimensions))
+        examples, kernel = _examples(x, params["kernel"], dimensions)
+        return _with_batch(convolve_transposed(examples, kernel, window), x, params, dimensions, use_bias), state
+
+    return Layer(init, apply)
+
+
+def _require_example(where: str, input_shape: Shape, dimensions: int) -> None:
+    if len(input_shape) != dimensions + 1 or min(input_shape) < 1:
+        raise ValueError(
+            f"{where}: expected an example shape (*spatial, channels) with {dimensions} spatial axes, as kernel_size "
+            f"has, got {tuple(input_shape)}"
+        )
+
+
+def _require_inputs(where: str, x: Array, channels: int, dimensions: int) -> None:
+    require_floating(where, inputs=x)
+    if x.ndim < dimensions + 1 or x.shape[-1] != channels:
+        raise ValueError(
+            f"{where}: expected inputs [*batch, *spatial, {channels}] with {dimensions} spatial axes, "
+            f"got {jax.typeof(x)}"
+        )
+
+
+def _init_params(key: Key, shape: Shape, kernel_init: Initializer, bias_init: Initializer | None) -> Params:
+    key_kernel, key_bias = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+    params = {"kernel": kernel_init(key_kernel, shape, jnp.float32)}
+    if bias_init is not None:
+        params["bias"] = bias_init(key_bias, shape[-1:], jnp.float32)
+    return params
+
+
+def _examples(x: Array, kernel: Array, dimensions: int) -> tuple[Array, Array]:
+    """The inputs with one batch axis, and the kernel, both in the dtype that they promote to."""
+    dtype = jnp.result_type(x, kernel)
+    example = x.shape[-dimensions - 1 :]
+    x = x.reshape(math.prod(x.shape[: -dimensions - 1]), *example)
+    return x.astype(dtype), kernel.astype(dtype)
+
+
+def _with_batch(y: Array, x: Array, params: Params, dimensions: int, use_bias: bool) -> Array:
+    """Add the bias and give the outputs the batch axes of the inputs."""
+    if use_bias:
+        y = y + params["bias"].reshape((1,) * (y.ndim - 1) + (-1,))
+    return y.reshape(*x.shape[: -dimensions - 1], *y.shape[1:])

@@ -1,0 +1,326 @@
+"""Convolutions against flax, torch and XLA's own convolution, in values and gradients of first and second order."""
+
+import inspect
+from functools import partial
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen
+
+from dlkit import layers
+from dlkit.layers import lowerings
+from dlkit.layers.window import Window
+
+RNG = np.random.default_rng(0)
+
+
+class Row(NamedTuple):
+    """A convolution: input [*spatial, in], kernel, settings."""
+
+    spatial: tuple[int, ...]
+    inputs: int
+    size: tuple[int, ...]
+    settings: dict[str, Any]
+    batch: tuple[int, ...] = (2,)
+
+
+ROWS = {
+    "1d": Row((7,), 3, (3,), {}),
+    "1d_even_strided_dilated": Row((11,), 2, (4,), {"strides": 3, "dilation": 2}),
+    "1d_depthwise": Row((7,), 4, (3,), {"groups": 4, "padding": "VALID"}),
+    "2d": Row((5, 6), 2, (3, 3), {}, ()),
+    "2d_1x1_strided": Row((5, 6), 3, (1, 1), {"strides": 2, "use_bias": False}, (2, 3)),
+    "2d_even_strided": Row((6, 8), 3, (4, 2), {"strides": (2, 1)}),
+    "2d_valid_dilated": Row((8, 7), 2, (3, 2), {"padding": "VALID", "dilation": (2, 1), "strides": (1, 3)}),
+    "2d_pairs": Row((5, 4), 2, (3, 3), {"padding": ((2, 0), (1, 3)), "strides": 2}),
+    "2d_groups": Row((5, 6), 4, (3, 3), {"groups": 2, "strides": (1, 2)}),
+    "2d_depthwise": Row((5, 6), 3, (3, 3), {"groups": 3, "strides": 2, "dilation": 2}),
+    "2d_rows": Row((6, 6), 12, (4, 4), {"strides": (1, 2), "dilation": (2, 1)}),
+    "3d": Row((4, 3, 5), 2, (2, 3, 1), {"strides": (1, 2, 1)}),
+    "3d_rows": Row((3, 4, 3), 8, (3, 3, 3), {"padding": "VALID"}),
+}
+TRANSPOSED = {
+    "1d": Row((5,), 3, (3,), {}),
+    "1d_wide_stride": Row((4,), 2, (2,), {"strides": 3}),
+    "2d": Row((3, 4), 3, (4, 4), {"strides": 2}, (2, 2)),
+    "2d_odd": Row((3, 4), 2, (3, 3), {"strides": (2, 3)}, ()),
+    "2d_valid_dilated": Row((3, 4), 2, (3, 2), {"strides": (2, 1), "padding": "VALID", "dilation": (1, 2)}),
+    "2d_valid_wide_stride": Row((3, 3), 2, (2, 2), {"strides": 3, "padding": "VALID"}),
+    "2d_pairs": Row((4, 4), 2, (3, 3), {"strides": 2, "padding": ((2, 1), (0, 3)), "use_bias": False}),
+    "3d": Row((2, 3, 2), 2, (2, 3, 2), {"strides": (2, 1, 2)}),
+}
+
+
+def examples(row: Row, dtype: str = "float32") -> jax.Array:
+    return jnp.asarray(RNG.normal(size=(*row.batch, *row.spatial, row.inputs)), dtype)
+
+
+def results(apply: Any, params: Any, x: jax.Array) -> Any:
+    """Outputs and gradients of one loss, compiled."""
+
+    def pulled_back(params, x):
+        y, vjp = jax.vjp(apply, params, x)
+        return y, vjp(jnp.cos(y))
+
+    return jax.jit(pulled_back)(params, x)
+
+
+def params_of(layer: layers.Layer, row: Row) -> Any:
+    params, state = layer.init(jax.random.key(0), (*row.spatial, row.inputs))
+    assert state == {}
+    return jax.tree.map(
+        lambda leaf: leaf + 0.1 * jnp.arange(leaf.shape[-1]).reshape((1,) * (leaf.ndim - 1) + (-1,)), params
+    )
+
+
+def flax_settings(row: Row) -> dict[str, Any]:
+    rename = {"dilation": "kernel_dilation", "groups": "feature_group_count"}
+    settings = {rename.get(name, name): value for name, value in row.settings.items()}
+    for name in ("strides", "kernel_dilation"):
+        if isinstance(settings.get(name), int):
+            settings[name] = (settings[name],) * len(row.size)
+    return settings
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_conv_equals_flax_in_values_and_gradients(name: str) -> None:
+    row = ROWS[name]
+    channels = 2 * row.settings.get("groups", 2)
+    layer = layers.conv(channels, row.size, **row.settings)
+    reference = linen.Conv(channels, row.size, **flax_settings(row))
+    params, x = params_of(layer, row), examples(row)
+    actual = results(lambda params, x: layer.apply(params, {}, x)[0], params, x)
+    expected = results(lambda params, x: reference.apply({"params": params}, x), params, x)
+    chex.assert_trees_all_equal_shapes_and_dtypes(actual, expected)
+    chex.assert_trees_all_close(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TRANSPOSED)
+def test_conv_transpose_equals_flax_in_values_and_gradients(name: str) -> None:
+    row = TRANSPOSED[name]
+    layer = layers.conv_transpose(3, row.size, **row.settings)
+    reference = linen.ConvTranspose(3, row.size, **flax_settings(row))
+    params, x = params_of(layer, row), examples(row)
+    actual = results(lambda params, x: layer.apply(params, {}, x)[0], params, x)
+    expected = results(lambda params, x: reference.apply({"params": params}, x), params, x)
+    chex.assert_trees_all_equal_shapes_and_dtypes(actual, expected)
+    chex.assert_trees_all_close(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+WINDOWS = {
+    "conv": (Window((3, 2), (2, 1), (1, 2), ((1, 1), (0, 2))), 1),
+    "groups": (Window((3, 2), (1, 2), (1, 1), ((1, 1), (1, 0))), 2),
+    "depthwise": (Window((3, 2), (1, 1), (2, 1), ((2, 2), (1, 0))), 4),
+    "transposed": (Window((3, 4), (2, 2), (1, 1), ((2, 1), (2, 2))), 1),
+}
+FORMS = {
+    "transposed": (
+        lowerings.convolve_transposed,
+        (lowerings.transposed_by_matmul, lowerings.transposed_by_xla),
+    )
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_the_forms_agree_in_derivatives_of_every_order_and_mode(name: str) -> None:
+    window, groups = WINDOWS[name]
+    by_platform, forms = FORMS.get(
+        name, (lowerings.convolve, (lowerings.convolve_by_matmul, lowerings.convolve_by_xla))
+    )
+    kernel_shape = (3, 4 if name == "transposed" else 2, 4 // groups, 4)
+
+    @partial(jax.jit, static_argnums=0)
+    def derivatives(form, x, kernel):
+        direction = (jnp.sin(x), jnp.cos(kernel))
+
+        def loss(x, kernel):
+            return jnp.sum(jnp.sin(form(x, kernel, window)))
+
+        def slope(x, kernel):  # as in a gradient penalty
+            return jnp.sum(jax.grad(loss)(x, kernel) ** 2)
+
+        gradient = jax.grad(loss, argnums=(0, 1))
+        return {
+            "value": form(x, kernel, window),
+            "gradient": gradient(x, kernel),
+            "forward": jax.jvp(lambda x, kernel: form(x, kernel, window), (x, kernel), direction)[1],
+            "forward over reverse": jax.jvp(gradient, (x, kernel), direction)[1],
+            "reverse over reverse": jax.grad(slope, argnums=(0, 1))(x, kernel),
+            "only inputs": jax.grad(loss, argnums=0)(x, kernel),
+            "only kernel": jax.grad(loss, argnums=1)(x, kernel),
+        }
+
+    with jax.enable_x64(True):
+        x, kernel = (jnp.asarray(RNG.normal(size=shape), jnp.float64) for shape in ((2, 5, 6, 4), kernel_shape))
+        expected = derivatives(forms[1], x, kernel)
+        for form in (by_platform, forms[0]):
+            chex.assert_trees_all_close(derivatives(form, x, kernel), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_each_platform_gets_its_form_only(name: str) -> None:
+    window, groups = WINDOWS[name]
+    form = lowerings.convolve_transposed if name == "transposed" else lowerings.convolve
+    x, kernel = jnp.ones((2, 5, 6, 4)), jnp.ones((3, 4 if name == "transposed" else 2, 4 // groups, 4))
+    step = jax.jit(jax.grad(lambda x, kernel: jnp.sum(form(x, kernel, window) ** 2), argnums=(0, 1)))
+    compiled = step.lower(x, kernel).compile().as_text()
+    assert "convolution(" not in compiled and "conditional(" not in compiled
+    text = step.trace(x, kernel).lower(lowering_platforms=("cuda",)).as_text()
+    assert text.count("stablehlo.convolution") >= 3 and "stablehlo.dot_general" not in text
+
+
+@pytest.mark.parametrize("name", ["2d_groups", "2d_depthwise", "2d_rows"])
+def test_float64_is_computed_in_float64(name: str) -> None:
+    row = ROWS[name]
+    with jax.enable_x64(True):
+        layer = layers.conv(12, row.size, **row.settings)
+        params = jax.tree.map(lambda leaf: leaf.astype("float64"), params_of(layer, row))
+        x = examples(row, "float64")
+        expected = linen.Conv(12, row.size, param_dtype=jnp.float64, **flax_settings(row)).apply({"params": params}, x)
+        np.testing.assert_allclose(layer.apply(params, {}, x)[0], expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("x", "params", "expected"),
+    [("bfloat16", "float32", "float32"), ("float32", "bfloat16", "float32"), ("bfloat16", "bfloat16", "bfloat16")],
+)
+@pytest.mark.parametrize("make", [layers.conv, layers.conv_transpose])
+def test_the_output_has_the_promoted_dtype(make: Any, x: str, params: str, expected: str) -> None:
+    layer = make(3, (2,), strides=2)
+    tree, state = layer.init(jax.random.key(0), (6, 4))
+    y, _ = layer.apply(jax.tree.map(lambda leaf: leaf.astype(params), tree), state, jnp.ones((6, 4), x))
+    assert y.dtype == jnp.dtype(expected)
+
+
+def test_by_hand() -> None:
+    params = {"kernel": jnp.array([1.0, 10.0, 100.0]).reshape(3, 1, 1), "bias": jnp.array([0.5])}
+    x = jnp.array([[1.0], [2.0], [3.0]])
+    y, _ = layers.conv(1, (3,)).apply(params, {}, x)
+    assert y[:, 0].tolist() == [210.5, 321.5, 32.5]
+    y, _ = layers.conv_transpose(1, (3,), strides=2, padding="VALID").apply(params, {}, x)
+    # The spread inputs 1 0 2 0 3 with two zeros on either side; the kernel is not flipped.
+    assert y[:, 0].tolist() == [100.5, 10.5, 201.5, 20.5, 302.5, 30.5, 3.5]
+
+
+@pytest.mark.parametrize("size", [(3, 2), (4, 4)])
+def test_conv_transpose_is_the_gradient_of_conv(size: tuple[int, ...]) -> None:
+    kernel = jnp.asarray(RNG.normal(size=(*size, 3, 2)), jnp.float32)  # in, out of the transposed one
+    small = jnp.asarray(RNG.normal(size=(2, 3, 4, 3)), jnp.float32)
+    upsample = layers.conv_transpose(2, size, strides=2, use_bias=False)
+    downsample = layers.conv(3, size, strides=2, use_bias=False)
+    flipped = jnp.swapaxes(jnp.flip(kernel, (0, 1)), -1, -2)
+    _, vjp = jax.vjp(lambda x: downsample.apply({"kernel": flipped}, {}, x)[0], jnp.zeros((2, 6, 8, 2)))
+    np.testing.assert_allclose(upsample.apply({"kernel": kernel}, {}, small)[0], vjp(small)[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "stride", "padding", "extra", "dilation"), [(4, 2, 1, 0, 1), (3, 3, 1, 2, 2)])
+def test_conv_transpose_equals_torch(size: int, stride: int, padding: int, extra: int, dilation: int) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    x = RNG.normal(size=(2, 5, 4, 3)).astype(np.float32)
+    weight = RNG.normal(size=(3, 2, size, size)).astype(np.float32)
+    bias = np.array([0.5, -1.0], np.float32)
+    expected = torch.nn.functional.conv_transpose2d(
+        torch.tensor(x.transpose(0, 3, 1, 2)),
+        torch.tensor(weight),
+        torch.tensor(bias),
+        stride=stride,
+        padding=padding,
+        output_padding=extra,
+        dilation=dilation,
+    )
+    around = (size - 1) * dilation - padding
+    layer = layers.conv_transpose(
+        2, (size, size), strides=stride, dilation=dilation, padding=[(around, around + extra)] * 2
+    )
+    params = {"kernel": jnp.asarray(np.flip(weight, (2, 3)).transpose(2, 3, 0, 1)), "bias": jnp.asarray(bias)}
+    y, _ = layer.apply(params, {}, jnp.asarray(x))
+    np.testing.assert_allclose(y, expected.numpy().transpose(0, 2, 3, 1), rtol=1e-5, atol=1e-5)
+
+
+def test_the_structure_is_that_of_flax() -> None:
+    x = jnp.ones((1, 5, 5, 4))
+    params, _ = layers.conv(6, (3, 2), groups=2).init(jax.random.key(0), (5, 5, 4))
+    expected = linen.Conv(6, (3, 2), feature_group_count=2).init(jax.random.key(0), x)["params"]
+    chex.assert_trees_all_equal_shapes_and_dtypes(params, dict(expected))
+    params, _ = layers.conv_transpose(6, (3, 2)).init(jax.random.key(0), (5, 5, 4))
+    expected = linen.ConvTranspose(6, (3, 2)).init(jax.random.key(0), x)["params"]
+    chex.assert_trees_all_equal_shapes_and_dtypes(params, dict(expected))
+    assert set(layers.conv(6, (3, 2), use_bias=False).init(jax.random.key(0), (5, 5, 4))[0]) == {"kernel"}
+
+
+def test_the_initial_kernel_is_lecun_normal_and_the_bias_zero() -> None:
+    params, _ = layers.conv(64, (5, 5), groups=2).init(jax.random.key(0), (8, 8, 32))
+    # Variance 1 / (25 taps * 16 channels of a group), from 25,600 values: 0.05 +- 0.00022 (one sigma).
+    assert float(params["kernel"].std()) == pytest.approx(0.05, abs=0.0015)
+    assert not params["bias"].any()
+
+
+def test_a_scan_over_training_steps_compiles_once() -> None:
+    layer = layers.conv(2, (3,))
+    params, _ = layer.init(jax.random.key(0), (5, 2))
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def train(params, x):
+        def step(params, _):
+            gradient = jax.grad(lambda params: jnp.sum(layer.apply(params, {}, x)[0] ** 2))(params)
+            return jax.tree.map(lambda p, g: p - 1e-3 * g, params, gradient), None
+
+        return jax.lax.scan(step, params, None, length=3)[0]
+
+    chex.clear_trace_counter()
+    once = train(params, jnp.ones((4, 5, 2)))
+    train(once, jnp.ones((4, 5, 2)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "message"),
+    [
+        ((0, (3,)), {}, "conv: expected channels to be an integer of at least 1, got 0"),
+        ((4, ()), {}, r"conv: expected kernel_size to hold 1, 2 or 3 integers, one per spatial axis, got \(\)"),
+        ((4, (1, 2, 3, 4)), {}, "conv: expected kernel_size to hold 1, 2 or 3 integers"),
+        ((4, (3, 0)), {}, r"conv: expected kernel_size\[1\] to be an integer of at least 1, got 0"),
+        ((4, (3,)), {"strides": -1}, "conv: expected strides to be an integer of at least 1, got -1"),
+        ((4, (3,)), {"strides": (1, 2)}, r"conv: expected strides to be an integer or 1 of them, got \(1, 2\)"),
+        ((4, (3,)), {"dilation": 0}, "conv: expected dilation to be an integer of at least 1, got 0"),
+        ((4, (3,)), {"groups": 3}, "conv: expected groups to divide channels, got groups 3 and channels 4"),
+        ((4, (3,)), {"padding": "same"}, "conv: expected padding to be 'SAME', 'VALID' or 1 pairs"),
+        ((4, (3,)), {"padding": ((1, -1),)}, "conv: expected padding to be 'SAME', 'VALID' or 1 pairs"),
+        ((4, (3,)), {"padding": ((1, 1), (1, 1))}, "conv: expected padding to be 'SAME', 'VALID' or 1 pairs"),
+    ],
+)
+def test_bad_settings_are_refused(arguments: Any, settings: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        inspect.unwrap(layers.conv)(*arguments, **settings)
+
+
+def test_examples_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"conv: expected an example shape \(\*spatial, channels\) with 2 spatial"):
+        layers.conv(4, (3, 3)).init(jax.random.key(0), (8, 3))
+    with pytest.raises(ValueError, match="groups to divide the input's channels, got groups 2 and channels 3"):
+        layers.conv(4, (3,), groups=2).init(jax.random.key(0), (8, 3))
+    with pytest.raises(ValueError, match=r"conv: expected spatial axes that, padded, hold a window of \(5,\)"):
+        layers.conv(4, (3,), dilation=2, padding="VALID").init(jax.random.key(0), (4, 3))
+    with pytest.raises(ValueError, match="conv_transpose: expected spatial axes and padding that leave an output"):
+        layers.conv_transpose(4, (3,), padding=((0, 0),)).init(jax.random.key(0), (2, 3))
+
+
+@pytest.mark.parametrize("make", [layers.conv, layers.conv_transpose])
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (jnp.ones((2, 8, 3), jnp.int32), TypeError, r"expected floating-point inputs, got int32\[2,8,3\]"),
+        (jnp.ones((2, 8, 4)), ValueError, r"expected inputs \[\*batch, \*spatial, 3\] with 1 spatial axes, got float"),
+        (jnp.ones((3,)), ValueError, r"expected inputs \[\*batch, \*spatial, 3\] with 1 spatial axes, got float"),
+        (jnp.ones((2, 0, 3)), ValueError, "with 1 spatial axes, none empty"),
+    ],
+)
+def test_bad_inputs_are_refused(make: Any, x: jax.Array, error: type, message: str) -> None:
+    layer = make(4, (3,))
+    params, state = layer.init(jax.random.key(0), (8, 3))
+    with pytest.raises(error, match=message):
+        inspect.unwrap(layer.apply)(params, state, x)
