@@ -28,7 +28,7 @@ demo: $(READY)
 	$(BIN)/dlkit run experiments/quickstart/spec.toml
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -1,4 +1,5 @@
-"""Forms of a convolution on CPU: microseconds per step of a compiled loop with gradients, on one core, interleaved.
+"""Forms of convolutions and pools on CPU: microseconds per step of a compiled loop with gradients, on one core,
+interleaved.
 
 A step computes the gradient of sum(y^2) with respect to kernel and inputs (of the first layers: the kernel only) and
 moves them. GFLOP/s are those of the form that `layers.conv` chooses, beside a plain product of the same matrices, for
@@ -13,10 +14,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from dlkit.bench.environment import compiler_options
-from dlkit.layers.lowerings import convolve, convolve_by_matmul, convolve_by_xla
-from dlkit.layers.window import window_for
+from dlkit.layers import Layer, average_pool, max_pool
+from dlkit.layers.lowerings import (
+    convolve,
+    convolve_by_matmul,
+    convolve_by_xla,
+    convolve_transposed,
+    transposed_by_xla,
+)
+from dlkit.layers.window import transposed_window_for, window_for
 from dlkit.typing import Array
 
 STEPS, REPEATS, LIMIT = 4, 7, 1.0  # a form that takes more than LIMIT seconds is timed once
@@ -102,8 +111,50 @@ def microseconds(loops: dict[str, Callable[[], object]]) -> dict[str, float]:
     return {name: seconds / STEPS * 1e6 for name, seconds in best.items()}
 
 
+def descending(function: Callable[..., Array], *arrays: Array) -> Callable[[], object]:
+    """The loop that moves all arrays by the gradient of the sum of squares."""
+
+    def step(*arrays: Array) -> tuple[Array, ...]:
+        gradients = jax.grad(lambda *a: jnp.sum(function(*a) ** 2), argnums=tuple(range(len(arrays))))(*arrays)
+        return tuple(a - 1e-6 * g for a, g in zip(arrays, gradients, strict=True))
+
+    return loop(step, *arrays)
+
+
+def other_forms() -> dict[str, dict[str, Callable[[], object]]]:
+    """Pools and the transposed convolution: XLA's form and that of the layers."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(64, 8, 8, 32)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(4, 4, 32, 16)), jnp.float32)
+
+    def by_xla(start: float, combine: Callable[..., Array], size: int, stride: int) -> Callable[[Array], Array]:
+        window, strides = (1, size, size, 1), (1, stride, stride, 1)
+        return lambda x: lax.reduce_window(x, start, combine, window, strides, "VALID")
+
+    def by_layer(layer: Layer) -> Callable[[Array], Array]:
+        return lambda x: layer.apply({}, {}, x)[0]
+
+    pools = {
+        "max-pool 2x2": (by_xla(-jnp.inf, lax.max, 2, 2), max_pool((2, 2))),
+        "max-pool 3x3, stride 1": (by_xla(-jnp.inf, lax.max, 3, 1), max_pool((3, 3), strides=1)),
+        "average-pool 2x2": (by_xla(0.0, lax.add, 2, 2), average_pool((2, 2))),
+        "average-pool 3x3, stride 1": (by_xla(0.0, lax.add, 3, 1), average_pool((3, 3), strides=1)),
+    }
+    rows = {
+        name: {"xla": descending(xla, x), "layer": descending(by_layer(layer), x)}
+        for name, (xla, layer) in pools.items()
+    }
+    window = transposed_window_for("benchmark", "size", (4, 4), strides=2, padding="SAME")((8, 8))
+    transposed = {"xla": transposed_by_xla, "layer": convolve_transposed}
+    rows["conv_transpose 4x4, stride 2"] = {
+        name: descending(lambda kernel, x, form=form: form(x, kernel, window), kernel, x)
+        for name, form in transposed.items()
+    }
+    return rows
+
+
 def main() -> None:
-    """Prints the table."""
+    """Prints the tables."""
     print(f"jax {jax.__version__}, one core\n")
     print("| convolution | lax.conv, µs | matrix product, µs | layers.conv, µs | GFLOP/s | plain product, GFLOP/s |")
     print("|---|---:|---:|---:|---:|---:|")
@@ -119,6 +170,11 @@ def main() -> None:
             f"| {row.name} | {times['xla']:,.0f} | {times['matmul']:,.0f} | {times['chosen']:,.0f} "
             f"| {speed:.1f} | {peak:.1f} |"
         )
+    print("\n| batch 64, 8x8, 32 channels | XLA's form, µs | layer, µs |")
+    print("|---|---:|---:|")
+    for name, loops in other_forms().items():
+        times = microseconds(loops)
+        print(f"| {name} | {times['xla']:,.0f} | {times['layer']:,.0f} |")
 
 
 if __name__ == "__main__":

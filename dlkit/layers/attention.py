@@ -28,7 +28,8 @@ def dot_product_attention(
 ) -> Float[Array, "*batch time value_features"]:
     """Scaled dot-product attention: softmax(Q K^T / sqrt(features)) V.
 
-    The softmax is computed in at least float32. A position that may attend to nothing gives 0, with gradient 0.
+    The softmax is computed in at least float32. A position that may attend to nothing gives 0, with gradient 0. The
+    logits Q K^T have to be finite: in float32, queries and keys up to about 1e18.
 
     Args:
         queries: what each position looks for. Heads stand among the batch axes.
@@ -203,7 +204,7 @@ def within_lengths(where: str, lengths: Integer[Array, "*batch"], shape: Shape) 
         True at the first positions, false at the padding after them.
 
     Raises:
-        ValueError: there is not one length per sequence.
+        ValueError: there is not one length per sequence, or one is known (outside `jit`) to be out of range.
         TypeError: the lengths are not integers.
 
     Example:
@@ -216,6 +217,13 @@ def within_lengths(where: str, lengths: Integer[Array, "*batch"], shape: Shape) 
         raise ValueError(
             f"{where}: expected one length per sequence, shape {list(shape[:-1])}, got {jax.typeof(lengths)}"
         )
+    if not isinstance(lengths, jax.core.Tracer):
+        values = np.asarray(lengths)
+        wrong = np.argwhere((values < 0) | (values > shape[-1]))
+        if len(wrong):
+            position = tuple(wrong[0].tolist())
+            at = f" at position {position}" if position else ""
+            raise ValueError(f"{where}: expected lengths in [0, {shape[-1]}], got {values[position]}{at}")
     # t < length
     return jnp.arange(shape[-1]).reshape((1,) * lengths.ndim + (-1,)) < jnp.expand_dims(lengths, -1)
 

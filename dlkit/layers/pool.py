@@ -117,7 +117,7 @@ def global_average_pool(dimensions: int) -> Layer:
         >>> y.tolist()
         [5.0, 6.0]
     """
-    return _global_pool("global_average_pool", dimensions, lambda x, axes: x.mean(axes))
+    return _global_pool("global_average_pool", dimensions, _global_mean)
 
 
 def _pool(
@@ -184,13 +184,30 @@ def _largest_rule(window: Window, primals: tuple[Array], tangents: tuple[Array])
 
 
 def _mean(x: Array, window: Window) -> Array:
-    """The mean of each window over the values that are there, summed in at least float32."""
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    """The mean of each window over the values that are there."""
+    shares, share = _shares(x, math.prod(window.size))
     if _tiles(window):
-        cut, axes = _cut_into_tiles(x, window)
-        return cut.mean(axes, dtype=dtype).astype(x.dtype)
-    total = functools.reduce(jnp.add, _seen(x.astype(dtype), window, 0.0))
-    return (total / jnp.asarray(_counts(x.shape[1:-1], window)[None, ..., None], dtype)).astype(x.dtype)
+        cut, axes = _cut_into_tiles(shares, window)
+        return (cut.sum(axes) / (math.prod(window.size) * share)).astype(x.dtype)
+    total = functools.reduce(jnp.add, _seen(shares, window, 0.0))
+    counts = jnp.asarray(_counts(x.shape[1:-1], window)[None, ..., None] * share, total.dtype)
+    return (total / counts).astype(x.dtype)
+
+
+def _global_mean(x: Array, axes: tuple[int, ...]) -> Array:
+    """The mean over some axes."""
+    count = math.prod(x.shape[axis] for axis in axes)
+    shares, share = _shares(x, count)
+    return (shares.sum(axes) / (count * share)).astype(x.dtype)
+
+
+def _shares(x: Array, count: int) -> tuple[Array, float]:
+    """Values in at least float32, scaled so that a sum of `count` of them is finite; and the factor.
+
+    It is a power of two: no digit of a value changes.
+    """
+    share = 0.5 ** (count - 1).bit_length()
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32)) * share, share
 
 
 def _counts(spatial: Shape, window: Window) -> np.ndarray:

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from dlkit import checks, regularizers
@@ -192,7 +191,6 @@ def _time_major(
     if lengths is None:
         return jnp.moveaxis(x, -2, 0).reshape(time, -1, features), None
     within = within_lengths(where, lengths, x.shape[:-1])
-    _check_range(where, lengths, time)
     valid = jnp.moveaxis(within, -1, 0).reshape(time, -1, 1)
     # A step that is skipped afterwards would not stop a NaN in the gradient: 0 * NaN is NaN.
     return jnp.where(valid, jnp.moveaxis(x, -2, 0).reshape(time, -1, features), 0), valid
@@ -243,15 +241,3 @@ def _check_inputs(where: str, params: Params, x: Array) -> None:
         raise ValueError(
             f"{where}: expected inputs [*batch, time, {features}] with at least one step, got {jax.typeof(x)}"
         )
-
-
-def _check_range(where: str, lengths: Array, time: int) -> None:
-    """Refuse lengths out of range where their values are known: outside `jit`."""
-    if isinstance(lengths, jax.core.Tracer):
-        return
-    values = np.asarray(lengths)
-    wrong = np.argwhere((values < 0) | (values > time))
-    if len(wrong):
-        position = tuple(wrong[0].tolist())
-        at = f" at position {position}" if position else ""
-        raise ValueError(f"{where}: expected lengths in [0, {time}], got {values[position]}{at}")

@@ -152,7 +152,7 @@ def resnet(
                 channels,
                 (kernel_size, kernel_size),
                 strides=(stride, stride),
-                use_bias=normalization is None,  # a normalization takes it away or brings its own
+                use_bias=normalization in (None, "none"),  # a normalization takes it away or brings its own
                 kernel_init=kernel_init,
             ),
             layers.normalization(normalization, dimensions=2, groups=math.gcd(8, channels)),

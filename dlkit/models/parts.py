@@ -11,7 +11,7 @@ from dlkit import layers
 from dlkit.layers import Layer
 from dlkit.typing import Array, ArrayFunction, DTypeLike, Initializer, Key, Params, Scalar, Shape, State
 
-__all__ = ["dense_block", "flattened", "flattened_init", "for_examples", "sequence_chain"]
+__all__ = ["dense_block", "feature_normalization", "flattened", "flattened_init", "for_examples", "sequence_chain"]
 
 
 def dense_block(
@@ -45,11 +45,33 @@ def dense_block(
     """
     return layers.serial(
         layers.dense(width, kernel_init=kernel_init),
-        layers.normalization(normalization, groups=math.gcd(8, width)),
+        feature_normalization(normalization, width),
         layers.activation(activation),
         layers.dropout(dropout),
         names=("dense", "normalization", "activation", "dropout"),
     )
+
+
+def feature_normalization(name: str | None, features: int) -> Layer:
+    """Normalization of feature vectors, which have no positions: a group holds at least two features where it can.
+
+    Args:
+        name: that `layers.normalization` knows; None for none.
+        features: how many.
+
+    Returns:
+        A layer for inputs `[*batch, features]`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> y, _ = feature_normalization("group", 4).apply(
+        ...     {"scale": jnp.ones(4), "bias": jnp.zeros(4)}, {}, jnp.array([1.0, 2.0, 5.0, 3.0])
+        ... )
+        >>> y.round().tolist()  # two groups
+        [-1.0, 1.0, 1.0, -1.0]
+    """
+    groups = next(groups for groups in (8, 4, 2, 1) if features % groups == 0 and (groups < features or groups == 1))
+    return layers.normalization(name, groups=groups)
 
 
 def flattened_init(where: str, input_shape: Shape) -> Shape:

@@ -1,5 +1,6 @@
 """Models of sequences: recurrent networks and transformers, as classifiers and as language models."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
@@ -7,7 +8,7 @@ from jaxtyping import Float, Integer
 
 from dlkit import checks, layers
 from dlkit.layers import Layer
-from dlkit.models.parts import dense_block, sequence_chain
+from dlkit.models.parts import dense_block, feature_normalization, sequence_chain
 from dlkit.typing import Array, ArrayFunction, Key, Params, Scalar, Shape, State
 
 __all__ = [
@@ -29,7 +30,7 @@ def recurrent_classifier(
     bidirectional: bool = False,
     hidden: Sequence[int] = (),
     vocabulary: int | None = None,
-    activation: str | ArrayFunction = "relu",
+    activation: str | ArrayFunction = "tanh",
     normalization: str | None = None,
     dropout: Scalar = 0.0,
 ) -> Layer:
@@ -46,7 +47,8 @@ def recurrent_classifier(
         hidden: widths of dense hidden layers after the recurrent ones.
         vocabulary: number of token ids, for examples that are ids, which are embedded in `units` features; None
             for examples that are vectors.
-        activation: of the dense hidden layers: a name that `layers.activation` knows, or a function.
+        activation: of the dense hidden layers, and of the cell "rnn", where it has no parameters: a name that
+            `layers.activation` knows, or a function.
         normalization: of the last output and the hidden layers: a name that `layers.normalization` knows, or None.
         dropout: probability of dropping a value between recurrent layers, after them, and in hidden layers; may be
             traced.
@@ -70,15 +72,16 @@ def recurrent_classifier(
         (5, 10)
     """
     where = "recurrent_classifier"
-    make = _cell(where, cell)
-    checks.require_size(where, outputs=outputs)
+    make = _cell(where, cell, activation)
+    checks.require_size(where, outputs=outputs, units=units)
+    width = 2 * units if bidirectional else units
     return _sequence_model(
         where,
         vocabulary,
         units,
         {
             cell: make(units, depth=depth, bidirectional=bidirectional, dropout=dropout, output="last"),
-            **_head(hidden, outputs, activation=activation, normalization=normalization, dropout=dropout),
+            **_head(width, hidden, outputs, activation=activation, normalization=normalization, dropout=dropout),
         },
         ragged=(cell,),
     )
@@ -91,7 +94,7 @@ def recurrent_language_model(
     units: int = 128,
     depth: int = 1,
     hidden: Sequence[int] = (),
-    activation: str | ArrayFunction = "relu",
+    activation: str | ArrayFunction = "tanh",
     normalization: str | None = None,
     dropout: Scalar = 0.0,
     carry_batch_shape: Shape | None = None,
@@ -107,8 +110,10 @@ def recurrent_language_model(
         units: size of the embedding and of the recurrent state.
         depth: number of recurrent layers.
         hidden: widths of dense hidden layers after the recurrent ones.
-        activation: of the dense hidden layers: a name that `layers.activation` knows, or a function.
-        normalization: of the recurrent output and the hidden layers, per step: a name that `layers.normalization`
+        activation: of the dense hidden layers, and of the cell "rnn", where it has no parameters: a name that
+            `layers.activation` knows, or a function.
+        normalization: of the recurrent output and the hidden layers, per step (that of the batch counts what stands
+            after a sequence's length too): a name that `layers.normalization`
             knows; None for none.
         dropout: probability of dropping a value; may be traced.
         carry_batch_shape: shape of the batch axes, for truncated backpropagation: the state then carries the recurrent
@@ -132,7 +137,7 @@ def recurrent_language_model(
         (5, 8, 20)
     """
     where = "recurrent_language_model"
-    make = _cell(where, cell)
+    make = _cell(where, cell, activation)
     checks.require_size(where, vocabulary=vocabulary)
     recurrent = make(units, depth=depth, dropout=dropout, output="sequence", carry_batch_shape=carry_batch_shape)
     return _sequence_model(
@@ -142,7 +147,7 @@ def recurrent_language_model(
         {
             "input_dropout": layers.dropout(dropout),
             cell: recurrent,
-            **_head(hidden, vocabulary, activation=activation, normalization=normalization, dropout=dropout),
+            **_head(units, hidden, vocabulary, activation=activation, normalization=normalization, dropout=dropout),
         },
         ragged=(cell,),
     )
@@ -206,7 +211,7 @@ def transformer_classifier(
             "positions": layers.learned_positions(),
             "input_dropout": layers.dropout(dropout),
             **blocks,
-            "normalization": layers.normalization(normalization),
+            "normalization": feature_normalization(normalization, features),
             "pool": _mean_over_time(),
             "output": layers.dense(outputs),
         },
@@ -268,18 +273,18 @@ def transformer_language_model(
             "positions": layers.learned_positions(),
             "input_dropout": layers.dropout(dropout),
             **blocks,
-            "normalization": layers.normalization(normalization),
+            "normalization": feature_normalization(normalization, features),
             "output": layers.dense(vocabulary),
         },
         ragged=tuple(blocks),
     )
 
 
-def _cell(where: str, name: str) -> Callable[..., Layer]:
+def _cell(where: str, name: str, activation: str | ArrayFunction) -> Callable[..., Layer]:
     """The constructor of a recurrent layer."""
     if name not in _CELLS:
         raise ValueError(f"{where}: expected a cell among {', '.join(_CELLS)}, got {name!r}")
-    return _CELLS[name]
+    return functools.partial(layers.rnn, activation=activation) if name == "rnn" else _CELLS[name]
 
 
 def _sequence_model(
@@ -295,6 +300,7 @@ def _sequence_model(
 
 
 def _head(
+    width: int,
     hidden: Sequence[int],
     outputs: int,
     *,
@@ -314,7 +320,7 @@ def _head(
         for place, width in enumerate(hidden)
     }
     return {
-        "normalization": layers.normalization(normalization),
+        "normalization": feature_normalization(normalization, width),
         "dropout": layers.dropout(dropout),
         **blocks,
         "output": layers.dense(outputs),
@@ -334,7 +340,11 @@ def _blocks(
     """Transformer blocks by name."""
     return {
         f"block_{place}": layers.transformer_block(
-            heads, activation=activation, normalization=normalization, dropout=dropout, causal=causal
+            heads,
+            activation=activation,
+            normalization=feature_normalization(normalization, features),
+            dropout=dropout,
+            causal=causal,
         )
         for place in range(depth)
     }

@@ -53,8 +53,8 @@ def dropout(
         mask_shape[axis] = 1
     if known_number(rate) and rate == 0:
         return x
-    keep_rate = 1.0 - jnp.asarray(rate, jnp.float32)
-    keep = jax.random.bernoulli(key, keep_rate, tuple(mask_shape))
+    keep_rate = 1.0 - jnp.asarray(rate, jnp.promote_types(x.dtype, jnp.float32))
+    keep = jax.random.bernoulli(key, keep_rate.astype(jnp.float32), tuple(mask_shape))  # one mask for every dtype
     # y = x m / (1 - rate)
     return jnp.where(keep, x / keep_rate.astype(x.dtype), 0)
 

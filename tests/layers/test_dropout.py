@@ -77,6 +77,12 @@ def test_a_traced_rate_gives_the_same_values_and_compiles_once(rate: float) -> N
     assert drop(jnp.float32(rate), x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
 
 
+def test_float64_is_scaled_in_float64() -> None:
+    with jax.enable_x64(True):
+        y = regularizers.dropout(KEY, jnp.ones(20, jnp.float64), rate=0.3)
+    assert sorted({float(each) for each in y}) == pytest.approx([0.0, 1.0 / 0.7], rel=1e-15)
+
+
 def test_layers_of_a_chain_drop_different_elements() -> None:
     chain = layers.serial(layers.dropout(0.5), layers.dropout(0.5))
     y, _ = chain.apply({}, {}, jnp.ones(1000), key=KEY, train=True)

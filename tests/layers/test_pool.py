@@ -96,6 +96,29 @@ def test_global_pools_reduce_all_positions(dimensions: int, batch: tuple[int, ..
     np.testing.assert_array_equal(largest, x.max(axes))
 
 
+def test_gradients_of_global_pools() -> None:
+    x = jnp.array([[1.0, 5.0], [3.0, 5.0], [2.0, 0.0]])
+    mean, largest = (
+        jax.grad(lambda x, layer=layer: layer.apply({}, {}, x)[0] @ jnp.array([6.0, 12.0]))(x)
+        for layer in (layers.global_average_pool(1), layers.global_max_pool(1))
+    )
+    np.testing.assert_allclose(mean, [[2.0, 4.0]] * 3, rtol=1e-6)
+    np.testing.assert_array_equal(largest, [[0.0, 6.0], [6.0, 6.0], [0.0, 0.0]])  # equal ones share
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.average_pool((3,)),
+        layers.average_pool((3,), strides=1, padding="SAME"),
+        layers.global_average_pool(1),
+    ],
+)
+def test_a_mean_is_finite_where_the_sum_is_not(layer: layers.Layer) -> None:
+    y, _ = layer.apply({}, {}, jnp.full((6, 1), 3e38))
+    np.testing.assert_allclose(y, np.full(y.shape, 3e38), rtol=1e-6)
+
+
 @pytest.mark.parametrize("strides", [None, 1])
 def test_a_mean_of_bfloat16_is_summed_in_float32(strides: int | None) -> None:
     x = jnp.array([256.0, 1.0, 1.0, 1.0, 1.0], jnp.bfloat16)[:, None]  # in bfloat16, 256 + 1 is 256

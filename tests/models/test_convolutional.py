@@ -157,6 +157,12 @@ def test_the_same_seed_gives_the_same_bits_with_another_activation_or_normalizat
         np.testing.assert_array_equal(entry[kernel]["kernel"], changed[kernel]["kernel"])
 
 
+@pytest.mark.parametrize("normalization", [None, "none"])
+def test_without_normalization_a_resnet_has_biases(normalization) -> None:
+    params, _ = models.resnet((1,), outputs=3, width=4, normalization=normalization).init(jax.random.key(0), (8, 8, 2))
+    assert params["stem"]["first"]["conv"]["bias"].shape == (4,)
+
+
 def test_cnn_in_one_dimension() -> None:
     model = models.cnn(((4,), (4,)), outputs=2, kernel_size=(3,), hidden=())
     params, state = model.init(jax.random.key(0), (16, 3))

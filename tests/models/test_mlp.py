@@ -146,3 +146,12 @@ def test_bad_arguments_are_refused() -> None:
     params, state = model.init(jax.random.key(0), (2, 3))
     with pytest.raises(ValueError, match=r"expected examples of 6 values as the last axes, got float32\[7,4\]"):
         model.apply(params, state, jnp.ones((7, 4)))
+
+
+@pytest.mark.parametrize("width", [2, 4, 8, 12, 20, 32])
+def test_group_normalization_leaves_something_of_any_width(width: int) -> None:
+    """A group of one feature would be normalized to 0."""
+    model = models.mlp((width, 3), normalization="group", activation="tanh")
+    params, state = model.init(jax.random.key(0), (4,))
+    x = jax.random.normal(jax.random.key(1), (5, 4))
+    assert float(model.apply(params, state, x)[0].std(axis=0).min()) > 1e-3

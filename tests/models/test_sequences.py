@@ -94,7 +94,7 @@ def test_a_carried_state_continues_the_sequence(cell) -> None:
     np.testing.assert_allclose(jnp.concatenate(outputs, 1), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("normalization", [None, "layer", "rms"])
+@pytest.mark.parametrize("normalization", [None, "layer", "rms", "group"])
 def test_activation_normalization_and_dropout_are_arguments(normalization) -> None:
     changes = {"normalization": normalization, "activation": "silu", "dropout": 0.3}
     for model in classifiers(**changes):
@@ -103,6 +103,35 @@ def test_activation_normalization_and_dropout_are_arguments(normalization) -> No
         assert np.abs(np.asarray(first - second)).max() > 1e-4
         with pytest.raises(ValueError, match="expected a key while training"):
             model.apply(params, state, X, train=True)
+
+
+def test_groups_divide_any_width() -> None:
+    for model in (
+        models.recurrent_classifier("gru", outputs=2, units=5, bidirectional=True, normalization="group"),
+        models.transformer_classifier(outputs=2, features=20, heads=2, depth=1, normalization="group"),
+    ):
+        params, state = model.init(jax.random.key(0), (6, 4))
+        assert model.apply(params, state, X)[0].shape == (3, 2)
+
+
+def test_the_activation_is_that_of_the_simple_cell_too() -> None:
+    x = jnp.ones((1, 3, 1))
+    outputs = {}
+    for name in ("relu", "tanh"):
+        model = models.recurrent_classifier("rnn", outputs=1, units=2, activation=name)
+        params, state = model.init(jax.random.key(0), (3, 1))
+        params = jax.tree.map(jnp.ones_like, params)
+        outputs[name] = float(model.apply(params, state, x)[0][0, 0])
+    # h_t = f(1 + 1 + 2 h_{t-1}), and the output is 2 h_3 + 1
+    assert outputs["relu"] == 2.0 * 14.0 + 1.0
+    assert outputs["tanh"] == pytest.approx(2.0 * np.tanh(2 + 2 * np.tanh(2 + 2 * np.tanh(2))) + 1.0, rel=1e-6)
+
+
+@every_classifier
+def test_lengths_out_of_range_are_refused(model) -> None:
+    params, state = model.init(jax.random.key(0), (6, 4))
+    with pytest.raises(ValueError, match=r"expected lengths in \[0, 6\], got 7 at position \(1,\)"):
+        model.apply(params, state, X, lengths=jnp.array([6, 7, 1]))
 
 
 def test_token_classifiers_embed() -> None:
