@@ -124,7 +124,7 @@ def conv_transpose(
     Parameters: `{"kernel": [*kernel_size, in, channels], "bias": [channels]}`, made in float32; structure and result
     are those of flax's ConvTranspose. It is the gradient, with respect to its input, of the convolution with the same
     strides whose kernel is this one flipped along the spatial axes, in and out exchanged. Torch's ConvTranspose holds
-    that kernel, as [in, out, *size]; its padding p is `padding=[(k - 1 - p, k - 1 - p + output_padding)]` here, for
+    that kernel, as `[in, out, *size]`; its padding p is `padding=[(k - 1 - p, k - 1 - p + output_padding)]` here, for
     k = (kernel_size - 1) dilation + 1.
 
     Args:
