@@ -245,7 +245,7 @@ def test_ctrl_c_while_an_answer_is_taken_loses_none() -> None:
         def result(self) -> str:
             return "the answer"
 
-    before = signal.getsignal(signal.SIGINT)
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a background job, perhaps
     executor = make_executor("dask", workers=1)
     try:
         executor._futures[0] = Answer()
@@ -257,7 +257,8 @@ def test_ctrl_c_while_an_answer_is_taken_loses_none() -> None:
             Answer().exception()
     finally:
         executor.close()
-    assert signal.getsignal(signal.SIGINT) is before
+        after = signal.signal(signal.SIGINT, ignored)
+    assert after is signal.default_int_handler
 
 
 def test_all_points_diverging_is_said() -> None:
