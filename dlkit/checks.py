@@ -15,6 +15,7 @@ from dlkit.typing import Array, Key
 
 __all__ = [
     "known_number",
+    "known_zero",
     "require_class_indices",
     "require_floating",
     "require_key",
@@ -105,6 +106,16 @@ def known_number(value: object) -> bool:
         (True, False)
     """
     return isinstance(value, float | int)
+
+
+def known_zero(value: object) -> bool:
+    """Whether a scalar is the plain number 0: a rate at which it is known that nothing is dropped or added.
+
+    Example:
+        >>> known_zero(0.0), known_zero(0.5), known_zero(jnp.float32(0))
+        (True, False, False)
+    """
+    return known_number(value) and value == 0
 
 
 def require_number(where: str, name: str, value: object, **bounds: float) -> None:

@@ -73,7 +73,7 @@ def dot_product_attention(
         # The least finite number, not -inf: where a row has nothing else, -inf - -inf would be NaN.
         weights = jax.nn.softmax(jnp.where(mask, logits, np.finfo(compute_dtype).min), axis=-1)
         weights = jnp.where(mask, weights, 0)
-    if not _never(dropout):
+    if not checks.known_zero(dropout):
         keep_rate = 1.0 - jnp.asarray(dropout, compute_dtype)
         keep = jax.random.bernoulli(checks.require_key(where, key), keep_rate, weights.shape)
         weights = jnp.where(keep, weights / keep_rate, 0)
@@ -170,7 +170,7 @@ def multi_head_attention(
         lengths: Integer[Array, "*batch"] | None = None,
     ) -> tuple[Float[Array, "*batch time out_features"], State]:
         _check_inputs(params, x, context, cross=context_features is not None)
-        if train and not _never(dropout):
+        if train and not checks.known_zero(dropout):
             checks.require_key(where, key)
         around = x if context is None else context
         within = None if lengths is None else within_lengths(where, lengths, around.shape[:-1])
@@ -270,11 +270,6 @@ def _merge_heads(x: Array) -> Array:
     """[*batch, heads, time, head_features] -> [*batch, time, heads * head_features]."""
     x = jnp.swapaxes(x, -2, -3)
     return x.reshape(*x.shape[:-2], -1)
-
-
-def _never(dropout: Scalar) -> bool:
-    """Whether it is known that nothing is dropped."""
-    return checks.known_number(dropout) and bool(dropout == 0)
 
 
 def _allowed(shape: Shape, mask: Array | None, within: Array | None, *, causal: bool) -> Array | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from jaxtyping import Float
 
 from dlkit import regularizers
-from dlkit.checks import known_number, require_floating, require_key, require_number
+from dlkit.checks import known_number, known_zero, require_floating, require_key, require_number
 from dlkit.layers.base import Layer
 from dlkit.typing import Array, Key, Params, Scalar, Shape, State
 
@@ -85,7 +85,7 @@ def gaussian_noise(deviation: Scalar) -> Layer:
 
 def _noise(where: str, strength: Scalar, function: Callable[[Key, Array], Array]) -> Layer:
     """A layer that applies a function of a key while training, unless its strength is known to be 0."""
-    never = known_number(strength) and strength == 0
+    never = known_zero(strength)
 
     def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
         del key, input_shape

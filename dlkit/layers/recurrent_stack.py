@@ -159,7 +159,7 @@ def _read(
 
 def _dropped(where: str, rate: Scalar, key: Key | None, purpose: int, x: Array) -> Array:
     """Drop values of x at a rate, with the subkey of this purpose."""
-    if _never(rate):
+    if checks.known_zero(rate):
         return x
     return regularizers.dropout(jax.random.fold_in(checks.require_key(where, key), purpose), x, rate=rate)
 
@@ -167,15 +167,10 @@ def _dropped(where: str, rate: Scalar, key: Key | None, purpose: int, x: Array) 
 def _masks(where: str, settings: Settings, key: Key | None, x: Array) -> tuple[Array | None, ...]:
     """What multiplies h_{t-1} at every step, [batch, units], for each direction; None for nothing."""
     directions = 2 if settings.bidirectional else 1
-    if _never(settings.recurrent_dropout):
+    if checks.known_zero(settings.recurrent_dropout):
         return (None,) * directions
     ones = jnp.ones((x.shape[1], settings.units), jnp.promote_types(x.dtype, jnp.float32))
     return tuple(_dropped(where, settings.recurrent_dropout, key, 1 + side, ones) for side in range(directions))
-
-
-def _never(rate: Scalar) -> bool:
-    """Whether it is known that nothing is dropped."""
-    return checks.known_number(rate) and bool(rate == 0)
 
 
 def _like(old: dict[str, Array], new: dict[str, Array]) -> dict[str, Array]:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from dlkit.checks import known_number, require_floating, require_number
+from dlkit.checks import known_zero, require_floating, require_number
 from dlkit.typing import Array, Key, Scalar
 
 __all__ = ["dropout", "gaussian_noise", "label_smoothing", "mixup"]
@@ -51,7 +51,7 @@ def dropout(
         if not -x.ndim <= axis < x.ndim:
             raise ValueError(f"dropout: expected shared_axes of x, got axis {axis} for x {jax.typeof(x)}")
         mask_shape[axis] = 1
-    if known_number(rate) and rate == 0:
+    if known_zero(rate):
         return x
     keep_rate = 1.0 - jnp.asarray(rate, jnp.promote_types(x.dtype, jnp.float32))
     keep = jax.random.bernoulli(key, keep_rate.astype(jnp.float32), tuple(mask_shape))  # one mask for every dtype
