@@ -12,7 +12,9 @@ from flax import nnx
 from dlkit.bench import optimizers
 from dlkit.bench.batches import data_order
 from dlkit.bench.problems import Problem
-from dlkit.bench.trainer import compile_problem, compile_program, train_trial
+from dlkit.bench.recipes import Recipe
+from dlkit.bench.trainer import compile_problem, compile_program
+from dlkit.bench.trials import train_trial
 
 VALUES = {"learning_rate": 3e-3, "b1": 0.9, "b2": 0.999}  # Adam's
 EVALUATIONS = 20
@@ -23,10 +25,11 @@ Loop = Callable[[], float]
 
 def dlkit_loop(problem: Problem, steps: int) -> Loop:
     """The trainer, as workers call it."""
-    program = compile_program(compile_problem(problem), optimizers.get("adam"), {})
+    recipe = Recipe(optimizer=optimizers.get("adam"), steps=steps, evaluations=EVALUATIONS)
+    program = compile_program(compile_problem(problem), recipe)
 
     def run() -> float:
-        result = train_trial(program, VALUES, stage="final", seed=0, steps=steps, evaluations=EVALUATIONS)
+        result = train_trial(program, VALUES, stage="final", seed=0)
         return float(result.curves["cross_entropy"][-1])
 
     return run

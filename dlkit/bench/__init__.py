@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         with_weight_decay,
     )
     from dlkit.bench.problems import Metric, Problem, classification, quadratic, regression
+    from dlkit.bench.recipes import EarlyStopping
+    from dlkit.bench.schedules import Schedule
     from dlkit.bench.space import log_uniform, one_minus_log_uniform, uniform
     from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry, load
 
@@ -53,6 +55,8 @@ _HOMES = {
         "with_weight_decay",
     ),
     "dlkit.bench.problems": ("Metric", "Problem", "classification", "quadratic", "regression"),
+    "dlkit.bench.recipes": ("EarlyStopping",),
+    "dlkit.bench.schedules": ("Schedule",),
     "dlkit.bench.space": ("log_uniform", "one_minus_log_uniform", "uniform"),
     "dlkit.bench.spec": ("Budget", "Experiment", "OptimizerEntry", "ProblemEntry", "load"),
 }
@@ -62,6 +66,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Budget",
     "Dataset",
+    "EarlyStopping",
     "Evaluations",
     "Experiment",
     "Metric",
@@ -70,6 +75,7 @@ __all__ = [
     "Problem",
     "ProblemEntry",
     "Result",
+    "Schedule",
     "TrainedModel",
     "UserError",
     "classification",

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,11 +16,14 @@ from dlkit.bench.executor import Done, Work, check_executor, make_executor, prep
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.planner import Study
-from dlkit.bench.problems import Problem
+from dlkit.bench.problems import Problem, check_problem
+from dlkit.bench.recipes import EarlyStopping, Recipe
+from dlkit.bench.schedules import Schedule
 from dlkit.bench.space import Range
 from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.store import Store
-from dlkit.bench.trainer import check_problem, compile_problem, compile_program, train_trial
+from dlkit.bench.trainer import compile_problem, compile_program
+from dlkit.bench.trials import train_trial
 from dlkit.typing import Params, State
 
 if TYPE_CHECKING:
@@ -152,6 +155,9 @@ def compare(
     problems: Sequence[str | Problem | ProblemEntry],
     optimizers: Sequence[str | Optimizer | OptimizerEntry],
     budget: Budget | None = None,
+    factors: Mapping[str, Sequence[Any]] | None = None,
+    early_stopping: EarlyStopping | None = None,
+    probes: Sequence[str] = (),
     folder: str | Path | None = None,
     executor: str = "dask",
     workers: int | None = None,
@@ -163,6 +169,10 @@ def compare(
         problems: names of the catalogue, or one's own.
         optimizers: registered names, or one's own; the first is the baseline.
         budget: what every contender gets.
+        factors: ``"schedule"`` or ``"batch_size"`` -> values to cross every optimizer with, such as
+            ``{"schedule": ["constant", "cosine"]}``.
+        early_stopping: when trials may end early.
+        probes: names of diagnostics to compute along the final trials' curves.
         folder: where the run is kept and taken up again; None keeps it in memory.
         executor: ``"dask"`` for one worker process a core, ``"inline"`` for this process, or a scheduler's address.
         workers: how many worker processes; None for one per core.
@@ -187,6 +197,9 @@ def compare(
         problems=tuple(entries),
         optimizers=tuple(contenders),
         budget=budget or Budget(),
+        factors=factors or {},
+        early_stopping=early_stopping,
+        probes=tuple(probes),
     )
     return run(experiment, folder=folder, executor=executor, workers=workers, progress=progress)
 
@@ -252,7 +265,7 @@ class TrainedModel:
         params: the final parameters.
         state: the final state.
         test: metric -> value on the test split; empty if it diverged.
-        status: ``"finished"`` or ``"diverged"``.
+        status: ``"finished"``, ``"stopped"`` (early) or ``"diverged"``.
     """
 
     curve: "pd.DataFrame"
@@ -269,6 +282,9 @@ def train(
     seed: int = 0,
     steps: int | None = None,
     evaluations: int = 20,
+    schedule: str | Schedule | None = None,
+    batch_size: int | Literal["full"] | None = None,
+    early_stopping: EarlyStopping | None = None,
     **hyperparameters: Any,
 ) -> TrainedModel:
     """Trains once, in this process: the trial that a comparison would run with that seed and those hyperparameters.
@@ -279,8 +295,12 @@ def train(
         seed: of the final stage.
         steps: None for the problem's default.
         evaluations: points of the curve after step 0; divides the steps.
-        **hyperparameters: a number for each hyperparameter of the optimizer's space, a choice for each static one;
-            those with a fixed value, a single choice, or a default of the function that builds it may be left out.
+        schedule: of the learning rate; None for constant.
+        batch_size: examples a step, ``"full"`` for the whole training split; None for the problem's own.
+        early_stopping: when to end early, with the best parameters; None for never.
+        **hyperparameters: a number for each hyperparameter of the optimizer's space and setting of the schedule, a
+            choice for each static one; those with a fixed value, a single choice, or a default of the function that
+            builds it may be left out.
 
     Returns:
         The curve and the final parameters.
@@ -291,34 +311,38 @@ def train(
     import pandas as pd
 
     prepare_process()
-    loaded = ProblemEntry(problem=problem).load()
+    loaded = ProblemEntry(problem=problem, batch_size=batch_size).load()
     check_problem(loaded)
     chosen = get_optimizer(optimizer) if isinstance(optimizer, str) else optimizer
-    traced, static = _settings(chosen, hyperparameters)
+    shape = OptimizerEntry(optimizer=chosen, schedule=schedule).load_schedule()
+    traced, static = _settings(chosen, shape, hyperparameters)
     if seed < 0:
         raise UserError(f"seed must be at least 0, got {seed}")
     budget = Budget(steps=steps, evaluations=evaluations)
-    program = compile_program(compile_problem(loaded), chosen, static)
-    result = train_trial(
-        program,
-        traced,
-        stage="final",
-        seed=seed,
+    recipe = Recipe(
+        optimizer=chosen,
         steps=budget.steps_for(f"problem '{loaded.name}'", loaded.steps),
         evaluations=evaluations,
+        static=static,
+        schedule=shape,
+        stopping=early_stopping,
     )
+    result = train_trial(compile_program(compile_problem(loaded), recipe), traced, stage="final", seed=seed)
     curve = pd.DataFrame({"step": result.steps, **result.curves})
     return TrainedModel(curve, result.params, result.state, result.test, result.status)
 
 
-def _settings(optimizer: Optimizer, given: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
+def _settings(
+    optimizer: Optimizer, schedule: Schedule, given: Mapping[str, Any]
+) -> tuple[dict[str, float], dict[str, Any]]:
     """Splits hyperparameters into traced and static ones, and names those that are unknown or missing."""
-    known = [*optimizer.space, *optimizer.static]
+    space = {**optimizer.space, **schedule.space}
+    known = [*space, *optimizer.static]
     mistakes = [f"no hyperparameter '{name}'; {nearest(name, known)}" for name in given if name not in known]
     parameters = inspect.signature(optimizer.build).parameters
     defaults = {name: parameter.default for name, parameter in parameters.items()}
     traced: dict[str, float] = {}
-    for name, span in optimizer.space.items():
+    for name, span in space.items():
         value = given.get(name, defaults.get(name) if isinstance(span, Range) else span)
         if not isinstance(value, int | float) or isinstance(value, bool):
             mistakes.append(f"hyperparameter '{name}' needs a number, got {value!r}")
@@ -339,6 +363,8 @@ def _replay(result: Result, name: str) -> Replay:
     if outcome.status == "failed":
         raise UserError(f"trial {name} did not run: {outcome.reason}")
     group, trial = _find_group(result.study or planner.study_of(result.summary.plan), name)
+    if outcome.status == "cut off":  # by a clock that will not say the same again
+        trial = trial._replace(identity={**trial.identity, "seconds": None, "until": len(outcome.steps) - 1})
     done = _run_again(Work(group, (trial,)), int(then["threads"]))
     again, now = done.outcomes[0], done.program
     if again.status == "failed":
@@ -354,7 +380,8 @@ def _replay(result: Result, name: str) -> Replay:
         x, y = (each.test.get(metric, float("nan")) for each in (outcome, again))
         if x != y and not (math.isnan(x) and math.isnan(y)):
             largest[f"test {metric}"] = abs(x - y)
-    exact = not largest and again.status == outcome.status and again.diverged_at == outcome.diverged_at
+    same_end = again.status == outcome.status or outcome.status == "cut off"
+    exact = not largest and same_end and again.diverged_at == outcome.diverged_at
     return Replay(name, exact, changed, largest, outcome.curves, again.curves)
 
 
@@ -383,13 +410,13 @@ def _find_group(study: Study, name: str) -> tuple[planner.Group, plans.Trial]:
                 for trial in [*tuning, *plan.final_trials(problem, contender, point)]:
                     if trial.id == name:
                         _require_functions(study, problem.name, contender.label)
-                        return study.group(problem, contender, point.static), trial
+                        return study.group(problem, contender, point.static, stage=trial.stage), trial
     raise UserError(f"trial {name} is not one of this spec's; run its spec again, then replay it")
 
 
 def _require_functions(study: Study, problem: str, optimizer: str) -> None:
     missing = [f"problem '{problem}'"] if problem not in study.problems else []
-    missing += [f"optimizer '{optimizer}'"] if optimizer not in study.optimizers else []
+    missing += [f"optimizer '{optimizer}'"] if optimizer not in study.methods else []
     if missing:
         raise UserError(
             f"{' and '.join(missing)} came from a script, and functions are not stored as programs; run the script "

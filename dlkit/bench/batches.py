@@ -14,8 +14,8 @@ from dlkit.typing import Array
 
 __all__ = ["STAGES", "Stage", "data_order", "trial_order"]
 
-Stage = Literal["tuning", "final"]
-STAGES: dict[Stage, int] = {"tuning": 0, "final": 1}
+Stage = Literal["tuning", "final", "target"]
+STAGES: dict[Stage, int] = {"tuning": 0, "final": 1, "target": 2}  # a seed of one stage is no seed of another
 KEPT_INDICES = 1_000_000  # an order of more indices is drawn anew for every trial
 
 

@@ -22,7 +22,8 @@ from dlkit.bench.optimizers import Evaluations
 from dlkit.bench.planner import Group, ProblemSource
 from dlkit.bench.plans import Outcome, Trial
 from dlkit.bench.problems import Problem
-from dlkit.bench.trainer import ProblemProgram, Program, compile_problem, compile_program, train_trial
+from dlkit.bench.trainer import ProblemProgram, Program, compile_problem, compile_program
+from dlkit.bench.trials import Trajectory, train_trial
 
 __all__ = [
     "DaskExecutor",
@@ -101,7 +102,7 @@ def _problem_program(source: ProblemSource) -> ProblemProgram:
 
 @lru_cache(maxsize=32)
 def _program(group: Group) -> Program:
-    return compile_program(_problem_program(group.problem), group.optimizer, group.static)
+    return compile_program(_problem_program(group.problem), group.recipe)
 
 
 def run_work(work: Work, *, threads: int = 1) -> Done:
@@ -137,21 +138,26 @@ def _run_trial(group: Group, trial: Trial) -> Outcome:
         trial.hyperparameters,
         stage=trial.stage,
         seed=trial.seed,
-        steps=group.steps,
-        evaluations=group.evaluations,
+        until=trial.until,
+        seconds=trial.seconds,
     )
+    return _outcome(trial, result)
+
+
+def _outcome(trial: Trial, result: Trajectory) -> Outcome:
     return Outcome(
         trial,
         result.status,
-        "",
-        "",
-        result.diverged_at,
-        result.seconds,
-        result.compile_seconds,
-        result.steps,
-        result.curves,
-        result.test,
-        result.evaluations,
+        reason="",
+        traceback="",
+        diverged_at=result.diverged_at,
+        seconds=result.seconds,
+        compile_seconds=result.compile_seconds,
+        steps=result.steps,
+        curves=result.curves,
+        test=result.test,
+        evaluations=result.evaluations,
+        restored_at=result.restored_at,
     )
 
 
@@ -159,7 +165,7 @@ def _failure(group: Group, trial: Trial, error: Exception) -> Outcome:
     """Turns an exception into a row: named after the contender if it does not say so itself."""
     reason = str(error)
     if not isinstance(error, UserError):
-        owner = f"optimizer '{group.optimizer.name}' on problem '{group.problem.name}'"
+        owner = f"optimizer '{group.recipe.optimizer.name}' on problem '{group.problem.name}'"
         reason = f"{owner}: raised {type(error).__name__}: {reason}"
     return failed(trial, reason, "".join(traceback.format_exception(error)))
 

@@ -1,18 +1,21 @@
 """Spec -> plan and compile groups: what runs, by which functions, and what runs together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
 
-from dlkit.bench.errors import UserError
+from dlkit.bench.batches import Stage
+from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity import digest, fingerprint, package_versions, source_files
 from dlkit.bench.optimizers import Optimizer, is_plugin, load_plugin
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.plans import Contender, Plan, ProblemFacts
-from dlkit.bench.problems import Problem, catalog
+from dlkit.bench.problems import Problem, catalog, check_problem
+from dlkit.bench.recipes import Recipe, require_schedulable
+from dlkit.bench.schedules import SCHEDULES, Schedule
+from dlkit.bench.schedules import get as get_schedule
 from dlkit.bench.space import halton_points
 from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry
-from dlkit.bench.trainer import check_problem
 
 __all__ = [
     "Group",
@@ -44,6 +47,20 @@ class ProblemSource:
         problem = catalog.get(self.name) if self.own is None else self.own
         return problem.variant(**dict(self.choices))
 
+    def with_batch_size(self, batch_size: int | str | None) -> "ProblemSource":
+        """Returns the problem with other batches; None keeps them."""
+        if batch_size is None:
+            return self
+        choices = {**dict(self.choices), "batch_size": batch_size}
+        return replace(self, key=digest([self.key, batch_size]), choices=tuple(choices.items()))
+
+
+class Method(NamedTuple):
+    """The functions of a contender."""
+
+    optimizer: Optimizer
+    schedule: Schedule
+
 
 @dataclass(frozen=True)
 class Group:
@@ -52,18 +69,12 @@ class Group:
     Attributes:
         key: tells groups apart.
         problem: what is trained.
-        optimizer: by what.
-        static: the static choices.
-        steps: of each trial.
-        evaluations: of each trial.
+        recipe: by what.
     """
 
     key: str
     problem: ProblemSource
-    optimizer: Optimizer = field(compare=False, repr=False)
-    static: Mapping[str, Any] = field(compare=False)
-    steps: int = field(compare=False)
-    evaluations: int = field(compare=False)
+    recipe: Recipe = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,22 +84,33 @@ class Study:
     Attributes:
         plan: the data.
         problems: problem name -> how workers get it.
-        optimizers: contender label -> the optimizer.
+        methods: contender label -> what trains it.
         sources: file name -> text of one's own functions.
     """
 
     plan: Plan
     problems: Mapping[str, ProblemSource]
-    optimizers: Mapping[str, Optimizer]
+    methods: Mapping[str, Method]
     sources: Mapping[str, str]
 
-    def group(self, problem: ProblemFacts, contender: Contender, static: Mapping[str, Any]) -> Group:
-        """Returns the compile group of a contender's static choice on a problem."""
-        source = self.problems[problem.name]
-        facts = [source.key, contender.optimizer, contender.source, dict(static), problem.steps, self.plan.evaluations]
-        return Group(
-            digest(facts), source, self.optimizers[contender.label], static, problem.steps, self.plan.evaluations
+    def group(
+        self, problem: ProblemFacts, contender: Contender, static: Mapping[str, Any], *, stage: Stage = "tuning"
+    ) -> Group:
+        """Returns the compile group of a contender's static choice on a problem, in a stage."""
+        method = self.methods[contender.label]
+        recipe = Recipe(
+            optimizer=method.optimizer,
+            steps=problem.steps,
+            evaluations=self.plan.evaluations,
+            static=static,
+            schedule=method.schedule,
+            stopping=contender.stopping,
+            probes=self.plan.probes if stage == "final" else (),
         )
+        source = self.problems[problem.name].with_batch_size(contender.batch_size)
+        facts = [source.key, contender.optimizer, contender.schedule, contender.source, dict(static)]
+        stopping = asdict(contender.stopping) if contender.stopping else None
+        return Group(digest([*facts, stopping, list(recipe.probes), recipe.steps, recipe.evaluations]), source, recipe)
 
 
 def study_of(plan: Plan) -> Study:
@@ -105,25 +127,33 @@ def study_of(plan: Plan) -> Study:
     """
     problems = {}
     for facts in (each for each in plan.problems if not each.source):
-        choices = (("batch_size", facts.batch_size), ("metric", facts.metric))
+        choices = tuple(_choices(facts, facts.batch_size, facts.metric).items())
         source = ProblemSource(_problem_key(facts), facts.name, choices)
         found = source.load().dataset.digest
         if found != facts.data:
             raise UserError(f"problem '{facts.name}': its data have digest {found[:12]} now, {facts.data[:12]} then")
         problems[facts.name] = source
-    optimizers = {facts.label: _optimizer_again(facts) for facts in plan.contenders}
-    return Study(plan, problems, {label: each for label, each in optimizers.items() if each is not None}, {})
+    methods = {facts.label: _method_again(facts) for facts in plan.contenders}
+    return Study(plan, problems, {label: each for label, each in methods.items() if each is not None}, {})
 
 
-def _optimizer_again(facts: Contender) -> Optimizer | None:
-    """Finds a stored contender's optimizer by its name: a registered one, or a package's that is what it was."""
+def _method_again(facts: Contender) -> Method | None:
+    """Finds a stored contender's functions by name: registered ones, or a package's that are what they were."""
+    if facts.schedule not in SCHEDULES:
+        return None
+    declared = get_schedule(facts.schedule)
+    schedule = (
+        replace(declared, space={name: facts.space[name] for name in declared.space}) if declared.space else declared
+    )
+    space = {name: span for name, span in facts.space.items() if name not in schedule.space}
     if not facts.source:
-        return replace(get_optimizer(facts.optimizer), space=facts.space)
+        return Method(replace(get_optimizer(facts.optimizer), space=space), schedule)
     if not is_plugin(facts.optimizer) or facts.optimizer.partition(":")[0].endswith(".py"):
         return None
     choices = {name: [value] for name, value in facts.points[0].static.items()}
-    again = load_plugin(facts.optimizer, dict.fromkeys(facts.space, 0.0), choices)
-    return replace(again, space=facts.space) if _source_of(again) == facts.source else None
+    again = load_plugin(facts.optimizer, dict.fromkeys(space, 0.0), choices)
+    same = _source_of(Method(again, schedule)) == facts.source
+    return Method(replace(again, space=space), schedule) if same else None
 
 
 def plan(experiment: Experiment) -> Study:
@@ -145,23 +175,24 @@ def plan(experiment: Experiment) -> Study:
         if not getattr(experiment, what)
     ]
     problems: list[tuple[ProblemFacts, ProblemSource]] = []
-    contenders: list[tuple[Contender, Optimizer]] = []
+    contenders: list[tuple[Contender, Method]] = []
     for problem_entry in experiment.problems:
         try:
             problems.append(_problem(experiment, problem_entry))
         except UserError as error:
             mistakes.append(str(error))
-    for optimizer_entry in experiment.optimizers:
+    for optimizer_entry in experiment.contenders():
         try:
             contenders.append(_contender(experiment, optimizer_entry))
         except UserError as error:
             mistakes.append(str(error))
+    mistakes += _misfits(problems, [facts for facts, _ in contenders])
     mistakes += _repeated("problems", [facts.name for facts, _ in problems], "give your own problem another name")
     mistakes += _repeated("optimizers", [facts.label for facts, _ in contenders], "give each a label of its own")
     if mistakes:
         raise UserError("\n".join(mistakes))
     budget = experiment.budget
-    own: list[Any] = [optimizer.build for facts, optimizer in contenders if facts.source]
+    own: list[Any] = [each for facts, method in contenders if facts.source for each in _functions(method)]
     for entry in experiment.problems:
         if isinstance(entry.problem, Problem):
             own += [entry.problem.init, entry.problem.loss, entry.problem.evaluate]
@@ -173,9 +204,11 @@ def plan(experiment: Experiment) -> Study:
             budget.evaluations,
             budget.tuning_seeds,
             budget.seeds,
+            experiment.probes,
+            budget.trial_seconds,
         ),
         problems={facts.name: source for facts, source in problems},
-        optimizers={facts.label: optimizer for facts, optimizer in contenders},
+        methods={facts.label: method for facts, method in contenders},
         sources=source_files(*own),
     )
 
@@ -201,9 +234,32 @@ def _problem(experiment: Experiment, entry: ProblemEntry) -> tuple[ProblemFacts,
         data_source=problem.dataset.source,
         source=source,
         description=problem.description,
+        diverged_above=problem.diverged_above,
     )
-    choices = {"batch_size": entry.batch_size, "metric": entry.metric}
+    choices = _choices(facts, entry.batch_size, entry.metric)
     return facts, ProblemSource(_problem_key(facts), problem.name, tuple(choices.items()), own)
+
+
+def _choices(facts: ProblemFacts, batch_size: int | str | None, metric: str | None) -> dict[str, Any]:
+    return {"batch_size": batch_size, "metric": metric, "diverged_above": facts.diverged_above}
+
+
+def _misfits(problems: Sequence[tuple[ProblemFacts, ProblemSource]], contenders: Sequence[Contender]) -> list[str]:
+    """What a contender asks of a problem that the problem cannot give."""
+    mistakes = []
+    for contender in contenders:
+        for facts, source in problems:
+            stopping = contender.stopping
+            if stopping and stopping.metric and stopping.metric not in facts.metrics:
+                mistakes.append(
+                    f"optimizer '{contender.label}', early_stopping: problem '{facts.name}' has no metric "
+                    f"'{stopping.metric}'; {nearest(stopping.metric, facts.metrics)}"
+                )
+            try:
+                source.with_batch_size(contender.batch_size).load()
+            except UserError as error:
+                mistakes.append(f"optimizer '{contender.label}': {error}")
+    return mistakes
 
 
 def _steps(experiment: Experiment, entry: ProblemEntry, problem: Problem) -> int:
@@ -213,20 +269,39 @@ def _steps(experiment: Experiment, entry: ProblemEntry, problem: Problem) -> int
 
 
 def _problem_key(facts: ProblemFacts) -> str:
-    return digest([facts.name, facts.data, facts.batch_size, facts.metric, facts.source])
+    return digest([facts.name, facts.data, facts.batch_size, facts.metric, facts.diverged_above, facts.source])
 
 
-def _contender(experiment: Experiment, entry: OptimizerEntry) -> tuple[Contender, Optimizer]:
-    optimizer = entry.load()
-    points = halton_points(optimizer.space, optimizer.static, experiment.budget.tuning_points)
+def _contender(experiment: Experiment, entry: OptimizerEntry) -> tuple[Contender, Method]:
+    method = Method(entry.load(), entry.load_schedule())
+    optimizer, schedule = method
+    require_schedulable(optimizer, schedule)
+    space = {**optimizer.space, **schedule.space}
+    points = halton_points(space, optimizer.static, experiment.budget.tuning_points)
     registered = isinstance(entry.optimizer, str) and not is_plugin(entry.optimizer)
-    source = "" if registered else _source_of(optimizer)
-    contender = Contender(entry.label or optimizer.name, optimizer.name, source, dict(optimizer.space), points)
-    return contender, optimizer
+    source = "" if registered and not isinstance(entry.schedule, Schedule) else _source_of(method)
+    contender = Contender(
+        label=entry.name,
+        optimizer=optimizer.name,
+        source=source,
+        space=space,
+        points=points,
+        schedule=schedule.name,
+        batch_size=entry.batch_size,
+        stopping=entry.early_stopping or experiment.early_stopping,
+    )
+    return contender, method
 
 
-def _source_of(optimizer: Optimizer) -> str:
-    """What one's own optimizer is: the fingerprint of its functions, and the versions of packages they use."""
-    functions = (optimizer.build, optimizer.eval_params, optimizer.evaluations)
+def _functions(method: Method) -> list[Any]:
+    """The functions of a contender, as far as they may be one's own."""
+    optimizer, schedule = method
+    shape = [] if schedule.name in SCHEDULES else [schedule.shape]
+    return [optimizer.build, optimizer.eval_params, optimizer.evaluations, *shape]
+
+
+def _source_of(method: Method) -> str:
+    """What one's own contender is: the fingerprint of its functions, and the versions of packages they use."""
+    functions = _functions(method)
     versions = [f"{name} {version}" for name, version in package_versions(*functions).items()]
     return ", ".join([fingerprint(*functions), *versions])

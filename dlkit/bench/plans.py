@@ -1,5 +1,6 @@
 """An experiment as data: problems, contenders, trials and their outcomes, with the hashes that tell them apart."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
@@ -10,6 +11,8 @@ from dlkit.bench.batches import Stage
 from dlkit.bench.identity import canonical, digest
 from dlkit.bench.optimizers import Evaluations
 from dlkit.bench.problems.base import Metric
+from dlkit.bench.recipes import EarlyStopping
+from dlkit.bench.schedules import CONSTANT
 from dlkit.bench.space import Point, Range
 
 __all__ = ["Contender", "Outcome", "Plan", "ProblemFacts", "Trial"]
@@ -32,6 +35,7 @@ class ProblemFacts:
         data_source: where the data come from.
         source: fingerprint of one's own functions, empty for the catalogue's.
         description: a line.
+        diverged_above: a training loss beyond which a trial counts as diverged; None for what is not finite alone.
     """
 
     name: str
@@ -44,6 +48,7 @@ class ProblemFacts:
     data_source: str
     source: str
     description: str
+    diverged_above: float | None = None
 
     @property
     def judged(self) -> Metric:
@@ -53,15 +58,18 @@ class ProblemFacts:
 
 @dataclass(frozen=True)
 class Contender:
-    """An optimizer of a plan, as data.
+    """An optimizer of a plan and how it is used, as data.
 
     Attributes:
         label: how tables call it.
         optimizer: its name.
         source: fingerprint of one's own functions, with the versions of the packages they use; empty for registered
             ones.
-        space: hyperparameter -> range or fixed number.
+        space: hyperparameter of the optimizer or setting of the schedule -> range or fixed number.
         points: what tuning tries, in order.
+        schedule: name of the learning rate's schedule.
+        batch_size: examples a step, ``"full"`` for all, None for the problem's own.
+        stopping: when its trials may end early.
     """
 
     label: str
@@ -69,6 +77,9 @@ class Contender:
     source: str
     space: Mapping[str, Range | float]
     points: Sequence[Point]
+    schedule: str = CONSTANT.name
+    batch_size: int | Literal["full"] | None = None
+    stopping: EarlyStopping | None = None
 
 
 class Trial(NamedTuple):
@@ -92,6 +103,16 @@ class Trial(NamedTuple):
         """The traced values."""
         return self.identity["hyperparameters"]  # type: ignore[no-any-return]
 
+    @property
+    def until(self) -> int | None:
+        """How many evaluations it lasts, None for all."""
+        return self.identity.get("until")
+
+    @property
+    def seconds(self) -> float | None:
+        """Its time budget, None for none."""
+        return self.identity.get("seconds")
+
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
@@ -99,7 +120,8 @@ class Outcome:
 
     Attributes:
         trial: the trial.
-        status: finished, diverged (a loss or metric that is not finite) or failed (an exception).
+        status: finished, stopped (early, by its policy), diverged (a loss or metric that is not finite, or a loss above
+            the problem's bound), cut off (its time was up) or failed (an exception).
         reason: for a failure, what to tell the user.
         traceback: for a failure, where it happened.
         diverged_at: the step, for divergence.
@@ -109,10 +131,11 @@ class Outcome:
         curves: metric -> [points] float32.
         test: metric -> value.
         evaluations: of the loss on batches, up to the last point of the curve.
+        restored_at: the step whose parameters early stopping restored; None without early stopping.
     """
 
     trial: Trial
-    status: Literal["finished", "diverged", "failed"]
+    status: Literal["finished", "stopped", "diverged", "cut off", "failed"]
     reason: str
     traceback: str
     diverged_at: int | None
@@ -122,6 +145,19 @@ class Outcome:
     curves: Mapping[str, np.ndarray[Any, Any]]
     test: Mapping[str, float]
     evaluations: Evaluations = NOTHING
+    restored_at: int | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether there is a result: a divergence is one, an exception is not."""
+        return self.status != "failed"
+
+    def final(self, metric: str) -> float:
+        """Returns a metric on validation with the trial's final parameters; NaN if it diverged or failed."""
+        if self.status in ("diverged", "failed"):
+            return math.nan
+        at = -1 if self.restored_at is None else int(np.searchsorted(self.steps, self.restored_at))
+        return float(self.curves[metric][at])
 
 
 @dataclass(frozen=True)
@@ -135,6 +171,8 @@ class Plan:
         evaluations: points of each curve after step 0.
         tuning_seeds: seeds 0.. of the tuning stage.
         seeds: seeds 0.. of the final stage; no tuning seed is among them.
+        probes: diagnostics computed at every point of the final trials' curves.
+        trial_seconds: a trial's time budget, None for none.
     """
 
     name: str
@@ -143,23 +181,36 @@ class Plan:
     evaluations: int
     tuning_seeds: int
     seeds: int
+    probes: Sequence[str] = ()
+    trial_seconds: float | None = None
+
+    def batch_size(self, problem: ProblemFacts, contender: Contender) -> int | None:
+        """Returns how many examples a contender's step takes, None for all."""
+        own = contender.batch_size
+        return problem.batch_size if own is None else None if own == "full" else own
 
     def trial(self, problem: ProblemFacts, contender: Contender, point: Point, stage: Stage, seed: int) -> Trial:
         """Returns a trial with its identity: the content that decides its numbers, and nothing else."""
-        identity = {
+        identity: dict[str, Any] = {
             "problem": {
                 "name": problem.name,
                 "data": problem.data,
-                "batch_size": problem.batch_size,
+                "batch_size": self.batch_size(problem, contender),
+                "diverged_above": problem.diverged_above,
                 "source": problem.source,
             },
             "optimizer": {"name": contender.optimizer, "static": dict(point.static), "source": contender.source},
+            "schedule": contender.schedule,
+            "early_stopping": asdict(contender.stopping) if contender.stopping else None,
+            "probes": list(self.probes) if stage == "final" else [],
             "steps": problem.steps,
             "evaluations": self.evaluations,
             "hyperparameters": dict(point.hyperparameters),
             "stage": stage,
             "seed": seed,
         }
+        if self.trial_seconds is not None:
+            identity["seconds"] = self.trial_seconds
         return Trial(digest(identity), identity)
 
     def tuning_trials(self, problem: ProblemFacts, contender: Contender) -> list[list[Trial]]:
@@ -201,8 +252,9 @@ class Plan:
                     **facts,
                     "space": {name: space(bounds) for name, bounds in facts["space"].items()},
                     "points": [Point(*point) for point in facts["points"]],
+                    "stopping": EarlyStopping(**facts["stopping"]) if facts["stopping"] else None,
                 }
             )
             for facts in data["contenders"]
         ]
-        return Plan(**{**data, "problems": problems, "contenders": contenders})
+        return Plan(**{**data, "problems": problems, "contenders": contenders, "probes": tuple(data["probes"])})

@@ -87,9 +87,9 @@ class _Job:
             missing = [(static, trial) for static, trial in self.final_trials() if trial.id not in self.outcomes]
         if not missing:
             return None
-        static = missing[0][0]
+        static, first = missing[0]
         trials = tuple(trial for choice, trial in missing if choice == static)
-        return Work(self.study.group(self.problem, self.contender, static), trials)
+        return Work(self.study.group(self.problem, self.contender, static, stage=first.stage), trials)
 
     def final_trials(self) -> Iterator[tuple[dict[str, Any], Trial]]:
         winner = tune(self.study.plan, self.problem, self.contender, self.outcomes).point

@@ -1,18 +1,22 @@
 """What an experiment asks: problems, optimizers, budget; read strictly from TOML, every mistake named at once."""
 
 import difflib
+import itertools
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, Literal
 
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.optimizers import Optimizer, is_plugin, load_plugin
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.problems import PROBLEMS, Problem, catalog
+from dlkit.bench.recipes import EarlyStopping
+from dlkit.bench.schedules import CONSTANT, Schedule
+from dlkit.bench.schedules import get as get_schedule
 from dlkit.bench.space import is_number, narrow
 
 __all__ = ["Budget", "Experiment", "OptimizerEntry", "ProblemEntry", "load"]
@@ -28,6 +32,8 @@ class Budget:
         tuning_points: Halton points over the contender's space.
         tuning_seeds: seeds each point is trained on; they are not used again.
         seeds: fresh seeds the winner is trained on, the same ones for every contender.
+        trial_seconds: how long a trial may train, compilation not counted; it is cut off then, at the next of a few
+            moments where it can be. Results then depend on the machine. None for no limit.
 
     Raises:
         UserError: for a number below 1, or steps that evaluations do not divide.
@@ -38,16 +44,20 @@ class Budget:
     tuning_points: int = 16
     tuning_seeds: int = 2
     seeds: int = 10
+    trial_seconds: float | None = None
 
     def __post_init__(self) -> None:
         given = {setting.name: getattr(self, setting.name) for setting in fields(self)}
         if self.steps is None:
             del given["steps"]
+        limit = given.pop("trial_seconds")
         mistakes = [
             f"budget.{name} must be a whole number of at least 1, got {value!r}"
             for name, value in given.items()
             if not isinstance(value, int) or isinstance(value, bool) or value < 1
         ]
+        if limit is not None and not (is_number(limit) and limit > 0):
+            mistakes.append(f"budget.trial_seconds must be a number above 0, got {limit!r}")
         if mistakes:
             raise UserError("\n".join(mistakes))
         if self.steps is not None:
@@ -76,16 +86,18 @@ class ProblemEntry:
     Attributes:
         problem: a catalogue name, or a `Problem`.
         steps: of its trials, in place of the budget's and the problem's own.
-        batch_size: examples a step.
+        batch_size: examples a step; ``"full"`` for the whole training split.
         metric: what is tuned, ranked and compared.
         target: the value of the metric that steps to target count to.
+        diverged_above: a training loss beyond which a trial counts as diverged.
     """
 
     problem: str | Problem
     steps: int | None = None
-    batch_size: int | None = None
+    batch_size: int | Literal["full"] | None = None
     metric: str | None = None
     target: float | None = None
+    diverged_above: float | None = None
 
     def load(self) -> Problem:
         """Returns the problem with this entry's choices.
@@ -96,25 +108,59 @@ class ProblemEntry:
         problem = catalog.get(self.problem) if isinstance(self.problem, str) else self.problem
         if not isinstance(problem, Problem):
             raise UserError(f"expected a problem's name or a Problem, got {problem!r}{_not_called(problem)}")
-        return problem.variant(steps=self.steps, batch_size=self.batch_size, metric=self.metric, target=self.target)
+        return problem.variant(
+            steps=self.steps,
+            batch_size=self.batch_size,
+            metric=self.metric,
+            target=self.target,
+            diverged_above=self.diverged_above,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerEntry:
-    """An optimizer of an experiment: a name of the registry or one's own, and changes to its space.
+    """An optimizer of an experiment: a name of the registry or one's own, changes to its space, and how it is used.
 
     Attributes:
         optimizer: a registered name, with wrappers if wanted (``"adam+clip"``); or the function of another package or
             file (``"package.module:function"``, ``"file.py:function"``), which needs a space; or an `Optimizer`.
-        label: how tables call it; the optimizer's name if empty.
-        space: hyperparameter -> a fixed number, [low, high], or [low, high, scale].
+        label: how tables call it; made of the optimizer's name and what else is set here if empty.
+        space: hyperparameter of the optimizer or setting of the schedule -> a fixed number, [low, high], or [low, high,
+            scale].
         static: hyperparameter -> the choices to tune over, each compiled on its own.
+        schedule: of the learning rate, a name or a `Schedule`; None for constant.
+        batch_size: examples a step, ``"full"`` for the whole training split; None for the problem's own.
+        early_stopping: when trials may end early; None for the experiment's policy.
     """
 
     optimizer: str | Optimizer
     label: str = ""
     space: Mapping[str, float | Sequence[Any]] = field(default_factory=dict)
     static: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    schedule: str | Schedule | None = None
+    batch_size: int | Literal["full"] | None = None
+    early_stopping: EarlyStopping | None = None
+
+    @property
+    def name(self) -> str:
+        """How tables call it."""
+        if self.label:
+            return self.label
+        base = self.optimizer if isinstance(self.optimizer, str) else self.optimizer.name
+        parts = [_of_factor(factor, getattr(self, factor)) for factor in FACTORS if getattr(self, factor) is not None]
+        return ", ".join([base, *parts])
+
+    def load_schedule(self) -> Schedule:
+        """Returns the schedule with this entry's settings.
+
+        Raises:
+            UserError: for an unknown name, or settings that do not fit.
+        """
+        schedule = get_schedule(self.schedule) if isinstance(self.schedule, str) else self.schedule or CONSTANT
+        if not isinstance(schedule, Schedule):
+            raise UserError(f"expected a schedule's name or a bench.Schedule, got {schedule!r}{_not_called(schedule)}")
+        own = {name: value for name, value in self.space.items() if name in schedule.space}
+        return replace(schedule, space=narrow(schedule.space, own, owner=f"schedule '{schedule.name}'"))
 
     def load(self) -> Optimizer:
         """Returns the optimizer with this entry's space.
@@ -122,8 +168,10 @@ class OptimizerEntry:
         Raises:
             UserError: for an unknown name, or a space or choices that do not fit the optimizer.
         """
+        scheduled = self.load_schedule().space
+        overrides = {name: value for name, value in self.space.items() if name not in scheduled}
         if isinstance(self.optimizer, str) and is_plugin(self.optimizer):
-            return load_plugin(self.optimizer, self.space, self.static)
+            return load_plugin(self.optimizer, overrides, self.static)
         optimizer = get_optimizer(self.optimizer) if isinstance(self.optimizer, str) else self.optimizer
         if not isinstance(optimizer, Optimizer):
             raise UserError(
@@ -134,25 +182,68 @@ class OptimizerEntry:
         for name in self.static:
             if name not in optimizer.static:
                 raise UserError(f"{owner}: no static choice '{name}'; {nearest(name, optimizer.static)}")
-        space = narrow(optimizer.space, self.space, owner=owner)
+        space = narrow(optimizer.space, overrides, owner=owner)
         return replace(optimizer, space=space, static={**optimizer.static, **self.static})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """A comparison: every optimizer on every problem with one budget.
+    """A comparison: every contender on every problem with one budget.
 
     Attributes:
         name: of the run's folder.
         problems: at least one.
         optimizers: at least one; the first is the baseline that sets targets where a problem has none.
         budget: the same for all.
+        factors: ``"schedule"`` or ``"batch_size"`` -> values to cross every optimizer with that does not set its own.
+        early_stopping: the policy of optimizers that have none of their own; None for none.
+        probes: names of diagnostics to compute at every point of the final trials' curves.
     """
 
     name: str
     problems: tuple[ProblemEntry, ...]
     optimizers: tuple[OptimizerEntry, ...]
     budget: Budget = Budget()
+    factors: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    early_stopping: EarlyStopping | None = None
+    probes: tuple[str, ...] = ()
+
+    def contenders(self) -> list[OptimizerEntry]:
+        """Returns every optimizer with every combination of the factors that it leaves open.
+
+        Raises:
+            UserError: for a factor that there is not, or one without values.
+        """
+        mistakes = [
+            f"factors: no factor '{name}'; {nearest(name, FACTORS)}" for name in self.factors if name not in FACTORS
+        ]
+        mistakes += [
+            f"factors.{name}: expected a list of at least one value, got {values!r}"
+            for name, values in self.factors.items()
+            if isinstance(values, str) or not isinstance(values, Sequence) or not values
+        ]
+        if mistakes:
+            raise UserError("\n".join(mistakes))
+        return [crossed for entry in self.optimizers for crossed in _crossed(entry, self.factors)]
+
+
+def _crossed(entry: OptimizerEntry, factors: Mapping[str, Sequence[Any]]) -> Iterator[OptimizerEntry]:
+    """An entry with each combination of the factors that it does not set itself."""
+    open_factors = {name: values for name, values in factors.items() if getattr(entry, name) is None}
+    for combination in itertools.product(*open_factors.values()):
+        chosen = dict(zip(open_factors, combination, strict=True))
+        label = entry.label and ", ".join([entry.label, *(_of_factor(*item) for item in chosen.items())])
+        yield replace(entry, **chosen, label=label)
+
+
+def _of_factor(name: str, value: Any) -> str:
+    """How labels call a factor's value."""
+    if name == "batch_size":
+        return "full batch" if value == "full" else f"batch {value}"
+    return value if isinstance(value, str) else value.name
+
+
+FACTORS = ("schedule", "batch_size")
 
 
 class _Reader:
@@ -224,9 +315,10 @@ class _Reader:
         entry = ProblemEntry(
             problem=name,
             steps=self.value(item, path, "steps", int),
-            batch_size=self.value(item, path, "batch_size", int),
+            batch_size=self.batch_size(item, path),
             metric=self.value(item, path, "metric", str),
             target=self.value(item, path, "target", float),
+            diverged_above=self.value(item, path, "diverged_above", float),
         )
         problem = catalog.get(name)
         for key in ("steps", "batch_size", "metric"):
@@ -249,15 +341,74 @@ class _Reader:
             key: choices if isinstance(choices, list) else [choices]
             for key, choices in self.value(item, path, "static", dict, {}).items()
         }
+        usage: dict[str, Any] = {
+            "schedule": self.value(item, path, "schedule", str),
+            "batch_size": self.batch_size(item, path),
+            "early_stopping": self.early_stopping(item, path),
+        }
+        entry = OptimizerEntry(optimizer=name, label=label, space=space, static=static, **usage)
+        schedule = self.attempt(f"{path}.schedule", entry.load_schedule)
+        if schedule is None:
+            return None
         if is_plugin(name):
-            plugin = self.attempt(path, lambda: load_plugin(name, space, static, folder=Path(self.file).parent))
-            return None if plugin is None else OptimizerEntry(optimizer=plugin, label=label)
+            own = {key: value for key, value in space.items() if key not in schedule.space}
+            plugin = self.attempt(path, lambda: load_plugin(name, own, static, folder=Path(self.file).parent))
+            if plugin is None:
+                return None
+            settings = {key: value for key, value in space.items() if key in schedule.space}
+            return OptimizerEntry(optimizer=plugin, label=label, space=settings, **usage)
         if self.attempt(path, lambda: get_optimizer(name)) is None:
             return None
-        entry = OptimizerEntry(optimizer=name, label=label, space=space, static=static)
         self.attempt(f"{path}.space", replace(entry, static={}).load)
         self.attempt(f"{path}.static", replace(entry, space={}).load)
         return entry
+
+    def batch_size(self, item: Mapping[str, Any], path: str) -> Any:
+        """Returns a whole number or "full"."""
+        if item.get("batch_size") == "full":
+            return "full"
+        return self.value(item, path, "batch_size", int)
+
+    def probe(self, item: Any, path: str) -> str | None:
+        if not isinstance(item, str):
+            self.mistake(path, f"expected a probe's name, got {item!r}")
+            return None
+        return item
+
+    def early_stopping(self, item: Mapping[str, Any], path: str) -> EarlyStopping | None:
+        here = f"{path}.early_stopping" if path else "early_stopping"
+        table = self.value(item, path, "early_stopping", dict)
+        if table is None:
+            return None
+        before = len(self.mistakes)
+        self.keys(table, here, [f.name for f in fields(EarlyStopping)], ["patience"])
+        numbers = {
+            "patience": self.value(table, here, "patience", int, 1),
+            "min_delta": self.value(table, here, "min_delta", float, 0.0),
+            "metric": self.value(table, here, "metric", str, ""),
+        }
+        return None if len(self.mistakes) > before else self.attempt(path, lambda: EarlyStopping(**numbers))
+
+    def factors(self, table: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """Reads what every optimizer is crossed with."""
+        given = self.value(table, "", "factors", dict, {})
+        self.keys(given, "factors", FACTORS)
+        read: dict[str, list[Any]] = {}
+        for name in (each for each in FACTORS if each in given):
+            values = self.value(given, "factors", name, list, [])
+            if not values:
+                self.mistake(f"factors.{name}", "the list is empty; name at least one")
+            kind = str if name == "schedule" else int
+            read[name] = [
+                "full"
+                if kind is int and value == "full"
+                else self.value({str(i): value}, f"factors.{name}", str(i), kind)
+                for i, value in enumerate(values)
+            ]
+            for i, value in enumerate(read[name] if name == "schedule" else ()):
+                if value is not None:
+                    self.attempt(f"factors.schedule[{i}]", partial(get_schedule, value))
+        return read
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -298,9 +449,15 @@ def load(path: str | Path) -> Experiment:
     reader = _Reader(str(path))
     names = [setting.name for setting in fields(Experiment)]
     reader.keys(table, "", names, ["problems", "optimizers"])
+    factors = reader.factors(table)
+    early_stopping = reader.early_stopping(table, "")
+    probes = reader.entries(table, "probes", reader.probe) if "probes" in table else ()
     settings = reader.value(table, "", "budget", dict, {})
     reader.keys(settings, "budget", [setting.name for setting in fields(Budget)])
-    numbers = {f.name: reader.value(settings, "budget", f.name, int, f.default) for f in fields(Budget)}
+    kinds: dict[str, type] = {"trial_seconds": float}
+    numbers = {
+        f.name: reader.value(settings, "budget", f.name, kinds.get(f.name, int), f.default) for f in fields(Budget)
+    }
     budget = reader.attempt("", lambda: Budget(**numbers))
     name = reader.value(table, "", "name", str, path.resolve().parent.name)
     if not name or not name.isprintable() or Path(name).name != name or name.startswith("."):
@@ -309,4 +466,12 @@ def load(path: str | Path) -> Experiment:
     optimizers = reader.entries(table, "optimizers", reader.optimizer)
     if reader.mistakes:
         raise UserError("\n".join(reader.mistakes))
-    return Experiment(name=name, problems=problems, optimizers=optimizers, budget=budget)
+    return Experiment(
+        name=name,
+        problems=problems,
+        optimizers=optimizers,
+        budget=budget,
+        factors=factors,
+        early_stopping=early_stopping,
+        probes=probes,
+    )

@@ -20,7 +20,7 @@ from dlkit.bench.plans import Outcome, Plan, Trial
 
 __all__ = ["FORMAT", "Record", "Store", "software_digest"]
 
-FORMAT = 2
+FORMAT = 3
 FILE = "store.sqlite"
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -30,7 +30,8 @@ CREATE TABLE trial (
     id TEXT NOT NULL, software TEXT NOT NULL, program TEXT NOT NULL, identity TEXT NOT NULL, status TEXT NOT NULL,
     reason TEXT NOT NULL, traceback TEXT NOT NULL, diverged_at INTEGER, seconds REAL NOT NULL,
     compile_seconds REAL NOT NULL, test TEXT NOT NULL, steps BLOB NOT NULL, gradient_evaluations INTEGER NOT NULL,
-    value_evaluations INTEGER NOT NULL, hvp_evaluations INTEGER NOT NULL, PRIMARY KEY (id, software)
+    value_evaluations INTEGER NOT NULL, hvp_evaluations INTEGER NOT NULL, restored_at INTEGER,
+    PRIMARY KEY (id, software)
 ) WITHOUT ROWID;
 CREATE TABLE curve (
     trial TEXT NOT NULL, software TEXT NOT NULL, metric TEXT NOT NULL, points BLOB NOT NULL,
@@ -252,7 +253,7 @@ class Store:
         key = (outcome.trial.id, software)
         self._execute("DELETE FROM curve WHERE trial = ? AND software = ?", key)
         self._execute(
-            "INSERT OR REPLACE INTO trial VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT OR REPLACE INTO trial VALUES ({', '.join('?' * 16)})",
             (
                 *key,
                 program,
@@ -266,6 +267,7 @@ class Store:
                 canonical(dict(outcome.test)),
                 outcome.steps.astype("<i8").tobytes(),
                 *outcome.evaluations,
+                outcome.restored_at,
             ),
         )
         for metric, points in outcome.curves.items():
@@ -281,7 +283,7 @@ class Store:
             self._execute("INSERT OR REPLACE INTO meta VALUES ('software', ?)", (software_digest(program),))
 
     def finished(self) -> set[str]:
-        """Returns the ids of the trials that need not run again: finished or diverged, by the current software."""
+        """Returns the ids of the trials that need not run again: all but failed ones, by the current software."""
         rows = self._execute("SELECT id FROM trial WHERE software = ? AND status != 'failed'", (self.software(),))
         return {row[0] for row in rows}
 
@@ -300,7 +302,8 @@ class Store:
             points = self._execute("SELECT trial, metric, points FROM curve WHERE software = ?", (software,))
             rows = self._execute(
                 "SELECT id, program, identity, status, reason, traceback, diverged_at, seconds, compile_seconds, test, "
-                "steps, gradient_evaluations, value_evaluations, hvp_evaluations FROM trial WHERE software = ?",
+                "steps, gradient_evaluations, value_evaluations, hvp_evaluations, restored_at "
+                "FROM trial WHERE software = ?",
                 (software,),
             )
         wanted = None if ids is None else set(ids)
@@ -328,11 +331,13 @@ def software_digest(program: Mapping[str, str]) -> str:
 
 def _outcome(row: Sequence[Any], curves: Mapping[str, np.ndarray[Any, Any]]) -> Outcome:
     """Returns the outcome in a row of the table `trial`."""
-    name, _, identity, status, reason, trace, diverged_at, seconds, compile_seconds, test, steps, *counts = row
+    name, _, identity, status, reason, trace, diverged_at, seconds, compile_seconds, test, steps, *counts, restored = (
+        row
+    )
     trial = Trial(name, json.loads(identity))
     done = np.frombuffer(steps, "<i8")
     ended = (status, reason, trace, diverged_at, seconds, compile_seconds)
-    return Outcome(trial, *ended, done, curves, json.loads(test), Evaluations(*counts))
+    return Outcome(trial, *ended, done, curves, json.loads(test), Evaluations(*counts), restored)
 
 
 def _storable(text: str) -> str:

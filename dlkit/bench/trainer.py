@@ -1,37 +1,24 @@
-"""The one training loop: a compiled segment of steps and evaluations, called by a thin host loop."""
+"""The one training loop: a compiled segment of steps and evaluations. `trials` calls it."""
 
 import math
-import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from dlkit.bench.batches import STAGES, Stage, trial_order
-from dlkit.bench.environment import compiler_options
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import Evaluations, Optimizer
-from dlkit.bench.problems.base import Batch, Problem, example_batch
+from dlkit.bench.placement import Lanes, compiled, placed
+from dlkit.bench.problems.base import Batch, Problem
+from dlkit.bench.recipes import Recipe
+from dlkit.early_stopping import EarlyStopping, EarlyStoppingState, early_stopping
 from dlkit.typing import Array, Key, Params, State
 
-__all__ = [
-    "TRAINING_LOSS",
-    "ProblemProgram",
-    "Program",
-    "Trajectory",
-    "check_problem",
-    "compile_problem",
-    "compile_program",
-    "train_trial",
-]
-
-CALLS = 5  # a trial is at least so many calls of its segment: it is looked at for divergence between them
-TRAINING_LOSS = "training_loss"  # the mean minibatch loss over the segment that ends at a point of the curve
+__all__ = ["Carry", "ProblemProgram", "Program", "Reached", "Start", "compile_problem", "compile_program"]
 
 
 class Carry(NamedTuple):
@@ -41,8 +28,9 @@ class Carry(NamedTuple):
     state: State
     opt_state: Any
     step: Array  # int32: steps done
-    diverged_at: Array  # int32: the first step whose loss was not finite, -1 while there is none
+    diverged_at: Array  # int32: the first step whose loss was not finite or too large, -1 while there is none
     evaluations: Array  # int32[3]: of the loss on batches so far, as in `Evaluations`
+    stopping: EarlyStoppingState | None  # of parameters and state to evaluate; None without early stopping
 
 
 class Start(NamedTuple):
@@ -51,21 +39,42 @@ class Start(NamedTuple):
     params: Params
     state: State
     key_data: Array  # of the steps' key, as plain uint32
-    point: Array  # of the curve, as in `Program.segment`
+    optimizer_key_data: Array  # of the key for what an optimizer draws itself
+    point: Array  # of the curve, as in `Reached`, without probes
+
+
+class Reached(NamedTuple):
+    """What a segment returns for each of its evaluations.
+
+    Attributes:
+        point: [columns] float32: metrics by sorted name, the training loss, then the probes' curves.
+        evaluations: `Carry.evaluations` then.
+        bad: whether a loss of the interval before was not finite or too large, or a metric not finite.
+        void: whether training had been stopped before; nothing else here means anything then.
+    """
+
+    point: Array
+    evaluations: Array
+    bad: Array
+    void: Array
 
 
 @dataclass(frozen=True, eq=False)
 class ProblemProgram:
     """The executables that every optimizer on a problem shares, and the data they run on.
 
+    With lanes, every argument and result but the data has the lanes as its first axis.
+
     Attributes:
         problem: what is trained.
+        lanes: how trials lie side by side; None for one trial at a time.
         start: ``start(words, validation) -> Start``: initial parameters, the steps' key, metrics before any step.
         evaluate: ``evaluate(params, state, arrays) -> metrics``.
         arrays: split -> name -> device array.
     """
 
     problem: Problem
+    lanes: Lanes | None
     start: Any
     evaluate: Any
     arrays: Mapping[str, Batch]
@@ -73,57 +82,35 @@ class ProblemProgram:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """The executables of one (problem, optimizer, static choice).
+    """The executables of one (problem, recipe).
 
     Attributes:
         shared: those of the problem.
-        begin: ``begin(params, hyperparameters) -> opt_state``.
-        segment: ``segment(carry, indices[evaluations, steps, batch], hyperparameters, key_data, train, validation)
-            -> (carry, (points[evaluations, metrics], counts[evaluations, 3]))``: after every `steps` an evaluation;
-            metrics by sorted name, then `TRAINING_LOSS`, as one float32 array; beside it `Carry.evaluations`.
-        evaluated: ``evaluated(params, opt_state) -> params`` to evaluate.
+        recipe: what they train by.
+        begin: ``begin(start, hyperparameters) -> Carry``.
+        segment: ``segment(carry, indices[evaluations, steps, batch], hyperparameters, start, train, validation)
+            -> (carry, Reached[evaluations])``: after every `steps` an evaluation.
+        finish: ``finish(carry, train) -> (params, state)`` to evaluate.
     """
 
     shared: ProblemProgram
+    recipe: Recipe
     begin: Any
     segment: Any
-    evaluated: Any
+    finish: Any
+
+    @property
+    def probe_curves(self) -> Sequence[str]:
+        """The names of the curves that probes add to `Reached.point`."""
+        return ()
 
 
-@dataclass(frozen=True, eq=False)
-class Trajectory:
-    """What one trial returns.
-
-    Attributes:
-        status: ``"finished"``, or ``"diverged"``: a loss or metric that is not finite.
-        steps: [points] the steps at which metrics were evaluated, from 0.
-        curves: metric -> [points] float32 on validation; `TRAINING_LOSS` starts with NaN, as nothing was trained yet.
-        test: metric -> value on the test split after the last step; empty if diverged.
-        evaluations: of the loss on batches, up to the last point of the curve.
-        diverged_at: the step whose loss was not finite, or the evaluation whose metric was not; None if all were.
-        seconds: training time, host loop included, compilation excluded.
-        compile_seconds: time of the trial's first calls, where they compiled.
-        params: the final parameters (those to evaluate).
-        state: the final state.
-    """
-
-    status: Literal["finished", "diverged"]
-    steps: np.ndarray[Any, Any]
-    curves: Mapping[str, np.ndarray[Any, Any]]
-    test: Mapping[str, float]
-    evaluations: Evaluations
-    diverged_at: int | None
-    seconds: float
-    compile_seconds: float
-    params: Params
-    state: State
-
-
-def compile_problem(problem: Problem) -> ProblemProgram:
+def compile_problem(problem: Problem, lanes: Lanes | None = None) -> ProblemProgram:
     """Prepares the executables of a problem and puts its data on the device; JAX compiles at the first call.
 
     Args:
         problem: what is trained.
+        lanes: how many trials run side by side, and on which devices; None for one trial at a time.
 
     Returns:
         The program.
@@ -133,80 +120,147 @@ def compile_problem(problem: Problem) -> ProblemProgram:
         key = jax.random.key(0)
         for word in words:  # the problem's name, the stage, the seed: folded in by meaning, not by position in a split
             key = jax.random.fold_in(key, word)
-        key_init, key_steps = (jax.random.fold_in(key, zlib.crc32(purpose)) for purpose in (b"init", b"steps"))
+        key_init, key_steps, key_optimizer = (
+            jax.random.fold_in(key, zlib.crc32(purpose)) for purpose in (b"init", b"steps", b"optimizer")
+        )
         params, state = jax.tree.map(jnp.asarray, problem.init(key_init))
         point = _point(problem.evaluate(params, state, validation), math.nan)  # no training loss before any step
-        return Start(_strong(params), _strong(state), jax.random.key_data(key_steps), point)
+        steps_data, optimizer_data = (jax.random.key_data(key) for key in (key_steps, key_optimizer))
+        return Start(_strong(params), _strong(state), steps_data, optimizer_data, point)
 
-    options = compiler_options()
-    arrays = {name: jax.device_put(dict(getattr(problem.dataset, name))) for name in ("train", "validation", "test")}
+    data = problem.dataset
     return ProblemProgram(
-        problem, jax.jit(start, compiler_options=options), jax.jit(problem.evaluate, compiler_options=options), arrays
+        problem,
+        lanes,
+        start=compiled(start, (True, False), lanes),
+        evaluate=compiled(problem.evaluate, (True, True, False), lanes),
+        arrays={name: placed(getattr(data, name), lanes) for name in ("train", "validation", "test")},
     )
 
 
-def compile_program(shared: ProblemProgram, optimizer: Optimizer, static: Mapping[str, Any]) -> Program:
+def compile_program(shared: ProblemProgram, recipe: Recipe) -> Program:
     """Prepares the executables of a compile group; JAX compiles each at its first call.
 
     Hyperparameters are traced, so one program serves every point, seed and stage.
 
     Args:
         shared: the problem's executables.
-        optimizer: what trains it.
-        static: a value for each of `optimizer.static`.
+        recipe: what trains it.
 
     Returns:
         The program.
     """
     problem = shared.problem
+    stopping = _early_stopping(problem, recipe)
 
-    def evaluated(params: Params, opt_state: Any) -> Params:
-        return optimizer.eval_params(opt_state, params) if optimizer.eval_params else params
+    def begin(start: Start, hyperparameters: Mapping[str, Array]) -> Carry:
+        opt_state = _strong(_build(recipe, hyperparameters, start, jnp.int32(0)).init(start.params))
+        best = None if stopping is None else stopping.init((start.params, start.state))
+        return Carry(start.params, start.state, opt_state, jnp.int32(0), jnp.int32(-1), jnp.zeros(3, jnp.int32), best)
 
-    def begin(params: Params, hyperparameters: Mapping[str, Array]) -> Any:
-        return _strong(_build(optimizer, static, hyperparameters).init(params))
+    def judged(carry: Carry, train: Batch) -> tuple[Params, State]:
+        """The parameters and the state to evaluate after the step that was last."""
+        if recipe.optimizer.eval_params is None:
+            return carry.params, carry.state
+        params = recipe.optimizer.eval_params(carry.opt_state, carry.params)
+        if problem.reestimate is None:
+            return params, carry.state
+        return params, problem.reestimate(params, carry.state, train)
+
+    def finish(carry: Carry, train: Batch) -> tuple[Params, State]:
+        if carry.stopping is None:
+            return judged(carry, train)
+        return cast("tuple[Params, State]", carry.stopping.best_params)
 
     def segment(
         carry: Carry,
         indices: Array,
         hyperparameters: Mapping[str, Array],
-        key_data: Array,
+        start: Start,
         train: Batch,
         validation: Batch,
-    ) -> tuple[Carry, tuple[Array, Array]]:
-        key = jax.random.wrap_key_data(key_data)
-        transformation = _build(optimizer, static, hyperparameters)
+    ) -> tuple[Carry, Reached]:
+        key = jax.random.wrap_key_data(start.key_data)
+        fixed = None if recipe.schedule.varies else _build(recipe, hyperparameters, start, jnp.int32(0))
 
         def step(carry: Carry, index: Array) -> tuple[Carry, Array]:
             batch = train if problem.batch_size is None else {name: _rows(a, index) for name, a in train.items()}
-            return _step(problem, optimizer, transformation, carry, batch, jax.random.fold_in(key, carry.step))
+            # The state of a transformation does not depend on the rate it was built with: each step can have its own.
+            transformation = fixed or _build(recipe, hyperparameters, start, carry.step)
+            return _step(problem, recipe, transformation, carry, batch, jax.random.fold_in(key, carry.step))
 
-        def interval(carry: Carry, indices: Array) -> tuple[Carry, tuple[Array, Array]]:
+        def interval(carry: Carry, indices: Array) -> tuple[Carry, Reached]:
             first_step = carry.step
             carry, losses = jax.lax.scan(step, carry, indices)
-            if isinstance(optimizer.evaluations, Evaluations):  # the same at each step: counted here, not inside
-                counts = carry.evaluations + len(indices) * jnp.array(optimizer.evaluations, jnp.int32)
-                carry = carry._replace(evaluations=counts)
+            cost = recipe.optimizer.evaluations
+            if isinstance(cost, Evaluations):  # the same at each step: counted here, not inside
+                carry = carry._replace(evaluations=carry.evaluations + len(indices) * jnp.array(cost, jnp.int32))
             bad = ~jnp.isfinite(losses)
+            if problem.diverged_above is not None:
+                bad |= losses > problem.diverged_above
             first_bad = jnp.where(bad.any(), first_step + bad.argmax().astype(jnp.int32), -1)
             carry = carry._replace(diverged_at=jnp.where(carry.diverged_at < 0, first_bad, carry.diverged_at))
-            metrics = problem.evaluate(evaluated(carry.params, carry.opt_state), carry.state, validation)
-            return carry, (_point(metrics, losses.mean()), carry.evaluations)
+            params, state = judged(carry, train)
+            metrics = problem.evaluate(params, state, validation)
+            point = _point(metrics, losses.mean())
+            if stopping is not None and carry.stopping is not None:
+                watched = metrics[_watched(problem, recipe)]
+                carry = carry._replace(stopping=stopping.update(carry.stopping, watched, (params, state)))
+            wrong = bad.any() | ~jnp.isfinite(point).all()
+            return carry, Reached(point, carry.evaluations, wrong, jnp.bool_(False))
 
-        return jax.lax.scan(interval, carry, indices)
+        def rest(carry: Carry, indices: Array) -> tuple[Carry, Reached]:
+            reached = jax.eval_shape(interval, carry, indices)[1]
+            nothing = jax.tree.map(lambda each: jnp.zeros(each.shape, each.dtype), reached)
+            return carry, nothing._replace(evaluations=carry.evaluations, void=jnp.bool_(True))
 
-    options = compiler_options()
-    return Program(shared, *(jax.jit(function, compiler_options=options) for function in (begin, segment, evaluated)))
+        def guarded(carry: Carry, indices: Array) -> tuple[Carry, Reached]:
+            if carry.stopping is None:
+                return interval(carry, indices)
+            after: tuple[Carry, Reached] = jax.lax.cond(carry.stopping.stopped, rest, interval, carry, indices)
+            return after
+
+        ended: tuple[Carry, Reached] = jax.lax.scan(guarded, carry, indices)
+        return ended
+
+    lanes = shared.lanes
+    return Program(
+        shared,
+        recipe,
+        begin=compiled(begin, (True, True), lanes),
+        segment=compiled(segment, (True, True, True, True, False, False), lanes),
+        finish=compiled(finish, (True, False), lanes),
+    )
+
+
+def _early_stopping(problem: Problem, recipe: Recipe) -> EarlyStopping | None:
+    """The state machine of a recipe's policy."""
+    policy = recipe.stopping
+    if policy is None:
+        return None
+    higher = problem.metrics[_watched(problem, recipe)].higher_is_better
+    return early_stopping(patience=policy.patience, min_delta=policy.min_delta, higher_is_better=higher)
+
+
+def _watched(problem: Problem, recipe: Recipe) -> str:
+    """The metric that early stopping looks at."""
+    return (recipe.stopping.metric if recipe.stopping else "") or problem.metric
 
 
 def _build(
-    optimizer: Optimizer, static: Mapping[str, Any], hyperparameters: Mapping[str, Array]
+    recipe: Recipe, hyperparameters: Mapping[str, Array], start: Start, step: Array
 ) -> optax.GradientTransformationExtraArgs:
-    """Calls the user's function and checks that a transformation came back."""
+    """Calls the user's function with what holds at a step, and checks that a transformation came back."""
+    optimizer, schedule = recipe.optimizer, recipe.schedule
+    values: dict[str, Any] = {name: hyperparameters[name] for name in optimizer.space}
+    if schedule.varies:
+        values["learning_rate"] *= schedule.multiplier(step, recipe.steps, hyperparameters)
+    if optimizer.random:
+        values["key"] = jax.random.wrap_key_data(start.optimizer_key_data)
     try:
-        transformation = optimizer.build(**static, **hyperparameters)
+        transformation = optimizer.build(**recipe.static, **values)
     except Exception as error:
-        arguments = ", ".join([*hyperparameters, *static]) or "none"
+        arguments = ", ".join([*values, *recipe.static]) or "none"
         raise UserError(
             f"optimizer '{optimizer.name}': build raised {type(error).__name__}: {error} (arguments given: {arguments})"
         ) from error
@@ -220,7 +274,7 @@ def _build(
 
 def _step(
     problem: Problem,
-    optimizer: Optimizer,
+    recipe: Recipe,
     transformation: optax.GradientTransformationExtraArgs,
     carry: Carry,
     batch: Batch,
@@ -238,6 +292,7 @@ def _step(
     def gradient_of(params: Params, *_: Any) -> Params:  # optax's SAM also gives the number of its own step
         return jax.grad(value_of)(params)
 
+    optimizer = recipe.optimizer
     (loss, state), gradient = jax.value_and_grad(loss_of, has_aux=True)(carry.params)
     more = {"value": loss, "grad": gradient, "value_fn": value_of, "obj_fn": value_of, "grad_fn": gradient_of}
     updates, opt_state = transformation.update(gradient, carry.opt_state, carry.params, **more)
@@ -246,7 +301,8 @@ def _step(
     counts = carry.evaluations
     if not isinstance(optimizer.evaluations, Evaluations):
         counts = counts + jnp.stack([jnp.asarray(n, jnp.int32) for n in optimizer.evaluations(opt_state)])
-    return Carry(params, state, opt_state, carry.step + 1, carry.diverged_at, counts), loss
+    done = carry._replace(params=params, state=state, opt_state=opt_state, step=carry.step + 1, evaluations=counts)
+    return done, loss
 
 
 def _check_updates(optimizer: Optimizer, updates: Params, params: Params) -> None:
@@ -281,117 +337,3 @@ def _strong(tree: Any) -> Any:
     return jax.tree.map(
         lambda leaf: leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf.astype(leaf.dtype), tree
     )
-
-
-def train_trial(
-    program: Program, hyperparameters: Mapping[str, float], *, stage: Stage, seed: int, steps: int, evaluations: int
-) -> Trajectory:
-    """Trains one trial: calls the segment a few times and collects what it returns.
-
-    A trial whose loss or metric stops being finite ends soon after; its curve ends at the evaluation that shows it.
-
-    Args:
-        program: the executables.
-        hyperparameters: a number for each name of the optimizer's space.
-        stage: tuning or final; their seeds are disjoint.
-        seed: which initial parameters, data order and step keys.
-        steps: training steps; a multiple of `evaluations`.
-        evaluations: points of the curve after step 0.
-
-    Returns:
-        The trial's curve and outcome.
-    """
-    shared = program.shared
-    problem, arrays = shared.problem, shared.arrays
-    length = steps // evaluations
-    # Weakly typed, as constants are: a traced decay keeps an average of bfloat16 what it is.
-    values = {name: jnp.asarray(float(np.float32(value))) for name, value in hyperparameters.items()}
-    began = time.perf_counter()
-    words = np.array([zlib.crc32(problem.name.encode()), STAGES[stage], seed], np.uint32)
-    start: Start = shared.start(words, arrays["validation"])
-    opt_state = program.begin(start.params, values)
-    carry = Carry(start.params, start.state, opt_state, jnp.int32(0), jnp.int32(-1), jnp.zeros(3, jnp.int32))
-    calls = next(n for n in range(min(CALLS, evaluations), evaluations + 1) if evaluations % n == 0)
-    order = trial_order(problem, stage, seed, (evaluations // calls, length), calls)
-    arguments = (values, start.key_data, arrays["train"], arrays["validation"])
-
-    points: list[Any] = [start.point[None]]
-    counts: list[Any] = [carry.evaluations[None]]
-    first_call = 0.0
-    for call in range(calls):
-        carry, (reached, evaluated) = program.segment(carry, next(order), *arguments)
-        points.append(reached)
-        counts.append(evaluated)
-        if call == 0:
-            jax.block_until_ready(reached)
-            first_call = time.perf_counter() - began
-        elif not np.isfinite(points[-2]).all():  # looked at one call late, so that the one in flight goes on
-            break
-    table = np.concatenate(points)
-    bad_points = ~np.isfinite(table[1:]).all(axis=1)
-    diverged = bool(bad_points.any())
-    if diverged:  # whatever was still in flight, the curve ends where it went wrong
-        table = table[: 2 + int(bad_points.argmax())]
-    seconds = time.perf_counter() - began
-    per_call = (seconds - first_call) / max(len(points) - 2, 1)
-
-    params = program.evaluated(carry.params, carry.opt_state)
-    test = shared.evaluate(params, carry.state, arrays["test"])
-    names = [*sorted(test), TRAINING_LOSS]
-    curves = {name: np.ascontiguousarray(column) for name, column in zip(names, table.T, strict=True)}
-    done = np.arange(len(table)) * length
-    bad = int(carry.diverged_at)
-    return Trajectory(
-        status="diverged" if diverged else "finished",
-        steps=done.astype(np.int64),
-        curves=curves,
-        test={} if diverged else {name: float(value) for name, value in test.items()},
-        evaluations=Evaluations(*map(int, np.concatenate(counts)[len(table) - 1])),
-        diverged_at=(bad if 0 <= bad < done[-1] else int(done[-1])) if diverged else None,
-        seconds=seconds - first_call + per_call,
-        compile_seconds=max(first_call - per_call, 0.0),
-        params=params,
-        state=carry.state,
-    )
-
-
-def check_problem(problem: Problem) -> None:
-    """Traces a problem's functions without computing, and says what is wrong with them.
-
-    Args:
-        problem: the problem.
-
-    Raises:
-        UserError: if a function raises, the loss is not one number, or a metric is missing or not one number.
-    """
-    where = f"problem '{problem.name}'"
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    params, state = _trace(f"{where}: init", problem.init, key, expects="(params, state)")
-    batch = example_batch(problem)
-    loss, new_state = _trace(f"{where}: loss", problem.loss, params, state, batch, key, expects="(scalar, state)")
-    if getattr(loss, "shape", None) != ():
-        raise UserError(
-            f"{where}: loss must return one number, got shape {getattr(loss, 'shape', loss)}; take the mean"
-        )
-    if jax.tree.map(jnp.shape, new_state) != jax.tree.map(jnp.shape, state):
-        raise UserError(f"{where}: loss must return a state shaped like init's; pass `state` through if it has none")
-    validation = dict(problem.dataset.validation)
-    metrics = _trace(f"{where}: evaluate", problem.evaluate, params, state, validation)
-    for name in problem.metrics:
-        if name not in metrics:
-            raise UserError(f"{where}: no metric '{name}' in what evaluate returns, which is {sorted(metrics)}")
-    for name, value in metrics.items():
-        if getattr(value, "shape", None) != ():
-            raise UserError(f"{where}: metric '{name}' must be one number, got shape {getattr(value, 'shape', value)}")
-    if TRAINING_LOSS in metrics:
-        raise UserError(f"{where}: '{TRAINING_LOSS}' is recorded for every problem; give the metric another name")
-
-
-def _trace(what: str, function: Any, *arguments: Any, expects: str = "") -> Any:
-    try:
-        result = jax.eval_shape(function, *arguments)
-    except Exception as error:
-        raise UserError(f"{what} raised {type(error).__name__}: {error}") from error
-    if expects and not (isinstance(result, tuple) and len(result) == 2):
-        raise UserError(f"{what} must return {expects}, got {type(result).__name__}")
-    return result

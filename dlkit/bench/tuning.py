@@ -80,10 +80,8 @@ def unoriented(problem: ProblemFacts, metric: str, number: float) -> float:
 
 
 def final_value(outcome: Outcome | None, metric: str) -> float:
-    """Returns a trial's metric after its last step on validation; NaN if it did not get there."""
-    if outcome is None or outcome.status != "finished":
-        return math.nan
-    return float(outcome.curves[metric][-1])
+    """Returns a trial's metric on validation with its final parameters; NaN if it has none, or has not run."""
+    return math.nan if outcome is None else outcome.final(metric)
 
 
 def summarize(

@@ -19,7 +19,8 @@ import pytest
 from flax import linen, nnx
 
 from dlkit import bench, losses
-from dlkit.bench import batches, trainer
+from dlkit.bench import batches, recipes, trainer, trials
+from dlkit.bench.problems import check_problem
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(160, 3)).astype(np.float32)
@@ -84,12 +85,11 @@ def make(module: Any, **options: Any) -> bench.Problem:
     return bench.problem_from_flax(module, DATA, CROSS_ENTROPY, **{"metrics": METRICS, "batch_size": 16, **options})
 
 
-def train(problem: bench.Problem, *seeds: int) -> tuple[list[trainer.Trajectory], trainer.Program]:
-    program = trainer.compile_program(trainer.compile_problem(problem), ADAM, {})
+def train(problem: bench.Problem, *seeds: int) -> tuple[list[trials.Trajectory], trainer.Program]:
+    recipe = recipes.Recipe(optimizer=ADAM, steps=STEPS, evaluations=POINTS)
+    program = trainer.compile_program(trainer.compile_problem(problem), recipe)
     rate = {"learning_rate": 0.02}
-    return [
-        trainer.train_trial(program, rate, stage="final", seed=seed, steps=STEPS, evaluations=POINTS) for seed in seeds
-    ], program
+    return [trials.train_trial(program, rate, stage="final", seed=seed) for seed in seeds], program
 
 
 def by_hand(problem: bench.Problem, step: Callable[[Any, Any], None], predict: Callable[[Any], jax.Array]) -> Any:
@@ -112,7 +112,7 @@ def start_of(program: trainer.Program) -> Any:
     return program.shared.start(words, program.shared.arrays["validation"])
 
 
-def assert_same_curves(trajectory: trainer.Trajectory, expected: Any) -> None:
+def assert_same_curves(trajectory: trials.Trajectory, expected: Any) -> None:
     for metric, curve in expected.items():
         np.testing.assert_allclose(trajectory.curves[metric], curve, atol=1e-5)
     assert trajectory.curves["loss"][-1] < trajectory.curves["loss"][0] - 0.1
@@ -184,7 +184,7 @@ every_kind = pytest.mark.parametrize("kind", STOCHASTIC)
 @every_kind
 def test_draws_in_training_only_and_updates_the_state(kind: str) -> None:
     problem = make(STOCHASTIC[kind]())
-    trainer.check_problem(problem)
+    check_problem(problem)
     params, state = problem.init(jax.random.key(3))
     before = jax.tree.map(jnp.copy, state)
     batch = DATA.train

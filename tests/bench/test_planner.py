@@ -206,7 +206,7 @@ def test_groups_are_told_apart_by_what_is_compiled():
     assert len({group.key for group in groups}) == len(set(groups)) == 5
     assert study.group(own, again, {}) == study.group(own, sgd, {})  # one executable serves both
     assert groups[0].problem.load().loss is loss
-    assert groups[0].optimizer.build is build
+    assert groups[0].recipe.optimizer.build is build
     assert groups[2].problem.load().name == "quadratic"
     longer = plan(experiment([make_problem(steps=80)], [OWN]))
     assert longer.group(longer.plan.problems[0], contender, {"nesterov": True}) != groups[0]
@@ -228,7 +228,7 @@ def test_points_are_drawn_from_the_entrys_space():
     assert len(contender.points) == 6
     assert all(point.hyperparameters["momentum"] == 0.9 for point in contender.points)
     assert all(0.01 <= point.hyperparameters["learning_rate"] <= 0.02 for point in contender.points)
-    assert study.optimizers["momentum"].space == contender.space
+    assert study.methods["momentum"].optimizer.space == contender.space
 
 
 def test_nothing_to_tune_is_one_point():
@@ -334,8 +334,8 @@ def test_a_stored_plan_finds_its_functions_again():
     after = study_of(Plan.from_json(json.loads(before.plan.to_json())))
     assert after.plan == before.plan
     assert after.problems.keys() == {"digits-mlp", "quadratic"}  # one's own functions are not stored
-    assert after.optimizers.keys() == {"sgd", "heavy"}
-    assert after.optimizers["heavy"].space == before.optimizers["heavy"].space
+    assert after.methods.keys() == {"sgd", "heavy"}
+    assert after.methods["heavy"].optimizer.space == before.methods["heavy"].optimizer.space
     for problem, stored in zip(before.plan.problems[:2], after.plan.problems[:2], strict=True):
         for contender, again in zip(before.plan.contenders[:2], after.plan.contenders[:2], strict=True):
             assert before.group(problem, contender, {}).key == after.group(stored, again, {}).key

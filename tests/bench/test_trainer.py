@@ -18,17 +18,25 @@ from dlkit.bench.batches import data_order
 from dlkit.bench.data import Dataset, split
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import Optimizer
-from dlkit.bench.problems import Metric, Problem, quadratic
+from dlkit.bench.problems import Metric, Problem, check_problem, quadratic
+from dlkit.bench.problems.base import TRAINING_LOSS
+from dlkit.bench.recipes import Recipe
 from dlkit.bench.space import log_uniform
-from dlkit.bench.trainer import TRAINING_LOSS, Trajectory, check_problem, compile_problem, compile_program, train_trial
+from dlkit.bench.trainer import Program, compile_problem, compile_program
+from dlkit.bench.trials import Trajectory, train_trial
 
 SGD = optimizers.get("sgd")
 
 
 def run(problem: Problem, optimizer: Optimizer, values: Mapping[str, float], **choices: Any) -> Trajectory:
-    settings: dict[str, Any] = {"stage": "final", "seed": 0, "steps": 20, "evaluations": 4} | choices
-    static = settings.pop("static", {})
-    return train_trial(compile_program(compile_problem(problem), optimizer, static), values, **settings)
+    settings: dict[str, Any] = {"stage": "final", "seed": 0} | choices
+    of_recipe = {key: settings.pop(key) for key in [*settings] if key in Recipe.__dataclass_fields__}
+    return train_trial(program_of(problem, optimizer, **of_recipe), values, **settings)
+
+
+def program_of(problem: Problem, optimizer: Optimizer, **choices: Any) -> Program:
+    recipe = Recipe(**{"optimizer": optimizer, "steps": 20, "evaluations": 4} | choices)
+    return compile_program(compile_problem(problem), recipe)
 
 
 def linear_problem(*, noise: float = 0.0, batch_size: int | None = 16) -> Problem:
@@ -107,13 +115,13 @@ def test_one_trace_serves_every_point_seed_and_stage() -> None:
     traces = []
     problem = linear_problem()
     counted = replace(problem, loss=lambda *arguments: traces.append(1) or problem.loss(*arguments))
-    program = compile_program(compile_problem(counted), SGD, {})
-    train_trial(program, {"learning_rate": 0.1}, stage="tuning", seed=0, steps=20, evaluations=4)
+    program = program_of(counted, SGD)
+    train_trial(program, {"learning_rate": 0.1}, stage="tuning", seed=0)
     once = len(traces)
     for rate in (0.01, 0.02):
         for stage in ("tuning", "final"):
             for seed in range(2):
-                train_trial(program, {"learning_rate": rate}, stage=stage, seed=seed, steps=20, evaluations=4)
+                train_trial(program, {"learning_rate": rate}, stage=stage, seed=seed)
     assert len(traces) == once == 1
     assert program.segment._cache_size() == program.begin._cache_size() == program.shared.start._cache_size() == 1
 
@@ -190,8 +198,8 @@ def test_test_metrics_are_those_of_the_final_parameters() -> None:
 
 @pytest.mark.parametrize("rate", [1e30, math.inf, math.nan])
 def test_divergence_is_a_result_and_harms_no_other_trial(rate: float) -> None:
-    program = compile_program(compile_problem(linear_problem()), SGD, {})
-    settings: dict[str, Any] = {"stage": "final", "seed": 0, "steps": 20, "evaluations": 4}
+    program = program_of(linear_problem(), SGD)
+    settings: dict[str, Any] = {"stage": "final", "seed": 0}
     before = train_trial(program, {"learning_rate": 0.01}, **settings)
     bad = train_trial(program, {"learning_rate": rate}, **settings)
     after = train_trial(program, {"learning_rate": 0.01}, **settings)

@@ -50,6 +50,7 @@ class Optimizer:
             are trained (averaging, schedule-free).
         evaluations: what one step evaluates, the gradient it is given included; where that varies, a function of the
             optimizer's state after the step.
+        random: whether `build` is also given ``key``: a PRNG key of the trial, for what it draws itself.
         reference: where it comes from.
     """
 
@@ -59,6 +60,7 @@ class Optimizer:
     static: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     eval_params: Callable[[Any, Params], Params] | None = None
     evaluations: Evaluations | Callable[[Any], Evaluations] = ONE_GRADIENT
+    random: bool = False
     reference: str = ""
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ import optax.contrib
 
 from dlkit.bench.optimizers.base import Evaluations, Optimizer, Transformation
 from dlkit.bench.space import log_uniform, one_minus_log_uniform
-from dlkit.typing import Array
+from dlkit.typing import Array, Key
 
 __all__ = ["OPTIMIZERS"]
 
@@ -33,8 +33,15 @@ def _lbfgs_evaluations(opt_state: Any) -> Evaluations:
     return Evaluations(gradients=1 + opt_state[-1].info.num_linesearch_steps)
 
 
-def _sophia(learning_rate: Array, b1: Array, gamma: Array, weight_decay: Array) -> Transformation:
-    return optax.contrib.sophia(learning_rate, b1=b1, gamma=gamma, weight_decay=weight_decay, update_interval=INTERVAL)
+def _sophia(learning_rate: Array, b1: Array, gamma: Array, weight_decay: Array, key: Key) -> Transformation:
+    return optax.contrib.sophia(
+        learning_rate,
+        b1=b1,
+        gamma=gamma,
+        weight_decay=weight_decay,
+        update_interval=INTERVAL,
+        hessian_diagonal_fn=optax.contrib.hutchinson_estimator_diag_hessian(key),
+    )
 
 
 def _sophia_evaluations(opt_state: Any) -> Evaluations:
@@ -54,6 +61,7 @@ OPTIMIZERS = (
             "weight_decay": log_uniform(1e-4, 1.0),
         },
         evaluations=_sophia_evaluations,
+        random=True,
         reference="Liu et al., 2023",
     ),
     Optimizer(

@@ -5,7 +5,7 @@ import optax.contrib
 
 from dlkit.bench.optimizers.base import Optimizer, Transformation
 from dlkit.bench.space import log_uniform, one_minus_log_uniform
-from dlkit.typing import Array
+from dlkit.typing import Array, Key
 
 __all__ = ["OPTIMIZERS"]
 
@@ -22,9 +22,8 @@ def _nesterov(learning_rate: Array, momentum: Array) -> Transformation:
     return optax.sgd(learning_rate, momentum, nesterov=True)
 
 
-def _noisy_sgd(learning_rate: Array, eta: Array) -> Transformation:
-    # The draws are the same for every seed of a trial: what differs between seeds is start and data.
-    return optax.noisy_sgd(learning_rate, eta, key=0)
+def _noisy_sgd(learning_rate: Array, eta: Array, key: Key) -> Transformation:
+    return optax.noisy_sgd(learning_rate, eta, key=key)
 
 
 OPTIMIZERS = (
@@ -56,6 +55,7 @@ OPTIMIZERS = (
         "noisy_sgd",
         _noisy_sgd,
         {"learning_rate": DESCENT, "eta": log_uniform(1e-4, 1.0)},  # 0.01, 0.3 and 1 in the paper
+        random=True,
         reference="Neelakantan et al., 2015",
     ),
     Optimizer(

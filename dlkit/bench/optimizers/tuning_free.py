@@ -14,15 +14,16 @@ def _dog(learning_rate: Array, initial_distance: Array) -> Transformation:
     return optax.contrib.dog(learning_rate, init_step=("heuristic", initial_distance))
 
 
-def _mechanic_adam(s_init: Array, weight_decay: Array) -> Transformation:
-    return optax.contrib.mechanize(optax.adam(1.0), weight_decay=weight_decay, s_init=s_init)
+def _mechanic_adam(learning_rate: Array, s_init: Array, weight_decay: Array) -> Transformation:
+    return optax.contrib.mechanize(optax.adam(learning_rate), weight_decay=weight_decay, s_init=s_init)
 
 
 OPTIMIZERS = (
     Optimizer(
         "prodigy",
         optax.contrib.prodigy,
-        {"estim_lr_coef": log_uniform(0.3, 3.0)},  # the authors' one knob, 0.5 to 2; the learning rate stays 1
+        # The authors' one knob, 0.5 to 2. The learning rate stays 1, for schedules to shape.
+        {"learning_rate": 1.0, "estim_lr_coef": log_uniform(0.3, 3.0)},
         reference="Mishchenko and Defazio, 2023",
     ),
     Optimizer(
@@ -66,7 +67,7 @@ OPTIMIZERS = (
         "mechanize",
         _mechanic_adam,
         # Starts at s_init, which the paper takes from 1e-8 up, and decays weights by 0.01 and 0.1.
-        {"s_init": log_uniform(1e-6, 1e-2), "weight_decay": log_uniform(1e-3, 0.1)},
+        {"learning_rate": 1.0, "s_init": log_uniform(1e-6, 1e-2), "weight_decay": log_uniform(1e-3, 0.1)},
         reference="Cutkosky, Defazio and Mehta, 2023 (around Adam)",
     ),
     Optimizer(

@@ -343,6 +343,7 @@ def _wrapped(
         {**optimizer.static, **(static or {})},
         eval_params=None if evaluate is None else lambda state, params: evaluate(inner(state), params),
         evaluations=cost if isinstance(cost, Evaluations) else lambda state: cost(inner(state)),
+        random=optimizer.random,
         reference=optimizer.reference,
     )
 

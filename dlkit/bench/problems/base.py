@@ -16,12 +16,15 @@ from dlkit.bench.space import is_number
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, State
 
-__all__ = ["Batch", "Metric", "Problem", "classification", "regression"]
+__all__ = ["TRAINING_LOSS", "Batch", "Metric", "Problem", "classification", "example_batch", "regression"]
+
+TRAINING_LOSS = "training_loss"  # the mean minibatch loss over the segment that ends at a point of the curve
 
 Batch = Mapping[str, Array]
 Init = Callable[[Key], tuple[Params, State]]
 Loss = Callable[[Params, State, Batch, Key], tuple[Array, State]]
 Evaluate = Callable[[Params, State, Batch], Mapping[str, Array]]
+Reestimate = Callable[[Params, State, Batch], State]
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,10 @@ class Problem:
         batch_size: examples a step; None for the whole training split at every step.
         steps: the default budget.
         target: the value of `metric` on validation that steps to target count to; None to take it from the baseline.
+        reestimate: ``reestimate(params, state, train) -> state``: the state that belongs to parameters which no step
+            has seen (averages), given the training split; batch statistics, as a rule. None if the state depends on
+            no parameters.
+        diverged_above: a training loss beyond which a trial counts as diverged; None for what is not finite alone.
         description: a line for lists.
     """
 
@@ -79,6 +86,8 @@ class Problem:
     batch_size: int | None = None
     steps: int = 600
     target: float | None = None
+    reestimate: Reestimate | None = None
+    diverged_above: float | None = None
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -111,10 +120,12 @@ class Problem:
                     object.__setattr__(self, name, operator.index(number))
                 except TypeError:
                     raise UserError(f"{where}: {name} must be a whole number, got {number!r}") from None
-        if self.target is not None:
-            if not is_number(self.target):
-                raise UserError(f"{where}: target must be a finite number, got {self.target!r}")
-            object.__setattr__(self, "target", float(self.target))
+        for name in ("target", "diverged_above"):
+            number = getattr(self, name)
+            if number is not None:
+                if not is_number(number):
+                    raise UserError(f"{where}: {name} must be a finite number, got {number!r}")
+                object.__setattr__(self, name, float(number))
 
     @property
     def judged(self) -> Metric:
@@ -125,16 +136,26 @@ class Problem:
         self,
         *,
         steps: int | None = None,
-        batch_size: int | None = None,
+        batch_size: int | Literal["full"] | None = None,
         metric: str | None = None,
         target: float | None = None,
+        diverged_above: float | None = None,
     ) -> "Problem":
         """Returns the problem with some of its choices replaced; None keeps a choice.
 
-        A target belongs to a metric: with another metric and no target, the problem's own target is dropped.
+        A batch size of ``"full"`` is the whole training split at every step. A target belongs to a metric: with another
+        metric and no target, the problem's own target is dropped.
         """
-        changes: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "metric": metric, "target": target}
+        changes: dict[str, Any] = {
+            "steps": steps,
+            "batch_size": batch_size,
+            "metric": metric,
+            "target": target,
+            "diverged_above": diverged_above,
+        }
         given = {name: value for name, value in changes.items() if value is not None}
+        if batch_size == "full":
+            given["batch_size"] = None
         if metric not in (None, self.metric) and target is None:
             given["target"] = None
         return replace(self, **given)

@@ -12,8 +12,10 @@ import numpy as np
 from dlkit.bench.data import split
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.problems import Metric, Problem
+from dlkit.bench.recipes import Recipe
 from dlkit.bench.space import Point, halton_points
-from dlkit.bench.trainer import ProblemProgram, Program, Trajectory, compile_problem, compile_program, train_trial
+from dlkit.bench.trainer import ProblemProgram, Program, compile_problem, compile_program
+from dlkit.bench.trials import Trajectory, train_trial
 
 __all__ = ["STEPS", "constant_rate", "init", "points", "problem", "program", "shared", "train"]
 
@@ -60,11 +62,11 @@ def points(optimizer: Optimizer) -> list[Point]:
 
 
 def program(optimizer: Optimizer, static: Mapping[str, Any]) -> Program:
-    return compile_program(shared(), optimizer, static)
+    return compile_program(shared(), Recipe(optimizer=optimizer, steps=STEPS, evaluations=5, static=static))
 
 
 def train(program: Program, hyperparameters: Mapping[str, float]) -> Trajectory:
-    return train_trial(program, hyperparameters, stage="tuning", seed=0, steps=STEPS, evaluations=5)
+    return train_trial(program, hyperparameters, stage="tuning", seed=0)
 
 
 def constant_rate(optimizer: Optimizer, value: float) -> Optimizer:

@@ -13,7 +13,9 @@ import pytest
 from dlkit.bench import optimizers
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import Evaluations, Optimizer
-from dlkit.bench.trainer import compile_problem, compile_program, train_trial
+from dlkit.bench.recipes import Recipe
+from dlkit.bench.trainer import compile_problem, compile_program
+from dlkit.bench.trials import train_trial
 from tests.bench.optimizers import tasks
 
 STEPS = 20
@@ -30,8 +32,9 @@ def count(name: str, **values: float) -> tuple[Evaluations, int]:
 
     optimizer = optimizers.get(name)
     static = {key: choices[0] for key, choices in optimizer.static.items()}
-    program = compile_program(compile_problem(replace(problem, loss=loss)), optimizer, static)
-    result = train_trial(program, values, stage="final", seed=0, steps=STEPS, evaluations=4)
+    recipe = Recipe(optimizer=optimizer, steps=STEPS, evaluations=4, static=static)
+    program = compile_program(compile_problem(replace(problem, loss=loss)), recipe)
+    result = train_trial(program, values, stage="final", seed=0)
     jax.effects_barrier()
     return result.evaluations, len(calls)
 
@@ -101,8 +104,9 @@ def test_functions_that_are_not_called_are_not_traced() -> None:
     traces = []
     problem = tasks.problem()
     counted = replace(problem, loss=lambda *arguments: traces.append(1) or problem.loss(*arguments))
-    program = compile_program(compile_problem(counted), optimizers.get("adam"), {})
-    train_trial(program, {"learning_rate": 0.1, "b1": 0.9, "b2": 0.99}, stage="final", seed=0, steps=4, evaluations=1)
+    recipe = Recipe(optimizer=optimizers.get("adam"), steps=4, evaluations=1)
+    program = compile_program(compile_problem(counted), recipe)
+    train_trial(program, {"learning_rate": 0.1, "b1": 0.9, "b2": 0.99}, stage="final", seed=0)
     assert len(traces) == 1
 
 

@@ -14,7 +14,8 @@ from dlkit.bench import optimizers
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import FAMILIES, OPTIMIZERS, WRAPPERS, Optimizer
 from dlkit.bench.space import Range
-from dlkit.bench.trainer import Program, Trajectory
+from dlkit.bench.trainer import Program
+from dlkit.bench.trials import Trajectory
 from tests.bench.optimizers import tasks
 
 # Each wrapper at least once, and some that lean on what is inside.
@@ -78,6 +79,10 @@ def test_a_constant_and_a_traced_learning_rate_give_the_same_bits(name: str) -> 
         assert theirs.tobytes() == ours.tobytes(), f"differ by {np.max(np.abs(theirs / ours - 1)):.1e}"
 
 
+def strong(leaf: Any) -> Any:
+    return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf.astype(leaf.dtype)
+
+
 @every_optimizer
 def test_can_be_traced_in_a_loop_under_vmap_and_keeps_bfloat16(name: str) -> None:
     # A loop refuses a state whose types or shapes change; training above has shown it of float32. The whole space is
@@ -85,14 +90,15 @@ def test_can_be_traced_in_a_loop_under_vmap_and_keeps_bfloat16(name: str) -> Non
     dtype = jnp.bfloat16
     optimizer = optimizers.get(name)
     point = tasks.points(optimizer)[0]
+    own = {"key": jax.random.key(1)} if optimizer.random else {}
 
     def loss(params: Any, obj_fn: Any = None, grad_fn: Any = None) -> Any:
         return tasks.error(params, {"inputs": jnp.ones((4, 6)), "targets": jnp.ones((4, 2))}).astype(dtype)
 
     def final(values: Any) -> Any:
-        transformation = optax.with_extra_args_support(optimizer.build(**values, **point.static))
+        transformation = optax.with_extra_args_support(optimizer.build(**values, **point.static, **own))
         params = tasks.init(jax.random.key(0), dtype)
-        state = jax.tree.map(lambda leaf: leaf.astype(leaf.dtype), transformation.init(params))
+        state = jax.tree.map(strong, transformation.init(params))
 
         def step(carry: Any, _: Any) -> Any:
             params, state = carry

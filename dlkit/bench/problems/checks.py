@@ -1,0 +1,53 @@
+"""Whether a problem's functions fit together, found out by tracing them without computing."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dlkit.bench.errors import UserError
+from dlkit.bench.problems.base import TRAINING_LOSS, Problem, example_batch
+
+__all__ = ["check_problem"]
+
+
+def check_problem(problem: Problem) -> None:
+    """Traces a problem's functions without computing, and says what is wrong with them.
+
+    Args:
+        problem: the problem.
+
+    Raises:
+        UserError: if a function raises, the loss is not one number, or a metric is missing or not one number.
+    """
+    where = f"problem '{problem.name}'"
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    params, state = _trace(f"{where}: init", problem.init, key, expects="(params, state)")
+    batch = example_batch(problem)
+    loss, new_state = _trace(f"{where}: loss", problem.loss, params, state, batch, key, expects="(scalar, state)")
+    if getattr(loss, "shape", None) != ():
+        raise UserError(
+            f"{where}: loss must return one number, got shape {getattr(loss, 'shape', loss)}; take the mean"
+        )
+    if jax.tree.map(jnp.shape, new_state) != jax.tree.map(jnp.shape, state):
+        raise UserError(f"{where}: loss must return a state shaped like init's; pass `state` through if it has none")
+    validation = dict(problem.dataset.validation)
+    metrics = _trace(f"{where}: evaluate", problem.evaluate, params, state, validation)
+    for name in problem.metrics:
+        if name not in metrics:
+            raise UserError(f"{where}: no metric '{name}' in what evaluate returns, which is {sorted(metrics)}")
+    for name, value in metrics.items():
+        if getattr(value, "shape", None) != ():
+            raise UserError(f"{where}: metric '{name}' must be one number, got shape {getattr(value, 'shape', value)}")
+    if TRAINING_LOSS in metrics:
+        raise UserError(f"{where}: '{TRAINING_LOSS}' is recorded for every problem; give the metric another name")
+
+
+def _trace(what: str, function: Any, *arguments: Any, expects: str = "") -> Any:
+    try:
+        result = jax.eval_shape(function, *arguments)
+    except Exception as error:
+        raise UserError(f"{what} raised {type(error).__name__}: {error}") from error
+    if expects and not (isinstance(result, tuple) and len(result) == 2):
+        raise UserError(f"{what} must return {expects}, got {type(result).__name__}")
+    return result

@@ -1,0 +1,246 @@
+"""Runs trials: calls a program's segment a few times and collects what it returns."""
+
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dlkit.bench.batches import STAGES, Stage, trial_order
+from dlkit.bench.optimizers import Evaluations
+from dlkit.bench.problems.base import TRAINING_LOSS
+from dlkit.bench.trainer import Carry, Program, Reached
+from dlkit.typing import Params, State
+
+__all__ = ["Request", "Status", "Trajectory", "call_points", "train_trial", "train_trials"]
+
+CALLS = 5  # a trial is at least so many calls of its segment: it is looked at for divergence between them
+Status = Literal["finished", "stopped", "diverged", "cut off"]
+
+
+class Request(NamedTuple):
+    """One trial of a program.
+
+    Attributes:
+        hyperparameters: a number for each name of the optimizer's and the schedule's spaces.
+        stage: what the trial is for; the seeds of stages are disjoint.
+        seed: which initial parameters, data order and step keys.
+    """
+
+    hyperparameters: Mapping[str, float]
+    stage: Stage
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """What one trial returns.
+
+    Attributes:
+        status: ``"finished"``; ``"stopped"``: early, by its policy; ``"diverged"``: a loss or metric that is not
+            finite, or a loss above the problem's bound; ``"cut off"``: its time was up.
+        steps: [points] the steps at which metrics were evaluated, from 0.
+        curves: metric -> [points] float32 on validation; the training loss starts with NaN, as nothing was trained yet.
+        test: metric -> value on the test split with the parameters to evaluate; empty if diverged.
+        evaluations: of the loss on batches, up to the last point of the curve.
+        diverged_at: the step whose loss was bad, or the evaluation whose metric was; None if there was none.
+        restored_at: the step whose parameters early stopping restored; None without early stopping.
+        seconds: training time, host loop included, compilation excluded; of lanes, an equal share.
+        compile_seconds: time of the first calls, where they compiled.
+        params: the final parameters (those to evaluate).
+        state: the final state.
+    """
+
+    status: Status
+    steps: np.ndarray[Any, Any]
+    curves: Mapping[str, np.ndarray[Any, Any]]
+    test: Mapping[str, float]
+    evaluations: Evaluations
+    diverged_at: int | None
+    restored_at: int | None
+    seconds: float
+    compile_seconds: float
+    params: Params
+    state: State
+
+
+class _Clock(NamedTuple):
+    seconds: float
+    compile_seconds: float
+
+
+def call_points(evaluations: int) -> int:
+    """Returns how many points of the curve one call of a segment covers."""
+    calls = next(n for n in range(min(CALLS, evaluations), evaluations + 1) if evaluations % n == 0)
+    return evaluations // calls
+
+
+def train_trial(
+    program: Program,
+    hyperparameters: Mapping[str, float],
+    *,
+    stage: Stage,
+    seed: int,
+    until: int | None = None,
+    seconds: float | None = None,
+) -> Trajectory:
+    """Trains one trial; see `train_trials`. On lanes, all of them train it.
+
+    Returns:
+        The trial's curve and outcome.
+    """
+    return train_trials(program, [Request(hyperparameters, stage, seed)], until=until, seconds=seconds)[0]
+
+
+def train_trials(
+    program: Program, requests: Sequence[Request], *, until: int | None = None, seconds: float | None = None
+) -> list[Trajectory]:
+    """Trains one trial, or as many as there are lanes.
+
+    A trial whose loss or metric goes bad ends soon after; its curve ends at the evaluation that shows it.
+
+    Args:
+        program: the executables.
+        requests: one trial, or up to as many as the program has lanes; missing ones are filled up with the last.
+        until: how many evaluations; rounded up to whole calls of the segment. None for all of the recipe's.
+        seconds: a time budget: no call begins after it. Compilation does not count.
+
+    Returns:
+        Each trial's curve and outcome, in the order given.
+    """
+    lanes = program.shared.lanes
+    width = 1 if lanes is None else lanes.width
+    if not 1 <= len(requests) <= width:
+        raise ValueError(f"{len(requests)} trials for {width} lanes")
+    filled = [*requests, *[requests[-1]] * (width - len(requests))]
+    reached, carry, start_points, clock, was_cut = _call(program, filled, until, seconds)
+    params, state = program.finish(carry, program.shared.arrays["train"])
+    test = program.shared.evaluate(params, state, program.shared.arrays["test"])
+    ends = jax.device_get((carry.diverged_at, carry.stopping and carry.stopping.best_evaluation, test))
+    share = _Clock(clock.seconds / len(requests), clock.compile_seconds / len(requests))
+    names = sorted(test)
+    alone = lanes is None
+    return [
+        _trajectory(
+            program,
+            names,
+            _lane(start_points, lane, alone),
+            _lane(reached, lane, False),
+            _lane(ends, lane, alone),
+            share,
+            was_cut,
+            _lane((params, state), lane, alone),
+        )
+        for lane in range(len(requests))
+    ]
+
+
+def _call(
+    program: Program, requests: Sequence[Request], until: int | None, limit: float | None
+) -> tuple[Reached, Carry, Any, _Clock, bool]:
+    """The host's loop. Returns what was reached as [lanes, points, ...], the last carry, and how long it took."""
+    shared, recipe = program.shared, program.recipe
+    problem, arrays = shared.problem, shared.arrays
+    each = call_points(recipe.evaluations)
+    calls = recipe.evaluations // each
+    stacked = _single if shared.lanes is None else _stacked
+    # Weakly typed, as constants are: a traced decay keeps an average of bfloat16 what it is.
+    names = [*recipe.optimizer.space, *recipe.schedule.space]
+    values = {name: stacked([float(np.float32(one.hyperparameters[name])) for one in requests]) for name in names}
+    began = time.perf_counter()
+    name = zlib.crc32(problem.name.encode())
+    words = stacked([np.array([name, STAGES[one.stage], one.seed], np.uint32) for one in requests])
+    start = shared.start(words, arrays["validation"])
+    carry = program.begin(start, values)
+    orders = [trial_order(problem, one.stage, one.seed, (each, recipe.segment_steps), calls) for one in requests]
+    blocks: list[Reached] = []
+    first_call = 0.0
+    was_cut = False
+    for call in range(calls if until is None else min(-(-until // each), calls)):
+        indices = stacked([next(order) for order in orders])
+        carry, reached = program.segment(carry, indices, values, start, arrays["train"], arrays["validation"])
+        blocks.append(reached if shared.lanes is not None else jax.tree.map(lambda leaf: leaf[None], reached))
+        if call == 0:
+            jax.block_until_ready(reached)
+            first_call = time.perf_counter() - began
+        elif _over(blocks[-2]):  # looked at one call late, so that the one in flight goes on
+            break
+        if limit is not None and 0 < call < calls - 1:
+            jax.block_until_ready(reached)
+            # The first call compiled: it counts as much as the later ones took.
+            was_cut = (time.perf_counter() - began - first_call) * (call + 1) / call > limit
+            if was_cut:
+                break
+    table = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *blocks)
+    seconds = time.perf_counter() - began
+    per_call = (seconds - first_call) / max(len(blocks) - 1, 1)
+    clock = _Clock(seconds - first_call + per_call, max(first_call - per_call, 0.0))
+    return table, carry, jax.device_get(start.point), clock, was_cut
+
+
+def _lane(tree: Any, lane: int, alone: bool) -> Any:
+    """One lane of a tree whose leaves have lanes as their first axis; the tree itself where a trial is alone."""
+    return tree if alone else jax.tree.map(lambda leaf: leaf[lane], tree)
+
+
+def _single(items: Sequence[Any]) -> Any:
+    return jnp.asarray(items[0])
+
+
+def _stacked(items: Sequence[Any]) -> Any:
+    return jnp.stack([jnp.asarray(item) for item in items])
+
+
+def _over(block: Reached) -> bool:
+    """Whether every lane has come to its end."""
+    return bool(np.all(np.any(np.asarray(block.bad) | np.asarray(block.void), axis=1)))
+
+
+def _trajectory(
+    program: Program,
+    names: Sequence[str],
+    start_point: np.ndarray[Any, Any],
+    reached: Reached,
+    ends: tuple[Any, Any, Mapping[str, Any]],
+    clock: _Clock,
+    was_cut: bool,
+    final: tuple[Params, State],
+) -> Trajectory:
+    """One lane's table and last carry as what a trial returns."""
+    recipe = program.recipe
+    diverged_at, best, test = ends
+    count = int(np.argmax(reached.void)) if reached.void.any() else len(reached.void)
+    bad = reached.bad[:count]
+    diverged = bool(bad.any())
+    if diverged:  # whatever was still in flight, the curve ends where it went wrong
+        count = int(bad.argmax()) + 1
+    status: Status = "finished"
+    if diverged:
+        status = "diverged"
+    elif count < len(reached.void):
+        status = "stopped"
+    elif was_cut:
+        status = "cut off"
+    start_row = np.full(reached.point.shape[1], np.nan, np.float32)  # probes look at training: there was none yet
+    start_row[: len(start_point)] = start_point
+    table = np.concatenate([start_row[None], reached.point[:count]])
+    columns = [*names, TRAINING_LOSS, *program.probe_curves]
+    steps = np.arange(count + 1, dtype=np.int64) * recipe.segment_steps
+    last = int(steps[-1])
+    return Trajectory(
+        status=status,
+        steps=steps,
+        curves={name: np.ascontiguousarray(column) for name, column in zip(columns, table.T, strict=True)},
+        test={} if diverged else {name: float(value) for name, value in test.items()},
+        evaluations=Evaluations(*map(int, reached.evaluations[count - 1])),
+        diverged_at=(int(diverged_at) if 0 <= diverged_at < last else last) if diverged else None,
+        restored_at=None if best is None else (int(best) + 1) * recipe.segment_steps,
+        seconds=clock.seconds,
+        compile_seconds=clock.compile_seconds,
+        params=final[0],
+        state=final[1],
+    )
