@@ -15,6 +15,7 @@ from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.executor import Done, Work, check_executor, make_executor, prepare_process, run_work
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.optimizers import get as get_optimizer
+from dlkit.bench.placement import Lanes
 from dlkit.bench.planner import Study
 from dlkit.bench.problems import Problem, check_problem
 from dlkit.bench.recipes import EarlyStopping, Recipe
@@ -161,6 +162,7 @@ def compare(
     folder: str | Path | None = None,
     executor: str = "dask",
     workers: int | None = None,
+    lanes: int | None = None,
     progress: bool = True,
 ) -> Result:
     """Tunes every optimizer on every problem with the same budget, and compares the winners on fresh paired seeds.
@@ -176,6 +178,8 @@ def compare(
         folder: where the run is kept and taken up again; None keeps it in memory.
         executor: ``"dask"`` for one worker process a core, ``"inline"`` for this process, or a scheduler's address.
         workers: how many worker processes; None for one per core.
+        lanes: how many trials run side by side in one program, over all local devices; 0 for one at a time. None for
+            one at a time on CPU, and on accelerators for as many as fit into memory.
         progress: whether a live display is shown while it runs.
 
     Returns:
@@ -201,7 +205,7 @@ def compare(
         early_stopping=early_stopping,
         probes=tuple(probes),
     )
-    return run(experiment, folder=folder, executor=executor, workers=workers, progress=progress)
+    return run(experiment, folder=folder, executor=executor, workers=workers, lanes=lanes, progress=progress)
 
 
 def run(
@@ -210,6 +214,7 @@ def run(
     folder: str | Path | None = None,
     executor: str = "dask",
     workers: int | None = None,
+    lanes: int | None = None,
     progress: bool = True,
 ) -> Result:
     """Runs an experiment, or what is left of it, and sums it up.
@@ -219,6 +224,7 @@ def run(
         folder: as in `compare`.
         executor: as in `compare`.
         workers: as in `compare`.
+        lanes: as in `compare`.
         progress: as in `compare`.
 
     Returns:
@@ -230,13 +236,15 @@ def run(
     from dlkit.bench.console import live_progress
 
     check_executor(executor, workers)
+    if lanes is not None and lanes < 0:
+        raise UserError(f"lanes must be at least 1, or 0 for one trial at a time, got {lanes}")
     if executor == "inline":
         prepare_process()
     study = planner.plan(experiment)
     where = Path(folder) if folder is not None else None
     with Store(where) as store:
         with live_progress(progress) as display:
-            report = runner.run(study, store, lambda: make_executor(executor, workers=workers), display)
+            report = runner.run(study, store, lambda: make_executor(executor, workers=workers), display, lanes=lanes)
         return Result(results.summary(store), study, where, report.interrupted)
 
 
@@ -365,7 +373,7 @@ def _replay(result: Result, name: str) -> Replay:
     group, trial = _find_group(result.study or planner.study_of(result.summary.plan), name)
     if outcome.status == "cut off":  # by a clock that will not say the same again
         trial = trial._replace(identity={**trial.identity, "seconds": None, "until": len(outcome.steps) - 1})
-    done = _run_again(Work(group, (trial,)), int(then["threads"]))
+    done = _run_again(Work(group, (trial,), lanes=Lanes.parse(then["lanes"])), int(then["threads"]))
     again, now = done.outcomes[0], done.program
     if again.status == "failed":
         raise UserError(f"the replay of trial {name} failed: {again.reason}")

@@ -44,6 +44,7 @@ def run(
     folder: Path | None = None,
     executor: str = "dask",
     workers: int | None = None,
+    lanes: int | None = None,
     report: bool = True,
 ) -> int:
     """Run an experiment, or what is left of it, and write its report.
@@ -57,6 +58,8 @@ def run(
         folder: Where the run is kept and taken up again; runs/NAME by default.
         executor: dask (one process per core), inline (this process), or the address of a dask scheduler.
         workers: How many worker processes; one per core by default.
+        lanes: How many trials run side by side in one program; by default one at a time on CPU, and on accelerators as
+            many as fit into memory.
         report: Whether report.html is written into the run's folder.
     """
     from dataclasses import replace
@@ -68,7 +71,7 @@ def run(
     changes = _overrides(seeds, steps, tuning_points, tuning_seeds)
     experiment = replace(experiment, budget=replace(experiment.budget, **changes))
     where = folder or RUNS / experiment.name
-    result = api.run(experiment, folder=where, executor=executor, workers=workers)
+    result = api.run(experiment, folder=where, executor=executor, workers=workers, lanes=lanes)
     result.show()
     print()  # noqa: T201
     if report:

@@ -28,7 +28,6 @@ SOFTWARE_FIELDS = (
     "optax",
     "flax",
     "numpy",
-    "lanes",
     "xla_flags",
     "jax_config",
     "optimization",
@@ -151,13 +150,13 @@ def program_identity() -> dict[str, str]:
     return {
         "code": code_digest(),
         **versions,
-        "lanes": "1",
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "jax_config": ", ".join(f"{name}={getattr(jax.config, name)}" for name in JAX_SETTINGS),
         "optimization": ", ".join(f"{name}={value}" for name, value in compiler_options().items()),
         "device": jax.devices()[0].device_kind,
         "cpu_flags": cpu_flags(),
         "threads": str(threads()),
+        "lanes": "none",
         "python": ".".join(map(str, sys.version_info[:3])),
         "system": platform.platform(),
     }

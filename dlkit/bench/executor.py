@@ -1,10 +1,11 @@
 """Where groups run: in this process, or on dask workers (local processes by default, any cluster by address)."""
 
+import itertools
 import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache, lru_cache
@@ -19,11 +20,12 @@ from dlkit.bench.environment import configure_jax, program_identity
 from dlkit.bench.errors import UserError
 from dlkit.bench.interrupts import first_interrupt, interrupts_held
 from dlkit.bench.optimizers import Evaluations
+from dlkit.bench.placement import ALONE, Lanes, fitting, is_out_of_memory, on_accelerator, spread
 from dlkit.bench.planner import Group, ProblemSource
 from dlkit.bench.plans import Outcome, Trial
 from dlkit.bench.problems import Problem
 from dlkit.bench.trainer import ProblemProgram, Program, compile_problem, compile_program
-from dlkit.bench.trials import Trajectory, train_trial
+from dlkit.bench.trials import Request, Trajectory, lane_bytes, train_trials
 
 __all__ = [
     "DaskExecutor",
@@ -42,17 +44,31 @@ SLICE_SECONDS = 2.0  # a worker reports at least this often, after the trial in 
 
 
 class Work(NamedTuple):
-    """Some trials of one compile group, to be run for about `seconds`."""
+    """Some trials of one compile group.
+
+    Attributes:
+        group: what they share.
+        trials: in the order in which they run.
+        seconds: for about how long to run.
+        lanes: how many run side by side, over all local devices or as given in full; None for what suits the device:
+            one at a time on CPU, and elsewhere as many as fit into memory.
+        planned: how many trials the group has in this stage, finished ones included; more lanes than that are no use.
+    """
 
     group: Group
     trials: tuple[Trial, ...]
     seconds: float = SLICE_SECONDS
+    lanes: Lanes | int | None = None
+    planned: int = 1
 
 
 class Done(NamedTuple):
-    """What came of a work: its first trials' outcomes; those that are missing did not start.
+    """What came of a work, all by one program.
 
-    `interrupted` says that Ctrl-C ended it.
+    Attributes:
+        outcomes: of its first trials; those that are missing did not start.
+        program: what ran them.
+        interrupted: whether Ctrl-C ended it.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -96,13 +112,31 @@ def prepare_process(threads: int = 1) -> Mapping[str, str]:
 
 
 @lru_cache(maxsize=8)
-def _problem_program(source: ProblemSource) -> ProblemProgram:
-    return compile_problem(source.load())
+def _problem_program(source: ProblemSource, lanes: Lanes) -> ProblemProgram:
+    return compile_problem(source.load(), lanes)
 
 
 @lru_cache(maxsize=32)
-def _program(group: Group) -> Program:
-    return compile_program(_problem_program(group.problem), group.recipe)
+def _program(group: Group, lanes: Lanes) -> Program:
+    return compile_program(_problem_program(group.problem, lanes), group.recipe)
+
+
+@cache
+def _narrowed() -> dict[str, Lanes]:
+    """Of groups that did not fit into memory: the lanes that are tried next, for as long as this process lives."""
+    return {}
+
+
+def _lanes(work: Work) -> Lanes:
+    """The lanes of a work: those asked for, or what fits; fewer after the memory was not enough."""
+    if work.lanes is not None:
+        lanes = work.lanes if isinstance(work.lanes, Lanes) else spread(work.lanes)
+    elif on_accelerator():
+        lanes = fitting(work.planned, lane_bytes(_program(work.group, ALONE)))
+    else:
+        lanes = ALONE
+    less = _narrowed().get(work.group.key)
+    return less if less is not None and less.width < lanes.width else lanes
 
 
 def run_work(work: Work, *, threads: int = 1) -> Done:
@@ -117,31 +151,48 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
     Returns:
         The outcomes of the trials that ended.
     """
-    program = prepare_process(threads)
+    program = dict(prepare_process(threads))
     outcomes: list[Outcome] = []
     deadline = time.monotonic() + work.seconds
-    for trial in work.trials:
+    try:
+        lanes = _lanes(work)
+    except Exception as error:  # tracing calls the user's functions
+        return Done((_failure(work.group, work.trials[0], error),), program)
+    while len(outcomes) < len(work.trials):
+        program["lanes"] = str(lanes)
+        batch = _batch(work.trials[len(outcomes) :], lanes)
         try:
-            outcomes.append(_run_trial(work.group, trial))
+            outcomes += _run_trials(_program(work.group, lanes), batch)
         except KeyboardInterrupt:
             return Done(tuple(outcomes), program, interrupted=True)
         except Exception as error:
-            outcomes.append(_failure(work.group, trial, error))
-        if outcomes[-1].status == "failed" or time.monotonic() > deadline:
+            fewer = lanes.halved() if is_out_of_memory(error) else None
+            if fewer is None:
+                outcomes.append(_failure(work.group, batch[0], error))
+                break
+            _narrowed()[work.group.key] = fewer
+            _program.cache_clear()
+            _problem_program.cache_clear()  # its memory is needed
+            if outcomes:
+                break  # they were run by another program than the next ones will be
+            lanes = fewer
+            continue
+        if time.monotonic() > deadline:
             break
     return Done(tuple(outcomes), program)
 
 
-def _run_trial(group: Group, trial: Trial) -> Outcome:
-    result = train_trial(
-        _program(group),
-        trial.hyperparameters,
-        stage=trial.stage,
-        seed=trial.seed,
-        until=trial.until,
-        seconds=trial.seconds,
-    )
-    return _outcome(trial, result)
+def _batch(trials: Sequence[Trial], lanes: Lanes) -> Sequence[Trial]:
+    """The first trials that can run at once: they end at the same moment."""
+    first = trials[0]
+    alike = itertools.takewhile(lambda each: (each.until, each.seconds) == (first.until, first.seconds), trials)
+    return list(itertools.islice(alike, lanes.trials))
+
+
+def _run_trials(program: Program, trials: Sequence[Trial]) -> list[Outcome]:
+    requests = [Request(trial.hyperparameters, trial.stage, trial.seed) for trial in trials]
+    results = train_trials(program, requests, until=trials[0].until, seconds=trials[0].seconds)
+    return [_outcome(trial, result) for trial, result in zip(trials, results, strict=True)]
 
 
 def _outcome(trial: Trial, result: Trajectory) -> Outcome:
@@ -343,7 +394,8 @@ def make_executor(name: str, *, workers: int | None = None) -> Executor:
     """Makes an executor by name.
 
     Args:
-        name: ``"dask"`` for local worker processes, ``"inline"`` for this process, or a scheduler's address.
+        name: ``"dask"`` for local worker processes, ``"inline"`` for this process, or a scheduler's address. On an
+            accelerator ``"dask"`` is this process too: lanes fill the device, and processes would share its memory.
         workers: how many local processes; None for one per core.
 
     Returns:
@@ -353,7 +405,7 @@ def make_executor(name: str, *, workers: int | None = None) -> Executor:
         UserError: for what `check_executor` refuses, or an address that does not answer.
     """
     check_executor(name, workers)
-    if name == "inline":
+    if name == "inline" or (name == "dask" and on_accelerator()):
         return InlineExecutor()
     return DaskExecutor(workers=workers) if name == "dask" else DaskExecutor(address=name)
 

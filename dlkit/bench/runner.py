@@ -56,8 +56,15 @@ class Silent:
 class _Job:
     """One contender on one problem: tuning, then its winner on the final seeds."""
 
-    def __init__(self, study: Study, problem: ProblemFacts, contender: Contender, known: Mapping[str, Outcome]) -> None:
-        self.study, self.problem, self.contender = study, problem, contender
+    def __init__(
+        self,
+        study: Study,
+        problem: ProblemFacts,
+        contender: Contender,
+        known: Mapping[str, Outcome],
+        lanes: int | None,
+    ) -> None:
+        self.study, self.problem, self.contender, self._lanes = study, problem, contender, lanes
         self.label = f"{problem.name} / {contender.label}"
         self.outcomes = dict(known)
         self.failed = False
@@ -89,7 +96,9 @@ class _Job:
             return None
         static, first = missing[0]
         trials = tuple(trial for choice, trial in missing if choice == static)
-        return Work(self.study.group(self.problem, self.contender, static, stage=first.stage), trials)
+        group = self.study.group(self.problem, self.contender, static, stage=first.stage)
+        planned = sum(map(len, self._tuning)) if first.stage == "tuning" else self.study.plan.seeds
+        return Work(group, trials, lanes=self._lanes, planned=planned)
 
     def final_trials(self) -> Iterator[tuple[dict[str, Any], Trial]]:
         winner = tune(self.study.plan, self.problem, self.contender, self.outcomes).point
@@ -119,7 +128,14 @@ class Report(NamedTuple):
     interrupted: bool
 
 
-def run(study: Study, store: Store, make_executor: Callable[[], Executor], progress: Progress) -> Report:
+def run(
+    study: Study,
+    store: Store,
+    make_executor: Callable[[], Executor],
+    progress: Progress,
+    *,
+    lanes: int | None = None,
+) -> Report:
     """Runs every trial of a study that the store does not have, and stores it.
 
     Ctrl-C stores what is finished and ends the workers.
@@ -129,6 +145,7 @@ def run(study: Study, store: Store, make_executor: Callable[[], Executor], progr
         store: where results go; only this process writes to it.
         make_executor: starts the workers; called only if there is something to run.
         progress: hears how it goes.
+        lanes: how many trials run side by side; None for what suits the device.
 
     Returns:
         Whether it was interrupted.
@@ -144,7 +161,7 @@ def run(study: Study, store: Store, make_executor: Callable[[], Executor], progr
     for problem in study.plan.problems:
         for contender in study.plan.contenders:
             ids = {trial.id for row in study.plan.tuning_trials(problem, contender) for trial in row}
-            job = _Job(study, problem, contender, {name: finished[name] for name in ids & finished.keys()})
+            job = _Job(study, problem, contender, {name: finished[name] for name in ids & finished.keys()}, lanes)
             final = {trial.id for _, trial in job.final_trials()} if ids <= finished.keys() else set()
             job.take([finished[name] for name in final & finished.keys()])
             jobs.append(job)

@@ -12,7 +12,7 @@ import optax
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import Evaluations, Optimizer
-from dlkit.bench.placement import Lanes, compiled, placed
+from dlkit.bench.placement import ALONE, Lanes, compiled, placed
 from dlkit.bench.problems.base import Batch, Problem
 from dlkit.bench.recipes import Recipe
 from dlkit.early_stopping import EarlyStopping, EarlyStoppingState, early_stopping
@@ -67,14 +67,14 @@ class ProblemProgram:
 
     Attributes:
         problem: what is trained.
-        lanes: how trials lie side by side; None for one trial at a time.
+        lanes: how trials lie side by side.
         start: ``start(words, validation) -> Start``: initial parameters, the steps' key, metrics before any step.
         evaluate: ``evaluate(params, state, arrays) -> metrics``.
         arrays: split -> name -> device array.
     """
 
     problem: Problem
-    lanes: Lanes | None
+    lanes: Lanes
     start: Any
     evaluate: Any
     arrays: Mapping[str, Batch]
@@ -105,12 +105,12 @@ class Program:
         return ()
 
 
-def compile_problem(problem: Problem, lanes: Lanes | None = None) -> ProblemProgram:
+def compile_problem(problem: Problem, lanes: Lanes = ALONE) -> ProblemProgram:
     """Prepares the executables of a problem and puts its data on the device; JAX compiles at the first call.
 
     Args:
         problem: what is trained.
-        lanes: how many trials run side by side, and on which devices; None for one trial at a time.
+        lanes: how many trials run side by side, and on how many devices.
 
     Returns:
         The program.

@@ -12,11 +12,12 @@ import numpy as np
 
 from dlkit.bench.batches import STAGES, Stage, trial_order
 from dlkit.bench.optimizers import Evaluations
+from dlkit.bench.placement import traced_bytes
 from dlkit.bench.problems.base import TRAINING_LOSS
 from dlkit.bench.trainer import Carry, Program, Reached
 from dlkit.typing import Params, State
 
-__all__ = ["Request", "Status", "Trajectory", "call_points", "train_trial", "train_trials"]
+__all__ = ["Request", "Status", "Trajectory", "call_points", "lane_bytes", "train_trial", "train_trials"]
 
 CALLS = 5  # a trial is at least so many calls of its segment: it is looked at for divergence between them
 Status = Literal["finished", "stopped", "diverged", "cut off"]
@@ -79,6 +80,21 @@ def call_points(evaluations: int) -> int:
     return evaluations // calls
 
 
+def lane_bytes(program: Program) -> int:
+    """Returns about how much memory one trial of a program for one trial at a time takes on the device."""
+    shared, recipe = program.shared, program.recipe
+    arrays = shared.arrays
+    start = jax.eval_shape(shared.start, jax.ShapeDtypeStruct((3,), jnp.uint32), arrays["validation"])
+    names = [*recipe.optimizer.space, *recipe.schedule.space]
+    values = dict.fromkeys(names, jax.ShapeDtypeStruct((), jnp.float32))
+    carry = jax.eval_shape(program.begin, start, values)
+    each = (call_points(recipe.evaluations), recipe.segment_steps, shared.problem.batch_size or 0)
+    indices = jax.ShapeDtypeStruct(each, jnp.int32)
+    arguments = (carry, indices, values, start, arrays["train"], arrays["validation"])
+    held: int = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((carry, indices)))
+    return held + traced_bytes(program.segment.trace(*arguments).jaxpr)
+
+
 def train_trial(
     program: Program,
     hyperparameters: Mapping[str, float],
@@ -113,9 +129,9 @@ def train_trials(
         Each trial's curve and outcome, in the order given.
     """
     lanes = program.shared.lanes
-    width = 1 if lanes is None else lanes.width
+    width = lanes.trials
     if not 1 <= len(requests) <= width:
-        raise ValueError(f"{len(requests)} trials for {width} lanes")
+        raise ValueError(f"expected 1 to {width} trials, as many as there are lanes, got {len(requests)}")
     filled = [*requests, *[requests[-1]] * (width - len(requests))]
     reached, carry, start_points, clock, was_cut = _call(program, filled, until, seconds)
     params, state = program.finish(carry, program.shared.arrays["train"])
@@ -123,7 +139,7 @@ def train_trials(
     ends = jax.device_get((carry.diverged_at, carry.stopping and carry.stopping.best_evaluation, test))
     share = _Clock(clock.seconds / len(requests), clock.compile_seconds / len(requests))
     names = sorted(test)
-    alone = lanes is None
+    alone = lanes.alone
     return [
         _trajectory(
             program,
@@ -147,7 +163,8 @@ def _call(
     problem, arrays = shared.problem, shared.arrays
     each = call_points(recipe.evaluations)
     calls = recipe.evaluations // each
-    stacked = _single if shared.lanes is None else _stacked
+    alone = shared.lanes.alone
+    stacked = _single if alone else _stacked
     # Weakly typed, as constants are: a traced decay keeps an average of bfloat16 what it is.
     names = [*recipe.optimizer.space, *recipe.schedule.space]
     values = {name: stacked([float(np.float32(one.hyperparameters[name])) for one in requests]) for name in names}
@@ -163,7 +180,7 @@ def _call(
     for call in range(calls if until is None else min(-(-until // each), calls)):
         indices = stacked([next(order) for order in orders])
         carry, reached = program.segment(carry, indices, values, start, arrays["train"], arrays["validation"])
-        blocks.append(reached if shared.lanes is not None else jax.tree.map(lambda leaf: leaf[None], reached))
+        blocks.append(jax.tree.map(lambda leaf: leaf[None], reached) if alone else reached)
         if call == 0:
             jax.block_until_ready(reached)
             first_call = time.perf_counter() - began
