@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         with_sharpness_awareness,
         with_weight_decay,
     )
+    from dlkit.bench.plans import TargetRule
     from dlkit.bench.problems import Metric, Problem, classification, quadratic, regression
     from dlkit.bench.recipes import EarlyStopping
     from dlkit.bench.schedules import Schedule
@@ -55,6 +56,7 @@ _HOMES = {
         "with_weight_decay",
     ),
     "dlkit.bench.problems": ("Metric", "Problem", "classification", "quadratic", "regression"),
+    "dlkit.bench.plans": ("TargetRule",),
     "dlkit.bench.recipes": ("EarlyStopping",),
     "dlkit.bench.schedules": ("Schedule",),
     "dlkit.bench.space": ("log_uniform", "one_minus_log_uniform", "uniform"),
@@ -76,6 +78,7 @@ __all__ = [
     "ProblemEntry",
     "Result",
     "Schedule",
+    "TargetRule",
     "TrainedModel",
     "UserError",
     "classification",

@@ -17,6 +17,7 @@ from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.placement import Lanes
 from dlkit.bench.planner import Study
+from dlkit.bench.plans import TargetRule
 from dlkit.bench.problems import Problem, check_problem
 from dlkit.bench.recipes import EarlyStopping, Recipe
 from dlkit.bench.schedules import Schedule
@@ -159,6 +160,7 @@ def compare(
     factors: Mapping[str, Sequence[Any]] | None = None,
     early_stopping: EarlyStopping | None = None,
     probes: Sequence[str] = (),
+    targets: TargetRule | None = None,
     folder: str | Path | None = None,
     executor: str = "dask",
     workers: int | None = None,
@@ -175,6 +177,7 @@ def compare(
             ``{"schedule": ["constant", "cosine"]}``.
         early_stopping: when trials may end early.
         probes: names of diagnostics to compute along the final trials' curves.
+        targets: how baselines set targets, in place of the problems' own.
         folder: where the run is kept and taken up again; None keeps it in memory.
         executor: ``"dask"`` for one worker process a core, ``"inline"`` for this process, or a scheduler's address.
         workers: how many worker processes; None for one per core.
@@ -204,6 +207,7 @@ def compare(
         factors=factors or {},
         early_stopping=early_stopping,
         probes=tuple(probes),
+        targets=targets,
     )
     return run(experiment, folder=folder, executor=executor, workers=workers, lanes=lanes, progress=progress)
 
@@ -245,7 +249,9 @@ def run(
     with Store(where) as store:
         with live_progress(progress) as display:
             report = runner.run(study, store, lambda: make_executor(executor, workers=workers), display, lanes=lanes)
-        return Result(results.summary(store), study, where, report.interrupted)
+        summary = results.summary(store)
+        store.keep_endings(summary.endings())
+        return Result(summary, study, where, report.interrupted)
 
 
 def open_run(folder: str | Path) -> Result:
@@ -415,7 +421,8 @@ def _find_group(study: Study, name: str) -> tuple[planner.Group, plans.Trial]:
         for contender in plan.contenders:
             for point in contender.points:
                 tuning = [plan.trial(problem, contender, point, "tuning", seed) for seed in range(plan.tuning_seeds)]
-                for trial in [*tuning, *plan.final_trials(problem, contender, point)]:
+                final, again = plan.final_trials(problem, contender, point), plan.reruns(problem, contender, point)
+                for trial in [*tuning, *final, *again]:
                     if trial.id == name:
                         _require_functions(study, problem.name, contender.label)
                         return study.group(problem, contender, point.static, stage=trial.stage), trial

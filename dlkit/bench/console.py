@@ -47,6 +47,8 @@ def _print(summary: Summary, console: Console) -> None:
     for comparison in summary.comparisons:
         console.print(Text(f"{comparison.problem.name}: {tables.caption(comparison)}", style="bold"))
         console.print(_table(tables.ranking(comparison), numbers=True, width=console.width))
+        if (rungs := tables.ladder(comparison)).rows:
+            console.print(_table(rungs, numbers=True, width=console.width))
         console.print(_table(tables.tuning(comparison), numbers=False, width=console.width))
     for comparison in summary.comparisons:
         console.print(Text(comparison.verdict.sentence, style="bold"))

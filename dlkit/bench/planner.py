@@ -9,7 +9,7 @@ from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity import digest, fingerprint, package_versions, source_files
 from dlkit.bench.optimizers import Optimizer, is_plugin, load_plugin
 from dlkit.bench.optimizers import get as get_optimizer
-from dlkit.bench.plans import Contender, Plan, ProblemFacts
+from dlkit.bench.plans import Contender, Plan, ProblemFacts, TargetRule
 from dlkit.bench.problems import Problem, catalog, check_problem
 from dlkit.bench.recipes import Recipe, require_schedulable
 from dlkit.bench.schedules import SCHEDULES, Schedule
@@ -186,6 +186,13 @@ def plan(experiment: Experiment) -> Study:
             contenders.append(_contender(experiment, optimizer_entry))
         except UserError as error:
             mistakes.append(str(error))
+    rule = experiment.targets or TargetRule()
+    labels = [facts.label for facts, _ in contenders]
+    mistakes += [
+        f"targets.baselines: no contender '{label}'; {nearest(label, labels)}"
+        for label in rule.baselines
+        if label not in labels and len(contenders) == len(experiment.contenders())
+    ]
     mistakes += _misfits(problems, [facts for facts, _ in contenders])
     mistakes += _repeated("problems", [facts.name for facts, _ in problems], "give your own problem another name")
     mistakes += _repeated("optimizers", [facts.label for facts, _ in contenders], "give each a label of its own")
@@ -206,6 +213,7 @@ def plan(experiment: Experiment) -> Study:
             budget.seeds,
             experiment.probes,
             budget.trial_seconds,
+            rule,
         ),
         problems={facts.name: source for facts, source in problems},
         methods={facts.label: method for facts, method in contenders},
@@ -221,13 +229,15 @@ def _repeated(what: str, names: Sequence[str], remedy: str) -> list[str]:
 def _problem(experiment: Experiment, entry: ProblemEntry) -> tuple[ProblemFacts, ProblemSource]:
     problem = entry.load()
     check_problem(problem)
+    goals = entry.ladder(problem)
+    own_target = None if experiment.targets else problem.target
     own = entry.problem if isinstance(entry.problem, Problem) else None
     source = fingerprint(own.init, own.loss, own.evaluate) if own else ""
     facts = ProblemFacts(
         name=problem.name,
         metrics=dict(problem.metrics),
         metric=problem.metric,
-        target=problem.target,
+        target=goals[-1] if goals else own_target,
         steps=_steps(experiment, entry, problem),
         batch_size=problem.batch_size,
         data=problem.dataset.digest,
@@ -235,6 +245,7 @@ def _problem(experiment: Experiment, entry: ProblemEntry) -> tuple[ProblemFacts,
         source=source,
         description=problem.description,
         diverged_above=problem.diverged_above,
+        ladder=goals[:-1],
     )
     choices = _choices(facts, entry.batch_size, entry.metric)
     return facts, ProblemSource(_problem_key(facts), problem.name, tuple(choices.items()), own)

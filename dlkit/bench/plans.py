@@ -8,14 +8,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from dlkit.bench.batches import Stage
+from dlkit.bench.errors import UserError
 from dlkit.bench.identity import canonical, digest
 from dlkit.bench.optimizers import Evaluations
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.recipes import EarlyStopping
 from dlkit.bench.schedules import CONSTANT
-from dlkit.bench.space import Point, Range
+from dlkit.bench.space import Point, Range, is_number
 
-__all__ = ["Contender", "Outcome", "Plan", "ProblemFacts", "Trial"]
+__all__ = ["Contender", "Outcome", "Plan", "ProblemFacts", "TargetRule", "Trial"]
 
 NOTHING = Evaluations(0)
 
@@ -28,7 +29,7 @@ class ProblemFacts:
         name: of the problem.
         metrics: metric -> what it means.
         metric: the one that is judged.
-        target: its target on validation, None for the baseline's.
+        target: its target on validation, None for one that baselines set.
         steps: of a trial.
         batch_size: examples a step, None for all.
         data: the dataset's digest.
@@ -36,6 +37,7 @@ class ProblemFacts:
         source: fingerprint of one's own functions, empty for the catalogue's.
         description: a line.
         diverged_above: a training loss beyond which a trial counts as diverged; None for what is not finite alone.
+        ladder: targets that are easier than `target`, the easiest first.
     """
 
     name: str
@@ -49,6 +51,7 @@ class ProblemFacts:
     source: str
     description: str
     diverged_above: float | None = None
+    ladder: tuple[float, ...] = ()
 
     @property
     def judged(self) -> Metric:
@@ -160,6 +163,34 @@ class Outcome:
         return float(self.curves[metric][at])
 
 
+@dataclass(frozen=True, kw_only=True)
+class TargetRule:
+    """How baselines set the targets of problems that declare none.
+
+    Attributes:
+        baselines: labels of contenders; none for the first contender. The best tuned one of them sets the targets.
+        reruns: seeds it is trained on for that; they are used for nothing else.
+        shares: shares of the budget. The median over reruns of the best value up to each is a target.
+
+    Raises:
+        UserError: for no reruns, or shares outside (0, 1].
+    """
+
+    baselines: tuple[str, ...] = ()
+    reruns: int = 20
+    shares: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.reruns, int) or isinstance(self.reruns, bool) or self.reruns < 1:
+            raise UserError(f"targets.reruns must be a whole number of at least 1, got {self.reruns!r}")
+        if not self.shares or not all(is_number(share) and 0 < share <= 1 for share in self.shares):
+            raise UserError(f"targets.shares must be shares of the budget, above 0 and up to 1, got {self.shares!r}")
+
+    def baselines_of(self, plan: "Plan") -> tuple[str, ...]:
+        """Returns the labels of the contenders that set targets."""
+        return self.baselines or (plan.contenders[0].label,)
+
+
 @dataclass(frozen=True)
 class Plan:
     """A whole experiment as data: what the store keeps, and all that reports need.
@@ -173,6 +204,7 @@ class Plan:
         seeds: seeds 0.. of the final stage; no tuning seed is among them.
         probes: diagnostics computed at every point of the final trials' curves.
         trial_seconds: a trial's time budget, None for none.
+        targets: how baselines set the targets of problems that declare none.
     """
 
     name: str
@@ -183,6 +215,7 @@ class Plan:
     seeds: int
     probes: Sequence[str] = ()
     trial_seconds: float | None = None
+    targets: TargetRule = TargetRule()
 
     def batch_size(self, problem: ProblemFacts, contender: Contender) -> int | None:
         """Returns how many examples a contender's step takes, None for all."""
@@ -201,7 +234,7 @@ class Plan:
             },
             "optimizer": {"name": contender.optimizer, "static": dict(point.static), "source": contender.source},
             "schedule": contender.schedule,
-            "early_stopping": asdict(contender.stopping) if contender.stopping else None,
+            "early_stopping": _policy(problem, contender),
             "probes": list(self.probes) if stage == "final" else [],
             "steps": problem.steps,
             "evaluations": self.evaluations,
@@ -212,6 +245,10 @@ class Plan:
         if self.trial_seconds is not None:
             identity["seconds"] = self.trial_seconds
         return Trial(digest(identity), identity)
+
+    def reruns(self, problem: ProblemFacts, baseline: Contender, winner: Point) -> list[Trial]:
+        """Returns the trials of the best tuned baseline that set a problem's targets."""
+        return [self.trial(problem, baseline, winner, "target", seed) for seed in range(self.targets.reruns)]
 
     def tuning_trials(self, problem: ProblemFacts, contender: Contender) -> list[list[Trial]]:
         """Returns the tuning trials, one row a point, one column a seed."""
@@ -242,7 +279,11 @@ class Plan:
 
         problems = [
             ProblemFacts(
-                **{**facts, "metrics": {name: Metric(**meaning) for name, meaning in facts["metrics"].items()}}
+                **{
+                    **facts,
+                    "metrics": {name: Metric(**meaning) for name, meaning in facts["metrics"].items()},
+                    "ladder": tuple(facts["ladder"]),
+                }
             )
             for facts in data["problems"]
         ]
@@ -257,4 +298,14 @@ class Plan:
             )
             for facts in data["contenders"]
         ]
-        return Plan(**{**data, "problems": problems, "contenders": contenders, "probes": tuple(data["probes"])})
+        rule: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data["targets"].items()
+        }
+        parsed = {"problems": problems, "contenders": contenders, "targets": TargetRule(**rule)}
+        return Plan(**{**data, **parsed, "probes": tuple(data["probes"])})
+
+
+def _policy(problem: ProblemFacts, contender: Contender) -> dict[str, Any] | None:
+    """A contender's early stopping with the metric it watches."""
+    stopping = contender.stopping
+    return None if stopping is None else {**asdict(stopping), "metric": stopping.metric or problem.metric}

@@ -10,9 +10,10 @@ import numpy as np
 
 from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
 from dlkit.bench.stats import Interval, PairedDifference, holm, median_interval, paired_difference, wilson_interval
+from dlkit.bench.targets import steps_to
 from dlkit.bench.tuning import FEWEST_FINITE, Tuning, final_value, oriented, unoriented
 
-__all__ = ["LEVEL", "Row", "compared", "make_row", "target_of"]
+__all__ = ["LEVEL", "Row", "compared", "make_row"]
 
 LEVEL = 0.95
 
@@ -26,8 +27,8 @@ class Row:
         tuning: how its tuning went.
         trials: the final trials, in seed order; empty if tuning found nothing.
         outcomes: [seeds] what came of them, None where one has not run.
-        steps_to_target: [seeds] first evaluated step at the target, +inf where there is none; what diverged after it
-            had been there counts as there.
+        steps_to_target: [seeds] first evaluated step at the hardest target, +inf where there is none; what diverged
+            after it had been there counts as there.
         scores: [seeds] the judged metric after the last step, oriented: lower is better, +inf where diverged.
         hits: share of seeds that reached the target, Wilson interval.
         time: median steps to target and its interval; +inf means more seeds missed it than not.
@@ -38,6 +39,7 @@ class Row:
         difference: to the best row, oriented and paired by seed; None for the best itself.
         adjusted_p: of that difference, Holm-adjusted over all pairs of contenders.
         flags: what makes the tuning doubtful, in words.
+        ladder: [targets][seeds] steps to each target, the easiest first.
     """
 
     contender: Contender
@@ -55,6 +57,7 @@ class Row:
     difference: PairedDifference | None = None
     adjusted_p: float = math.nan
     flags: tuple[str, ...] = ()
+    ladder: Sequence[np.ndarray[Any, Any]] = ()
 
     @property
     def label(self) -> str:
@@ -67,40 +70,21 @@ class Row:
         return bool(self.outcomes) and all(each is not None and each.status != "failed" for each in self.outcomes)
 
 
-def target_of(plan: Plan, problem: ProblemFacts, baseline_tuning: Tuning) -> tuple[float, str]:
-    """Returns the target steps are counted to, and where it comes from.
-
-    Args:
-        plan: the plan; its first contender is the baseline.
-        problem: whose target.
-        baseline_tuning: of the baseline on the problem.
-
-    Returns:
-        The problem's target; where it has none, what the baseline's best point reached on its tuning seeds.
-    """
-    if problem.target is not None:
-        return problem.target, "declared"
-    baseline = plan.contenders[0].label
-    if baseline_tuning.winner is None:
-        return math.nan, f"none: the baseline, {baseline}, has no finished tuning trial"
-    reached = unoriented(problem, problem.metric, float(baseline_tuning.scores[baseline_tuning.winner]))
-    return reached, f"what the baseline, {baseline}, reached on its tuning seeds"
-
-
 def make_row(
     plan: Plan,
     problem: ProblemFacts,
     contender: Contender,
     tuning: Tuning,
-    target: float,
+    targets: Sequence[float],
     outcomes: Mapping[str, Outcome],
 ) -> Row:
     """Computes a contender's row from the outcomes there are, by trial id; `compared` adds what needs the others."""
     metric = problem.metric
     trials = plan.final_trials(problem, contender, tuning.point) if tuning.point else []
     finals = [outcomes.get(trial.id) for trial in trials]
-    there = [outcome for outcome in finals if outcome is not None and outcome.status != "failed"]
-    times = np.array([_steps_to(problem, outcome, target) for outcome in there])
+    there = [outcome for outcome in finals if outcome is not None and outcome.counts]
+    ladder = [np.array([steps_to(problem, outcome, target) for outcome in there]) for target in targets]
+    times = ladder[-1] if ladder else np.full(len(there), np.inf)
     scores = oriented(problem, metric, [final_value(outcome, metric) for outcome in there])
     tests = oriented(problem, metric, [outcome.test.get(metric, math.nan) for outcome in there])
     every = [trial for line in plan.tuning_trials(problem, contender) for trial in line] + trials
@@ -112,6 +96,7 @@ def make_row(
         trials=trials,
         outcomes=finals,
         steps_to_target=times,
+        ladder=ladder,
         scores=scores,
         hits=wilson_interval(int(np.isfinite(times).sum()), len(there), level=LEVEL),
         time=_interval(times),
@@ -131,13 +116,6 @@ def _in_units(problem: ProblemFacts, metric: str, interval: Interval) -> Interva
     """Turns an oriented interval into the metric's own units, low before high."""
     low, high = (unoriented(problem, metric, bound) for bound in (interval.low, interval.high))
     return Interval(unoriented(problem, metric, interval.estimate), min(low, high), max(low, high))
-
-
-def _steps_to(problem: ProblemFacts, outcome: Outcome, target: float) -> float:
-    """The first evaluated step at which the judged metric is at the target; +inf if it never is."""
-    values = oriented(problem, problem.metric, outcome.curves[problem.metric])
-    there = values <= oriented(problem, problem.metric, target)
-    return float(outcome.steps[np.argmax(there)]) if there.any() and not math.isnan(target) else math.inf
 
 
 def _flags(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlkit.bench.plans import Outcome, Plan, ProblemFacts, Trial
-from dlkit.bench.ranking import Row, compared, make_row, target_of
+from dlkit.bench.ranking import Row, compared, make_row
 from dlkit.bench.store import Record, Store
+from dlkit.bench.targets import Ending, Frozen, Reruns, declared, ending, reruns
 from dlkit.bench.tuning import final_value, tune
 from dlkit.bench.verdicts import Verdict, verdict
 
@@ -26,17 +27,28 @@ class Comparison:
 
     Attributes:
         problem: which.
-        target: of the judged metric on validation; NaN if there is none yet.
-        target_source: where the target comes from, in words.
+        targets: of the judged metric on validation, and where they come from.
+        reruns: the trials that set them; None where they are declared, or the baselines are not tuned yet.
         rows: best first; contenders that did not finish come last.
         verdict: what to conclude.
     """
 
     problem: ProblemFacts
-    target: float
-    target_source: str
+    targets: Frozen
+    reruns: Reruns | None
     rows: Sequence[Row]
     verdict: Verdict
+
+    @property
+    def target(self) -> float:
+        """The hardest target; NaN if there is none yet."""
+        return self.targets.hardest
+
+    def trials(self, plan: Plan) -> list[tuple[str, Trial]]:
+        """Returns every trial with its contender's label: a row's tuning and final ones, then those of the targets."""
+        of_rows = [(row.label, trial) for row in self.rows for trial in every_trial(plan, self.problem, row)]
+        again = self.reruns
+        return of_rows + ([(again.contender.label, trial) for trial in again.trials] if again else [])
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +72,15 @@ class Summary:
         """Why contenders could not run, each reason once."""
         return list(dict.fromkeys(row.failure for each in self.comparisons for row in each.rows if row.failure))
 
+    def endings(self) -> dict[str, tuple[float, Ending]]:
+        """Returns how each trial came out against its problem's hardest target: id -> (target, ending)."""
+        return {
+            trial.id: (each.target, ending(each.problem, self.records[trial.id].outcome, each.target))
+            for each in self.comparisons
+            for _, trial in each.trials(self.plan)
+            if trial.id in self.records
+        }
+
     @property
     def missing(self) -> int:
         """How many trials of the plan have not run yet, as far as the tuning so far tells."""
@@ -69,7 +90,8 @@ class Summary:
     def planned(self) -> int:
         """How many trials the plan has."""
         tuning = sum(len(contender.points) for contender in self.plan.contenders) * self.plan.tuning_seeds
-        return len(self.plan.problems) * (tuning + len(self.plan.contenders) * self.plan.seeds)
+        of_targets = sum(problem.target is None for problem in self.plan.problems) * self.plan.targets.reruns
+        return len(self.plan.problems) * (tuning + len(self.plan.contenders) * self.plan.seeds) + of_targets
 
     def curves(self) -> "pd.DataFrame":
         """Returns every final trial's curves, one row a point.
@@ -106,22 +128,22 @@ class Summary:
         """Returns every trial that ran, tuning and final, one row each.
 
         Returns:
-            Columns trial, problem, optimizer, stage, seed, status, value (the judged metric on validation after the
-            last step), seconds, compile_seconds, gradient_evaluations (of the loss on a batch), value_evaluations
-            (without its gradient), hvp_evaluations (products of the Hessian with a vector), diverged_at, reason, and
-            one column per hyperparameter.
+            Columns trial, problem, optimizer, stage, seed, status, outcome (against the hardest target: reached,
+            missed, diverged, cut off or failed), outcome_step, value (the judged metric on validation with the final
+            parameters), restored_at, seconds, compile_seconds, gradient_evaluations (of the loss on a batch),
+            value_evaluations (without its gradient), hvp_evaluations (products of the Hessian with a vector),
+            diverged_at, reason, and one column per hyperparameter.
         """
         import pandas as pd
 
         rows = []
         for comparison in self.comparisons:
             problem = comparison.problem
-            for row in comparison.rows:
-                rows += [
-                    _trial_row(problem, row.label, trial, self.records[trial.id].outcome)
-                    for trial in every_trial(self.plan, problem, row)
-                    if trial.id in self.records
-                ]
+            rows += [
+                _trial_row(problem, label, trial, self.records[trial.id].outcome, comparison.target)
+                for label, trial in comparison.trials(self.plan)
+                if trial.id in self.records
+            ]
         return pd.DataFrame(rows)
 
     def table(self) -> "pd.DataFrame":
@@ -141,7 +163,8 @@ class Summary:
         )
 
 
-def _trial_row(problem: ProblemFacts, label: str, trial: Trial, outcome: Outcome) -> dict[str, Any]:
+def _trial_row(problem: ProblemFacts, label: str, trial: Trial, outcome: Outcome, target: float) -> dict[str, Any]:
+    came = ending(problem, outcome, target)
     return {
         "trial": trial.id,
         "problem": problem.name,
@@ -149,7 +172,10 @@ def _trial_row(problem: ProblemFacts, label: str, trial: Trial, outcome: Outcome
         "stage": trial.stage,
         "seed": trial.seed,
         "status": outcome.status,
+        "outcome": came.kind,
+        "outcome_step": came.step,
         "value": final_value(outcome, problem.metric),
+        "restored_at": outcome.restored_at,
         "seconds": outcome.seconds,
         "compile_seconds": outcome.compile_seconds,
         "gradient_evaluations": outcome.evaluations.gradients,
@@ -207,20 +233,24 @@ def summary(store: Store, plan: Plan | None = None) -> Summary:
     comparisons = []
     for problem in plan.problems:
         tunings = [tune(plan, problem, contender, outcomes) for contender in plan.contenders]
-        target, source = target_of(plan, problem, tunings[0])
+        again = reruns(plan, problem, outcomes)
+        targets = _targets(store, problem, again)
         rows = [
-            make_row(plan, problem, contender, tuning, target, outcomes)
+            make_row(plan, problem, contender, tuning, targets.values, outcomes)
             for contender, tuning in zip(plan.contenders, tunings, strict=True)
         ]
         ranked = compared(rows)
-        comparisons.append(Comparison(problem, target, source, ranked, verdict(problem, ranked, target)))
-    ids = {
-        trial.id
-        for comparison in comparisons
-        for row in comparison.rows
-        for trial in every_trial(plan, comparison.problem, row)
-    }
+        comparisons.append(Comparison(problem, targets, again, ranked, verdict(problem, ranked, targets.hardest)))
+    ids = {trial.id for comparison in comparisons for _, trial in comparison.trials(plan)}
     return Summary(plan, comparisons, {name: stored[name] for name in sorted(ids & stored.keys())}, store.manifest())
+
+
+def _targets(store: Store, problem: ProblemFacts, again: Reruns | None) -> Frozen:
+    """A problem's targets: declared, frozen, or none yet."""
+    if problem.target is not None:
+        return declared(problem)
+    frozen = store.frozen(again.key) if again else None
+    return frozen or Frozen((), "not set yet: a baseline has to be tuned first", "")
 
 
 def every_trial(plan: Plan, problem: ProblemFacts, row: Row) -> list[Trial]:

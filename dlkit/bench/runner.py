@@ -10,6 +10,7 @@ from dlkit.bench.executor import Done, Executor, Work, failed
 from dlkit.bench.planner import Group, Study
 from dlkit.bench.plans import Contender, Outcome, ProblemFacts, Trial
 from dlkit.bench.store import Store, software_digest
+from dlkit.bench.targets import Reruns, freeze, reruns, sets_targets
 from dlkit.bench.tuning import tune
 
 __all__ = ["Progress", "Report", "Silent", "run"]
@@ -53,7 +54,41 @@ class Silent:
         """Nothing to say."""
 
 
-class _Job:
+class _Job(Protocol):
+    """Trials that belong together."""
+
+    label: str
+
+    def work(self) -> Work | None:
+        """Returns what to run next, None when there is nothing left."""
+
+    def take(self, outcomes: Sequence[Outcome]) -> None:
+        """Notes what has ended."""
+
+
+class _TargetJob:
+    """The reruns of a problem's best baseline, which set its targets."""
+
+    def __init__(self, study: Study, problem: ProblemFacts, again: Reruns, done: set[str], lanes: int | None) -> None:
+        self.label = f"{problem.name} / targets"
+        self.problem, self.again = problem, again
+        self._study, self._lanes = study, lanes
+        self._missing = [trial for trial in again.trials if trial.id not in done]
+
+    def work(self) -> Work | None:
+        if not self._missing:
+            return None
+        static = self._missing[0].identity["optimizer"]["static"]
+        group = self._study.group(self.problem, self.again.contender, static, stage="target")
+        return Work(group, tuple(self._missing), lanes=self._lanes, planned=len(self.again.trials))
+
+    def take(self, outcomes: Sequence[Outcome]) -> None:
+        ended = {outcome.trial.id for outcome in outcomes}
+        failed = any(not outcome.counts for outcome in outcomes)
+        self._missing = [] if failed else [trial for trial in self._missing if trial.id not in ended]
+
+
+class _ContenderJob:
     """One contender on one problem: tuning, then its winner on the final seeds."""
 
     def __init__(
@@ -153,31 +188,64 @@ def run(
     Raises:
         UserError: if the workers run other software than this process.
     """
+    plan = study.plan
     program = program_identity()
     store.use_software(program)
-    store.use_plan(study.plan, study.sources)
+    store.use_plan(plan, study.sources)
     finished = {name: record.outcome for name, record in store.records(store.finished()).items()}
     jobs = []
-    for problem in study.plan.problems:
-        for contender in study.plan.contenders:
+    for problem in plan.problems:
+        for contender in plan.contenders:
             ids = {trial.id for row in study.plan.tuning_trials(problem, contender) for trial in row}
-            job = _Job(study, problem, contender, {name: finished[name] for name in ids & finished.keys()}, lanes)
+            job = _ContenderJob(
+                study, problem, contender, {name: finished[name] for name in ids & finished.keys()}, lanes
+            )
             final = {trial.id for _, trial in job.final_trials()} if ids <= finished.keys() else set()
             job.take([finished[name] for name in final & finished.keys()])
             jobs.append(job)
-    progress.plan(sum(job.size for job in jobs), sum(job.done for job in jobs))
-    queue = [job for job in jobs if job.work() is not None]
-    if not queue:
-        return Report(interrupted=False)
+    to_set = [problem for problem in plan.problems if problem.target is None]
+    of_targets = [trial for problem in to_set if (again := reruns(plan, problem, finished)) for trial in again.trials]
+    progress.plan(
+        sum(job.size for job in jobs) + len(to_set) * plan.targets.reruns,
+        sum(job.done for job in jobs) + sum(trial.id in finished for trial in of_targets),
+    )
     executor = None
     try:
-        executor = make_executor()
-        return Report(interrupted=_drive(queue, store, executor, progress, program))
+        for phase in _phases(study, store, jobs, to_set, lanes):
+            queue = [job for job in phase if job.work() is not None]
+            if not queue:
+                continue
+            executor = executor or make_executor()
+            if _drive(queue, store, executor, progress, program):
+                return Report(interrupted=True)
+        return Report(interrupted=False)
     except KeyboardInterrupt:
         return Report(interrupted=True)
     finally:
         if executor is not None:
             executor.close()
+
+
+def _phases(
+    study: Study, store: Store, jobs: Sequence[_ContenderJob], to_set: Sequence[ProblemFacts], lanes: int | None
+) -> Iterator[Sequence[_Job]]:
+    """What has to end before the next begins: baselines, the reruns that set targets, everyone else.
+
+    Where every problem declares its target there is one phase.
+    """
+    plan = study.plan
+    first = [job for job in jobs if sets_targets(plan, job.problem, job.contender)]
+    yield first
+    outcomes = {name: outcome for job in first for name, outcome in job.outcomes.items()}
+    setting = [(problem, again) for problem in to_set if (again := reruns(plan, problem, outcomes))]
+    finished = store.finished()
+    yield [_TargetJob(study, problem, again, finished, lanes) for problem, again in setting]
+    for problem, again in setting:
+        ran = store.records({trial.id for trial in again.trials})
+        targets = freeze(plan, problem, again, {name: record.outcome for name, record in ran.items()})
+        if targets is not None:
+            store.freeze(again.key, problem.name, targets)
+    yield [job for job in jobs if job not in first]
 
 
 def _drive(queue: list[_Job], store: Store, executor: Executor, progress: Progress, program: Mapping[str, str]) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.optimizers import Optimizer, is_plugin, load_plugin
 from dlkit.bench.optimizers import get as get_optimizer
+from dlkit.bench.plans import TargetRule
 from dlkit.bench.problems import PROBLEMS, Problem, catalog
 from dlkit.bench.recipes import EarlyStopping
 from dlkit.bench.schedules import CONSTANT, Schedule
@@ -88,7 +89,8 @@ class ProblemEntry:
         steps: of its trials, in place of the budget's and the problem's own.
         batch_size: examples a step; ``"full"`` for the whole training split.
         metric: what is tuned, ranked and compared.
-        target: the value of the metric that steps to target count to.
+        target: the value of the metric that steps to target count to, or several: a ladder. The hardest counts in
+            rankings. None for the experiment's rule, or where it has none, the problem's own.
         diverged_above: a training loss beyond which a trial counts as diverged.
     """
 
@@ -96,7 +98,7 @@ class ProblemEntry:
     steps: int | None = None
     batch_size: int | Literal["full"] | None = None
     metric: str | None = None
-    target: float | None = None
+    target: float | Sequence[float] | None = None
     diverged_above: float | None = None
 
     def load(self) -> Problem:
@@ -108,13 +110,26 @@ class ProblemEntry:
         problem = catalog.get(self.problem) if isinstance(self.problem, str) else self.problem
         if not isinstance(problem, Problem):
             raise UserError(f"expected a problem's name or a Problem, got {problem!r}{_not_called(problem)}")
-        return problem.variant(
-            steps=self.steps,
-            batch_size=self.batch_size,
-            metric=self.metric,
-            target=self.target,
-            diverged_above=self.diverged_above,
+        changed = problem.variant(
+            steps=self.steps, batch_size=self.batch_size, metric=self.metric, diverged_above=self.diverged_above
         )
+        goals = self.ladder(changed)
+        return changed.variant(target=goals[-1]) if goals else changed
+
+    def ladder(self, problem: Problem) -> tuple[float, ...]:
+        """Returns this entry's targets for a problem, the easiest first.
+
+        Raises:
+            UserError: for what is no finite number.
+        """
+        if self.target is None:
+            return ()
+        goals: Sequence[Any] = self.target if isinstance(self.target, list | tuple) else [self.target]
+        if not goals or not all(map(is_number, goals)):
+            raise UserError(
+                f"problem '{problem.name}': target must be a finite number, or a list of them, got {self.target!r}"
+            )
+        return tuple(sorted(set(map(float, goals)), reverse=not problem.judged.higher_is_better))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +213,8 @@ class Experiment:
         factors: ``"schedule"`` or ``"batch_size"`` -> values to cross every optimizer with that does not set its own.
         early_stopping: the policy of optimizers that have none of their own; None for none.
         probes: names of diagnostics to compute at every point of the final trials' curves.
+        targets: how baselines set targets, in place of the problems' own; None for the problems' own, and the first
+            contender's where they have none.
     """
 
     name: str
@@ -207,6 +224,7 @@ class Experiment:
     factors: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     early_stopping: EarlyStopping | None = None
     probes: tuple[str, ...] = ()
+    targets: TargetRule | None = None
 
     def contenders(self) -> list[OptimizerEntry]:
         """Returns every optimizer with every combination of the factors that it leaves open.
@@ -317,7 +335,7 @@ class _Reader:
             steps=self.value(item, path, "steps", int),
             batch_size=self.batch_size(item, path),
             metric=self.value(item, path, "metric", str),
-            target=self.value(item, path, "target", float),
+            target=self.targets_of(item, path),
             diverged_above=self.value(item, path, "diverged_above", float),
         )
         problem = catalog.get(name)
@@ -362,6 +380,37 @@ class _Reader:
         self.attempt(f"{path}.space", replace(entry, static={}).load)
         self.attempt(f"{path}.static", replace(entry, space={}).load)
         return entry
+
+    def targets_of(self, item: Mapping[str, Any], path: str) -> Any:
+        """Returns a finite number, or a list of them."""
+        if not isinstance(item.get("target"), list):
+            return self.value(item, path, "target", float)
+        return self.numbers(item, path, "target") or None
+
+    def numbers(self, table: Mapping[str, Any], path: str, key: str) -> list[float]:
+        """Returns a list of finite numbers, at least one."""
+        values = self.value(table, path, key, list, [])
+        if not values:
+            self.mistake(f"{path}.{key}", "the list is empty; name at least one")
+        read = [self.value({f"{key}[{i}]": value}, path, f"{key}[{i}]", float) for i, value in enumerate(values)]
+        return [value for value in read if value is not None]
+
+    def target_rule(self, table: Mapping[str, Any]) -> TargetRule | None:
+        given = self.value(table, "", "targets", dict)
+        if given is None:
+            return None
+        before = len(self.mistakes)
+        self.keys(given, "targets", [setting.name for setting in fields(TargetRule)])
+        read: dict[str, Any] = {"reruns": self.value(given, "targets", "reruns", int, TargetRule.reruns)}
+        if "baselines" in given:
+            labels = self.value(given, "targets", "baselines", list, [])
+            read["baselines"] = tuple(
+                self.value({f"baselines[{i}]": label}, "targets", f"baselines[{i}]", str, "")
+                for i, label in enumerate(labels)
+            )
+        if "shares" in given:
+            read["shares"] = tuple(self.numbers(given, "targets", "shares"))
+        return None if len(self.mistakes) > before else self.attempt("", lambda: TargetRule(**read))
 
     def batch_size(self, item: Mapping[str, Any], path: str) -> Any:
         """Returns a whole number or "full"."""
@@ -451,6 +500,7 @@ def load(path: str | Path) -> Experiment:
     reader.keys(table, "", names, ["problems", "optimizers"])
     factors = reader.factors(table)
     early_stopping = reader.early_stopping(table, "")
+    targets = reader.target_rule(table)
     probes = reader.entries(table, "probes", reader.probe) if "probes" in table else ()
     settings = reader.value(table, "", "budget", dict, {})
     reader.keys(settings, "budget", [setting.name for setting in fields(Budget)])
@@ -474,4 +524,5 @@ def load(path: str | Path) -> Experiment:
         factors=factors,
         early_stopping=early_stopping,
         probes=probes,
+        targets=targets,
     )

@@ -1,6 +1,7 @@
 """The run store: one SQLite file per run folder, written by the driver alone, one transaction per batch of trials."""
 
 import json
+import math
 import os
 import sqlite3
 import tempfile
@@ -17,6 +18,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.identity import canonical, digest
 from dlkit.bench.optimizers import Evaluations
 from dlkit.bench.plans import Outcome, Plan, Trial
+from dlkit.bench.targets import Ending, Frozen
 
 __all__ = ["FORMAT", "Record", "Store", "software_digest"]
 
@@ -32,6 +34,13 @@ CREATE TABLE trial (
     compile_seconds REAL NOT NULL, test TEXT NOT NULL, steps BLOB NOT NULL, gradient_evaluations INTEGER NOT NULL,
     value_evaluations INTEGER NOT NULL, hvp_evaluations INTEGER NOT NULL, restored_at INTEGER,
     PRIMARY KEY (id, software)
+) WITHOUT ROWID;
+CREATE TABLE target (
+    key TEXT PRIMARY KEY, problem TEXT NOT NULL, goals TEXT NOT NULL, source TEXT NOT NULL, digest TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE ending (
+    trial TEXT NOT NULL, software TEXT NOT NULL, target REAL, kind TEXT NOT NULL, step INTEGER,
+    PRIMARY KEY (trial, software)
 ) WITHOUT ROWID;
 CREATE TABLE curve (
     trial TEXT NOT NULL, software TEXT NOT NULL, metric TEXT NOT NULL, points BLOB NOT NULL,
@@ -203,6 +212,7 @@ class Store:
             current = self._meta("current")
             specs = self._execute("SELECT digest, plan, sources FROM spec ORDER BY digest = ?, digest", (current,))
             programs = self._execute("SELECT digest, fields FROM program ORDER BY digest")
+            frozen = self._execute("SELECT problem, goals, source, digest FROM target ORDER BY problem, key")
         with self._parsing():
             plans = {name: json.loads(text) for name, text, _ in specs}
             problems = [facts for each in plans.values() for facts in each["problems"]]  # the current spec's come last
@@ -213,6 +223,10 @@ class Store:
                 "specs": plans,
                 "programs": {name: json.loads(text) for name, text in programs},
                 "data": data,
+                "targets": [
+                    {"problem": problem, "values": json.loads(goals), "source": source, "digest": name}
+                    for problem, goals, source, name in frozen
+                ],
                 "sources": {name: json.loads(text) for name, _, text in specs},
             }
 
@@ -272,6 +286,41 @@ class Store:
         )
         for metric, points in outcome.curves.items():
             self._execute("INSERT INTO curve VALUES (?, ?, ?, ?)", (*key, metric, points.astype("<f4").tobytes()))
+
+    # --- targets ---
+
+    def frozen(self, key: str) -> Frozen | None:
+        """Returns the targets that were frozen under a key, None if none were."""
+        rows = self._execute("SELECT goals, source, digest FROM target WHERE key = ?", (key,))
+        with self._parsing():
+            return Frozen(tuple(map(float, json.loads(rows[0][0]))), *rows[0][1:]) if rows else None
+
+    def freeze(self, key: str, problem: str, targets: Frozen) -> None:
+        """Keeps targets for good; those that are there already stay what they are."""
+        goals = canonical(list(targets.values))
+        with self._transaction():
+            self._execute(
+                "INSERT OR IGNORE INTO target VALUES (?, ?, ?, ?, ?)",
+                (key, problem, goals, targets.source, targets.digest),
+            )
+        self._write_manifest()
+
+    def keep_endings(self, endings: Mapping[str, tuple[float, Ending]]) -> None:
+        """Stores how trials came out against a target, by id; an earlier ending of the same trial is replaced."""
+        software = self.software()
+        with self._transaction():
+            for name, (target, (kind, step)) in endings.items():
+                goal = None if math.isnan(target) else target
+                self._execute(
+                    "INSERT OR REPLACE INTO ending VALUES (?, ?, ?, ?, ?)", (name, software, goal, kind, step)
+                )
+
+    def endings(self) -> dict[str, Ending]:
+        """Returns how the current software's trials came out, by id."""
+        rows = self._execute("SELECT trial, kind, step FROM ending WHERE software = ?", (self.software(),))
+        return {name: Ending(kind, step) for name, kind, step in rows}
+
+    # --- trials again ---
 
     def software(self) -> str | None:
         """Returns the digest of the software that stored trials last, None if there are none."""

@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from dlkit.bench import formats
 from dlkit.bench.ranking import LEVEL, Row
 from dlkit.bench.results import Comparison, Summary
+from dlkit.bench.stats import median_interval
 
-__all__ = ["Table", "caption", "markdown_tables", "ranking", "tuning"]
+__all__ = ["Table", "caption", "ladder", "markdown_tables", "ranking", "tuning"]
 
 
 class Table(NamedTuple):
@@ -27,7 +30,7 @@ def caption(comparison: Comparison) -> str:
     """Returns what a problem's table shows: metric, direction, target and where that comes from."""
     problem = comparison.problem
     direction = "higher" if problem.judged.higher_is_better else "lower"
-    target = f"target {formats.number(comparison.target)} ({comparison.target_source})"
+    target = f"target {formats.number(comparison.target)} ({comparison.targets.source})"
     return f"{problem.judged.label or problem.metric}, {direction} is better; {target}"
 
 
@@ -54,6 +57,24 @@ def ranking(comparison: Comparison) -> Table:
             ]
         )
     return Table(header, rows)
+
+
+def ladder(comparison: Comparison) -> Table:
+    """Returns the steps to every target of a problem, the easiest first; no rows where there is one target or none."""
+    targets = comparison.targets.values
+    header = ["optimizer", *(f"steps to {formats.number(target)}" for target in targets)]
+    rows = [
+        [row.label, *(_rung(comparison, times) for times in row.ladder)]
+        for row in comparison.rows
+        if len(targets) > 1 and len(row.scores)
+    ]
+    return Table(header, rows)
+
+
+def _rung(comparison: Comparison, times: np.ndarray[Any, Any]) -> str:
+    hits = int(np.isfinite(times).sum())
+    steps = formats.steps(median_interval(times, level=LEVEL), comparison.problem.steps)
+    return f"{steps} ({hits}/{len(times)})"
 
 
 def tuning(comparison: Comparison) -> Table:
@@ -94,6 +115,7 @@ def markdown_tables(summary: Summary) -> str:
             text,
             f"{_escaped(caption(comparison))}.",
             _markdown(ranking(comparison), numbers=True),
+            _markdown(ladder(comparison), numbers=True) if ladder(comparison).rows else "",
             _markdown(tuning(comparison), numbers=False),
         ]
         sections.append("\n\n".join(part for part in parts if part))

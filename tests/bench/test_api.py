@@ -141,7 +141,7 @@ def test_own_optimizer_and_problem_in_a_run_that_resumes(tmp_path: Path) -> None
     result = bench.compare(**asked, executor="dask", workers=1)
     again = bench.compare(**asked, executor="inline")
     assert result.curves().equals(again.curves())
-    assert "sgd" in result.summary.comparisons[0].target_source, "no target declared: the baseline's"
+    assert "sgd" in result.summary.comparisons[0].targets.source, "no target declared: the baseline's"
     manifest = result.summary.manifest
     assert any("def signed" in text for files in manifest["sources"].values() for text in files.values())
     trial = again.summary.comparisons[0].rows[0].trials[0].id

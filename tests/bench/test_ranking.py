@@ -10,7 +10,7 @@ import scipy.stats
 
 from dlkit.bench.plans import Outcome
 from dlkit.bench.problems.base import Metric
-from dlkit.bench.ranking import compared, make_row, target_of
+from dlkit.bench.ranking import compared, make_row
 from dlkit.bench.tuning import tune
 from tests.bench.synthetic import make_contender, make_plan, make_problem
 
@@ -50,7 +50,7 @@ def make_rows(curves, *, metric=None, target=0.1, points=1, tuning_value=0.5):
                 problem,
                 contender,
                 tune(plan, problem, contender, outcomes),
-                target if target is not None else NAN,
+                [] if target is None else [target],
                 outcomes,
             )
         )
@@ -152,7 +152,7 @@ def test_a_failure_is_told():
 def test_nothing_ran():
     plan = make_plan(["x"], seeds=SEEDS)
     problem, contender = plan.problems[0], plan.contenders[0]
-    row = make_row(plan, problem, contender, tune(plan, problem, contender, {}), 0.1, {})
+    row = make_row(plan, problem, contender, tune(plan, problem, contender, {}), [0.1], {})
     assert not row.complete and row.failure == "" and row.flags == ()
     assert math.isnan(row.final.estimate) and math.isnan(row.time.estimate) and math.isnan(row.hits.estimate)
 
@@ -171,7 +171,7 @@ def flagged(tuning_values, *, finals=VALUES):
     tuning = tune(plan, problem, contender, outcomes)
     for trial, value in zip(plan.final_trials(problem, contender, tuning.point), finals, strict=True):
         outcomes[trial.id] = ended(trial, [1.0, value], status="diverged" if math.isnan(value) else "finished")
-    return make_row(plan, problem, contender, tuning, 0.1, outcomes).flags
+    return make_row(plan, problem, contender, tuning, [0.1], outcomes).flags
 
 
 @pytest.mark.parametrize(
@@ -193,40 +193,6 @@ def test_a_gain_within_the_spread_of_the_seeds_is_no_flag():
     spread = np.std(VALUES, ddof=1)
     assert flagged(values, finals=[0.3 + 0.01 * (value - 0.55) / spread for value in VALUES]) != ()
     assert flagged(values, finals=[0.3 + 0.2 * (value - 0.55) / spread for value in VALUES]) == ()
-
-
-# --- target ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_declared_target_is_used():
-    plan = make_plan(["x"])
-    tuning = tune(plan, plan.problems[0], plan.contenders[0], {})
-    assert target_of(plan, plan.problems[0], tuning) == (0.1, "declared")
-
-
-@pytest.mark.parametrize(
-    ("metric", "values", "expected"),
-    [
-        (Metric("lower"), [[0.4, 0.2], [0.1, 0.9]], 0.3),
-        (Metric("higher"), [[0.4, 0.2], [0.1, 0.9]], 0.5),
-        (Metric("lower", "log"), [[0.4, 0.2], [0.01, 1.0]], 0.1),
-    ],
-)
-def test_else_the_baseline_sets_it(metric, values, expected):
-    problem = make_problem(metric=metric, target=None)
-    plan = make_plan(["base", "x"], problems=[problem], points=2)
-    trials = plan.tuning_trials(problem, plan.contenders[0])
-    outcomes = {
-        trial.id: ended(trial, [1.0, value])
-        for row, line in zip(trials, values, strict=True)
-        for trial, value in zip(row, line, strict=True)
-    }
-    target, source = target_of(plan, problem, tune(plan, problem, plan.contenders[0], outcomes))
-    assert target == pytest.approx(expected, rel=1e-6)
-    assert source == "what the baseline, base, reached on its tuning seeds"
-    target, source = target_of(plan, problem, tune(plan, problem, plan.contenders[0], {}))
-    assert math.isnan(target)
-    assert source == "none: the baseline, base, has no finished tuning trial"
 
 
 # --- ranking ---------------------------------------------------------------------------------------------------------
