@@ -1,6 +1,11 @@
-"""Activations as layers: by name, or with parameters of their own."""
+"""Activations as layers: by name, or with parameters of their own.
+
+What they compute is marked, `jax.ad_checkpoint.checkpoint_name(y, MARK)`, so that diagnostics find it inside a model by
+tracing. The mark vanishes when the program is compiled.
+"""
 
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Float
 
 from dlkit import activations
@@ -8,7 +13,10 @@ from dlkit.checks import require_floating, require_number
 from dlkit.layers.base import Layer, as_layer, lambda_
 from dlkit.typing import Array, ArrayFunction, Key, Params, Shape, State
 
-__all__ = ["activation", "prelu"]
+__all__ = ["MARK", "activation", "prelu"]
+
+MARK = "activation"
+"""The name that the outputs of activation layers carry."""
 
 
 def activation(function: str | ArrayFunction | Layer) -> Layer:
@@ -19,7 +27,8 @@ def activation(function: str | ArrayFunction | Layer) -> Layer:
             layer, which is returned as it is.
 
     Returns:
-        A layer; without parameters unless it is `prelu`.
+        A layer; without parameters unless it is `prelu`. The outputs of a name's or a function's carry `MARK`; a layer
+        marks its own.
 
     Raises:
         ValueError: there is no activation of this name; the message suggests the nearest.
@@ -29,17 +38,19 @@ def activation(function: str | ArrayFunction | Layer) -> Layer:
         >>> activation("relu").apply({}, {}, jnp.array([-1.0, 2.0]))[0]
         Array([0., 2.], dtype=float32)
     """
-    if not isinstance(function, str):
-        return as_layer(function)
+    if isinstance(function, Layer):
+        return function
     if function == "prelu":
         return prelu()
-    named = activations.get(function)
+    named = activations.get(function) if isinstance(function, str) else function
+    as_layer(named)  # refuses what is no function
 
-    def checked(x: Array) -> Array:
-        require_floating(f"activation {function!r}", inputs=x)
-        return named(x)
+    def marked(x: Array) -> Array:
+        if isinstance(function, str):
+            require_floating(f"activation {function!r}", inputs=x)
+        return _mark(named(x))
 
-    return lambda_(checked)
+    return lambda_(marked)
 
 
 def prelu(*, initial_slope: float = 0.25, shared: bool = False) -> Layer:
@@ -84,6 +95,11 @@ def prelu(*, initial_slope: float = 0.25, shared: bool = False) -> Layer:
         del key, train
         require_floating("prelu", inputs=x)
         dtype = jnp.result_type(x, params["negative_slope"])
-        return activations.prelu(x.astype(dtype), params["negative_slope"]), state
+        return _mark(activations.prelu(x.astype(dtype), params["negative_slope"])), state
 
     return Layer(init, apply)
+
+
+def _mark(y: Array) -> Array:
+    marked: Array = checkpoint_name(y, MARK)
+    return marked

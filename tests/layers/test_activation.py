@@ -10,6 +10,7 @@ import pytest
 from flax import linen
 
 from dlkit import activations, layers
+from dlkit.layers.activation import MARK
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 3)), jnp.float32)
 
@@ -36,6 +37,23 @@ def test_integers_are_refused_by_name() -> None:
             TypeError, match=rf"activation '{name}': expected floating-point inputs, got int32\[2\]; ca"
         ):
             layers.activation(name).apply({}, {}, jnp.ones(2, jnp.int32))
+
+
+@pytest.mark.parametrize("given", ["relu", jnp.tanh, "prelu"])
+def test_the_outputs_are_marked_once_and_the_mark_vanishes_when_compiled(given) -> None:
+    layer = layers.activation(given)
+    params, state = layer.init(jax.random.key(0), (3,))
+
+    def plain(x):
+        if given == "prelu":
+            return activations.prelu(x, params["negative_slope"])
+        return activations.relu(x) if given == "relu" else given(x)
+
+    def program(function) -> str:
+        return jax.jit(jax.grad(lambda x: jnp.sum(function(x) ** 2))).lower(X).as_text()
+
+    assert str(jax.make_jaxpr(lambda x: layer.apply(params, state, x)[0])(X)).count(f"name[name={MARK}]") == 1
+    assert program(lambda x: layer.apply(params, state, x)[0]) == program(plain)
 
 
 def test_prelu_by_name_has_parameters() -> None:
