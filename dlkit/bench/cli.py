@@ -163,15 +163,20 @@ def _short(value: str) -> str:
 
 
 @app.command(name="list")
-def list_(what: Literal["problems", "optimizers"], /) -> int:
-    """List what there is to compare.
+def list_(what: Literal["problems", "optimizers", "schedules", "probes"], /) -> int:
+    """List what there is to compare, and to look at.
 
     Args:
-        what: problems or optimizers.
+        what: problems, optimizers, schedules or probes.
     """
-    from dlkit.bench.console import print_optimizers, print_problems
+    from dlkit.bench import console
 
-    {"problems": print_problems, "optimizers": print_optimizers}[what]()
+    {
+        "problems": console.print_problems,
+        "optimizers": console.print_optimizers,
+        "schedules": console.print_schedules,
+        "probes": console.print_probes,
+    }[what]()
     return 0
 
 

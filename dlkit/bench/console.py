@@ -14,16 +14,26 @@ from rich.table import Table
 from rich.text import Text
 
 from dlkit.bench import formats, tables
-from dlkit.bench.optimizers import FAMILIES, WRAPPERS, Optimizer
+from dlkit.bench.optimizers import FAMILIES, WRAPPERS, Evaluations, Optimizer
 from dlkit.bench.optimizers import get as get_optimizer
+from dlkit.bench.probes import PROBES
 from dlkit.bench.problems import PROBLEMS
 from dlkit.bench.problems import get as get_problem
 from dlkit.bench.results import Summary
 from dlkit.bench.runner import Progress as Listener
 from dlkit.bench.runner import Silent
+from dlkit.bench.schedules import SCHEDULES
 from dlkit.bench.space import Range
 
-__all__ = ["live_progress", "print_optimizers", "print_problems", "print_summary", "text_of"]
+__all__ = [
+    "live_progress",
+    "print_optimizers",
+    "print_probes",
+    "print_problems",
+    "print_schedules",
+    "print_summary",
+    "text_of",
+]
 
 WIDE = 160  # columns a ranking takes; used where there is no terminal to ask
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -39,8 +49,13 @@ def text_of(summary: Summary) -> str:
 
 def print_summary(summary: Summary) -> None:
     """Prints the ranked tables and verdicts to the terminal."""
+    _print(summary, _console())
+
+
+def _console() -> Console:
+    """The terminal; where there is none, lines are as wide as the tables."""
     console = Console()
-    _print(summary, console if console.is_terminal else Console(width=WIDE))
+    return console if console.is_terminal else Console(width=WIDE)
 
 
 def _print(summary: Summary, console: Console) -> None:
@@ -127,12 +142,12 @@ def print_problems() -> None:
         target = "–" if problem.target is None else formats.number(problem.target)
         batch = "all" if problem.batch_size is None else str(problem.batch_size)
         table.add_row(name, problem.metric, target, str(problem.steps), batch, problem.description)
-    Console().print(table)
+    _console().print(table)
 
 
 def print_optimizers() -> None:
     """Prints the registered optimizers by family, the spaces they are tuned over, and the wrappers."""
-    console = Console()
+    console = _console()
     for family, optimizers in FAMILIES.items():
         table = Table("optimizer", "tuned over", "reference", title=family, title_justify="left")
         for optimizer in optimizers:
@@ -146,6 +161,26 @@ def print_optimizers() -> None:
         what = (wrap.__doc__ or "").splitlines()[0].removeprefix("Returns the optimizer ").rstrip(".")
         table.add_row(f"+{name}", _tuned_over(replace(wrapped, space=space)), what)
     console.print(table)
+
+
+def print_schedules() -> None:
+    """Prints the schedules of learning rates with their settings, which can be tuned like any hyperparameter."""
+    table = Table("schedule", "settings", "reference")
+    for name, schedule in SCHEDULES.items():
+        table.add_row(
+            name, "\n".join(f"{key} {_range(span)}" for key, span in schedule.space.items()), schedule.reference
+        )
+    _console().print(table)
+
+
+def print_probes() -> None:
+    """Prints the diagnostics that can be computed along a trial, and what each costs at every point of the curve."""
+    table = Table("probe", "curves", "cost a point", "what it shows", "reference")
+    for name, probe in PROBES.items():
+        counted = ((n, what) for n, what in zip(probe.cost, Evaluations._fields, strict=True) if n)
+        cost = ", ".join(f"{n} {what.replace('_', ' ')}" for n, what in counted) or "none"
+        table.add_row(name, "\n".join(probe.curves), cost, probe.description, probe.reference)
+    _console().print(table)
 
 
 def _tuned_over(optimizer: Optimizer) -> str:

@@ -49,6 +49,7 @@ TRAINING_CODE = (
     "bench/flax_modules.py",
     "bench/optimizers/*.py",
     "bench/data/*.py",
+    "bench/probes/*.py",
     "bench/problems/*.py",
 )
 JAX_SETTINGS = (

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
+from dlkit.bench import probes
 from dlkit.bench.batches import Stage
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity import digest, fingerprint, package_versions, source_files
@@ -193,6 +194,7 @@ def plan(experiment: Experiment) -> Study:
         for label in rule.baselines
         if label not in labels and len(contenders) == len(experiment.contenders())
     ]
+    mistakes += _unlookable(experiment.probes, [source for _, source in problems])
     mistakes += _misfits(problems, [facts for facts, _ in contenders])
     mistakes += _repeated("problems", [facts.name for facts, _ in problems], "give your own problem another name")
     mistakes += _repeated("optimizers", [facts.label for facts, _ in contenders], "give each a label of its own")
@@ -253,6 +255,19 @@ def _problem(experiment: Experiment, entry: ProblemEntry) -> tuple[ProblemFacts,
 
 def _choices(facts: ProblemFacts, batch_size: int | str | None, metric: str | None) -> dict[str, Any]:
     return {"batch_size": batch_size, "metric": metric, "diverged_above": facts.diverged_above}
+
+
+def _unlookable(names: Sequence[str], sources: Sequence[ProblemSource]) -> list[str]:
+    """What is wrong with the probes: names that there are not, problems that they cannot look at."""
+    mistakes = []
+    for name in names:
+        try:
+            probe = probes.get(name)
+            for source in sources:
+                probes.check(probe, source.load())
+        except UserError as error:
+            mistakes.append(str(error))
+    return mistakes + _repeated("probes", names, "name each once")
 
 
 def _misfits(problems: Sequence[tuple[ProblemFacts, ProblemSource]], contenders: Sequence[Contender]) -> list[str]:

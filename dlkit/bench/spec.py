@@ -14,6 +14,7 @@ from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.optimizers import Optimizer, is_plugin, load_plugin
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.plans import TargetRule
+from dlkit.bench.probes import get as get_probe
 from dlkit.bench.problems import PROBLEMS, Problem, catalog
 from dlkit.bench.recipes import EarlyStopping
 from dlkit.bench.schedules import CONSTANT, Schedule
@@ -422,7 +423,7 @@ class _Reader:
         if not isinstance(item, str):
             self.mistake(path, f"expected a probe's name, got {item!r}")
             return None
-        return item
+        return None if self.attempt(path, lambda: get_probe(item)) is None else item
 
     def early_stopping(self, item: Mapping[str, Any], path: str) -> EarlyStopping | None:
         here = f"{path}.early_stopping" if path else "early_stopping"

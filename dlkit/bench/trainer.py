@@ -10,9 +10,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dlkit.bench import probes
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import Evaluations, Optimizer
 from dlkit.bench.placement import ALONE, Lanes, compiled, placed
+from dlkit.bench.probes import View
 from dlkit.bench.problems.base import Batch, Problem
 from dlkit.bench.recipes import Recipe
 from dlkit.early_stopping import EarlyStopping, EarlyStoppingState, early_stopping
@@ -31,6 +33,7 @@ class Carry(NamedTuple):
     diverged_at: Array  # int32: the first step whose loss was not finite or too large, -1 while there is none
     evaluations: Array  # int32[3]: of the loss on batches so far, as in `Evaluations`
     stopping: EarlyStoppingState | None  # of parameters and state to evaluate; None without early stopping
+    previous: Params | None  # the parameters before the last step; None without probes
 
 
 class Start(NamedTuple):
@@ -102,7 +105,7 @@ class Program:
     @property
     def probe_curves(self) -> Sequence[str]:
         """The names of the curves that probes add to `Reached.point`."""
-        return ()
+        return [curve for name in self.recipe.probes for curve in probes.get(name).curves]
 
 
 def compile_problem(problem: Problem, lanes: Lanes = ALONE) -> ProblemProgram:
@@ -156,7 +159,16 @@ def compile_program(shared: ProblemProgram, recipe: Recipe) -> Program:
     def begin(start: Start, hyperparameters: Mapping[str, Array]) -> Carry:
         opt_state = _strong(_build(recipe, hyperparameters, start, jnp.int32(0)).init(start.params))
         best = None if stopping is None else stopping.init((start.params, start.state))
-        return Carry(start.params, start.state, opt_state, jnp.int32(0), jnp.int32(-1), jnp.zeros(3, jnp.int32), best)
+        return Carry(
+            start.params,
+            start.state,
+            opt_state,
+            step=jnp.int32(0),
+            diverged_at=jnp.int32(-1),
+            evaluations=jnp.zeros(3, jnp.int32),
+            stopping=best,
+            previous=start.params if recipe.probes else None,
+        )
 
     def judged(carry: Carry, train: Batch) -> tuple[Params, State]:
         """The parameters and the state to evaluate after the step that was last."""
@@ -183,11 +195,13 @@ def compile_program(shared: ProblemProgram, recipe: Recipe) -> Program:
         key = jax.random.wrap_key_data(start.key_data)
         fixed = None if recipe.schedule.varies else _build(recipe, hyperparameters, start, jnp.int32(0))
 
+        def batch_of(index: Array) -> Batch:
+            return train if problem.batch_size is None else {name: _rows(a, index) for name, a in train.items()}
+
         def step(carry: Carry, index: Array) -> tuple[Carry, Array]:
-            batch = train if problem.batch_size is None else {name: _rows(a, index) for name, a in train.items()}
             # The state of a transformation does not depend on the rate it was built with: each step can have its own.
             transformation = fixed or _build(recipe, hyperparameters, start, carry.step)
-            return _step(problem, recipe, transformation, carry, batch, jax.random.fold_in(key, carry.step))
+            return _step(problem, recipe, transformation, carry, batch_of(index), jax.random.fold_in(key, carry.step))
 
         def interval(carry: Carry, indices: Array) -> tuple[Carry, Reached]:
             first_step = carry.step
@@ -207,6 +221,11 @@ def compile_program(shared: ProblemProgram, recipe: Recipe) -> Program:
                 watched = metrics[_watched(problem, recipe)]
                 carry = carry._replace(stopping=stopping.update(carry.stopping, watched, (params, state)))
             wrong = bad.any() | ~jnp.isfinite(point).all()
+            if recipe.probes:
+                key_probes = jax.random.fold_in(jax.random.fold_in(key, zlib.crc32(b"probes")), carry.step)
+                rate = _rate(recipe, hyperparameters, carry.step - 1)
+                looked = _probed(problem, recipe, carry, batch_of(indices[-1]), train, rate, key_probes)
+                point = jnp.concatenate([point, looked])
             return carry, Reached(point, carry.evaluations, wrong, jnp.bool_(False))
 
         def rest(carry: Carry, indices: Array) -> tuple[Carry, Reached]:
@@ -251,10 +270,10 @@ def _build(
     recipe: Recipe, hyperparameters: Mapping[str, Array], start: Start, step: Array
 ) -> optax.GradientTransformationExtraArgs:
     """Calls the user's function with what holds at a step, and checks that a transformation came back."""
-    optimizer, schedule = recipe.optimizer, recipe.schedule
+    optimizer = recipe.optimizer
     values: dict[str, Any] = {name: hyperparameters[name] for name in optimizer.space}
-    if schedule.varies:
-        values["learning_rate"] *= schedule.multiplier(step, recipe.steps, hyperparameters)
+    if recipe.schedule.varies:
+        values["learning_rate"] = _rate(recipe, hyperparameters, step)
     if optimizer.random:
         values["key"] = jax.random.wrap_key_data(start.optimizer_key_data)
     try:
@@ -270,6 +289,32 @@ def _build(
             f"got {type(transformation).__name__}"
         )
     return optax.with_extra_args_support(transformation)
+
+
+def _rate(recipe: Recipe, hyperparameters: Mapping[str, Array], step: Array) -> Array:
+    """The scheduled learning rate at a step; NaN for an optimizer that has none."""
+    if "learning_rate" not in recipe.optimizer.space:
+        return jnp.asarray(math.nan)
+    peak: Array = hyperparameters["learning_rate"]
+    if not recipe.schedule.varies:
+        return peak
+    rate: Array = peak * recipe.schedule.multiplier(step, recipe.steps, hyperparameters)
+    return rate
+
+
+def _probed(problem: Problem, recipe: Recipe, carry: Carry, batch: Batch, train: Batch, rate: Array, key: Key) -> Array:
+    """What a recipe's probes see after an interval: [curves]."""
+
+    def loss(params: Params, batch: Batch) -> Array:
+        return problem.loss(params, carry.state, batch, key)[0]
+
+    def apply(params: Params, batch: Batch) -> Any:
+        return problem.evaluate(params, carry.state, batch)
+
+    update = jax.tree.map(jnp.subtract, carry.params, carry.previous)
+    view = View(carry.params, carry.state, update, batch, train, loss, apply, rate, key)
+    values = [value for name in recipe.probes for value in probes.curves_of(probes.get(name), view).values()]
+    return jnp.stack(values)
 
 
 def _step(
@@ -302,7 +347,7 @@ def _step(
     if not isinstance(optimizer.evaluations, Evaluations):
         counts = counts + jnp.stack([jnp.asarray(n, jnp.int32) for n in optimizer.evaluations(opt_state)])
     done = carry._replace(params=params, state=state, opt_state=opt_state, step=carry.step + 1, evaluations=counts)
-    return done, loss
+    return done if carry.previous is None else done._replace(previous=carry.params), loss
 
 
 def _check_updates(optimizer: Optimizer, updates: Params, params: Params) -> None:

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from dlkit import bench, layers, models
-from dlkit.bench import optimizers, problems
+from dlkit.bench import optimizers, problems, schedules
 from dlkit.bench.data import Dataset, split
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import Optimizer
@@ -300,3 +300,62 @@ def test_factors_cross_optimizers_and_are_told_apart() -> None:
 def test_mistakes_in_what_is_crossed_are_named(choices: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message.replace("?", r"\?")):
         bench.compare(problems=["digits-mlp"], optimizers=["sgd"], executor="inline", **choices)
+
+
+# --- probes ----------------------------------------------------------------------------------------------------------
+
+
+def test_probes_see_the_last_step_of_each_interval() -> None:
+    # On 1/2 x' H x the gradient is H x, and gradient descent moves by the rate times that: all is known in closed form.
+    problem = bench.quadratic(condition=4.0, dimension=2)
+    names = ("gradient_norm", "sharpness", "update_ratio", "weight_norm", "effective_learning_rate")
+    recipe = {"steps": 4, "evaluations": 2, "schedule": schedules.get("linear"), "probes": names}
+    program = program_of(problem, **recipe)
+    values = {"learning_rate": 0.4, "final": 0.0}
+    result = train_trial(program, values, stage="final", seed=0)
+    curves = result.curves
+    assert list(curves) == ["distance", "suboptimality", TRAINING_LOSS, *program.probe_curves]
+    assert all(np.isnan(curves[name][0]) for name in program.probe_curves), "before any step there is nothing to see"
+    # Steps 1 and 3 (from 0) are the last of their intervals; the linear schedule takes a quarter off at each step.
+    np.testing.assert_allclose(curves["learning_rate"][1:], [0.4 * 0.75, 0.4 * 0.25], rtol=1e-6)
+    np.testing.assert_allclose(curves["effective_learning_rate"][1:], curves["learning_rate"][1:], rtol=1e-4)
+    np.testing.assert_allclose(curves["sharpness"][1:], 1.0, rtol=1e-4)
+    x = result.params["x"]
+    gradient = jax.grad(lambda params: problem.loss(params, None, {}, None)[0])({"x": x})["x"]
+    assert curves["gradient_norm"][-1] == pytest.approx(float(jnp.linalg.norm(gradient)), rel=1e-5)
+    assert curves["weight_norm"][-1] == pytest.approx(float(jnp.linalg.norm(x)), rel=1e-5)
+
+    plain = train_trial(program_of(problem, **{**recipe, "probes": ()}), values, stage="final", seed=0)
+    np.testing.assert_allclose(plain.curves["distance"], curves["distance"], rtol=1e-5)
+    assert plain.evaluations == result.evaluations, "what probes cost is not the optimizer's"
+
+
+def test_probes_are_computed_on_final_trials_alone() -> None:
+    result = bench.compare(
+        problems=["digits-mlp"],
+        optimizers=["sgd"],
+        budget=bench.Budget(steps=10, evaluations=2, tuning_points=1, tuning_seeds=1, seeds=2),
+        probes=["dead_units", "gradient_noise_scale"],
+        executor="inline",
+        progress=False,
+    )
+    assert not result.failures
+    for name, record in result.summary.records.items():
+        has = "dead_units" in record.outcome.curves
+        assert has == (record.outcome.trial.stage == "final")
+        assert result.replay(name).exact
+    dead = result.curves().query("metric == 'dead_units' and step > 0")["value"]
+    assert len(dead) == 4 and dead.between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["sharpnes"], r"no probe 'sharpnes'; did you mean 'sharpness'\?"),
+        (["sharpness", "sharpness"], "probes: 'sharpness' is there more than once"),
+        (["dead_units"], "probe 'dead_units', problem 'quadratic': no activation is marked"),
+    ],
+)
+def test_probes_that_cannot_be_are_refused_before_anything_runs(names: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        bench.compare(problems=["quadratic"], optimizers=["sgd"], probes=names, executor="inline")

@@ -1,0 +1,49 @@
+"""Probes of the parameters and their change: no evaluation of the loss."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from dlkit.bench.probes.base import Probe, View, norm
+from dlkit.typing import Array
+
+__all__ = ["PROBES"]
+
+
+def _update_ratio(view: View) -> Mapping[str, Array]:
+    update, weight = norm(view.update), norm(view.params)
+    # ||w_t - w_{t-1}|| / ||w_t||, and 0 where nothing moved, also at w = 0
+    return {"update_ratio": jnp.where(update == 0, 0 * weight, update / weight)}
+
+
+def _weight_norm(view: View) -> Mapping[str, Array]:
+    return {"weight_norm": norm(view.params)}
+
+
+def _sparsity(view: View) -> Mapping[str, Array]:
+    leaves = jax.tree.leaves(view.params)
+    zeros = sum((jnp.sum(leaf == 0, dtype=jnp.float32) for leaf in leaves), jnp.float32(0))
+    share = zeros / sum(leaf.size for leaf in leaves)
+    undefined = jnp.any(jnp.stack([jnp.isnan(leaf).any() for leaf in leaves]))
+    return {"sparsity": jnp.where(undefined, jnp.nan, share)}
+
+
+PROBES = (
+    Probe(
+        "update_ratio",
+        ("update_ratio",),
+        _update_ratio,
+        description="the norm of the last update over that of the weights, all parameters together; infinite if the "
+        "update ended at weights that are all 0",
+        reference="Karpathy, CS231n notes, Neural networks part 3, 2015: about 1e-3 is healthy",
+    ),
+    Probe("weight_norm", ("weight_norm",), _weight_norm, description="the norm of all parameters together"),
+    Probe(
+        "sparsity",
+        ("sparsity",),
+        _sparsity,
+        description="the share of parameters, biases included, that are exactly 0",
+        reference="Hoefler et al., 2021, https://arxiv.org/abs/2102.00554",
+    ),
+)
