@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dlkit.bench import spec
+from dlkit.bench import planner, spec
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,12 +32,13 @@ def test_the_python_examples_run_as_one_script(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").stat().st_size > 100_000
 
 
-def test_the_spec_is_one(tmp_path: Path) -> None:
-    (table,) = blocks("toml")
+@pytest.mark.parametrize("table", blocks("toml"), ids=["first", "factors"])
+def test_the_specs_can_be_run(tmp_path: Path, table: str) -> None:
     path = tmp_path / "spec.toml"
     path.write_text(table)
     experiment = spec.load(path)
     assert len(experiment.problems) == len(tomllib.loads(table)["problems"])
+    assert planner.plan(experiment).plan.contenders
 
 
 def test_links_lead_somewhere() -> None:

@@ -164,7 +164,7 @@ class OptimizerEntry:
             return self.label
         base = self.optimizer if isinstance(self.optimizer, str) else self.optimizer.name
         parts = [_of_factor(factor, getattr(self, factor)) for factor in FACTORS if getattr(self, factor) is not None]
-        return ", ".join([base, *parts])
+        return ", ".join([base, *parts, *(["early stopping"] if self.early_stopping else [])])
 
     def load_schedule(self) -> Schedule:
         """Returns the schedule with this entry's settings.
