@@ -70,6 +70,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("bench.results",),
     ("bench.tables", "bench.figure_data"),
     ("bench.plots",),
+    ("bench.paper",),
     ("bench.report",),
     ("bench.console",),
     ("bench.api",),
@@ -85,7 +86,7 @@ FORBIDDEN: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 PRIMITIVES_MAY_IMPORT = frozenset({"jax", "jaxtyping", "numpy"})
 MAY_IMPORT_ONLY: dict[str, frozenset[str]] = {"": frozenset(), "bench.stats": frozenset({"numpy", "scipy"})}
 PLOTTING = frozenset({"plotly", "matplotlib"})
-MAY_PLOT = frozenset({"bench.plots"})
+MAY_PLOT = frozenset({"bench.paper", "bench.plots"})
 
 
 def module_name(path: Path) -> str:

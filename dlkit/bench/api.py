@@ -129,7 +129,7 @@ class Result:
         Raises:
             UserError: if they cannot be written there.
         """
-        from dlkit.bench.plots import save_figures
+        from dlkit.bench.paper import save_figures
 
         return save_figures(self.summary, Path(folder), extension=extension)
 

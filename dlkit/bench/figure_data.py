@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench import formats
+from dlkit.bench import formats, probes
 from dlkit.bench.plans import ProblemFacts
 from dlkit.bench.ranking import Row
 from dlkit.bench.results import Comparison, Summary
@@ -22,6 +22,7 @@ __all__ = [
     "Axis",
     "Curve",
     "Finals",
+    "ProbeCurve",
     "Scores",
     "curve_axis",
     "curves",
@@ -30,6 +31,7 @@ __all__ = [
     "hyperparameter",
     "in_words",
     "position",
+    "probe_curves",
     "scores",
     "short",
     "tuned",
@@ -119,6 +121,44 @@ class Curve:
         """The contender's label, and how many of its seeds have run unless all have."""
         planned = len(self.row.outcomes)
         return self.row.label if self.seeds == planned else f"{self.row.label} ({self.seeds} of {planned} seeds)"
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeCurve:
+    """What a probe saw along a contender's final trials.
+
+    Attributes:
+        name: of the probe's curve.
+        row: the contender.
+        steps: [points] the evaluated steps at which a seed has a number.
+        middle: [points] the median over the seeds that have one.
+    """
+
+    name: str
+    row: Row
+    steps: np.ndarray[Any, Any]
+    middle: Floats
+
+
+def probe_curves(summary: Summary, comparison: Comparison) -> list[ProbeCurve]:
+    """Returns the curves of a run's probes, those of one name together, contenders best first."""
+    names = [curve for name in summary.plan.probes for curve in probes.get(name).curves]
+    return [curve for name in names for row in comparison.rows if (curve := _probe_curve(name, row)) is not None]
+
+
+def _probe_curve(name: str, row: Row) -> ProbeCurve | None:
+    """One curve; None where no seed has a number."""
+    ran = [outcome for outcome in row.outcomes if outcome is not None and name in outcome.curves]
+    points = max((len(outcome.steps) for outcome in ran), default=0)
+    table = np.full((len(ran), points), np.nan)
+    for line, outcome in zip(table, ran, strict=True):
+        line[: len(outcome.steps)] = outcome.curves[name]
+    known = np.isfinite(table).any(axis=0)
+    if not known.any():
+        return None
+    steps = max((outcome.steps for outcome in ran), key=len)[known]
+    finite = np.where(np.isfinite(table), table, np.nan)[:, known]
+    return ProbeCurve(name, row, steps, np.nanmedian(finite, axis=0))
 
 
 @dataclass(frozen=True, eq=False)

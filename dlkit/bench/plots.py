@@ -1,17 +1,13 @@
-"""Figures: plotly's for the report, matplotlib's for papers; the only file that imports either, and that lazily."""
+"""Figures of the report, by plotly, which is imported when one is drawn."""
 
 import html
-import io
 import math
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from dlkit.bench import figure_data, formats
-from dlkit.bench.errors import UserError
 from dlkit.bench.figure_data import Axis, Finals
 from dlkit.bench.plans import ProblemFacts
 from dlkit.bench.ranking import Row
@@ -19,10 +15,19 @@ from dlkit.bench.results import Comparison, Summary
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-    from matplotlib.axes import Axes
-    from matplotlib.lines import Line2D
 
-__all__ = ["curves", "finals", "javascript", "save_figures", "sensitivity", "tuning_curve"]
+__all__ = [
+    "GREY",
+    "Style",
+    "curves",
+    "finals",
+    "javascript",
+    "metric_label",
+    "probes",
+    "sensitivity",
+    "style_of",
+    "tuning_curve",
+]
 
 # Okabe and Ito's colours without yellow, which is too light for lines on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -30,13 +35,11 @@ DASHES = (("solid", "-"), ("dash", "--"), ("dot", ":"), ("dashdot", "-."), ("lon
 MARKERS = ("circle", "square", "diamond", "triangle-up", "pentagon", "triangle-down")
 SPLIT_MARKERS = {"validation": "circle", "test": "diamond-open"}
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+PANELS = 3  # of probes, side by side
 INK, GREY = "#1f2933", "#52606d"
-PAPER_INCHES, PAPER_POINTS, PAPER_LETTERS = (7.0, 2.6), 8, 130  # letters of the legend's size in a line
-UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}  # the same figure is the same bytes
-UNUSABLE_FORMATS = frozenset({"pgf", "raw", "rgba"})  # one needs LaTeX, two are bare pixels
 
 
-class _Style(NamedTuple):
+class Style(NamedTuple):
     """How a contender looks in every figure: plotly's colour, dash and marker, and matplotlib's dash."""
 
     colour: str
@@ -45,10 +48,11 @@ class _Style(NamedTuple):
     paper_dash: Any
 
 
-def _style(summary: Summary, row: Row) -> _Style:
+def style_of(summary: Summary, row: Row) -> Style:
+    """Returns how a contender looks in every figure."""
     index = figure_data.position(summary, row)
     dash, paper_dash = DASHES[index % len(DASHES)]
-    return _Style(COLOURS[index % len(COLOURS)], dash, MARKERS[index % len(MARKERS)], paper_dash)
+    return Style(COLOURS[index % len(COLOURS)], dash, MARKERS[index % len(MARKERS)], paper_dash)
 
 
 def javascript() -> str:
@@ -56,9 +60,6 @@ def javascript() -> str:
     from plotly.offline import get_plotlyjs
 
     return str(get_plotlyjs())
-
-
-# --- plotly ---
 
 
 def curves(summary: Summary, comparison: Comparison) -> "go.Figure":
@@ -76,7 +77,7 @@ def curves(summary: Summary, comparison: Comparison) -> "go.Figure":
     axis = figure_data.curve_axis(comparison, found)
     figure = _figure(height=380 + 20 * len(comparison.rows))
     for rank, curve in enumerate(found):
-        style, low, high = _style(summary, curve.row), axis.units(curve.low), axis.units(curve.high)
+        style, low, high = style_of(summary, curve.row), axis.units(curve.low), axis.units(curve.high)
         common = {"name": _text(curve.name), "legendgroup": curve.row.label}
         figure.add_scatter(
             x=np.concatenate([curve.steps, curve.steps[::-1]]),
@@ -124,8 +125,8 @@ def finals(summary: Summary, comparison: Comparison) -> "go.Figure":
             "showlegend": False,
             "hoverinfo": "text+name",
         }
-        _dots(figure, axis, each, _style(summary, each.row).colour, common)
-        _median(figure, axis, each, _style(summary, each.row).colour, common)
+        _dots(figure, axis, each, style_of(summary, each.row).colour, common)
+        _median(figure, axis, each, style_of(summary, each.row).colour, common)
     for split, symbol in SPLIT_MARKERS.items():
         marker = {"symbol": symbol, "size": 10, "color": GREY}
         figure.add_scatter(x=[None], y=[None], mode="markers", name=split, legendgroup=split, marker=marker)
@@ -151,7 +152,7 @@ def sensitivity(summary: Summary, comparison: Comparison) -> "go.Figure":
     axis = figure_data.fit_axis(problem, [each.scores for each in found])
     figure = _figure(height=380 + 20 * len(comparison.rows))
     for each in found:
-        style, off = _style(summary, each.row), axis.off(each.scores)
+        style, off = style_of(summary, each.row), axis.off(each.scores)
         symbols = np.where(off, "x", style.marker).astype(object)
         sizes = np.where(off, 7, 8)
         if each.winner is not None:
@@ -194,7 +195,7 @@ def tuning_curve(summary: Summary, comparison: Comparison) -> "go.Figure":
     axis = figure_data.fit_axis(problem, [row.tuning.curve for row in rows])
     figure = _figure(height=380 + 20 * len(comparison.rows))
     for row in rows:
-        style = _style(summary, row)
+        style = style_of(summary, row)
         known = np.isfinite(row.tuning.curve)
         figure.add_scatter(
             x=np.arange(1, len(row.tuning.curve) + 1)[known],
@@ -209,6 +210,44 @@ def tuning_curve(summary: Summary, comparison: Comparison) -> "go.Figure":
     figure.update_xaxes(title_text="tuning points", rangemode="tozero", tickformat="d")
     _metric_axis(figure.update_yaxes, problem, axis, "expected best tuning")
     return figure
+
+
+def probes(summary: Summary, comparison: Comparison) -> "go.Figure":
+    """Draws what the probes saw along the final trials: a panel a curve, the median over seeds a contender.
+
+    Args:
+        summary: the run.
+        comparison: the problem.
+
+    Returns:
+        The figure; it has no traces where there are no probes.
+    """
+    from plotly.subplots import make_subplots
+
+    found = figure_data.probe_curves(summary, comparison)
+    names = list(dict.fromkeys(each.name for each in found))
+    rows = max(math.ceil(len(names) / PANELS), 1)
+    titles = [_text(name.replace("_", " ")) for name in names]
+    figure = _figure(height=90 + 210 * rows)
+    grid = make_subplots(rows=rows, cols=PANELS, subplot_titles=titles, vertical_spacing=0.5 / (rows + 1))
+    figure = grid.update_layout(figure.layout)
+    for each in found:
+        style, panel = style_of(summary, each.row), names.index(each.name)
+        figure.add_scatter(
+            x=each.steps,
+            y=each.middle,
+            mode="lines+markers",
+            marker={"size": 4},
+            line={"color": style.colour, "dash": style.dash, "width": 1.5},
+            name=_text(each.row.label),
+            legendgroup=each.row.label,
+            showlegend=panel == 0,
+            row=panel // PANELS + 1,
+            col=panel % PANELS + 1,
+        )
+    figure.update_xaxes(range=[0, 1.02 * comparison.problem.steps], tickfont_size=10)
+    figure.update_xaxes(title_text="steps", row=rows)
+    return figure.update_yaxes(tickfont_size=10, exponentformat="e").update_annotations(font_size=12)
 
 
 def _figure(height: int) -> "go.Figure":
@@ -233,7 +272,7 @@ def _metric_axis(update: Callable[..., Any], problem: ProblemFacts, axis: Axis, 
     is_log = problem.judged.scale == "log"
     spans = axis.range[1] - axis.range[0]
     update(
-        title_text=_text(f"{what} {_metric(problem)}"),
+        title_text=_text(f"{what} {metric_label(problem)}"),
         tickfont_size=11,
         type="log" if is_log else "linear",
         range=list(axis.range),
@@ -285,115 +324,6 @@ def _text(label: str) -> str:
     return html.escape(label, quote=False)
 
 
-def _metric(problem: ProblemFacts) -> str:
+def metric_label(problem: ProblemFacts) -> str:
+    """Returns how figures call a problem's judged metric."""
     return problem.judged.label or problem.metric
-
-
-# --- matplotlib ---
-
-
-def save_figures(summary: Summary, folder: Path, *, extension: str = "pdf") -> list[Path]:
-    """Draws one figure per problem for papers: curves at the left, final values at the right.
-
-    Args:
-        summary: the run.
-        folder: where; made if missing.
-        extension: a file ending that matplotlib knows, such as ``"pdf"``, ``"svg"``, ``"png"``.
-
-    Returns:
-        The files, named after the problems.
-
-    Raises:
-        UserError: for an unknown format, or a folder that cannot be written.
-    """
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    known = sorted(set(FigureCanvasAgg.get_supported_filetypes()) - UNUSABLE_FORMATS)
-    if extension not in known:
-        raise UserError(f"figures cannot be drawn as '{extension}'; expected one of {', '.join(known)}")
-    files = []
-    for comparison in summary.comparisons:
-        name = re.sub(r"[^\w.-]+", "-", comparison.problem.name).lstrip(".") or "problem"
-        path = folder / f"{name}.{extension}"
-        drawn = io.BytesIO()
-        # Type 42: publishers refuse the Type 3 fonts that matplotlib embeds by default. Undone when drawn.
-        with matplotlib.rc_context({"pdf.fonttype": 42, "ps.fonttype": 42, "svg.hashsalt": "dlkit"}):
-            _paper_figure(summary, comparison).savefig(
-                drawn, format=extension, dpi=300, metadata=UNDATED.get(extension)
-            )
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(drawn.getvalue())
-        except OSError as error:
-            raise UserError(f"{path}: the figure cannot be written: {error.strerror}; name another folder") from None
-        files.append(path)
-    return files
-
-
-def _paper_figure(summary: Summary, comparison: Comparison) -> Any:
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator
-
-    figure = Figure(figsize=PAPER_INCHES, layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
-    lines = _paper_curves(left, summary, comparison)
-    _paper_finals(right, summary, comparison)
-    for axes in (left, right):
-        axes.tick_params(which="both", labelsize=PAPER_POINTS - 1)
-        axes.spines[["top", "right"]].set_visible(False)
-    if comparison.problem.judged.scale == "log":
-        for axis in (left.yaxis, right.xaxis):
-            axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
-    names = [str(line.get_label()) for line in lines]
-    columns = min(len(names), PAPER_LETTERS // max((len(name) + 9 for name in names), default=1)) or 1
-    legend = figure.legend(
-        lines, names, loc="outside lower center", ncols=columns, fontsize=PAPER_POINTS - 1, frameon=False
-    )
-    for entry in legend.get_texts():
-        entry.set_parse_math(False)
-    figure.set_figheight(PAPER_INCHES[1] + 0.16 * math.ceil(len(names) / columns))
-    return figure
-
-
-def _paper_curves(axes: "Axes", summary: Summary, comparison: Comparison) -> list["Line2D"]:
-    found = figure_data.curves(summary, comparison)
-    axis = figure_data.curve_axis(comparison, found)
-    lines: list[Line2D] = []
-    for rank, curve in enumerate(found):
-        style, above = _style(summary, curve.row), 3 - rank / len(found)  # the best is drawn last
-        low, middle, high = (axis.units(values) for values in (curve.low, curve.middle, curve.high))
-        axes.fill_between(curve.steps, low, high, color=style.colour, alpha=0.14, linewidth=0)
-        line = {"color": style.colour, "linestyle": style.paper_dash, "linewidth": 1.2, "zorder": above}
-        lines += axes.plot(curve.steps, middle, label=curve.name, **line)
-    axes.axhline(comparison.target, color=GREY, linestyle=(0, (4, 3)), linewidth=0.7)  # nothing where it is NaN
-    problem = comparison.problem
-    axes.set_yscale(problem.judged.scale)
-    axes.set_ylim(*axis.bounds)
-    axes.set_xlim(0, problem.steps)
-    axes.set_xlabel("steps", fontsize=PAPER_POINTS)
-    axes.set_ylabel(f"validation {_metric(problem)}", fontsize=PAPER_POINTS, parse_math=False)
-    return lines
-
-
-def _paper_finals(axes: "Axes", summary: Summary, comparison: Comparison) -> None:
-    problem, rows, found = comparison.problem, comparison.rows, figure_data.finals(comparison)
-    axis = figure_data.fit_axis(problem, [each.values for each in found])
-    for each in found:
-        colour = _style(summary, each.row).colour
-        shape, face = ("o", colour) if each.split == "validation" else ("D", "white")
-        off, shown = axis.off(each.values), axis.pinned(each.values)
-        axes.scatter(shown[~off], each.heights[~off], s=4, color=colour, alpha=0.4, linewidths=0, marker=shape)
-        axes.scatter(shown[off], each.heights[off], s=8, color=colour, marker="x", linewidths=0.8)
-        if not math.isnan(each.median.estimate):
-            middle, low, high = axis.visible(each.median)
-            axes.plot([low, high], [each.height] * 2, color=colour, linewidth=1.6, solid_capstyle="butt")
-            axes.plot([middle], [each.height], marker=shape, markersize=4.5, color=colour, markerfacecolor=face)
-    axes.set_xscale(problem.judged.scale)
-    axes.set_xlim(*axis.bounds)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    for tick in axes.set_yticks(range(len(rows)), [figure_data.short(row.label) for row in rows]):
-        tick.label1.set_parse_math(False)
-    axes.set_xlabel(
-        f"final {_metric(problem)} (\u25cf validation, \u25c7 test)", fontsize=PAPER_POINTS, parse_math=False
-    )

@@ -50,6 +50,11 @@ FIGURES = (
         "Expected best score of so many points drawn from those that were tried; it starts where every such draw has "
         "one that trained.",
     ),
+    (
+        plots.probes,
+        "Probes.",
+        "Median over the final seeds of what was computed along training: on parameters as trained, not as evaluated.",
+    ),
 )
 CONFIG = {
     "displaylogo": False,

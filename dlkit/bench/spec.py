@@ -164,7 +164,7 @@ class OptimizerEntry:
             return self.label
         base = self.optimizer if isinstance(self.optimizer, str) else self.optimizer.name
         parts = [_of_factor(factor, getattr(self, factor)) for factor in FACTORS if getattr(self, factor) is not None]
-        return ", ".join([base, *parts, *(["early stopping"] if self.early_stopping else [])])
+        return _labelled(base, [*parts, *(["early stopping"] if self.early_stopping else [])])
 
     def load_schedule(self) -> Schedule:
         """Returns the schedule with this entry's settings.
@@ -251,8 +251,12 @@ def _crossed(entry: OptimizerEntry, factors: Mapping[str, Sequence[Any]]) -> Ite
     open_factors = {name: values for name, values in factors.items() if getattr(entry, name) is None}
     for combination in itertools.product(*open_factors.values()):
         chosen = dict(zip(open_factors, combination, strict=True))
-        label = entry.label and ", ".join([entry.label, *(_of_factor(*item) for item in chosen.items())])
+        label = entry.label and _labelled(entry.label, [_of_factor(*item) for item in chosen.items()])
         yield replace(entry, **chosen, label=label)
+
+
+def _labelled(base: str, parts: Sequence[str]) -> str:
+    return f"{base} ({', '.join(parts)})" if parts else base
 
 
 def _of_factor(name: str, value: Any) -> str:

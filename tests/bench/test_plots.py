@@ -1,18 +1,20 @@
 """Figures show what the outcomes say: data computed again with NumPy, and files that exist."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
 
-from dlkit.bench import figure_data, plots
+from dlkit.bench import figure_data, paper, plots, results
 from dlkit.bench.errors import UserError
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.results import Summary
+from dlkit.bench.store import Store
 from dlkit.bench.tuning import unoriented
-from tests.bench.synthetic import make_plan, make_problem, make_summary
+from tests.bench.synthetic import fill, make_plan, make_problem, make_summary
 
 HIGHER = Metric("higher", "linear", "accuracy")
 LOG = Metric("lower", "log", "gap")
@@ -65,7 +67,7 @@ def test_every_case_can_be_drawn(draw, case: Summary) -> None:
 def test_every_kind_of_case_can_be_printed(name: str, tmp_path: Path) -> None:
     case = CASES[name]()
     before = dict(matplotlib.rcParams)
-    files = plots.save_figures(case, tmp_path / "deep" / "figures", extension="png")
+    files = paper.save_figures(case, tmp_path / "deep" / "figures", extension="png")
     assert dict(matplotlib.rcParams) == before
     assert len(files) == len(case.comparisons)
     assert all(file.parent == tmp_path / "deep" / "figures" and file.stat().st_size > 1000 for file in files)
@@ -74,7 +76,7 @@ def test_every_kind_of_case_can_be_printed(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["pdf", "svg"])
 def test_figures_are_the_same_bytes_each_time(kind: str, tmp_path: Path) -> None:
     summary = make_summary()
-    first, second = (plots.save_figures(summary, tmp_path / each, extension=kind)[0] for each in "ab")
+    first, second = (paper.save_figures(summary, tmp_path / each, extension=kind)[0] for each in "ab")
     assert first.name == f"bowl.{kind}"
     assert first.read_bytes() == second.read_bytes()
     assert b"Type3" not in first.read_bytes()
@@ -82,13 +84,13 @@ def test_figures_are_the_same_bytes_each_time(kind: str, tmp_path: Path) -> None
 
 def test_unknown_format_names_the_valid_ones(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"'pfd'.*pdf.*png.*svg"):
-        plots.save_figures(make_summary(), tmp_path, extension="pfd")
+        paper.save_figures(make_summary(), tmp_path, extension="pfd")
 
 
 def test_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file/figures/bowl\.pdf"):
-        plots.save_figures(make_summary(), tmp_path / "file" / "figures")
+        paper.save_figures(make_summary(), tmp_path / "file" / "figures")
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -265,3 +267,32 @@ def test_between_perfect_and_diverged_is_diverged() -> None:
     for curve in figure_data.curves(summary, summary.comparisons[0]):
         assert curve.middle[3] == np.inf
         assert curve.low[3] == pytest.approx(np.log10(np.finfo(np.float32).tiny))  # what 0 counts as
+
+
+def test_probes_have_a_panel_a_curve_and_a_median_over_the_seeds_that_have_one():
+    plan = replace(make_plan(["a", "b"], seeds=3), probes=("effective_learning_rate",))
+    with Store(None) as store:
+        fill(store, plan)
+        for name, record in store.records().items():
+            outcome = record.outcome
+            if outcome.trial.stage == "final":
+                seed, nan = outcome.trial.seed, np.nan
+                curves = {
+                    **outcome.curves,
+                    "effective_learning_rate": np.array([nan, seed, 2 * seed, nan, nan], np.float32),
+                    "learning_rate": np.array([nan, 1, nan if seed else 5, nan, nan], np.float32),
+                }
+                store.add([replace(outcome, curves=curves)], record.program)
+                assert name == outcome.trial.id
+        summary = results.summary(store)
+    (comparison,) = summary.comparisons
+    found = figure_data.probe_curves(summary, comparison)
+    assert [(each.name, each.row.label) for each in found] == [
+        (name, row.label) for name in ("effective_learning_rate", "learning_rate") for row in comparison.rows
+    ]
+    assert [each.middle.tolist() for each in found[:2]] == [[1, 2], [1, 2]]  # of seeds 0, 1, 2
+    assert found[0].steps.tolist() == [10, 20]
+    assert found[2].middle.tolist() == [1, 5]
+    figure = plots.probes(summary, comparison)
+    assert len(figure.data) == 4 and len({trace.xaxis for trace in figure.data}) == 2
+    assert plots.probes(make_summary(), make_summary().comparisons[0]).data == ()

@@ -266,12 +266,12 @@ def test_factors_cross_optimizers_and_are_told_apart() -> None:
     assert not result.failures
     plan = result.summary.plan
     assert [each.label for each in plan.contenders] == [
-        "sgd, constant, batch 32",
-        "sgd, constant, full batch",
-        "sgd, cosine, batch 32",
-        "sgd, cosine, full batch",
-        "plain adam, batch 32",
-        "plain adam, full batch",
+        "sgd (constant, batch 32)",
+        "sgd (constant, full batch)",
+        "sgd (cosine, batch 32)",
+        "sgd (cosine, full batch)",
+        "plain adam (batch 32)",
+        "plain adam (full batch)",
     ]
     sizes = {
         each["problem"]["batch_size"] for each in (r.outcome.trial.identity for r in result.summary.records.values())
@@ -289,7 +289,10 @@ def test_factors_cross_optimizers_and_are_told_apart() -> None:
         ({"factors": {"schedul": ["cosine"]}}, "factors: no factor 'schedul'; did you mean 'schedule'?"),
         ({"factors": {"schedule": []}}, r"factors.schedule: expected a list of at least one value, got \[\]"),
         ({"factors": {"schedule": "cosine"}}, "factors.schedule: expected a list"),
-        ({"factors": {"batch_size": [10**6]}}, "optimizer 'sgd, batch 1000000': problem 'digits-mlp': batch_size must"),
+        (
+            {"factors": {"batch_size": [10**6]}},
+            r"optimizer 'sgd \(batch 1000000\)': problem 'digits-mlp': batch_size must",
+        ),
         ({"factors": {"schedule": ["cosin"]}}, "no schedule 'cosin'; did you mean 'cosine'?"),
         (
             {"early_stopping": EarlyStopping(patience=2, metric="accurac")},
