@@ -21,7 +21,7 @@ from dlkit.bench.plans import TargetRule
 from dlkit.bench.problems import Problem, check_problem
 from dlkit.bench.recipes import EarlyStopping, Recipe
 from dlkit.bench.schedules import Schedule
-from dlkit.bench.space import Range
+from dlkit.bench.space import Point, Range
 from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.store import Store
 from dlkit.bench.trainer import compile_problem, compile_program
@@ -166,6 +166,7 @@ def compare(
     workers: int | None = None,
     lanes: int | None = None,
     progress: bool = True,
+    expand: bool = False,
 ) -> Result:
     """Tunes every optimizer on every problem with the same budget, and compares the winners on fresh paired seeds.
 
@@ -184,6 +185,7 @@ def compare(
         lanes: how many trials run side by side in one program, over all local devices; 0 for one at a time. None for
             one at a time on CPU, and on accelerators for as many as fit into memory.
         progress: whether a live display is shown while it runs.
+        expand: whether spaces whose winners lie at an edge are widened, and tuned further there.
 
     Returns:
         The result.
@@ -209,7 +211,15 @@ def compare(
         probes=tuple(probes),
         targets=targets,
     )
-    return run(experiment, folder=folder, executor=executor, workers=workers, lanes=lanes, progress=progress)
+    return run(
+        experiment,
+        folder=folder,
+        executor=executor,
+        workers=workers,
+        lanes=lanes,
+        progress=progress,
+        expand=expand,
+    )
 
 
 def run(
@@ -220,6 +230,7 @@ def run(
     workers: int | None = None,
     lanes: int | None = None,
     progress: bool = True,
+    expand: bool = False,
 ) -> Result:
     """Runs an experiment, or what is left of it, and sums it up.
 
@@ -230,6 +241,7 @@ def run(
         workers: as in `compare`.
         lanes: as in `compare`.
         progress: as in `compare`.
+        expand: as in `compare`.
 
     Returns:
         The result; of what has run so far, if Ctrl-C interrupted it.
@@ -248,10 +260,17 @@ def run(
     where = Path(folder) if folder is not None else None
     with Store(where) as store:
         with live_progress(progress) as display:
-            report = runner.run(study, store, lambda: make_executor(executor, workers=workers), display, lanes=lanes)
+            report = runner.run(
+                study,
+                store,
+                lambda: make_executor(executor, workers=workers),
+                display,
+                lanes=lanes,
+                expand=expand,
+            )
         summary = results.summary(store)
         store.keep_endings(summary.endings())
-        return Result(summary, study, where, report.interrupted)
+        return Result(summary, report.study, where, report.interrupted)
 
 
 def open_run(folder: str | Path) -> Result:
@@ -376,8 +395,10 @@ def _replay(result: Result, name: str) -> Replay:
     outcome, then = result.summary.records[name]
     if outcome.status == "failed":
         raise UserError(f"trial {name} did not run: {outcome.reason}")
-    group, trial = _find_group(result.study or planner.study_of(result.summary.plan), name)
-    if outcome.status == "cut off":  # by a clock that will not say the same again
+    trial = outcome.trial
+    group = _find_group(result.study or planner.study_of(result.summary.plan), trial)
+    was_cut = outcome.status == "cut off"
+    if was_cut:  # by a clock that will not say the same again
         trial = trial._replace(identity={**trial.identity, "seconds": None, "until": len(outcome.steps) - 1})
     done = _run_again(Work(group, (trial,), lanes=Lanes.parse(then["lanes"])), int(then["threads"]))
     again, now = done.outcomes[0], done.program
@@ -390,11 +411,11 @@ def _replay(result: Result, name: str) -> Replay:
         if a.tobytes() != b.tobytes():
             same_shape = a.shape == b.shape
             largest[metric] = float(np.nanmax(np.abs(a - b), initial=0.0)) if same_shape else float("inf")
-    for metric in outcome.test.keys() | again.test.keys():
+    for metric in () if was_cut else outcome.test.keys() | again.test.keys():
         x, y = (each.test.get(metric, float("nan")) for each in (outcome, again))
         if x != y and not (math.isnan(x) and math.isnan(y)):
             largest[f"test {metric}"] = abs(x - y)
-    same_end = again.status == outcome.status or outcome.status == "cut off"
+    same_end = again.status == outcome.status or was_cut
     exact = not largest and same_end and again.diverged_at == outcome.diverged_at
     return Replay(name, exact, changed, largest, outcome.curves, again.curves)
 
@@ -414,19 +435,16 @@ def _run_again(work: Work, threads: int) -> Done:
     return done
 
 
-def _find_group(study: Study, name: str) -> tuple[planner.Group, plans.Trial]:
-    """Finds a trial of a study by its id, and the functions to run it with."""
-    plan = study.plan
-    for problem in plan.problems:
-        for contender in plan.contenders:
-            for point in contender.points:
-                tuning = [plan.trial(problem, contender, point, "tuning", seed) for seed in range(plan.tuning_seeds)]
-                final, again = plan.final_trials(problem, contender, point), plan.reruns(problem, contender, point)
-                for trial in [*tuning, *final, *again]:
-                    if trial.id == name:
-                        _require_functions(study, problem.name, contender.label)
-                        return study.group(problem, contender, point.static, stage=trial.stage), trial
-    raise UserError(f"trial {name} is not one of this spec's; run its spec again, then replay it")
+def _find_group(study: Study, trial: plans.Trial) -> planner.Group:
+    """Finds the functions to run a trial with: those of the contender for which it would have the same id."""
+    point = Point(dict(trial.hyperparameters), dict(trial.identity["optimizer"]["static"]))
+    for problem in study.plan.problems:
+        for contender in study.plan.contenders:
+            again = study.plan.trial(problem, contender, point, trial.stage, trial.seed, trial.until)
+            if again.id == trial.id:
+                _require_functions(study, problem.name, contender.label)
+                return study.group(problem, contender, point.static, stage=trial.stage)
+    raise UserError(f"trial {trial.id} is not one of this spec's; run its spec again, then replay it")
 
 
 def _require_functions(study: Study, problem: str, optimizer: str) -> None:

@@ -12,10 +12,11 @@ import numpy as np
 from dlkit.bench.problems.base import Problem
 from dlkit.typing import Array
 
-__all__ = ["STAGES", "Stage", "data_order", "trial_order"]
+__all__ = ["STAGES", "STUDY_SEEDS", "Stage", "data_order", "trial_order"]
 
 Stage = Literal["tuning", "final", "target"]
 STAGES: dict[Stage, int] = {"tuning": 0, "final": 1, "target": 2}  # a seed of one stage is no seed of another
+STUDY_SEEDS = 1000  # study k of a contender is tuned on seeds from k times this on, so that no two share one
 KEPT_INDICES = 1_000_000  # an order of more indices is drawn anew for every trial
 
 

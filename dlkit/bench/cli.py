@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 try:
     from cyclopts import App, CycloptsError, Parameter
@@ -27,11 +27,6 @@ app = App(
 )
 
 
-def _overrides(seeds: int | None, steps: int | None, points: int | None, tuning_seeds: int | None) -> dict[str, int]:
-    given = {"seeds": seeds, "steps": steps, "tuning_points": points, "tuning_seeds": tuning_seeds}
-    return {name: value for name, value in given.items() if value is not None}
-
-
 @app.command
 def run(
     spec: Path,
@@ -39,8 +34,14 @@ def run(
     *,
     seeds: int | None = None,
     steps: int | None = None,
+    tuner: Literal["halton", "random", "grid", "optuna"] | None = None,
     tuning_points: int | None = None,
+    tuning_points_per_dimension: int | None = None,
+    tuning_seconds: float | None = None,
     tuning_seeds: int | None = None,
+    studies: int | None = None,
+    halving: int | None = None,
+    expand: bool = False,
     folder: Path | None = None,
     executor: str = "dask",
     workers: int | None = None,
@@ -53,8 +54,14 @@ def run(
         spec: The experiment, a TOML file.
         seeds: Fresh seeds each tuned contender is trained on, in place of the spec's.
         steps: Training steps of every trial, in place of the problems' own.
-        tuning_points: Points tried per contender and problem, in place of the spec's.
+        tuner: Where tuning points come from, in place of the spec's.
+        tuning_points: Points tried per contender and problem, in place of what the spec says of them.
+        tuning_points_per_dimension: Points tried per hyperparameter that is tuned, likewise.
+        tuning_seconds: Seconds of training that points are drawn for, likewise.
         tuning_seeds: Seeds each point is tried on, in place of the spec's.
+        studies: How often tuning is repeated with fresh points and seeds, in place of the spec's.
+        halving: Successive halving: one point in so many goes on, in place of the spec's.
+        expand: Whether spaces whose winners lie at an edge are widened, and the run goes on there.
         folder: Where the run is kept and taken up again; runs/NAME by default.
         executor: dask (one process per core), inline (this process), or the address of a dask scheduler.
         workers: How many worker processes; one per core by default.
@@ -65,13 +72,18 @@ def run(
     from dataclasses import replace
 
     from dlkit.bench import api
-    from dlkit.bench.spec import load
+    from dlkit.bench.spec import AMOUNTS, load
 
     experiment = load(spec)
-    changes = _overrides(seeds, steps, tuning_points, tuning_seeds)
+    given: dict[str, Any] = {"seeds": seeds, "steps": steps, "tuner": tuner, "tuning_seeds": tuning_seeds}
+    given |= {"studies": studies, "halving": halving}
+    amounts = dict(zip(AMOUNTS, (tuning_points, tuning_points_per_dimension, tuning_seconds), strict=True))
+    changes = {name: value for name, value in given.items() if value is not None}
+    if any(value is not None for value in amounts.values()):
+        changes |= amounts
     experiment = replace(experiment, budget=replace(experiment.budget, **changes))
     where = folder or RUNS / experiment.name
-    result = api.run(experiment, folder=where, executor=executor, workers=workers, lanes=lanes)
+    result = api.run(experiment, folder=where, executor=executor, workers=workers, lanes=lanes, expand=expand)
     result.show()
     print()  # noqa: T201
     if report:

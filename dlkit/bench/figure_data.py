@@ -14,9 +14,9 @@ from dlkit.bench import formats, probes
 from dlkit.bench.plans import ProblemFacts
 from dlkit.bench.ranking import Row
 from dlkit.bench.results import Comparison, Summary
+from dlkit.bench.scores import oriented, unoriented
 from dlkit.bench.space import Range
 from dlkit.bench.stats import Interval
-from dlkit.bench.tuning import oriented, unoriented
 
 __all__ = [
     "Axis",
@@ -34,7 +34,6 @@ __all__ = [
     "probe_curves",
     "scores",
     "short",
-    "tuned",
 ]
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -274,26 +273,27 @@ def in_words(problem: ProblemFacts, values: Floats) -> list[str]:
     ]
 
 
-def tuned(summary: Summary, problem: ProblemFacts, row: Row) -> Sequence[bool]:
-    """Returns which of a contender's tuning points have run on every tuning seed."""
-    lines = summary.plan.tuning_trials(problem, row.contender)
-    return [all(trial.id in summary.records for trial in line) for line in lines]
-
-
-def scores(summary: Summary, comparison: Comparison) -> list[Scores]:
+def scores(comparison: Comparison) -> list[Scores]:
     """Returns the tuning scores against the learning rate, or else the first hyperparameter that was tuned."""
     found = []
     for row in comparison.rows:
-        ran = [index for index, done in enumerate(tuned(summary, comparison.problem, row)) if done]
+        ran = [index for index, done in enumerate(row.tuning.ran) if done]
         name = _shown(row)
         if name is None or not ran or row.failure:
             continue
         points = [row.tuning.points[index] for index in ran]
         values = np.array([point.hyperparameters[name] for point in points])
         winner = ran.index(row.tuning.winner) if row.tuning.winner in ran else None
-        settings = [formats.point({**point.hyperparameters, **point.static}) for point in points]
+        settings = [_setting(row, index) for index in ran]
         found.append(Scores(row, name, values, row.tuning.scores[ran].astype(np.float64), winner, settings))
     return found
+
+
+def _setting(row: Row, index: int) -> str:
+    """A point in words, and where successive halving dropped it."""
+    point, until = row.tuning.points[index], row.tuning.until[index]
+    words = formats.point({**point.hyperparameters, **point.static})
+    return words if until is None else f"{words}, dropped at evaluation {until}"
 
 
 def _shown(row: Row) -> str | None:

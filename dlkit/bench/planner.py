@@ -1,7 +1,9 @@
 """Spec -> plan and compile groups: what runs, by which functions, and what runs together."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from dlkit.bench import probes
@@ -10,13 +12,14 @@ from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity import digest, fingerprint, package_versions, source_files
 from dlkit.bench.optimizers import Optimizer, is_plugin, load_plugin
 from dlkit.bench.optimizers import get as get_optimizer
-from dlkit.bench.plans import Contender, Plan, ProblemFacts, TargetRule
+from dlkit.bench.plans import Contender, Plan, ProblemFacts, TargetRule, Tuner
 from dlkit.bench.problems import Problem, catalog, check_problem
 from dlkit.bench.recipes import Recipe, require_schedulable
 from dlkit.bench.schedules import SCHEDULES, Schedule
 from dlkit.bench.schedules import get as get_schedule
-from dlkit.bench.space import halton_points
-from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry
+from dlkit.bench.space import Point, Range, Space
+from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
+from dlkit.bench.tuners import beforehand, dimensions, grid_points, require_tuner
 
 __all__ = [
     "Group",
@@ -151,8 +154,7 @@ def _method_again(facts: Contender) -> Method | None:
         return Method(replace(get_optimizer(facts.optimizer), space=space), schedule)
     if not is_plugin(facts.optimizer) or facts.optimizer.partition(":")[0].endswith(".py"):
         return None
-    choices = {name: [value] for name, value in facts.points[0].static.items()}
-    again = load_plugin(facts.optimizer, dict.fromkeys(space, 0.0), choices)
+    again = load_plugin(facts.optimizer, dict.fromkeys(space, 0.0), facts.static)
     same = _source_of(Method(again, schedule)) == facts.source
     return Method(replace(again, space=space), schedule) if same else None
 
@@ -175,6 +177,10 @@ def plan(experiment: Experiment) -> Study:
         for what in ("problems", "optimizers")
         if not getattr(experiment, what)
     ]
+    try:
+        require_tuner(experiment.budget.tuner)
+    except UserError as error:
+        mistakes.append(str(error))
     problems: list[tuple[ProblemFacts, ProblemSource]] = []
     contenders: list[tuple[Contender, Method]] = []
     for problem_entry in experiment.problems:
@@ -197,6 +203,7 @@ def plan(experiment: Experiment) -> Study:
     mistakes += _unlookable(experiment.probes, [source for _, source in problems])
     mistakes += _misfits(problems, [facts for facts, _ in contenders])
     mistakes += _repeated("problems", [facts.name for facts, _ in problems], "give your own problem another name")
+    mistakes += _unknown_on_the_grid(experiment.budget, [facts for facts, _ in contenders])
     mistakes += _repeated("optimizers", [facts.label for facts, _ in contenders], "give each a label of its own")
     if mistakes:
         raise UserError("\n".join(mistakes))
@@ -207,15 +214,23 @@ def plan(experiment: Experiment) -> Study:
             own += [entry.problem.init, entry.problem.loss, entry.problem.evaluate]
     return Study(
         plan=Plan(
-            experiment.name,
-            [facts for facts, _ in problems],
-            [facts for facts, _ in contenders],
-            budget.evaluations,
-            budget.tuning_seeds,
-            budget.seeds,
-            experiment.probes,
-            budget.trial_seconds,
-            rule,
+            name=experiment.name,
+            problems=[facts for facts, _ in problems],
+            contenders=[facts for facts, _ in contenders],
+            evaluations=budget.evaluations,
+            tuning_seeds=budget.tuning_seeds,
+            seeds=budget.seeds,
+            tuner=Tuner(
+                name=budget.tuner,
+                seconds=budget.tuning_seconds,
+                studies=budget.studies,
+                halving=budget.halving,
+                batch=budget.tuning_batch,
+                grid=dict(budget.grid),
+            ),
+            probes=experiment.probes,
+            trial_seconds=budget.trial_seconds,
+            targets=rule,
         ),
         problems={facts.name: source for facts, source in problems},
         methods={facts.label: method for facts, method in contenders},
@@ -303,7 +318,7 @@ def _contender(experiment: Experiment, entry: OptimizerEntry) -> tuple[Contender
     optimizer, schedule = method
     require_schedulable(optimizer, schedule)
     space = {**optimizer.space, **schedule.space}
-    points = halton_points(space, optimizer.static, experiment.budget.tuning_points)
+    drawn, undrawn = _points(optimizer.name, space, optimizer.static, experiment.budget)
     registered = isinstance(entry.optimizer, str) and not is_plugin(entry.optimizer)
     source = "" if registered and not isinstance(entry.schedule, Schedule) else _source_of(method)
     contender = Contender(
@@ -311,12 +326,44 @@ def _contender(experiment: Experiment, entry: OptimizerEntry) -> tuple[Contender
         optimizer=optimizer.name,
         source=source,
         space=space,
-        points=points,
+        points=drawn[0],
+        static={name: list(options) for name, options in optimizer.static.items()},
+        further=tuple(drawn[1:]),
+        undrawn=undrawn,
         schedule=schedule.name,
         batch_size=entry.batch_size,
         stopping=entry.early_stopping or experiment.early_stopping,
     )
     return contender, method
+
+
+def _points(
+    name: str, space: Space, static: Mapping[str, Sequence[Any]], budget: Budget
+) -> tuple[list[list[Point]], int | None]:
+    """Draws what can be drawn before anything runs, of each study; and how many points are drawn later."""
+    count = budget.tuning_points
+    if budget.tuning_points_per_dimension is not None:
+        count = budget.tuning_points_per_dimension * max(dimensions(space, static), 1)
+    if count is None or budget.tuner == "optuna":
+        if any(isinstance(span, Range) for span in space.values()):
+            return [[] for _ in range(budget.studies)], count
+        every = math.prod(map(len, static.values()))  # choices alone: each of them once
+        return [grid_points(space, static, every)[:count] for _ in range(budget.studies)], 0
+    try:
+        draw = partial(beforehand, budget.tuner, space, static, count, counts=budget.grid)
+        return [draw(seed=study) for study in range(budget.studies)], 0
+    except UserError as error:
+        raise UserError(f"optimizer '{name}': {error}") from None
+
+
+def _unknown_on_the_grid(budget: Budget, contenders: Sequence[Contender]) -> list[str]:
+    """Names of a grid that no contender has a range for."""
+    known = sorted({name for each in contenders for name, span in each.space.items() if isinstance(span, Range)})
+    return [
+        f"budget.grid: no optimizer has a range for '{name}'; {nearest(name, known)}"
+        for name in budget.grid
+        if name not in known and known
+    ]
 
 
 def _functions(method: Method) -> list[Any]:

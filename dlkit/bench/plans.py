@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from dlkit.bench.batches import Stage
+from dlkit.bench.batches import STUDY_SEEDS, Stage
 from dlkit.bench.errors import UserError
 from dlkit.bench.identity import canonical, digest
 from dlkit.bench.optimizers import Evaluations
@@ -16,7 +16,7 @@ from dlkit.bench.recipes import EarlyStopping
 from dlkit.bench.schedules import CONSTANT
 from dlkit.bench.space import Point, Range, is_number
 
-__all__ = ["Contender", "Outcome", "Plan", "ProblemFacts", "TargetRule", "Trial"]
+__all__ = ["Contender", "Expansion", "Outcome", "Plan", "ProblemFacts", "TargetRule", "Trial", "Tuner"]
 
 NOTHING = Evaluations(0)
 
@@ -69,7 +69,10 @@ class Contender:
         source: fingerprint of one's own functions, with the versions of the packages they use; empty for registered
             ones.
         space: hyperparameter of the optimizer or setting of the schedule -> range or fixed number.
-        points: what tuning tries, in order.
+        points: what tuning tries, in order: those that are drawn before anything runs, of the first study.
+        static: hyperparameter -> its choices.
+        further: the same as `points`, of the second study, the third, ...
+        undrawn: how many points each study draws while it runs; None: until its seconds are spent.
         schedule: name of the learning rate's schedule.
         batch_size: examples a step, ``"full"`` for all, None for the problem's own.
         stopping: when its trials may end early.
@@ -80,9 +83,73 @@ class Contender:
     source: str
     space: Mapping[str, Range | float]
     points: Sequence[Point]
+    static: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    further: Sequence[Sequence[Point]] = ()
+    undrawn: int | None = 0
     schedule: str = CONSTANT.name
     batch_size: int | Literal["full"] | None = None
     stopping: EarlyStopping | None = None
+
+    def points_of(self, study: int) -> Sequence[Point]:
+        """Returns what was drawn for a study before anything ran."""
+        return self.points if study == 0 else self.further[study - 1] if self.further else ()
+
+
+@dataclass(frozen=True)
+class Tuner:
+    """How contenders are tuned, the same for all of them.
+
+    Attributes:
+        name: where points come from, one of `tuners.TUNERS`.
+        seconds: of training that a study spends on a contender and problem; None where the points are counted.
+        studies: independent repetitions of tuning, with points and seeds of their own.
+        halving: successive halving goes on with one in so many points; None trains all of them to the end.
+        batch: how many points optuna is asked for at a time.
+        grid: hyperparameter -> number of values on a grid.
+    """
+
+    name: str = "halton"
+    seconds: float | None = None
+    studies: int = 1
+    halving: int | None = None
+    batch: int = 4
+    grid: Mapping[str, int] = field(default_factory=dict)
+
+    def rungs(self, points: int, evaluations: int, *, added: int = 0) -> list[tuple[int, int | None]]:
+        """Returns the rungs of successive halving: how many points train, and to which evaluation (None: to the end).
+
+        Each rung is `halving` times as long as the one before, and trains the better one in `halving` of its points.
+        The first one is so short that two points or more are left to be trained to the end.
+
+        Args:
+            points: how many there are to begin with.
+            evaluations: of a trial of full length.
+            added: how many more there are by expansions; they make rungs wider, not more.
+        """
+        if self.halving is None:
+            return [(points + added, None)]
+        depth = 0
+        while points // self.halving ** (depth + 1) >= 2 and self.halving ** (depth + 1) <= evaluations:
+            depth += 1
+        lengths = [math.ceil(evaluations / self.halving**left) for left in range(depth, 0, -1)]
+        return [((points + added) // self.halving**rung, length) for rung, length in enumerate([*lengths, None])]
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """A space that was widened after a winner had been found at its edge, and the points drawn in what was added.
+
+    Attributes:
+        problem: where the winner was at the edge.
+        contender: whose it was.
+        space: hyperparameter -> range or fixed number, as they are from then on.
+        points: [studies][points] inside this space and outside the one before.
+    """
+
+    problem: str
+    contender: str
+    space: Mapping[str, Range | float]
+    points: Sequence[Sequence[Point]]
 
 
 class Trial(NamedTuple):
@@ -108,7 +175,7 @@ class Trial(NamedTuple):
 
     @property
     def until(self) -> int | None:
-        """How many evaluations it lasts, None for all."""
+        """The evaluation that a rung of successive halving ends at; None for a trial of full length."""
         return self.identity.get("until")
 
     @property
@@ -200,8 +267,10 @@ class Plan:
         problems: in the order given.
         contenders: in the order given; the first is the baseline.
         evaluations: points of each curve after step 0.
-        tuning_seeds: seeds 0.. of the tuning stage.
+        tuning_seeds: seeds of the tuning stage in each study, from 0 in the first one.
         seeds: seeds 0.. of the final stage; no tuning seed is among them.
+        tuner: how contenders are tuned.
+        expansions: the spaces that were widened since, in that order.
         probes: diagnostics computed at every point of the final trials' curves.
         trial_seconds: a trial's time budget, None for none.
         targets: how baselines set the targets of problems that declare none.
@@ -213,6 +282,8 @@ class Plan:
     evaluations: int
     tuning_seeds: int
     seeds: int
+    tuner: Tuner = Tuner()
+    expansions: Sequence[Expansion] = ()
     probes: Sequence[str] = ()
     trial_seconds: float | None = None
     targets: TargetRule = TargetRule()
@@ -222,7 +293,34 @@ class Plan:
         own = contender.batch_size
         return problem.batch_size if own is None else None if own == "full" else own
 
-    def trial(self, problem: ProblemFacts, contender: Contender, point: Point, stage: Stage, seed: int) -> Trial:
+    def space(self, problem: ProblemFacts, contender: Contender) -> Mapping[str, Range | float]:
+        """Returns a contender's space on a problem, with what was added to it since."""
+        widened = [each.space for each in self._expansions(problem, contender)]
+        return widened[-1] if widened else contender.space
+
+    def added_points(self, problem: ProblemFacts, contender: Contender, study: int = 0) -> list[Point]:
+        """Returns a study's points in what was added to the space."""
+        return [point for each in self._expansions(problem, contender) for point in each.points[study]]
+
+    def _expansions(self, problem: ProblemFacts, contender: Contender) -> list[Expansion]:
+        return [each for each in self.expansions if (each.problem, each.contender) == (problem.name, contender.label)]
+
+    def search_key(self, problem: ProblemFacts, contender: Contender, study: int) -> str:
+        """Returns the hash of what decides which points are drawn while a study runs, but for how many."""
+        identity = self.trial(problem, contender, Point({}, {}), "tuning", study * STUDY_SEEDS).identity
+        static = {name: list(options) for name, options in contender.static.items()}
+        space = asdict(contender)["space"]
+        return digest([identity, problem.metric, space, static, self.tuner.name, self.tuner.batch, self.tuning_seeds])
+
+    def trial(
+        self,
+        problem: ProblemFacts,
+        contender: Contender,
+        point: Point,
+        stage: Stage,
+        seed: int,
+        until: int | None = None,
+    ) -> Trial:
         """Returns a trial with its identity: the content that decides its numbers, and nothing else."""
         identity: dict[str, Any] = {
             "problem": {
@@ -244,17 +342,39 @@ class Plan:
         }
         if self.trial_seconds is not None:
             identity["seconds"] = self.trial_seconds
+        if until is not None:
+            identity["until"] = until
         return Trial(digest(identity), identity)
 
     def reruns(self, problem: ProblemFacts, baseline: Contender, winner: Point) -> list[Trial]:
         """Returns the trials of the best tuned baseline that set a problem's targets."""
         return [self.trial(problem, baseline, winner, "target", seed) for seed in range(self.targets.reruns)]
 
-    def tuning_trials(self, problem: ProblemFacts, contender: Contender) -> list[list[Trial]]:
-        """Returns the tuning trials, one row a point, one column a seed."""
+    def tuning_trials(
+        self,
+        problem: ProblemFacts,
+        contender: Contender,
+        points: Sequence[Point] | None = None,
+        *,
+        study: int = 0,
+        until: int | None = None,
+    ) -> list[list[Trial]]:
+        """Returns tuning trials, one row a point, one column a seed.
+
+        Args:
+            problem: which.
+            contender: which.
+            points: what is tried; None for the points that were drawn before anything ran.
+            study: whose seeds.
+            until: the evaluation a rung of successive halving ends at.
+        """
+        first = study * STUDY_SEEDS
         return [
-            [self.trial(problem, contender, point, "tuning", seed) for seed in range(self.tuning_seeds)]
-            for point in contender.points
+            [
+                self.trial(problem, contender, point, "tuning", seed, until)
+                for seed in range(first, first + self.tuning_seeds)
+            ]
+            for point in (contender.points_of(study) if points is None else points)
         ]
 
     def final_trials(self, problem: ProblemFacts, contender: Contender, winner: Point) -> list[Trial]:
@@ -277,6 +397,9 @@ class Plan:
         def space(bounds: Any) -> Range | float:
             return Range(**bounds) if isinstance(bounds, dict) else bounds
 
+        def points(items: Any) -> list[Point]:
+            return [Point(*each) for each in items]
+
         problems = [
             ProblemFacts(
                 **{
@@ -292,17 +415,37 @@ class Plan:
                 **{
                     **facts,
                     "space": {name: space(bounds) for name, bounds in facts["space"].items()},
-                    "points": [Point(*point) for point in facts["points"]],
+                    "points": points(facts["points"]),
+                    "further": tuple(points(each) for each in facts["further"]),
                     "stopping": EarlyStopping(**facts["stopping"]) if facts["stopping"] else None,
                 }
             )
             for facts in data["contenders"]
         ]
+        expansions = [
+            Expansion(
+                **{
+                    **facts,
+                    "space": {name: space(bounds) for name, bounds in facts["space"].items()},
+                    "points": [points(each) for each in facts["points"]],
+                }
+            )
+            for facts in data["expansions"]
+        ]
         rule: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in data["targets"].items()
         }
-        parsed = {"problems": problems, "contenders": contenders, "targets": TargetRule(**rule)}
-        return Plan(**{**data, **parsed, "probes": tuple(data["probes"])})
+        return Plan(
+            **{
+                **data,
+                "problems": problems,
+                "contenders": contenders,
+                "probes": tuple(data["probes"]),
+                "targets": TargetRule(**rule),
+                "tuner": Tuner(**data["tuner"]),
+                "expansions": tuple(expansions),
+            }
+        )
 
 
 def _policy(problem: ProblemFacts, contender: Contender) -> dict[str, Any] | None:

@@ -148,7 +148,7 @@ def sensitivity(summary: Summary, comparison: Comparison) -> "go.Figure":
         The figure; per contender a trace of points and one for the legend.
     """
     problem = comparison.problem
-    found = figure_data.scores(summary, comparison)
+    found = figure_data.scores(comparison)
     axis = figure_data.fit_axis(problem, [each.scores for each in found])
     figure = _figure(height=380 + 20 * len(comparison.rows))
     for each in found:
@@ -191,7 +191,7 @@ def tuning_curve(summary: Summary, comparison: Comparison) -> "go.Figure":
         The figure; one trace a contender whose tuning is complete, from where the expectation is finite.
     """
     problem = comparison.problem
-    rows = [row for row in comparison.rows if not row.failure and all(figure_data.tuned(summary, problem, row))]
+    rows = [row for row in comparison.rows if not row.failure and not row.tuning.missing]
     axis = figure_data.fit_axis(problem, [row.tuning.curve for row in rows])
     figure = _figure(height=380 + 20 * len(comparison.rows))
     for row in rows:

@@ -133,7 +133,6 @@ def write_text(path: Path, text: str) -> Path:
 
 def _budget(plan: Plan) -> str:
     """What was compared and what each contender got, in a sentence or two."""
-    points = max((len(contender.points) for contender in plan.contenders), default=0)
     steps: dict[int, list[str]] = {}
     for problem in plan.problems:
         steps.setdefault(problem.steps, []).append(problem.name)
@@ -143,11 +142,26 @@ def _budget(plan: Plan) -> str:
     )
     return (
         f"{_count(len(plan.contenders), 'optimizer')} on {_count(len(plan.problems), 'problem')}. "
-        f"Each optimizer on each problem: {_count(points, 'tuning point')} "
-        f"on {_count(plan.tuning_seeds, 'tuning seed')}, "
+        f"Each optimizer on each problem: {_tuning(plan)}, "
         f"then the best point on {_count(plan.seeds, 'fresh paired seed')}; {lengths}, "
         f"{_count(plan.evaluations, 'evaluation')} along the way."
     )
+
+
+def _tuning(plan: Plan) -> str:
+    """What tuning each contender got."""
+    tuner = plan.tuner
+    points = [len(each.points) + (each.undrawn or 0) for each in plan.contenders]
+    fewest, most = min(points, default=0), max(points, default=0)
+    if tuner.seconds is not None:
+        amount = f"tuning points for {tuner.seconds:g} seconds of training (how many depends on the machine)"
+    else:
+        amount = f"{fewest} to {_count(most, 'tuning point')}" if 1 < fewest < most else _count(most, "tuning point")
+    ways = [] if tuner.name == "halton" else [tuner.name]
+    ways += [f"successive halving by {tuner.halving}"] if tuner.halving else []
+    ways += [f"in each of {tuner.studies} studies"] if tuner.studies > 1 else []
+    more = f" ({', '.join(ways)})" if ways else ""
+    return f"{amount}{more} on {_count(plan.tuning_seeds, 'tuning seed')}"
 
 
 def _count(number: int, noun: str) -> str:

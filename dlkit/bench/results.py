@@ -10,15 +10,17 @@ import numpy as np
 
 from dlkit.bench.plans import Outcome, Plan, ProblemFacts, Trial
 from dlkit.bench.ranking import Row, compared, make_row
+from dlkit.bench.scores import final_value
+from dlkit.bench.search import Drawn
 from dlkit.bench.store import Record, Store
 from dlkit.bench.targets import Ending, Frozen, Reruns, declared, ending, reruns
-from dlkit.bench.tuning import final_value, tune
+from dlkit.bench.tuning import tune
 from dlkit.bench.verdicts import Verdict, verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Comparison", "Summary", "every_trial", "summary"]
+__all__ = ["Comparison", "Summary", "compare_on", "every_trial", "summary"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +46,11 @@ class Comparison:
         """The hardest target; NaN if there is none yet."""
         return self.targets.hardest
 
-    def trials(self, plan: Plan) -> list[tuple[str, Trial]]:
-        """Returns every trial with its contender's label: a row's tuning and final ones, then those of the targets."""
-        of_rows = [(row.label, trial) for row in self.rows for trial in every_trial(plan, self.problem, row)]
+    def trials(self) -> list[tuple[str, int, Trial]]:
+        """Returns every trial with its contender's label and study: those of rows, then those that set the targets."""
+        of_rows = [(row.label, study, trial) for row in self.rows for study, trial in every_trial(row)]
         again = self.reruns
-        return of_rows + ([(again.contender.label, trial) for trial in again.trials] if again else [])
+        return of_rows + ([(again.contender.label, 0, trial) for trial in again.trials] if again else [])
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,7 @@ class Summary:
         return {
             trial.id: (each.target, ending(each.problem, self.records[trial.id].outcome, each.target))
             for each in self.comparisons
-            for _, trial in each.trials(self.plan)
+            for _, _, trial in each.trials()
             if trial.id in self.records
         }
 
@@ -88,10 +90,13 @@ class Summary:
 
     @property
     def planned(self) -> int:
-        """How many trials the plan has."""
-        tuning = sum(len(contender.points) for contender in self.plan.contenders) * self.plan.tuning_seeds
+        """How many trials the plan has, as far as the tuning so far tells."""
+        rows = [row for each in self.comparisons for row in each.rows]
+        known = {trial.id for row in rows for _, trial in every_trial(row)}
+        tunings = [tuning for row in rows for tuning in [row.tuning, *(each.tuning for each in row.repetitions)]]
+        later = sum(each.trials - len(each.known) for each in tunings)
         of_targets = sum(problem.target is None for problem in self.plan.problems) * self.plan.targets.reruns
-        return len(self.plan.problems) * (tuning + len(self.plan.contenders) * self.plan.seeds) + of_targets
+        return len(known) + of_targets + later + sum(each.missing > 0 for each in tunings) * self.plan.seeds
 
     def curves(self) -> "pd.DataFrame":
         """Returns every final trial's curves, one row a point.
@@ -128,23 +133,28 @@ class Summary:
         """Returns every trial that ran, tuning and final, one row each.
 
         Returns:
-            Columns trial, problem, optimizer, stage, seed, status, outcome (against the hardest target: reached,
+            Columns trial, problem, optimizer, study, stage, seed, status, outcome (against the hardest target: reached,
             missed, diverged, cut off or failed), outcome_step, value (the judged metric on validation with the final
             parameters), restored_at, seconds, compile_seconds, gradient_evaluations (of the loss on a batch),
             value_evaluations (without its gradient), hvp_evaluations (products of the Hessian with a vector),
-            diverged_at, reason, and one column per hyperparameter.
+            diverged_at, reason, one column per hyperparameter, and with successive halving ``until``, the evaluation
+            that a rung ended at. A trial that several studies share stands with the first of them.
         """
         import pandas as pd
 
         rows = []
         for comparison in self.comparisons:
             problem = comparison.problem
+            once: dict[str, tuple[str, int, Trial]] = {}
+            for label, study, trial in comparison.trials():
+                once.setdefault(trial.id, (label, study, trial))
             rows += [
-                _trial_row(problem, label, trial, self.records[trial.id].outcome, comparison.target)
-                for label, trial in comparison.trials(self.plan)
+                _trial_row(problem, label, study, trial, self.records[trial.id].outcome, comparison.target)
+                for label, study, trial in once.values()
                 if trial.id in self.records
             ]
-        return pd.DataFrame(rows)
+        frame = pd.DataFrame(rows)
+        return frame if self.plan.tuner.halving or frame.empty else frame.drop(columns="until")
 
     def table(self) -> "pd.DataFrame":
         """Returns the ranked tables of all problems as one frame, numbers unrounded.
@@ -163,12 +173,15 @@ class Summary:
         )
 
 
-def _trial_row(problem: ProblemFacts, label: str, trial: Trial, outcome: Outcome, target: float) -> dict[str, Any]:
+def _trial_row(
+    problem: ProblemFacts, label: str, study: int, trial: Trial, outcome: Outcome, target: float
+) -> dict[str, Any]:
     came = ending(problem, outcome, target)
     return {
         "trial": trial.id,
         "problem": problem.name,
         "optimizer": label,
+        "study": study,
         "stage": trial.stage,
         "seed": trial.seed,
         "status": outcome.status,
@@ -183,6 +196,7 @@ def _trial_row(problem: ProblemFacts, label: str, trial: Trial, outcome: Outcome
         "hvp_evaluations": outcome.evaluations.hessian_products,
         "diverged_at": outcome.diverged_at,
         "reason": outcome.reason,
+        "until": trial.until,
         **trial.hyperparameters,
         **trial.identity["optimizer"]["static"],
     }
@@ -210,6 +224,12 @@ def _table_row(comparison: Comparison, rank: int, row: Row) -> dict[str, Any]:
         "difference_high": difference.high if difference else math.nan,
         "p_value": row.adjusted_p,
         "diverged": row.diverged,
+        "tuning_points": len(row.tuning.points),
+        "studies": 1 + len(row.repetitions),
+        "across_studies": row.across.estimate if row.across else math.nan,
+        "across_studies_low": row.across.low if row.across else math.nan,
+        "across_studies_high": row.across.high if row.across else math.nan,
+        "widened": row.widened,
         "flags": "; ".join(row.flags),
         "failure": row.failure,
         **(row.tuning.point.hyperparameters if row.tuning.point else {}),
@@ -228,31 +248,58 @@ def summary(store: Store, plan: Plan | None = None) -> Summary:
         The summary; trials that have not run yet leave gaps, not errors.
     """
     plan = store.current_plan() if plan is None else plan
-    stored = store.records()
+    stored, drawn = store.records(), store.drawn()
     outcomes = {name: record.outcome for name, record in stored.items()}
-    comparisons = []
-    for problem in plan.problems:
-        tunings = [tune(plan, problem, contender, outcomes) for contender in plan.contenders]
-        again = reruns(plan, problem, outcomes)
-        targets = _targets(store, problem, again)
-        rows = [
-            make_row(plan, problem, contender, tuning, targets.values, outcomes)
-            for contender, tuning in zip(plan.contenders, tunings, strict=True)
-        ]
-        ranked = compared(rows)
-        comparisons.append(Comparison(problem, targets, again, ranked, verdict(problem, ranked, targets.hardest)))
-    ids = {trial.id for comparison in comparisons for _, trial in comparison.trials(plan)}
+    frozen = store.frozen()
+    comparisons = [compare_on(plan, problem, outcomes, drawn, frozen=frozen) for problem in plan.problems]
+    ids = {trial.id for comparison in comparisons for _, _, trial in comparison.trials()}
     return Summary(plan, comparisons, {name: stored[name] for name in sorted(ids & stored.keys())}, store.manifest())
 
 
-def _targets(store: Store, problem: ProblemFacts, again: Reruns | None) -> Frozen:
+def compare_on(
+    plan: Plan,
+    problem: ProblemFacts,
+    outcomes: Mapping[str, Outcome],
+    drawn: Drawn | None = None,
+    *,
+    frozen: Mapping[str, Frozen] | None = None,
+) -> Comparison:
+    """Compares a plan's contenders on a problem.
+
+    Args:
+        plan: the plan; its first contender is the baseline.
+        problem: which.
+        outcomes: trial id -> outcome, of those that have run.
+        drawn: the points that were drawn while the run went on.
+        frozen: `Reruns.key` -> the targets that baselines set.
+
+    Returns:
+        The comparison.
+    """
+    tunings = [
+        [tune(plan, problem, contender, outcomes, drawn=drawn, study=study) for study in range(plan.tuner.studies)]
+        for contender in plan.contenders
+    ]
+    again = reruns(plan, problem, outcomes, drawn=drawn)
+    targets = _targets(problem, again, frozen or {})
+    rows = [
+        make_row(plan, problem, contender, studies[0], targets.values, outcomes, studies[1:])
+        for contender, studies in zip(plan.contenders, tunings, strict=True)
+    ]
+    ranked = compared(rows)
+    conclusion = verdict(problem, ranked, targets.hardest, baseline=plan.contenders[0].label)
+    return Comparison(problem, targets, again, ranked, conclusion)
+
+
+def _targets(problem: ProblemFacts, again: Reruns | None, frozen: Mapping[str, Frozen]) -> Frozen:
     """A problem's targets: declared, frozen, or none yet."""
     if problem.target is not None:
         return declared(problem)
-    frozen = store.frozen(again.key) if again else None
-    return frozen or Frozen((), "not set yet: a baseline has to be tuned first", "")
+    unset = Frozen((), "not set yet: a baseline has to be tuned first", "")
+    return frozen.get(again.key, unset) if again else unset
 
 
-def every_trial(plan: Plan, problem: ProblemFacts, row: Row) -> list[Trial]:
-    """Returns a row's trials, tuning first."""
-    return [*(trial for line in plan.tuning_trials(problem, row.contender) for trial in line), *row.trials]
+def every_trial(row: Row) -> list[tuple[int, Trial]]:
+    """Returns a row's trials with their study, tuning first."""
+    studies = [(row.tuning, row.trials), *((each.tuning, each.trials) for each in row.repetitions)]
+    return [(study, trial) for study, (tuning, trials) in enumerate(studies) for trial in [*tuning.known, *trials]]

@@ -1,16 +1,21 @@
 """Carries a study out: gives groups to workers, stores what comes back, tunes, then trains the winners."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
 
+from dlkit.bench.batches import Stage
 from dlkit.bench.environment import SOFTWARE_FIELDS, program_identity
 from dlkit.bench.errors import UserError
 from dlkit.bench.executor import Done, Executor, Work, failed
+from dlkit.bench.expansion import ROUNDS
+from dlkit.bench.expansion import expand as widened
 from dlkit.bench.planner import Group, Study
-from dlkit.bench.plans import Contender, Outcome, ProblemFacts, Trial
+from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.search import next_points, search
+from dlkit.bench.space import Point
 from dlkit.bench.store import Store, software_digest
-from dlkit.bench.targets import Reruns, freeze, reruns, sets_targets
+from dlkit.bench.targets import Frozen, Reruns, freeze, reruns, sets_targets
 from dlkit.bench.tuning import tune
 
 __all__ = ["Progress", "Report", "Silent", "run"]
@@ -55,9 +60,11 @@ class Silent:
 
 
 class _Job(Protocol):
-    """Trials that belong together."""
+    """Trials that belong together: how many there are, as far as is known, and how many of them have ended."""
 
     label: str
+    trials: int
+    done: int
 
     def work(self) -> Work | None:
         """Returns what to run next, None when there is nothing left."""
@@ -67,85 +74,127 @@ class _Job(Protocol):
 
 
 class _TargetJob:
-    """The reruns of a problem's best baseline, which set its targets."""
+    """The reruns of a problem's best baseline, which set its targets; there are none before the baselines are tuned."""
 
-    def __init__(self, study: Study, problem: ProblemFacts, again: Reruns, done: set[str], lanes: int | None) -> None:
+    def __init__(
+        self,
+        study: Study,
+        problem: ProblemFacts,
+        outcomes: dict[str, Outcome],
+        drawn: Mapping[str, Sequence[Point]],
+        lanes: int | None,
+    ) -> None:
         self.label = f"{problem.name} / targets"
-        self.problem, self.again = problem, again
-        self._study, self._lanes = study, lanes
-        self._missing = [trial for trial in again.trials if trial.id not in done]
+        self.problem = problem
+        self._study, self._outcomes, self._drawn, self._lanes = study, outcomes, drawn, lanes
+        self._failed = False
+        self.trials = study.plan.targets.reruns
+        self.done = self._count()
 
     def work(self) -> Work | None:
-        if not self._missing:
+        again = self._again()
+        missing = [trial for trial in again.trials if trial.id not in self._outcomes] if again else []
+        if again is None or not missing or self._failed:
             return None
-        static = self._missing[0].identity["optimizer"]["static"]
-        group = self._study.group(self.problem, self.again.contender, static, stage="target")
-        return Work(group, tuple(self._missing), lanes=self._lanes, planned=len(self.again.trials))
+        static = missing[0].identity["optimizer"]["static"]
+        group = self._study.group(self.problem, again.contender, static, stage="target")
+        return Work(group, tuple(missing), lanes=self._lanes, planned=len(again.trials))
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
-        ended = {outcome.trial.id for outcome in outcomes}
-        failed = any(not outcome.counts for outcome in outcomes)
-        self._missing = [] if failed else [trial for trial in self._missing if trial.id not in ended]
+        self._failed |= any(not outcome.counts for outcome in outcomes)
+        self._outcomes.update({outcome.trial.id: outcome for outcome in outcomes if outcome.counts})
+        self.done = self._count()
+
+    def targets(self) -> tuple[str, Frozen] | None:
+        """Returns the targets and their key, once all reruns have ended."""
+        again = self._again()
+        found = freeze(self._study.plan, self.problem, again, self._outcomes) if again else None
+        return (again.key, found) if again and found else None
+
+    def _again(self) -> Reruns | None:
+        return reruns(self._study.plan, self.problem, self._outcomes, drawn=self._drawn)
+
+    def _count(self) -> int:
+        again = self._again()
+        return sum(trial.id in self._outcomes for trial in again.trials) if again else 0
 
 
 class _ContenderJob:
-    """One contender on one problem: tuning, then its winner on the final seeds."""
+    """One contender on one problem: in each study tuning, then its winner on the final seeds."""
 
     def __init__(
         self,
         study: Study,
         problem: ProblemFacts,
         contender: Contender,
-        known: Mapping[str, Outcome],
+        store: Store,
+        outcomes: dict[str, Outcome],
+        drawn: dict[str, list[Point]],
         lanes: int | None,
     ) -> None:
         self.study, self.problem, self.contender, self._lanes = study, problem, contender, lanes
         self.label = f"{problem.name} / {contender.label}"
-        self.outcomes = dict(known)
         self.failed = False
-        self._tuning = study.plan.tuning_trials(problem, contender)
-
-    @property
-    def size(self) -> int:
-        """How many trials the job has, finished ones included."""
-        return sum(map(len, self._tuning)) + self.study.plan.seeds
-
-    @property
-    def done(self) -> int:
-        """How many trials have ended."""
-        return len(self.outcomes)
+        self._store, self._outcomes, self._drawn = store, outcomes, drawn
+        self.trials, self.done = self._count()
 
     def work(self) -> Work | None:
         """Returns what to run next, None when there is nothing left."""
         if self.failed:
             return None
-        missing = [
-            (point.static, trial)
-            for point, row in zip(self.contender.points, self._tuning, strict=True)
-            for trial in row
-            if trial.id not in self.outcomes
-        ]
-        if not missing:
-            missing = [(static, trial) for static, trial in self.final_trials() if trial.id not in self.outcomes]
-        if not missing:
-            return None
-        static, first = missing[0]
-        trials = tuple(trial for choice, trial in missing if choice == static)
-        group = self.study.group(self.problem, self.contender, static, stage=first.stage)
-        planned = sum(map(len, self._tuning)) if first.stage == "tuning" else self.study.plan.seeds
-        return Work(group, trials, lanes=self._lanes, planned=planned)
+        for study in range(self.study.plan.tuner.studies):
+            pending = self._tuning(study) or self._finals(study)
+            if pending:
+                point, first = pending[0]
+                trials = {trial.id: trial for each, trial in pending if each.static == point.static}
+                group = self.study.group(self.problem, self.contender, point.static, stage=first.stage)
+                return Work(group, tuple(trials.values()), lanes=self._lanes, planned=self._planned(first.stage))
+        return None
 
-    def final_trials(self) -> Iterator[tuple[dict[str, Any], Trial]]:
-        winner = tune(self.study.plan, self.problem, self.contender, self.outcomes).point
-        if winner is not None:
-            for trial in self.study.plan.final_trials(self.problem, self.contender, winner):
-                yield winner.static, trial
+    def _planned(self, stage: Stage) -> int:
+        """How many trials of one group run in a stage, about: it does not depend on how many have run."""
+        plan = self.study.plan
+        if stage != "tuning":
+            return plan.seeds
+        return max(len(self.contender.points), plan.tuner.batch) * plan.tuning_seeds
+
+    def _tuning(self, study: int) -> list[tuple[Point, Trial]]:
+        """Returns the tuning trials that can run now; draws points where the study has too few."""
+        about = (self.study.plan, self.problem, self.contender, self._outcomes)
+        while not (pending := search(*about, drawn=self._drawn, study=study).pending(self._outcomes)):
+            points = next_points(*about, drawn=self._drawn, study=study)
+            if not points:
+                break
+            key = self.study.plan.search_key(self.problem, self.contender, study)
+            known = self._drawn.setdefault(key, [])
+            self._store.add_points(key, len(known), points)
+            known += points
+        return pending
+
+    def _finals(self, study: int) -> list[tuple[Point, Trial]]:
+        plan = self.study.plan
+        winner = tune(plan, self.problem, self.contender, self._outcomes, drawn=self._drawn, study=study).point
+        trials = plan.final_trials(self.problem, self.contender, winner) if winner else []
+        return [(winner, trial) for trial in trials if winner and trial.id not in self._outcomes]
+
+    def _count(self) -> tuple[int, int]:
+        """How many trials the job has, as far as is known, and how many of them have ended."""
+        plan, known, later = self.study.plan, set(), 0
+        for study in range(plan.tuner.studies):
+            tuning = tune(plan, self.problem, self.contender, self._outcomes, drawn=self._drawn, study=study)
+            finals = plan.final_trials(self.problem, self.contender, tuning.point) if tuning.point else []
+            known |= {trial.id for trial in [*tuning.known, *finals]}
+            later += tuning.trials - len(tuning.known) + (plan.seeds if tuning.missing else 0)
+        return len(known) + later, len(known & self._outcomes.keys())
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Notes what has ended; a failure ends the job, since its other trials would fail alike."""
         for outcome in outcomes:
-            self.outcomes[outcome.trial.id] = outcome
-            self.failed |= outcome.status == "failed"
+            if outcome.status == "failed":
+                self.failed = True
+            else:
+                self._outcomes[outcome.trial.id] = outcome
+        self.trials, self.done = self._count()
 
 
 @dataclass
@@ -158,9 +207,15 @@ class _Slot:
 
 
 class Report(NamedTuple):
-    """How a run ended."""
+    """How a run ended.
+
+    Attributes:
+        interrupted: whether Ctrl-C ended it.
+        study: what ran, with the spaces that were widened.
+    """
 
     interrupted: bool
+    study: Study
 
 
 def run(
@@ -170,6 +225,7 @@ def run(
     progress: Progress,
     *,
     lanes: int | None = None,
+    expand: bool = False,
 ) -> Report:
     """Runs every trial of a study that the store does not have, and stores it.
 
@@ -181,74 +237,87 @@ def run(
         make_executor: starts the workers; called only if there is something to run.
         progress: hears how it goes.
         lanes: how many trials run side by side; None for what suits the device.
+        expand: whether spaces whose winners lie at an edge are widened, and the run goes on, up to
+            `expansion.ROUNDS` times.
 
     Returns:
-        Whether it was interrupted.
+        How it ended.
 
     Raises:
         UserError: if the workers run other software than this process.
     """
+    for _ in range(ROUNDS if expand else 0):
+        if _run_once(study, store, make_executor, progress, lanes):
+            return Report(True, study)
+        outcomes = {name: record.outcome for name, record in store.records(store.finished()).items()}
+        wider = widened(study.plan, outcomes, drawn=store.drawn())
+        if wider is None:
+            return Report(False, study)
+        study = replace(study, plan=wider)
+    return Report(_run_once(study, store, make_executor, progress, lanes), study)
+
+
+def _run_once(
+    study: Study, store: Store, make_executor: Callable[[], Executor], progress: Progress, lanes: int | None
+) -> bool:
+    """Runs what is left of a plan; returns whether Ctrl-C ended it."""
     plan = study.plan
     program = program_identity()
     store.use_software(program)
     store.use_plan(plan, study.sources)
     finished = {name: record.outcome for name, record in store.records(store.finished()).items()}
-    jobs = []
-    for problem in plan.problems:
-        for contender in plan.contenders:
-            ids = {trial.id for row in study.plan.tuning_trials(problem, contender) for trial in row}
-            job = _ContenderJob(
-                study, problem, contender, {name: finished[name] for name in ids & finished.keys()}, lanes
-            )
-            final = {trial.id for _, trial in job.final_trials()} if ids <= finished.keys() else set()
-            job.take([finished[name] for name in final & finished.keys()])
-            jobs.append(job)
-    to_set = [problem for problem in plan.problems if problem.target is None]
-    of_targets = [trial for problem in to_set if (again := reruns(plan, problem, finished)) for trial in again.trials]
-    progress.plan(
-        sum(job.size for job in jobs) + len(to_set) * plan.targets.reruns,
-        sum(job.done for job in jobs) + sum(trial.id in finished for trial in of_targets),
-    )
+    drawn = store.drawn()
+    jobs = [
+        _ContenderJob(study, problem, contender, store, finished, drawn, lanes)
+        for problem in plan.problems
+        for contender in plan.contenders
+    ]
+    setting = [
+        _TargetJob(study, problem, finished, drawn, lanes) for problem in plan.problems if problem.target is None
+    ]
+    every: list[_Job] = [*jobs, *setting]
+    progress.plan(sum(job.trials for job in every), sum(job.done for job in every))
     executor = None
     try:
-        for phase in _phases(study, store, jobs, to_set, lanes):
+        for phase in _phases(plan, store, jobs, setting):
             queue = [job for job in phase if job.work() is not None]
-            if not queue:
-                continue
-            executor = executor or make_executor()
-            if _drive(queue, store, executor, progress, program):
-                return Report(interrupted=True)
-        return Report(interrupted=False)
+            if queue:
+                executor = executor or make_executor()
+                if _drive(every, queue, store, executor, progress, program):
+                    return True
+        return False
     except KeyboardInterrupt:
-        return Report(interrupted=True)
+        return True
     finally:
         if executor is not None:
             executor.close()
 
 
 def _phases(
-    study: Study, store: Store, jobs: Sequence[_ContenderJob], to_set: Sequence[ProblemFacts], lanes: int | None
+    plan: Plan, store: Store, jobs: Sequence[_ContenderJob], setting: Sequence[_TargetJob]
 ) -> Iterator[Sequence[_Job]]:
     """What has to end before the next begins: baselines, the reruns that set targets, everyone else.
 
     Where every problem declares its target there is one phase.
     """
-    plan = study.plan
     first = [job for job in jobs if sets_targets(plan, job.problem, job.contender)]
     yield first
-    outcomes = {name: outcome for job in first for name, outcome in job.outcomes.items()}
-    setting = [(problem, again) for problem in to_set if (again := reruns(plan, problem, outcomes))]
-    finished = store.finished()
-    yield [_TargetJob(study, problem, again, finished, lanes) for problem, again in setting]
-    for problem, again in setting:
-        ran = store.records({trial.id for trial in again.trials})
-        targets = freeze(plan, problem, again, {name: record.outcome for name, record in ran.items()})
+    yield setting
+    for job in setting:
+        targets = job.targets()
         if targets is not None:
-            store.freeze(again.key, problem.name, targets)
+            store.freeze(targets[0], job.problem.name, targets[1])
     yield [job for job in jobs if job not in first]
 
 
-def _drive(queue: list[_Job], store: Store, executor: Executor, progress: Progress, program: Mapping[str, str]) -> bool:
+def _drive(
+    jobs: Sequence[_Job],
+    queue: list[_Job],
+    store: Store,
+    executor: Executor,
+    progress: Progress,
+    program: Mapping[str, str],
+) -> bool:
     """Keeps every slot busy until no job is left; returns whether Ctrl-C ended it."""
     slots = [_Slot() for _ in range(executor.slots)]
     for index in range(len(slots)):
@@ -270,7 +339,10 @@ def _drive(queue: list[_Job], store: Store, executor: Executor, progress: Progre
             done = Done((failed(work.trials[0], f"{job.label}: {done}"),), program)
         _require_same_software(done.program, program)
         store.add(done.outcomes, done.program)
+        planned, before = sum(each.trials for each in jobs), sum(each.done for each in jobs)
         job.take(done.outcomes)
+        if (now := sum(each.trials for each in jobs)) != planned:  # tuning has drawn points, or dropped some
+            progress.plan(now, before)
         progress.advance(job.label, len(done.outcomes))
         interrupted |= done.interrupted
         slot.job = slot.work = None

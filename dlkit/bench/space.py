@@ -1,4 +1,4 @@
-"""Search spaces: traced ranges, which share an executable, and static choices, each a compile group; Halton points."""
+"""Search spaces: traced ranges, which share an executable, and static choices, each a compile group."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ from dlkit.bench.errors import UserError, nearest
 __all__ = [
     "Point",
     "Range",
+    "Side",
     "Space",
-    "halton_points",
     "is_number",
     "log_uniform",
     "narrow",
@@ -22,8 +22,11 @@ __all__ = [
 ]
 
 Scale = Literal["linear", "log", "one_minus_log"]
+Side = Literal["lower", "upper"]
 DIGITS = 6  # significant digits kept of a drawn value: readable, and the same float when typed back in
 LARGEST = float(np.finfo(np.float32).max)  # values are traced as float32
+SMALLEST = float(np.finfo(np.float32).tiny)  # the smallest normal one
+NEAREST_ONE = 1.2e-7  # how close to 1 a decay may come: the next float32 below 1 is half of that away
 RESOLUTION = 2  # digits kept at least of where in its range a value lies: narrow ranges, decays near 1
 
 
@@ -80,6 +83,43 @@ class Range:
             return math.log((1 - value) / (1 - self.low)) / math.log((1 - self.high) / (1 - self.low))
         return (value - self.low) / (self.high - self.low)
 
+    @property
+    def width(self) -> float:
+        """How wide the range is on its own scale: a difference, or the logarithm of a ratio."""
+        if self.scale == "log":
+            return math.log(self.high / self.low)
+        if self.scale == "one_minus_log":
+            return math.log((1 - self.low) / (1 - self.high))
+        return self.high - self.low
+
+    def beyond(self, side: Side, width: float) -> "Range | None":
+        """Returns the range that lies next to this one, on the same scale.
+
+        It ends where values stop making sense: at the numbers of float32, at 0 for what is not negative here, and below
+        1 for what is log-uniform in 1 - value.
+
+        Args:
+            side: above or below.
+            width: of the range to add, on this scale, as `width` is.
+
+        Returns:
+            The range, which begins at the bound of this one; None if there is no room.
+        """
+        bound = self.high if side == "upper" else self.low
+        shift = width if side == "upper" else -width
+        if self.scale == "log":
+            moved = bound * math.exp(min(shift, 2 * math.log(LARGEST)))
+        elif self.scale == "one_minus_log":
+            moved = 1 - max((1 - bound) * math.exp(-shift), NEAREST_ONE)
+        else:
+            moved = bound + shift
+        smallest = SMALLEST if self.scale == "log" else 0.0 if self.low >= 0 else -LARGEST
+        moved = min(max(float(f"{moved:.12g}"), smallest), LARGEST)
+        if moved <= bound if side == "upper" else moved >= bound:
+            return None
+        found = Range(min(bound, moved), max(bound, moved), self.scale)
+        return found if found.width > width / 100 else None
+
 
 Space = Mapping[str, Range | float]
 
@@ -104,45 +144,6 @@ class Point(NamedTuple):
 
     hyperparameters: dict[str, float]
     static: dict[str, Any]
-
-
-def halton_points(space: Space, static: Mapping[str, Sequence[Any]], count: int, *, seed: int = 0) -> list[Point]:
-    """Draws the points of an equal tuning budget: scrambled Halton points over a space.
-
-    The first n of m > n points are the n points drawn alone, so a larger budget reuses a smaller one's trials. Spaces
-    of the same number of dimensions get the same coordinates.
-
-    Args:
-        space: name -> range, or a fixed value.
-        static: name -> the choices it may take; drawn like any other dimension.
-        count: how many points.
-        seed: which scrambling.
-
-    Returns:
-        The points. Nothing to draw gives one point: there is just one setting to try.
-
-    Reference:
-        Owen, "A randomized Halton algorithm in R", 2017.
-    """
-    ranges = {name: value for name, value in space.items() if isinstance(value, Range)}
-    fixed = {name: float(value) for name, value in space.items() if not isinstance(value, Range)}
-    open_choices = {name: options for name, options in static.items() if len(options) > 1}
-    only_choices = {name: options[0] for name, options in static.items() if len(options) == 1}
-    dimensions = len(ranges) + len(open_choices)
-    if dimensions == 0:
-        return [Point(fixed, only_choices)]
-    from scipy.stats import qmc  # 1.5 s of import, needed where points are drawn only
-
-    coordinates = qmc.Halton(dimensions, scramble=True, rng=np.random.default_rng(seed)).random(count)
-    points = []
-    for row in coordinates:
-        values = {name: span.value(float(c)) for (name, span), c in zip(ranges.items(), row, strict=False)}
-        chosen = {
-            name: options[min(int(c * len(options)), len(options) - 1)]
-            for (name, options), c in zip(open_choices.items(), row[len(ranges) :], strict=True)
-        }
-        points.append(Point({name: (values | fixed)[name] for name in space}, only_choices | chosen))
-    return points
 
 
 def narrow(space: Space, overrides: Mapping[str, float | Sequence[Any]], *, owner: str) -> Space:

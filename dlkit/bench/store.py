@@ -18,6 +18,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.identity import canonical, digest
 from dlkit.bench.optimizers import Evaluations
 from dlkit.bench.plans import Outcome, Plan, Trial
+from dlkit.bench.space import Point
 from dlkit.bench.targets import Ending, Frozen
 
 __all__ = ["FORMAT", "Record", "Store", "software_digest"]
@@ -41,6 +42,10 @@ CREATE TABLE target (
 CREATE TABLE ending (
     trial TEXT NOT NULL, software TEXT NOT NULL, target REAL, kind TEXT NOT NULL, step INTEGER,
     PRIMARY KEY (trial, software)
+) WITHOUT ROWID;
+CREATE TABLE drawn (
+    search TEXT NOT NULL, software TEXT NOT NULL, position INTEGER NOT NULL, point TEXT NOT NULL,
+    PRIMARY KEY (search, software, position)
 ) WITHOUT ROWID;
 CREATE TABLE curve (
     trial TEXT NOT NULL, software TEXT NOT NULL, metric TEXT NOT NULL, points BLOB NOT NULL,
@@ -112,6 +117,8 @@ class Store:
         """Runs one statement; a damaged file and a full disk are not this program's mistakes."""
         try:
             return self._connection.execute(statement, parameters).fetchall()
+        except UnicodeDecodeError as error:
+            raise self._unusable(error) from None
         except sqlite3.DatabaseError as error:
             if type(error) in (sqlite3.DatabaseError, sqlite3.OperationalError):
                 raise self._unusable(error) from None
@@ -230,6 +237,31 @@ class Store:
                 "sources": {name: json.loads(text) for name, _, text in specs},
             }
 
+    def add_points(self, search: str, before: int, points: Sequence[Point]) -> None:
+        """Stores points that were drawn while a run goes on.
+
+        Args:
+            search: what they were drawn for, as `Plan.search_key` calls it.
+            before: how many points it had.
+            points: the next ones.
+        """
+        software = self.software()
+        with self._transaction():
+            for position, point in enumerate(points, before):
+                row = (search, software, position, canonical([dict(point.hyperparameters), dict(point.static)]))
+                self._execute("INSERT OR REPLACE INTO drawn VALUES (?, ?, ?, ?)", row)
+
+    def drawn(self) -> dict[str, list[Point]]:
+        """Returns the points that were drawn while runs of the current software went on, in order."""
+        rows = self._execute(
+            "SELECT search, point FROM drawn WHERE software = ? ORDER BY search, position", (self.software(),)
+        )
+        found: dict[str, list[Point]] = {}
+        with self._parsing():
+            for search, point in rows:
+                found.setdefault(search, []).append(Point(*json.loads(point)))
+        return found
+
     def _write_manifest(self) -> None:
         """Writes the manifest beside the store for people to read; moved into place whole."""
         if self.folder is None:
@@ -289,11 +321,11 @@ class Store:
 
     # --- targets ---
 
-    def frozen(self, key: str) -> Frozen | None:
-        """Returns the targets that were frozen under a key, None if none were."""
-        rows = self._execute("SELECT goals, source, digest FROM target WHERE key = ?", (key,))
+    def frozen(self) -> dict[str, Frozen]:
+        """Returns the targets that were frozen, by key."""
+        rows = self._execute("SELECT key, goals, source, digest FROM target")
         with self._parsing():
-            return Frozen(tuple(map(float, json.loads(rows[0][0]))), *rows[0][1:]) if rows else None
+            return {key: Frozen(tuple(map(float, json.loads(goals))), *rest) for key, goals, *rest in rows}
 
     def freeze(self, key: str, problem: str, targets: Frozen) -> None:
         """Keeps targets for good; those that are there already stay what they are."""

@@ -78,9 +78,14 @@ def _rung(comparison: Comparison, times: np.ndarray[Any, Any]) -> str:
 
 
 def tuning(comparison: Comparison) -> Table:
-    """Returns what each contender was tuned to, and what makes that doubtful."""
+    """Returns what each contender was tuned to, what makes that doubtful, and how much repeated tuning differs."""
+    header = ["optimizer", "tuned to", "points trained", "flags"]
     rows = [[row.label, _setting(row), _points(row), _flags(row)] for row in comparison.rows]
-    return Table(("optimizer", "tuned to", "points trained", "flags"), rows)
+    studies = 1 + max((len(row.repetitions) for row in comparison.rows), default=0)
+    if studies > 1:
+        header.append(f"median across {studies} studies [min, max]")
+        rows = [[*cells, _across(row)] for cells, row in zip(rows, comparison.rows, strict=True)]
+    return Table(header, rows)
 
 
 def _hits(row: Row) -> str:
@@ -96,11 +101,17 @@ def _setting(row: Row) -> str:
 
 
 def _points(row: Row) -> str:
-    return f"{row.tuning.finite}/{len(row.tuning.points)}"
+    points = f"{row.tuning.finite}/{len(row.tuning.points)}"
+    return points if row.contender.undrawn is not None else f"{points} in {row.tuning.seconds:.3g} s"
 
 
 def _flags(row: Row) -> str:
-    return "could not run" if row.failure else "; ".join(row.flags) or "–"
+    noted = [*row.flags, row.widened] if row.widened else row.flags
+    return "could not run" if row.failure else "; ".join(noted) or "–"
+
+
+def _across(row: Row) -> str:
+    return formats.interval(row.across) if row.across else "–"
 
 
 def markdown_tables(summary: Summary) -> str:

@@ -13,7 +13,9 @@ import numpy as np
 
 from dlkit.bench.identity import digest
 from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
-from dlkit.bench.tuning import Tuning, oriented, tune, unoriented
+from dlkit.bench.scores import oriented, unoriented
+from dlkit.bench.search import Drawn
+from dlkit.bench.tuning import Tuning, tune
 
 __all__ = ["Ending", "Frozen", "Reruns", "declared", "ending", "freeze", "reruns", "sets_targets", "steps_to"]
 
@@ -82,12 +84,14 @@ def declared(problem: ProblemFacts) -> Frozen:
     return Frozen(values, "declared", digest(list(values)))
 
 
-def reruns(plan: Plan, problem: ProblemFacts, outcomes: Mapping[str, Outcome]) -> Reruns | None:
+def reruns(
+    plan: Plan, problem: ProblemFacts, outcomes: Mapping[str, Outcome], *, drawn: Drawn | None = None
+) -> Reruns | None:
     """Returns the trials that set a problem's targets; None before the baselines are tuned, or if none trained."""
     best: tuple[float, Contender, Tuning] | None = None
     for contender in plan.contenders:
         if sets_targets(plan, problem, contender):
-            tuning = tune(plan, problem, contender, outcomes)
+            tuning = tune(plan, problem, contender, outcomes, drawn=drawn)
             if tuning.missing:
                 return None
             if tuning.winner is not None and (best is None or tuning.scores[tuning.winner] < best[0]):

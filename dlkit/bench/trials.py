@@ -46,7 +46,8 @@ class Trajectory:
             finite, or a loss above the problem's bound; ``"cut off"``: its time was up.
         steps: [points] the steps at which metrics were evaluated, from 0.
         curves: metric -> [points] float32 on validation; the training loss starts with NaN, as nothing was trained yet.
-        test: metric -> value on the test split with the parameters to evaluate; empty if diverged.
+        test: metric -> value on the test split with the parameters to evaluate; empty if it diverged, or was to stop
+            before its end.
         evaluations: of the loss on batches, up to the last point of the curve.
         diverged_at: the step whose loss was bad, or the evaluation whose metric was; None if there was none.
         restored_at: the step whose parameters early stopping restored; None without early stopping.
@@ -122,7 +123,7 @@ def train_trials(
     Args:
         program: the executables.
         requests: one trial, or up to as many as the program has lanes; missing ones are filled up with the last.
-        until: how many evaluations; rounded up to whole calls of the segment. None for all of the recipe's.
+        until: where to stop, in evaluations; None for the end. The curve begins as the whole trial's does.
         seconds: a time budget: no call begins after it. Compilation does not count.
 
     Returns:
@@ -149,6 +150,7 @@ def train_trials(
             _lane(ends, lane, alone),
             share,
             was_cut,
+            until,
             _lane((params, state), lane, alone),
         )
         for lane in range(len(requests))
@@ -225,12 +227,14 @@ def _trajectory(
     ends: tuple[Any, Any, Mapping[str, Any]],
     clock: _Clock,
     was_cut: bool,
+    until: int | None,
     final: tuple[Params, State],
 ) -> Trajectory:
     """One lane's table and last carry as what a trial returns."""
     recipe = program.recipe
     diverged_at, best, test = ends
-    count = int(np.argmax(reached.void)) if reached.void.any() else len(reached.void)
+    ran = len(reached.void) if until is None else min(len(reached.void), until)
+    count = min(int(np.argmax(reached.void)) if reached.void.any() else ran, ran)
     bad = reached.bad[:count]
     diverged = bool(bad.any())
     if diverged:  # whatever was still in flight, the curve ends where it went wrong
@@ -238,7 +242,7 @@ def _trajectory(
     status: Status = "finished"
     if diverged:
         status = "diverged"
-    elif count < len(reached.void):
+    elif count < ran:
         status = "stopped"
     elif was_cut:
         status = "cut off"
@@ -252,7 +256,7 @@ def _trajectory(
         status=status,
         steps=steps,
         curves={name: np.ascontiguousarray(column) for name, column in zip(columns, table.T, strict=True)},
-        test={} if diverged else {name: float(value) for name, value in test.items()},
+        test={} if diverged or until is not None else {name: float(value) for name, value in test.items()},
         evaluations=Evaluations(*map(int, reached.evaluations[count - 1])),
         diverged_at=(int(diverged_at) if 0 <= diverged_at < last else last) if diverged else None,
         restored_at=None if best is None else (int(best) + 1) * recipe.segment_steps,

@@ -1,87 +1,98 @@
-"""Equal-budget tuning: points -> winner, and what makes the winner doubtful."""
+"""What tuning found: the winner of the points that were tried, and what makes it doubtful."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts
-from dlkit.bench.space import Point, Range
+from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.search import Drawn, Rung, Search, mean_scores, search
+from dlkit.bench.space import Point, Range, Side
 from dlkit.bench.stats import expected_best, rank_correlation
 
-__all__ = ["FEWEST_FINITE", "Tuning", "final_value", "oriented", "summarize", "tune", "unoriented"]
+__all__ = ["FEWEST_FINITE", "Tuning", "summarize", "tune"]
 
 FEWEST_FINITE = 3
 EDGE_CORRELATION = 0.5
 
+Floats = np.ndarray[Any, Any]
+
 
 @dataclass(frozen=True, eq=False)
 class Tuning:
-    """What tuning a contender on a problem found.
+    """What tuning a contender on a problem found in one study.
 
     Attributes:
         points: what was tried.
-        scores: [points] the mean over tuning seeds, oriented: lower is better, +inf where a seed diverged.
-        winner: index of the best point; None if none trained, or not all have run.
-        curve: [points] expected best score of the first 1, 2, ... points drawn.
+        scores: [points] the mean over tuning seeds, oriented: lower is better, +inf where a seed diverged. A point that
+            successive halving dropped has the score at which it was.
+        winner: index of the best point; None if none trained to the end, or not all have run.
+        curve: [points] expected best score of the first 1, 2, ... points drawn; for optuna, whose points are no random
+            order, the best so far. With successive halving, of the scores on its first rung, which all points have.
         edges: hyperparameters whose best value is the outermost tried, with scores improving towards that edge:
             name -> ``"lower"`` or ``"upper"``.
         gain: how much the last doubling of points improved the expected best, in oriented units.
         finite: how many points trained on every seed.
-        trials: how many trials tuning has.
+        trials: how many trials tuning has, as far as is known.
         missing: how many of them have not run; there is no winner before all have.
+        needed: how many points should have trained: `FEWEST_FINITE`, or all where there are only choices to try.
+        ran: [points] whether a point has run on every tuning seed.
+        until: [points] the evaluation that a point's score is from; None for the last one.
+        known: the trials that are known by now.
+        seconds: of training that those took which have run.
+        seeds: tuning seeds that a score is the mean of.
     """
 
     points: Sequence[Point]
-    scores: np.ndarray[Any, Any]
+    scores: Floats
     winner: int | None
-    curve: np.ndarray[Any, Any]
-    edges: Mapping[str, str]
+    curve: Floats
+    edges: Mapping[str, Side]
     gain: float
     finite: int
     trials: int
     missing: int
+    needed: int = FEWEST_FINITE
+    ran: Sequence[bool] = ()
+    until: Sequence[int | None] = ()
+    known: Sequence[Trial] = ()
+    seconds: float = 0.0
+    seeds: int = 1
 
     @property
     def point(self) -> Point | None:
         """The best point."""
         return None if self.winner is None else self.points[self.winner]
 
+    @property
+    def finalists(self) -> Floats:
+        """The scores of the points that were trained to the end: the winner was picked among these."""
+        whole = [until is None for until in self.until] if self.until else np.ones(len(self.scores), bool)
+        return self.scores[whole]
 
-def oriented(problem: ProblemFacts, metric: str, values: Any) -> np.ndarray[Any, Any]:
-    """Turns a metric's values into numbers for comparison: lower is better, differences mean what the metric means.
-
-    Args:
-        problem: whose metric it is.
-        metric: its name.
-        values: any shape; NaN stands for a diverged trial.
-
-    Returns:
-        float32 of that shape: log10 of a log-scaled metric, the negative of one that should be high, +inf for NaN. (As
-        float64 the rounding of float32 would pass for differences.)
-    """
-    meaning = problem.metrics[metric]
-    numbers = np.asarray(values, np.float64)
-    if meaning.scale == "log":
-        # 0 is the smallest positive float32; a negative value has no logarithm and counts as diverged
-        numbers = np.log10(np.where(numbers < 0, np.nan, np.maximum(numbers, np.finfo(np.float32).tiny)))
-    if meaning.higher_is_better:
-        numbers = -numbers
-    return np.where(np.isnan(numbers), np.inf, numbers).astype(np.float32)
+    @property
+    def too_few(self) -> bool:
+        """Whether fewer points trained than a winner needs to be trusted."""
+        return self.finite < self.needed
 
 
-def unoriented(problem: ProblemFacts, metric: str, number: float) -> float:
-    """Turns an oriented number back into the metric's own."""
-    meaning = problem.metrics[metric]
-    value = -number if meaning.higher_is_better else number
-    return float(10.0**value) if meaning.scale == "log" and math.isfinite(value) else float(value)
-
-
-def final_value(outcome: Outcome | None, metric: str) -> float:
-    """Returns a trial's metric on validation with its final parameters; NaN if it has none, or has not run."""
-    return math.nan if outcome is None else outcome.final(metric)
+def tune(
+    plan: Plan,
+    problem: ProblemFacts,
+    contender: Contender,
+    outcomes: Mapping[str, Outcome],
+    *,
+    drawn: Drawn | None = None,
+    study: int = 0,
+) -> Tuning:
+    """Summarizes a study of a contender on a problem; arguments as of `search`."""
+    found = search(plan, problem, contender, outcomes, drawn=drawn, study=study)
+    tuning = _summary(found, plan.space(problem, contender), in_order=plan.tuner.name == "optuna")
+    known = [trial for rung in found.rungs for row in rung.trials for trial in row]
+    ran = {trial.id: outcomes[trial.id].seconds for trial in known if trial.id in outcomes}
+    return replace(tuning, known=known, seconds=sum(ran.values()))
 
 
 def summarize(
@@ -101,29 +112,54 @@ def summarize(
     Returns:
         The summary.
     """
-    finals = [[final_value(outcome, problem.metric) for outcome in row] for row in outcomes]
-    scores = oriented(problem, problem.metric, finals).mean(axis=1, dtype=np.float64)
-    finite = int(np.isfinite(scores).sum())
-    missing = sum(outcome is None for row in outcomes for outcome in row)
-    winner = int(np.argmin(scores)) if finite and not missing else None
+    missing = np.array([sum(outcome is None for outcome in row) for row in outcomes], np.int64)
+    trials = [[Trial("", {}) for _ in row] for row in outcomes]
+    rung = Rung(range(len(points)), trials, mean_scores(problem, outcomes), missing, None)
+    return _summary(Search(points, [rung], 0, 0), space)
+
+
+def _summary(found: Search, space: Mapping[str, Range | float], *, in_order: bool = False) -> Tuning:
+    """Sums up a search: each point by the last rung that it has finished."""
+    points, first, last = found.points, found.rungs[0], found.rungs[-1]
     count = len(points)
-    curve = np.array([expected_best(scores, k) for k in range(1, count + 1)])
-    gain = float(curve[math.ceil(count / 2) - 1] - curve[-1]) if finite and count > 1 else 0.0
-    edges = _edges(points, scores, winner, space) if winner is not None else {}
-    return Tuning(points, scores, winner, curve, edges, gain, finite, sum(map(len, outcomes)), missing)
+    scores, reached = first.scores.copy(), np.zeros(count, np.int64)
+    for level, rung in enumerate(found.rungs[1:], 1):
+        if not rung.missing.any():
+            scores[list(rung.places)] = rung.scores
+            reached[list(rung.places)] = level
+    finite = int(np.isfinite(scores).sum())
+    missing = sum(int(rung.missing.sum()) for rung in found.rungs) + found.later
+    is_over = not missing and last.until is None and np.isfinite(last.scores).any()
+    winner = last.places[int(np.argmin(last.scores))] if is_over else None
+    best: Floats = np.array([expected_best(first.scores, k) for k in range(1, count + 1)])
+    curve = np.minimum.accumulate(first.scores) if in_order else best
+    gain = float(curve[math.ceil(count / 2) - 1] - curve[-1]) if np.isfinite(first.scores).any() and count > 1 else 0.0
+    tunes_ranges = any(isinstance(span, Range) for span in space.values())
+    return Tuning(
+        points,
+        scores,
+        winner,
+        curve,
+        {} if winner is None else _edges(points, _standing(reached, scores), winner, space),
+        gain,
+        finite,
+        sum(len(row) for rung in found.rungs for row in rung.trials) + found.later,
+        missing,
+        FEWEST_FINITE if tunes_ranges else min(FEWEST_FINITE, count),
+        [not missing for missing in first.missing],
+        [found.rungs[level].until for level in reached.tolist()],
+        seeds=max((len(row) for row in first.trials), default=1),
+    )
 
 
-def tune(plan: Plan, problem: ProblemFacts, contender: Contender, outcomes: Mapping[str, Outcome]) -> Tuning:
-    """Summarizes a contender's tuning on a problem from the outcomes there are, by trial id."""
-    rows = [[outcomes.get(trial.id) for trial in row] for row in plan.tuning_trials(problem, contender)]
-    return summarize(problem, contender.points, rows, contender.space)
+def _standing(reached: Floats, scores: Floats) -> Floats:
+    """Which points are better, as ranks: those that got further, then those with the better score."""
+    return np.unique(np.stack([-reached, scores], axis=1), axis=0, return_inverse=True)[1].ravel().astype(np.float64)
 
 
-def _edges(
-    points: Sequence[Point], scores: np.ndarray[Any, Any], winner: int, space: Mapping[str, Range | float]
-) -> dict[str, str]:
+def _edges(points: Sequence[Point], scores: Floats, winner: int, space: Mapping[str, Range | float]) -> dict[str, Side]:
     """Finds hyperparameters that want to leave their range: the best value outermost, and a trend towards it."""
-    edges = {}
+    edges: dict[str, Side] = {}
     for name, span in space.items():
         if not isinstance(span, Range) or len(points) < FEWEST_FINITE:
             continue

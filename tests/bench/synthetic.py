@@ -6,13 +6,25 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from dlkit.bench.optimizers import Evaluations
-from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial, Tuner
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.results import Summary, summary
+from dlkit.bench.search import next_points, search
 from dlkit.bench.space import Point, Range
 from dlkit.bench.store import Store
+from dlkit.bench.tuning import tune
 
-__all__ = ["PROGRAM", "fill", "make_contender", "make_plan", "make_problem", "make_summary"]
+__all__ = [
+    "PROGRAM",
+    "failed_outcome",
+    "fill",
+    "make_contender",
+    "make_plan",
+    "make_problem",
+    "make_summary",
+    "play",
+    "synthetic_outcome",
+]
 
 PROGRAM = dict.fromkeys(("code", "jax", "jaxlib", "optax", "flax", "numpy", "lanes", "xla_flags", "jax_config"), "1")
 PROGRAM |= {"optimization": "1", "device": "cpu", "cpu_flags": "avx2 fma", "threads": "1", "python": "3.11.0"}
@@ -40,10 +52,12 @@ def make_plan(
     evaluations: int = 4,
     tuning_seeds: int = 2,
     seeds: int = 10,
+    tuner: Tuner | None = None,
 ) -> Plan:
     """A plan of contenders that differ by their labels alone."""
     contenders = [make_contender(label, points=points) for label in labels]
-    return Plan("synthetic", list(problems) or [make_problem()], contenders, evaluations, tuning_seeds, seeds)
+    facts = list(problems) or [make_problem()]
+    return Plan("synthetic", facts, contenders, evaluations, tuning_seeds, seeds, tuner or Tuner())
 
 
 def decay(plan: Plan, problem: ProblemFacts, contender: Contender, trial: Trial) -> list[float]:
@@ -57,6 +71,67 @@ def decay(plan: Plan, problem: ProblemFacts, contender: Contender, trial: Trial)
     noise = 1 + 0.05 * math.sin(7.0 * trial.seed + place)
     values = [noise * (1 + off) / (1 + (1 + place) * point) for point in range(plan.evaluations + 1)]
     return [1 - value for value in values] if problem.judged.higher_is_better else values
+
+
+def play(
+    plan: Plan, train: Callable[[ProblemFacts, Contender, Trial], Outcome | None]
+) -> tuple[dict[str, Outcome], dict[str, list[Point]]]:
+    """What running a plan would bring: all tuning trials, then the winners on the final seeds, study by study.
+
+    Args:
+        plan: which.
+        train: what comes of a trial; None if it does not run.
+
+    Returns:
+        The outcomes by trial id, and the points drawn on the way.
+    """
+    outcomes: dict[str, Outcome] = {}
+    drawn: dict[str, list[Point]] = {}
+
+    def ran(problem: ProblemFacts, contender: Contender, trials: Sequence[Trial]) -> bool:
+        new = {trial.id: train(problem, contender, trial) for trial in trials}
+        outcomes.update({name: outcome for name, outcome in new.items() if outcome is not None})
+        return any(outcome is not None for outcome in new.values())
+
+    for problem in plan.problems:
+        for contender in plan.contenders:
+            about = (plan, problem, contender, outcomes)
+            for study in range(plan.tuner.studies):
+                while True:
+                    trials = [trial for _, trial in search(*about, drawn=drawn, study=study).pending(outcomes)]
+                    if trials:
+                        if not ran(problem, contender, trials):
+                            break
+                        continue
+                    points = next_points(*about, drawn=drawn, study=study)
+                    if not points:
+                        break
+                    drawn.setdefault(plan.search_key(problem, contender, study), []).extend(points)
+                winner = tune(*about, drawn=drawn, study=study).point
+                if winner is not None:
+                    ran(problem, contender, plan.final_trials(problem, contender, winner))
+    return outcomes, drawn
+
+
+def synthetic_outcome(
+    problem: ProblemFacts, plan: Plan, trial: Trial, values: Sequence[float], seconds: float = 0.25
+) -> Outcome:
+    """The outcome of a trial with these values at its evaluations; it diverged if the last of them is NaN."""
+    values = values[: None if trial.until is None else trial.until + 1]
+    is_bad = math.isnan(values[-1])
+    steps = np.arange(len(values)) * (problem.steps // plan.evaluations)
+    curves = {"error": np.array(values, np.float32), "training_loss": np.array(values, np.float32)}
+    test = {} if is_bad or trial.until is not None else {"error": values[-1] * 1.01}
+    status = "diverged" if is_bad else "finished"
+    at = int(steps[-1]) if is_bad else None
+    ended = (trial, status, "", "", at, seconds, 0.5)
+    return Outcome(*ended, steps.astype(np.int64), curves, test, Evaluations(int(steps[-1])))
+
+
+def failed_outcome(trial: Trial, reason: str) -> Outcome:
+    """The outcome of a trial that an exception ended."""
+    empty = np.zeros(0, np.int64)
+    return Outcome(trial, "failed", reason, "Traceback", None, 0.0, 0.0, empty, {}, {}, Evaluations(0))
 
 
 def fill(
@@ -80,51 +155,23 @@ def fill(
         failed: labels of contenders whose every trial fails.
         reason: why they do.
     """
-    from dlkit.bench.tuning import tune
-
     store.use_plan(plan, {})
     store.use_software(PROGRAM)
 
-    def outcome(problem: ProblemFacts, contender: Contender, trial: Trial) -> Outcome:
+    def train(problem: ProblemFacts, contender: Contender, trial: Trial) -> Outcome | None:
+        if missing(contender.label, trial):
+            return None
         if contender.label in failed:
-            empty = np.zeros(0, np.int64)
-            return Outcome(
-                trial,
-                "failed",
-                f"{contender.label}: {reason}",
-                "Traceback",
-                None,
-                0.0,
-                0.0,
-                empty,
-                {},
-                {},
-                Evaluations(0),
-            )
+            return failed_outcome(trial, f"{contender.label}: {reason}")
         values = curve(plan, problem, contender, trial)
-        is_bad = diverged(contender.label, trial)
-        values = [*values[:2], math.nan] if is_bad else values
-        steps = np.arange(len(values)) * (problem.steps // plan.evaluations)
-        curves = {"error": np.array(values, np.float32), "training_loss": np.array(values, np.float32)}
-        test = {} if is_bad else {"error": values[-1] * 1.01}
-        status = "diverged" if is_bad else "finished"
-        at = int(steps[-1]) if is_bad else None
-        return Outcome(
-            trial, status, "", "", at, 0.25, 0.5, steps.astype(np.int64), curves, test, Evaluations(int(steps[-1]))
+        return synthetic_outcome(
+            problem, plan, trial, [*values[:2], math.nan] if diverged(contender.label, trial) else values
         )
 
-    for problem in plan.problems:
-        for contender in plan.contenders:
-            trials = [trial for line in plan.tuning_trials(problem, contender) for trial in line]
-            store.add(
-                [outcome(problem, contender, each) for each in trials if not missing(contender.label, each)], PROGRAM
-            )
-            known = {name: record.outcome for name, record in store.records().items()}
-            winner = tune(plan, problem, contender, known).point
-            finals = plan.final_trials(problem, contender, winner) if winner else []
-            store.add(
-                [outcome(problem, contender, each) for each in finals if not missing(contender.label, each)], PROGRAM
-            )
+    outcomes, drawn = play(plan, train)
+    store.add(list(outcomes.values()), PROGRAM)
+    for key, points in drawn.items():
+        store.add_points(key, 0, points)
 
 
 def make_summary(

@@ -82,6 +82,33 @@ def test_every_trial_replays_bit_for_bit(result: bench.Result) -> None:
         assert replay.exact and replay.largest == {} and replay.program == {}
 
 
+def test_a_run_with_rungs_studies_and_wider_spaces_replays_and_opens(tmp_path: Path) -> None:
+    low = bench.Optimizer("low", optax.sgd, {"learning_rate": bench.log_uniform(1e-5, 1e-4)})
+    budget = bench.Budget(
+        steps=20, evaluations=4, tuner="random", tuning_points=4, tuning_seeds=1, studies=2, halving=2, seeds=2
+    )
+    asked: dict[str, Any] = {
+        "problems": ["quadratic"],
+        "optimizers": ["sgd", low],
+        "budget": budget,
+        "folder": tmp_path,
+        "executor": "inline",
+    }
+    first = bench.compare(**asked, expand=True)
+    widened = first.table().set_index("optimizer").widened
+    assert widened["low"].startswith("widened: learning_rate [1e-05, 0.0001] → [1e-05, 0.")
+    frame = first.trials()
+    assert set(frame.study) == {0, 1} and set(frame.until.dropna()) == {2}
+    for stage, until in (("tuning", 2), ("tuning", np.nan), ("final", np.nan)):
+        same = frame[(frame.stage == stage) & (frame.until.eq(until) | (frame.until.isna() & np.isnan(until)))]
+        assert first.replay(same.trial.iloc[-1]).exact
+    assert str(bench.open_run(tmp_path)) == str(first)
+    assert "across 2 studies" in str(first) and "low" in str(first)
+    base = bench.compare(**asked)
+    assert (base.table().widened == "").all() and len(base.trials()) < len(frame)
+    assert str(bench.compare(**asked, expand=True)) == str(first)
+
+
 def test_a_changed_bit_is_found(result: bench.Result, tmp_path: Path) -> None:
     import shutil
     import sqlite3

@@ -1,6 +1,7 @@
 """The command line as a user meets it: output, exit codes, messages without tracebacks."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,17 @@ def test_replay_by_the_id_that_show_lists(first: subprocess.CompletedProcess[str
     assert (replayed.returncode, replayed.stdout) == (0, f"trial {trial}: every number matches, bit for bit\n")
 
 
+def test_how_to_tune_can_be_said_on_the_command_line(work: Path) -> None:
+    command = ["run", "spec.toml", "--executor", "inline", "--folder", "runs/tuned", "--seeds", "2", "--no-report"]
+    tuning = ["--tuner", "random", "--tuning-points-per-dimension", "1", "--tuning-seeds", "1", "--studies", "2"]
+    ended = dlkit(*command, *tuning, "--expand", cwd=work)
+    assert ended.returncode == 0, ended.stderr
+    assert "studies" in ended.stdout and "report:" not in ended.stdout
+    again = dlkit(*command, "--tuning-seconds", "1e-9", "--tuning-seeds", "1", cwd=work)
+    assert again.returncode == 0, again.stderr
+    assert re.search(r"1/1 in \S+ s", again.stdout) and "only 1 of 1 points trained" in again.stdout
+
+
 def test_report_in_other_formats(first: subprocess.CompletedProcess[str], work: Path) -> None:
     markdown = dlkit("report", "runs/small", "--format", "markdown", cwd=work)
     assert markdown.returncode == 0 and "| adam" in (work / "runs/small/report.md").read_text()
@@ -85,6 +97,12 @@ def test_list_and_doctor(work: Path) -> None:
         (["run", "spec.toml", "--seeds", "0"], ["budget.seeds", "at least 1"]),
         (["run", "spec.toml", "--seeds", "many"], ["--seeds", "many"]),
         (["run", "spec.toml", "--sedes", "3"], ["--sedes", "--seeds"]),
+        (["run", "spec.toml", "--tuner", "haltn"], ["--tuner", "halton"]),
+        (["run", "spec.toml", "--tuning-seconds", "1", "--halving", "2"], ["halving", "tuning_seconds"]),
+        (
+            ["run", "spec.toml", "--tuning-seconds", "1", "--tuning-points", "2"],
+            ["give one of", "tuning_seconds = 1.0"],
+        ),
         (["run", "spec.toml", "--executor", "dsk"], ["executor 'dsk'"]),
         (["run", "spec.toml", "--folder", "spec.toml/run"], ["spec.toml/run", "cannot be written"]),
         (["show", "runs/other"], ["runs/other", "no run there"]),

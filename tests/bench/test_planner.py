@@ -231,6 +231,34 @@ def test_points_are_drawn_from_the_entrys_space():
     assert study.methods["momentum"].optimizer.space == contender.space
 
 
+def test_points_per_dimension_count_what_is_tuned():
+    budget = {"tuning_points": None, "tuning_points_per_dimension": 3}
+    made = plan(experiment(["quadratic"], ["sgd", "adamw", OWN], **budget)).plan
+    assert [len(each.points) for each in made.contenders] == [3, 12, 6]  # OWN: a rate, and a choice of two
+
+
+def test_a_grid_is_laid_over_each_space():
+    budget = {"tuner": "grid", "grid": {"learning_rate": 3}}
+    made = plan(experiment(["quadratic"], ["sgd", OWN], tuning_points=8, **budget)).plan
+    assert [len(each.points) for each in made.contenders] == [3, 6]
+    budget["grid"] = {"learning_rate": 3, "momntum": 2}
+    lines = complaint(["quadratic"], [OWN, "adam"], tuning_points=4, **budget)
+    assert lines[0] == "optimizer 'own': a grid over these hyperparameters has at least 6 points; allow so many, not 4"
+    assert lines[1].startswith("budget.grid: no optimizer has a range for 'momntum'; ") and len(lines) == 2
+
+
+def test_points_that_cannot_be_drawn_yet():
+    made = plan(experiment(["quadratic"], ["sgd"], tuning_points=None, tuning_seconds=2.0, studies=2)).plan
+    assert (made.contenders[0].points, made.contenders[0].undrawn, made.tuner.seconds) == ([], None, 2.0)
+    assert Plan.from_json(json.loads(made.to_json())) == made
+
+
+def test_a_tuner_that_is_not_installed_is_told_with_the_rest(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    lines = complaint(["quadratc"], ["sgd"], tuner="optuna")
+    assert lines[0].startswith("tuner 'optuna' needs the package optuna: pip install") and len(lines) == 2
+
+
 def test_nothing_to_tune_is_one_point():
     study = plan(experiment(["quadratic"], [OptimizerEntry(optimizer="sgd", space={"learning_rate": 0.1})]))
     assert study.plan.contenders[0].points == [Point({"learning_rate": 0.1}, {})]

@@ -12,8 +12,8 @@ from dlkit.bench import figure_data, paper, plots, results
 from dlkit.bench.errors import UserError
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.results import Summary
+from dlkit.bench.scores import unoriented
 from dlkit.bench.store import Store
-from dlkit.bench.tuning import unoriented
 from tests.bench.synthetic import fill, make_plan, make_problem, make_summary
 
 HIGHER = Metric("higher", "linear", "accuracy")

@@ -7,13 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from scipy.stats import qmc
 
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.space import (
-    Point,
     Range,
-    halton_points,
     is_number,
     log_uniform,
     narrow,
@@ -127,85 +124,39 @@ def test_bounds_are_plain_floats_that_can_be_written_as_json():
     assert json.dumps([span.low, span.high]) == "[0.5, 2.0]"
 
 
-# --- points ----------------------------------------------------------------------------------------------------------
-
-UNIT = {"a": uniform(0.0, 1.0), "b": uniform(0.0, 1.0)}
-CHOICES = ["p", "q", "r"]
+# --- beyond ----------------------------------------------------------------------------------------------------------
 
 
-def as_array(points, names=("a", "b")):
-    return np.array([[point.hyperparameters[name] for name in names] for point in points])
+@pytest.mark.parametrize(
+    ("span", "side", "expected"),
+    [
+        (uniform(1.0, 3.0), "upper", (3.0, 5.0)),
+        (uniform(-1.0, 3.0), "lower", (-5.0, -1.0)),
+        (uniform(1.0, 3.0), "lower", (0.0, 1.0)),  # what is not negative here stays so
+        (uniform(0.0, 3.0), "lower", None),
+        (log_uniform(1e-3, 1e-1), "upper", (1e-1, 10.0)),
+        (log_uniform(1e-3, 1e-1), "lower", (1e-5, 1e-3)),
+        (log_uniform(1e-37, 1e-10), "lower", (float(np.finfo(np.float32).tiny), 1e-37)),
+        (one_minus_log_uniform(0.9, 0.99), "upper", (0.99, 0.999)),
+        (one_minus_log_uniform(0.99, 0.999), "lower", (0.9, 0.99)),
+        (one_minus_log_uniform(0.9, 0.999), "lower", (0.0, 0.9)),  # 1 - value would be 10
+        (one_minus_log_uniform(0.9, 0.9999999), "upper", None),
+    ],
+)
+def test_what_lies_beyond_a_range(span, side, expected):
+    found = span.beyond(side, span.width)
+    if expected is None:
+        assert found is None
+    else:
+        assert (found.low, found.high) == pytest.approx(expected, rel=1e-9) and found.scale == span.scale
 
 
-@pytest.mark.parametrize("count", [1, 2, 7, 16, 31])
-def test_a_larger_budget_begins_with_the_smaller_ones_points(count):
-    assert halton_points(UNIT, {"c": CHOICES}, 40)[:count] == halton_points(UNIT, {"c": CHOICES}, count)
-
-
-def test_the_seed_decides_the_points():
-    assert halton_points(UNIT, {}, 8) == halton_points(UNIT, {}, 8, seed=0)
-    assert halton_points(UNIT, {}, 8) != halton_points(UNIT, {}, 8, seed=1)
-
-
-def test_spaces_of_one_dimensionality_get_the_same_coordinates():
-    other = {"x": log_uniform(1e-4, 1.0), "fixed": 3.0, "y": one_minus_log_uniform(0.9, 0.999)}
-    first = as_array(halton_points(UNIT, {}, 20))
-    second = [
-        [other[name].coordinate(point.hyperparameters[name]) for name in ("x", "y")]
-        for point in halton_points(other, {}, 20)
-    ]
-    np.testing.assert_allclose(first, second, atol=1e-4)
-    with_choice = halton_points({"x": uniform(0.0, 1.0)}, {"c": CHOICES}, 20)  # a choice is a dimension like any other
-    np.testing.assert_array_equal(as_array(with_choice, ["x"])[:, 0], first[:, 0])
-    assert [point.static["c"] for point in with_choice] == [CHOICES[int(3 * b)] for b in first[:, 1]]
-
-
-@pytest.mark.parametrize("count", [8, 16, 32])
-@pytest.mark.parametrize("dimensions", [1, 2, 4])
-def test_points_are_spread_better_than_random_ones(count, dimensions):
-    names = [f"x{i}" for i in range(dimensions)]
-    drawn = as_array(halton_points(dict.fromkeys(names, uniform(0.0, 1.0)), {}, count), names)
-    random = [qmc.discrepancy(np.random.default_rng(seed).random((count, dimensions))) for seed in range(50)]
-    assert qmc.discrepancy(drawn) < np.median(random)
-
-
-def test_each_dimension_is_stratified():
-    points = as_array(halton_points(UNIT, {}, 24))
-    for column, base, blocks in ((0, 2, 8), (1, 3, 9)):  # Halton: base 2, then base 3; scrambling keeps the strata
-        for start in range(0, 24 // blocks * blocks, blocks):
-            assert sorted((points[start : start + blocks, column] * blocks).astype(int)) == list(range(blocks)), base
-
-
-def test_points_lie_inside_their_ranges():
-    space = {"a": log_uniform(1e-5, 1e-1), "b": one_minus_log_uniform(0.9, 0.9999), "c": uniform(-1.0, 3.0)}
-    for point in halton_points(space, {}, 64):
-        assert all(space[name].low <= value <= space[name].high for name, value in point.hyperparameters.items())
-
-
-@pytest.mark.parametrize("options", [2, 3, 5, 7])
-def test_every_static_choice_is_covered(options):
-    points = halton_points(UNIT, {"c": list(range(options))}, 40)
-    counts = np.bincount([point.static["c"] for point in points], minlength=options)
-    assert counts.min() >= 40 // options - 2 and counts.max() <= 40 // options + 3
-
-
-def test_static_choices_alone_are_drawn_too():
-    points = halton_points({}, {"c": CHOICES}, 9)
-    assert sorted(point.static["c"] for point in points) == sorted(CHOICES * 3)
-
-
-def test_nothing_to_draw_is_one_point():
-    assert halton_points({"a": 2, "b": 0.5}, {"c": ["only"]}, 16) == [Point({"a": 2.0, "b": 0.5}, {"c": "only"})]
-    assert halton_points({}, {}, 16) == [Point({}, {})]
-
-
-def test_fixed_values_stand_in_every_point_and_names_keep_their_order():
-    points = halton_points({"z": 3, "a": uniform(0.0, 1.0), "m": -1.5}, {"c": ["only"], "d": CHOICES}, 5)
-    assert len(points) == 5
-    for point in points:
-        assert list(point.hyperparameters) == ["z", "a", "m"]
-        assert (point.hyperparameters["z"], point.hyperparameters["m"], point.static["c"]) == (3.0, -1.5, "only")
-        assert isinstance(point.hyperparameters["z"], float)
+@given(ranges(), st.sampled_from(["lower", "upper"]))
+def test_beyond_is_valid_adjacent_and_never_wider_than_asked(span, side):
+    found = span.beyond(side, span.width)
+    if found is not None:
+        assert found.high == span.low if side == "lower" else found.low == span.high
+        assert found.width <= span.width * (1 + 1e-4)
 
 
 # --- narrow ----------------------------------------------------------------------------------------------------------

@@ -236,6 +236,31 @@ GOOD = {"name": '"run"', "problems": '["quadratic"]', "optimizers": '["sgd"]', "
             "{steps = 50, evaluations = 20}",
             "the budget: 50 steps cannot be cut into 20 equal evaluations; use 40",
         ),
+        ("budget", '{tuner = "haltn"}', "budget.tuner: no tuner 'haltn'; did you mean 'halton'?"),
+        ("budget", "{tuner = 3}", "budget.tuner: expected a text, got 3"),
+        ("budget", "{tuning_seconds = 0}", "budget.tuning_seconds must be a number above 0, got 0.0"),
+        ("budget", "{tuning_seconds = inf}", "budget.tuning_seconds: expected a finite number, got inf"),
+        (
+            "budget",
+            "{tuning_points_per_dimension = 0}",
+            "tuning_points_per_dimension must be a whole number of at least 1",
+        ),
+        ("budget", "{studies = 0}", "budget.studies must be a whole number of at least 1, got 0"),
+        ("budget", "{tuning_seeds = 1001}", "budget.tuning_seeds must be at most 1000, got 1001"),
+        ("budget", "{halving = 1}", "budget.halving must be at least 2"),
+        ("budget", "{halvign = 2}", "unknown key 'budget.halvign'; did you mean 'budget.halving'?"),
+        ("budget", '{tuner = "grid", grid = 5}', "budget.grid: expected a table, got 5"),
+        ("budget", '{tuner = "grid", grid = {learning_rate = 0}}', "budget.grid.learning_rate must be a whole number"),
+        ("budget", "{grid = {learning_rate = 3}}", "budget.grid is for tuner 'grid', not for tuner 'halton'"),
+        (
+            "budget",
+            "{tuning_points = 4, tuning_seconds = 2.5}",
+            "budget: give one of tuning_points, tuning_points_per_dimension, tuning_seconds, not tuning_points = 4, "
+            "tuning_seconds = 2.5",
+        ),
+        ("budget", '{tuner = "grid", tuning_seconds = 2}', "a grid is laid before anything runs; give tuning_points"),
+        ("budget", '{tuner = "optuna", halving = 2}', "leave out halving or tuner 'optuna'"),
+        ("budget", "{tuning_seconds = 2, halving = 2}", "leave out halving or tuning_seconds"),
         ("name", '""', "name: expected a plain name for the run's folder, got ''"),
         ("name", '"."', "name: expected a plain name"),
         ("name", '".."', "name: expected a plain name"),
@@ -281,6 +306,20 @@ def test_no_file_and_a_folder(tmp_path):
         load(tmp_path)
     with pytest.raises(UserError, match=r"cannot be read: Not a directory"):
         load(write(tmp_path, "") / "spec.toml")
+
+
+def test_how_to_tune_can_be_said(tmp_path):
+    text = "problems = ['quadratic']\noptimizers = ['adam']\n[budget]\n"
+    every = (
+        'tuner = "grid"\ntuning_points_per_dimension = 3\nstudies = 2\nhalving = 3\n[budget.grid]\nlearning_rate = 4'
+    )
+    budget = load(write(tmp_path, text + every)).budget
+    assert budget == Budget(
+        tuner="grid", tuning_points_per_dimension=3, studies=2, halving=3, grid={"learning_rate": 4}
+    )
+    assert budget.tuning_points is None
+    asked = load(write(tmp_path, text + 'tuner = "optuna"\ntuning_seconds = 60\ntuning_batch = 8')).budget
+    assert (asked.tuning_seconds, asked.tuning_batch, asked.tuning_points) == (60.0, 8, None)
 
 
 # --- budgets and entries of one's own --------------------------------------------------------------------------------

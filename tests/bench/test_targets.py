@@ -150,14 +150,14 @@ def test_what_diverged_early_makes_no_target_and_late_divergence_counts_until_th
 def test_frozen_targets_stay(tmp_path: Path) -> None:
     first, second = Frozen((0.5, 0.1), "first", "d1"), Frozen((0.4,), "second", "d2")
     with Store(tmp_path / "run") as store:
-        assert store.frozen("k") is None
+        assert store.frozen() == {}
         store.freeze("k", "bowl", first)
         store.freeze("k", "bowl", second)
         store.freeze("other", "bowl", second)
-        assert store.frozen("k") == first
+        assert store.frozen() == {"k": first, "other": second}
         assert [each["digest"] for each in store.manifest()["targets"]] == ["d1", "d2"]
     with Store(tmp_path / "run") as store:
-        assert store.frozen("k") == first
+        assert store.frozen()["k"] == first
 
 
 BUDGET = Budget(steps=20, evaluations=4, tuning_points=2, tuning_seeds=1, seeds=2)

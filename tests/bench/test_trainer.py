@@ -134,6 +134,20 @@ def test_cutting_steps_into_segments_changes_no_bit() -> None:
     np.testing.assert_array_equal(few.steps, many.steps[::4])
 
 
+@pytest.mark.parametrize("until", [1, 3, 6, 7])
+def test_a_rung_is_the_beginning_of_the_whole_trial(until: int) -> None:
+    """Whatever calls the steps are cut into: here five of two evaluations."""
+    settings: dict[str, Any] = {"steps": 40, "evaluations": 10, "stage": "tuning"}
+    whole = run(linear_problem(noise=0.1), SGD, {"learning_rate": 0.05}, **settings)
+    rung = run(linear_problem(noise=0.1), SGD, {"learning_rate": 0.05}, **settings, until=until)
+    for name, curve in whole.curves.items():
+        assert rung.curves[name].tobytes() == curve[: until + 1].tobytes()
+    np.testing.assert_array_equal(rung.steps, whole.steps[: until + 1])
+    assert (rung.status, rung.test) == ("finished", {}) and rung.evaluations.gradients == 4 * until
+    wild = run(linear_problem(), SGD, {"learning_rate": 1e20}, **settings, until=until)
+    assert wild.status == "diverged" and len(wild.steps) <= until + 1
+
+
 def test_seeds_pair_contenders_and_differ_among_themselves() -> None:
     problem = linear_problem()
     adam = {"learning_rate": 0.1, "b1": 0.9, "b2": 0.99}

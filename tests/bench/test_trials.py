@@ -132,14 +132,14 @@ def test_a_loss_above_the_bound_is_a_divergence() -> None:
     assert run(program_of(replace(rising, diverged_above=None), away), 1.0).status == "finished"
 
 
-@pytest.mark.parametrize(("until", "points"), [(1, 2), (2, 2), (3, 4), (10, 10)])
-def test_a_rung_ends_at_whole_calls_with_the_same_bits(until: int, points: int) -> None:
+@pytest.mark.parametrize("until", [1, 2, 3, 10])
+def test_a_rung_begins_with_the_bits_of_a_whole_trial(until: int) -> None:
     program = program_of(walk())
     assert call_points(10) == 2
     whole, part = run(program, 1.0), run(program, 1.0, until=until)
-    assert part.steps.tolist() == whole.steps[: points + 1].tolist()
-    assert part.curves["x"].tobytes() == whole.curves["x"][: points + 1].tobytes()
-    assert part.status == "finished"
+    assert part.steps.tolist() == whole.steps[: until + 1].tolist()
+    assert part.curves["x"].tobytes() == whole.curves["x"][: until + 1].tobytes()
+    assert part.status == "finished" and part.test == {}, "test data are for whole trials"
 
 
 def test_a_trial_is_cut_off_when_its_time_is_up() -> None:

@@ -8,8 +8,10 @@ import pytest
 
 from dlkit.bench.plans import Contender, Outcome, Plan, Trial
 from dlkit.bench.problems.base import Metric
-from dlkit.bench.space import Point, halton_points, log_uniform, one_minus_log_uniform, uniform
-from dlkit.bench.tuning import final_value, oriented, summarize, tune, unoriented
+from dlkit.bench.scores import final_value, oriented, unoriented
+from dlkit.bench.space import Point, log_uniform, one_minus_log_uniform, uniform
+from dlkit.bench.tuners import halton_points
+from dlkit.bench.tuning import summarize, tune
 from tests.bench.synthetic import make_contender, make_plan, make_problem
 
 INF, NAN = math.inf, math.nan

@@ -1,6 +1,7 @@
 """Verdicts: each kind from scores made for it, and how often equal contenders are told apart by mistake."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 from dlkit.bench.plans import Outcome, Trial
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.ranking import Row, compared
+from dlkit.bench.scores import oriented, unoriented
 from dlkit.bench.stats import Interval, median_interval, wilson_interval
-from dlkit.bench.tuning import Tuning, oriented, unoriented
+from dlkit.bench.tuning import Tuning
 from dlkit.bench.verdicts import verdict
 from tests.bench.synthetic import make_contender, make_problem
 
@@ -67,8 +69,8 @@ def make_row(
     )
 
 
-def judged(*rows, problem=PROBLEM, target=0.1):
-    return verdict(problem, compared(rows), target)
+def judged(*rows, problem=PROBLEM, target=0.1, baseline=""):
+    return verdict(problem, compared(rows), target, baseline=baseline)
 
 
 def values(level, *, noise=NOISE):
@@ -161,7 +163,9 @@ def test_a_doubtful_loser_leaves_it_open(doubt, kind):
     if kind == "unsettled":
         assert found.sentence.startswith("bowl: not settled. a is ahead, with validation error 0.2")
         assert found.sentence.endswith("; but b may be undertuned.")
-        remedy = "widen that range" if "edges" in doubt else "give more tuning points"
+        remedy = "narrow its space to where it trains, or give more tuning points"
+        remedy = "widen that range (--expand does)" if "edges" in doubt else remedy
+        remedy = "give more tuning points" if "gain" in doubt else remedy
         assert found.notes == (f"b: {doubt['flags'][0]}; {remedy}, then run again.",)
     else:
         assert found.notes == ()
@@ -179,7 +183,46 @@ def test_a_doubtful_loser_of_a_tie_is_noted():
     worse = make_row("c", values(0.7), edges={"learning_rate": "lower"}, flags=["learning_rate at the lower edge"])
     found = judged(make_row("a", values(0.2)), make_row("b", values(0.24, noise=noise)), worse)
     assert found.kind == "tie"
-    assert found.notes == ("c: learning_rate at the lower edge; widen that range, then run again.",)
+    assert found.notes == ("c: learning_rate at the lower edge; widen that range (--expand does), then run again.",)
+
+
+AT_EDGE = {"edges": {"learning_rate": "lower"}, "flags": ["learning_rate at the lower edge of its space (0.001)"]}
+
+
+@pytest.mark.parametrize(
+    ("doubt", "remedy"),
+    [
+        (AT_EDGE, "widen that range (--expand does)"),
+        ({"gain": 0.001, "flags": FALLING}, "give more tuning points"),  # however far it is behind
+        ({"finite": 2, "flags": ["only 2 of 5 points trained"]}, "narrow its space to where it trains, or give more"),
+    ],
+)
+def test_a_doubtful_baseline_settles_nothing(doubt, remedy):
+    found = judged(
+        make_row("a", values(0.2)), make_row("c", values(0.4)), make_row("b", values(0.5), **doubt), baseline="b"
+    )
+    assert (found.kind, found.best) == ("unsettled", ("a", "b"))
+    assert found.sentence.startswith("bowl: not settled: baseline undertuned. a is ahead, with validation error 0.2")
+    assert found.sentence.endswith("; but b may be undertuned.")
+    assert len(found.notes) == 1 and found.notes[0].startswith(f"b: {doubt['flags'][0]}; {remedy}")
+    assert judged(make_row("a", values(0.2)), make_row("b", values(0.5)), baseline="b").kind == "winner"
+
+
+def test_a_doubtful_baseline_that_wins_wins_all_the_more():
+    assert judged(make_row("a", values(0.2), **AT_EDGE), make_row("b", values(0.5)), baseline="a").kind == "winner"
+
+
+@pytest.mark.parametrize("level", [0.2, 0.7])
+def test_a_tie_is_no_tie_if_the_baseline_is_doubtful(level):
+    """Whether it is among the best or behind them: it might be better than all if it were tuned."""
+    noise = 0.02 * np.array([1, -1, 2, -2, 3, -3, 4, -4, 5, -5])
+    rows = [make_row("a", values(0.2)), make_row("b", values(0.24, noise=noise))]
+    found = judged(*rows, make_row("base", values(level), **AT_EDGE), baseline="base")
+    assert found.kind == "unsettled" and "base" in found.best
+    assert found.sentence.startswith("bowl: not settled: baseline undertuned. ")
+    assert "cannot be told apart at 10 seeds" in found.sentence
+    assert found.notes[0].endswith("widen that range (--expand does), then run again.")
+    assert judged(*rows, make_row("base", values(level)), baseline="base").kind == "tie"
 
 
 # --- too little ------------------------------------------------------------------------------------------------------
@@ -301,3 +344,20 @@ def test_unequal_contenders_are_told_apart():
         judged(*(make_row(f"x{i}", 3.0 * min(i, 1) + rng.normal(size=SEEDS)) for i in range(3))) for _ in range(100)
     ]
     assert sum(each.kind == "winner" and each.best == ("x0",) for each in found) >= 95
+
+
+def test_what_tuning_might_change_is_no_winner():
+    """Another tuning may turn the gap around: the best points are 0.3 apart, and the noise of a score is as much."""
+    rng = np.random.default_rng(0)
+    noise = 0.3 * rng.normal(size=SEEDS)
+    noise -= np.median(noise)
+    rows = [make_row("a", values(0.2)), make_row("b", values(0.45, noise=noise))]
+    assert judged(*rows).kind == "winner"
+    close = [replace(row, tuning=replace(row.tuning, scores=np.array([0.0, 0.3, 0.6, 0.9, 1.2]))) for row in rows]
+    found = judged(*close)
+    assert found.kind == "tie" and "a, b cannot be told apart" in found.sentence
+    assert found.notes[0].startswith("b is +0.") and found.notes[0].endswith(
+        "away, but tuning on 1 seed could set equals so far apart by luck; use more tuning seeds."
+    )
+    many = [replace(row, tuning=replace(row.tuning, seeds=200)) for row in close]
+    assert judged(*many).kind == "winner"

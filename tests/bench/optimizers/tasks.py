@@ -13,9 +13,10 @@ from dlkit.bench.data import split
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.problems import Metric, Problem
 from dlkit.bench.recipes import Recipe
-from dlkit.bench.space import Point, halton_points
+from dlkit.bench.space import Point
 from dlkit.bench.trainer import ProblemProgram, Program, compile_problem, compile_program
 from dlkit.bench.trials import Trajectory, train_trial
+from dlkit.bench.tuners import halton_points
 
 __all__ = ["STEPS", "constant_rate", "init", "points", "problem", "program", "shared", "train"]
 
