@@ -17,8 +17,14 @@ FAMILIES = (
     "layers",
     "models",
     "bench",
+    "bench.stats",
 )
-TITLES = {"gan_losses": "GAN losses", "early_stopping": "Early stopping", "bench": "The bench"}
+TITLES = {
+    "gan_losses": "GAN losses",
+    "early_stopping": "Early stopping",
+    "bench": "The bench",
+    "bench.stats": "Statistics of the bench",
+}
 
 
 def write_pages(folder: Path) -> None:
