@@ -5,11 +5,16 @@ VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint docs bench clean help
+# Tests of the bench compare bits, and processes: they need programs compiled as in a user's run.
+BENCH_TESTS := tests/bench tests/faults tests/oracles tests/test_readme.py dlkit/bench
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+.PHONY: demo test test-slow lint docs bench clean help
 
 help:
 	@echo "make demo   compare six optimizers on three problems and write a report"
 	@echo "make test   run the tests"
+	@echo "make test-slow  those that take long, and the primitives compiled as in a user's program"
 	@echo "make lint   format check, lint, types"
 	@echo "make docs   the reference pages, in docs/_build/index.html"
 	@echo "make bench  speed against hand-written loops, as ratios"
@@ -28,7 +33,12 @@ demo: $(READY)
 	$(BIN)/dlkit run experiments/quickstart/spec.toml
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	QUICK_COMPILATION=1 $(PYTEST) $(BENCH_TESTS:%=--ignore=%)
+	$(PYTEST) $(BENCH_TESTS)
+
+test-slow: $(READY)
+	$(PYTEST) -m slow
+	$(PYTEST) $(BENCH_TESTS:%=--ignore=%)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -1,8 +1,18 @@
 """The test session's configuration. What XLA reads from the environment must stand before jax is imported."""
 
 import os
+from importlib import metadata
 
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+# Compilation is most of the session. With QUICK_COMPILATION programs are compiled unoptimized and, where jaxlib still
+# has them, by the emitters it had before the present ones: in a third of the time. Not for tests that compare bits.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=1"
+    if not os.environ.get("QUICK_COMPILATION")
+    else "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    if metadata.version("jaxlib").startswith("0.10.")
+    else "--xla_backend_optimization_level=0",
+)
 os.environ["NPROC"] = "1"  # as in dlkit's workers: the same bits here and there
 
 import hypothesis

@@ -2,6 +2,8 @@
 
 import inspect
 import zlib
+from functools import cache
+from typing import NamedTuple
 
 import chex
 import jax
@@ -49,7 +51,9 @@ FAMILIES = (
 )
 CASES = tuple(case for family in FAMILIES for case in family.CASES)
 
-every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+# By module: the tests of one row run one after the other, in one process, and share what is compiled for it.
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name, scope="module")
+EXAMPLES, LEADING = 6, (2, 3)
 
 
 def sample(case: Case, batch: tuple[int, ...], dtype: str, *, seed: int = 0, spread: float = 2.0) -> list[jax.Array]:
@@ -89,15 +93,41 @@ def test_keeps_the_dtype(case: Case, dtype: str) -> None:
     assert output.dtype == jnp.dtype(dtype)
 
 
+class Outputs(NamedTuple):
+    """What one function makes of the same examples, in one compiled program: most of a row's time is compilation."""
+
+    batch: jax.Array  # of one batch axis
+    leading: jax.Array | None  # of two, reshaped to one
+    mapped: jax.Array  # of vmap
+    looped: jax.Array  # of one example after the other
+
+
+@cache
+def outputs(case: Case) -> tuple[list[tuple[list[jax.Array], Outputs]], int]:
+    """Returns inputs and outputs of two samples, and how often they were traced."""
+    function, traces = case.make("float32"), []
+
+    def every_way(*inputs: jax.Array) -> Outputs:
+        traces.append(inputs)
+        leading = None
+        if case.batched:
+            value = function(*(x.reshape(LEADING + x.shape[1:]) for x in inputs))
+            assert value.shape[:2] == LEADING
+            leading = value.reshape(EXAMPLES, *value.shape[2:])
+        looped = jax.lax.map(lambda example: function(*example), inputs)
+        return Outputs(function(*inputs), leading, jax.vmap(function)(*inputs), looped)
+
+    compiled = jax.jit(every_way)
+    samples = [sample(case, (EXAMPLES,), "float32", seed=seed) for seed in (0, 1)]
+    return [(inputs, compiled(*inputs)) for inputs in samples], len(traces)
+
+
 @every_case
 def test_leading_axes_are_batch_axes(case: Case) -> None:
     if not case.batched:
         pytest.skip("not a function of independent examples")
-    function, inputs = jax.jit(case.make("float32")), sample(case, (2, 3), "float32")
-    outputs = function(*inputs)
-    assert outputs.shape[:2] == (2, 3)
-    for position in np.ndindex(2, 3):
-        assert_close(case, outputs[position], function(*(x[position] for x in inputs)))
+    ((_, got), _), _ = outputs(case)
+    assert_close(case, got.leading, got.looped)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -134,22 +164,19 @@ def test_values_and_gradients_are_finite(case: Case, dtype: str) -> None:
 @every_case
 def test_jit_equals_eager_and_compiles_once(case: Case) -> None:
     function = case.make("float32")
-    chex.clear_trace_counter()
-    compiled = jax.jit(chex.assert_max_traces(function, n=1))
-    for seed in (0, 1):
-        inputs = sample(case, (3,), "float32", seed=seed)
-        assert_close(case, compiled(*inputs), function(*inputs))
+    samples, traces = outputs(case)
+    for inputs, got in samples:
+        assert_close(case, got.batch, function(*inputs))
+    assert traces == 1
 
 
 @every_case
 def test_vmap_equals_a_loop(case: Case) -> None:
-    function, inputs = case.make("float32"), sample(case, (3,), "float32")
-    one = jax.jit(function)
-    expected = jnp.stack([one(*example) for example in zip(*inputs, strict=True)])
-    assert_close(case, jax.jit(jax.vmap(function))(*inputs), expected)
+    for _, got in outputs(case)[0]:
+        assert_close(case, got.mapped, got.looped)
 
 
 @every_case
 def test_the_same_arguments_give_the_same_bits(case: Case) -> None:
-    inputs = sample(case, (3,), "float32")
+    inputs = sample(case, (EXAMPLES,), "float32")
     chex.assert_trees_all_equal(case.make("float32")(*inputs), case.make("float32")(*inputs))

@@ -339,17 +339,29 @@ MODELS = """
 """
 
 
-def fingerprints(folder: Path, seed: int, activation: str = "jax.nn.relu", outputs: int = 2) -> list[str]:
-    script = folder / "models.py"
-    script.write_text(textwrap.dedent(MODELS).replace("ACTIVATION", activation).replace("OUTPUTS", str(outputs)))
+PLAIN = ("jax.nn.relu", 2)
+
+
+def fingerprints(folder: Path, *, seed: int, variants: tuple[tuple[str, int], ...]) -> list[list[str]]:
+    """Of the six modules in each variant, each in a file of its own, from one new process."""
+    names = [f"models_{number}" for number in range(len(variants))]
+    for name, (activation, outputs) in zip(names, variants, strict=True):
+        text = textwrap.dedent(MODELS).replace("ACTIVATION", activation).replace("OUTPUTS", str(outputs))
+        (folder / f"{name}.py").write_text(text)
     environment = {**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": str(Path.cwd())}
-    process = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, env=environment)
-    return process.stdout.split()
+    code = "import runpy; " + "; ".join(f"runpy.run_path({name + '.py'!r}, run_name='__main__')" for name in names)
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment, cwd=folder
+    )
+    printed = process.stdout.split()
+    return [printed[start : start + 6] for start in range(0, 6 * len(variants), 6)]
 
 
 def test_the_fingerprint_is_the_content_of_the_module(tmp_path: Path) -> None:
-    first = fingerprints(tmp_path, seed=1)
+    variants = (PLAIN, PLAIN, ("jax.nn.tanh", 2), ("jax.nn.relu", 3))
+    first, same, other_activation, other_outputs = fingerprints(tmp_path, seed=1, variants=variants)
     assert len(set(first)) == 6  # three kinds of module, two widths
-    assert fingerprints(tmp_path, seed=2) == first
-    assert not set(fingerprints(tmp_path, seed=1, activation="jax.nn.tanh")) & set(first)
-    assert not set(fingerprints(tmp_path, seed=1, outputs=3)) & set(first)
+    assert same == first  # the file's name is no part of it
+    assert fingerprints(tmp_path, seed=2, variants=(PLAIN,)) == [first]
+    assert not set(other_activation) & set(first)
+    assert not set(other_outputs) & set(first)

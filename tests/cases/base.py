@@ -39,8 +39,10 @@ def layer(
 ) -> Case:
     """A layer, with parameters of the dtype, as a function of its inputs (token ids when `classes` is given)."""
 
+    init = jax.jit(lambda: layer.init(jax.random.key(0), shape))  # one program instead of one per operation
+
     def make(dtype: str) -> Callable[..., jax.Array]:
-        params, state = layer.init(jax.random.key(0), shape)
+        params, state = init()
         params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
         return lambda x: layer.apply(params, state, x, key=jax.random.key(1), train=train)[0]
 

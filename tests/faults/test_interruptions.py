@@ -79,7 +79,7 @@ def undisturbed(work: Path) -> str:
 @pytest.mark.parametrize(
     ("kills", "arguments"),
     [
-        (3, ("--executor", "inline")),
+        pytest.param(3, ("--executor", "inline"), marks=pytest.mark.slow),
         pytest.param(10, (), marks=pytest.mark.slow),
     ],
 )
@@ -100,7 +100,9 @@ def test_killed_at_random_moments_then_run_again(
     assert finish(work, "--folder", folder.name, *arguments) == undisturbed
 
 
-@pytest.mark.parametrize("arguments", [("--executor", "inline"), ("--workers", "2")])
+@pytest.mark.parametrize(
+    "arguments", [("--executor", "inline"), pytest.param(("--workers", "2"), marks=pytest.mark.slow)]
+)
 def test_ctrl_c_ends_with_what_is_done(work: Path, undisturbed: str, arguments: tuple[str, ...]) -> None:
     folder = work / f"interrupted-{arguments[-1]}"
     process = start(work, "--folder", folder.name, *arguments)
@@ -114,6 +116,7 @@ def test_ctrl_c_ends_with_what_is_done(work: Path, undisturbed: str, arguments: 
     assert finish(work, "--folder", folder.name, *arguments) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced(work: Path, undisturbed: str) -> None:
     process = start(work, "--folder", "crippled", "--workers", "2")
     wait_for(work / "crippled", 1)
