@@ -14,7 +14,7 @@ from dlkit import activations, layers
 from dlkit.bench import data
 from dlkit.bench.environment import configure_jax
 from dlkit.bench.problems import Problem
-from dlkit.bench.problems.base import classification
+from dlkit.bench.problems.supervised import classification
 
 STEPS, REPEATS = 200, 9
 

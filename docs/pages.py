@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from docs.plots import PLOTS, draw
+from docs.problem_pages import problems_page
 
 FAMILIES = (
     "activations",
@@ -38,6 +39,7 @@ def write_pages(folder: Path) -> None:
     for family in FAMILIES:
         module = importlib.import_module(f"dlkit.{family}")
         _write(folder / f"{family}.md", page(TITLES.get(family, family.capitalize()), module).encode())
+    _write(folder / "problems.md", problems_page().encode())
     for name in PLOTS:
         _write(folder / "plots" / f"{name}.svg", draw(name))
 

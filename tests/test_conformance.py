@@ -36,6 +36,7 @@ HELPERS = {
     "all_of",
     "by_name",
     "none_of",
+    "has_batch_statistics",
     "reestimate_batch_statistics",
 }
 FAMILIES = (

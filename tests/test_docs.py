@@ -9,7 +9,8 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from dlkit import activations, gan_losses, losses
-from docs import pages, plots
+from dlkit.bench.problems import catalog
+from docs import pages, plots, problem_pages
 
 HELPERS = {"activations.get", "gan_losses.get", "gan_losses.gradient_penalty", "gan_losses.r1_penalty"}
 
@@ -45,6 +46,13 @@ def test_every_public_name_is_on_its_page(family: str) -> None:
     text = pages.page(family, module)
     for name in module.__all__:
         assert f":: dlkit.{family}.{name}\n" in text
+
+
+def test_every_problem_is_on_its_page() -> None:
+    text = problem_pages.problems_page()
+    for name, entry in catalog.ENTRIES.items():
+        assert f"| `{name}` |" in text
+        assert f".. autofunction:: {entry.make.__module__}.{entry.make.__name__}\n" in text
 
 
 def test_bars_of_formulas_are_text_and_examples_stay() -> None:

@@ -14,11 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from dlkit.bench import formats, tables
+from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import FAMILIES, WRAPPERS, Evaluations, Optimizer
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.probes import PROBES
-from dlkit.bench.problems import PROBLEMS
+from dlkit.bench.problems import FAMILIES as FAMILIES_OF_PROBLEMS
 from dlkit.bench.problems import get as get_problem
+from dlkit.bench.problems.catalog import Entry
 from dlkit.bench.results import Summary
 from dlkit.bench.runner import Progress as Listener
 from dlkit.bench.runner import Silent
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 WIDE = 160  # columns a ranking takes; used where there is no terminal to ask
+NOTHING = "–"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
@@ -135,14 +138,28 @@ class _Display:
 
 
 def print_problems() -> None:
-    """Prints the catalogue of problems."""
-    table = Table("problem", "metric", "target", "steps", "batch", "description")
-    for name in PROBLEMS:
+    """Prints the catalogue of problems by family: what is judged, the default budget, what is hard, what it costs."""
+    console = _console()
+    for family, entries in FAMILIES_OF_PROBLEMS.items():
+        columns = ("problem", "metric", "target", "steps", "batch", "s / 1000 steps", "stresses")
+        table = Table(*columns, title=family, title_justify="left")
+        for name, entry in entries.items():
+            table.add_row(name, *_problem_cells(name, entry))
+        console.print(table)
+    console.print("s / 1000 steps: seconds of Adam on one core. The reference pages have each problem's choices.")
+
+
+def _problem_cells(name: str, entry: Entry) -> list[str]:
+    """A problem's metric, target, steps, batch, cost and what it stresses; what it needs where that is missing."""
+    needs = f" (needs {entry.needs})" if entry.needs else ""
+    cost = NOTHING if entry.seconds is None else formats.number(entry.seconds)
+    try:
         problem = get_problem(name)
-        target = "–" if problem.target is None else formats.number(problem.target)
-        batch = "all" if problem.batch_size is None else str(problem.batch_size)
-        table.add_row(name, problem.metric, target, str(problem.steps), batch, problem.description)
-    _console().print(table)
+    except UserError:
+        return [NOTHING] * 4 + [cost, (entry.make.__doc__ or "").splitlines()[0] + needs]
+    target = NOTHING if problem.target is None else formats.number(problem.target)
+    batch = "all" if problem.batch_size is None else str(problem.batch_size)
+    return [problem.metric, target, str(problem.steps), batch, cost, problem.stresses + needs]
 
 
 def print_optimizers() -> None:

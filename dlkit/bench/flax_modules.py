@@ -2,7 +2,7 @@
 
 import inspect
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,12 +12,15 @@ from flax import linen, nnx
 
 from dlkit.bench.data.base import Dataset
 from dlkit.bench.errors import UserError
-from dlkit.bench.problems.base import Batch, Metric, Problem, example_batch
+from dlkit.bench.problems.base import Batch, Metric, Problem, Reestimate, example_batch
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, Shape, State
 
 __all__ = ["problem_from_flax"]
 
+Path = tuple[Any, ...]  # keys that lead into nested dictionaries
+Statistics = list[dict[str, Array]]  # a mean and a variance each
+PAIR = ("mean", "var")
 Score = Callable[[Any, Array], Array]  # (predictions, targets) -> a value per example or element, or one number
 # Arguments of a module's __call__ that say whether it trains.
 TRUE_IN_TRAINING = ("train", "training", "is_training")
@@ -39,10 +42,12 @@ def problem_from_flax(
     """Makes a problem of a flax module: predict ``"targets"`` from ``"inputs"``, minimising the mean of a loss.
 
     The module is called with the inputs and with each of the arguments ``train``, ``training``, ``is_training``,
-    ``deterministic`` and ``use_running_average`` that its ``__call__`` has, set for training or evaluation. Collections
-    other than ``params`` (linen) and variables other than ``nnx.Param`` (nnx) are the problem's state: training updates
-    them, evaluation does not. Random streams (dropout) get a fresh key at every step of every seed; whatever a module
-    draws in evaluation is the same each time.
+    ``deterministic`` and ``use_running_average`` that its ``__call__`` has, set for training or evaluation.
+    Collections other than ``params`` (linen) and variables other than ``nnx.Param`` (nnx) are the problem's state:
+    training updates them, evaluation does not. Where an optimizer evaluates other parameters than it trains,
+    running averages of batch statistics (a ``mean`` beside a ``var``) are re-estimated for those over the training
+    split. Random streams (dropout) get a fresh key at every step of every seed; whatever a module draws in
+    evaluation is the same each time.
 
     Args:
         module: a linen module, ``MyModule()``; or a function of ``rngs`` that returns an nnx module, ``lambda rngs:
@@ -102,6 +107,7 @@ def problem_from_flax(
         init=init,
         loss=mean_loss,
         evaluate=evaluate,
+        reestimate=_reestimation(model, shape, batch_size),
         dataset=dataset,
         metrics={metric: meaning for metric, (_, meaning) in scores.items()},
         batch_size=batch_size,
@@ -212,6 +218,82 @@ def _modes(call: Callable[..., Any], *, train: bool) -> dict[str, bool]:
 
 def _fold(key: Key | None, name: str) -> Key:
     return jax.random.fold_in(jax.random.key(0) if key is None else key, zlib.crc32(name.encode()))
+
+
+def _reestimation(model: Layer, shape: Shape, batch_size: int | None) -> Reestimate | None:
+    """Makes the function that re-estimates running averages for given parameters; None where there are none.
+
+    A running average goes from r to m r + (1 - m) b, b being the batch's; training from r = 0 and from another r tells
+    m and b, whatever the module calls its momentum. What does not follow this rule stays as it is.
+    """
+    try:
+        _, abstract = jax.eval_shape(lambda: model.init(jax.random.key(0), shape))
+    except Exception:
+        return None  # the checks that follow say what is wrong with the module
+    averages = _averages(abstract)
+    if not averages:
+        return None
+
+    def trained(params: Params, state: State, inputs: Array, position: Array, values: Statistics) -> Statistics:
+        """The averages after a batch that begins with these."""
+        key = jax.random.fold_in(jax.random.key(0), position)
+        _, state = model.apply(params, _with_nodes(state, averages, values), inputs, key=key, train=True)
+        return [{name: _node(state, path)[name] for name in PAIR} for path in averages]
+
+    def reestimate(params: Params, state: State, train: Batch) -> State:
+        inputs = train["inputs"]
+        rows = batch_size or len(inputs)
+        batches = inputs[: len(inputs) // rows * rows].reshape(-1, rows, *inputs.shape[1:])
+        old = [{name: _node(state, path)[name] for name in PAIR} for path in averages]
+        zero = jax.tree.map(jnp.zeros_like, old)
+        shares = trained(params, state, batches[0], jnp.int32(0), zero)
+        probe = jax.tree.map(lambda share: 1 + 100 * jnp.abs(share), shares)  # far above (1 - m) b, for m's digits
+        moved = trained(params, state, batches[0], jnp.int32(0), probe)
+        momentum = jax.tree.map(lambda after, share, before: (after - share) / before, moved, shares, probe)
+        stacked = jax.lax.map(
+            lambda indexed: trained(params, state, indexed[1], indexed[0], zero), (jnp.arange(len(batches)), batches)
+        )
+        return _with_nodes(state, averages, [_combined(*parts) for parts in zip(old, momentum, stacked, strict=True)])
+
+    return reestimate
+
+
+def _combined(old: Mapping[str, Array], momentum: Mapping[str, Array], shares: Mapping[str, Array]) -> dict[str, Array]:
+    """The statistics of all batches together, from (1 - m) times those of each, [batches, ...]."""
+    kept = {name: momentum[name].mean() for name in PAIR}
+    batch = {name: shares[name] / (1 - kept[name]) for name in PAIR}
+    mean = batch["mean"].mean(axis=0)
+    # average of var_b + average of (mean_b - mean)^2
+    variance = batch["var"].mean(axis=0) + jnp.square(batch["mean"] - mean[None]).mean(axis=0)
+    averaged = jnp.stack([(jnp.ptp(momentum[name]) < 1e-3) & (kept[name] < 1 - 1e-6) for name in PAIR]).all()
+    return {
+        name: jnp.where(averaged, new, old[name]).astype(old[name].dtype)
+        for name, new in (("mean", mean), ("var", variance))
+    }
+
+
+def _averages(state: State, path: Path = ()) -> list[Path]:
+    """Where a state has a mean beside a variance of its shape."""
+    if not isinstance(state, dict):
+        return []
+    pair = [getattr(state.get(name), "shape", None) for name in PAIR]
+    if None not in pair and pair[0] == pair[1]:
+        return [path]
+    return [found for key, entry in state.items() for found in _averages(entry, (*path, key))]
+
+
+def _node(state: State, path: Path) -> Any:
+    for key in path:
+        state = state[key]
+    return state
+
+
+def _with_nodes(state: State, paths: Sequence[Path], values: Statistics) -> State:
+    """A copy of the state with other averages at these places."""
+    copy = jax.tree.map(lambda leaf: leaf, state)
+    for path, value in zip(paths, values, strict=True):
+        _node(copy, path).update(value)
+    return copy
 
 
 def _like(state: State, updated: State) -> State:

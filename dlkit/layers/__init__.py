@@ -12,7 +12,7 @@ Example:
 from dlkit.layers.activation import activation, prelu
 from dlkit.layers.attention import dot_product_attention, multi_head_attention
 from dlkit.layers.base import ApplyFunction, InitFunction, Layer, as_layer, lambda_, output_shape
-from dlkit.layers.batch_norm import batch_norm, reestimate_batch_statistics
+from dlkit.layers.batch_norm import batch_norm, has_batch_statistics, reestimate_batch_statistics
 from dlkit.layers.combine import parallel, residual, serial
 from dlkit.layers.conv import conv, conv_transpose
 from dlkit.layers.dense import default_kernel_init, dense
@@ -47,6 +47,7 @@ __all__ = [
     "global_max_pool",
     "group_norm",
     "gru",
+    "has_batch_statistics",
     "instance_norm",
     "lambda_",
     "layer_norm",

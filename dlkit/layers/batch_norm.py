@@ -1,6 +1,7 @@
 """Batch normalization, and the re-estimation of its statistics for other parameters."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from dlkit.layers.base import Layer
 from dlkit.layers.standardize import init_scale_and_bias, scale_and_bias, standardize
 from dlkit.typing import Array, Initializer, Key, Params, Scalar, Shape, State
 
-__all__ = ["batch_norm", "reestimate_batch_statistics"]
+__all__ = ["batch_norm", "has_batch_statistics", "reestimate_batch_statistics"]
 
 _STATE_KEYS = frozenset({"mean", "var", "batch_mean", "batch_var"})
 
@@ -153,7 +154,7 @@ def reestimate_batch_statistics(
         raise ValueError(
             f"reestimate_batch_statistics: expected batches [count, batch, ...], got {jax.typeof(batches)}"
         )
-    if not any(map(_is_batch_norm, jax.tree.leaves(state, is_leaf=_is_batch_norm))):
+    if not has_batch_statistics(state):
         return state
 
     def statistics(indexed: tuple[Array, Array]) -> State:
@@ -177,6 +178,21 @@ def reestimate_batch_statistics(
 
     stacked = jax.lax.map(statistics, (jnp.arange(batches.shape[0]), batches))
     return jax.tree.map(reestimated, state, stacked, is_leaf=_is_batch_norm)
+
+
+def has_batch_statistics(state: Any) -> bool:
+    """Whether there is a `batch_norm` in a model, whose statistics can be re-estimated.
+
+    Args:
+        state: the model's, of arrays or of shapes.
+
+    Example:
+        >>> has_batch_statistics({"normalization": batch_norm().init(jax.random.key(0), (3,))[1]})
+        True
+        >>> has_batch_statistics({})
+        False
+    """
+    return any(map(_is_batch_norm, jax.tree.leaves(state, is_leaf=_is_batch_norm)))
 
 
 def _next_state(state: State, mean: Array, variance: Array, momentum: Scalar) -> State:

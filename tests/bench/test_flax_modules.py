@@ -365,3 +365,84 @@ def test_the_fingerprint_is_the_content_of_the_module(tmp_path: Path) -> None:
     assert fingerprints(tmp_path, seed=2, variants=(PLAIN,)) == [first]
     assert not set(other_activation) & set(first)
     assert not set(other_outputs) & set(first)
+
+
+# --- running averages for other parameters ---------------------------------------------------------------------------
+
+
+class LinenTwoNorms(linen.Module):
+    momentum: float
+
+    @linen.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        for _ in range(2):
+            x = 40.0 + 30.0 * linen.Dense(8)(x)  # far from what the averages start with
+            x = linen.relu(linen.BatchNorm(use_running_average=not train, momentum=self.momentum)(x))
+        return linen.Dense(2)(x)
+
+
+class NnxTwoNorms(nnx.Module):
+    def __init__(self, momentum: float, *, rngs: nnx.Rngs) -> None:
+        self.dense = nnx.List([nnx.Linear(3, 8, rngs=rngs), nnx.Linear(8, 8, rngs=rngs)])
+        self.norms = nnx.List([nnx.BatchNorm(8, momentum=momentum, rngs=rngs) for _ in range(2)])
+        self.head = nnx.Linear(8, 2, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for dense, norm in zip(self.dense, self.norms, strict=True):
+            x = nnx.relu(norm(40.0 + 30.0 * dense(x)))
+        return self.head(x)
+
+
+def two_norms(kind: str, momentum: float) -> bench.Problem:
+    if kind == "linen":
+        return make(LinenTwoNorms(momentum))
+    return make(lambda rngs: NnxTwoNorms(momentum, rngs=rngs))
+
+
+@pytest.mark.parametrize("kind", ["linen", "nnx"])
+def test_running_averages_are_those_of_all_batches(kind: str) -> None:
+    problem, without_memory = two_norms(kind, 0.99), two_norms(kind, 0.0)
+    params, state = problem.init(jax.random.key(1))
+    assert problem.reestimate is not None and without_memory.reestimate is not None
+    found = jax.jit(problem.reestimate)(params, state, DATA.train)
+    # With momentum 0 a step in training mode leaves the batch's own statistics behind.
+    count = DATA.examples // 16
+    steps = [
+        without_memory.loss(params, state, {k: v[16 * b : 16 * b + 16] for k, v in DATA.train.items()}, None)[1]
+        for b in range(count)
+    ]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *steps)
+
+    def all_together(path: Any, each: np.ndarray) -> np.ndarray:
+        if path[-1].key == "mean":
+            return each.mean(axis=0)
+        means = stacked
+        for entry in path[:-1]:
+            means = means[entry.key]
+        return each.mean(axis=0) + means["mean"].var(axis=0)
+
+    expected = jax.tree_util.tree_map_with_path(all_together, stacked)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), found, expected)
+    assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, state)
+    # What the problem evaluates then is about what it trains: far from it with the averages of the start.
+    score = problem.evaluate(params, found, DATA.train)["loss"]
+    in_training, _ = problem.loss(params, state, DATA.train, None)
+    assert abs(score - in_training) < 0.2 < abs(problem.evaluate(params, state, DATA.train)["loss"] - in_training)
+
+
+def test_other_state_is_not_re_estimated() -> None:
+    assert make(LinenMLP()).reestimate is None
+    assert make(NnxNoise).reestimate is None
+
+    class Frozen(linen.Module):
+        @linen.compact
+        def __call__(self, x: jax.Array) -> jax.Array:
+            mean = self.variable("scaling", "mean", lambda: jnp.full(3, 2.0))
+            var = self.variable("scaling", "var", lambda: jnp.full(3, 5.0))
+            return linen.Dense(2)((x - mean.value[None]) / var.value[None])
+
+    problem = make(Frozen())
+    params, state = problem.init(jax.random.key(0))
+    assert problem.reestimate is not None
+    after = problem.reestimate(params, state, DATA.train)
+    jax.tree.map(np.testing.assert_array_equal, after, state)

@@ -1,7 +1,41 @@
 """Datasets: arrays, splits and a digest. One family per file."""
 
-from dlkit.bench.data.base import Arrays, Dataset, cached, split, standardize
+from dlkit.bench.data.base import Arrays, Dataset, cached, require_digest, split, split_official, standardize
 from dlkit.bench.data.digits import digits
-from dlkit.bench.data.tabular import diabetes
+from dlkit.bench.data.files import cifar, idx, npz, read_cifar, read_idx
+from dlkit.bench.data.packages import mnist_5k, packaged_series
+from dlkit.bench.data.series import read_ts, series
+from dlkit.bench.data.synthetic import adding, copy_memory, picture, teacher
+from dlkit.bench.data.tabular import breast_cancer, diabetes, diabetes_outliers, wine, zipf_words
+from dlkit.bench.data.text import characters, python_topics
 
-__all__ = ["Arrays", "Dataset", "cached", "diabetes", "digits", "split", "standardize"]
+__all__ = [
+    "Arrays",
+    "Dataset",
+    "adding",
+    "breast_cancer",
+    "cached",
+    "characters",
+    "cifar",
+    "copy_memory",
+    "diabetes",
+    "diabetes_outliers",
+    "digits",
+    "idx",
+    "mnist_5k",
+    "npz",
+    "packaged_series",
+    "picture",
+    "python_topics",
+    "read_cifar",
+    "read_idx",
+    "read_ts",
+    "require_digest",
+    "series",
+    "split",
+    "split_official",
+    "standardize",
+    "teacher",
+    "wine",
+    "zipf_words",
+]

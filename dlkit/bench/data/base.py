@@ -15,7 +15,7 @@ import numpy as np
 from dlkit.bench.environment import cache_folder
 from dlkit.bench.errors import UserError
 
-__all__ = ["Arrays", "Dataset", "cached", "split", "standardize"]
+__all__ = ["Arrays", "Dataset", "cached", "require_digest", "split", "split_official", "standardize"]
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 SPLITS = ("train", "validation", "test")
@@ -97,18 +97,21 @@ def _check_entries(array: np.ndarray[Any, Any], where: str) -> None:
             )
 
 
-def split(name: str, arrays: Arrays, *, validation: float = 0.15, test: float = 0.15, source: str = "") -> Dataset:
+def split(
+    name: str, arrays: Arrays, *, validation: float = 0.15, test: float = 0.15, source: str = "", order: str = ""
+) -> Dataset:
     """Splits examples into train, validation and test, always the same way for the same name.
 
     Args:
-        name: the dataset's name; it alone decides the shuffle.
+        name: the dataset's name; it alone decides the shuffle, unless there is an `order`.
         arrays: name -> array, first axis examples.
         validation: share of the examples for validation.
         test: share for the test.
         source: where the data come from.
+        order: what decides the shuffle in place of the name.
 
     Returns:
-        The dataset, split by a permutation that depends on `name` and the number of examples only.
+        The dataset, split by a permutation that depends on `order` or `name` and the number of examples only.
 
     Raises:
         UserError: for what a dataset refuses, with indices as given, and for shares that leave a split empty.
@@ -123,10 +126,64 @@ def split(name: str, arrays: Arrays, *, validation: float = 0.15, test: float = 
     held_out, final = round(count * validation), round(count * test)
     if min(held_out, final, count - held_out - final) < 1:
         raise UserError(f"dataset '{name}': {count} examples cannot be split into shares {validation} and {test}")
-    order = np.random.Generator(np.random.Philox(key=zlib.crc32(name.encode()))).permutation(count)
-    bounds = {"train": order[held_out + final :], "validation": order[:held_out], "test": order[held_out:][:final]}
+    shuffled = np.random.Generator(np.random.Philox(key=zlib.crc32((order or name).encode()))).permutation(count)
+    bounds = {
+        "train": shuffled[held_out + final :],
+        "validation": shuffled[:held_out],
+        "test": shuffled[held_out:][:final],
+    }
     parts = {part: {key: array[rows] for key, array in arrays.items()} for part, rows in bounds.items()}
     return Dataset(name, **parts, source=source)
+
+
+def split_official(
+    name: str,
+    training: Arrays,
+    test: Arrays | None = None,
+    *,
+    validation: float = 1 / 6,
+    source: str = "",
+    order: str = "",
+) -> Dataset:
+    """Splits training examples into train and validation where the test examples are given.
+
+    Args:
+        name: the dataset's name; it decides the shuffle, as in `split`, unless there is an `order`.
+        training: name -> array of the examples to split.
+        test: name -> array of the test examples; None to split as `split` does.
+        validation: share of the training examples for validation.
+        source: where the data come from.
+        order: what decides the shuffle in place of the name.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        UserError: for what a dataset refuses, and for shares that leave a split empty.
+    """
+    if test is None:
+        return split(name, training, source=source, order=order)
+    halves = split(name, training, validation=validation / 2, test=validation / 2, source=source, order=order)
+    held_out = {key: np.concatenate([array, halves.test[key]]) for key, array in halves.validation.items()}
+    return Dataset(name, halves.train, held_out, test, source=source)
+
+
+def require_digest(dataset: Dataset, digest: str) -> Dataset:
+    """Returns the dataset if its digest begins as it has to.
+
+    Args:
+        dataset: the dataset.
+        digest: hexadecimal digits; none to accept any.
+
+    Raises:
+        UserError: if it has another digest.
+    """
+    if not dataset.digest.startswith(digest.lower()):
+        raise UserError(
+            f"dataset '{dataset.name}' from {dataset.source}: expected the digest {digest}, got {dataset.digest}; it "
+            "is another version of the data, or another share of them: get the right files, or name the new digest"
+        )
+    return dataset
 
 
 def standardize(dataset: Dataset, *names: str) -> Dataset:

@@ -1,12 +1,19 @@
 """Small tables."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
-from dlkit.bench.data.base import Dataset, cached, split, standardize
+from dlkit.bench.data.base import Arrays, Dataset, cached, split, standardize
+from dlkit.bench.errors import UserError
 
-__all__ = ["diabetes"]
+__all__ = ["breast_cancer", "diabetes", "diabetes_outliers", "wine", "zipf_words"]
 
-SOURCE = "scikit-learn load_diabetes: Efron, Hastie, Johnstone and Tibshirani, Least angle regression, 2004"
+DIABETES = "scikit-learn load_diabetes: Efron, Hastie, Johnstone and Tibshirani, Least angle regression, 2004"
+WINE = "scikit-learn load_wine: UCI wine recognition (Aeberhard and Forina, 1991)"
+CANCER = "scikit-learn load_breast_cancer: UCI breast cancer Wisconsin, diagnostic (Wolberg et al., 1993)"
 
 
 def diabetes() -> Dataset:
@@ -18,12 +25,99 @@ def diabetes() -> Dataset:
     Returns:
         Splits with ``"inputs"`` [examples, 10] float32 and ``"targets"`` [examples] float32.
     """
-    return cached("diabetes-1", _load)
+    return cached("diabetes-1", _load_diabetes)
 
 
-def _load() -> Dataset:
+def _load_diabetes() -> Dataset:
     from sklearn.datasets import load_diabetes
 
     features, progression = load_diabetes(return_X_y=True, scaled=False)
     arrays = {"inputs": np.asarray(features, np.float64), "targets": np.asarray(progression, np.float64)}
-    return standardize(split("diabetes", arrays, source=SOURCE), "inputs", "targets")
+    return standardize(split("diabetes", arrays, source=DIABETES), "inputs", "targets")
+
+
+def diabetes_outliers(*, share: float = 0.1, size: float = 10.0) -> Dataset:
+    """Returns the diabetes table with planted outliers: a share of the training targets is moved up by a constant.
+
+    Validation and test are as in `diabetes`.
+
+    Args:
+        share: of the training examples that are outliers, in [0, 1].
+        size: by how many standard deviations of the target.
+
+    Returns:
+        Splits as in `diabetes`.
+
+    Raises:
+        UserError: for a share outside [0, 1].
+    """
+    if not 0 <= share <= 1:
+        raise UserError(f"dataset 'diabetes-outliers': share must lie in [0, 1], got {share}")
+    clean = diabetes()
+    count = round(share * clean.examples)
+    chosen = np.random.Generator(np.random.Philox(key=0)).permutation(clean.examples)[:count]
+    targets = clean.train["targets"].copy()
+    targets[chosen] += np.float32(size)
+    source = f"{clean.source}; {count} training targets moved by {size:g} standard deviations"
+    return replace(clean, name="diabetes-outliers", train={**clean.train, "targets": targets}, source=source)
+
+
+def wine() -> Dataset:
+    """Returns scikit-learn's wine table: 178 wines, thirteen features, three cultivars; 124, 27 and 27 examples.
+
+    Returns:
+        Splits with ``"inputs"`` [examples, 13] float32, standardized on the training split, and ``"targets"``
+        [examples] int32.
+    """
+    return cached("wine-1", lambda: _classes("wine", WINE, _load_wine))
+
+
+def breast_cancer() -> Dataset:
+    """Returns scikit-learn's breast cancer table: 569 tumours, thirty features, benign (1) or not; 399, 85 and 85.
+
+    Returns:
+        Splits with ``"inputs"`` [examples, 30] float32, standardized on the training split, and ``"targets"``
+        [examples] int32.
+    """
+    return cached("breast-cancer-1", lambda: _classes("breast-cancer", CANCER, _load_breast_cancer))
+
+
+def _load_wine() -> Any:
+    from sklearn.datasets import load_wine
+
+    return load_wine(return_X_y=True)
+
+
+def _load_breast_cancer() -> Any:
+    from sklearn.datasets import load_breast_cancer
+
+    return load_breast_cancer(return_X_y=True)
+
+
+def _classes(name: str, source: str, load: Callable[[], Any]) -> Dataset:
+    features, labels = load()
+    arrays: Arrays = {"inputs": np.asarray(features, np.float64), "targets": np.asarray(labels, np.int32)}
+    return standardize(split(name, arrays, source=source), "inputs")
+
+
+def zipf_words(*, examples: int = 3000, features: int = 400, per_example: int = 20) -> Dataset:
+    """Returns synthetic documents: each word is there or not, word r with a frequency of about 1/r; two classes.
+
+    Classes are drawn from a logistic model with normal weights of deviation 1.5, so rare words tell as much as frequent
+    ones. The splits are 70, 15 and 15 %.
+
+    Args:
+        examples: how many documents.
+        features: how many words there are.
+        per_example: how many different words a document has on average.
+
+    Returns:
+        Splits with ``"inputs"`` [examples, features] float32 of 0 and 1 and ``"targets"`` [examples] int32.
+    """
+    rng = np.random.Generator(np.random.Philox(key=1))
+    frequencies = 1 / np.arange(1, features + 1)
+    chances = np.minimum(frequencies * per_example / frequencies.sum(), 0.5)
+    inputs = (rng.random((examples, features)) < chances).astype(np.float32)
+    logits = (inputs - chances) @ (1.5 * rng.standard_normal(features))
+    targets = (rng.random(examples) < 1 / (1 + np.exp(-logits))).astype(np.int32)
+    return split("zipf-words", {"inputs": inputs, "targets": targets}, source="synthetic: Zipf's law, logistic model")

@@ -1,18 +1,24 @@
 """Problems: what is trained. One family per file; `catalog` finds them by name."""
 
-from dlkit.bench.problems.base import Batch, Metric, Problem, classification, regression
-from dlkit.bench.problems.catalog import PROBLEMS, get
+from dlkit.bench.problems.base import Batch, Metric, Problem
+from dlkit.bench.problems.catalog import ENTRIES, FAMILIES, PROBLEMS, choices_of, get, tunable
 from dlkit.bench.problems.checks import check_problem
-from dlkit.bench.problems.quadratics import quadratic
+from dlkit.bench.problems.quadratics import noisy_quadratic, quadratic
+from dlkit.bench.problems.supervised import classification, regression
 
 __all__ = [
+    "ENTRIES",
+    "FAMILIES",
     "PROBLEMS",
     "Batch",
     "Metric",
     "Problem",
     "check_problem",
+    "choices_of",
     "classification",
     "get",
+    "noisy_quadratic",
     "quadratic",
     "regression",
+    "tunable",
 ]

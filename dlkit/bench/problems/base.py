@@ -6,17 +6,24 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from dlkit import losses
 from dlkit.bench.data.base import Dataset
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.space import is_number
-from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, State
 
-__all__ = ["TRAINING_LOSS", "Batch", "Metric", "Problem", "classification", "example_batch", "regression"]
+__all__ = [
+    "TRAINING_LOSS",
+    "Batch",
+    "Evaluate",
+    "Init",
+    "Loss",
+    "Metric",
+    "Problem",
+    "Reestimate",
+    "example_batch",
+]
 
 TRAINING_LOSS = "training_loss"  # the mean minibatch loss over the segment that ends at a point of the curve
 
@@ -74,6 +81,11 @@ class Problem:
             no parameters.
         diverged_above: a training loss beyond which a trial counts as diverged; None for what is not finite alone.
         description: a line for lists.
+        stresses: what about training it is hard, in a line.
+        trivial: the value of `metric` on validation that needs no training (of the class prior, the mean, a random
+            start); None if nobody knows.
+        margin: by how much a tuned first-order optimizer beats `trivial` within `steps`: a difference, or a factor
+            where `metric` is logarithmic.
     """
 
     name: str
@@ -89,6 +101,9 @@ class Problem:
     reestimate: Reestimate | None = None
     diverged_above: float | None = None
     description: str = ""
+    stresses: str = ""
+    trivial: float | None = None
+    margin: float | None = None
 
     def __post_init__(self) -> None:
         where = f"problem '{self.name}'"
@@ -120,7 +135,7 @@ class Problem:
                     object.__setattr__(self, name, operator.index(number))
                 except TypeError:
                     raise UserError(f"{where}: {name} must be a whole number, got {number!r}") from None
-        for name in ("target", "diverged_above"):
+        for name in ("target", "trivial", "margin", "diverged_above"):
             number = getattr(self, name)
             if number is not None:
                 if not is_number(number):
@@ -143,8 +158,8 @@ class Problem:
     ) -> "Problem":
         """Returns the problem with some of its choices replaced; None keeps a choice.
 
-        A batch size of ``"full"`` is the whole training split at every step. A target belongs to a metric: with another
-        metric and no target, the problem's own target is dropped.
+        A batch size of ``"full"`` is the whole training split at every step. Target, trivial score and margin belong to
+        a metric: with another one, the problem's own are dropped.
         """
         changes: dict[str, Any] = {
             "steps": steps,
@@ -156,101 +171,25 @@ class Problem:
         given = {name: value for name, value in changes.items() if value is not None}
         if batch_size == "full":
             given["batch_size"] = None
-        if metric not in (None, self.metric) and target is None:
-            given["target"] = None
+        if metric not in (None, self.metric):
+            given = {"target": None, "trivial": None, "margin": None, **given}
         return replace(self, **given)
 
+    def over_trivial(self, score: float) -> float:
+        """Returns how much better than `trivial` a score is: a difference, or a factor where `metric` is logarithmic.
 
-def classification(
-    name: str, model: Layer, dataset: Dataset, *, batch_size: int, steps: int, target: float, description: str
-) -> Problem:
-    """Makes the problem of classifying ``"inputs"`` into integer ``"targets"`` with a model that returns logits.
+        Args:
+            score: a value of `metric` on validation.
 
-    Args:
-        name: the problem's name.
-        model: maps [batch, ...] inputs to [batch, classes] logits.
-        dataset: has ``"inputs"`` and integer ``"targets"``.
-        batch_size: examples a step.
-        steps: default budget.
-        target: validation accuracy that steps to target count to.
-        description: a line for lists.
-
-    Returns:
-        A problem with metrics ``accuracy`` and ``cross_entropy``.
-    """
-
-    def loss(params: Params, state: State, batch: Batch, key: Key) -> tuple[Array, State]:
-        logits, state = model.apply(params, state, batch["inputs"], key=key, train=True)
-        return losses.cross_entropy(logits, batch["targets"]).mean(), state
-
-    def evaluate(params: Params, state: State, batch: Batch) -> Mapping[str, Array]:
-        logits, _ = model.apply(params, state, batch["inputs"])
-        return {
-            "accuracy": (logits.argmax(axis=-1) == batch["targets"]).mean(dtype=jnp.float32),
-            "cross_entropy": losses.cross_entropy(logits, batch["targets"]).mean(),
-        }
-
-    return Problem(
-        name=name,
-        init=_initializer(model, dataset),
-        loss=loss,
-        evaluate=evaluate,
-        dataset=dataset,
-        metrics={"accuracy": Metric("higher"), "cross_entropy": Metric("lower", label="cross-entropy")},
-        batch_size=batch_size,
-        steps=steps,
-        target=target,
-        description=description,
-    )
-
-
-def regression(
-    name: str, model: Layer, dataset: Dataset, *, batch_size: int, steps: int, target: float, description: str
-) -> Problem:
-    """Makes the problem of predicting real ``"targets"`` from ``"inputs"`` by least squares.
-
-    Args:
-        name: the problem's name.
-        model: maps [batch, ...] inputs to [batch, 1] predictions.
-        dataset: has ``"inputs"`` and ``"targets"`` [examples].
-        batch_size: examples a step.
-        steps: default budget.
-        target: validation mean squared error that steps to target count to.
-        description: a line for lists.
-
-    Returns:
-        A problem with metric ``mean_squared_error``.
-    """
-
-    def loss(params: Params, state: State, batch: Batch, key: Key) -> tuple[Array, State]:
-        predictions, state = model.apply(params, state, batch["inputs"], key=key, train=True)
-        return losses.squared_error(predictions[..., 0], batch["targets"]).mean(), state
-
-    def evaluate(params: Params, state: State, batch: Batch) -> Mapping[str, Array]:
-        predictions, _ = model.apply(params, state, batch["inputs"])
-        return {"mean_squared_error": losses.squared_error(predictions[..., 0], batch["targets"]).mean()}
-
-    return Problem(
-        name=name,
-        init=_initializer(model, dataset),
-        loss=loss,
-        evaluate=evaluate,
-        dataset=dataset,
-        metrics={"mean_squared_error": Metric("lower", label="mean squared error")},
-        batch_size=batch_size,
-        steps=steps,
-        target=target,
-        description=description,
-    )
-
-
-def _initializer(model: Layer, dataset: Dataset) -> Init:
-    shape = dataset.train["inputs"].shape[1:]
-
-    def init(key: Key) -> tuple[Params, State]:
-        return model.init(key, shape)
-
-    return init
+        Raises:
+            UserError: if the problem has no trivial score.
+        """
+        if self.trivial is None:
+            raise UserError(f"problem '{self.name}': has no trivial score to compare with")
+        better, worse = (score, self.trivial) if self.judged.higher_is_better else (self.trivial, score)
+        if self.judged.scale == "linear":
+            return better - worse
+        return better / worse if worse > 0 else float("inf")
 
 
 def example_batch(problem: Problem) -> Batch:

@@ -1,0 +1,352 @@
+"""Problems of predicting targets from inputs with a layer: classification, regression, and what they share."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dlkit import layers, losses, regularizers
+from dlkit.bench.data.base import Dataset
+from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.problems.base import Batch, Evaluate, Init, Loss, Metric, Problem, Reestimate
+from dlkit.checks import known_zero, require_number
+from dlkit.layers import Layer
+from dlkit.typing import Array, Key, Params, Scalar, State
+
+__all__ = [
+    "CLASSIFICATION_LOSSES",
+    "REGRESSION_LOSSES",
+    "Functions",
+    "Score",
+    "classification",
+    "functions_of",
+    "named_loss",
+    "penalized",
+    "reestimation",
+    "regression",
+]
+
+Score = Callable[[Array, Batch], Array]
+"""`(predictions, batch) -> scalar`: a mean loss or a metric."""
+
+ElementLoss = Callable[[Array, Array], Array]  # (predictions, targets) -> a loss per example or element
+
+
+class Functions(NamedTuple):
+    """The functions of a problem that is a layer and scores of its outputs."""
+
+    init: Init
+    loss: Loss
+    evaluate: Evaluate
+    reestimate: Reestimate | None
+
+
+def _one_vs_rest(loss: ElementLoss) -> ElementLoss:
+    """The sum over the classes of a loss against one-hot targets."""
+    return lambda logits, targets: loss(logits, jax.nn.one_hot(targets, logits.shape[-1], dtype=logits.dtype)).sum(-1)
+
+
+CLASSIFICATION_LOSSES: Mapping[str, ElementLoss] = MappingProxyType(
+    {
+        "cross_entropy": losses.cross_entropy,
+        "binary_cross_entropy": _one_vs_rest(losses.binary_cross_entropy),
+        "focal": _one_vs_rest(losses.focal),
+        "multiclass_hinge": losses.multiclass_hinge,
+        "squared_error": _one_vs_rest(losses.squared_error),
+    }
+)
+"""Losses of logits and integer targets, by name; those of one class each are summed over one-hot targets."""
+
+REGRESSION_LOSSES: Mapping[str, ElementLoss] = MappingProxyType(
+    {
+        "squared_error": losses.squared_error,
+        "absolute_error": losses.absolute_error,
+        "huber": losses.huber,
+        "log_cosh": losses.log_cosh,
+    }
+)
+"""Losses of predictions and real targets, by name."""
+
+
+def named_loss(known: Mapping[str, ElementLoss], loss: str | ElementLoss) -> ElementLoss:
+    """Returns the loss of that name; a function is returned as it is.
+
+    Raises:
+        UserError: for an unknown name, with the nearest valid one.
+    """
+    if not isinstance(loss, str):
+        return loss
+    if loss not in known:
+        raise UserError(f"no loss '{loss}'; {nearest(loss, known)}")
+    return known[loss]
+
+
+def penalized(value: Array, params: Params, *, l1: Scalar, l2: Scalar) -> Array:
+    """Adds l1 * sum |w| + l2 * sum w^2 over the weights (not biases, not normalizations) to a loss.
+
+    Args:
+        value: the loss.
+        params: the parameters.
+        l1: strength of the sum of magnitudes; may be traced.
+        l2: strength of the sum of squares, without a factor 1/2; may be traced.
+
+    Returns:
+        The penalized loss; `value` itself where both strengths are the number 0.
+    """
+    for strength, penalty in ((l1, regularizers.l1), (l2, regularizers.l2)):
+        if not known_zero(strength):
+            value = value + jnp.asarray(strength, value.dtype) * penalty(params)
+    return value
+
+
+def functions_of(
+    model: Layer,
+    dataset: Dataset,
+    loss: Score,
+    scores: Mapping[str, Score],
+    *,
+    batch_size: int | None,
+    l1: Scalar = 0.0,
+    l2: Scalar = 0.0,
+) -> Functions:
+    """Returns the functions of the problem to fit a layer to ``"inputs"``.
+
+    Args:
+        model: maps inputs to predictions.
+        dataset: has ``"inputs"``.
+        loss: the mean loss of a batch's predictions, without penalties.
+        scores: metric -> what it is of a split's predictions.
+        batch_size: of training; batch statistics are re-estimated in batches of this size.
+        l1: as in `penalized`.
+        l2: as in `penalized`.
+
+    Returns:
+        Functions for `Problem`.
+
+    Raises:
+        ValueError: a strength is a negative number.
+    """
+    shape = dataset.train["inputs"].shape[1:]
+    require_number("a penalty", "l1", l1, at_least=0)
+    require_number("a penalty", "l2", l2, at_least=0)
+
+    def init(key: Key) -> tuple[Params, State]:
+        return model.init(key, shape)
+
+    def penalized_loss(params: Params, state: State, batch: Batch, key: Key) -> tuple[Array, State]:
+        predictions, state = model.apply(params, state, batch["inputs"], key=key, train=True)
+        return penalized(loss(predictions, batch), params, l1=l1, l2=l2), state
+
+    def evaluate(params: Params, state: State, batch: Batch) -> Mapping[str, Array]:
+        predictions, _ = model.apply(params, state, batch["inputs"])
+        return {name: score(predictions, batch) for name, score in scores.items()}
+
+    return Functions(init, penalized_loss, evaluate, reestimation(model, dataset, batch_size))
+
+
+def reestimation(model: Layer, dataset: Dataset, batch_size: int | None) -> Reestimate | None:
+    """Returns the function that re-estimates a layer's batch statistics for given parameters.
+
+    It goes through the training split once, in its order, in training mode, in batches of the training's size; the
+    examples that do not fill a batch are left out.
+
+    Args:
+        model: the layer.
+        dataset: has ``"inputs"``.
+        batch_size: of training; None for the whole split.
+
+    Returns:
+        ``reestimate(params, state, train) -> state``; None if the layer has no batch statistics.
+    """
+    shape = dataset.train["inputs"].shape[1:]
+    _, state = jax.eval_shape(lambda: model.init(jax.random.key(0), shape))
+    if not layers.has_batch_statistics(state):
+        return None
+
+    def reestimate(params: Params, state: State, train: Batch) -> State:
+        inputs = train["inputs"]
+        rows = batch_size or len(inputs)
+        batches = inputs[: len(inputs) // rows * rows].reshape(-1, rows, *inputs.shape[1:])
+        return layers.reestimate_batch_statistics(model, params, state, batches, key=jax.random.key(0))
+
+    return reestimate
+
+
+def classification(
+    name: str,
+    model: Layer,
+    dataset: Dataset,
+    *,
+    batch_size: int | None,
+    steps: int,
+    target: float | None = None,
+    description: str = "",
+    stresses: str = "",
+    metric: str = "accuracy",
+    margin: float | None = None,
+    loss: str | ElementLoss = "cross_entropy",
+    label_smoothing: Scalar = 0.0,
+    l1: Scalar = 0.0,
+    l2: Scalar = 0.0,
+) -> Problem:
+    """Makes the problem of classifying ``"inputs"`` into integer ``"targets"`` with a model that returns logits.
+
+    Its trivial score is that of the training split's class frequencies, whatever the inputs.
+
+    Args:
+        name: the problem's name.
+        model: maps [batch, ...] inputs to [batch, classes] logits; or [batch, time, classes], for targets [batch,
+            time].
+        dataset: has ``"inputs"`` and integer ``"targets"``.
+        batch_size: examples a step; None for all of them.
+        steps: default budget.
+        target: value of the metric on validation that steps to target count to.
+        description: a line for lists.
+        stresses: what is hard about it, in a line.
+        metric: ``"accuracy"`` or ``"cross_entropy"``: the one that is tuned, ranked and compared.
+        margin: by how much a tuned first-order optimizer beats the trivial score.
+        loss: what is minimised: a name of `CLASSIFICATION_LOSSES`, or ``loss(logits, targets) -> losses``.
+        label_smoothing: of the loss ``"cross_entropy"``; may be traced.
+        l1: strength of the penalty sum |w| of the weights; may be traced.
+        l2: strength of the penalty sum w^2; may be traced.
+
+    Returns:
+        A problem with metrics ``accuracy`` and ``cross_entropy``.
+
+    Raises:
+        UserError: for an unknown loss or metric, or label smoothing of another loss than cross-entropy.
+    """
+    element_loss = named_loss(CLASSIFICATION_LOSSES, loss)
+    if not known_zero(label_smoothing):
+        if loss != "cross_entropy":
+            raise UserError(f"problem '{name}': only the loss 'cross_entropy' takes label_smoothing, not {loss!r}")
+        element_loss = partial(losses.cross_entropy, label_smoothing=label_smoothing)
+
+    functions = functions_of(
+        model,
+        dataset,
+        lambda logits, batch: element_loss(logits, batch["targets"]).mean(),
+        {
+            "accuracy": lambda logits, batch: (logits.argmax(axis=-1) == batch["targets"]).mean(dtype=jnp.float32),
+            "cross_entropy": lambda logits, batch: losses.cross_entropy(logits, batch["targets"]).mean(),
+        },
+        batch_size=batch_size,
+        l1=l1,
+        l2=l2,
+    )
+    return Problem(
+        name=name,
+        init=functions.init,
+        loss=functions.loss,
+        evaluate=functions.evaluate,
+        reestimate=functions.reestimate,
+        dataset=dataset,
+        metrics={"accuracy": Metric("higher"), "cross_entropy": Metric("lower", label="cross-entropy")},
+        metric=metric,
+        batch_size=batch_size,
+        steps=steps,
+        target=target,
+        description=description,
+        stresses=stresses,
+        trivial=_prior_scores(dataset).get(metric),
+        margin=margin,
+    )
+
+
+def _prior_scores(dataset: Dataset) -> dict[str, float]:
+    """What the class frequencies of the training split score on validation."""
+    train, validation = (np.asarray(split["targets"]).ravel() for split in (dataset.train, dataset.validation))
+    counts = np.bincount(train, minlength=int(validation.max()) + 1)
+    shares = np.maximum(counts, 1) / np.maximum(counts, 1).sum()  # a class that only validation has is not impossible
+    return {
+        "accuracy": float((validation == counts.argmax()).mean()),
+        "cross_entropy": float(-np.log(shares[validation]).mean()),
+    }
+
+
+def regression(
+    name: str,
+    model: Layer,
+    dataset: Dataset,
+    *,
+    batch_size: int | None,
+    steps: int,
+    target: float | None = None,
+    description: str = "",
+    stresses: str = "",
+    metric: str = "mean_squared_error",
+    scale: str = "linear",
+    margin: float | None = None,
+    loss: str | ElementLoss = "squared_error",
+    l1: Scalar = 0.0,
+    l2: Scalar = 0.0,
+) -> Problem:
+    """Makes the problem of predicting real ``"targets"`` from ``"inputs"``.
+
+    Its trivial score is that of the training targets' mean (median, for the mean absolute error).
+
+    Args:
+        name: the problem's name.
+        model: maps [batch, ...] inputs to [batch, 1] predictions.
+        dataset: has ``"inputs"`` and ``"targets"`` [examples].
+        batch_size: examples a step; None for all of them.
+        steps: default budget.
+        target: value of the metric on validation that steps to target count to.
+        description: a line for lists.
+        stresses: what is hard about it, in a line.
+        metric: ``"mean_squared_error"`` or ``"mean_absolute_error"``: the one that is tuned, ranked and compared.
+        scale: of both metrics, ``"linear"`` or ``"log"``.
+        margin: by how much a tuned first-order optimizer beats the trivial score.
+        loss: what is minimised: a name of `REGRESSION_LOSSES`, or ``loss(predictions, targets) -> losses``.
+        l1: strength of the penalty sum |w| of the weights; may be traced.
+        l2: strength of the penalty sum w^2; may be traced.
+
+    Returns:
+        A problem with metrics ``mean_squared_error`` and ``mean_absolute_error``.
+
+    Raises:
+        UserError: for an unknown loss or metric.
+    """
+    element_loss = named_loss(REGRESSION_LOSSES, loss)
+    functions = functions_of(
+        model,
+        dataset,
+        lambda predictions, batch: element_loss(predictions[..., 0], batch["targets"]).mean(),
+        {
+            "mean_squared_error": lambda predictions, batch: losses.squared_error(
+                predictions[..., 0], batch["targets"]
+            ).mean(),
+            "mean_absolute_error": lambda predictions, batch: losses.absolute_error(
+                predictions[..., 0], batch["targets"]
+            ).mean(),
+        },
+        batch_size=batch_size,
+        l1=l1,
+        l2=l2,
+    )
+    train, validation = (np.asarray(split["targets"], np.float64) for split in (dataset.train, dataset.validation))
+    trivial = {
+        "mean_squared_error": float(np.square(validation - train.mean()).mean()),
+        "mean_absolute_error": float(np.abs(validation - np.median(train)).mean()),
+    }
+    return Problem(
+        name=name,
+        init=functions.init,
+        loss=functions.loss,
+        evaluate=functions.evaluate,
+        reestimate=functions.reestimate,
+        dataset=dataset,
+        metrics={key: Metric("lower", scale, label=key.replace("_", " ")) for key in trivial},  # type: ignore[arg-type]
+        metric=metric,
+        batch_size=batch_size,
+        steps=steps,
+        target=target,
+        description=description,
+        stresses=stresses,
+        trivial=trivial.get(metric),
+        margin=margin,
+    )
