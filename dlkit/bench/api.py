@@ -90,6 +90,13 @@ class Result:
         """Returns the ranked tables as one frame, numbers unrounded."""
         return self.summary.table()
 
+    def costs(self) -> "pd.DataFrame":
+        """Returns seconds per step, time to target, compilation and memory, one row a (problem, optimizer).
+
+        What was not timed is NaN: see `timing` in `compare`.
+        """
+        return self.summary.costs()
+
     @property
     def verdicts(self) -> dict[str, str]:
         """Problem -> the sentence that sums it up."""
@@ -165,6 +172,7 @@ def compare(
     executor: str = "dask",
     workers: int | None = None,
     lanes: int | None = None,
+    timing: bool = False,
     progress: bool = True,
     expand: bool = False,
 ) -> Result:
@@ -184,6 +192,8 @@ def compare(
         workers: how many worker processes; None for one per core.
         lanes: how many trials run side by side in one program, over all local devices; 0 for one at a time. None for
             one at a time on CPU, and on accelerators for as many as fit into memory.
+        timing: whether the tuned contenders' steps are timed at the end, side by side, for seconds per step, time to
+            target and memory; a run that is finished can be timed later.
         progress: whether a live display is shown while it runs.
         expand: whether spaces whose winners lie at an edge are widened, and tuned further there.
 
@@ -217,6 +227,7 @@ def compare(
         executor=executor,
         workers=workers,
         lanes=lanes,
+        timing=timing,
         progress=progress,
         expand=expand,
     )
@@ -229,6 +240,7 @@ def run(
     executor: str = "dask",
     workers: int | None = None,
     lanes: int | None = None,
+    timing: bool = False,
     progress: bool = True,
     expand: bool = False,
 ) -> Result:
@@ -240,6 +252,7 @@ def run(
         executor: as in `compare`.
         workers: as in `compare`.
         lanes: as in `compare`.
+        timing: as in `compare`.
         progress: as in `compare`.
         expand: as in `compare`.
 
@@ -267,6 +280,7 @@ def run(
                 display,
                 lanes=lanes,
                 expand=expand,
+                timing=timing,
             )
         summary = results.summary(store)
         store.keep_endings(summary.endings())
@@ -432,6 +446,7 @@ def _run_again(work: Work, threads: int) -> Done:
         executor.close()
     if isinstance(done, UserError):
         raise done
+    assert isinstance(done, Done)
     return done
 
 

@@ -46,6 +46,7 @@ def run(
     executor: str = "dask",
     workers: int | None = None,
     lanes: int | None = None,
+    time: bool = False,
     report: bool = True,
 ) -> int:
     """Run an experiment, or what is left of it, and write its report.
@@ -67,6 +68,8 @@ def run(
         workers: How many worker processes; one per core by default.
         lanes: How many trials run side by side in one program; by default one at a time on CPU, and on accelerators as
             many as fit into memory.
+        time: Whether the tuned optimizers' steps are timed at the end, side by side: seconds per step, time to target,
+            memory. A finished run can be timed later.
         report: Whether report.html is written into the run's folder.
     """
     from dataclasses import replace
@@ -83,7 +86,9 @@ def run(
         changes |= amounts
     experiment = replace(experiment, budget=replace(experiment.budget, **changes))
     where = folder or RUNS / experiment.name
-    result = api.run(experiment, folder=where, executor=executor, workers=workers, lanes=lanes, expand=expand)
+    result = api.run(
+        experiment, folder=where, executor=executor, workers=workers, lanes=lanes, timing=time, expand=expand
+    )
     result.show()
     print()  # noqa: T201
     if report:

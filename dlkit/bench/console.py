@@ -67,6 +67,9 @@ def _print(summary: Summary, console: Console) -> None:
         console.print(_table(tables.ranking(comparison), numbers=True, width=console.width))
         if (rungs := tables.ladder(comparison)).rows:
             console.print(_table(rungs, numbers=True, width=console.width))
+        if (costs := tables.costs(comparison)).rows:
+            console.print(Text(tables.costs_caption(comparison)))
+            console.print(_table(costs, numbers=True, width=console.width))
         console.print(_table(tables.tuning(comparison), numbers=False, width=console.width))
     for comparison in summary.comparisons:
         console.print(Text(comparison.verdict.sentence, style="bold"))
@@ -128,6 +131,9 @@ class _Display:
         self._compiling.pop(label, None)
         self._running.pop(label, None)
         self._say()
+
+    def timing(self, label: str) -> None:
+        self._progress.update(self._task, description=label)
 
     def finishing(self) -> None:
         self._progress.console.print("interrupted: finishing the trials in hand; Ctrl-C again gives them up")

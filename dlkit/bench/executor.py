@@ -24,6 +24,7 @@ from dlkit.bench.placement import ALONE, Lanes, fitting, is_out_of_memory, on_ac
 from dlkit.bench.planner import Group, ProblemSource
 from dlkit.bench.plans import Outcome, Trial
 from dlkit.bench.problems import Problem
+from dlkit.bench.timing import Timing
 from dlkit.bench.trainer import ProblemProgram, Program, compile_problem, compile_program
 from dlkit.bench.trials import Request, Trajectory, lane_bytes, train_trials
 
@@ -32,10 +33,13 @@ __all__ = [
     "Done",
     "Executor",
     "InlineExecutor",
+    "Task",
+    "Timed",
     "Work",
     "check_executor",
     "make_executor",
     "prepare_process",
+    "program_alone",
     "run_work",
 ]
 
@@ -61,6 +65,45 @@ class Work(NamedTuple):
     lanes: Lanes | int | None = None
     planned: int = 1
 
+    @property
+    def problem(self) -> ProblemSource:
+        """What is trained."""
+        return self.group.problem
+
+    def with_own(self, own: Problem | None) -> "Work":
+        """Returns the work with another object in the place of one's own problem."""
+        return self._replace(group=replace(self.group, problem=replace(self.group.problem, own=own)))
+
+    def run(self) -> "Done":
+        """Runs the work in this process."""
+        return run_work(self)
+
+
+class Task(Protocol):
+    """What a slot can be given to do."""
+
+    @property
+    def problem(self) -> ProblemSource:
+        """What is trained."""
+
+    def with_own(self, own: Problem | None) -> "Task":
+        """Returns the task with another object in the place of one's own problem."""
+
+    def run(self) -> "Done | Timed":
+        """Does it, in this process."""
+
+
+class Timed(NamedTuple):
+    """What came of a timing.
+
+    Attributes:
+        timings: one a contender.
+        program: what they are timings of.
+    """
+
+    timings: tuple[Timing, ...]
+    program: Mapping[str, str]
+
 
 class Done(NamedTuple):
     """What came of a work, all by one program.
@@ -81,10 +124,10 @@ class Executor(Protocol):
 
     slots: int
 
-    def submit(self, slot: int, work: Work) -> None:
+    def submit(self, slot: int, work: Task) -> None:
         """Starts a work on a free slot."""
 
-    def next(self) -> tuple[int, Done | UserError]:
+    def next(self) -> tuple[int, Done | Timed | UserError]:
         """Waits for the next slot that is done; an error stands for a worker that could not return anything."""
 
     def close(self) -> None:
@@ -137,6 +180,11 @@ def _lanes(work: Work) -> Lanes:
         lanes = ALONE
     less = _narrowed().get(work.group.key)
     return less if less is not None and less.width < lanes.width else lanes
+
+
+def program_alone(group: Group) -> Program:
+    """Returns a group's program for one trial at a time; trials of this process may have compiled it."""
+    return _program(group, ALONE)
 
 
 def run_work(work: Work, *, threads: int = 1) -> Done:
@@ -232,17 +280,17 @@ class InlineExecutor:
     slots = 1
 
     def __init__(self) -> None:
-        self._work: Work | None = None
+        self._work: Task | None = None
 
-    def submit(self, slot: int, work: Work) -> None:
+    def submit(self, slot: int, work: Task) -> None:
         """Keeps the work until `next` runs it."""
         self._work = work
 
-    def next(self) -> tuple[int, Done | UserError]:
+    def next(self) -> tuple[int, Done | Timed | UserError]:
         """Runs the work."""
         assert self._work is not None
         try:
-            return 0, run_work(self._work)
+            return 0, self._work.run()
         except UserError as error:
             return 0, error
 
@@ -299,21 +347,20 @@ class DaskExecutor:
             self.close()
             raise UserError(f"the dask cluster at '{address}' has no workers; start some, then run again")
 
-    def submit(self, slot: int, work: Work) -> None:
+    def submit(self, slot: int, work: Task) -> None:
         """Sends the work to the slot's worker; one's own problem is sent there once."""
-        source = work.group.problem
+        source = work.problem
         own = None
         if source.own is not None:
             if source.key not in self._own:
                 self._own[source.key] = self._client.scatter(source.own, broadcast=True, hash=False)
             own = self._own[source.key]
-            light = replace(source, own=None)
-            work = work._replace(group=replace(work.group, problem=light))
+            work = work.with_own(None)
         place = {"workers": [self._addresses[slot]], "allow_other_workers": True}
         self._futures[slot] = self._client.submit(_run_on_worker, work, own, pure=False, **place)
         self._futures[slot].add_done_callback(lambda _: self._ended.put(slot))
 
-    def next(self) -> tuple[int, Done | UserError]:
+    def next(self) -> tuple[int, Done | Timed | UserError]:
         """Waits for any worker; the first Ctrl-C is heard here alone, where no answer can be lost by it."""
         slot = self._wait()
         future = self._futures.pop(slot)
@@ -354,12 +401,10 @@ def _cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def _run_on_worker(work: Work, own: Problem | None) -> Done:
-    """Runs on a dask worker: as `run_work`, with one's own problem put back."""
+def _run_on_worker(work: Task, own: Problem | None) -> Done | Timed:
+    """Runs on a dask worker, with one's own problem put back."""
     _prepare_worker()
-    if own is not None:
-        work = work._replace(group=replace(work.group, problem=replace(work.group.problem, own=own)))
-    return run_work(work)
+    return (work if own is None else work.with_own(own)).run()
 
 
 @cache

@@ -6,9 +6,21 @@ from collections.abc import Mapping
 from dlkit.bench.plans import ProblemFacts
 from dlkit.bench.stats import Interval, PairedDifference
 
-__all__ = ["difference", "interval", "number", "p_value", "point", "setting", "steps"]
+__all__ = [
+    "byte_count",
+    "difference",
+    "duration",
+    "durations",
+    "interval",
+    "number",
+    "p_value",
+    "point",
+    "setting",
+    "steps",
+]
 
 MINUS = "\N{MINUS SIGN}"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
@@ -90,6 +102,65 @@ def steps(value: Interval, budget: int) -> str:
         return "–"
     shown = [f"{bound:.0f}" if math.isfinite(bound) else (f">{budget}" if bound > 0 else "0") for bound in value]
     return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+
+
+def duration(seconds: float) -> str:
+    r"""Returns a time in a unit that fits.
+
+    Example:
+        >>> duration(2.5e-5), duration(0.0315), duration(12.0), duration(5400.0)
+        ('25.0\xa0µs', '31.5\xa0ms', '12.0\xa0s', '90.0\xa0min')
+    """
+    if math.isnan(seconds):
+        return "–"
+    if math.isinf(seconds):
+        return "∞"
+    size, unit = _unit(seconds)
+    return f"{number(seconds / size)}{NO_BREAK}{unit}"
+
+
+def durations(value: Interval, *, most: float = math.inf) -> str:
+    r"""Returns a time with its interval, in the estimate's unit.
+
+    Args:
+        value: seconds.
+        most: what a time without end is known to be more than.
+
+    Example:
+        >>> durations(Interval(0.002, 0.0015, float("inf")), most=0.004)
+        '2.00 [1.50, >4.00]\xa0ms'
+    """
+    if math.isnan(value.estimate):
+        return "–"
+    size, unit = _unit(value.estimate if math.isfinite(value.estimate) else most)
+
+    def shown(seconds: float) -> str:
+        if seconds == math.inf and math.isfinite(most):
+            return f">{number(most / size)}"
+        return number(max(seconds, 0.0) / size)
+
+    return f"{shown(value.estimate)} [{shown(value.low)}, {shown(value.high)}]{NO_BREAK}{unit}"
+
+
+def _unit(seconds: float) -> tuple[float, str]:
+    """The size and the name of the unit in which a time has few digits before the point."""
+    units = ((60.0, "min", 600.0), (1.0, "s", 1.0), (1e-3, "ms", 1e-3), (1e-6, "µs", 1e-6))
+    return next(((size, name) for size, name, least in units if seconds >= least), (1e-9, "ns"))
+
+
+def byte_count(count: float | None) -> str:
+    r"""Returns a number of bytes in a unit that fits.
+
+    Example:
+        >>> byte_count(0), byte_count(71764), byte_count(None)
+        ('0\xa0B', '71.8\xa0kB', '–')
+    """
+    if count is None or math.isnan(count):
+        return "–"
+    if count < 1000:
+        return f"{count:.0f}{NO_BREAK}B"
+    power = min(int(math.log10(count) // 3), 4)
+    return f"{number(count / 1000**power)}{NO_BREAK}{'kMGT'[power - 1]}B"
 
 
 def p_value(value: float) -> str:

@@ -15,7 +15,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.plans import Plan
 from dlkit.bench.ranking import LEVEL
 from dlkit.bench.results import Comparison, Summary
-from dlkit.bench.tables import Table, caption, ladder, markdown_tables, ranking, tuning
+from dlkit.bench.tables import Table, caption, costs, costs_caption, ladder, markdown_tables, ranking, tuning
 
 __all__ = ["markdown_tables", "write_report", "write_text"]
 
@@ -196,6 +196,11 @@ def _problem(number: int, summary: Summary, comparison: Comparison) -> str:
         f'<p class="about">{escape("; ".join(part for part in about if part))}.</p>'
         + _table(ranking(comparison), caption(comparison), heading=1, kind="numbers")
         + (_table(rungs, "Targets", heading=0, kind="numbers") if (rungs := ladder(comparison)).rows else "")
+        + (
+            _table(table, costs_caption(comparison), heading=0, kind="numbers")
+            if (table := costs(comparison)).rows
+            else ""
+        )
         + _table(tuning(comparison), "Tuning", heading=0)
         + _figures(summary, comparison)
         + "</section>"

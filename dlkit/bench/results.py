@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlkit.bench.costs import Cost, costs_of
 from dlkit.bench.plans import Outcome, Plan, ProblemFacts, Trial
 from dlkit.bench.ranking import Row, compared, make_row
 from dlkit.bench.scores import final_value
 from dlkit.bench.search import Drawn
+from dlkit.bench.stats import Interval
 from dlkit.bench.store import Record, Store
 from dlkit.bench.targets import Ending, Frozen, Reruns, declared, ending, reruns
+from dlkit.bench.timing import Timing
 from dlkit.bench.tuning import tune
 from dlkit.bench.verdicts import Verdict, verdict
 
@@ -33,6 +36,7 @@ class Comparison:
         reruns: the trials that set them; None where they are declared, or the baselines are not tuned yet.
         rows: best first; contenders that did not finish come last.
         verdict: what to conclude.
+        costs: one a row: time, memory, compilation.
     """
 
     problem: ProblemFacts
@@ -40,6 +44,7 @@ class Comparison:
     reruns: Reruns | None
     rows: Sequence[Row]
     verdict: Verdict
+    costs: Sequence[Cost]
 
     @property
     def target(self) -> float:
@@ -166,11 +171,25 @@ class Summary:
 
         return pd.DataFrame(
             [
-                _table_row(comparison, rank, row)
+                _table_row(comparison, rank, row, cost)
                 for comparison in self.comparisons
-                for rank, row in enumerate(comparison.rows, 1)
+                for rank, (row, cost) in enumerate(zip(comparison.rows, comparison.costs, strict=True), 1)
             ]
         )
+
+    def costs(self) -> "pd.DataFrame":
+        """Returns what contenders cost, one row a (problem, optimizer), best first within a problem.
+
+        Returns:
+            Columns problem, optimizer, seconds_per_step (warm, median over repeats) with its interval's _low and _high,
+            relative (to the fastest), seconds_to_target with _low and _high, evaluation_seconds, compile_seconds (of
+            all its trials), parameter_bytes, optimizer_state_bytes, memory_bytes (of the compiled segment),
+            steps_saved (by early stopping, a share) and failure (why it could not be timed).
+        """
+        import pandas as pd
+
+        rows = [_cost_row(comparison.problem, cost) for comparison in self.comparisons for cost in comparison.costs]
+        return pd.DataFrame(rows)
 
 
 def _trial_row(
@@ -202,7 +221,30 @@ def _trial_row(
     }
 
 
-def _table_row(comparison: Comparison, rank: int, row: Row) -> dict[str, Any]:
+def _cost_row(problem: ProblemFacts, cost: Cost) -> dict[str, Any]:
+    timing = cost.timing
+    timed = timing is not None and not timing.failure
+    return {
+        "problem": problem.name,
+        "optimizer": cost.label,
+        **_interval_columns("seconds_per_step", cost.per_step),
+        "relative": cost.ratio,
+        **_interval_columns("seconds_to_target", cost.to_target),
+        "evaluation_seconds": timing.evaluation_seconds if timing else math.nan,
+        "compile_seconds": cost.compile_seconds,
+        "parameter_bytes": timing.parameter_bytes if timing and timed else math.nan,
+        "optimizer_state_bytes": timing.state_bytes if timing and timed else math.nan,
+        "memory_bytes": timing.memory_bytes if timing and timed else math.nan,
+        "steps_saved": cost.saved,
+        "failure": timing.failure if timing else "",
+    }
+
+
+def _interval_columns(name: str, value: Interval) -> dict[str, float]:
+    return {name: value.estimate, f"{name}_low": value.low, f"{name}_high": value.high}
+
+
+def _table_row(comparison: Comparison, rank: int, row: Row, cost: Cost) -> dict[str, Any]:
     difference = row.difference
     return {
         "problem": comparison.problem.name,
@@ -230,6 +272,8 @@ def _table_row(comparison: Comparison, rank: int, row: Row) -> dict[str, Any]:
         "across_studies_low": row.across.low if row.across else math.nan,
         "across_studies_high": row.across.high if row.across else math.nan,
         "widened": row.widened,
+        **_interval_columns("seconds_per_step", cost.per_step),
+        **_interval_columns("seconds_to_target", cost.to_target),
         "flags": "; ".join(row.flags),
         "failure": row.failure,
         **(row.tuning.point.hyperparameters if row.tuning.point else {}),
@@ -248,10 +292,12 @@ def summary(store: Store, plan: Plan | None = None) -> Summary:
         The summary; trials that have not run yet leave gaps, not errors.
     """
     plan = store.current_plan() if plan is None else plan
-    stored, drawn = store.records(), store.drawn()
+    stored, drawn, timings = store.records(), store.drawn(), store.timings()
     outcomes = {name: record.outcome for name, record in stored.items()}
     frozen = store.frozen()
-    comparisons = [compare_on(plan, problem, outcomes, drawn, frozen=frozen) for problem in plan.problems]
+    comparisons = [
+        compare_on(plan, problem, outcomes, drawn, frozen=frozen, timings=timings) for problem in plan.problems
+    ]
     ids = {trial.id for comparison in comparisons for _, _, trial in comparison.trials()}
     return Summary(plan, comparisons, {name: stored[name] for name in sorted(ids & stored.keys())}, store.manifest())
 
@@ -263,6 +309,7 @@ def compare_on(
     drawn: Drawn | None = None,
     *,
     frozen: Mapping[str, Frozen] | None = None,
+    timings: Mapping[str, Timing] | None = None,
 ) -> Comparison:
     """Compares a plan's contenders on a problem.
 
@@ -272,6 +319,7 @@ def compare_on(
         outcomes: trial id -> outcome, of those that have run.
         drawn: the points that were drawn while the run went on.
         frozen: `Reruns.key` -> the targets that baselines set.
+        timings: key -> how long a contender's steps take.
 
     Returns:
         The comparison.
@@ -288,7 +336,9 @@ def compare_on(
     ]
     ranked = compared(rows)
     conclusion = verdict(problem, ranked, targets.hardest, baseline=plan.contenders[0].label)
-    return Comparison(problem, targets, again, ranked, conclusion)
+    every = [[trial for _, trial in every_trial(row)] for row in ranked]
+    ran = [[outcomes[trial.id] for trial in trials if trial.id in outcomes] for trials in every]
+    return Comparison(problem, targets, again, ranked, conclusion, costs_of(problem, ranked, timings or {}, ran))
 
 
 def _targets(problem: ProblemFacts, again: Reruns | None, frozen: Mapping[str, Frozen]) -> Frozen:

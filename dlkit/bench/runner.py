@@ -7,13 +7,14 @@ from typing import NamedTuple, Protocol
 from dlkit.bench.batches import Stage
 from dlkit.bench.environment import SOFTWARE_FIELDS, program_identity
 from dlkit.bench.errors import UserError
-from dlkit.bench.executor import Done, Executor, Work, failed
+from dlkit.bench.executor import Done, Executor, Timed, Work, failed
 from dlkit.bench.expansion import ROUNDS
 from dlkit.bench.expansion import expand as widened
 from dlkit.bench.planner import Group, Study
 from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
 from dlkit.bench.search import next_points, search
 from dlkit.bench.space import Point
+from dlkit.bench.stopwatch import machine_digest, races
 from dlkit.bench.store import Store, software_digest
 from dlkit.bench.targets import Frozen, Reruns, freeze, reruns, sets_targets
 from dlkit.bench.tuning import tune
@@ -36,6 +37,9 @@ class Progress(Protocol):
     def ended(self, label: str) -> None:
         """A contender is through on a problem."""
 
+    def timing(self, label: str) -> None:
+        """The contenders of a problem are timed."""
+
     def finishing(self) -> None:
         """Ctrl-C came: only the trials in hand are waited for."""
 
@@ -53,6 +57,9 @@ class Silent:
         """Nothing to say."""
 
     def ended(self, label: str) -> None:
+        """Nothing to say."""
+
+    def timing(self, label: str) -> None:
         """Nothing to say."""
 
     def finishing(self) -> None:
@@ -226,6 +233,7 @@ def run(
     *,
     lanes: int | None = None,
     expand: bool = False,
+    timing: bool = False,
 ) -> Report:
     """Runs every trial of a study that the store does not have, and stores it.
 
@@ -239,6 +247,8 @@ def run(
         lanes: how many trials run side by side; None for what suits the device.
         expand: whether spaces whose winners lie at an edge are widened, and the run goes on, up to
             `expansion.ROUNDS` times.
+        timing: whether the tuned contenders' steps are timed at the end, each problem's side by side on one slot while
+            the others rest. Ctrl-C gives up the timing in hand at once.
 
     Returns:
         How it ended.
@@ -252,13 +262,19 @@ def run(
         outcomes = {name: record.outcome for name, record in store.records(store.finished()).items()}
         wider = widened(study.plan, outcomes, drawn=store.drawn())
         if wider is None:
-            return Report(False, study)
+            break
         study = replace(study, plan=wider)
-    return Report(_run_once(study, store, make_executor, progress, lanes), study)
+    return Report(_run_once(study, store, make_executor, progress, lanes, timing=timing), study)
 
 
 def _run_once(
-    study: Study, store: Store, make_executor: Callable[[], Executor], progress: Progress, lanes: int | None
+    study: Study,
+    store: Store,
+    make_executor: Callable[[], Executor],
+    progress: Progress,
+    lanes: int | None,
+    *,
+    timing: bool = False,
 ) -> bool:
     """Runs what is left of a plan; returns whether Ctrl-C ended it."""
     plan = study.plan
@@ -285,6 +301,12 @@ def _run_once(
                 executor = executor or make_executor()
                 if _drive(every, queue, store, executor, progress, program):
                     return True
+        for race in races(study, store, machine_digest(program)) if timing else ():
+            executor = executor or make_executor()
+            progress.timing(f"{race.problem.name} / timing")
+            timed = race.timed_on(executor)
+            _require_same_software(timed.program, program)
+            store.keep_timings(dict(zip(race.keys, timed.timings, strict=True)), timed.program, machine_digest(program))
         return False
     except KeyboardInterrupt:
         return True
@@ -335,6 +357,7 @@ def _drive(
         slot = slots[index]
         job, work = slot.job, slot.work
         assert job is not None and work is not None
+        assert not isinstance(done, Timed)
         if isinstance(done, UserError):
             done = Done((failed(work.trials[0], f"{job.label}: {done}"),), program)
         _require_same_software(done.program, program)

@@ -20,6 +20,7 @@ from dlkit.bench.optimizers import Evaluations
 from dlkit.bench.plans import Outcome, Plan, Trial
 from dlkit.bench.space import Point
 from dlkit.bench.targets import Ending, Frozen
+from dlkit.bench.timing import Timing
 
 __all__ = ["FORMAT", "Record", "Store", "software_digest"]
 
@@ -46,6 +47,10 @@ CREATE TABLE ending (
 CREATE TABLE drawn (
     search TEXT NOT NULL, software TEXT NOT NULL, position INTEGER NOT NULL, point TEXT NOT NULL,
     PRIMARY KEY (search, software, position)
+) WITHOUT ROWID;
+CREATE TABLE timing (
+    key TEXT NOT NULL, software TEXT NOT NULL, program TEXT NOT NULL, machine TEXT NOT NULL, session TEXT NOT NULL,
+    timing TEXT NOT NULL, PRIMARY KEY (key, software)
 ) WITHOUT ROWID;
 CREATE TABLE curve (
     trial TEXT NOT NULL, software TEXT NOT NULL, metric TEXT NOT NULL, points BLOB NOT NULL,
@@ -285,13 +290,18 @@ class Store:
             outcomes: of one batch.
             program: the identity of the program that made them.
         """
-        software = software_digest(program)
-        name = digest(dict(program))
+        with self._made_by(program) as (software, name):
+            for outcome in outcomes:
+                self._insert(outcome, software, name)
+
+    @contextmanager
+    def _made_by(self, program: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        """A transaction for what a program made; yields the digests of its software and of all of it."""
+        software, name = software_digest(program), digest(dict(program))
         new = not self._execute("SELECT 1 FROM program WHERE digest = ?", (name,))
         with self._transaction():
             self._execute("INSERT OR IGNORE INTO program VALUES (?, ?, ?)", (name, software, canonical(dict(program))))
-            for outcome in outcomes:
-                self._insert(outcome, software, name)
+            yield software, name
         if new:
             self._write_manifest()
 
@@ -318,6 +328,37 @@ class Store:
         )
         for metric, points in outcome.curves.items():
             self._execute("INSERT INTO curve VALUES (?, ?, ?, ?)", (*key, metric, points.astype("<f4").tobytes()))
+
+    # --- timings ---
+
+    def keep_timings(self, timings: Mapping[str, Timing], program: Mapping[str, str], machine: str) -> None:
+        """Stores what was timed side by side, by key; earlier timings of the same are replaced.
+
+        Args:
+            timings: of one problem's contenders.
+            program: the identity of the program they are timings of.
+            machine: which machine they are worth something on.
+        """
+        texts = {key: canonical(timing.to_data()) for key, timing in timings.items()}
+        session = digest(texts)
+        with self._made_by(program) as (software, name):
+            for key, text in texts.items():
+                row = (key, software, name, machine, session, _storable(text))
+                self._execute("INSERT OR REPLACE INTO timing VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def timings(self) -> dict[str, Timing]:
+        """Returns the current software's timings, by key."""
+        rows = self._execute("SELECT key, timing FROM timing WHERE software = ?", (self.software(),))
+        with self._parsing():
+            return {key: Timing.from_data(json.loads(text)) for key, text in rows}
+
+    def timed_together(self, keys: Iterable[str], machine: str) -> bool:
+        """Whether all of these were timed side by side on a machine, by the current software."""
+        rows = self._execute(
+            "SELECT key, session FROM timing WHERE software = ? AND machine = ?", (self.software(), machine)
+        )
+        sessions = dict(rows)
+        return len({sessions.get(key) for key in keys} - {None}) == 1 and set(keys) <= sessions.keys()
 
     # --- targets ---
 

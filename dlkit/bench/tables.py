@@ -1,5 +1,6 @@
 """The ranked tables as text, the same cells wherever they are shown."""
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from dlkit.bench.ranking import LEVEL, Row
 from dlkit.bench.results import Comparison, Summary
 from dlkit.bench.stats import median_interval
 
-__all__ = ["Table", "caption", "ladder", "markdown_tables", "ranking", "tuning"]
+__all__ = ["Table", "caption", "costs", "costs_caption", "ladder", "markdown_tables", "ranking", "tuning"]
 
 
 class Table(NamedTuple):
@@ -77,6 +78,41 @@ def _rung(comparison: Comparison, times: np.ndarray[Any, Any]) -> str:
     return f"{steps} ({hits}/{len(times)})"
 
 
+def costs(comparison: Comparison) -> Table:
+    """Returns what a problem's contenders cost; no rows where nothing was timed."""
+    level = f"[{LEVEL * 100:.0f}\N{NO-BREAK SPACE}%]"
+    header = ["optimizer", f"seconds per step {level}", "ratio to fastest", f"time to target {level}"]
+    header += ["compiling, all trials", "optimizer state", "peak memory"]
+    if stops := any(not math.isnan(each.saved) for each in comparison.costs):
+        header.append("steps saved")
+    rows = []
+    for cost in comparison.costs if any(each.timing for each in comparison.costs) else ():
+        timing = cost.timing if cost.timing and not cost.timing.failure else None
+        row = [
+            cost.label,
+            formats.durations(cost.per_step),
+            formats.TIMES + formats.number(cost.ratio) if timing else "–",
+            formats.durations(cost.to_target, most=cost.per_step.estimate * comparison.problem.steps),
+            formats.duration(cost.compile_seconds),
+            formats.byte_count(timing.state_bytes if timing else None),
+            formats.byte_count(timing.memory_bytes if timing else None),
+        ]
+        rows.append([*row, *([_share(cost.saved)] if stops else [])])
+    return Table(header, rows)
+
+
+def costs_caption(comparison: Comparison) -> str:
+    """Returns what the numbers of `costs` are, and why a contender has none."""
+    text = "One trial at a time, warm, contenders in turn; evaluations, compilation and data preparation are not in it"
+    timed = [(each.label, each.timing) for each in comparison.costs if each.timing]
+    failures = [f"{label} could not be timed: {timing.failure}" for label, timing in timed if timing.failure]
+    return "; ".join([text, *failures])
+
+
+def _share(value: float) -> str:
+    return "–" if math.isnan(value) else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
+
+
 def tuning(comparison: Comparison) -> Table:
     """Returns what each contender was tuned to, what makes that doubtful, and how much repeated tuning differs."""
     header = ["optimizer", "tuned to", "points trained", "flags"]
@@ -127,10 +163,16 @@ def markdown_tables(summary: Summary) -> str:
             f"{_escaped(caption(comparison))}.",
             _markdown(ranking(comparison), numbers=True),
             _markdown(ladder(comparison), numbers=True) if ladder(comparison).rows else "",
+            *_costs_in_markdown(comparison),
             _markdown(tuning(comparison), numbers=False),
         ]
         sections.append("\n\n".join(part for part in parts if part))
     return "\n\n".join(sections) + "\n"
+
+
+def _costs_in_markdown(comparison: Comparison) -> list[str]:
+    table = costs(comparison)
+    return [f"{_escaped(costs_caption(comparison))}.", _markdown(table, numbers=True)] if table.rows else []
 
 
 def _markdown(table: Table, *, numbers: bool) -> str:

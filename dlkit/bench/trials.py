@@ -1,8 +1,9 @@
 """Runs trials: calls a program's segment a few times and collects what it returns."""
 
+import itertools
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -14,10 +15,21 @@ from dlkit.bench.batches import STAGES, Stage, trial_order
 from dlkit.bench.optimizers import Evaluations
 from dlkit.bench.placement import traced_bytes
 from dlkit.bench.problems.base import TRAINING_LOSS
-from dlkit.bench.trainer import Carry, Program, Reached
-from dlkit.typing import Params, State
+from dlkit.bench.trainer import Carry, Program, Reached, Start
+from dlkit.typing import Array, Params, State
 
-__all__ = ["Request", "Status", "Trajectory", "call_points", "lane_bytes", "train_trial", "train_trials"]
+__all__ = [
+    "CALLS",
+    "Begun",
+    "Request",
+    "Status",
+    "Trajectory",
+    "begin",
+    "call_points",
+    "lane_bytes",
+    "train_trial",
+    "train_trials",
+]
 
 CALLS = 5  # a trial is at least so many calls of its segment: it is looked at for divergence between them
 Status = Literal["finished", "stopped", "diverged", "cut off"]
@@ -68,6 +80,22 @@ class Trajectory:
     compile_seconds: float
     params: Params
     state: State
+
+
+class Begun(NamedTuple):
+    """What the calls of a trial's segment need; with lanes, of as many trials.
+
+    Attributes:
+        start: where the trial begins.
+        carry: of the first call.
+        values: the hyperparameters, on the device.
+        blocks: the indices of each call, in order; each is made when it is asked for.
+    """
+
+    start: Start
+    carry: Carry
+    values: Mapping[str, Array]
+    blocks: Iterator[Array]
 
 
 class _Clock(NamedTuple):
@@ -157,31 +185,39 @@ def train_trials(
     ]
 
 
+def begin(program: Program, requests: Sequence[Request]) -> Begun:
+    """Returns what the calls of a trial need, or of as many trials as there are lanes."""
+    shared, recipe = program.shared, program.recipe
+    problem = shared.problem
+    each = call_points(recipe.evaluations)
+    stacked = _single if shared.lanes.alone else _stacked
+    # Weakly typed, as constants are: a traced decay keeps an average of bfloat16 what it is.
+    names = [*recipe.optimizer.space, *recipe.schedule.space]
+    values = {name: stacked([float(np.float32(one.hyperparameters[name])) for one in requests]) for name in names}
+    name = zlib.crc32(problem.name.encode())
+    words = stacked([np.array([name, STAGES[one.stage], one.seed], np.uint32) for one in requests])
+    start = shared.start(words, shared.arrays["validation"])
+    shape, calls = (each, recipe.segment_steps), recipe.evaluations // each
+    orders = [trial_order(problem, one.stage, one.seed, shape, calls) for one in requests]
+    blocks = (stacked(parts) for parts in itertools.islice(zip(*orders, strict=True), calls))
+    return Begun(start, program.begin(start, values), values, blocks)
+
+
 def _call(
     program: Program, requests: Sequence[Request], until: int | None, limit: float | None
 ) -> tuple[Reached, Carry, Any, _Clock, bool]:
     """The host's loop. Returns what was reached as [lanes, points, ...], the last carry, and how long it took."""
     shared, recipe = program.shared, program.recipe
-    problem, arrays = shared.problem, shared.arrays
+    arrays, alone = shared.arrays, shared.lanes.alone
     each = call_points(recipe.evaluations)
     calls = recipe.evaluations // each
-    alone = shared.lanes.alone
-    stacked = _single if alone else _stacked
-    # Weakly typed, as constants are: a traced decay keeps an average of bfloat16 what it is.
-    names = [*recipe.optimizer.space, *recipe.schedule.space]
-    values = {name: stacked([float(np.float32(one.hyperparameters[name])) for one in requests]) for name in names}
     began = time.perf_counter()
-    name = zlib.crc32(problem.name.encode())
-    words = stacked([np.array([name, STAGES[one.stage], one.seed], np.uint32) for one in requests])
-    start = shared.start(words, arrays["validation"])
-    carry = program.begin(start, values)
-    orders = [trial_order(problem, one.stage, one.seed, (each, recipe.segment_steps), calls) for one in requests]
+    start, carry, values, indices = begin(program, requests)
     blocks: list[Reached] = []
     first_call = 0.0
     was_cut = False
     for call in range(calls if until is None else min(-(-until // each), calls)):
-        indices = stacked([next(order) for order in orders])
-        carry, reached = program.segment(carry, indices, values, start, arrays["train"], arrays["validation"])
+        carry, reached = program.segment(carry, next(indices), values, start, arrays["train"], arrays["validation"])
         blocks.append(jax.tree.map(lambda leaf: leaf[None], reached) if alone else reached)
         if call == 0:
             jax.block_until_ready(reached)

@@ -35,13 +35,14 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def first(work: Path) -> subprocess.CompletedProcess[str]:
-    return dlkit("run", "spec.toml", "--executor", "inline", cwd=work)
+    return dlkit("run", "spec.toml", "--executor", "inline", "--time", cwd=work)
 
 
 def test_run_prints_tables_verdict_and_report(first: subprocess.CompletedProcess[str], work: Path) -> None:
     assert first.returncode == 0, first.stderr
     assert "quadratic: suboptimality, lower is better" in first.stdout
     assert "report: runs/small/report.html" in first.stdout
+    assert "One trial at a time, warm" in first.stdout and "could not be timed" not in first.stdout
     page = (work / "runs/small/report.html").read_text()
     assert page.lower().startswith("<!doctype html>")
     assert {"store.sqlite", "manifest.json"} <= {path.name for path in (work / "runs/small").iterdir()}
