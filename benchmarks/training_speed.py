@@ -67,7 +67,8 @@ class Network(nnx.Module):
 def workers(count: int, trials: int) -> float:
     """Seconds that `count` pinned worker processes take for the training of `trials` trials, warm."""
     from dlkit.bench import planner
-    from dlkit.bench.executor import DaskExecutor, Work
+    from dlkit.bench.cluster import DaskExecutor
+    from dlkit.bench.executor import Work
     from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
 
     asked = Experiment(

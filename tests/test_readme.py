@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dlkit.bench import planner, spec
+from dlkit.bench import planner, spec_files
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,11 +32,13 @@ def test_the_python_examples_run_as_one_script(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").stat().st_size > 100_000
 
 
-@pytest.mark.parametrize("table", blocks("toml"), ids=["first", "factors"])
+@pytest.mark.parametrize("table", blocks("toml"), ids=["first", "factors", "tuning"])
 def test_the_specs_can_be_run(tmp_path: Path, table: str) -> None:
     path = tmp_path / "spec.toml"
+    if "problems" not in tomllib.loads(table):  # a part of a spec
+        table = f'problems = ["quadratic"]\noptimizers = ["sgd"]\n{table}'
     path.write_text(table)
-    experiment = spec.load(path)
+    experiment = spec_files.load(path)
     assert len(experiment.problems) == len(tomllib.loads(table)["problems"])
     assert planner.plan(experiment).plan.contenders
 
@@ -53,6 +55,6 @@ def test_experiments_run(script: Path, tmp_path: Path) -> None:
 
 
 def test_the_quickstart_spec_loads() -> None:
-    experiment = spec.load(ROOT / "experiments/quickstart/spec.toml")
+    experiment = spec_files.load(ROOT / "experiments/quickstart/spec.toml")
     assert {entry.problem for entry in experiment.problems} == {"digits-mlp", "diabetes-linear", "quadratic"}
     assert len(experiment.optimizers) == 6

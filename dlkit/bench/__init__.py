@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from dlkit.bench.recipes import EarlyStopping
     from dlkit.bench.schedules import Schedule
     from dlkit.bench.space import log_uniform, one_minus_log_uniform, uniform
-    from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry, load
+    from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
+    from dlkit.bench.spec_files import load
 
 # Imported on first use: the command line answers --help without JAX.
 _HOMES = {
@@ -60,7 +61,8 @@ _HOMES = {
     "dlkit.bench.recipes": ("EarlyStopping",),
     "dlkit.bench.schedules": ("Schedule",),
     "dlkit.bench.space": ("log_uniform", "one_minus_log_uniform", "uniform"),
-    "dlkit.bench.spec": ("Budget", "Experiment", "OptimizerEntry", "ProblemEntry", "load"),
+    "dlkit.bench.spec": ("Budget", "Experiment", "OptimizerEntry", "ProblemEntry"),
+    "dlkit.bench.spec_files": ("load",),
 }
 _NEEDED = ("distributed", "pandas", "platformdirs", "plotly", "rich", "scipy", "sklearn")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

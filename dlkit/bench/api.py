@@ -1,27 +1,25 @@
 """The bench as functions: compare, run, train, replay."""
 
 import inspect
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from dlkit.bench import planner, plans, results, runner
+from dlkit.bench import planner, results, runner
+from dlkit.bench.cluster import check_executor, make_executor
 from dlkit.bench.console import print_summary, text_of
 from dlkit.bench.errors import UserError, nearest
-from dlkit.bench.executor import Done, Work, check_executor, make_executor, prepare_process, run_work
+from dlkit.bench.executor import prepare_process
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.optimizers import get as get_optimizer
-from dlkit.bench.placement import Lanes
 from dlkit.bench.planner import Study
 from dlkit.bench.plans import TargetRule
 from dlkit.bench.problems import Problem, check_problem
 from dlkit.bench.recipes import EarlyStopping, Recipe
+from dlkit.bench.replays import Replay, replay
 from dlkit.bench.schedules import Schedule
-from dlkit.bench.space import Point, Range
+from dlkit.bench.space import Range
 from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.store import Store
 from dlkit.bench.trainer import compile_problem, compile_program
@@ -32,27 +30,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Replay", "Result", "TrainedModel", "compare", "open_run", "run", "train"]
-
-
-@dataclass(frozen=True, eq=False)
-class Replay:
-    """What running a trial again showed.
-
-    Attributes:
-        trial: its id.
-        exact: whether every number of its curves and test metrics is the same, bit for bit.
-        program: field -> (then, now), for the fields of the program that differ.
-        largest: metric -> largest absolute difference; empty if exact.
-        then: metric -> the stored curve.
-        now: metric -> the curve of the replay.
-    """
-
-    trial: str
-    exact: bool
-    program: Mapping[str, tuple[str, str]]
-    largest: Mapping[str, float]
-    then: Mapping[str, np.ndarray[Any, Any]]
-    now: Mapping[str, np.ndarray[Any, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +133,7 @@ class Result:
         if len(matches) != 1:
             found = "no trial starts" if not matches else f"{len(matches)} trials start"
             raise UserError(f"{found} with '{trial}'; `dlkit show RUN --trials` and Result.trials() list the ids")
-        return _replay(self, matches[0])
+        return replay(self.summary, matches[0], self.study)
 
 
 def compare(
@@ -403,70 +380,3 @@ def _settings(
     if mistakes:
         raise UserError("\n".join(f"optimizer '{optimizer.name}': {mistake}" for mistake in mistakes))
     return traced, static
-
-
-def _replay(result: Result, name: str) -> Replay:
-    outcome, then = result.summary.records[name]
-    if outcome.status == "failed":
-        raise UserError(f"trial {name} did not run: {outcome.reason}")
-    trial = outcome.trial
-    group = _find_group(result.study or planner.study_of(result.summary.plan), trial)
-    was_cut = outcome.status == "cut off"
-    if was_cut:  # by a clock that will not say the same again
-        trial = trial._replace(identity={**trial.identity, "seconds": None, "until": len(outcome.steps) - 1})
-    done = _run_again(Work(group, (trial,), lanes=Lanes.parse(then["lanes"])), int(then["threads"]))
-    again, now = done.outcomes[0], done.program
-    if again.status == "failed":
-        raise UserError(f"the replay of trial {name} failed: {again.reason}")
-    changed = {field: (then[field], now.get(field, "")) for field in then if then[field] != now.get(field)}
-    largest = {}
-    for metric in outcome.curves.keys() | again.curves.keys():
-        a, b = (np.asarray(each.curves.get(metric, ())) for each in (outcome, again))
-        if a.tobytes() != b.tobytes():
-            same_shape = a.shape == b.shape
-            largest[metric] = float(np.nanmax(np.abs(a - b), initial=0.0)) if same_shape else float("inf")
-    for metric in () if was_cut else outcome.test.keys() | again.test.keys():
-        x, y = (each.test.get(metric, float("nan")) for each in (outcome, again))
-        if x != y and not (math.isnan(x) and math.isnan(y)):
-            largest[f"test {metric}"] = abs(x - y)
-    same_end = again.status == outcome.status or was_cut
-    exact = not largest and same_end and again.diverged_at == outcome.diverged_at
-    return Replay(name, exact, changed, largest, outcome.curves, again.curves)
-
-
-def _run_again(work: Work, threads: int) -> Done:
-    """Runs here, or on a worker if JAX has started here with other threads than the worker that ran the trial had."""
-    if threads != 1 or prepare_process(threads)["threads"] == "1":
-        return run_work(work, threads=threads)
-    executor = make_executor("dask", workers=1)
-    try:
-        executor.submit(0, work)
-        _, done = executor.next()
-    finally:
-        executor.close()
-    if isinstance(done, UserError):
-        raise done
-    assert isinstance(done, Done)
-    return done
-
-
-def _find_group(study: Study, trial: plans.Trial) -> planner.Group:
-    """Finds the functions to run a trial with: those of the contender for which it would have the same id."""
-    point = Point(dict(trial.hyperparameters), dict(trial.identity["optimizer"]["static"]))
-    for problem in study.plan.problems:
-        for contender in study.plan.contenders:
-            again = study.plan.trial(problem, contender, point, trial.stage, trial.seed, trial.until)
-            if again.id == trial.id:
-                _require_functions(study, problem.name, contender.label)
-                return study.group(problem, contender, point.static, stage=trial.stage)
-    raise UserError(f"trial {trial.id} is not one of this spec's; run its spec again, then replay it")
-
-
-def _require_functions(study: Study, problem: str, optimizer: str) -> None:
-    missing = [f"problem '{problem}'"] if problem not in study.problems else []
-    missing += [f"optimizer '{optimizer}'"] if optimizer not in study.methods else []
-    if missing:
-        raise UserError(
-            f"{' and '.join(missing)} came from a script, and functions are not stored as programs; run the script "
-            "again with the same folder (finished trials are reused) and call result.replay(trial)"
-        )

@@ -75,7 +75,8 @@ def run(
     from dataclasses import replace
 
     from dlkit.bench import api
-    from dlkit.bench.spec import AMOUNTS, load
+    from dlkit.bench.spec import AMOUNTS
+    from dlkit.bench.spec_files import load
 
     experiment = load(spec)
     given: dict[str, Any] = {"seeds": seeds, "steps": steps, "tuner": tuner, "tuning_seeds": tuning_seeds}

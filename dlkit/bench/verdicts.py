@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from dlkit.bench import formats
 from dlkit.bench.plans import ProblemFacts
 from dlkit.bench.ranking import LEVEL, Row
+from dlkit.bench.schedules import CONSTANT
 
 __all__ = ["Verdict", "verdict"]
 
@@ -166,7 +167,12 @@ def _lucky(problem: ProblemFacts, rows: Sequence[Row]) -> list[str]:
 
 
 def _fastest(problem: ProblemFacts, complete: Sequence[Row], target: float) -> list[str]:
-    """Names the contender that reaches the target first, where it is not the best one."""
+    """Names the contender that reaches the target first, where it is not the best one.
+
+    A schedule is made for its horizon: where there is one, moments before the last step do not compare.
+    """
+    if any(row.contender.schedule != CONSTANT.name for row in complete):
+        return []
     first = min(complete, key=lambda row: row.time.estimate)
     if first is complete[0] or not first.time.estimate < complete[0].time.estimate:
         return []

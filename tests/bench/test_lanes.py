@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dlkit import bench
-from dlkit.bench import executor, optimizers, placement, problems
+from dlkit.bench import cluster, executor, optimizers, placement, problems
 from dlkit.bench.errors import UserError
 from dlkit.bench.executor import Work, run_work
 from dlkit.bench.placement import ALONE, Lanes, fitting, traced_bytes
@@ -192,7 +192,8 @@ def test_the_width_comes_from_memory_and_plan(
 
 
 def test_on_an_accelerator_the_width_is_chosen_and_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "on_accelerator", lambda: True)
+    for module in (executor, cluster):
+        monkeypatch.setattr(module, "on_accelerator", lambda: True)
     result = bench.compare(
         problems=["digits-mlp"],
         optimizers=["sgd"],

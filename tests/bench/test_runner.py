@@ -16,7 +16,8 @@ from distributed import LocalCluster
 
 from dlkit import bench
 from dlkit.bench import planner, results, runner
-from dlkit.bench.executor import InlineExecutor, Work, make_executor, run_work
+from dlkit.bench.cluster import make_executor
+from dlkit.bench.executor import InlineExecutor, Work, run_work
 from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.store import Store
 

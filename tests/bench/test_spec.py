@@ -12,7 +12,8 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import OPTIMIZERS, Optimizer
 from dlkit.bench.problems import quadratic
 from dlkit.bench.space import Range
-from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry, load
+from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
+from dlkit.bench.spec_files import load
 
 ROOT = Path(__file__).parents[2]
 

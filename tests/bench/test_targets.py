@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dlkit import bench
-from dlkit.bench import planner, results, runner, spec
+from dlkit.bench import planner, results, runner, spec_files
 from dlkit.bench.errors import UserError
 from dlkit.bench.executor import InlineExecutor
 from dlkit.bench.optimizers import Evaluations
@@ -287,7 +287,7 @@ def test_rules_and_ladders_in_a_spec(tmp_path: Path) -> None:
         'problems = ["quadratic", {problem = "digits-mlp", target = [0.9, 0.95, 0.8]}]\n'
         'optimizers = ["sgd", "adam"]\n[targets]\nbaselines = ["adam"]\nreruns = 5\nshares = [0.5, 1]\n'
     )
-    experiment = spec.load(path)
+    experiment = spec_files.load(path)
     assert experiment.targets == TargetRule(baselines=("adam",), reruns=5, shares=(0.5, 1.0))
     plan = planner.plan(experiment).plan
     quadratic, digits = plan.problems
@@ -299,7 +299,7 @@ def test_rules_and_ladders_in_a_spec(tmp_path: Path) -> None:
         '[targets]\nbaseline = ["sgd"]\nreruns = 1.5\nshares = ["half"]\n'
     )
     with pytest.raises(UserError) as caught:
-        spec.load(path)
+        spec_files.load(path)
     message = str(caught.value)
     assert "problems[0].target: the list is empty; name at least one" in message
     assert "unknown key 'targets.baseline'; did you mean 'targets.baselines'?" in message

@@ -12,7 +12,8 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.identity import package_versions
 from dlkit.bench.optimizers import OPTIMIZERS, load_plugin
 from dlkit.bench.space import Range
-from dlkit.bench.spec import OptimizerEntry, load
+from dlkit.bench.spec import OptimizerEntry
+from dlkit.bench.spec_files import load
 
 SOURCE = """
 from dataclasses import dataclass
