@@ -9,12 +9,13 @@ READY := $(VENV)/.ready
 BENCH_TESTS := tests/bench tests/faults tests/oracles tests/test_readme.py dlkit/bench
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-slow lint docs bench clean help
+.PHONY: demo test test-faults test-slow lint docs bench clean help
 
 help:
 	@echo "make demo   compare six optimizers on three problems and write a report"
 	@echo "make test   run the tests"
 	@echo "make test-slow  those that take long, and the primitives compiled as in a user's program"
+	@echo "make test-faults  kills and interruptions, all of them"
 	@echo "make lint   format check, lint, types"
 	@echo "make docs   the reference pages, in docs/_build/index.html"
 	@echo "make bench  speed against hand-written loops, as ratios"
@@ -35,6 +36,9 @@ demo: $(READY)
 test: $(READY)
 	QUICK_COMPILATION=1 $(PYTEST) $(BENCH_TESTS:%=--ignore=%)
 	$(PYTEST) $(BENCH_TESTS)
+
+test-faults: $(READY)
+	$(PYTEST) -m "slow or not slow" tests/faults
 
 test-slow: $(READY)
 	$(PYTEST) -m slow
