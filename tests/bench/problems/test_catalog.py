@@ -201,7 +201,9 @@ def test_a_margin_is_a_difference_or_a_factor() -> None:
 WITH_STATISTICS = {"digits-mlp": {"norm": "batch"}, "digits-vae": {"norm": "batch"}}
 
 
-@pytest.mark.parametrize("name", WITH_STATISTICS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in WITH_STATISTICS]
+)
 def test_batch_statistics_can_be_re_estimated(name: str) -> None:
     problem = catalog.get(name, **WITH_STATISTICS[name])
     params, state = jax.jit(problem.init)(jax.random.key(0))
@@ -261,6 +263,7 @@ def test_the_plain_case_keeps_its_bits() -> None:
     assert problem.dataset.digest == digits.digest
 
 
+@pytest.mark.slow
 def test_choices_change_what_they_say() -> None:
     plain = catalog.get("digits-mlp")
     key, batch = jax.random.key(0), some(plain)
