@@ -79,14 +79,14 @@ def _rung(comparison: Comparison, times: np.ndarray[Any, Any]) -> str:
 
 
 def costs(comparison: Comparison) -> Table:
-    """Returns what a problem's contenders cost; no rows where nothing was timed."""
+    """Returns what a problem's contenders cost; no rows where nothing was timed and none could stop early."""
     level = f"[{LEVEL * 100:.0f}\N{NO-BREAK SPACE}%]"
     header = ["optimizer", f"seconds per step {level}", "ratio to fastest", f"time to target {level}"]
     header += ["compiling, all trials", "optimizer state", "peak memory"]
     if stops := any(not math.isnan(each.saved) for each in comparison.costs):
         header.append("steps saved")
     rows = []
-    for cost in comparison.costs if any(each.timing for each in comparison.costs) else ():
+    for cost in comparison.costs if stops or any(each.timing for each in comparison.costs) else ():
         timing = cost.timing if cost.timing and not cost.timing.failure else None
         row = [
             cost.label,

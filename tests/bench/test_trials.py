@@ -362,3 +362,17 @@ def test_probes_are_computed_on_final_trials_alone() -> None:
 def test_probes_that_cannot_be_are_refused_before_anything_runs(names: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         bench.compare(problems=["quadratic"], optimizers=["sgd"], probes=names, executor="inline")
+
+
+def test_the_steps_that_early_stopping_saved_are_shown() -> None:
+    result = bench.compare(
+        problems=["quadratic"],
+        optimizers=["sgd"],
+        early_stopping=EarlyStopping(patience=1, min_delta=1e9),  # nothing improves so much
+        budget=bench.Budget(steps=20, evaluations=10, tuning_points=1, tuning_seeds=1, seeds=2),
+        executor="inline",
+        progress=False,
+    )
+    # The first evaluation improves on nothing, the second does not: two of ten intervals are trained.
+    assert result.costs()["steps_saved"].tolist() == [pytest.approx(0.8)]
+    assert "80\N{NO-BREAK SPACE}%" in str(result)
