@@ -131,7 +131,8 @@ def study_of(plan: Plan) -> Study:
     """
     problems = {}
     for facts in (each for each in plan.problems if not each.source):
-        choices = tuple(_choices(facts, facts.batch_size, facts.metric).items())
+        # None stands for all examples in a plan, and for the problem's own batches among choices
+        choices = tuple(_choices(facts, facts.batch_size or "full", facts.metric).items())
         source = ProblemSource(_problem_key(facts), facts.name, choices)
         found = source.load().dataset.digest
         if found != facts.data:

@@ -382,3 +382,13 @@ def test_data_that_have_changed_since_are_noticed(monkeypatch):
     assert str(error.value) == (
         f"problem 'digits-mlp': its data have digest {other.digest[:12]} now, {data.digest[:12]} then"
     )
+
+
+@pytest.mark.parametrize("batch_size", ["full", 16, None])
+def test_a_stored_plan_finds_the_batches_that_an_entry_asked_for(batch_size):
+    study = plan(experiment([ProblemEntry(problem="digits-mlp", batch_size=batch_size)], ["sgd"]))
+    again = study_of(Plan.from_json(json.loads(study.plan.to_json())))
+    expected = {"full": None, 16: 16, None: 64}[batch_size]
+    for each in (study, again):
+        assert each.problems["digits-mlp"].load().batch_size == expected
+    assert again.problems["digits-mlp"].key == study.problems["digits-mlp"].key
