@@ -161,12 +161,18 @@ def _narrowed() -> dict[str, Lanes]:
     return {}
 
 
+@lru_cache(maxsize=32)
+def _fitting(group: Group, planned: int) -> Lanes:
+    """What fits into memory of a group's trials; it takes a trace to tell."""
+    return fitting(planned, lane_bytes(program_alone(group)))
+
+
 def _lanes(work: Work) -> Lanes:
     """The lanes of a work: those asked for, or what fits; fewer after the memory was not enough."""
     if work.lanes is not None:
         lanes = work.lanes if isinstance(work.lanes, Lanes) else spread(work.lanes)
     elif on_accelerator():
-        lanes = fitting(work.planned, lane_bytes(_program(work.group, ALONE)))
+        lanes = _fitting(work.group, work.planned)
     else:
         lanes = ALONE
     less = _narrowed().get(work.group.key)

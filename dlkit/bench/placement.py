@@ -17,6 +17,7 @@ __all__ = [
     "Lanes",
     "compiled",
     "fitting",
+    "held_bytes",
     "is_out_of_memory",
     "on_accelerator",
     "placed",
@@ -117,6 +118,11 @@ def fitting(planned: int, lane_bytes: int) -> Lanes:
     wanted = math.ceil(planned / devices)
     each = 2 ** max(math.floor(math.log2(max(min(most, 2 ** math.ceil(math.log2(max(wanted, 1)))), 1))), 0)
     return Lanes(each * devices, devices)
+
+
+def held_bytes(tree: Any) -> int:
+    """Returns the bytes of a tree's arrays, or of their shapes and types."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def traced_bytes(jaxpr: Any) -> int:

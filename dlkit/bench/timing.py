@@ -17,7 +17,7 @@ import numpy as np
 
 from dlkit.bench.environment import threads
 from dlkit.bench.identity import digest
-from dlkit.bench.placement import ALONE, compiled
+from dlkit.bench.placement import ALONE, compiled, held_bytes
 from dlkit.bench.plans import Trial
 from dlkit.bench.problems.base import Batch
 from dlkit.bench.stats import Interval, median_interval
@@ -212,7 +212,7 @@ class _Training:
         arguments = self._arguments(begun, begun.carry, self._blocks[0])
         jax.block_until_ready(self._program.segment(*arguments))  # compiles, unless trials of this process did
         self._memory = _memory_bytes(self._program.segment.lower(*arguments).compile())
-        self._sizes = (_bytes(begun.carry.params), _bytes(begun.carry.opt_state))
+        self._sizes = (held_bytes(begun.carry.params), held_bytes(begun.carry.opt_state))
         call = _took(self, 1, clock)
         if call < SHORT_SECONDS:
             # by powers of four, so that a program can be found in the compilation cache
@@ -291,15 +291,6 @@ def _longer(blocks: Sequence[Any], times: int) -> Any:
     steps = np.concatenate([np.asarray(block).reshape(points * each, batch) for block in blocks])
     count = min(times * points * each, LONGEST_INDICES // max(batch, 1))
     return jnp.asarray(steps[np.arange(count) % len(steps)][None])
-
-
-def _bytes(tree: Any) -> int:
-    """The bytes of a tree's arrays."""
-    leaves = [
-        jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
-        for leaf in jax.tree.leaves(tree)
-    ]
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
 def _memory_bytes(executable: Any) -> int | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from dlkit.bench.batches import STAGES, Stage, trial_order
 from dlkit.bench.optimizers import Evaluations
-from dlkit.bench.placement import traced_bytes
+from dlkit.bench.placement import held_bytes, traced_bytes
 from dlkit.bench.problems.base import TRAINING_LOSS
 from dlkit.bench.trainer import Carry, Program, Reached, Start
 from dlkit.typing import Array, Params, State
@@ -120,8 +120,7 @@ def lane_bytes(program: Program) -> int:
     each = (call_points(recipe.evaluations), recipe.segment_steps, shared.problem.batch_size or 0)
     indices = jax.ShapeDtypeStruct(each, jnp.int32)
     arguments = (carry, indices, values, start, arrays["train"], arrays["validation"])
-    held: int = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((carry, indices)))
-    return held + traced_bytes(program.segment.trace(*arguments).jaxpr)
+    return held_bytes((carry, indices)) + traced_bytes(program.segment.trace(*arguments).jaxpr)
 
 
 def train_trial(
