@@ -66,6 +66,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("bench.stats.bootstrap",),
     ("bench.stats.*",),
     ("bench.stats",),
+    ("bench.progress", "bench.rules"),
     ("bench.trainer", "bench.plans"),
     ("bench.spec",),
     ("bench.spec_files",),

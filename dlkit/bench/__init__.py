@@ -29,9 +29,9 @@ if TYPE_CHECKING:
         with_sharpness_awareness,
         with_weight_decay,
     )
-    from dlkit.bench.plans import TargetRule
     from dlkit.bench.problems import Metric, Problem, classification, quadratic, regression
     from dlkit.bench.recipes import EarlyStopping
+    from dlkit.bench.rules import TargetRule
     from dlkit.bench.schedules import Schedule
     from dlkit.bench.space import log_uniform, one_minus_log_uniform, uniform
     from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
@@ -57,7 +57,7 @@ _HOMES = {
         "with_weight_decay",
     ),
     "dlkit.bench.problems": ("Metric", "Problem", "classification", "quadratic", "regression"),
-    "dlkit.bench.plans": ("TargetRule",),
+    "dlkit.bench.rules": ("TargetRule",),
     "dlkit.bench.recipes": ("EarlyStopping",),
     "dlkit.bench.schedules": ("Schedule",),
     "dlkit.bench.space": ("log_uniform", "one_minus_log_uniform", "uniform"),

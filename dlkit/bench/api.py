@@ -14,10 +14,10 @@ from dlkit.bench.executor import prepare_process
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.planner import Study
-from dlkit.bench.plans import TargetRule
 from dlkit.bench.problems import Problem, check_problem
 from dlkit.bench.recipes import EarlyStopping, Recipe
 from dlkit.bench.replays import Replay, replay
+from dlkit.bench.rules import TargetRule
 from dlkit.bench.schedules import Schedule
 from dlkit.bench.space import Range
 from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry

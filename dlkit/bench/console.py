@@ -21,9 +21,9 @@ from dlkit.bench.probes import PROBES
 from dlkit.bench.problems import FAMILIES as FAMILIES_OF_PROBLEMS
 from dlkit.bench.problems import get as get_problem
 from dlkit.bench.problems.catalog import Entry
+from dlkit.bench.progress import Progress as Listener
+from dlkit.bench.progress import Silent
 from dlkit.bench.results import Summary
-from dlkit.bench.runner import Progress as Listener
-from dlkit.bench.runner import Silent
 from dlkit.bench.schedules import SCHEDULES
 from dlkit.bench.space import Range
 

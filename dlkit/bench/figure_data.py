@@ -223,7 +223,7 @@ def curves(summary: Summary, comparison: Comparison) -> list[Curve]:
     steps = np.arange(evaluations + 1) * (problem.steps // evaluations)
     found = []
     for row in comparison.rows:
-        outcomes = [each for each in row.outcomes if each is not None and each.status != "failed"]
+        outcomes = [each for each in row.outcomes if each is not None and each.counts]
         if not outcomes:
             continue
         values = np.full((len(outcomes), len(steps)), np.nan)
@@ -251,7 +251,7 @@ def finals(comparison: Comparison) -> list[Finals]:
     """Returns every contender's final values on validation, then on test, best contender first."""
     problem, found = comparison.problem, []
     for place, row in enumerate(comparison.rows):
-        there = [each for each in row.outcomes if each is not None and each.status != "failed"]
+        there = [each for each in row.outcomes if each is not None and each.counts]
         tests = oriented(problem, problem.metric, [each.test.get(problem.metric, math.nan) for each in there])
         # A low-discrepancy sequence: the same at every drawing, and neighbours stay apart.
         spread = (np.arange(len(there)) * 0.618 % 1 - 0.5) * 0.2

@@ -12,9 +12,10 @@ from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity import digest, fingerprint, package_versions, source_files
 from dlkit.bench.optimizers import Optimizer, is_plugin, load_plugin
 from dlkit.bench.optimizers import get as get_optimizer
-from dlkit.bench.plans import Contender, Plan, ProblemFacts, TargetRule, Tuner
+from dlkit.bench.plans import Contender, Plan, ProblemFacts
 from dlkit.bench.problems import Problem, catalog, check_problem
 from dlkit.bench.recipes import Recipe, require_schedulable
+from dlkit.bench.rules import TargetRule, Tuner
 from dlkit.bench.schedules import SCHEDULES, Schedule
 from dlkit.bench.schedules import get as get_schedule
 from dlkit.bench.space import Point, Range, Space

@@ -8,15 +8,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from dlkit.bench.batches import STUDY_SEEDS, Stage
-from dlkit.bench.errors import UserError
 from dlkit.bench.identity import canonical, digest
 from dlkit.bench.optimizers import Evaluations
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.recipes import EarlyStopping
+from dlkit.bench.rules import TargetRule, Tuner
 from dlkit.bench.schedules import CONSTANT
-from dlkit.bench.space import Point, Range, is_number
+from dlkit.bench.space import Point, Range
 
-__all__ = ["Contender", "Expansion", "Outcome", "Plan", "ProblemFacts", "TargetRule", "Trial", "Tuner"]
+__all__ = ["Contender", "Expansion", "Outcome", "Plan", "ProblemFacts", "Trial"]
 
 NOTHING = Evaluations(0)
 
@@ -93,46 +93,6 @@ class Contender:
     def points_of(self, study: int) -> Sequence[Point]:
         """Returns what was drawn for a study before anything ran."""
         return self.points if study == 0 else self.further[study - 1] if self.further else ()
-
-
-@dataclass(frozen=True)
-class Tuner:
-    """How contenders are tuned, the same for all of them.
-
-    Attributes:
-        name: where points come from, one of `tuners.TUNERS`.
-        seconds: of training that a study spends on a contender and problem; None where the points are counted.
-        studies: independent repetitions of tuning, with points and seeds of their own.
-        halving: successive halving goes on with one in so many points; None trains all of them to the end.
-        batch: how many points optuna is asked for at a time.
-        grid: hyperparameter -> number of values on a grid.
-    """
-
-    name: str = "halton"
-    seconds: float | None = None
-    studies: int = 1
-    halving: int | None = None
-    batch: int = 4
-    grid: Mapping[str, int] = field(default_factory=dict)
-
-    def rungs(self, points: int, evaluations: int, *, added: int = 0) -> list[tuple[int, int | None]]:
-        """Returns the rungs of successive halving: how many points train, and to which evaluation (None: to the end).
-
-        Each rung is `halving` times as long as the one before, and trains the better one in `halving` of its points.
-        The first one is so short that two points or more are left to be trained to the end.
-
-        Args:
-            points: how many there are to begin with.
-            evaluations: of a trial of full length.
-            added: how many more there are by expansions; they make rungs wider, not more.
-        """
-        if self.halving is None:
-            return [(points + added, None)]
-        depth = 0
-        while points // self.halving ** (depth + 1) >= 2 and self.halving ** (depth + 1) <= evaluations:
-            depth += 1
-        lengths = [math.ceil(evaluations / self.halving**left) for left in range(depth, 0, -1)]
-        return [((points + added) // self.halving**rung, length) for rung, length in enumerate([*lengths, None])]
 
 
 @dataclass(frozen=True)
@@ -230,34 +190,6 @@ class Outcome:
         return float(self.curves[metric][at])
 
 
-@dataclass(frozen=True, kw_only=True)
-class TargetRule:
-    """How baselines set the targets of problems that declare none.
-
-    Attributes:
-        baselines: labels of contenders; none for the first contender. The best tuned one of them sets the targets.
-        reruns: seeds it is trained on for that; they are used for nothing else.
-        shares: shares of the budget. The median over reruns of the best value up to each is a target.
-
-    Raises:
-        UserError: for no reruns, or shares outside (0, 1].
-    """
-
-    baselines: tuple[str, ...] = ()
-    reruns: int = 20
-    shares: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.reruns, int) or isinstance(self.reruns, bool) or self.reruns < 1:
-            raise UserError(f"targets.reruns must be a whole number of at least 1, got {self.reruns!r}")
-        if not self.shares or not all(is_number(share) and 0 < share <= 1 for share in self.shares):
-            raise UserError(f"targets.shares must be shares of the budget, above 0 and up to 1, got {self.shares!r}")
-
-    def baselines_of(self, plan: "Plan") -> tuple[str, ...]:
-        """Returns the labels of the contenders that set targets."""
-        return self.baselines or (plan.contenders[0].label,)
-
-
 @dataclass(frozen=True)
 class Plan:
     """A whole experiment as data: what the store keeps, and all that reports need.
@@ -282,11 +214,11 @@ class Plan:
     evaluations: int
     tuning_seeds: int
     seeds: int
-    tuner: Tuner = Tuner()
+    tuner: Tuner = field(default_factory=Tuner)
     expansions: Sequence[Expansion] = ()
     probes: Sequence[str] = ()
     trial_seconds: float | None = None
-    targets: TargetRule = TargetRule()
+    targets: TargetRule = field(default_factory=TargetRule)
 
     def batch_size(self, problem: ProblemFacts, contender: Contender) -> int | None:
         """Returns how many examples a contender's step takes, None for all."""

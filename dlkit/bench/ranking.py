@@ -107,7 +107,7 @@ class Row:
     @property
     def complete(self) -> bool:
         """Whether every final trial has an outcome that counts."""
-        return bool(self.outcomes) and all(each is not None and each.status != "failed" for each in self.outcomes)
+        return bool(self.outcomes) and all(each is not None and each.counts for each in self.outcomes)
 
 
 def make_row(
@@ -144,7 +144,7 @@ def make_row(
     repetitions = [_repetition(plan, problem, contender, each, outcomes) for each in further]
     every = [*tuning.known, *trials, *(trial for each in repetitions for trial in [*each.tuning.known, *each.trials])]
     ran = [outcomes[trial.id] for trial in every if trial.id in outcomes]
-    failure = next((outcome.reason for outcome in ran if outcome.status == "failed"), "")
+    failure = next((outcome.reason for outcome in ran if not outcome.counts), "")
     return Row(
         contender=contender,
         tuning=tuning,

@@ -55,7 +55,7 @@ def replay(summary: Summary, name: str, study: Study | None = None) -> Replay:
         UserError: for a trial that failed, or one's own functions that are not at hand.
     """
     outcome, then = summary.records[name]
-    if outcome.status == "failed":
+    if not outcome.counts:
         raise UserError(f"trial {name} did not run: {outcome.reason}")
     trial = outcome.trial
     group = _find_group(study or study_of(summary.plan), trial)
@@ -64,7 +64,7 @@ def replay(summary: Summary, name: str, study: Study | None = None) -> Replay:
         trial = trial._replace(identity={**trial.identity, "seconds": None, "until": len(outcome.steps) - 1})
     done = _run_again(Work(group, (trial,), lanes=Lanes.parse(then["lanes"])), int(then["threads"]))
     again, now = done.outcomes[0], done.program
-    if again.status == "failed":
+    if not again.counts:
         raise UserError(f"the replay of trial {name} failed: {again.reason}")
     changed = {field: (then[field], now.get(field, "")) for field in then if then[field] != now.get(field)}
     largest = {}

@@ -12,6 +12,7 @@ from dlkit.bench.expansion import ROUNDS
 from dlkit.bench.expansion import expand as widened
 from dlkit.bench.planner import Group, Study
 from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.progress import Progress
 from dlkit.bench.search import next_points, search
 from dlkit.bench.space import Point
 from dlkit.bench.stopwatch import machine_digest, races
@@ -19,51 +20,7 @@ from dlkit.bench.store import Store, software_digest
 from dlkit.bench.targets import Frozen, Reruns, freeze, reruns, sets_targets
 from dlkit.bench.tuning import tune
 
-__all__ = ["Progress", "Report", "Silent", "run"]
-
-
-class Progress(Protocol):
-    """Hears how a run goes."""
-
-    def plan(self, trials: int, done: int) -> None:
-        """How many trials there are, and how many of them the store has already."""
-
-    def compiling(self, label: str) -> None:
-        """A group starts on a worker."""
-
-    def advance(self, label: str, trials: int) -> None:
-        """Trials of a group have ended."""
-
-    def ended(self, label: str) -> None:
-        """A contender is through on a problem."""
-
-    def timing(self, label: str) -> None:
-        """The contenders of a problem are timed."""
-
-    def finishing(self) -> None:
-        """Ctrl-C came: only the trials in hand are waited for."""
-
-
-class Silent:
-    """Says nothing."""
-
-    def plan(self, trials: int, done: int) -> None:
-        """Nothing to say."""
-
-    def compiling(self, label: str) -> None:
-        """Nothing to say."""
-
-    def advance(self, label: str, trials: int) -> None:
-        """Nothing to say."""
-
-    def ended(self, label: str) -> None:
-        """Nothing to say."""
-
-    def timing(self, label: str) -> None:
-        """Nothing to say."""
-
-    def finishing(self) -> None:
-        """Nothing to say."""
+__all__ = ["Report", "run"]
 
 
 class _Job(Protocol):
@@ -197,10 +154,10 @@ class _ContenderJob:
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Notes what has ended; a failure ends the job, since its other trials would fail alike."""
         for outcome in outcomes:
-            if outcome.status == "failed":
-                self.failed = True
-            else:
+            if outcome.counts:
                 self._outcomes[outcome.trial.id] = outcome
+            else:
+                self.failed = True
         self.trials, self.done = self._count()
 
 

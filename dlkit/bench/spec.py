@@ -10,9 +10,9 @@ from dlkit.bench.batches import STUDY_SEEDS
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.optimizers import Optimizer, is_plugin, load_plugin
 from dlkit.bench.optimizers import get as get_optimizer
-from dlkit.bench.plans import TargetRule
 from dlkit.bench.problems import Problem, catalog
 from dlkit.bench.recipes import EarlyStopping
+from dlkit.bench.rules import TargetRule
 from dlkit.bench.schedules import CONSTANT, Schedule
 from dlkit.bench.schedules import get as get_schedule
 from dlkit.bench.space import is_number, narrow

@@ -11,10 +11,10 @@ from typing import Any
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.optimizers import is_plugin, load_plugin
-from dlkit.bench.plans import TargetRule
 from dlkit.bench.probes import get as get_probe
 from dlkit.bench.problems import PROBLEMS, catalog
 from dlkit.bench.recipes import EarlyStopping
+from dlkit.bench.rules import TargetRule
 from dlkit.bench.schedules import get as get_schedule
 from dlkit.bench.space import is_number
 from dlkit.bench.spec import FACTORS, Budget, Experiment, OptimizerEntry, ProblemEntry

@@ -73,7 +73,8 @@ class Reruns:
 
 def sets_targets(plan: Plan, problem: ProblemFacts, contender: Contender) -> bool:
     """Whether a contender is a baseline of a problem that declares no target: it runs before the others."""
-    return problem.target is None and contender.label in plan.targets.baselines_of(plan)
+    baselines = plan.targets.baselines or (plan.contenders[0].label,)
+    return problem.target is None and contender.label in baselines
 
 
 def declared(problem: ProblemFacts) -> Frozen:
@@ -144,4 +145,4 @@ def ending(problem: ProblemFacts, outcome: Outcome, target: float) -> Ending:
         return Ending("diverged", outcome.diverged_at)
     if outcome.status == "cut off":
         return Ending("cut off", int(outcome.steps[-1]))
-    return Ending("failed" if outcome.status == "failed" else "missed", None)
+    return Ending("missed" if outcome.counts else "failed", None)

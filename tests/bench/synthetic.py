@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from dlkit.bench.optimizers import Evaluations
-from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial, Tuner
+from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.results import Summary, summary
+from dlkit.bench.rules import Tuner
 from dlkit.bench.search import next_points, search
 from dlkit.bench.space import Point, Range
 from dlkit.bench.store import Store

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from dlkit.bench.expansion import MOST_ADDED, ROUNDS, expand
-from dlkit.bench.plans import Plan, Tuner
+from dlkit.bench.plans import Plan
 from dlkit.bench.results import summary
+from dlkit.bench.rules import Tuner
 from dlkit.bench.space import Point, Range, log_uniform, one_minus_log_uniform, uniform
 from dlkit.bench.store import Store
 from dlkit.bench.tables import tuning as tuning_table

@@ -6,6 +6,7 @@ from typing import Any
 from dlkit import bench
 from dlkit.bench import planner, results, runner
 from dlkit.bench.executor import InlineExecutor
+from dlkit.bench.progress import Silent
 from dlkit.bench.recipes import EarlyStopping
 from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.store import Store
@@ -49,7 +50,7 @@ def test_eight_pairs_replay_bit_for_bit_after_a_disturbed_run(tmp_path: Path) ->
     assert not whole.failures
     for turn in range(50):
         with Store(tmp_path) as store:
-            report = runner.run(planner.plan(asked(reverse=bool(turn % 2))), store, Interrupted, runner.Silent())
+            report = runner.run(planner.plan(asked(reverse=bool(turn % 2))), store, Interrupted, Silent())
         if not report.interrupted and not turn % 2:
             break
     assert 3 < turn < 49, "it was interrupted"
@@ -71,7 +72,7 @@ def test_eight_pairs_replay_bit_for_bit_after_a_disturbed_run(tmp_path: Path) ->
 
 def test_summaries_of_a_disturbed_run_miss_nothing(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
-        assert runner.run(planner.plan(asked()), store, Interrupted, runner.Silent()).interrupted
+        assert runner.run(planner.plan(asked()), store, Interrupted, Silent()).interrupted
         partial = results.summary(store)
         assert 0 < partial.missing < partial.planned
         assert all(each.verdict.kind == "incomplete" for each in partial.comparisons)

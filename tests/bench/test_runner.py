@@ -18,6 +18,7 @@ from dlkit import bench
 from dlkit.bench import planner, results, runner
 from dlkit.bench.cluster import make_executor
 from dlkit.bench.executor import InlineExecutor, Work, run_work
+from dlkit.bench.progress import Silent
 from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.store import Store
 
@@ -35,7 +36,7 @@ def experiment(*optimizers: Any, problems: tuple[Any, ...] = PROBLEMS, budget: B
 
 
 def carry_out(asked: Experiment, store: Store, make: Callable[[], Any] = InlineExecutor) -> results.Summary:
-    runner.run(planner.plan(asked), store, make, runner.Silent())
+    runner.run(planner.plan(asked), store, make, Silent())
     return results.summary(store)
 
 
@@ -226,7 +227,7 @@ def test_interrupted_by_hand_keeps_what_is_done() -> None:
 
     with Store(None) as store:
         study = planner.plan(experiment())
-        report = runner.run(study, store, Interrupted, runner.Silent())
+        report = runner.run(study, store, Interrupted, Silent())
         summary = results.summary(store)
         assert report.interrupted
         assert 0 < len(summary.records) < summary.planned

@@ -14,7 +14,9 @@ from dlkit.bench.batches import STUDY_SEEDS
 from dlkit.bench.environment import program_identity
 from dlkit.bench.executor import Done, Work
 from dlkit.bench.optimizers import Optimizer
-from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial, Tuner
+from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.progress import Silent
+from dlkit.bench.rules import Tuner
 from dlkit.bench.search import MOST_POINTS, next_points, search
 from dlkit.bench.space import Point, log_uniform, uniform
 from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
@@ -352,14 +354,14 @@ def test_a_run_that_is_killed_again_and_again_finds_what_an_undisturbed_one_does
     study = planner.plan(asked([OWN, CHOICE], Budget(**COMMON, **BUDGETS[what])))
     with Store(None) as store:
         undisturbed = ClosedForm()
-        runner.run(study, store, lambda: undisturbed, runner.Silent(), expand=expand)
+        runner.run(study, store, lambda: undisturbed, Silent(), expand=expand)
         expected = facts(store)
     with Store(None) as store:
         ran: list[str] = []
         for attempt in range(300):
             executor = ClosedForm(1 + attempt % 3, lives=1 + attempt % 2)
             try:
-                runner.run(study, store, lambda: executor, runner.Silent(), expand=expand)  # noqa: B023
+                runner.run(study, store, lambda: executor, Silent(), expand=expand)  # noqa: B023
                 break
             except RuntimeError:
                 pass
@@ -382,7 +384,7 @@ def test_an_edited_budget_runs_only_what_is_new():
         ):
             executor = ClosedForm()
             made = planner.plan(asked([OWN, CHOICE], Budget(**COMMON, **budget)))
-            runner.run(made, store, lambda: executor, runner.Silent())  # noqa: B023
+            runner.run(made, store, lambda: executor, Silent())  # noqa: B023
             if trials is None:
                 assert 2 * 4 * 2 <= len(executor.ran) <= 2 * (4 * 2 + 6)
             else:
@@ -393,7 +395,7 @@ def test_a_stored_run_with_asked_points_needs_no_optuna(monkeypatch):
     pytest.importorskip("optuna")
     study = planner.plan(asked([OWN], Budget(**COMMON, **BUDGETS["optuna"])))
     with Store(None) as store:
-        runner.run(study, store, ClosedForm, runner.Silent())
+        runner.run(study, store, ClosedForm, Silent())
         monkeypatch.setitem(__import__("sys").modules, "optuna", None)
         summary = results.summary(store)
     assert summary.comparisons[0].rows[0].complete and len(summary.trials()) == 7 * 2 + 6
@@ -402,11 +404,11 @@ def test_a_stored_run_with_asked_points_needs_no_optuna(monkeypatch):
 def test_tuning_noise_stands_beside_the_first_study():
     study = planner.plan(asked([OWN, CHOICE], Budget(**COMMON, tuning_points=3, studies=3)))
     with Store(None) as store:
-        runner.run(study, store, ClosedForm, runner.Silent())
+        runner.run(study, store, ClosedForm, Silent())
         summary = results.summary(store)
     alone = planner.plan(asked([OWN, CHOICE], Budget(**COMMON, tuning_points=3)))
     with Store(None) as store:
-        runner.run(alone, store, ClosedForm, runner.Silent())
+        runner.run(alone, store, ClosedForm, Silent())
         first = results.summary(store)
     for row, same in zip(summary.comparisons[0].rows, first.comparisons[0].rows, strict=True):
         assert (row.label, row.final, row.tuning.point) == (same.label, same.final, same.tuning.point)

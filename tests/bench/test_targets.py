@@ -14,8 +14,10 @@ from dlkit.bench import planner, results, runner, spec_files
 from dlkit.bench.errors import UserError
 from dlkit.bench.executor import InlineExecutor
 from dlkit.bench.optimizers import Evaluations
-from dlkit.bench.plans import Outcome, Plan, TargetRule, Trial
+from dlkit.bench.plans import Outcome, Plan, Trial
 from dlkit.bench.problems import Metric
+from dlkit.bench.progress import Silent
+from dlkit.bench.rules import TargetRule
 from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.store import Store
 from dlkit.bench.targets import Ending, Frozen, declared, ending, freeze, reruns, sets_targets, steps_to
@@ -190,13 +192,13 @@ def test_baselines_run_first_and_challengers_change_nothing(tmp_path: Path) -> N
     seen: list[tuple[str, str]] = []
     with Store(tmp_path) as store:
         alone = asked("momentum", targets=rule)
-        runner.run(planner.plan(alone), store, lambda: Watching(seen), runner.Silent())
+        runner.run(planner.plan(alone), store, lambda: Watching(seen), Silent())
         before = results.summary(store).comparisons[0].targets
     assert [stage for stage, _ in seen] == ["tuning"] * 2 + ["final"] * 2 + ["target"] * 3
     seen.clear()
     with Store(tmp_path) as store:
         more = asked("adam", "momentum", targets=rule)  # the order in which they are listed does not matter
-        runner.run(planner.plan(more), store, lambda: Watching(seen), runner.Silent())
+        runner.run(planner.plan(more), store, lambda: Watching(seen), Silent())
         summary = results.summary(store)
     assert {name for _, name in seen} == {"adam"}
     comparison = summary.comparisons[0]
@@ -226,13 +228,13 @@ def test_an_interrupted_run_ends_with_the_same_targets(tmp_path: Path) -> None:
             return super().next()
 
     with Store(None) as store:
-        runner.run(planner.plan(asked("sgd", "adam", targets=rule)), store, InlineExecutor, runner.Silent())
+        runner.run(planner.plan(asked("sgd", "adam", targets=rule)), store, InlineExecutor, Silent())
         whole = results.summary(store)
     study = planner.plan(asked("sgd", "adam", targets=rule))
     with Store(tmp_path) as store:
         for _ in range(20):
             Stops.count = 0
-            if not runner.run(study, store, Stops, runner.Silent()).interrupted:
+            if not runner.run(study, store, Stops, Silent()).interrupted:
                 break
         resumed = results.summary(store)
     assert resumed.comparisons[0].targets == whole.comparisons[0].targets

@@ -18,6 +18,7 @@ from dlkit.bench import costs, planner, results, runner, stopwatch, tables, timi
 from dlkit.bench.console import text_of
 from dlkit.bench.executor import InlineExecutor, program_alone
 from dlkit.bench.plans import Plan
+from dlkit.bench.progress import Silent
 from dlkit.bench.recipes import EarlyStopping
 from dlkit.bench.report import write_report
 from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
@@ -307,7 +308,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def carry_out(study: planner.Study, store: Store, executor: Any = Counting, *, timing: bool = True) -> Any:
-    return runner.run(study, store, executor, runner.Silent(), timing=timing)
+    return runner.run(study, store, executor, Silent(), timing=timing)
 
 
 def test_a_run_is_timed_once(quick: None) -> None:
