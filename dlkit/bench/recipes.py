@@ -80,7 +80,8 @@ def require_schedulable(optimizer: Optimizer, schedule: Schedule) -> None:
     where = f"optimizer '{optimizer.name}'"
     if "learning_rate" not in optimizer.space:
         raise UserError(
-            f"{where}: has no 'learning_rate' that the schedule '{schedule.name}' could shape; leave the schedule out"
+            f"{where}: has no 'learning_rate' that the schedule '{schedule.name}' could shape; give this "
+            "optimizer the schedule 'constant'"
         )
     if both := set(schedule.space) & {*optimizer.space, *optimizer.static}:
         raise UserError(f"{where}: {sorted(both)} are also settings of the schedule '{schedule.name}'; rename one")

@@ -209,7 +209,7 @@ class _Reader:
             read[name] = [
                 "full"
                 if kind is int and value == "full"
-                else self.value({str(i): value}, f"factors.{name}", str(i), kind)
+                else self.value({f"{name}[{i}]": value}, "factors", f"{name}[{i}]", kind)
                 for i, value in enumerate(values)
             ]
             for i, value in enumerate(read[name] if name == "schedule" else ()):

@@ -414,3 +414,19 @@ def test_the_command_line_reports_what_only_the_plan_shows(tmp_path):
         "error: optimizers: 'adam' is there more than once; give each a label of its own",
     ]
     assert not (tmp_path / "runs").exists()
+
+
+def test_mistakes_in_factors_are_named_with_their_place(tmp_path):
+    path = tmp_path / "spec.toml"
+    path.write_text(
+        'problems = ["quadratic"]\noptimizers = ["sgd"]\n'
+        '[factors]\nschedule = ["cosine", 3, "cosin"]\nbatch_size = [1.5]\nwidth = [8]\n'
+    )
+    with pytest.raises(UserError) as caught:
+        load(path)
+    assert [line.partition("spec.toml: ")[2] for line in str(caught.value).splitlines()] == [
+        "unknown key 'factors.width'; expected one of 'schedule', 'batch_size'",
+        "factors.schedule[1]: expected a text, got 3",
+        "factors.schedule[2]: no schedule 'cosin'; did you mean 'cosine'?",
+        "factors.batch_size[0]: expected a whole number, got 1.5",
+    ]

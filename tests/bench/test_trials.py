@@ -293,6 +293,10 @@ def test_factors_cross_optimizers_and_are_told_apart() -> None:
             {"factors": {"batch_size": [10**6]}},
             r"optimizer 'sgd \(batch 1000000\)': problem 'digits-mlp': batch_size must",
         ),
+        (
+            {"optimizers": ["lbfgs"], "factors": {"schedule": ["cosine"]}},
+            "optimizer 'lbfgs': has no 'learning_rate' .* give this optimizer the schedule 'constant'",
+        ),
         ({"factors": {"schedule": ["cosin"]}}, "no schedule 'cosin'; did you mean 'cosine'?"),
         (
             {"early_stopping": EarlyStopping(patience=2, metric="accurac")},
@@ -302,7 +306,7 @@ def test_factors_cross_optimizers_and_are_told_apart() -> None:
 )
 def test_mistakes_in_what_is_crossed_are_named(choices: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message.replace("?", r"\?")):
-        bench.compare(problems=["digits-mlp"], optimizers=["sgd"], executor="inline", **choices)
+        bench.compare(**{"problems": ["digits-mlp"], "optimizers": ["sgd"], "executor": "inline"} | choices)
 
 
 # --- probes ----------------------------------------------------------------------------------------------------------
