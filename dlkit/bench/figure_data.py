@@ -218,7 +218,10 @@ def short(label: str) -> str:
 
 
 def curves(summary: Summary, comparison: Comparison) -> list[Curve]:
-    """Returns the curves of all contenders that have any, best first; a diverged trial is worst from there on."""
+    """Returns the curves of all contenders that have any, best first.
+
+    A diverged trial is worst from there on; one that ended early keeps the value of its final parameters.
+    """
     problem, evaluations = comparison.problem, summary.plan.evaluations
     steps = np.arange(evaluations + 1) * (problem.steps // evaluations)
     found = []
@@ -229,6 +232,7 @@ def curves(summary: Summary, comparison: Comparison) -> list[Curve]:
         values = np.full((len(outcomes), len(steps)), np.nan)
         for line, outcome in zip(values, outcomes, strict=True):
             line[: len(outcome.steps)] = outcome.curves[problem.metric]
+            line[len(outcome.steps) :] = outcome.final(problem.metric)
         values[~np.isfinite(values)] = np.nan
         ordered = np.sort(oriented(problem, problem.metric, values).astype(np.float64), axis=0)
         low, middle, high = (_quantile(ordered, share) for share in (0.25, 0.5, 0.75))

@@ -30,7 +30,8 @@ FIGURES = (
         plots.curves,
         "Curves.",
         "Median over seeds on validation, with the band from the 25 to the 75 % quantile; the dashed line is the "
-        "target. A diverged seed counts as worst. Values far off are beyond the axis.",
+        "target. A diverged seed counts as worst, one that stopped early keeps the value it ended with. Values far off "
+        "are beyond the axis.",
     ),
     (
         plots.finals,

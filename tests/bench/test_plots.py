@@ -127,6 +127,24 @@ def test_diverged_seeds_count_as_worst_in_curves() -> None:
     assert line.y[-1] >= max(max(trace.y) for trace in figure.data if trace.name != "lion" and trace.mode == "lines")
 
 
+def test_seeds_that_stopped_early_keep_the_value_they_ended_with() -> None:
+    plan = make_plan(["a"], seeds=1)
+    with Store(None) as store:
+        fill(store, plan)
+        (record,) = [each for each in store.records().values() if each.outcome.trial.stage == "final"]
+        ended = replace(
+            record.outcome,
+            status="stopped",
+            steps=np.array([0, 10, 20], np.int64),
+            curves={"error": np.array([1.0, 0.25, 0.5], np.float32)},
+            restored_at=10,
+        )
+        store.add([ended], record.program)
+        (comparison,) = results.summary(store).comparisons
+        (curve,) = figure_data.curves(results.summary(store), comparison)
+    assert curve.middle.tolist() == [1.0, 0.25, 0.5, 0.25, 0.25]
+
+
 def test_incomplete_contenders_are_drawn_with_what_is_there() -> None:
     summary = make_summary(missing=lambda label, trial: label == "adam" and trial.stage == "final" and trial.seed > 3)
     (comparison,) = summary.comparisons
