@@ -36,14 +36,14 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("",),  # dlkit itself
     # ───────── wall ─────────
     ("bench.errors",),
-    ("bench.environment", "bench.identity", "bench.interrupts", "bench.space"),
+    ("bench.environment", "bench.identity", "bench.imports", "bench.interrupts", "bench.space"),
     ("bench.doctor", "bench.tuners"),
     ("bench.data.base",),
     ("bench.data.*",),
     ("bench.data.packages",),
     ("bench.data",),
     ("bench.problems.base", "bench.problems.optima"),
-    ("bench.problems.supervised",),
+    ("bench.problems.makers", "bench.problems.supervised"),
     ("bench.problems.*",),
     ("bench.problems.catalog",),
     ("bench.problems",),

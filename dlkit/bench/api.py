@@ -14,7 +14,8 @@ from dlkit.bench.executor import prepare_process
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.planner import Study
-from dlkit.bench.problems import Problem, check_problem
+from dlkit.bench.problems import Maker, Problem, check_problem
+from dlkit.bench.problems.makers import Make
 from dlkit.bench.recipes import EarlyStopping, Recipe
 from dlkit.bench.replays import Replay, replay
 from dlkit.bench.rules import TargetRule
@@ -117,11 +118,12 @@ class Result:
 
         return save_figures(self.summary, Path(folder), extension=extension)
 
-    def replay(self, trial: str) -> Replay:
+    def replay(self, trial: str, experiment: Experiment | None = None) -> Replay:
         """Runs one trial again and compares its bits.
 
         Args:
             trial: its id, or the first characters of it.
+            experiment: what ran, where that has functions of one's own and the run was opened from its folder.
 
         Returns:
             What the replay showed.
@@ -133,12 +135,13 @@ class Result:
         if len(matches) != 1:
             found = "no trial starts" if not matches else f"{len(matches)} trials start"
             raise UserError(f"{found} with '{trial}'; `dlkit show RUN --trials` and Result.trials() list the ids")
-        return replay(self.summary, matches[0], self.study)
+        study = planner.plan(experiment) if experiment else self.study
+        return replay(self.summary, matches[0], study)
 
 
 def compare(
     *,
-    problems: Sequence[str | Problem | ProblemEntry],
+    problems: Sequence[str | Make | Maker | Problem | ProblemEntry],
     optimizers: Sequence[str | Optimizer | OptimizerEntry],
     budget: Budget | None = None,
     factors: Mapping[str, Sequence[Any]] | None = None,
@@ -156,11 +159,11 @@ def compare(
     """Tunes every optimizer on every problem with the same budget, and compares the winners on fresh paired seeds.
 
     Args:
-        problems: names of the catalogue, or one's own.
+        problems: names of the catalogue, one's own, or functions that make them from choices.
         optimizers: registered names, or one's own; the first is the baseline.
         budget: what every contender gets.
-        factors: ``"schedule"`` or ``"batch_size"`` -> values to cross every optimizer with, such as
-            ``{"schedule": ["constant", "cosine"]}``.
+        factors: ``"schedule"``, ``"batch_size"`` or a choice of the problems -> values to cross every optimizer with,
+            such as ``{"schedule": ["constant", "cosine"], "activation": ["relu", "gelu"]}``.
         early_stopping: when trials may end early.
         probes: names of diagnostics to compute along the final trials' curves.
         targets: how baselines set targets, in place of the problems' own.

@@ -156,16 +156,18 @@ def report(
 
 
 @app.command
-def replay(run: Path, trial: str, /) -> int:
+def replay(run: Path, trial: str, /, *, spec: Path | None = None) -> int:
     """Run one trial again and say whether its curve matches bit for bit.
 
     Args:
         run: The run's folder.
         trial: The trial's id, or its first characters; `dlkit show RUN --trials` lists them.
+        spec: The spec that ran, where it names functions in files of your own.
     """
     from dlkit.bench import api
+    from dlkit.bench.spec_files import load
 
-    outcome = api.open_run(run).replay(trial)
+    outcome = api.open_run(run).replay(trial, load(spec) if spec else None)
     for field, (then, now) in outcome.program.items():
         print(f"program differs in {field}: {_short(then)} then, {_short(now)} now")  # noqa: T201
     if outcome.exact:

@@ -13,7 +13,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.executor import Done, Executor, InlineExecutor, Task, Timed
 from dlkit.bench.interrupts import first_interrupt, interrupts_held
 from dlkit.bench.placement import on_accelerator
-from dlkit.bench.problems import Problem
+from dlkit.bench.planner import OwnProblem
 
 __all__ = ["DaskExecutor", "check_executor", "make_executor"]
 
@@ -39,7 +39,7 @@ class DaskExecutor:
         self._resources = ExitStack()
         self._futures: dict[int, Any] = {}
         self._ended: SimpleQueue[int | None] = SimpleQueue()  # slots that are done; None for Ctrl-C
-        self._own: dict[str, Any] = {}
+        self._own: dict[int, tuple[OwnProblem, Any]] = {}  # by the id of what is kept alive here
         count = workers or len(_cores())
         # Allocation: dask's default trims after every free, which costs a tenth of the training time.
         settings = {
@@ -74,9 +74,9 @@ class DaskExecutor:
         source = work.problem
         own = None
         if source.own is not None:
-            if source.key not in self._own:
-                self._own[source.key] = self._client.scatter(source.own, broadcast=True, hash=False)
-            own = self._own[source.key]
+            if id(source.own) not in self._own:
+                self._own[id(source.own)] = source.own, self._client.scatter(source.own, broadcast=True, hash=False)
+            own = self._own[id(source.own)][1]
             work = work.with_own(None)
         place = {"workers": [self._addresses[slot]], "allow_other_workers": True}
         self._futures[slot] = self._client.submit(_run_on_worker, work, own, pure=False, **place)
@@ -123,7 +123,7 @@ def _cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def _run_on_worker(work: Task, own: Problem | None) -> Done | Timed:
+def _run_on_worker(work: Task, own: OwnProblem | None) -> Done | Timed:
     """Runs on a dask worker, with one's own problem put back."""
     _prepare_worker()
     return (work if own is None else work.with_own(own)).run()

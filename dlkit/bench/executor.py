@@ -16,9 +16,8 @@ from dlkit.bench.environment import configure_jax, program_identity
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import Evaluations
 from dlkit.bench.placement import ALONE, Lanes, fitting, is_out_of_memory, on_accelerator, spread
-from dlkit.bench.planner import Group, ProblemSource
+from dlkit.bench.planner import Group, OwnProblem, ProblemSource
 from dlkit.bench.plans import Outcome, Trial
-from dlkit.bench.problems import Problem
 from dlkit.bench.timing import Timing
 from dlkit.bench.trainer import ProblemProgram, Program, compile_problem, compile_program
 from dlkit.bench.trials import Request, Trajectory, lane_bytes, train_trials
@@ -61,7 +60,7 @@ class Work(NamedTuple):
         """What is trained."""
         return self.group.problem
 
-    def with_own(self, own: Problem | None) -> "Work":
+    def with_own(self, own: OwnProblem | None) -> "Work":
         """Returns the work with another object in the place of one's own problem."""
         return self._replace(group=replace(self.group, problem=replace(self.group.problem, own=own)))
 
@@ -77,7 +76,7 @@ class Task(Protocol):
     def problem(self) -> ProblemSource:
         """What is trained."""
 
-    def with_own(self, own: Problem | None) -> "Task":
+    def with_own(self, own: OwnProblem | None) -> "Task":
         """Returns the task with another object in the place of one's own problem."""
 
     def run(self) -> "Done | Timed":
@@ -152,7 +151,8 @@ def _problem_program(source: ProblemSource, lanes: Lanes) -> ProblemProgram:
 
 @lru_cache(maxsize=32)
 def _program(group: Group, lanes: Lanes) -> Program:
-    return compile_program(_problem_program(group.problem, lanes), group.recipe)
+    variant = group.problem.load if group.recipe.choices else None
+    return compile_program(_problem_program(group.problem, lanes), group.recipe, variant=variant)
 
 
 @cache

@@ -1,7 +1,7 @@
 """Spec -> plan and compile groups: what runs, by which functions, and what runs together."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,20 +10,23 @@ from dlkit.bench import probes
 from dlkit.bench.batches import Stage
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity import digest, fingerprint, package_versions, source_files
-from dlkit.bench.optimizers import Optimizer, is_plugin, load_plugin
+from dlkit.bench.imports import is_import
+from dlkit.bench.optimizers import Optimizer, load_plugin
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.plans import Contender, Plan, ProblemFacts
-from dlkit.bench.problems import Problem, catalog, check_problem
+from dlkit.bench.problems import Maker, Problem, catalog, check_problem
+from dlkit.bench.problems.makers import ChosenValues
 from dlkit.bench.recipes import Recipe, require_schedulable
 from dlkit.bench.rules import TargetRule, Tuner
 from dlkit.bench.schedules import SCHEDULES, Schedule
 from dlkit.bench.schedules import get as get_schedule
 from dlkit.bench.space import Point, Range, Space
-from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
+from dlkit.bench.spec import Budget, Crossed, Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.tuners import beforehand, dimensions, grid_points, require_tuner
 
 __all__ = [
     "Group",
+    "OwnProblem",
     "ProblemSource",
     "Study",
     "plan",
@@ -31,33 +34,56 @@ __all__ = [
 ]
 
 
+OwnProblem = Problem | Maker
+
+
 @dataclass(frozen=True)
 class ProblemSource:
-    """How a worker gets a problem: by its name in the catalogue, or as the user's own object.
+    """How a worker gets a problem: by its name in the catalogue, or as the user's own object or function.
 
     Attributes:
         key: tells problems apart.
-        name: in the catalogue.
-        choices: what `Problem.variant` replaces.
-        own: the user's problem, None for the catalogue's.
+        name: how messages call it.
+        made_by: its name in the catalogue.
+        choices: of the function that makes it.
+        changes: what `Problem.variant` replaces.
+        own: the user's problem, or what makes it; None for the catalogue's.
     """
 
     key: str
     name: str
+    made_by: str
     choices: tuple[tuple[str, Any], ...]
-    own: Problem | None = field(default=None, compare=False, repr=False)
+    changes: tuple[tuple[str, Any], ...]
+    own: OwnProblem | None = field(default=None, compare=False, repr=False)
 
-    def load(self) -> Problem:
-        """Returns the problem."""
-        problem = catalog.get(self.name) if self.own is None else self.own
-        return problem.variant(**dict(self.choices))
+    def maker(self) -> OwnProblem:
+        """Returns what makes the problem, or the problem if it came ready-made."""
+        return catalog.maker(self.made_by) if self.own is None else self.own
+
+    def load(self, **traced: Any) -> Problem:
+        """Returns the problem, with some choices traced while a program is."""
+        maker = self.maker()
+        choices = dict(self.choices)
+        if not isinstance(maker, Maker):
+            problem = maker
+        else:
+            problem = maker.traced(**{**choices, **traced}) if traced else maker.make(**choices)
+        return problem.variant(**dict(self.changes))
 
     def with_batch_size(self, batch_size: int | str | None) -> "ProblemSource":
         """Returns the problem with other batches; None keeps them."""
         if batch_size is None:
             return self
-        choices = {**dict(self.choices), "batch_size": batch_size}
-        return replace(self, key=digest([self.key, batch_size]), choices=tuple(choices.items()))
+        changes = {**dict(self.changes), "batch_size": batch_size}
+        return replace(self, key=digest([self.key, batch_size]), changes=tuple(changes.items()))
+
+    def with_choices(self, choices: Mapping[str, Any]) -> "ProblemSource":
+        """Returns the problem with some of its choices replaced."""
+        if not choices:
+            return self
+        chosen = {**dict(self.choices), **choices}
+        return replace(self, key=digest([self.key, chosen]), choices=tuple(sorted(chosen.items())))
 
 
 class Method(NamedTuple):
@@ -103,19 +129,24 @@ class Study:
     ) -> Group:
         """Returns the compile group of a contender's static choice on a problem, in a stage."""
         method = self.methods[contender.label]
+        choices = {**contender.choices} | {
+            name: value for name, value in static.items() if name in contender.tuned_choices
+        }
         recipe = Recipe(
             optimizer=method.optimizer,
             steps=problem.steps,
             evaluations=self.plan.evaluations,
-            static=static,
+            static={name: value for name, value in static.items() if name not in contender.tuned_choices},
             schedule=method.schedule,
             stopping=contender.stopping,
             probes=self.plan.probes if stage == "final" else (),
+            choices=[name for name in contender.tuned_choices if name in contender.space],
         )
-        source = self.problems[problem.name].with_batch_size(contender.batch_size)
-        facts = [source.key, contender.optimizer, contender.schedule, contender.source, dict(static)]
+        source = self.problems[problem.name].with_batch_size(contender.batch_size).with_choices(choices)
+        facts = [source.key, contender.optimizer, contender.schedule, contender.source, dict(recipe.static)]
         stopping = asdict(contender.stopping) if contender.stopping else None
-        return Group(digest([*facts, stopping, list(recipe.probes), recipe.steps, recipe.evaluations]), source, recipe)
+        parts = [list(recipe.choices), list(recipe.probes), recipe.steps, recipe.evaluations]
+        return Group(digest([*facts, stopping, *parts]), source, recipe)
 
 
 def study_of(plan: Plan) -> Study:
@@ -132,9 +163,8 @@ def study_of(plan: Plan) -> Study:
     """
     problems = {}
     for facts in (each for each in plan.problems if not each.source):
-        # None stands for all examples in a plan, and for the problem's own batches among choices
-        choices = tuple(_choices(facts, facts.batch_size or "full", facts.metric).items())
-        source = ProblemSource(_problem_key(facts), facts.name, choices)
+        # None stands for all examples in a plan, and for the problem's own batches among changes
+        source = _problem_source(facts, facts.batch_size or "full", facts.metric)
         found = source.load().dataset.digest
         if found != facts.data:
             raise UserError(f"problem '{facts.name}': its data have digest {found[:12]} now, {facts.data[:12]} then")
@@ -151,13 +181,15 @@ def _method_again(facts: Contender) -> Method | None:
     schedule = (
         replace(declared, space={name: facts.space[name] for name in declared.space}) if declared.space else declared
     )
-    space = {name: span for name, span in facts.space.items() if name not in schedule.space}
+    elsewhere = {*schedule.space, *facts.tuned_choices}
+    space = {name: span for name, span in facts.space.items() if name not in elsewhere}
+    static = {name: options for name, options in facts.static.items() if name not in elsewhere}
     if not facts.source:
         return Method(replace(get_optimizer(facts.optimizer), space=space), schedule)
-    if not is_plugin(facts.optimizer) or facts.optimizer.partition(":")[0].endswith(".py"):
+    if not is_import(facts.optimizer) or facts.optimizer.partition(":")[0].endswith(".py"):
         return None
-    again = load_plugin(facts.optimizer, dict.fromkeys(space, 0.0), facts.static)
-    same = _source_of(Method(again, schedule)) == facts.source
+    again = load_plugin(facts.optimizer, dict.fromkeys(space, 0.0), static)
+    same = _source_of(_functions(Method(again, schedule))) == facts.source
     return Method(replace(again, space=space), schedule) if same else None
 
 
@@ -190,9 +222,9 @@ def plan(experiment: Experiment) -> Study:
             problems.append(_problem(experiment, problem_entry))
         except UserError as error:
             mistakes.append(str(error))
-    for optimizer_entry in experiment.contenders():
+    for crossed in experiment.contenders():
         try:
-            contenders.append(_contender(experiment, optimizer_entry))
+            contenders.append(_contender(experiment, crossed, [source for _, source in problems]))
         except UserError as error:
             mistakes.append(str(error))
     rule = experiment.targets or TargetRule()
@@ -204,16 +236,21 @@ def plan(experiment: Experiment) -> Study:
     ]
     mistakes += _unlookable(experiment.probes, [source for _, source in problems])
     mistakes += _misfits(problems, [facts for facts, _ in contenders])
-    mistakes += _repeated("problems", [facts.name for facts, _ in problems], "give your own problem another name")
+    varied = {name for facts, _ in contenders for name in (*facts.choices, *facts.tuned_choices)}
+    mistakes += [
+        f"problems: '{entry.problem}' has its choice '{name}' set, and contenders vary it; leave one of them out"
+        for entry in experiment.problems
+        for name in entry.choices
+        if name in varied
+    ]
+    mistakes += _repeated("problems", [facts.name for facts, _ in problems], "give each a label of its own")
     mistakes += _unknown_on_the_grid(experiment.budget, [facts for facts, _ in contenders])
     mistakes += _repeated("optimizers", [facts.label for facts, _ in contenders], "give each a label of its own")
     if mistakes:
         raise UserError("\n".join(mistakes))
     budget = experiment.budget
     own: list[Any] = [each for facts, method in contenders if facts.source for each in _functions(method)]
-    for entry in experiment.problems:
-        if isinstance(entry.problem, Problem):
-            own += [entry.problem.init, entry.problem.loss, entry.problem.evaluate]
+    own += [each for facts, source in problems if facts.source for each in _functions_of_problem(source.own)]
     return Study(
         plan=Plan(
             name=experiment.name,
@@ -250,8 +287,9 @@ def _problem(experiment: Experiment, entry: ProblemEntry) -> tuple[ProblemFacts,
     check_problem(problem)
     goals = entry.ladder(problem)
     own_target = None if experiment.targets else problem.target
-    own = entry.problem if isinstance(entry.problem, Problem) else None
-    source = fingerprint(own.init, own.loss, own.evaluate) if own else ""
+    maker = entry.maker()
+    is_own = not isinstance(entry.problem, str) or is_import(entry.problem)
+    own: OwnProblem | None = maker if is_own else None
     facts = ProblemFacts(
         name=problem.name,
         metrics=dict(problem.metrics),
@@ -261,17 +299,41 @@ def _problem(experiment: Experiment, entry: ProblemEntry) -> tuple[ProblemFacts,
         batch_size=problem.batch_size,
         data=problem.dataset.digest,
         data_source=problem.dataset.source,
-        source=source,
+        source=_source_of(_functions_of_problem(own)) if own else "",
         description=problem.description,
         diverged_above=problem.diverged_above,
         ladder=goals[:-1],
+        made_by=maker.name if isinstance(maker, Maker) else "",
+        choices=maker.all_choices(entry.choices) if isinstance(maker, Maker) else {},
     )
-    choices = _choices(facts, entry.batch_size, entry.metric)
-    return facts, ProblemSource(_problem_key(facts), problem.name, tuple(choices.items()), own)
+    return facts, _problem_source(facts, entry.batch_size, entry.metric, own)
 
 
-def _choices(facts: ProblemFacts, batch_size: int | str | None, metric: str | None) -> dict[str, Any]:
-    return {"batch_size": batch_size, "metric": metric, "diverged_above": facts.diverged_above}
+def _problem_source(
+    facts: ProblemFacts, batch_size: int | str | None, metric: str | None, own: OwnProblem | None = None
+) -> ProblemSource:
+    changes = {
+        "name": facts.name,
+        "batch_size": batch_size,
+        "metric": metric,
+        "diverged_above": facts.diverged_above,
+    }
+    identity = [facts.name, facts.data, facts.batch_size, facts.metric, facts.diverged_above, facts.source]
+    return ProblemSource(
+        key=digest([*identity, facts.made_by, dict(facts.choices)]),
+        name=facts.name,
+        made_by=facts.made_by,
+        choices=tuple(sorted(facts.choices.items())),
+        changes=tuple(changes.items()),
+        own=own,
+    )
+
+
+def _functions_of_problem(own: OwnProblem | None) -> list[Any]:
+    """The functions of one's own problem."""
+    if isinstance(own, Problem):
+        return [own.init, own.loss, own.evaluate]
+    return [own.function] if own else []
 
 
 def _unlookable(names: Sequence[str], sources: Sequence[ProblemSource]) -> list[str]:
@@ -299,10 +361,34 @@ def _misfits(problems: Sequence[tuple[ProblemFacts, ProblemSource]], contenders:
                     f"'{stopping.metric}'; {nearest(stopping.metric, facts.metrics)}"
                 )
             try:
-                source.with_batch_size(contender.batch_size).load()
+                base = source.with_batch_size(contender.batch_size)
+                for choices in _each_choice(contender):
+                    _require_comparable(facts, base.with_choices(choices).load(), choices)
             except UserError as error:
                 mistakes.append(f"optimizer '{contender.label}': {error}")
     return mistakes
+
+
+def _each_choice(contender: Contender) -> Iterator[dict[str, Any]]:
+    """Choices that show what may be wrong with a contender's: every value tuned over, the bounds of every range."""
+    yield {**contender.choices}
+    for name in contender.tuned_choices:
+        span = contender.space.get(name)
+        bounds = [span.low, span.high] if isinstance(span, Range) else [span]
+        for value in contender.static.get(name, bounds):
+            yield {**contender.choices, name: value}
+
+
+def _require_comparable(facts: ProblemFacts, problem: Problem, choices: Mapping[str, Any]) -> None:
+    """Refuses choices under which a problem asks another question; traces what is one's own."""
+    if problem.dataset.digest != facts.data or problem.metrics != facts.metrics:
+        what = "metrics" if problem.dataset.digest == facts.data else "data"
+        raise UserError(
+            f"problem '{facts.name}': has other {what} with {dict(choices)}, which makes another question of it; give "
+            "such choices to the problem, for all contenders"
+        )
+    if facts.source and choices:
+        check_problem(problem)
 
 
 def _steps(experiment: Experiment, entry: ProblemEntry, problem: Problem) -> int:
@@ -311,32 +397,61 @@ def _steps(experiment: Experiment, entry: ProblemEntry, problem: Problem) -> int
     return budget.steps_for(f"problem '{problem.name}'", problem.steps)
 
 
-def _problem_key(facts: ProblemFacts) -> str:
-    return digest([facts.name, facts.data, facts.batch_size, facts.metric, facts.diverged_above, facts.source])
-
-
-def _contender(experiment: Experiment, entry: OptimizerEntry) -> tuple[Contender, Method]:
+def _contender(experiment: Experiment, crossed: Crossed, problems: Sequence[ProblemSource]) -> tuple[Contender, Method]:
+    entry = crossed.entry
     method = Method(entry.load(), entry.load_schedule())
     optimizer, schedule = method
     require_schedulable(optimizer, schedule)
-    space = {**optimizer.space, **schedule.space}
-    drawn, undrawn = _points(optimizer.name, space, optimizer.static, experiment.budget)
-    registered = isinstance(entry.optimizer, str) and not is_plugin(entry.optimizer)
-    source = "" if registered and not isinstance(entry.schedule, Schedule) else _source_of(method)
+    chosen = _chosen(entry, problems)
+    tuned_choices = (*chosen.space, *chosen.static)
+    if both := {*tuned_choices} & {*optimizer.space, *optimizer.static, *schedule.space}:
+        raise UserError(f"optimizer '{entry.name}': {sorted(both)} are also choices of the problem; fix one of them")
+    space = {**optimizer.space, **schedule.space, **chosen.space}
+    static = {**optimizer.static, **chosen.static}
+    drawn, undrawn = _points(optimizer.name, space, static, experiment.budget)
+    registered = isinstance(entry.optimizer, str) and not is_import(entry.optimizer)
+    source = "" if registered and not isinstance(entry.schedule, Schedule) else _source_of(_functions(method))
     contender = Contender(
         label=entry.name,
         optimizer=optimizer.name,
         source=source,
         space=space,
         points=drawn[0],
-        static={name: list(options) for name, options in optimizer.static.items()},
+        static={name: list(options) for name, options in static.items()},
         further=tuple(drawn[1:]),
         undrawn=undrawn,
         schedule=schedule.name,
         batch_size=entry.batch_size,
         stopping=entry.early_stopping or experiment.early_stopping,
+        choices=chosen.fixed,
+        tuned_choices=tuned_choices,
+        levels=crossed.levels,
     )
     return contender, method
+
+
+def _chosen(entry: OptimizerEntry, problems: Sequence[ProblemSource]) -> ChosenValues:
+    """A contender's choices, carried out in the same way on every problem."""
+    makers = []
+    mistakes = []
+    for source in problems if entry.choices else ():
+        maker = source.maker()
+        if isinstance(maker, Maker):
+            makers.append(maker)
+        else:
+            mistakes.append(
+                f"problem '{source.name}': came ready-made, without choices; give the function that makes it"
+            )
+    found = ChosenValues({}, {}, {})
+    traced = [name for name in entry.choices if all(name in maker.tunable for maker in makers)]
+    for maker in reversed(makers):
+        try:
+            found = maker.chosen(entry.choices, traced)
+        except UserError as error:
+            mistakes += str(error).splitlines()
+    if mistakes:
+        raise UserError("\n".join(f"optimizer '{entry.name}': {mistake}" for mistake in mistakes))
+    return found
 
 
 def _points(
@@ -375,8 +490,7 @@ def _functions(method: Method) -> list[Any]:
     return [optimizer.build, optimizer.eval_params, optimizer.evaluations, *shape]
 
 
-def _source_of(method: Method) -> str:
-    """What one's own contender is: the fingerprint of its functions, and the versions of packages they use."""
-    functions = _functions(method)
+def _source_of(functions: Sequence[Any]) -> str:
+    """What one's own things are: the fingerprint of their functions, and the versions of packages they use."""
     versions = [f"{name} {version}" for name, version in package_versions(*functions).items()]
     return ", ".join([fingerprint(*functions), *versions])

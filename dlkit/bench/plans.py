@@ -38,6 +38,8 @@ class ProblemFacts:
         description: a line.
         diverged_above: a training loss beyond which a trial counts as diverged; None for what is not finite alone.
         ladder: targets that are easier than `target`, the easiest first.
+        made_by: the catalogue's name, or where the function is that made it; empty for a problem that came ready-made.
+        choices: of the function that made it, each with its value.
     """
 
     name: str
@@ -52,6 +54,8 @@ class ProblemFacts:
     description: str
     diverged_above: float | None = None
     ladder: tuple[float, ...] = ()
+    made_by: str = ""
+    choices: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def judged(self) -> Metric:
@@ -68,14 +72,18 @@ class Contender:
         optimizer: its name.
         source: fingerprint of one's own functions, with the versions of the packages they use; empty for registered
             ones.
-        space: hyperparameter of the optimizer or setting of the schedule -> range or fixed number.
+        space: hyperparameter of the optimizer, setting of the schedule or traced choice of the problem -> range or
+            fixed number.
         points: what tuning tries, in order: those that are drawn before anything runs, of the first study.
-        static: hyperparameter -> its choices.
+        static: hyperparameter or choice of the problem -> the values to tune over.
         further: the same as `points`, of the second study, the third, ...
         undrawn: how many points each study draws while it runs; None: until its seconds are spent.
         schedule: name of the learning rate's schedule.
         batch_size: examples a step, ``"full"`` for all, None for the problem's own.
         stopping: when its trials may end early.
+        choices: of the problem, in place of the problem's own.
+        tuned_choices: the choices of the problem among `space` and `static`.
+        levels: factor -> what this contender has of it, for those that tell the contenders apart.
     """
 
     label: str
@@ -89,6 +97,9 @@ class Contender:
     schedule: str = CONSTANT.name
     batch_size: int | Literal["full"] | None = None
     stopping: EarlyStopping | None = None
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    tuned_choices: tuple[str, ...] = ()
+    levels: Mapping[str, str] = field(default_factory=dict)
 
     def points_of(self, study: int) -> Sequence[Point]:
         """Returns what was drawn for a study before anything ran."""
@@ -225,6 +236,11 @@ class Plan:
         own = contender.batch_size
         return problem.batch_size if own is None else None if own == "full" else own
 
+    def choices(self, problem: ProblemFacts, contender: Contender) -> dict[str, Any]:
+        """Returns a problem's choices as a contender has them, but for those that it is tuned over."""
+        chosen = {**problem.choices, **contender.choices}
+        return {name: value for name, value in chosen.items() if name not in contender.tuned_choices}
+
     def space(self, problem: ProblemFacts, contender: Contender) -> Mapping[str, Range | float]:
         """Returns a contender's space on a problem, with what was added to it since."""
         widened = [each.space for each in self._expansions(problem, contender)]
@@ -261,6 +277,8 @@ class Plan:
                 "batch_size": self.batch_size(problem, contender),
                 "diverged_above": problem.diverged_above,
                 "source": problem.source,
+                "made_by": problem.made_by,
+                "choices": self.choices(problem, contender),
             },
             "optimizer": {"name": contender.optimizer, "static": dict(point.static), "source": contender.source},
             "schedule": contender.schedule,
@@ -350,6 +368,7 @@ class Plan:
                     "points": points(facts["points"]),
                     "further": tuple(points(each) for each in facts["further"]),
                     "stopping": EarlyStopping(**facts["stopping"]) if facts["stopping"] else None,
+                    "tuned_choices": tuple(facts["tuned_choices"]),
                 }
             )
             for facts in data["contenders"]

@@ -50,6 +50,7 @@ class Recipe:
         schedule: of the learning rate.
         stopping: when a trial may end early; None for never.
         probes: names of the diagnostics computed at every point of the curve.
+        choices: names of the problem's choices that are traced.
     """
 
     optimizer: Optimizer
@@ -59,9 +60,15 @@ class Recipe:
     schedule: Schedule = CONSTANT
     stopping: EarlyStopping | None = None
     probes: Sequence[str] = ()
+    choices: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         require_schedulable(self.optimizer, self.schedule)
+
+    @property
+    def traced(self) -> tuple[str, ...]:
+        """The names of the numbers that a trial is given."""
+        return (*self.optimizer.space, *self.schedule.space, *self.choices)
 
     @property
     def segment_steps(self) -> int:

@@ -115,6 +115,7 @@ def _require_functions(study: Study, problem: str, optimizer: str) -> None:
     missing += [f"optimizer '{optimizer}'"] if optimizer not in study.methods else []
     if missing:
         raise UserError(
-            f"{' and '.join(missing)} came from a script, and functions are not stored as programs; run the script "
-            "again with the same folder (finished trials are reused) and call result.replay(trial)"
+            f"{' and '.join(missing)} came from your own code, and functions are not stored as programs; name the spec "
+            "(dlkit replay RUN TRIAL --spec SPEC), or run your script again with the same folder (finished trials are "
+            "reused) and call result.replay(trial)"
         )

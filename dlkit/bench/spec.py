@@ -1,16 +1,19 @@
 """What an experiment asks: problems, contenders, budget."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from types import FunctionType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from dlkit.bench.batches import STUDY_SEEDS
 from dlkit.bench.errors import UserError, nearest
-from dlkit.bench.optimizers import Optimizer, is_plugin, load_plugin
+from dlkit.bench.imports import is_import
+from dlkit.bench.optimizers import Optimizer, load_plugin
 from dlkit.bench.optimizers import get as get_optimizer
-from dlkit.bench.problems import Problem, catalog
+from dlkit.bench.problems import Maker, Problem, catalog
+from dlkit.bench.problems.makers import Make
 from dlkit.bench.recipes import EarlyStopping
 from dlkit.bench.rules import TargetRule
 from dlkit.bench.schedules import CONSTANT, Schedule
@@ -18,10 +21,21 @@ from dlkit.bench.schedules import get as get_schedule
 from dlkit.bench.space import is_number, narrow
 from dlkit.bench.tuners import TUNERS
 
-__all__ = ["AMOUNTS", "FACTORS", "Budget", "Experiment", "OptimizerEntry", "ProblemEntry"]
+__all__ = [
+    "AMOUNTS",
+    "FACTORS",
+    "Budget",
+    "Crossed",
+    "Experiment",
+    "OptimizerEntry",
+    "ProblemEntry",
+    "level",
+    "unknown_factor",
+]
 
 AMOUNTS = ("tuning_points", "tuning_points_per_dimension", "tuning_seconds")  # of a budget, which has one of them
-FACTORS = ("schedule", "batch_size")  # what every optimizer can be crossed with
+FACTORS = ("schedule", "batch_size")  # what every optimizer can be crossed with, beside the problems' choices
+TUNED = "tuned"  # what tables say of a choice that has no single value
 OPTIONAL = frozenset({"steps", "tuning_points", "tuning_points_per_dimension", "halving"})
 SPECIAL = frozenset({"tuner", "tuning_seconds", "trial_seconds", "grid"})  # settings that are no whole numbers
 
@@ -145,7 +159,11 @@ class ProblemEntry:
     """A problem of an experiment: a name of the catalogue or one's own, and choices that replace the problem's.
 
     Attributes:
-        problem: a catalogue name, or a `Problem`.
+        problem: a catalogue name; the function of another package or file that makes the problem
+            (``"package.module:function"``, ``"file.py:function"``); that function itself; or a `Problem`.
+        label: how tables call it, its own name if empty. It takes part in the draw of initial parameters and data
+            order, as the name does.
+        choices: of the function that makes the problem, for all contenders: choice -> value.
         steps: of its trials, in place of the budget's and the problem's own.
         batch_size: examples a step; ``"full"`` for the whole training split.
         metric: what is tuned, ranked and compared.
@@ -154,7 +172,9 @@ class ProblemEntry:
         diverged_above: a training loss beyond which a trial counts as diverged.
     """
 
-    problem: str | Problem
+    problem: str | Make | Maker | Problem
+    label: str = ""
+    choices: Mapping[str, Any] = field(default_factory=dict)
     steps: int | None = None
     batch_size: int | Literal["full"] | None = None
     metric: str | None = None
@@ -167,14 +187,34 @@ class ProblemEntry:
         Raises:
             UserError: for an unknown name, or a choice that does not fit the problem.
         """
-        problem = catalog.get(self.problem) if isinstance(self.problem, str) else self.problem
-        if not isinstance(problem, Problem):
-            raise UserError(f"expected a problem's name or a Problem, got {problem!r}{_not_called(problem)}")
+        maker = self.maker()
+        if isinstance(maker, Maker):
+            problem = maker.make(**self.choices)
+        elif self.choices:
+            raise UserError(
+                f"problem '{maker.name}': came ready-made, without choices; give the function that makes it"
+            )
+        else:
+            problem = maker
         changed = problem.variant(
-            steps=self.steps, batch_size=self.batch_size, metric=self.metric, diverged_above=self.diverged_above
+            name=self.label or None,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            metric=self.metric,
+            diverged_above=self.diverged_above,
         )
         goals = self.ladder(changed)
         return changed.variant(target=goals[-1]) if goals else changed
+
+    def maker(self) -> Maker | Problem:
+        """Returns what makes the problem, or the problem if it came ready-made.
+
+        Raises:
+            UserError: for an unknown name, or what makes no problem.
+        """
+        if not isinstance(self.problem, str | Maker | Problem) and not callable(self.problem):
+            raise UserError(f"expected a problem's name, a Problem or a function that makes one, got {self.problem!r}")
+        return catalog.maker(self.problem)
 
     def ladder(self, problem: Problem) -> tuple[float, ...]:
         """Returns this entry's targets for a problem, the easiest first.
@@ -206,6 +246,9 @@ class OptimizerEntry:
         schedule: of the learning rate, a name or a `Schedule`; None for constant.
         batch_size: examples a step, ``"full"`` for the whole training split; None for the problem's own.
         early_stopping: when trials may end early; None for the experiment's policy.
+        choices: of the problems: choice -> value, such as ``{"activation": "gelu"}``. A list is tuned over:
+            ``[low, high]`` or ``[low, high, scale]`` where the choice is a number that may be traced (a penalty, a rate
+            of dropout), else value by value.
     """
 
     optimizer: str | Optimizer
@@ -215,6 +258,7 @@ class OptimizerEntry:
     schedule: str | Schedule | None = None
     batch_size: int | Literal["full"] | None = None
     early_stopping: EarlyStopping | None = None
+    choices: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -223,6 +267,7 @@ class OptimizerEntry:
             return self.label
         base = self.optimizer if isinstance(self.optimizer, str) else self.optimizer.name
         parts = [_of_factor(factor, getattr(self, factor)) for factor in FACTORS if getattr(self, factor) is not None]
+        parts += [_of_factor(choice, value) for choice, value in self.choices.items()]
         return _labelled(base, [*parts, *(["early stopping"] if self.early_stopping else [])])
 
     def load_schedule(self) -> Schedule:
@@ -245,7 +290,7 @@ class OptimizerEntry:
         """
         scheduled = self.load_schedule().space
         overrides = {name: value for name, value in self.space.items() if name not in scheduled}
-        if isinstance(self.optimizer, str) and is_plugin(self.optimizer):
+        if isinstance(self.optimizer, str) and is_import(self.optimizer):
             return load_plugin(self.optimizer, overrides, self.static)
         optimizer = get_optimizer(self.optimizer) if isinstance(self.optimizer, str) else self.optimizer
         if not isinstance(optimizer, Optimizer):
@@ -270,7 +315,9 @@ class Experiment:
         problems: at least one.
         optimizers: at least one; the first is the baseline that sets targets where a problem has none.
         budget: the same for all.
-        factors: ``"schedule"`` or ``"batch_size"`` -> values to cross every optimizer with that does not set its own.
+        factors: ``"schedule"``, ``"batch_size"`` or a choice of the problems -> values to cross every optimizer with
+            that does not set its own. A list among the values of a choice is tuned over, as in
+            `OptimizerEntry.choices`.
         early_stopping: the policy of optimizers that have none of their own; None for none.
         probes: names of diagnostics to compute at every point of the final trials' curves.
         targets: how baselines set targets, in place of the problems' own; None for the problems' own, and the first
@@ -286,15 +333,13 @@ class Experiment:
     probes: tuple[str, ...] = ()
     targets: TargetRule | None = None
 
-    def contenders(self) -> list[OptimizerEntry]:
+    def contenders(self) -> "list[Crossed]":
         """Returns every optimizer with every combination of the factors that it leaves open.
 
         Raises:
             UserError: for a factor that there is not, or one without values.
         """
-        mistakes = [
-            f"factors: no factor '{name}'; {nearest(name, FACTORS)}" for name in self.factors if name not in FACTORS
-        ]
+        mistakes = [line for name in self.factors for line in unknown_factor(name, self.problems)]
         mistakes += [
             f"factors.{name}: expected a list of at least one value, got {values!r}"
             for name, values in self.factors.items()
@@ -305,13 +350,47 @@ class Experiment:
         return [crossed for entry in self.optimizers for crossed in _crossed(entry, self.factors)]
 
 
-def _crossed(entry: OptimizerEntry, factors: Mapping[str, Sequence[Any]]) -> Iterator[OptimizerEntry]:
+def unknown_factor(name: str, problems: Sequence[ProblemEntry]) -> list[str]:
+    """Returns what is wrong with a factor's name: every problem has to have a choice of that name."""
+    if name in FACTORS:
+        return []
+    choices: dict[str, Collection[str]] = {}
+    for entry in problems:
+        with suppress(UserError):  # it is reported where the problem is
+            maker = entry.maker()
+            choices[maker.name] = maker.defaults if isinstance(maker, Maker) else ()
+    known = {*FACTORS, *itertools.chain(*choices.values())}
+    if name not in known:
+        return [f"factors.{name}: no factor '{name}'; {nearest(name, known)}"]
+    lacking = [problem for problem, names in choices.items() if name not in names]
+    return [f"factors.{name}: problem '{problem}' has no choice '{name}'; leave one of them out" for problem in lacking]
+
+
+class Crossed(NamedTuple):
+    """A contender.
+
+    Attributes:
+        entry: the optimizer and how it is used.
+        levels: factor -> what it has of it; the optimizer is a factor too.
+    """
+
+    entry: OptimizerEntry
+    levels: Mapping[str, str]
+
+
+def _crossed(entry: OptimizerEntry, factors: Mapping[str, Sequence[Any]]) -> Iterator[Crossed]:
     """An entry with each combination of the factors that it does not set itself."""
-    open_factors = {name: values for name, values in factors.items() if getattr(entry, name) is None}
+    own = {factor: getattr(entry, factor) for factor in FACTORS if getattr(entry, factor) is not None}
+    own |= entry.choices
+    base = entry.label or (entry.optimizer if isinstance(entry.optimizer, str) else entry.optimizer.name)
+    open_factors = {name: values for name, values in factors.items() if name not in own}
     for combination in itertools.product(*open_factors.values()):
         chosen = dict(zip(open_factors, combination, strict=True))
         label = entry.label and _labelled(entry.label, [_of_factor(*item) for item in chosen.items()])
-        yield replace(entry, **chosen, label=label)
+        usage = {name: value for name, value in chosen.items() if name in FACTORS}
+        choices = {name: value for name, value in chosen.items() if name not in FACTORS}
+        levels = {"optimizer": base, **{name: level(value) for name, value in {**own, **chosen}.items()}}
+        yield Crossed(replace(entry, **usage, choices={**entry.choices, **choices}, label=label), levels)
 
 
 def _labelled(base: str, parts: Sequence[str]) -> str:
@@ -322,7 +401,20 @@ def _of_factor(name: str, value: Any) -> str:
     """How labels call a factor's value."""
     if name == "batch_size":
         return "full batch" if value == "full" else f"batch {value}"
-    return value if isinstance(value, str) else value.name
+    if name in FACTORS:
+        return level(value)
+    return f"{name} {TUNED}" if level(value) == TUNED else f"{name}={level(value)}"
+
+
+def level(value: Any) -> str:
+    """Returns how tables call a value of a factor."""
+    if isinstance(value, list | tuple):
+        return TUNED
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.name if isinstance(value, Schedule) else str(value)
 
 
 def _not_called(value: Any) -> str:

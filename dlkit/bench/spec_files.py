@@ -8,16 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.errors import UserError
+from dlkit.bench.imports import is_import
 from dlkit.bench.optimizers import get as get_optimizer
-from dlkit.bench.optimizers import is_plugin, load_plugin
+from dlkit.bench.optimizers import load_plugin
 from dlkit.bench.probes import get as get_probe
-from dlkit.bench.problems import PROBLEMS, catalog
+from dlkit.bench.problems import maker as find_maker
 from dlkit.bench.recipes import EarlyStopping
 from dlkit.bench.rules import TargetRule
 from dlkit.bench.schedules import get as get_schedule
 from dlkit.bench.space import is_number
-from dlkit.bench.spec import FACTORS, Budget, Experiment, OptimizerEntry, ProblemEntry
+from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry, unknown_factor
 
 __all__ = ["load"]
 
@@ -83,23 +84,39 @@ class _Reader:
             return None
         self.keys(item, path, [f.name for f in fields(ProblemEntry)], ["problem"])
         name = self.value(item, path, "problem", str)
-        if name is None:
-            return None
-        if name not in PROBLEMS:
-            self.mistake(path, f"no problem '{name}'; {nearest(name, PROBLEMS)}")
+        maker = self.attempt(path, lambda: find_maker(name, folder=Path(self.file).parent)) if name else None
+        if maker is None:
             return None
         entry = ProblemEntry(
-            problem=name,
+            problem=maker if is_import(name) else name,
+            label=self.value(item, path, "label", str, ""),
+            choices=self.choices(item, path, lists=False),
             steps=self.value(item, path, "steps", int),
             batch_size=self.batch_size(item, path),
             metric=self.value(item, path, "metric", str),
             target=self.targets_of(item, path),
             diverged_above=self.value(item, path, "diverged_above", float),
         )
-        problem = catalog.get(name)
-        for key in ("steps", "batch_size", "metric"):
+        made = ProblemEntry(problem=entry.problem, choices=entry.choices)
+        problem = self.attempt(f"{path}.choices" if entry.choices else path, made.load)
+        for key in ("steps", "batch_size", "metric") if problem else ():
             self.attempt(f"{path}.{key}", partial(problem.variant, **{key: getattr(entry, key)}))
-        return entry
+        return entry if problem else None
+
+    def choices(self, item: Mapping[str, Any], path: str, *, lists: bool) -> dict[str, Any]:
+        """Returns choices of problems: numbers, texts and truth values, and where it makes sense lists of them."""
+        given = self.value(item, path, "choices", dict, {})
+        return {
+            key: value for key, value in given.items() if self.is_choice(value, f"{path}.choices.{key}", lists=lists)
+        }
+
+    def is_choice(self, value: Any, path: str, *, lists: bool) -> bool:
+        """Notes a value that no choice can have."""
+        plain = value if isinstance(value, list) and lists else [value]
+        if all(isinstance(each, str | bool) or is_number(each) for each in plain):
+            return True
+        self.mistake(path, f"expected a number, a text, true or false{', or a list of them' * lists}, got {value!r}")
+        return False
 
     def optimizer(self, item: Any, path: str) -> OptimizerEntry | None:
         if isinstance(item, str):
@@ -121,12 +138,13 @@ class _Reader:
             "schedule": self.value(item, path, "schedule", str),
             "batch_size": self.batch_size(item, path),
             "early_stopping": self.early_stopping(item, path),
+            "choices": self.choices(item, path, lists=True),
         }
         entry = OptimizerEntry(optimizer=name, label=label, space=space, static=static, **usage)
         schedule = self.attempt(f"{path}.schedule", entry.load_schedule)
         if schedule is None:
             return None
-        if is_plugin(name):
+        if is_import(name):
             own = {key: value for key, value in space.items() if key not in schedule.space}
             plugin = self.attempt(path, lambda: load_plugin(name, own, static, folder=Path(self.file).parent))
             if plugin is None:
@@ -196,26 +214,29 @@ class _Reader:
         }
         return None if len(self.mistakes) > before else self.attempt(path, lambda: EarlyStopping(**numbers))
 
-    def factors(self, table: Mapping[str, Any]) -> dict[str, list[Any]]:
+    def factors(self, table: Mapping[str, Any], problems: Sequence[ProblemEntry]) -> dict[str, list[Any]]:
         """Reads what every optimizer is crossed with."""
         given = self.value(table, "", "factors", dict, {})
-        self.keys(given, "factors", FACTORS)
         read: dict[str, list[Any]] = {}
-        for name in (each for each in FACTORS if each in given):
+        for name in given:
+            self.mistakes += [f"{self.file}: {mistake}" for mistake in unknown_factor(name, problems)]
             values = self.value(given, "factors", name, list, [])
             if not values:
                 self.mistake(f"factors.{name}", "the list is empty; name at least one")
-            kind = str if name == "schedule" else int
-            read[name] = [
-                "full"
-                if kind is int and value == "full"
-                else self.value({f"{name}[{i}]": value}, "factors", f"{name}[{i}]", kind)
-                for i, value in enumerate(values)
-            ]
-            for i, value in enumerate(read[name] if name == "schedule" else ()):
-                if value is not None:
-                    self.attempt(f"factors.schedule[{i}]", partial(get_schedule, value))
+            read[name] = [self.factor(name, value, i) for i, value in enumerate(values)]
         return read
+
+    def factor(self, name: str, value: Any, i: int) -> Any:
+        """Reads one value of a factor."""
+        here, path = f"{name}[{i}]", f"factors.{name}[{i}]"
+        if name == "batch_size":
+            return "full" if value == "full" else self.value({here: value}, "factors", here, int)
+        if name != "schedule":
+            return value if self.is_choice(value, path, lists=True) else None
+        schedule = self.value({here: value}, "factors", here, str)
+        if schedule is not None:
+            self.attempt(path, partial(get_schedule, schedule))
+        return schedule
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -251,7 +272,6 @@ def load(path: str | Path) -> Experiment:
     reader = _Reader(str(path))
     names = [setting.name for setting in fields(Experiment)]
     reader.keys(table, "", names, ["problems", "optimizers"])
-    factors = reader.factors(table)
     early_stopping = reader.early_stopping(table, "")
     targets = reader.target_rule(table)
     probes = reader.entries(table, "probes", reader.probe) if "probes" in table else ()
@@ -265,6 +285,7 @@ def load(path: str | Path) -> Experiment:
     if not name or not name.isprintable() or Path(name).name != name or name.startswith("."):
         reader.mistake("name", f"expected a plain name for the run's folder, got {name!r}")
     problems = reader.entries(table, "problems", reader.problem)
+    factors = reader.factors(table, problems)
     optimizers = reader.entries(table, "optimizers", reader.optimizer)
     if reader.mistakes:
         raise UserError("\n".join(reader.mistakes))

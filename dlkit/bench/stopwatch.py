@@ -7,8 +7,7 @@ from typing import NamedTuple
 from dlkit.bench.environment import program_identity
 from dlkit.bench.executor import Executor, Timed, prepare_process, program_alone
 from dlkit.bench.identity import digest
-from dlkit.bench.planner import Group, ProblemSource, Study
-from dlkit.bench.problems import Problem
+from dlkit.bench.planner import Group, OwnProblem, ProblemSource, Study
 from dlkit.bench.store import Store
 from dlkit.bench.timing import Contestant, Timing, measure, timing_key
 from dlkit.bench.tuning import tune
@@ -46,7 +45,7 @@ class Race(NamedTuple):
         """What is trained."""
         return self.entrants[0].group.problem
 
-    def with_own(self, own: Problem | None) -> "Race":
+    def with_own(self, own: OwnProblem | None) -> "Race":
         """Returns the race with another object in the place of one's own problem."""
         groups = [replace(each.group, problem=replace(each.group.problem, own=own)) for each in self.entrants]
         entrants = [each._replace(group=group) for each, group in zip(self.entrants, groups, strict=True)]

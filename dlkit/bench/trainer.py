@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -141,7 +141,9 @@ def compile_problem(problem: Problem, lanes: Lanes = ALONE) -> ProblemProgram:
     )
 
 
-def compile_program(shared: ProblemProgram, recipe: Recipe) -> Program:
+def compile_program(
+    shared: ProblemProgram, recipe: Recipe, *, variant: Callable[..., Problem] | None = None
+) -> Program:
     """Prepares the executables of a compile group; JAX compiles each at its first call.
 
     Hyperparameters are traced, so one program serves every point, seed and stage.
@@ -149,12 +151,12 @@ def compile_program(shared: ProblemProgram, recipe: Recipe) -> Program:
     Args:
         shared: the problem's executables.
         recipe: what trains it.
+        variant: returns the problem with the traced values of `recipe.choices`; None where there are none.
 
     Returns:
         The program.
     """
-    problem = shared.problem
-    stopping = _early_stopping(problem, recipe)
+    stopping = _early_stopping(shared.problem, recipe)
 
     def begin(start: Start, hyperparameters: Mapping[str, Array]) -> Carry:
         opt_state = _strong(_build(recipe, hyperparameters, start, jnp.int32(0)).init(start.params))
@@ -175,9 +177,9 @@ def compile_program(shared: ProblemProgram, recipe: Recipe) -> Program:
         if recipe.optimizer.eval_params is None:
             return carry.params, carry.state
         params = recipe.optimizer.eval_params(carry.opt_state, carry.params)
-        if problem.reestimate is None:
+        if shared.problem.reestimate is None:
             return params, carry.state
-        return params, problem.reestimate(params, carry.state, train)
+        return params, shared.problem.reestimate(params, carry.state, train)
 
     def finish(carry: Carry, train: Batch) -> tuple[Params, State]:
         if carry.stopping is None:
@@ -192,6 +194,7 @@ def compile_program(shared: ProblemProgram, recipe: Recipe) -> Program:
         train: Batch,
         validation: Batch,
     ) -> tuple[Carry, Reached]:
+        problem = variant(**{name: hyperparameters[name] for name in recipe.choices}) if variant else shared.problem
         key = jax.random.wrap_key_data(start.key_data)
         fixed = None if recipe.schedule.varies else _build(recipe, hyperparameters, start, jnp.int32(0))
 

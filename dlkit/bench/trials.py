@@ -39,7 +39,7 @@ class Request(NamedTuple):
     """One trial of a program.
 
     Attributes:
-        hyperparameters: a number for each name of the optimizer's and the schedule's spaces.
+        hyperparameters: a number for each of `Recipe.traced`.
         stage: what the trial is for; the seeds of stages are disjoint.
         seed: which initial parameters, data order and step keys.
     """
@@ -114,8 +114,7 @@ def lane_bytes(program: Program) -> int:
     shared, recipe = program.shared, program.recipe
     arrays = shared.arrays
     start = jax.eval_shape(shared.start, jax.ShapeDtypeStruct((3,), jnp.uint32), arrays["validation"])
-    names = [*recipe.optimizer.space, *recipe.schedule.space]
-    values = dict.fromkeys(names, jax.ShapeDtypeStruct((), jnp.float32))
+    values = dict.fromkeys(recipe.traced, jax.ShapeDtypeStruct((), jnp.float32))
     carry = jax.eval_shape(program.begin, start, values)
     each = (call_points(recipe.evaluations), recipe.segment_steps, shared.problem.batch_size or 0)
     indices = jax.ShapeDtypeStruct(each, jnp.int32)
@@ -191,8 +190,8 @@ def begin(program: Program, requests: Sequence[Request]) -> Begun:
     each = call_points(recipe.evaluations)
     stacked = _single if shared.lanes.alone else _stacked
     # Weakly typed, as constants are: a traced decay keeps an average of bfloat16 what it is.
-    names = [*recipe.optimizer.space, *recipe.schedule.space]
-    values = {name: stacked([float(np.float32(one.hyperparameters[name])) for one in requests]) for name in names}
+    traced = recipe.traced
+    values = {name: stacked([float(np.float32(one.hyperparameters[name])) for one in requests]) for name in traced}
     name = zlib.crc32(problem.name.encode())
     words = stacked([np.array([name, STAGES[one.stage], one.seed], np.uint32) for one in requests])
     start = shared.start(words, shared.arrays["validation"])

@@ -1,5 +1,6 @@
 """Plans: which facts are part of a trial's identity and which are not, and that every mistake is found."""
 
+import functools
 import json
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import OPTIMIZERS, Optimizer
 from dlkit.bench.planner import plan, study_of
 from dlkit.bench.plans import Plan
-from dlkit.bench.problems import Metric, Problem, catalog, quadratic
+from dlkit.bench.problems import Metric, Problem, catalog
 from dlkit.bench.space import Point, Range, log_uniform
 from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
 
@@ -294,7 +295,7 @@ def test_every_mistake_is_found_at_once():
             ProblemEntry(problem="digits-mlp", batch_size=10_000),
             make_problem(),
             make_problem(),
-            quadratic,
+            3,
         ],
         [
             "admw",
@@ -309,12 +310,12 @@ def test_every_mistake_is_found_at_once():
         "problem 'b': loss must return one number, got shape (4,); take the mean",
         "no problem 'quadratc'; did you mean 'quadratic'?",
         "problem 'digits-mlp': batch_size must lie between 1 and the 1079 training examples, got 10000",
-        "expected a problem's name or a Problem, got <function quadratic",
+        "expected a problem's name, a Problem or a function that makes one, got 3",
         "no optimizer 'admw'; did you mean 'adamw'?",
         "optimizer 'sgd': no hyperparameter 'lr'; ",
         "optimizer 'sgd', hyperparameter 'learning_rate': a range needs",
         "optimizer 'broken', hyperparameter 'learning_rate': expected a number",
-        "problems: 'own' is there more than once; give your own problem another name",
+        "problems: 'own' is there more than once; give each a label of its own",
         "optimizers: 'adam' is there more than once; give each a label of its own",
     ]
     assert len(lines) == len(starts)
@@ -376,7 +377,12 @@ def test_data_that_have_changed_since_are_noticed(monkeypatch):
     problem = catalog.get("digits-mlp")
     data = problem.dataset
     other = Dataset(data.name, data.train, data.validation, {**data.test, "inputs": data.test["inputs"] + 1})
-    monkeypatch.setattr(catalog, "get", lambda name: replace(problem, dataset=other))
+
+    @functools.wraps(catalog.PROBLEMS["digits-mlp"])
+    def changed(**choices):
+        return replace(problem, dataset=other)
+
+    monkeypatch.setattr(catalog, "PROBLEMS", {"digits-mlp": changed})
     with pytest.raises(UserError) as error:
         study_of(stored)
     assert str(error.value) == (

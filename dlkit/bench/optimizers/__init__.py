@@ -2,7 +2,7 @@
 
 from dlkit.bench.optimizers.base import Evaluations, Optimizer
 from dlkit.bench.optimizers.catalog import FAMILIES, OPTIMIZERS, get
-from dlkit.bench.optimizers.plugins import is_plugin, load_plugin
+from dlkit.bench.optimizers.plugins import load_plugin
 from dlkit.bench.optimizers.wrappers import (
     WRAPPERS,
     with_accumulation,
@@ -23,7 +23,6 @@ __all__ = [
     "Evaluations",
     "Optimizer",
     "get",
-    "is_plugin",
     "load_plugin",
     "with_accumulation",
     "with_adaptive_clipping",

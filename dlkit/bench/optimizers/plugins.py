@@ -1,34 +1,20 @@
 """Optimizers of other packages and files, by name: ``"package.module:function"`` and ``"file.py:function"``."""
 
-import hashlib
-import importlib
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.imports import import_attribute
 from dlkit.bench.optimizers.base import Optimizer
 from dlkit.bench.optimizers.catalog import wrap
 from dlkit.bench.space import Range, narrow
 
-__all__ = ["is_plugin", "load_plugin"]
+__all__ = ["load_plugin"]
 
 EXAMPLE = "space = { learning_rate = [1e-4, 1e-1] }"
-
-
-def is_plugin(name: str) -> bool:
-    """Returns whether a name means a function elsewhere, rather than a registered optimizer.
-
-    Example:
-        >>> is_plugin("rollfast.optim:prism"), is_plugin("adam")
-        (True, False)
-    """
-    return ":" in name
 
 
 def load_plugin(
@@ -55,7 +41,9 @@ def load_plugin(
     """
     where, _, attribute = name.partition(":")
     function, *wrappers = attribute.split("+")
-    found = _attribute(name, _module(name, where, folder or Path()), function)
+    found = import_attribute(f"{where}:{function}", owner=f"optimizer '{name}'", folder=folder)
+    if not callable(found) and not isinstance(found, Optimizer):
+        raise UserError(f"optimizer '{name}': '{function}' is no function that returns an optax transformation")
     plugin = f"{where}:{function}"
     if isinstance(found, Optimizer):
         optimizer = replace(found, name=plugin, static={**found.static, **static})
@@ -72,48 +60,6 @@ def load_plugin(
     wrapped = wrap(optimizer, wrappers)
     rest = {key: value for key, value in space.items() if key not in own}
     return replace(wrapped, space=narrow(wrapped.space, rest, owner=f"optimizer '{name}'"))
-
-
-def _module(name: str, where: str, folder: Path) -> ModuleType:
-    try:
-        return _file_module(folder / where) if where.endswith(".py") else importlib.import_module(where)
-    except FileNotFoundError:
-        raise UserError(f"optimizer '{name}': no file {folder / where}; paths start at the spec's folder") from None
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"optimizer '{name}': no module '{error.name}'; install the package that has it, or correct the name"
-        ) from error
-    except Exception as error:
-        raise UserError(f"optimizer '{name}': importing {where} raised {type(error).__name__}: {error}") from error
-
-
-def _file_module(path: Path) -> ModuleType:
-    """Runs a file as a module. Its functions travel to workers by value: they need not have the file."""
-    import cloudpickle
-
-    path = path.resolve()
-    name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look for their module there
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    cloudpickle.register_pickle_by_value(module)
-    return module
-
-
-def _attribute(name: str, module: ModuleType, attribute: str) -> Any:
-    found = getattr(module, attribute, None)
-    if found is None:
-        public = [each for each in dir(module) if not each.startswith("_") and callable(getattr(module, each))]
-        raise UserError(f"optimizer '{name}': {module.__name__} has no '{attribute}'; {nearest(attribute, public)}")
-    if not callable(found) and not isinstance(found, Optimizer):
-        raise UserError(f"optimizer '{name}': '{attribute}' is no function that returns an optax transformation")
-    return found
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

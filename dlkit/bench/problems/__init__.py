@@ -1,8 +1,9 @@
 """Problems: what is trained. One family per file; `catalog` finds them by name."""
 
 from dlkit.bench.problems.base import Batch, Metric, Problem
-from dlkit.bench.problems.catalog import ENTRIES, FAMILIES, PROBLEMS, choices_of, get, tunable
+from dlkit.bench.problems.catalog import ENTRIES, FAMILIES, PROBLEMS, choices_of, get, maker, tunable
 from dlkit.bench.problems.checks import check_problem
+from dlkit.bench.problems.makers import Maker
 from dlkit.bench.problems.quadratics import noisy_quadratic, quadratic
 from dlkit.bench.problems.supervised import classification, regression
 
@@ -11,12 +12,14 @@ __all__ = [
     "FAMILIES",
     "PROBLEMS",
     "Batch",
+    "Maker",
     "Metric",
     "Problem",
     "check_problem",
     "choices_of",
     "classification",
     "get",
+    "maker",
     "noisy_quadratic",
     "quadratic",
     "regression",

@@ -150,6 +150,7 @@ class Problem:
     def variant(
         self,
         *,
+        name: str | None = None,
         steps: int | None = None,
         batch_size: int | Literal["full"] | None = None,
         metric: str | None = None,
@@ -162,6 +163,7 @@ class Problem:
         a metric: with another one, the problem's own are dropped.
         """
         changes: dict[str, Any] = {
+            "name": name,
             "steps": steps,
             "batch_size": batch_size,
             "metric": metric,

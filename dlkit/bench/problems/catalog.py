@@ -1,12 +1,12 @@
 """Every problem by family, and how a name and choices become one."""
 
-import inspect
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.imports import import_attribute, is_import
 from dlkit.bench.problems import (
     continual,
     convex,
@@ -20,12 +20,9 @@ from dlkit.bench.problems import (
     text,
 )
 from dlkit.bench.problems.base import Problem
-from dlkit.bench.space import is_number
-from dlkit.typing import Scalar
+from dlkit.bench.problems.makers import Make, Maker
 
-__all__ = ["ENTRIES", "FAMILIES", "PROBLEMS", "Entry", "choices_of", "get", "tunable"]
-
-Make = Callable[..., Problem]
+__all__ = ["ENTRIES", "FAMILIES", "PROBLEMS", "Entry", "choices_of", "get", "maker", "tunable"]
 
 
 class Entry(NamedTuple):
@@ -107,6 +104,38 @@ PROBLEMS: Mapping[str, Make] = MappingProxyType({name: entry.make for name, entr
 """Name -> the function of the problem's choices."""
 
 
+def maker(problem: str | Make | Maker | Problem, *, folder: Path | None = None) -> Maker | Problem:
+    """Returns a problem as a function of its choices.
+
+    Args:
+        problem: a name of `PROBLEMS`; ``"file.py:function"`` or ``"package.module:function"``; or the function itself.
+            In place of a function it may be a `Problem`, which then has no choices.
+        folder: where a file's path starts; None for the current folder.
+
+    Returns:
+        The function with its choices, or the problem.
+
+    Raises:
+        UserError: for an unknown name, with the nearest valid one; for a file or module that cannot be imported.
+    """
+    if isinstance(problem, Maker | Problem):
+        return problem
+    if not isinstance(problem, str):
+        return Maker(getattr(problem, "__name__", "own"), problem)
+    if not is_import(problem):
+        return _maker(problem)
+    found = import_attribute(problem, owner=f"problem '{problem}'", folder=folder)
+    if not isinstance(found, Problem) and not callable(found):
+        raise UserError(f"problem '{problem}': expected a function that returns a bench.Problem, got {found!r}")
+    return found if isinstance(found, Problem) else Maker(problem, found)
+
+
+def _maker(name: str) -> Maker:
+    if name not in PROBLEMS:
+        raise UserError(f"no problem '{name}'; {nearest(name, PROBLEMS)}")
+    return Maker(name, PROBLEMS[name])
+
+
 def get(name: str, **choices: Any) -> Problem:
     """Returns the problem of that name with some of its choices.
 
@@ -129,23 +158,7 @@ def get(name: str, **choices: Any) -> Problem:
         >>> get("digits-mlp", activation="gelu", width=32).name
         'digits-mlp'
     """
-    defaults = choices_of(name)
-    mistakes = []
-    for key, value in choices.items():
-        if key not in defaults:
-            hint = f"; {nearest(key, defaults)}" if defaults else "; it has none"
-            mistakes.append(f"no choice '{key}'{hint}")
-        elif wrong := _wrong_type(value, defaults[key]):
-            mistakes.append(f"choice '{key}' {wrong}, got {value!r}")
-    mistakes += [
-        f"choice '{key}' must be given: {name}({key}=...)"
-        for key, default in defaults.items()
-        if default is inspect.Parameter.empty and key not in choices
-    ]
-    if mistakes:
-        raise UserError("\n".join(f"problem '{name}': {mistake}" for mistake in mistakes))
-    given = {key: float(value) if isinstance(defaults[key], float) else value for key, value in choices.items()}
-    return _made(name, tuple(sorted((key, value) for key, value in given.items() if value != defaults[key])))
+    return _maker(name).make(**choices)
 
 
 def choices_of(name: str) -> dict[str, Any]:
@@ -158,9 +171,7 @@ def choices_of(name: str) -> dict[str, Any]:
         >>> choices_of("rosenbrock")
         {'dimension': 2}
     """
-    if name not in PROBLEMS:
-        raise UserError(f"no problem '{name}'; {nearest(name, PROBLEMS)}")
-    return {key: each.default for key, each in inspect.signature(PROBLEMS[name]).parameters.items()}
+    return dict(_maker(name).defaults)
 
 
 def tunable(name: str) -> tuple[str, ...]:
@@ -176,26 +187,4 @@ def tunable(name: str) -> tuple[str, ...]:
         >>> tunable("digits-cnn")
         ('dropout', 'label_smoothing', 'l1', 'l2')
     """
-    choices_of(name)
-    return tuple(key for key, each in inspect.signature(PROBLEMS[name]).parameters.items() if each.annotation == Scalar)
-
-
-def _wrong_type(value: Any, default: Any) -> str:
-    """What a value had to be, judged by the default; empty if it is."""
-    if isinstance(default, bool):
-        return "" if isinstance(value, bool) else "must be true or false"
-    if isinstance(default, int):
-        return "" if isinstance(value, int) and not isinstance(value, bool) else "must be a whole number"
-    if isinstance(default, float):
-        return "" if is_number(value) else "must be a finite number"
-    return "" if isinstance(value, str) else "must be a text"
-
-
-@cache
-def _made(name: str, choices: tuple[tuple[str, Any], ...]) -> Problem:
-    try:
-        return PROBLEMS[name](**dict(choices))
-    except ValueError as error:  # of a layer, a loss or a dataset: they say which value is wrong
-        start = f"problem '{name}'"
-        text = str(error)
-        raise UserError(text if text.startswith(start) else f"{start}: {text}") from error
+    return _maker(name).tunable
