@@ -71,6 +71,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("bench.spec",),
     ("bench.spec_files",),
     ("bench.trials",),
+    ("bench.studies",),
     ("bench.planner",),
     ("bench.scores",),
     ("bench.search", "bench.timing"),

@@ -13,7 +13,6 @@ from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.executor import prepare_process
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.optimizers import get as get_optimizer
-from dlkit.bench.planner import Study
 from dlkit.bench.problems import Maker, Problem, check_problem
 from dlkit.bench.problems.makers import Make
 from dlkit.bench.recipes import EarlyStopping, Recipe
@@ -23,6 +22,7 @@ from dlkit.bench.schedules import Schedule
 from dlkit.bench.space import Range
 from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.store import Store
+from dlkit.bench.studies import Study
 from dlkit.bench.trainer import compile_problem, compile_program
 from dlkit.bench.trials import train_trial
 from dlkit.typing import Params, State

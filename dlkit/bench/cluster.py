@@ -13,7 +13,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.executor import Done, Executor, InlineExecutor, Task, Timed
 from dlkit.bench.interrupts import first_interrupt, interrupts_held
 from dlkit.bench.placement import on_accelerator
-from dlkit.bench.planner import OwnProblem
+from dlkit.bench.studies import OwnProblem
 
 __all__ = ["DaskExecutor", "check_executor", "make_executor"]
 

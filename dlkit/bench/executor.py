@@ -16,8 +16,8 @@ from dlkit.bench.environment import configure_jax, program_identity
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import Evaluations
 from dlkit.bench.placement import ALONE, Lanes, fitting, is_out_of_memory, on_accelerator, spread
-from dlkit.bench.planner import Group, OwnProblem, ProblemSource
 from dlkit.bench.plans import Outcome, Trial
+from dlkit.bench.studies import Group, OwnProblem, ProblemSource
 from dlkit.bench.timing import Timing
 from dlkit.bench.trainer import ProblemProgram, Program, compile_problem, compile_program
 from dlkit.bench.trials import Request, Trajectory, lane_bytes, train_trials

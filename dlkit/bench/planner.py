@@ -1,196 +1,36 @@
-"""Spec -> plan and compile groups: what runs, by which functions, and what runs together."""
+"""Spec -> plan: points are drawn, identities fixed, and everything is checked before anything runs."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from dlkit.bench import probes
-from dlkit.bench.batches import Stage
 from dlkit.bench.errors import UserError, nearest
-from dlkit.bench.identity import digest, fingerprint, package_versions, source_files
+from dlkit.bench.identity import source_files
 from dlkit.bench.imports import is_import
-from dlkit.bench.optimizers import Optimizer, load_plugin
-from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.plans import Contender, Plan, ProblemFacts
-from dlkit.bench.problems import Maker, Problem, catalog, check_problem
+from dlkit.bench.problems import Maker, Problem, check_problem
 from dlkit.bench.problems.makers import ChosenValues
-from dlkit.bench.recipes import Recipe, require_schedulable
+from dlkit.bench.recipes import require_schedulable
 from dlkit.bench.rules import TargetRule, Tuner
-from dlkit.bench.schedules import SCHEDULES, Schedule
-from dlkit.bench.schedules import get as get_schedule
+from dlkit.bench.schedules import Schedule
 from dlkit.bench.space import Point, Range, Space
 from dlkit.bench.spec import Budget, Crossed, Experiment, OptimizerEntry, ProblemEntry
+from dlkit.bench.studies import (
+    Method,
+    OwnProblem,
+    ProblemSource,
+    Study,
+    functions_of,
+    functions_of_problem,
+    problem_source,
+    source_of,
+)
 from dlkit.bench.tuners import beforehand, dimensions, grid_points, require_tuner
 
-__all__ = [
-    "Group",
-    "OwnProblem",
-    "ProblemSource",
-    "Study",
-    "plan",
-    "study_of",
-]
-
-
-OwnProblem = Problem | Maker
-
-
-@dataclass(frozen=True)
-class ProblemSource:
-    """How a worker gets a problem: by its name in the catalogue, or as the user's own object or function.
-
-    Attributes:
-        key: tells problems apart.
-        name: how messages call it.
-        made_by: its name in the catalogue.
-        choices: of the function that makes it.
-        changes: what `Problem.variant` replaces.
-        own: the user's problem, or what makes it; None for the catalogue's.
-    """
-
-    key: str
-    name: str
-    made_by: str
-    choices: tuple[tuple[str, Any], ...]
-    changes: tuple[tuple[str, Any], ...]
-    own: OwnProblem | None = field(default=None, compare=False, repr=False)
-
-    def maker(self) -> OwnProblem:
-        """Returns what makes the problem, or the problem if it came ready-made."""
-        return catalog.maker(self.made_by) if self.own is None else self.own
-
-    def load(self, **traced: Any) -> Problem:
-        """Returns the problem, with some choices traced while a program is."""
-        maker = self.maker()
-        choices = dict(self.choices)
-        if not isinstance(maker, Maker):
-            problem = maker
-        else:
-            problem = maker.traced(**{**choices, **traced}) if traced else maker.make(**choices)
-        return problem.variant(**dict(self.changes))
-
-    def with_batch_size(self, batch_size: int | str | None) -> "ProblemSource":
-        """Returns the problem with other batches; None keeps them."""
-        if batch_size is None:
-            return self
-        changes = {**dict(self.changes), "batch_size": batch_size}
-        return replace(self, key=digest([self.key, batch_size]), changes=tuple(changes.items()))
-
-    def with_choices(self, choices: Mapping[str, Any]) -> "ProblemSource":
-        """Returns the problem with some of its choices replaced."""
-        if not choices:
-            return self
-        chosen = {**dict(self.choices), **choices}
-        return replace(self, key=digest([self.key, chosen]), choices=tuple(sorted(chosen.items())))
-
-
-class Method(NamedTuple):
-    """The functions of a contender."""
-
-    optimizer: Optimizer
-    schedule: Schedule
-
-
-@dataclass(frozen=True)
-class Group:
-    """A compile group: what one executable serves.
-
-    Attributes:
-        key: tells groups apart.
-        problem: what is trained.
-        recipe: by what.
-    """
-
-    key: str
-    problem: ProblemSource
-    recipe: Recipe = field(compare=False, repr=False)
-
-
-@dataclass(frozen=True, eq=False)
-class Study:
-    """A plan together with the functions that carry it out.
-
-    Attributes:
-        plan: the data.
-        problems: problem name -> how workers get it.
-        methods: contender label -> what trains it.
-        sources: file name -> text of one's own functions.
-    """
-
-    plan: Plan
-    problems: Mapping[str, ProblemSource]
-    methods: Mapping[str, Method]
-    sources: Mapping[str, str]
-
-    def group(
-        self, problem: ProblemFacts, contender: Contender, static: Mapping[str, Any], *, stage: Stage = "tuning"
-    ) -> Group:
-        """Returns the compile group of a contender's static choice on a problem, in a stage."""
-        method = self.methods[contender.label]
-        choices = {**contender.choices} | {
-            name: value for name, value in static.items() if name in contender.tuned_choices
-        }
-        recipe = Recipe(
-            optimizer=method.optimizer,
-            steps=problem.steps,
-            evaluations=self.plan.evaluations,
-            static={name: value for name, value in static.items() if name not in contender.tuned_choices},
-            schedule=method.schedule,
-            stopping=contender.stopping,
-            probes=self.plan.probes if stage == "final" else (),
-            choices=[name for name in contender.tuned_choices if name in contender.space],
-        )
-        source = self.problems[problem.name].with_batch_size(contender.batch_size).with_choices(choices)
-        facts = [source.key, contender.optimizer, contender.schedule, contender.source, dict(recipe.static)]
-        stopping = asdict(contender.stopping) if contender.stopping else None
-        parts = [list(recipe.choices), list(recipe.probes), recipe.steps, recipe.evaluations]
-        return Group(digest([*facts, stopping, *parts]), source, recipe)
-
-
-def study_of(plan: Plan) -> Study:
-    """Finds the functions of a stored plan again, for its catalogue problems and registered optimizers.
-
-    Args:
-        plan: a plan as it was stored.
-
-    Returns:
-        The study, without the user's own problems and optimizers.
-
-    Raises:
-        UserError: if a catalogue problem's data are not what they were, or a package's optimizer is not there.
-    """
-    problems = {}
-    for facts in (each for each in plan.problems if not each.source):
-        # None stands for all examples in a plan, and for the problem's own batches among changes
-        source = _problem_source(facts, facts.batch_size or "full", facts.metric)
-        found = source.load().dataset.digest
-        if found != facts.data:
-            raise UserError(f"problem '{facts.name}': its data have digest {found[:12]} now, {facts.data[:12]} then")
-        problems[facts.name] = source
-    methods = {facts.label: _method_again(facts) for facts in plan.contenders}
-    return Study(plan, problems, {label: each for label, each in methods.items() if each is not None}, {})
-
-
-def _method_again(facts: Contender) -> Method | None:
-    """Finds a stored contender's functions by name: registered ones, or a package's that are what they were."""
-    if facts.schedule not in SCHEDULES:
-        return None
-    declared = get_schedule(facts.schedule)
-    schedule = (
-        replace(declared, space={name: facts.space[name] for name in declared.space}) if declared.space else declared
-    )
-    elsewhere = {*schedule.space, *facts.tuned_choices}
-    space = {name: span for name, span in facts.space.items() if name not in elsewhere}
-    static = {name: options for name, options in facts.static.items() if name not in elsewhere}
-    if not facts.source:
-        return Method(replace(get_optimizer(facts.optimizer), space=space), schedule)
-    if not is_import(facts.optimizer) or facts.optimizer.partition(":")[0].endswith(".py"):
-        return None
-    again = load_plugin(facts.optimizer, dict.fromkeys(space, 0.0), static)
-    same = _source_of(_functions(Method(again, schedule))) == facts.source
-    return Method(replace(again, space=space), schedule) if same else None
+__all__ = ["plan"]
 
 
 def plan(experiment: Experiment) -> Study:
@@ -249,8 +89,8 @@ def plan(experiment: Experiment) -> Study:
     if mistakes:
         raise UserError("\n".join(mistakes))
     budget = experiment.budget
-    own: list[Any] = [each for facts, method in contenders if facts.source for each in _functions(method)]
-    own += [each for facts, source in problems if facts.source for each in _functions_of_problem(source.own)]
+    own: list[Any] = [each for facts, method in contenders if facts.source for each in functions_of(method)]
+    own += [each for facts, source in problems if facts.source for each in functions_of_problem(source.own)]
     return Study(
         plan=Plan(
             name=experiment.name,
@@ -299,41 +139,14 @@ def _problem(experiment: Experiment, entry: ProblemEntry) -> tuple[ProblemFacts,
         batch_size=problem.batch_size,
         data=problem.dataset.digest,
         data_source=problem.dataset.source,
-        source=_source_of(_functions_of_problem(own)) if own else "",
+        source=source_of(functions_of_problem(own)) if own else "",
         description=problem.description,
         diverged_above=problem.diverged_above,
         ladder=goals[:-1],
         made_by=maker.name if isinstance(maker, Maker) else "",
         choices=maker.all_choices(entry.choices) if isinstance(maker, Maker) else {},
     )
-    return facts, _problem_source(facts, entry.batch_size, entry.metric, own)
-
-
-def _problem_source(
-    facts: ProblemFacts, batch_size: int | str | None, metric: str | None, own: OwnProblem | None = None
-) -> ProblemSource:
-    changes = {
-        "name": facts.name,
-        "batch_size": batch_size,
-        "metric": metric,
-        "diverged_above": facts.diverged_above,
-    }
-    identity = [facts.name, facts.data, facts.batch_size, facts.metric, facts.diverged_above, facts.source]
-    return ProblemSource(
-        key=digest([*identity, facts.made_by, dict(facts.choices)]),
-        name=facts.name,
-        made_by=facts.made_by,
-        choices=tuple(sorted(facts.choices.items())),
-        changes=tuple(changes.items()),
-        own=own,
-    )
-
-
-def _functions_of_problem(own: OwnProblem | None) -> list[Any]:
-    """The functions of one's own problem."""
-    if isinstance(own, Problem):
-        return [own.init, own.loss, own.evaluate]
-    return [own.function] if own else []
+    return facts, problem_source(facts, entry.batch_size, entry.metric, own)
 
 
 def _unlookable(names: Sequence[str], sources: Sequence[ProblemSource]) -> list[str]:
@@ -410,7 +223,7 @@ def _contender(experiment: Experiment, crossed: Crossed, problems: Sequence[Prob
     static = {**optimizer.static, **chosen.static}
     drawn, undrawn = _points(optimizer.name, space, static, experiment.budget)
     registered = isinstance(entry.optimizer, str) and not is_import(entry.optimizer)
-    source = "" if registered and not isinstance(entry.schedule, Schedule) else _source_of(_functions(method))
+    source = "" if registered and not isinstance(entry.schedule, Schedule) else source_of(functions_of(method))
     contender = Contender(
         label=entry.name,
         optimizer=optimizer.name,
@@ -481,16 +294,3 @@ def _unknown_on_the_grid(budget: Budget, contenders: Sequence[Contender]) -> lis
         for name in budget.grid
         if name not in known and known
     ]
-
-
-def _functions(method: Method) -> list[Any]:
-    """The functions of a contender, as far as they may be one's own."""
-    optimizer, schedule = method
-    shape = [] if schedule.name in SCHEDULES else [schedule.shape]
-    return [optimizer.build, optimizer.eval_params, optimizer.evaluations, *shape]
-
-
-def _source_of(functions: Sequence[Any]) -> str:
-    """What one's own things are: the fingerprint of their functions, and the versions of packages they use."""
-    versions = [f"{name} {version}" for name, version in package_versions(*functions).items()]
-    return ", ".join([fingerprint(*functions), *versions])

@@ -11,10 +11,10 @@ from dlkit.bench.cluster import make_executor
 from dlkit.bench.errors import UserError
 from dlkit.bench.executor import Done, Work, prepare_process, run_work
 from dlkit.bench.placement import Lanes
-from dlkit.bench.planner import Group, Study, study_of
 from dlkit.bench.plans import Trial
 from dlkit.bench.results import Summary
 from dlkit.bench.space import Point
+from dlkit.bench.studies import Group, Study, study_of
 
 __all__ = ["Replay", "replay"]
 

@@ -10,13 +10,13 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.executor import Done, Executor, Timed, Work, failed
 from dlkit.bench.expansion import ROUNDS
 from dlkit.bench.expansion import expand as widened
-from dlkit.bench.planner import Group, Study
 from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
 from dlkit.bench.progress import Progress
 from dlkit.bench.search import next_points, search
 from dlkit.bench.space import Point
 from dlkit.bench.stopwatch import machine_digest, races
 from dlkit.bench.store import Store, software_digest
+from dlkit.bench.studies import Group, Study
 from dlkit.bench.targets import Frozen, Reruns, freeze, reruns, sets_targets
 from dlkit.bench.tuning import tune
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from dlkit.bench.environment import program_identity
 from dlkit.bench.executor import Executor, Timed, prepare_process, program_alone
 from dlkit.bench.identity import digest
-from dlkit.bench.planner import Group, OwnProblem, ProblemSource, Study
 from dlkit.bench.store import Store
+from dlkit.bench.studies import Group, OwnProblem, ProblemSource, Study
 from dlkit.bench.timing import Contestant, Timing, measure, timing_key
 from dlkit.bench.tuning import tune
 

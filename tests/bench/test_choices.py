@@ -200,7 +200,7 @@ def test_a_problem_of_ones_own_comes_from_a_file(tmp_path: Path, executor: str) 
     result = bench.run(load(spec), folder=folder, executor=executor, progress=False)
     assert not result.failures and len(result.table()) == 4
     (sources,) = result.summary.manifest["sources"].values()
-    assert [text for text in sources.values()] == [OWN]
+    assert list(sources.values()) == [OWN]
     first = result.trials().query("stage == 'final'").trial.iloc[0]
     assert result.replay(first).exact
     with pytest.raises(UserError, match=r"problem 'planes' .*--spec"):

@@ -23,6 +23,7 @@ from dlkit.bench.recipes import EarlyStopping
 from dlkit.bench.report import write_report
 from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.store import Store
+from dlkit.bench.studies import Study
 from dlkit.bench.timing import Contestant, Timing, interleaved, measure, timing_key
 from tests.bench.synthetic import PROGRAM, fill, make_contender, make_plan, make_problem
 
@@ -99,7 +100,7 @@ def test_one_thread_on_a_cpu_is_timed_by_the_processor(monkeypatch: pytest.Monke
     assert timing.step_clock() is time.perf_counter, "the processor only waits"
 
 
-def make_study(*optimizers: Any, problem: Any = "quadratic", **choices: Any) -> planner.Study:
+def make_study(*optimizers: Any, problem: Any = "quadratic", **choices: Any) -> Study:
     entries = [each if isinstance(each, OptimizerEntry) else OptimizerEntry(optimizer=each) for each in optimizers]
     return planner.plan(
         Experiment(
@@ -108,7 +109,7 @@ def make_study(*optimizers: Any, problem: Any = "quadratic", **choices: Any) -> 
     )
 
 
-def contestants(study: planner.Study) -> list[Contestant]:
+def contestants(study: Study) -> list[Contestant]:
     problem = study.plan.problems[0]
     return [
         Contestant(
@@ -307,7 +308,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def carry_out(study: planner.Study, store: Store, executor: Any = Counting, *, timing: bool = True) -> Any:
+def carry_out(study: Study, store: Store, executor: Any = Counting, *, timing: bool = True) -> Any:
     return runner.run(study, store, executor, Silent(), timing=timing)
 
 
