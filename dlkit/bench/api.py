@@ -303,9 +303,10 @@ class TrainedModel:
 
 
 def train(
-    problem: str | Problem,
+    problem: str | Make | Maker | Problem,
     optimizer: str | Optimizer,
     *,
+    choices: Mapping[str, Any] | None = None,
     seed: int = 0,
     steps: int | None = None,
     evaluations: int = 20,
@@ -317,8 +318,10 @@ def train(
     """Trains once, in this process: the trial that a comparison would run with that seed and those hyperparameters.
 
     Args:
-        problem: a catalogue name, or one's own.
+        problem: a catalogue name, one's own, or a function that makes it from choices.
         optimizer: a registered name, or one's own.
+        choices: of the problem. A penalty or rate is compiled in here; where a comparison traces it, the last bits may
+            differ.
         seed: of the final stage.
         steps: None for the problem's default.
         evaluations: points of the curve after step 0; divides the steps.
@@ -338,7 +341,7 @@ def train(
     import pandas as pd
 
     prepare_process()
-    loaded = ProblemEntry(problem=problem, batch_size=batch_size).load()
+    loaded = ProblemEntry(problem=problem, choices=choices or {}, batch_size=batch_size).load()
     check_problem(loaded)
     chosen = get_optimizer(optimizer) if isinstance(optimizer, str) else optimizer
     shape = OptimizerEntry(optimizer=chosen, schedule=schedule).load_schedule()

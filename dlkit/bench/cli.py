@@ -183,14 +183,20 @@ def _short(value: str) -> str:
 
 
 @app.command(name="list")
-def list_(what: Literal["problems", "optimizers", "schedules", "probes"], /) -> int:
+def list_(what: Literal["problems", "optimizers", "schedules", "probes"], problem: str | None = None, /) -> int:
     """List what there is to compare, and to look at.
 
     Args:
         what: problems, optimizers, schedules or probes.
+        problem: One of the problems, for its choices.
     """
     from dlkit.bench import console
 
+    if problem is not None:
+        if what != "problems":
+            raise UserError(f"dlkit list {what} takes no name, got '{problem}'; only 'dlkit list problems NAME' does")
+        console.print_choices(problem)
+        return 0
     {
         "problems": console.print_problems,
         "optimizers": console.print_optimizers,

@@ -1,6 +1,7 @@
 """The terminal: ranked tables, verdicts, and one live display while a run goes on."""
 
 import io
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,8 +20,11 @@ from dlkit.bench.optimizers import FAMILIES, WRAPPERS, Evaluations, Optimizer
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.probes import PROBES
 from dlkit.bench.problems import FAMILIES as FAMILIES_OF_PROBLEMS
+from dlkit.bench.problems import Maker
 from dlkit.bench.problems import get as get_problem
+from dlkit.bench.problems import maker as find_maker
 from dlkit.bench.problems.catalog import Entry
+from dlkit.bench.problems.makers import REQUIRED
 from dlkit.bench.progress import Progress as Listener
 from dlkit.bench.progress import Silent
 from dlkit.bench.results import Summary
@@ -29,6 +33,7 @@ from dlkit.bench.space import Range
 
 __all__ = [
     "live_progress",
+    "print_choices",
     "print_optimizers",
     "print_probes",
     "print_problems",
@@ -152,7 +157,7 @@ def print_problems() -> None:
         for name, entry in entries.items():
             table.add_row(name, *_problem_cells(name, entry))
         console.print(table)
-    console.print("s / 1000 steps: seconds of Adam on one core. The reference pages have each problem's choices.")
+    console.print("s / 1000 steps: seconds of Adam on one core. dlkit list problems NAME shows its choices.")
 
 
 def _problem_cells(name: str, entry: Entry) -> list[str]:
@@ -166,6 +171,25 @@ def _problem_cells(name: str, entry: Entry) -> list[str]:
     target = NOTHING if problem.target is None else formats.number(problem.target)
     batch = "all" if problem.batch_size is None else str(problem.batch_size)
     return [problem.metric, target, str(problem.steps), batch, cost, problem.stresses + needs]
+
+
+def print_choices(name: str) -> None:
+    """Prints a problem's choices with their defaults, what they mean, and which can be tuned as ranges.
+
+    Args:
+        name: in the catalogue, or ``"file.py:function"``.
+    """
+    console = _console()
+    maker = find_maker(name)
+    if not isinstance(maker, Maker):
+        raise UserError(f"problem '{name}': came ready-made, without choices")
+    meanings = dict(re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", maker.function.__doc__ or "", re.MULTILINE))
+    table = Table("choice", "default", "tuned as", "meaning", title=name, title_justify="left")
+    for choice, default in maker.defaults.items():
+        shown = "must be given" if default is REQUIRED else repr(default) if isinstance(default, str) else str(default)
+        kind = "a range" if choice in maker.tunable else "values"
+        table.add_row(choice, shown, kind, Text(" ".join(meanings.get(choice, "").split())))
+    console.print(table)
 
 
 def print_optimizers() -> None:

@@ -83,6 +83,8 @@ def test_report_in_other_formats(first: subprocess.CompletedProcess[str], work: 
 def test_list_and_doctor(work: Path) -> None:
     problems = dlkit("list", "problems", cwd=work).stdout
     assert all(name in problems for name in ("digits-mlp", "diabetes-linear", "quadratic"))
+    choices = dlkit("list", "problems", "digits-cnn", cwd=work).stdout
+    assert "dropout" in choices and "a range" in choices and "normalization of the convolutions" in choices
     optimizers = dlkit("list", "optimizers", cwd=work).stdout
     assert all(name in optimizers for name in ("sgd", "momentum", "rmsprop", "adagrad", "adam", "adamw"))
     doctor = dlkit("doctor", cwd=work)
@@ -110,6 +112,8 @@ def test_list_and_doctor(work: Path) -> None:
         (["replay", "runs/other", "abc"], ["runs/other", "no run there"]),
         (["report", "runs/other"], ["runs/other", "no run there"]),
         (["list", "optimisers"], ["optimisers", "optimizers"]),
+        (["list", "optimizers", "adam"], ["takes no name", "adam"]),
+        (["list", "problems", "digit-cnn"], ["no problem 'digit-cnn'", "digits-cnn"]),
         (["rnu", "spec.toml"], ["rnu", "run"]),
     ],
 )
