@@ -32,7 +32,7 @@ def test_the_python_examples_run_as_one_script(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").stat().st_size > 100_000
 
 
-@pytest.mark.parametrize("table", blocks("toml"), ids=["first", "factors", "tuning"])
+@pytest.mark.parametrize("table", blocks("toml"), ids=["first", "choices", "factors", "tuning"])
 def test_the_specs_can_be_run(tmp_path: Path, table: str) -> None:
     path = tmp_path / "spec.toml"
     if "problems" not in tomllib.loads(table):  # a part of a spec
@@ -52,6 +52,11 @@ def test_links_lead_somewhere() -> None:
 @pytest.mark.parametrize("script", sorted(ROOT.glob("experiments/*/run.py")), ids=lambda path: path.parent.name)
 def test_experiments_run(script: Path, tmp_path: Path) -> None:
     assert "report:" in run(script, tmp_path)
+
+
+@pytest.mark.parametrize("spec", sorted(ROOT.glob("experiments/*/spec.toml")), ids=lambda path: path.parent.name)
+def test_the_experiments_can_be_planned(spec: Path) -> None:
+    assert planner.plan(spec_files.load(spec)).plan.contenders
 
 
 def test_the_quickstart_spec_loads() -> None:

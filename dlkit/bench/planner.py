@@ -235,7 +235,7 @@ def _contender(experiment: Experiment, crossed: Crossed, problems: Sequence[Prob
         undrawn=undrawn,
         schedule=schedule.name,
         batch_size=entry.batch_size,
-        stopping=entry.early_stopping or experiment.early_stopping,
+        stopping=experiment.early_stopping if entry.early_stopping is None else entry.early_stopping or None,
         choices=chosen.fixed,
         tuned_choices=tuned_choices,
         levels=crossed.levels,

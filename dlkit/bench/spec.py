@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 AMOUNTS = ("tuning_points", "tuning_points_per_dimension", "tuning_seconds")  # of a budget, which has one of them
-FACTORS = ("schedule", "batch_size")  # what every optimizer can be crossed with, beside the problems' choices
+FACTORS = ("schedule", "batch_size", "early_stopping")  # that every problem has, beside its choices
 TUNED = "tuned"  # what tables say of a choice that has no single value
 OPTIONAL = frozenset({"steps", "tuning_points", "tuning_points_per_dimension", "halving"})
 SPECIAL = frozenset({"tuner", "tuning_seconds", "trial_seconds", "grid"})  # settings that are no whole numbers
@@ -245,7 +245,7 @@ class OptimizerEntry:
         static: hyperparameter -> the choices to tune over, each compiled on its own.
         schedule: of the learning rate, a name or a `Schedule`; None for constant.
         batch_size: examples a step, ``"full"`` for the whole training split; None for the problem's own.
-        early_stopping: when trials may end early; None for the experiment's policy.
+        early_stopping: when trials may end early; False for never, None for the experiment's policy.
         choices: of the problems: choice -> value, such as ``{"activation": "gelu"}``. A list is tuned over:
             ``[low, high]`` or ``[low, high, scale]`` where the choice is a number that may be traced (a penalty, a rate
             of dropout), else value by value.
@@ -257,7 +257,7 @@ class OptimizerEntry:
     static: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     schedule: str | Schedule | None = None
     batch_size: int | Literal["full"] | None = None
-    early_stopping: EarlyStopping | None = None
+    early_stopping: EarlyStopping | Literal[False] | None = None
     choices: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -268,7 +268,7 @@ class OptimizerEntry:
         base = self.optimizer if isinstance(self.optimizer, str) else self.optimizer.name
         parts = [_of_factor(factor, getattr(self, factor)) for factor in FACTORS if getattr(self, factor) is not None]
         parts += [_of_factor(choice, value) for choice, value in self.choices.items()]
-        return _labelled(base, [*parts, *(["early stopping"] if self.early_stopping else [])])
+        return _labelled(base, parts)
 
     def load_schedule(self) -> Schedule:
         """Returns the schedule with this entry's settings.
@@ -315,8 +315,8 @@ class Experiment:
         problems: at least one.
         optimizers: at least one; the first is the baseline that sets targets where a problem has none.
         budget: the same for all.
-        factors: ``"schedule"``, ``"batch_size"`` or a choice of the problems -> values to cross every optimizer with
-            that does not set its own. A list among the values of a choice is tuned over, as in
+        factors: ``"schedule"``, ``"batch_size"``, ``"early_stopping"`` or a choice of the problems -> values to cross
+            every optimizer with that does not set its own. A list among the values of a choice is tuned over, as in
             `OptimizerEntry.choices`.
         early_stopping: the policy of optimizers that have none of their own; None for none.
         probes: names of diagnostics to compute at every point of the final trials' curves.
@@ -401,6 +401,8 @@ def _of_factor(name: str, value: Any) -> str:
     """How labels call a factor's value."""
     if name == "batch_size":
         return "full batch" if value == "full" else f"batch {value}"
+    if name == "early_stopping":
+        return f"early stopping {level(value)}" if value else "no early stopping"
     if name in FACTORS:
         return level(value)
     return f"{name} {TUNED}" if level(value) == TUNED else f"{name}={level(value)}"
@@ -413,7 +415,10 @@ def level(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return str(value).lower()
+    if isinstance(value, EarlyStopping):
+        more = f", min_delta {value.min_delta:g}" if value.min_delta else ""
+        return f"{value.patience}{more}{f' on {value.metric}' if value.metric else ''}"
     return value.name if isinstance(value, Schedule) else str(value)
 
 

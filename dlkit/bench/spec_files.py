@@ -200,9 +200,12 @@ class _Reader:
             return None
         return None if self.attempt(path, lambda: get_probe(item)) is None else item
 
-    def early_stopping(self, item: Mapping[str, Any], path: str) -> EarlyStopping | None:
-        here = f"{path}.early_stopping" if path else "early_stopping"
-        table = self.value(item, path, "early_stopping", dict)
+    def early_stopping(self, item: Mapping[str, Any], path: str, key: str = "early_stopping") -> Any:
+        """Returns a policy, or false for none."""
+        here = f"{path}.{key}" if path else key
+        if item.get(key) is False:
+            return False
+        table = self.value(item, path, key, dict)
         if table is None:
             return None
         before = len(self.mistakes)
@@ -212,7 +215,7 @@ class _Reader:
             "min_delta": self.value(table, here, "min_delta", float, 0.0),
             "metric": self.value(table, here, "metric", str, ""),
         }
-        return None if len(self.mistakes) > before else self.attempt(path, lambda: EarlyStopping(**numbers))
+        return None if len(self.mistakes) > before else self.attempt(here, lambda: EarlyStopping(**numbers))
 
     def factors(self, table: Mapping[str, Any], problems: Sequence[ProblemEntry]) -> dict[str, list[Any]]:
         """Reads what every optimizer is crossed with."""
@@ -231,6 +234,8 @@ class _Reader:
         here, path = f"{name}[{i}]", f"factors.{name}[{i}]"
         if name == "batch_size":
             return "full" if value == "full" else self.value({here: value}, "factors", here, int)
+        if name == "early_stopping":
+            return self.early_stopping({here: value}, "factors", here)
         if name != "schedule":
             return value if self.is_choice(value, path, lists=True) else None
         schedule = self.value({here: value}, "factors", here, str)
@@ -272,7 +277,7 @@ def load(path: str | Path) -> Experiment:
     reader = _Reader(str(path))
     names = [setting.name for setting in fields(Experiment)]
     reader.keys(table, "", names, ["problems", "optimizers"])
-    early_stopping = reader.early_stopping(table, "")
+    early_stopping = reader.early_stopping(table, "") or None
     targets = reader.target_rule(table)
     probes = reader.entries(table, "probes", reader.probe) if "probes" in table else ()
     settings = reader.value(table, "", "budget", dict, {})

@@ -163,6 +163,23 @@ def test_a_factor_must_be_a_choice_of_every_problem() -> None:
     ]
 
 
+def test_early_stopping_is_a_factor_too(tmp_path: Path) -> None:
+    path = tmp_path / "spec.toml"
+    path.write_text(
+        'problems = ["digits-mlp"]\noptimizers = ["sgd", {optimizer = "adam", early_stopping = false}]\n'
+        "early_stopping = {patience = 9}\n[factors]\nearly_stopping = [false, {patience = 2, min_delta = 0.01}]\n"
+    )
+    plan = planner.plan(load(path)).plan
+    assert {each.label: each.stopping and each.stopping.patience for each in plan.contenders} == {
+        "sgd (no early stopping)": None,
+        "sgd (early stopping 2, min_delta 0.01)": 2,
+        "adam (no early stopping)": None,
+    }
+    path.write_text(path.read_text().replace("patience = 2", "patience = 0"))
+    with pytest.raises(UserError, match=r"factors\.early_stopping\[1\]: early_stopping\.patience must be"):
+        load(path)
+
+
 def test_labels_let_a_problem_in_twice() -> None:
     entries = [ProblemEntry(problem="quadratic", label=f"kappa {n:g}", choices={"condition": n}) for n in (10.0, 100.0)]
     found = bench.compare(problems=entries, optimizers=["sgd"], budget=BUDGET, executor="inline", progress=False)

@@ -425,6 +425,6 @@ def test_mistakes_in_factors_are_named_with_their_place(tmp_path):
         "factors.schedule[1]: expected a text, got 3",
         "factors.schedule[2]: no schedule 'cosin'; did you mean 'cosine'?",
         "factors.batch_size[0]: expected a whole number, got 1.5",
-        "factors.width: no factor 'width'; expected one of 'batch_size', 'condition', 'dimension', 'eigenvalues', "
-        "'schedule', 'seed'",
+        "factors.width: no factor 'width'; expected one of 'batch_size', 'condition', 'dimension', "
+        "'early_stopping', 'eigenvalues', 'schedule', 'seed'",
     ]
