@@ -98,8 +98,8 @@ def profile_bands(
     Problems are resampled as a sample of those one cares for, and, within each, seeds (the same for all solvers). The
     ends are percentiles at `expanded_level`, less the bias of the resamples: drawing seeds adds noise that was in the
     data once already, and a profile is not linear in it. Where all resamples agree, as at fractions of 0 and 1, the
-    ends are those of Wilson's interval for the number of problems. Pointwise, not simultaneous. The scores' intervals
-    have no such help: a solver that was fastest on every problem with every seed gets no width.
+    ends are those of Wilson's interval for the number of problems; a score that all resamples agree on may be anything
+    on the share of other problems that it leaves open. Pointwise, not simultaneous.
 
     Args:
         times: [solvers, seeds, problems], > 0; `inf` or NaN for a missed target.
@@ -143,6 +143,9 @@ def profile_bands(
     low, high = _less_bias([end / problems for end in bands], counts.mean(axis=0) / problems - profile.fractions)
     wilson = np.array([wilson_interval(hits, problems, level=level)[1:] for hits in range(problems + 1)])
     wilson = wilson[np.rint(profile.fractions * problems).astype(int)]
+    agreed, sure = scores.min(axis=0) == scores.max(axis=0), wilson_interval(problems, problems, level=level).low
+    score_low = np.where(agreed, np.minimum(score_low, sure * profile.exact_scores), score_low)
+    score_high = np.where(agreed, np.maximum(score_high, sure * profile.exact_scores + (1 - sure)), score_high)
     agreed = counts.min(axis=0) == counts.max(axis=0)
     low, high = np.where(agreed, wilson[..., 0], low), np.where(agreed, wilson[..., 1], high)
     # Fractions rise with the ratio, so do their ends: widened where they would not.

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dlkit.bench.stats.bootstrap import expanded_level, percentile_bands
 from dlkit.bench.stats.checks import Floats, array, error_rate, samples
+from dlkit.bench.stats.intervals import wilson_interval
 from dlkit.bench.stats.order_statistics import doubled_midranks
 from dlkit.bench.stats.resampling import joint_medians, medians
 
@@ -153,7 +154,8 @@ def rank_bootstrap(
     Each resample draws problems, and within each of them seeds (the same for all contenders, who stay paired), takes
     medians over seeds, ranks them, and averages the ranks. Drawing seeds adds noise that was in the data once already
     and draws ranks towards each other: the ends are percentiles at `expanded_level` less that bias, and rather too
-    wide; `probability_best` is rather too even.
+    wide; `probability_best` is rather too even. Where all resamples agree, a contender may rank
+    anywhere from 1 to k on that share of other problems which Wilson's interval for n hits in n problems leaves open.
 
     Args:
         scores: [contenders, seeds, problems]; infinities are allowed, equal ones tie.
@@ -188,6 +190,11 @@ def rank_bootstrap(
     wide = expanded_level(level, problems if problems > 1 else seeds)
     bias = drawn.mean(axis=0) - estimate
     low, high = (np.clip(end - bias, 1.0, float(contenders)) for end in percentile_bands(drawn, wide))
+    if problems > 1:
+        agreed = drawn.min(axis=0) == drawn.max(axis=0)
+        sure = wilson_interval(problems, problems, level=level).low
+        low = np.where(agreed, np.minimum(low, sure * estimate + (1 - sure)), low)
+        high = np.where(agreed, np.maximum(high, sure * estimate + (1 - sure) * contenders), high)
     return RankBootstrap(estimate, low, high, probability)
 
 

@@ -83,6 +83,8 @@ def test_bands_without_variation_fall_back_on_wilsons_interval():
     assert bands.high[0].tolist() == [1.0, 1.0]
     assert bands.low[1].tolist() == [0.0, 0.0]
     assert bands.high[1] == pytest.approx(z2 / (5 + z2))
+    assert (bands.score_low, bands.score_high)[0] == pytest.approx([5 / (5 + z2), 0.0])
+    assert bands.score_high == pytest.approx([1.0, z2 / (5 + z2)])
 
 
 def test_the_same_seed_gives_the_same_bands():
