@@ -10,7 +10,7 @@ and 20 seeds is simulated: see the documentation.
 
 from dlkit.bench.stats.aggregates import iqm, optimality_gap, probability_of_improvement
 from dlkit.bench.stats.bootstrap import BootstrapIntervals, expanded_level, stratified_bootstrap
-from dlkit.bench.stats.good_ranges import Sensitivity, sensitivity
+from dlkit.bench.stats.good_ranges import Sensitivity, sensitivity, width_interval
 from dlkit.bench.stats.intervals import Interval, median_interval, wilson_interval
 from dlkit.bench.stats.luck import best_again, luck_p_value
 from dlkit.bench.stats.multiplicity import holm
@@ -94,6 +94,7 @@ __all__ = [
     "times_to_targets",
     "tuning_bands",
     "tuning_leaders",
+    "width_interval",
     "wilcoxon",
     "wilson_interval",
 ]

@@ -1,14 +1,17 @@
 """How exactly a hyperparameter has to be hit: the range of its values within x % of the best."""
 
 import math
+import operator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlkit.bench.stats.checks import samples
+from dlkit.bench.stats.checks import error_rate, samples
+from dlkit.bench.stats.intervals import Interval
 
-__all__ = ["Sensitivity", "sensitivity"]
+__all__ = ["Sensitivity", "sensitivity", "width_interval"]
 
 
 class Sensitivity(NamedTuple):
@@ -85,3 +88,63 @@ def sensitivity(
         low == float(settings.min()),
         high == float(settings.max()),
     )
+
+
+def width_interval(found: Sensitivity, *, tried: float, dimensions: int = 1, level: float = 0.95) -> Interval:
+    """How wide the good range is, from the width that good points happened to span: they span less than there is.
+
+    Good settings are taken to fill an ellipsoid of the space, as they do around a smooth optimum. Projected on one of d
+    hyperparameters, evenly drawn points of it have a density proportional to (1 - x²)^((d - 1) / 2) on the range, x
+    running from -1 to 1; so k of them span less than a share q of the range with a known probability, and
+
+        width in [span, min(span / q, tried)],    P(span / width < q) = 1 - level
+
+    Scores are taken as exact: noise in them is not in the interval. Points that are more even than independent ones
+    (Halton's) span more, so the upper end is rather too high for them.
+
+    Args:
+        found: what `sensitivity` found.
+        tried: the width of the range that points were drawn from, in decades: there is no more to know.
+        dimensions: d, how many hyperparameters were tuned together, at least 1.
+        level: confidence level, between 0 and 1.
+
+    Returns:
+        The span and the interval. Fewer than two good points bound nothing: 0 to `tried`; none: NaN.
+
+    Raises:
+        ValueError: if `tried` is not above 0 or `dimensions` < 1, or `level` is not between 0 and 1.
+
+    Example:
+        >>> found = sensitivity([1e-4, 1e-3, 1e-2, 1e-1], [0.90, 0.51, 0.50, 0.80])
+        >>> width_interval(found, tried=5.0)
+        Interval(estimate=1.0, low=1.0, high=5.0)
+    """
+    alpha, d = error_rate(level), operator.index(dimensions)
+    if not 0 < tried < math.inf or d < 1:
+        raise ValueError(f"tried must be above 0 and dimensions at least 1, got {tried} and {dimensions}")
+    if not found.good:
+        return Interval(math.nan, math.nan, math.nan)
+    if found.good == 1:
+        return Interval(found.decades, 0.0, max(tried, found.decades))
+    share = _spanned(found.good, d, alpha)
+    return Interval(found.decades, found.decades, max(min(found.decades / share, tried), found.decades))
+
+
+@lru_cache(maxsize=1024)
+def _spanned(points: int, dimensions: int, alpha: float) -> float:
+    """The share of the range that so many points of an ellipsoid span less of with probability alpha, by bisection."""
+    from scipy.special import betainc, betaincinv
+
+    if dimensions == 1:
+        return float(betaincinv(points - 1, 2, alpha))  # the span of uniform points
+    shape = (dimensions + 1) / 2
+    below = np.linspace(0.0, 1.0, 801)  # F at the least point
+    least = betaincinv(shape, shape, below)
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        # P(span <= r) = k ∫ (F(x + r) - F(x))^(k - 1) dF(x), x the least point
+        inside = betainc(shape, shape, np.minimum(least + middle, 1.0)) - below
+        reached = points * float(np.trapezoid(np.maximum(inside, 0.0) ** (points - 1), below))
+        low, high = (middle, high) if reached < alpha else (low, middle)
+    return 0.5 * (low + high)

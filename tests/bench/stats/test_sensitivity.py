@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from dlkit.bench.stats import sensitivity
+from dlkit.bench.stats import Sensitivity, sensitivity, width_interval
 
 INF = math.inf
 
@@ -54,3 +54,44 @@ def test_diverged_points():
 def test_what_makes_no_sense_is_refused(values, scores, tolerance, message):
     with pytest.raises(ValueError, match=message):
         sensitivity(values, scores, tolerance=tolerance)
+
+
+# --- width_interval --------------------------------------------------------------------------------------------------
+
+
+def good(points: int, decades: float) -> Sensitivity:
+    return Sensitivity(decades, 1.0, 10.0**decades, 1.0, points, False, False)
+
+
+def test_two_points_of_an_interval_span_a_triangular_share():
+    """P(|U - V| < q) = 1 - (1 - q)²: 5 % at q = 1 - sqrt(0.95); with three points 3 q² - 2 q³."""
+    low = 1 - math.sqrt(0.95)
+    assert width_interval(good(2, 0.01), tried=9.0) == pytest.approx((0.01, 0.01, 0.01 / low))
+    share = 0.1 / width_interval(good(3, 0.1), tried=9.0).high
+    assert 3 * share**2 - 2 * share**3 == pytest.approx(0.05)
+    assert width_interval(good(2, 1.0), tried=4.0) == (1.0, 1.0, 4.0)  # there is no more than what was tried
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 5])
+def test_points_of_a_ball_span_more_than_the_share_as_often_as_the_level_says(dimensions):
+    points, level, repetitions = 6, 0.9, 4000
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=(repetitions, points, dimensions))
+    radius = rng.random((repetitions, points, 1)) ** (1 / dimensions)
+    ball = radius * normal / np.linalg.norm(normal, axis=-1, keepdims=True)
+    spans = np.ptp(ball[:, :, 0], axis=1)  # the ball's whole width is 2
+    ends = [width_interval(good(points, float(span)), tried=1e6, dimensions=dimensions, level=level) for span in spans]
+    covered = np.mean([end.low <= 2 <= end.high for end in ends])
+    assert abs(covered - level) < 4 * math.sqrt(0.09 / repetitions)
+
+
+def test_few_good_points_bound_nothing():
+    assert width_interval(good(1, 0.0), tried=3.0) == (0.0, 0.0, 3.0)
+    assert all(map(math.isnan, width_interval(Sensitivity(*[math.nan] * 4, 0, False, False), tried=3.0)))
+    assert width_interval(good(60, 2.0), tried=2.0) == (2.0, 2.0, 2.0)
+
+
+@pytest.mark.parametrize(("tried", "dimensions", "level"), [(0.0, 1, 0.95), (1.0, 0, 0.95), (1.0, 1, 95.0)])
+def test_widths_that_make_no_sense_are_refused(tried, dimensions, level):
+    with pytest.raises(ValueError, match=r"tried must be above 0|level must lie"):
+        width_interval(good(3, 1.0), tried=tried, dimensions=dimensions, level=level)
