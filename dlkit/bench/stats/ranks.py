@@ -14,7 +14,15 @@ from dlkit.bench.stats.intervals import wilson_interval
 from dlkit.bench.stats.order_statistics import doubled_midranks
 from dlkit.bench.stats.resampling import joint_medians, medians
 
-__all__ = ["Friedman", "RankBootstrap", "friedman", "nemenyi_distance", "rank_bootstrap", "rank_correlation"]
+__all__ = [
+    "Friedman",
+    "RankBootstrap",
+    "friedman",
+    "friedman_permutation",
+    "nemenyi_distance",
+    "rank_bootstrap",
+    "rank_correlation",
+]
 
 
 class Friedman(NamedTuple):
@@ -112,6 +120,42 @@ def friedman(scores: ArrayLike, *, higher_is_better: bool = False) -> Friedman:
         f_p = float(betainc(degrees / 2, (k - 1) / 2, (n - 1) / (n - 1 + f))) if math.isfinite(f) else 0.0
         results += [statistic, p_value, f, f_p]
     return Friedman(mean_ranks, *results)
+
+
+def friedman_permutation(
+    scores: ArrayLike, *, resamples: int = 10_000, seed: int, higher_is_better: bool = False
+) -> float:
+    """The p-value of Friedman's test from permuted ranks: right at any number of problems, and with ties.
+
+    If all contenders rank alike, the ranks on each problem are as likely in any other order. With R_j the sum of ranks,
+
+        p = (1 + #(Σ R_j² of a permutation >= the observed one)) / (1 + resamples)
+
+    Args:
+        scores: as in `friedman`.
+        resamples: permutations drawn, at least 1.
+        seed: of the permutations.
+        higher_is_better: as in `friedman`.
+
+    Raises:
+        ValueError: as `friedman`, or if `resamples` is below 1.
+
+    Example:
+        >>> 0.2 < friedman_permutation([[1, 1], [2, 2]], seed=0) < 0.8  # two problems that agree: p is 1/2
+        True
+    """
+    values = array("scores", scores, ("contenders", "problems"))
+    if values.shape[0] < 2:
+        raise ValueError(f"scores must have at least two contenders, got {values.shape[0]}")
+    if resamples < 1:
+        raise ValueError(f"resamples must be at least 1, got {resamples}; 10000 is usual")
+    ranks = np.array([doubled_midranks(column) for column in (-values if higher_is_better else values).T])
+    observed = int((ranks.sum(axis=0) ** 2).sum())
+    rng = np.random.default_rng(seed)
+    sums = np.zeros((resamples, values.shape[0]), dtype=np.int64)
+    for row in ranks.astype(np.int64):
+        sums += rng.permuted(np.broadcast_to(row, sums.shape), axis=1)
+    return (1 + int(((sums**2).sum(axis=1) >= observed).sum())) / (1 + resamples)
 
 
 def nemenyi_distance(contenders: int, problems: int, alpha: float = 0.05) -> float:

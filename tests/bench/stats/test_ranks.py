@@ -1,5 +1,6 @@
 """Published: Demšar's example. Oracle: scipy.stats. Laws of ranks, and the joint bootstrap's behaviour."""
 
+import itertools
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlkit.bench.stats import friedman, nemenyi_distance, rank_bootstrap, rank_correlation
+from dlkit.bench.stats import friedman, friedman_permutation, nemenyi_distance, rank_bootstrap, rank_correlation
 from dlkit.bench.stats.resampling import joint_medians, medians
 from tests.bench.stats.published import DEMSAR_RANKS
 
@@ -70,6 +71,34 @@ def test_friedman_at_its_ends():
     assert friedman([[1.0], [2.0]]).tied_f_p == 1.0
     assert friedman([[1.0, 2.0], [1.0, 2.0]]).chi_square_p == 1.0
     assert friedman([[1, 5], [2, 6]], higher_is_better=True).mean_ranks.tolist() == [2.0, 1.0]
+
+
+# --- friedman_permutation --------------------------------------------------------------------------------------------
+
+
+def test_permuted_ranks_against_every_order():
+    """Three contenders, three problems with ties: all 6³ orders counted."""
+    scores = np.array([[1.0, 1.0, 2.0], [2.0, 3.0, 2.0], [3.0, 3.0, 9.0]])
+    ranks = scipy.stats.rankdata(scores, axis=0)
+
+    def statistic(sums):
+        return round(float((np.asarray(sums) ** 2).sum()), 9)
+
+    orders = [list(itertools.permutations(column)) for column in ranks.T]
+    reached = [statistic(np.sum(chosen, axis=0)) for chosen in itertools.product(*orders)]
+    exact = np.mean(np.array(reached) >= statistic(ranks.sum(axis=1)))
+    found = friedman_permutation(scores, resamples=20_000, seed=0)
+    assert found == pytest.approx(exact, abs=4 * math.sqrt(exact / 20_000))
+    assert friedman_permutation(-scores, resamples=20_000, seed=0, higher_is_better=True) == found
+
+
+def test_problems_that_say_nothing_give_a_p_value_of_one():
+    assert friedman_permutation([[1.0], [2.0]], resamples=99, seed=0) == 1.0
+    assert friedman_permutation([[INF, 3.0], [INF, 3.0]], resamples=99, seed=0) == 1.0
+    with pytest.raises(ValueError, match="at least two contenders"):
+        friedman_permutation([[1.0, 2.0]], seed=0)
+    with pytest.raises(ValueError, match="resamples must be at least 1"):
+        friedman_permutation([[1.0], [2.0]], resamples=0, seed=0)
 
 
 # --- rank_bootstrap --------------------------------------------------------------------------------------------------
