@@ -83,10 +83,14 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("bench.runner",),
     ("bench.formats", "bench.ranking"),
     ("bench.costs",),
+    ("bench.overview",),
+    ("bench.tuning_overview",),
     ("bench.verdicts",),
     ("bench.results",),
     ("bench.tables", "bench.figure_data"),
+    ("bench.overview_tables",),
     ("bench.plots",),
+    ("bench.overview_plots",),
     ("bench.paper",),
     ("bench.report",),
     ("bench.console", "bench.replays"),
@@ -108,7 +112,7 @@ MAY_IMPORT_ONLY: dict[str, frozenset[str]] = {
     "bench.stats.*": frozenset({"numpy", "scipy"}),
 }
 PLOTTING = frozenset({"plotly", "matplotlib"})
-MAY_PLOT = frozenset({"bench.paper", "bench.plots"})
+MAY_PLOT = frozenset({"bench.overview_plots", "bench.paper", "bench.plots"})
 
 
 def module_name(path: Path) -> str:

@@ -17,6 +17,7 @@ from dlkit.bench.results import Comparison, Summary
 from dlkit.bench.scores import oriented, unoriented
 from dlkit.bench.space import Range
 from dlkit.bench.stats import Interval
+from dlkit.bench.tuning_overview import bands
 
 __all__ = [
     "Axis",
@@ -24,6 +25,7 @@ __all__ = [
     "Finals",
     "ProbeCurve",
     "Scores",
+    "TuningCurve",
     "curve_axis",
     "curves",
     "finals",
@@ -34,6 +36,7 @@ __all__ = [
     "probe_curves",
     "scores",
     "short",
+    "tuning_curves",
 ]
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -202,6 +205,23 @@ class Scores:
     settings: Sequence[str]
 
 
+@dataclass(frozen=True, eq=False)
+class TuningCurve:
+    """The best score of a contender against the number of its tuning points.
+
+    Attributes:
+        row: the contender.
+        middle: [points] oriented: with bands the median best of so many points, else what `Tuning.curve` holds.
+        low: [points] the lower end of a band that holds for all numbers of points at once; None where there is none.
+        high: [points] the upper end.
+    """
+
+    row: Row
+    middle: Floats
+    low: Floats | None
+    high: Floats | None
+
+
 def position(summary: Summary, row: Row) -> int:
     """Returns a contender's place in the plan; it decides colour, dash and marker in every figure."""
     return [contender.label for contender in summary.plan.contenders].index(row.label)
@@ -290,6 +310,20 @@ def scores(comparison: Comparison) -> list[Scores]:
         winner = ran.index(row.tuning.winner) if row.tuning.winner in ran else None
         settings = [_setting(row, index) for index in ran]
         found.append(Scores(row, name, values, row.tuning.scores[ran].astype(np.float64), winner, settings))
+    return found
+
+
+def tuning_curves(summary: Summary, comparison: Comparison) -> list[TuningCurve]:
+    """Returns the tuning curves of the contenders whose tuning is complete, best first."""
+    found = []
+    for row in comparison.rows:
+        if row.failure or row.tuning.missing:
+            continue
+        band = bands(summary.plan, comparison.problem, row)
+        if band is None:
+            found.append(TuningCurve(row, row.tuning.curve, None, None))
+        else:
+            found.append(TuningCurve(row, band.median, band.median_low, band.median_high))
     return found
 
 

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 __all__ = [
     "GREY",
     "Style",
+    "blank",
     "curves",
+    "fill_between",
     "finals",
     "javascript",
+    "literal",
     "metric_label",
     "probes",
     "sensitivity",
@@ -75,21 +78,11 @@ def curves(summary: Summary, comparison: Comparison) -> "go.Figure":
     problem = comparison.problem
     found = figure_data.curves(summary, comparison)
     axis = figure_data.curve_axis(comparison, found)
-    figure = _figure(height=380 + 20 * len(comparison.rows))
+    figure = blank(height=380 + 20 * len(comparison.rows))
     for rank, curve in enumerate(found):
         style, low, high = style_of(summary, curve.row), axis.units(curve.low), axis.units(curve.high)
-        common = {"name": _text(curve.name), "legendgroup": curve.row.label}
-        figure.add_scatter(
-            x=np.concatenate([curve.steps, curve.steps[::-1]]),
-            y=np.concatenate([low, high[::-1]]),
-            mode="none",
-            fill="toself",
-            fillcolor=f"{style.colour}24",
-            line={"width": 0},
-            hoverinfo="skip",
-            showlegend=False,
-            **common,
-        )
+        common = {"name": literal(curve.name), "legendgroup": curve.row.label}
+        fill_between(figure, curve.steps, low, high, style.colour, common)
         line = {"color": style.colour, "dash": style.dash, "width": 2}
         middle, above = axis.units(curve.middle), len(found) - rank  # the best is drawn last
         figure.add_scatter(
@@ -116,11 +109,11 @@ def finals(summary: Summary, comparison: Comparison) -> "go.Figure":
     """
     problem, rows, found = comparison.problem, comparison.rows, figure_data.finals(comparison)
     axis = figure_data.fit_axis(problem, [each.values for each in found])
-    figure = _figure(height=150 + 52 * len(rows))
+    figure = blank(height=150 + 52 * len(rows))
     for each in found:
         common = {
             "mode": "markers",
-            "name": f"{_text(each.row.label)}, {each.split}",
+            "name": f"{literal(each.row.label)}, {each.split}",
             "legendgroup": each.split,
             "showlegend": False,
             "hoverinfo": "text+name",
@@ -130,7 +123,7 @@ def finals(summary: Summary, comparison: Comparison) -> "go.Figure":
     for split, symbol in SPLIT_MARKERS.items():
         marker = {"symbol": symbol, "size": 10, "color": GREY}
         figure.add_scatter(x=[None], y=[None], mode="markers", name=split, legendgroup=split, marker=marker)
-    labels = [_text(figure_data.short(row.label)) for row in rows]
+    labels = [literal(figure_data.short(row.label)) for row in rows]
     figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=labels, range=[len(rows) - 0.5, -0.5], showgrid=False)
     figure.update_layout(hovermode="closest")
     _metric_axis(figure.update_xaxes, problem, axis, "final")
@@ -150,7 +143,7 @@ def sensitivity(summary: Summary, comparison: Comparison) -> "go.Figure":
     problem = comparison.problem
     found = figure_data.scores(comparison)
     axis = figure_data.fit_axis(problem, [each.scores for each in found])
-    figure = _figure(height=380 + 20 * len(comparison.rows))
+    figure = blank(height=380 + 20 * len(comparison.rows))
     for each in found:
         style, off = style_of(summary, each.row), axis.off(each.scores)
         symbols = np.where(off, "x", style.marker).astype(object)
@@ -159,13 +152,13 @@ def sensitivity(summary: Summary, comparison: Comparison) -> "go.Figure":
             symbols[each.winner], sizes[each.winner] = "star", 15
         name = each.row.label if each.name == "learning_rate" else f"{each.row.label} ({each.name})"
         shown = figure_data.in_words(problem, each.scores)
-        common = {"name": _text(name), "legendgroup": each.row.label, "mode": "markers"}
+        common = {"name": literal(name), "legendgroup": each.row.label, "mode": "markers"}
         figure.add_scatter(
             x=each.values,
             y=axis.pinned(each.scores),
             showlegend=False,
             marker={"color": style.colour, "symbol": symbols, "size": sizes, "opacity": 0.85},
-            hovertext=[f"{score}<br>{_text(setting)}" for score, setting in zip(shown, each.settings, strict=True)],
+            hovertext=[f"{score}<br>{literal(setting)}" for score, setting in zip(shown, each.settings, strict=True)],
             hoverinfo="text+name",
             **common,
         )
@@ -181,34 +174,39 @@ def sensitivity(summary: Summary, comparison: Comparison) -> "go.Figure":
 
 
 def tuning_curve(summary: Summary, comparison: Comparison) -> "go.Figure":
-    """Draws the expected best tuning score against the number of tuning points.
+    """Draws the best tuning score against the number of tuning points.
 
     Args:
         summary: the run.
         comparison: the problem.
 
     Returns:
-        The figure; one trace a contender whose tuning is complete, from where the expectation is finite.
+        The figure; per contender whose tuning is complete a line from where it is finite, and below it a band where
+        the points are a random sample.
     """
     problem = comparison.problem
-    rows = [row for row in comparison.rows if not row.failure and not row.tuning.missing]
-    axis = figure_data.fit_axis(problem, [row.tuning.curve for row in rows])
-    figure = _figure(height=380 + 20 * len(comparison.rows))
-    for row in rows:
-        style = style_of(summary, row)
-        known = np.isfinite(row.tuning.curve)
+    found = figure_data.tuning_curves(summary, comparison)
+    axis = figure_data.fit_axis(problem, [each.middle for each in found])
+    figure = blank(height=380 + 20 * len(comparison.rows))
+    for each in found:
+        style, points = style_of(summary, each.row), np.arange(1, len(each.middle) + 1)
+        common = {"name": literal(each.row.label), "legendgroup": each.row.label}
+        if each.low is not None and each.high is not None:
+            fill_between(figure, points, axis.pinned(each.low), axis.pinned(each.high), style.colour, common)
+        known = np.isfinite(each.middle)
         figure.add_scatter(
-            x=np.arange(1, len(row.tuning.curve) + 1)[known],
-            y=axis.units(row.tuning.curve[known]),
+            x=points[known],
+            y=axis.units(each.middle[known]),
             mode="lines+markers",
-            name=_text(row.label),
             line={"color": style.colour, "dash": style.dash, "width": 2},
-            marker={"symbol": style.marker, "size": 6},
+            marker={"symbol": style.marker, "size": 6 if len(points) <= 32 else 3},
             hovertemplate="%{y:.4g}",
+            **common,
         )
     figure.update_layout(hovermode="x unified", showlegend=True)
     figure.update_xaxes(title_text="tuning points", rangemode="tozero", tickformat="d")
-    _metric_axis(figure.update_yaxes, problem, axis, "expected best tuning")
+    banded = any(each.low is not None for each in found)
+    _metric_axis(figure.update_yaxes, problem, axis, "median best tuning" if banded else "expected best tuning")
     return figure
 
 
@@ -227,8 +225,8 @@ def probes(summary: Summary, comparison: Comparison) -> "go.Figure":
     found = figure_data.probe_curves(summary, comparison)
     names = list(dict.fromkeys(each.name for each in found))
     rows = max(math.ceil(len(names) / PANELS), 1)
-    titles = [_text(name.replace("_", " ")) for name in names]
-    figure = _figure(height=90 + 210 * rows)
+    titles = [literal(name.replace("_", " ")) for name in names]
+    figure = blank(height=90 + 210 * rows)
     grid = make_subplots(rows=rows, cols=PANELS, subplot_titles=titles, vertical_spacing=0.5 / (rows + 1))
     figure = grid.update_layout(figure.layout)
     for each in found:
@@ -239,7 +237,7 @@ def probes(summary: Summary, comparison: Comparison) -> "go.Figure":
             mode="lines+markers",
             marker={"size": 4},
             line={"color": style.colour, "dash": style.dash, "width": 1.5},
-            name=_text(each.row.label),
+            name=literal(each.row.label),
             legendgroup=each.row.label,
             showlegend=panel == 0,
             row=panel // PANELS + 1,
@@ -250,7 +248,8 @@ def probes(summary: Summary, comparison: Comparison) -> "go.Figure":
     return figure.update_yaxes(tickfont_size=10, exponentformat="e").update_annotations(font_size=12)
 
 
-def _figure(height: int) -> "go.Figure":
+def blank(height: int) -> "go.Figure":
+    """Returns a figure without traces in the report's style."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -267,12 +266,27 @@ def _figure(height: int) -> "go.Figure":
     return figure
 
 
+def fill_between(figure: "go.Figure", x: Any, low: Any, high: Any, colour: str, common: dict[str, Any]) -> None:
+    """Adds a band in a light shade of a contender's colour."""
+    figure.add_scatter(
+        x=np.concatenate([x, x[::-1]]),
+        y=np.concatenate([low, high[::-1]]),
+        mode="none",
+        fill="toself",
+        fillcolor=f"{colour}24",
+        line={"width": 0},
+        hoverinfo="skip",
+        showlegend=False,
+        **common,
+    )
+
+
 def _metric_axis(update: Callable[..., Any], problem: ProblemFacts, axis: Axis, what: str) -> None:
     """Sets up the axis that shows the judged metric."""
     is_log = problem.judged.scale == "log"
     spans = axis.range[1] - axis.range[0]
     update(
-        title_text=_text(f"{what} {metric_label(problem)}"),
+        title_text=literal(f"{what} {metric_label(problem)}"),
         tickfont_size=11,
         type="log" if is_log else "linear",
         range=list(axis.range),
@@ -319,8 +333,8 @@ def _median(figure: "go.Figure", axis: Axis, finals: Finals, colour: str, common
     )
 
 
-def _text(label: str) -> str:
-    """A label as plotly shows it literally: its texts are a kind of HTML."""
+def literal(label: str) -> str:
+    """Returns a label as plotly shows it literally: its texts are a kind of HTML."""
     return html.escape(label, quote=False)
 
 

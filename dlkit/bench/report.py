@@ -8,9 +8,10 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import dlkit
-from dlkit.bench import plots
+from dlkit.bench import overview_plots, overview_tables, plots
 from dlkit.bench.errors import UserError
 from dlkit.bench.plans import Plan
 from dlkit.bench.ranking import LEVEL
@@ -48,13 +49,35 @@ FIGURES = (
     (
         plots.tuning_curve,
         "Tuning curve.",
-        "Expected best score of so many points drawn from those that were tried; it starts where every such draw has "
-        "one that trained.",
+        "Median best score of so many tuning points, with bands that hold for all numbers of points at once, whatever "
+        "the distribution; rather too wide, as Halton points lie evenly. An end that the points do not bound is at the "
+        "edge. Where points are no random sample, the expected best and no band.",
     ),
     (
         plots.probes,
         "Probes.",
         "Median over the final seeds of what was computed along training: on parameters as trained, not as evaluated.",
+    ),
+)
+FIGURES_ACROSS = (
+    (
+        overview_plots.ranks,
+        "Mean ranks.",
+        "Rank of the median over seeds of the judged metric at the end, averaged over problems; for the intervals "
+        "problems and seeds are drawn again. In the shaded stretch ranks differ by less than Nemenyi's distance.",
+    ),
+    (
+        overview_plots.performance_profile,
+        "Performance profile.",
+        "Share of problems on which the median seed is at the hardest target within a factor of the fastest one's "
+        "steps; bars are pointwise intervals over problems and seeds. Steps are known to an evaluation; who takes part "
+        "decides who is fastest.",
+    ),
+    (
+        overview_plots.target_ecdf,
+        "Targets reached along the budget.",
+        "Share of (problem, target, seed) reached by each share of a problem's budget, with pointwise bands over "
+        "seeds: about these problems and targets.",
     ),
 )
 CONFIG = {
@@ -86,6 +109,8 @@ def write_report(summary: Summary, path: Path) -> Path:
         banner=_banner(summary),
         verdicts="\n".join(_card(number, each) for number, each in enumerate(summary.comparisons, 1)),
         problems="\n".join(_problem(number, summary, each) for number, each in enumerate(summary.comparisons, 1)),
+        heading=overview_tables.heading(summary),
+        across=_across(summary),
         level=f"{LEVEL * 100:.0f} %",
         alpha=f"{1 - LEVEL:.2g}",
         failures=_failures(summary),
@@ -233,17 +258,44 @@ def _cell(text: str) -> str:
 
 
 def _figures(summary: Summary, comparison: Comparison) -> str:
-    parts = []
-    for draw, title, text in FIGURES:
-        figure = draw(summary, comparison)
-        if any(trace.x is not None and any(x is not None for x in trace.x) for trace in figure.data):
-            label, data = escape(f"{comparison.problem.name}: {title}"), _script_json(figure.to_json())
-            parts.append(
-                f'<figure><figcaption><b>{title}</b> {text}</figcaption><div class="figure" role="img" '
-                f'aria-label="{label}">The figures need JavaScript.</div>'
-                f'<script type="application/json" class="figure-data">{data}</script></figure>'
-            )
-    return f'<div class="figures">{"".join(parts)}</div>' if parts else "<p>No trial to draw yet.</p>"
+    name = comparison.problem.name
+    parts = [_drawn(draw(summary, comparison), name, title, text) for draw, title, text in FIGURES]
+    return f'<div class="figures">{"".join(parts)}</div>' if any(parts) else "<p>No trial to draw yet.</p>"
+
+
+def _drawn(figure: Any, about: str, title: str, text: str) -> str:
+    """A figure with its caption; nothing where it shows nothing."""
+    if not any(trace.x is not None and any(x is not None for x in trace.x) for trace in figure.data):
+        return ""
+    label, data = escape(f"{about}: {title}"), _script_json(figure.to_json())
+    return (
+        f'<figure><figcaption><b>{title}</b> {escape(text)}</figcaption><div class="figure" role="img" '
+        f'aria-label="{label}">The figures need JavaScript.</div>'
+        f'<script type="application/json" class="figure-data">{data}</script></figure>'
+    )
+
+
+def _across(summary: Summary) -> str:
+    """What holds over all problems: tables, figures, and what is not shown and why."""
+    name = overview_tables.heading(summary)
+    ladders = overview_tables.ladders(summary)
+    parts = [
+        _drawn(draw(summary), name, title, f"{text} {ladders}" if draw is overview_plots.target_ecdf else text)
+        for draw, title, text in FIGURES_ACROSS
+    ]
+    tables = [
+        f"<h3>{escape(each.title)}</h3>{_table(each.table, each.text, heading=0, kind='numbers across')}"
+        for each in overview_tables.sections(summary)
+    ]
+    notes = "".join(f"<li>{escape(note)}</li>" for note in overview_tables.left_out(summary))
+    return (
+        f'<section aria-labelledby="across"><h2 id="across">{name}</h2>'
+        + (f"<ul>{notes}</ul>" if notes else "")
+        + "".join(tables[:1])
+        + (f'<div class="figures">{"".join(parts)}</div>' if any(parts) else "")
+        + "".join(tables[1:])
+        + "</section>"
+    )
 
 
 def _script_json(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlkit.bench.costs import Cost, costs_of
+from dlkit.bench.overview import Overview, Standing, overview
 from dlkit.bench.plans import Outcome, Plan, ProblemFacts, Trial
 from dlkit.bench.ranking import Row, compared, make_row
 from dlkit.bench.scores import final_value
@@ -51,6 +52,11 @@ class Comparison:
         """The hardest target; NaN if there is none yet."""
         return self.targets.hardest
 
+    @property
+    def standing(self) -> Standing:
+        """What the overview over problems takes from this one."""
+        return Standing(self.problem, self.targets.values, self.rows)
+
     def trials(self) -> list[tuple[str, int, Trial]]:
         """Returns every trial with its contender's label and study: those of rows, then those that set the targets."""
         of_rows = [(row.label, study, trial) for row in self.rows for study, trial in every_trial(row)]
@@ -73,6 +79,11 @@ class Summary:
     comparisons: Sequence[Comparison]
     records: Mapping[str, Record]
     manifest: Mapping[str, Any]
+
+    @cached_property
+    def overview(self) -> Overview:
+        """What holds over all problems; its numbers are computed when they are asked for."""
+        return overview(self.plan, [each.standing for each in self.comparisons])
 
     @cached_property
     def failures(self) -> list[str]:
