@@ -91,7 +91,8 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("bench.overview_tables",),
     ("bench.plots",),
     ("bench.overview_plots",),
-    ("bench.paper",),
+    ("bench.overview_paper",),
+    ("bench.paper", "bench.latex"),
     ("bench.report",),
     ("bench.console", "bench.replays"),
     ("bench.api",),
@@ -112,7 +113,7 @@ MAY_IMPORT_ONLY: dict[str, frozenset[str]] = {
     "bench.stats.*": frozenset({"numpy", "scipy"}),
 }
 PLOTTING = frozenset({"plotly", "matplotlib"})
-MAY_PLOT = frozenset({"bench.overview_plots", "bench.paper", "bench.plots"})
+MAY_PLOT = frozenset({"bench.overview_paper", "bench.overview_plots", "bench.paper", "bench.plots"})
 
 
 def module_name(path: Path) -> str:

@@ -75,6 +75,21 @@ class Result:
         """
         return self.summary.costs()
 
+    def overview(self) -> "pd.DataFrame":
+        """Returns one row a contender, best first: mean rank, probability of being best, profile score, targets.
+
+        With intervals, unrounded; NaN where there are too few problems. `summary.overview` has what lies behind them.
+        """
+        return self.summary.overview.frame()
+
+    def tuning_leaders(self) -> "pd.DataFrame":
+        """Returns how probably each contender has the best of 1, 4, 16, ... tuning points, and its expected best."""
+        return self.summary.tuning_leaders()
+
+    def sensitivity(self) -> "pd.DataFrame":
+        """Returns each tuned hyperparameter's range within 5 % of the best point, and its width in decades."""
+        return self.summary.sensitivity()
+
     @property
     def verdicts(self) -> dict[str, str]:
         """Problem -> the sentence that sums it up."""

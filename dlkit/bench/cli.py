@@ -131,16 +131,17 @@ def report(
     /,
     *,
     output: Path | None = None,
-    kind: Annotated[Literal["html", "markdown", "pdf", "svg", "png"], Parameter(name="--format")] = "html",
+    kind: Annotated[Literal["html", "markdown", "latex", "pdf", "svg", "png"], Parameter(name="--format")] = "html",
 ) -> int:
-    """Write a run's report again: the page, its tables as Markdown, or figures for a paper.
+    """Write a run's report again: the page, its tables as Markdown or LaTeX, or figures for a paper.
 
     Args:
         run: The run's folder.
-        output: A file, or a folder for figures; RUN/report.html, RUN/report.md or RUN/figures by default.
-        kind: The page, its tables as Markdown, or figures in one of these formats.
+        output: A file, or a folder for figures; RUN/report.html, .md, .tex or RUN/figures by default.
+        kind: The page, its tables as Markdown or LaTeX, or figures in one of these formats.
     """
     from dlkit.bench import api
+    from dlkit.bench.latex import latex_tables
     from dlkit.bench.report import markdown_tables, write_text
 
     result = api.open_run(run)
@@ -148,6 +149,8 @@ def report(
         written = [result.report(output or run / "report.html")]
     elif kind == "markdown":
         written = [write_text(output or run / "report.md", markdown_tables(result.summary))]
+    elif kind == "latex":
+        written = [write_text(output or run / "report.tex", latex_tables(result.summary))]
     else:
         written = result.figures(output or run / "figures", extension=kind)
     for path in written:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from dlkit.bench import formats, tables
+from dlkit.bench import formats, overview_tables, tables
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import FAMILIES, WRAPPERS, Evaluations, Optimizer
 from dlkit.bench.optimizers import get as get_optimizer
@@ -76,10 +76,24 @@ def _print(summary: Summary, console: Console) -> None:
             console.print(Text(tables.costs_caption(comparison)))
             console.print(_table(costs, numbers=True, width=console.width))
         console.print(_table(tables.tuning(comparison), numbers=False, width=console.width))
+    _print_overview(summary, console)
     for comparison in summary.comparisons:
         console.print(Text(comparison.verdict.sentence, style="bold"))
         for note in comparison.verdict.notes:
             console.print(Text(f"  {note}"))
+
+
+def _print_overview(summary: Summary, console: Console) -> None:
+    """One table over all problems, where there are several; the report has the others."""
+    if len(summary.comparisons) < 2:
+        return
+    console.print(Text(overview_tables.heading(summary), style="bold"))
+    for each in overview_tables.sections(summary)[:1]:
+        console.print(_table(each.table, numbers=True, width=console.width))
+        console.print(Text(each.text))
+    for note in overview_tables.left_out(summary):
+        console.print(Text(f"  {note}"))
+    console.print()
 
 
 def _table(content: tables.Table, *, numbers: bool, width: int) -> Table:
@@ -89,9 +103,8 @@ def _table(content: tables.Table, *, numbers: bool, width: int) -> Table:
         cells = [list(map(_stacked, row)) for row in cells]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in content.header:
-        table.add_column(
-            name.replace(" ", "\n") if numbers else name, justify="right" if numbers and name != "optimizer" else "left"
-        )
+        right = numbers and name not in tables.LABELS
+        table.add_column(name.replace(" ", "\n") if numbers else name, justify="right" if right else "left")
     for row in cells:
         table.add_row(*map(Text, row), style="bold" if row[0] == "1" else "")
     return table

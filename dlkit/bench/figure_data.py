@@ -212,14 +212,15 @@ class TuningCurve:
     Attributes:
         row: the contender.
         middle: [points] oriented: with bands the median best of so many points, else what `Tuning.curve` holds.
-        low: [points] the lower end of a band that holds for all numbers of points at once; None where there is none.
+        low: [points] the lower end of a band that holds for all numbers of points at once; infinite where nothing
+            bounds it.
         high: [points] the upper end.
     """
 
     row: Row
     middle: Floats
-    low: Floats | None
-    high: Floats | None
+    low: Floats
+    high: Floats
 
 
 def position(summary: Summary, row: Row) -> int:
@@ -321,7 +322,8 @@ def tuning_curves(summary: Summary, comparison: Comparison) -> list[TuningCurve]
             continue
         band = bands(summary.plan, comparison.problem, row)
         if band is None:
-            found.append(TuningCurve(row, row.tuning.curve, None, None))
+            nowhere = np.full(len(row.tuning.curve), np.inf)
+            found.append(TuningCurve(row, row.tuning.curve, -nowhere, nowhere))
         else:
             found.append(TuningCurve(row, band.median, band.median_low, band.median_high))
     return found

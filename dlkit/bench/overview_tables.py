@@ -9,14 +9,14 @@ from dlkit.bench import formats, tuning_overview
 from dlkit.bench.overview import BUDGETS, MAX_RATIO, Overview
 from dlkit.bench.ranking import LEVEL
 from dlkit.bench.results import Summary
-from dlkit.bench.stats import Interval
-from dlkit.bench.tables import Table
+from dlkit.bench.tables import Table, escaped, markdown
+from dlkit.bench.tables import markdown_tables as markdown_by_problem
 from dlkit.bench.tuning_overview import TOLERANCE, Leaders, Width
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Section", "heading", "ladders", "left_out", "sections"]
+__all__ = ["Section", "heading", "ladders", "left_out", "markdown_tables", "sections"]
 
 NONE = "–"
 PERCENT = "\N{NO-BREAK SPACE}%"
@@ -84,6 +84,14 @@ def sections(summary: Summary) -> list[Section]:
     return [section for section in made if section.table.rows]
 
 
+def markdown_tables(summary: Summary) -> str:
+    """Returns verdicts and tables as Markdown: a section a problem, then what holds over all of them."""
+    parts = [f"## {heading(summary)}", "\n".join(f"- {escaped(note)}" for note in left_out(summary))]
+    for each in sections(summary):
+        parts += [f"### {escaped(each.title)}", escaped(each.text), markdown(each.table, numbers=True)]
+    return markdown_by_problem(summary) + "\n" + "\n\n".join(part for part in parts if part) + "\n"
+
+
 def _contenders(found: Overview) -> Section:
     """One row a contender, best first."""
     level, frame, ranks = f"[{LEVEL * 100:.0f}{PERCENT}]", found.frame(), found.ranks
@@ -99,7 +107,7 @@ def _contenders(found: Overview) -> Section:
         columns[f"profile score {level}"] = _intervals(frame, "profile_score")
     if found.target_ecdf:
         columns[f"targets reached {level}"] = _intervals(frame, "targets_reached")
-        columns["area"] = [formats.number(value) for value in frame["target_area"]]
+        columns["area"] = [f"{value:.2f}" for value in frame["target_area"]]
     rows = list(zip(*columns.values(), strict=True)) if len(columns) > 1 else []
     return Section("Contenders", _about_contenders(found), Table([*columns], rows))
 
@@ -255,7 +263,7 @@ def _ordered(found: Overview) -> list[str]:
 
 def _intervals(frame: "pd.DataFrame", name: str) -> list[str]:
     columns = (frame[column] for column in (name, f"{name}_low", f"{name}_high"))
-    return [formats.interval(Interval(*map(float, ends))) for ends in zip(*columns, strict=True)]
+    return [f"{middle:.2f} [{low:.2f}, {high:.2f}]" for middle, low, high in zip(*columns, strict=True)]
 
 
 def _share(value: float) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlkit.bench import figure_data
 from dlkit.bench.errors import UserError
+from dlkit.bench.overview_paper import across
 from dlkit.bench.plots import GREY, metric_label, style_of
 from dlkit.bench.results import Comparison, Summary
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-__all__ = ["save_figures"]
+__all__ = ["ACROSS", "save_figures"]
+
+ACROSS = "across-problems"
 
 INCHES, POINTS, LETTERS = (7.0, 2.6), 8, 130  # letters of the legend's size in a line
 UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}  # the same figure is the same bytes
@@ -23,7 +26,7 @@ UNUSABLE_FORMATS = frozenset({"pgf", "raw", "rgba"})  # one needs LaTeX, two are
 
 
 def save_figures(summary: Summary, folder: Path, *, extension: str = "pdf") -> list[Path]:
-    """Draws one figure per problem for papers: curves at the left, final values at the right.
+    """Draws one figure per problem for papers, curves at the left, final values at the right, and one of all together.
 
     Args:
         summary: the run.
@@ -31,7 +34,7 @@ def save_figures(summary: Summary, folder: Path, *, extension: str = "pdf") -> l
         extension: a file ending that matplotlib knows, such as ``"pdf"``, ``"svg"``, ``"png"``.
 
     Returns:
-        The files, named after the problems.
+        The files, named after the problems; with two or more, `ACROSS` comes last.
 
     Raises:
         UserError: for an unknown format, or a folder that cannot be written.
@@ -43,13 +46,16 @@ def save_figures(summary: Summary, folder: Path, *, extension: str = "pdf") -> l
     if extension not in known:
         raise UserError(f"figures cannot be drawn as '{extension}'; expected one of {', '.join(known)}")
     files = []
-    for comparison in summary.comparisons:
-        name = re.sub(r"[^\w.-]+", "-", comparison.problem.name).lstrip(".") or "problem"
+    comparisons: list[Comparison | None] = [*summary.comparisons, *([None] if summary.overview.ranks else [])]
+    for comparison in comparisons:
+        stem = comparison.problem.name if comparison else ACROSS
+        name = re.sub(r"[^\w.-]+", "-", stem).lstrip(".") or "problem"
         path = folder / f"{name}.{extension}"
         drawn = io.BytesIO()
         # Type 42: publishers refuse the Type 3 fonts that matplotlib embeds by default. Undone when drawn.
         with matplotlib.rc_context({"pdf.fonttype": 42, "ps.fonttype": 42, "svg.hashsalt": "dlkit"}):
-            _figure(summary, comparison).savefig(drawn, format=extension, dpi=300, metadata=UNDATED.get(extension))
+            figure = _figure(summary, comparison) if comparison else across(summary)
+            figure.savefig(drawn, format=extension, dpi=300, metadata=UNDATED.get(extension))
         try:
             folder.mkdir(parents=True, exist_ok=True)
             path.write_bytes(drawn.getvalue())

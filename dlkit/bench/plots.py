@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dlkit.bench import figure_data, formats
+from dlkit.bench import figure_data, formats, tuning_overview
 from dlkit.bench.figure_data import Axis, Finals
 from dlkit.bench.plans import ProblemFacts
 from dlkit.bench.ranking import Row
@@ -181,8 +181,7 @@ def tuning_curve(summary: Summary, comparison: Comparison) -> "go.Figure":
         comparison: the problem.
 
     Returns:
-        The figure; per contender whose tuning is complete a line from where it is finite, and below it a band where
-        the points are a random sample.
+        The figure; per contender whose tuning is complete the ends of its band, as far as they are finite, and a line.
     """
     problem = comparison.problem
     found = figure_data.tuning_curves(summary, comparison)
@@ -191,8 +190,18 @@ def tuning_curve(summary: Summary, comparison: Comparison) -> "go.Figure":
     for each in found:
         style, points = style_of(summary, each.row), np.arange(1, len(each.middle) + 1)
         common = {"name": literal(each.row.label), "legendgroup": each.row.label}
-        if each.low is not None and each.high is not None:
-            fill_between(figure, points, axis.pinned(each.low), axis.pinned(each.high), style.colour, common)
+        for end in (each.low, each.high):
+            shown = np.isfinite(end)  # a band's end that the points do not bound is nowhere
+            edge = {"color": style.colour, "dash": "dot", "width": 1}
+            figure.add_scatter(
+                x=points[shown],
+                y=axis.units(end[shown]),
+                mode="lines",
+                line=edge,
+                hoverinfo="skip",
+                showlegend=False,
+                **common,
+            )
         known = np.isfinite(each.middle)
         figure.add_scatter(
             x=points[known],
@@ -205,7 +214,7 @@ def tuning_curve(summary: Summary, comparison: Comparison) -> "go.Figure":
         )
     figure.update_layout(hovermode="x unified", showlegend=True)
     figure.update_xaxes(title_text="tuning points", rangemode="tozero", tickformat="d")
-    banded = any(each.low is not None for each in found)
+    banded = not tuning_overview.not_drawn(summary.plan)
     _metric_axis(figure.update_yaxes, problem, axis, "median best tuning" if banded else "expected best tuning")
     return figure
 

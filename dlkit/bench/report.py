@@ -13,10 +13,11 @@ from typing import Any
 import dlkit
 from dlkit.bench import overview_plots, overview_tables, plots
 from dlkit.bench.errors import UserError
+from dlkit.bench.overview_tables import markdown_tables
 from dlkit.bench.plans import Plan
 from dlkit.bench.ranking import LEVEL
 from dlkit.bench.results import Comparison, Summary
-from dlkit.bench.tables import Table, caption, costs, costs_caption, ladder, markdown_tables, ranking, tuning
+from dlkit.bench.tables import Table, caption, costs, costs_caption, ladder, ranking, tuning
 
 __all__ = ["markdown_tables", "write_report", "write_text"]
 
@@ -49,9 +50,9 @@ FIGURES = (
     (
         plots.tuning_curve,
         "Tuning curve.",
-        "Median best score of so many tuning points, with bands that hold for all numbers of points at once, whatever "
-        "the distribution; rather too wide, as Halton points lie evenly. An end that the points do not bound is at the "
-        "edge. Where points are no random sample, the expected best and no band.",
+        "Median best score of so many tuning points. Thin dots are the ends of bands that hold for all numbers of "
+        "points at once, whatever the distribution, as far as the points bound them; Halton points lie evenly, so the "
+        "bands are rather too wide. Where points are no random sample: the expected best, and no band.",
     ),
     (
         plots.probes,

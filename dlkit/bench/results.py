@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlkit.bench import tuning_overview
 from dlkit.bench.costs import Cost, costs_of
 from dlkit.bench.overview import Overview, Standing, overview
 from dlkit.bench.plans import Outcome, Plan, ProblemFacts, Trial
@@ -187,6 +188,25 @@ class Summary:
                 for rank, (row, cost) in enumerate(zip(comparison.rows, comparison.costs, strict=True), 1)
             ]
         )
+
+    def tuning_leaders(self) -> "pd.DataFrame":
+        """Returns who leads at 1, 4, 16, ... tuning points; no rows where points are no random sample of the space.
+
+        Returns:
+            Columns problem, points, optimizer, expected_best (oriented) and probability.
+        """
+        found = [tuning_overview.leaders(self.plan, each.standing) for each in self.comparisons]
+        return tuning_overview.leaders_frame([each for each in found if each is not None])
+
+    def sensitivity(self) -> "pd.DataFrame":
+        """Returns the range of each tuned hyperparameter within 5 % of the best point.
+
+        Returns:
+            Columns problem, optimizer, hyperparameter, points, decades (its width; NaN where fewer than three points
+            are good) with _low and _high, low, high, best, good, open_low and open_high (good up to the edge).
+        """
+        found = [tuning_overview.widths(self.plan, each.standing) for each in self.comparisons]
+        return tuning_overview.widths_frame([width for each in found for width in each])
 
     def costs(self) -> "pd.DataFrame":
         """Returns what contenders cost, one row a (problem, optimizer), best first within a problem.

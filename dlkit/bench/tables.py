@@ -12,7 +12,21 @@ from dlkit.bench.ranking import LEVEL, Row
 from dlkit.bench.results import Comparison, Summary
 from dlkit.bench.stats import median_interval
 
-__all__ = ["Table", "caption", "costs", "costs_caption", "ladder", "markdown_tables", "ranking", "tuning"]
+__all__ = [
+    "LABELS",
+    "Table",
+    "caption",
+    "costs",
+    "costs_caption",
+    "escaped",
+    "ladder",
+    "markdown",
+    "markdown_tables",
+    "ranking",
+    "tuning",
+]
+
+LABELS = frozenset({"optimizer", "problem", "hyperparameter", "budget"})  # columns of words beside numbers
 
 
 class Table(NamedTuple):
@@ -155,16 +169,16 @@ def markdown_tables(summary: Summary) -> str:
     sections = []
     for comparison in summary.comparisons:
         verdict = comparison.verdict
-        text = "\n".join(f"- {_escaped(note)}" for note in verdict.notes)
+        text = "\n".join(f"- {escaped(note)}" for note in verdict.notes)
         parts = [
-            f"## {_escaped(comparison.problem.name)}",
-            _escaped(verdict.sentence),
+            f"## {escaped(comparison.problem.name)}",
+            escaped(verdict.sentence),
             text,
-            f"{_escaped(caption(comparison))}.",
-            _markdown(ranking(comparison), numbers=True),
-            _markdown(ladder(comparison), numbers=True) if ladder(comparison).rows else "",
+            f"{escaped(caption(comparison))}.",
+            markdown(ranking(comparison), numbers=True),
+            markdown(ladder(comparison), numbers=True) if ladder(comparison).rows else "",
             *_costs_in_markdown(comparison),
-            _markdown(tuning(comparison), numbers=False),
+            markdown(tuning(comparison), numbers=False),
         ]
         sections.append("\n\n".join(part for part in parts if part))
     return "\n\n".join(sections) + "\n"
@@ -172,16 +186,17 @@ def markdown_tables(summary: Summary) -> str:
 
 def _costs_in_markdown(comparison: Comparison) -> list[str]:
     table = costs(comparison)
-    return [f"{_escaped(costs_caption(comparison))}.", _markdown(table, numbers=True)] if table.rows else []
+    return [f"{escaped(costs_caption(comparison))}.", markdown(table, numbers=True)] if table.rows else []
 
 
-def _markdown(table: Table, *, numbers: bool) -> str:
-    align = ["---:" if numbers and name != "optimizer" else "---" for name in table.header]
-    lines = [table.header, align, *([_escaped(cell) for cell in row] for row in table.rows)]
+def markdown(table: Table, *, numbers: bool) -> str:
+    """Returns a table as Markdown; columns of numbers are aligned at the right, all but those of labels."""
+    align = ["---:" if numbers and name not in LABELS else "---" for name in table.header]
+    lines = [table.header, align, *([escaped(cell) for cell in row] for row in table.rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _escaped(text: str) -> str:
-    """A text that Markdown shows as it is, on one line."""
+def escaped(text: str) -> str:
+    """Returns a text that Markdown shows as it is, on one line."""
     marked = re.sub(r"[\\`*|<>&#]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[])", lambda found: f"\\{found[0]}", text)
     return " ".join(marked.split())
