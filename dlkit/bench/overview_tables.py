@@ -1,6 +1,7 @@
 """The tables over all problems as text, each with what it shows and what that cannot tell."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -206,9 +207,8 @@ def _leaders(summary: Summary) -> Section:
 def _leader(one: Leaders, k: int) -> str:
     if k not in one.found.points:
         return NONE
-    chances = one.found.probability[one.found.points.tolist().index(k)]
-    leader = one.contenders[int(np.argmax(chances))]
-    return leader if k == one.all_points else f"{leader} {_share(chances.max())}"
+    chances = dict(zip(one.contenders, one.found.probability[one.found.points.tolist().index(k)], strict=True))
+    return _first(chances, with_chance=k < one.all_points)
 
 
 def _leader_of_all(found: Sequence[Leaders], k: int) -> str:
@@ -219,8 +219,14 @@ def _leader_of_all(found: Sequence[Leaders], k: int) -> str:
         of_one = one.found.probability[one.found.points.tolist().index(k)]
         for label, chance in zip(one.contenders, of_one, strict=True):
             chances[label] = chances.get(label, 0.0) + float(chance) / len(found)
-    leader = max(chances, key=chances.__getitem__)
-    return f"{leader} {_share(chances[leader])}"
+    return _first(chances)
+
+
+def _first(chances: Mapping[str, float], *, with_chance: bool = True) -> str:
+    """The most probable one, or all of them that are, and how probable."""
+    most = max(chances.values())
+    names = " = ".join(label for label, chance in chances.items() if math.isclose(chance, most, abs_tol=1e-9))
+    return f"{names} {_share(most)}" if with_chance else names
 
 
 def _widths(summary: Summary) -> Section:

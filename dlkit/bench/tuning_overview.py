@@ -101,12 +101,13 @@ def leaders(plan: Plan, standing: Standing) -> Leaders | None:
         standing: the problem.
 
     Returns:
-        The leaders; None with fewer than two contenders that are tuned, or points that are no sample.
+        The leaders; None with fewer than two contenders, nothing to tune, points that are no sample, or none that
+        trained.
     """
     scores = {row.label: _drawn(plan, standing.problem, row) for row in standing.rows}
     scores = {label: each for label, each in scores.items() if len(each)}
     tuned = [len(each) for each in scores.values() if len(each) > plan.tuner.studies]
-    if not_drawn(plan) or len(scores) < 2 or not tuned:
+    if not_drawn(plan) or len(scores) < 2 or not tuned or not any(np.isfinite(each).any() for each in scores.values()):
         return None
     fewest = min(tuned)
     labels = [contender.label for contender in plan.contenders if contender.label in scores]

@@ -8,10 +8,11 @@ import matplotlib
 import numpy as np
 import pytest
 
-from dlkit.bench import figure_data, paper, plots, results
+from dlkit.bench import figure_data, paper, plots, results, stats
 from dlkit.bench.errors import UserError
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.results import Summary
+from dlkit.bench.rules import Tuner
 from dlkit.bench.scores import unoriented
 from dlkit.bench.store import Store
 from tests.bench.synthetic import fill, make_plan, make_problem, make_summary
@@ -224,13 +225,29 @@ def test_points_that_have_not_run_are_not_shown_as_diverged() -> None:
     assert "sgd" not in [trace.name for trace in plots.tuning_curve(summary, comparison).data]
 
 
-def test_tuning_curves_are_those_of_the_tuning() -> None:
+def test_tuning_curves_are_medians_with_the_bands_of_the_points() -> None:
     summary = make_summary(make_plan(problems=[make_problem(metric=HIGHER, target=0.5)]))
     (comparison,) = summary.comparisons
     figure = plots.tuning_curve(summary, comparison)
-    for trace, row in zip(figure.data, comparison.rows, strict=True):
-        np.testing.assert_array_equal(trace.x, [1, 2, 3, 4, 5])
-        np.testing.assert_allclose(trace.y, -row.tuning.curve)
+    assert len(figure.data) == 9
+    for place, row in enumerate(comparison.rows):
+        bands = stats.tuning_bands(row.tuning.scores)
+        shown = dict(zip(("low", "high", "middle"), figure.data[3 * place : 3 * place + 3], strict=True))
+        for name, numbers in (("low", bands.median_low), ("high", bands.median_high), ("middle", bands.median)):
+            known = np.isfinite(numbers)
+            np.testing.assert_array_equal(shown[name].x, np.arange(1, 6)[known])
+            np.testing.assert_allclose(shown[name].y, -numbers[known])
+    assert figure.layout.yaxis.title.text == "median best tuning accuracy"
+
+
+def test_points_that_are_no_sample_have_the_expected_best_and_no_band() -> None:
+    summary = make_summary(make_plan(tuner=Tuner("grid")))
+    (comparison,) = summary.comparisons
+    figure = plots.tuning_curve(summary, comparison)
+    lines = [trace for trace in figure.data if len(trace.x)]
+    for trace, row in zip(lines, comparison.rows, strict=True):
+        np.testing.assert_allclose(trace.y, row.tuning.curve)
+    assert figure.layout.yaxis.title.text == "expected best tuning error"
 
 
 def test_a_contender_looks_the_same_everywhere() -> None:
@@ -241,7 +258,7 @@ def test_a_contender_looks_the_same_everywhere() -> None:
         for trace in plots.curves(summary, comparison).data:
             if trace.mode == "lines":
                 looks.setdefault(trace.name, set()).add((trace.line.color, trace.line.dash))
-        for trace in plots.tuning_curve(summary, comparison).data:
+        for trace in [each for each in plots.tuning_curve(summary, comparison).data if each.mode == "lines+markers"]:
             looks.setdefault(trace.name, set()).add((trace.line.color, trace.line.dash))
     assert all(len(each) == 1 for each in looks.values())
     assert len(set.union(*looks.values())) == 9

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dlkit.bench import formats, plots, report, tables
+from dlkit.bench import formats, overview_plots, overview_tables, plots, report, tables
 from dlkit.bench.errors import UserError
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.results import Summary
@@ -95,7 +95,8 @@ def test_the_page_of_every_case(name: str, tmp_path: Path) -> None:
     kinds = {attributes.get("lang") for tag, attributes in page.elements if tag == "html"}
     assert kinds == {"en"}
     assert page.texts["h3"] == [
-        f"{each.problem.name} {report.KINDS[each.verdict.kind]}" for each in summary.comparisons
+        *(f"{each.problem.name} {report.KINDS[each.verdict.kind]}" for each in summary.comparisons),
+        *(each.title for each in overview_tables.sections(summary)),
     ]
     articles = page.texts["article"]
     for article, comparison in zip(articles, summary.comparisons, strict=True):
@@ -153,7 +154,7 @@ def figures(page: Page) -> list[dict]:
     ]
 
 
-def test_the_page_has_four_figures_a_problem_with_their_data(tmp_path: Path) -> None:
+def test_the_page_has_its_figures_with_their_data(tmp_path: Path) -> None:
     summary = CASES["two_problems"]()
     found = figures(Page(written(summary, tmp_path)))
     expected = [
@@ -161,6 +162,8 @@ def test_the_page_has_four_figures_a_problem_with_their_data(tmp_path: Path) -> 
         for comparison in summary.comparisons
         for draw in (plots.curves, plots.finals, plots.sensitivity, plots.tuning_curve)
     ]
+    across = (overview_plots.ranks, overview_plots.performance_profile, overview_plots.target_ecdf)
+    expected += [json.loads(draw(summary).to_json()) for draw in across]
     assert found == expected
 
 
@@ -273,6 +276,8 @@ def test_markdown_has_the_same_cells() -> None:
     for comparison in summary.comparisons:
         for table in (tables.ranking(comparison), tables.tuning(comparison)):
             expected += [list(table.header), ["---"], *(list(row) for row in table.rows)]
+    for each in overview_tables.sections(summary):
+        expected += [list(each.table.header), ["---"], *(list(row) for row in each.table.rows)]
     shown = [["---"] if set("".join(row)) <= set("-:") else row for row in rows]
     plain = [[re.sub(r"\\(.)", r"\1", cell).replace("\N{NO-BREAK SPACE}", " ") for cell in row] for row in shown]
     assert plain == [[cell.replace("\N{NO-BREAK SPACE}", " ") for cell in row] for row in expected]
