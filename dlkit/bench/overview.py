@@ -152,12 +152,11 @@ class Overview:
 
     @property
     def order(self) -> Sequence[int]:
-        """Indices of contenders, best first: by mean rank, or else by the area under the share of targets reached."""
+        """Indices of contenders, best first: by mean rank, or else by the share of targets reached along the budget."""
         if self.ranks is not None:
-            keys = self.ranks.bootstrap.mean_ranks
-        else:
-            keys = np.array([-each.area for each in self.target_ecdf] or [0.0] * len(self.contenders))
-        return [int(place) for place in np.argsort(keys, kind="stable")]
+            return np.argsort(self.ranks.bootstrap.mean_ranks, kind="stable").tolist()  # type: ignore[no-any-return]
+        shares = [(-each.area, -float(each.share[-1])) for each in self.target_ecdf]
+        return sorted(range(len(self.contenders)), key=shares.__getitem__) if shares else range(len(self.contenders))
 
     def frame(self) -> "pd.DataFrame":
         """Returns the overview's numbers, one row a contender, best first.

@@ -12,7 +12,7 @@ from dlkit.bench.ranking import LEVEL
 from dlkit.bench.results import Summary
 from dlkit.bench.tables import Table, escaped, markdown
 from dlkit.bench.tables import markdown_tables as markdown_by_problem
-from dlkit.bench.tuning_overview import TOLERANCE, Leaders, Width
+from dlkit.bench.tuning_overview import FEWEST_GOOD, TOLERANCE, Leaders, Width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Section", "heading", "ladders", "left_out", "markdown_tables", "sections"]
 
 NONE = "–"
-PERCENT = "\N{NO-BREAK SPACE}%"
-MOST_LADDERS = 6  # that a caption names
+NO_BREAK = "\N{NO-BREAK SPACE}"
+PERCENT = f"{NO_BREAK}%"
+MOST_LADDERS, MOST_PAIRS = 6, 4  # that a caption names
 FEW_PROBLEMS = 5  # with fewer, a test over problems sees large differences only
 
 
@@ -81,7 +82,13 @@ def left_out(summary: Summary) -> list[str]:
 def sections(summary: Summary) -> list[Section]:
     """Returns the tables that a run has enough problems, contenders and points for."""
     found = summary.overview
-    made = [_contenders(found), _by_problem(summary), _movement(found), _leaders(summary), _widths(summary)]
+    made = [
+        _contenders(found, summary.plan.tuner.studies),
+        _by_problem(summary),
+        _movement(found),
+        _leaders(summary),
+        _widths(summary),
+    ]
     return [section for section in made if section.table.rows]
 
 
@@ -93,7 +100,7 @@ def markdown_tables(summary: Summary) -> str:
     return markdown_by_problem(summary) + "\n" + "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _contenders(found: Overview) -> Section:
+def _contenders(found: Overview, studies: int) -> Section:
     """One row a contender, best first."""
     level, frame, ranks = f"[{LEVEL * 100:.0f}{PERCENT}]", found.frame(), found.ranks
     columns: dict[str, list[str]] = {"optimizer": [*frame["optimizer"]]} if len(found.contenders) else {}
@@ -110,7 +117,8 @@ def _contenders(found: Overview) -> Section:
         columns[f"targets reached {level}"] = _intervals(frame, "targets_reached")
         columns["area"] = [f"{value:.2f}" for value in frame["target_area"]]
     rows = list(zip(*columns.values(), strict=True)) if len(columns) > 1 else []
-    return Section("Contenders", _about_contenders(found), Table([*columns], rows))
+    text = _about_contenders(found) + (f" All of the first of {studies} tuning studies." if studies > 1 else "")
+    return Section("Contenders", text, Table([*columns], rows))
 
 
 def _about_contenders(found: Overview) -> str:
@@ -175,13 +183,16 @@ def _movement(found: Overview) -> Section:
         rows.append([f"{100 * budget:.0f}{PERCENT}", *cells])
     flips = np.argwhere(np.triu(moved.flips)).tolist()
     pairs = [f"{found.contenders[first]} and {found.contenders[second]}" for first, second in flips]
-    text += f" Change places: {'; '.join(pairs)}." if pairs else " No pair changes places."
+    if len(pairs) > MOST_PAIRS:
+        text += f" {len(pairs)} of {math.comb(len(found.contenders), 2)} pairs change places."
+    else:
+        text += f" Change places: {'; '.join(pairs)}." if pairs else " No pair changes places."
     return Section("Who is ahead as budget and target move", text, Table(["budget", *names], rows))
 
 
 def _ahead(found: Overview, costs: np.ndarray[Any, Any], ranks: np.ndarray[Any, Any]) -> str:
     if costs.min() >= 1:
-        return "none there"
+        return "none before"
     first = [found.contenders[index] for index in np.flatnonzero(ranks == ranks.min()).tolist()]
     return f"{' = '.join(first)} {formats.number(costs.min(), digits=2)}"
 
@@ -240,7 +251,8 @@ def _widths(summary: Summary) -> Section:
     text = (
         f"Decades from the least to the greatest value that scored within {100 * TOLERANCE:.0f}{PERCENT} of the best "
         f"point{studies}; the interval's upper end is what so few points can have missed, if good settings fill an "
-        "ellipsoid. Noise in scores is not in it. ≥: good up to the edge of the space."
+        "ellipsoid. Noise in scores is not in it. ≥: good up to the edge of the space. Too few: fewer than "
+        f"{FEWEST_GOOD} of the points are good."
     )
     names = list(dict.fromkeys(width.problem for width in found))
     cells: dict[tuple[str, str], dict[str, Width]] = {}
@@ -250,7 +262,7 @@ def _widths(summary: Summary) -> Section:
     for (contender, name), by_problem in cells.items():
         row = [contender, name, *(_width(by_problem[each]) if each in by_problem else NONE for each in names)]
         known = [width.decades.estimate for width in by_problem.values() if not np.isnan(width.decades.estimate)]
-        middle = f"{formats.number(float(np.median(known)))} ({len(known)} of {len(names)})" if known else NONE
+        middle = f"{formats.number(float(np.median(known)))}{NO_BREAK}({len(known)}/{len(names)})" if known else NONE
         rows.append([*row, middle] if len(names) > 1 else row)
     header = ["optimizer", "hyperparameter", *names, *(["median"] if len(names) > 1 else [])]
     title = f"How exactly a hyperparameter has to be hit: decades within {100 * TOLERANCE:.0f}{PERCENT} of the best"
@@ -259,7 +271,7 @@ def _widths(summary: Summary) -> Section:
 
 def _width(width: Width) -> str:
     if np.isnan(width.decades.estimate):
-        return f"too few points ({width.found.good} of {width.points})"
+        return f"too{NO_BREAK}few ({width.found.good}/{width.points})"
     return ("≥" if width.found.open_low or width.found.open_high else "") + formats.interval(width.decades)
 
 
@@ -273,7 +285,11 @@ def _intervals(frame: "pd.DataFrame", name: str) -> list[str]:
 
 
 def _share(value: float) -> str:
-    return f"{100 * value:.0f}{PERCENT}"
+    """A probability in percent; what is not quite 0 or 1 does not look like it."""
+    percent = 100 * float(value)
+    if 99.5 <= percent < 100 - 1e-9:
+        return f">99{PERCENT}"
+    return f"<1{PERCENT}" if 1e-9 < percent < 0.5 else f"{percent:.0f}{PERCENT}"
 
 
 def _compared(p_value: float) -> str:

@@ -190,6 +190,13 @@ def test_one_problem_shows_what_one_problem_can(tmp_path: Path) -> None:
     ]
     assert not overview_plots.ranks(summary).data and not overview_plots.performance_profile(summary).data
     assert len(overview_plots.target_ecdf(summary).data) == 6
+    assert [found.contenders[index] for index in found.order] == [
+        "lion",
+        "sgd",
+        "adam",
+    ]  # it alone is there, at the end
+    table = overview_tables.sections(summary)[1].table
+    assert [row[1] for row in table.rows] == ["none before"] * 4
     assert "Overview" not in text_of(summary)
     assert [path.stem for path in paper.save_figures(summary, tmp_path, extension="svg")] == ["bowl"]
 
@@ -286,7 +293,7 @@ def test_what_has_no_width() -> None:
     assert flat[["open_low", "open_high"]].to_numpy().tolist() == [[True, True]]
     steep = make_summary(plan, curve=lambda plan, problem, c, trial: [1 / (1 - trial.hyperparameters["b1"])] * 5)
     assert math.isnan(steep.sensitivity()["decades"][0])
-    assert "too few points (1 of 3)" in overview_tables.sections(steep)[-1].table.rows[0]
+    assert "too\N{NO-BREAK SPACE}few (1/3)" in overview_tables.sections(steep)[-1].table.rows[0]
 
 
 # --- where it is shown -----------------------------------------------------------------------------------------------
