@@ -229,14 +229,18 @@ def overview(plan: Plan, standings: Sequence[Standing]) -> Overview:
     for index in taking:
         names = [each.problem.name for each, reason in zip(over, lost[index], strict=True) if reason]
         notes += [f"{labels[index]} lost on {', '.join(names)}: it could not run, or no point trained"] if names else []
-    shape = (len(taking), plan.seeds, len(over))
+    trained = [rows[label] for rows in found for label in labels if not _lost(rows[label])]
+    counts = {len(row.scores) for row in trained}
+    seeds = min(counts, default=plan.seeds)
+    notes += [f"only the first {seeds} seeds count, which all problems have"] if len(counts) > 1 else []
+    shape = (len(taking), seeds, len(over))
     scores, curves = np.full(shape, np.inf), np.full((*shape, plan.evaluations + 1), np.inf)
     for place, (each, rows) in enumerate(zip(over, found, strict=True)):
         for position, index in enumerate(taking):
             if not lost[index][place]:
                 row = rows[labels[index]]
-                scores[position, :, place] = row.scores
-                curves[position, :, place] = _curves(each.problem, row, plan.evaluations)
+                scores[position, :, place] = row.scores[:seeds]
+                curves[position, :, place] = _curves(each.problem, row, plan.evaluations)[:seeds]
     ladders = [_oriented(each.problem, each.targets) for each in over]
     notes += [f"{each.problem.name} has no target" for each in over if not each.targets]
     names = [labels[index] for index in taking]

@@ -218,6 +218,21 @@ def test_runs_with_nothing_to_show_say_why(case: dict, reason: str, tmp_path: Pa
     assert summary.tuning_leaders().empty
 
 
+def test_seeds_that_not_all_problems_have_do_not_count() -> None:
+    def train(problem: ProblemFacts, contender: Contender, trial: Trial) -> Outcome | None:
+        return synthetic_outcome(problem, plan, trial, CURVES[contender.label, problem.name])
+
+    plan = by_hand()
+    more = replace(plan, seeds=5)
+    outcomes = play(more, train)[0]
+    standings = [
+        compare_on(one, each, outcomes).standing for one, each in zip((plan, more), plan.problems, strict=True)
+    ]
+    found = overview(more, standings)
+    assert found.scores.shape == (2, 3, 2)
+    assert found.notes == ["only the first 3 seeds count, which all problems have"]
+
+
 def test_problems_without_targets_count_for_ranks_alone() -> None:
     problems = [make_problem("bowl", target=None), make_problem("cup"), make_problem("pot")]
     summary = make_summary(make_plan(problems=problems, points=1))
