@@ -97,6 +97,14 @@ def test_every_problem_weighs_the_same_in_the_share_of_targets(summary: Summary)
     assert first.low[-1] == pytest.approx(6 / (6 + z2))  # Wilson's interval of 3 seeds on 2 problems
 
 
+def test_ladders_of_three_and_of_two_targets() -> None:
+    """After 25 % a is at 2 of 3 targets of one problem and at 1 of 2 of the other: (2/3 + 1/2) / 2."""
+    problems = [replace(ERROR, ladder=(0.8, 0.5)), replace(ACCURACY, ladder=(0.5,))]
+    found = make_summary(by_hand(problems=problems), curve=curve).overview
+    assert found.target_ecdf[0].share == pytest.approx([0.0, 7 / 12, 3 / 4, 1.0, 1.0])
+    assert found.times[0, 0].tolist() == [[0.25, 0.25, 0.5], [0.25, 0.25, 0.75]]  # the shorter one's first stands twice
+
+
 def test_the_ranking_by_target_and_budget(summary: Summary) -> None:
     """Easiest targets: a at 25 and 75 %, b at 50 and 25 %; hardest: a at 50 and 75 %, b at 75 and 25 %."""
     found = summary.overview.target_ranking
