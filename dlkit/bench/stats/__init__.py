@@ -12,11 +12,11 @@ from dlkit.bench.stats.aggregates import iqm, optimality_gap, probability_of_imp
 from dlkit.bench.stats.bootstrap import BootstrapIntervals, expanded_level, stratified_bootstrap
 from dlkit.bench.stats.good_ranges import Sensitivity, sensitivity, width_interval
 from dlkit.bench.stats.intervals import Interval, median_interval, wilson_interval
-from dlkit.bench.stats.luck import best_again, luck_p_value
+from dlkit.bench.stats.luck import best_again, luck_p_value, picked_again, redrawn_luck_p_value
 from dlkit.bench.stats.multiplicity import holm
-from dlkit.bench.stats.nested import NestedMean, nested_mean
+from dlkit.bench.stats.nested import NestedMean, crossed_mean, nested_mean
 from dlkit.bench.stats.paired import PairedEffects, paired_effects, paired_ratio
-from dlkit.bench.stats.planning import required_pairs, required_seeds
+from dlkit.bench.stats.planning import detectable_difference, required_pairs, required_seeds
 from dlkit.bench.stats.profiles import PerformanceProfile, ProfileBands, performance_profile, profile_bands
 from dlkit.bench.stats.ranks import (
     Friedman,
@@ -62,6 +62,8 @@ __all__ = [
     "TuningBands",
     "TuningLeaders",
     "best_again",
+    "crossed_mean",
+    "detectable_difference",
     "evidence",
     "expanded_level",
     "expected_best",
@@ -81,10 +83,12 @@ __all__ = [
     "paired_effects",
     "paired_ratio",
     "performance_profile",
+    "picked_again",
     "probability_of_improvement",
     "profile_bands",
     "rank_bootstrap",
     "rank_correlation",
+    "redrawn_luck_p_value",
     "required_pairs",
     "required_seeds",
     "restricted_mean",

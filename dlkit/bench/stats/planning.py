@@ -1,11 +1,11 @@
-"""How many seeds a difference takes."""
+"""How many seeds a difference takes, and which difference so many seeds can show."""
 
 import math
 from collections.abc import Callable
 
 from dlkit.bench.stats.checks import error_rate
 
-__all__ = ["required_pairs", "required_seeds"]
+__all__ = ["detectable_difference", "required_pairs", "required_seeds"]
 
 MOST = 1 << 30
 
@@ -66,6 +66,37 @@ def required_pairs(difference: float, deviation: float, *, power: float = 0.8, l
     return _least(lambda n: _power(effect * math.sqrt(n), n - 1, level), power)
 
 
+def detectable_difference(pairs: int, deviation: float, *, power: float = 0.8, level: float = 0.95) -> float:
+    """The least mean paired difference that so many common seeds find, by the paired t-test: `required_pairs` reversed.
+
+    Args:
+        pairs: how many common seeds, at least 2.
+        deviation: standard deviation of the differences over seeds, >= 0.
+        power: probability of finding it, between 0 and 1 and above `1 - level`.
+        level: confidence level of the two-sided test, between 0 and 1.
+
+    Returns:
+        The difference, in the units of the deviation.
+
+    Raises:
+        ValueError: if a number is out of its range.
+
+    Example:
+        >>> round(detectable_difference(10, 1.0), 2)
+        1.0
+    """
+    _effect(1.0, deviation, power, level)
+    if pairs < 2:
+        raise ValueError(f"pairs must be at least 2, got {pairs}")
+    low, high = 0.0, 1.0
+    while _power(high * math.sqrt(pairs), pairs - 1, level) < power:
+        high *= 2
+    for _ in range(50):
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if _power(middle * math.sqrt(pairs), pairs - 1, level) >= power else (middle, high)
+    return high * deviation
+
+
 def _effect(difference: float, deviation: float, power: float, level: float) -> float:
     """The difference in deviations, capped where any test finds it."""
     alpha = error_rate(level)
@@ -83,7 +114,9 @@ def _power(noncentrality: float, degrees: int, level: float) -> float:
     from scipy.special import nctdtr, stdtrit
 
     critical = -float(stdtrit(degrees, error_rate(level) / 2))
-    return 1 - float(nctdtr(degrees, noncentrality, critical)) + float(nctdtr(degrees, noncentrality, -critical))
+    below = float(nctdtr(degrees, noncentrality, -critical))
+    # SciPy gives NaN for some tails of less than 1e-16.
+    return 1 - float(nctdtr(degrees, noncentrality, critical)) + (0.0 if math.isnan(below) else below)
 
 
 def _least(power_at: Callable[[int], float], power: float) -> int:

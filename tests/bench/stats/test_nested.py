@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dlkit.bench.stats import nested_mean
+from dlkit.bench.stats import crossed_mean, nested_mean
 
 INF = math.inf
 
@@ -57,3 +57,42 @@ def test_equal_scores_and_noise_that_exceeds_the_studies():
 def test_diverged_seeds_are_refused():
     with pytest.raises(ValueError, match="scores must be finite"):
         nested_mean([[1.0, INF]])
+
+
+# --- common seeds ----------------------------------------------------------------------------------------------------
+
+
+def test_crossed_components_by_hand():
+    """Study means 1, 3; seed means 1, 2, 3: mean squares 3 * 2 = 6 and 2 * 1 = 2; the rest by its definition."""
+    scores = [[0.5, 0.5, 2.0], [1.5, 3.5, 4.0]]
+    result = crossed_mean(scores)
+    residuals = np.array(scores) - [[1.0], [3.0]] - np.array([1.0, 2.0, 3.0]) + 2.0
+    rest = float(np.sum(residuals**2)) / 2
+    assert result.tuning_deviation == pytest.approx(math.sqrt((6 - rest) / 3))
+    assert result.seed_deviation == pytest.approx(1.0)
+    expected = scipy.stats.ttest_1samp([1.0, 2.0, 3.0], 0.0).confidence_interval(0.95)
+    assert result.seeds_only == pytest.approx((2.0, expected.low, expected.high))
+    assert result.with_tuning.high >= nested_mean(scores).with_tuning.high  # never narrower
+
+
+def test_common_seeds_are_in_the_interval_with_tuning():
+    """Ten studies on the same ten seeds: what a seed does to all of them is no noise between studies."""
+    rng = np.random.default_rng(0)
+    crossed, nested = [], []
+    for _ in range(600):
+        scores = 0.3 * rng.normal(size=(10, 1)) + rng.normal(size=10) + rng.normal(size=(10, 10))
+        for held, function in ((crossed, crossed_mean), (nested, nested_mean)):
+            interval = function(scores).with_tuning
+            held.append(interval.low <= 0 <= interval.high)
+    assert np.mean(crossed) == pytest.approx(0.95, abs=0.03)
+    assert np.mean(nested) < 0.75
+
+
+def test_what_little_of_crossed_scores_says():
+    one_study = crossed_mean([[1.0, 2.0, 3.0]])
+    assert one_study.with_tuning == (2.0, -INF, INF) and math.isnan(one_study.tuning_deviation)
+    assert one_study.seeds_only == pytest.approx(nested_mean([[1.0, 2.0, 3.0]]).seeds_only)
+    assert crossed_mean([[1.0], [3.0]])[:2] == ((2.0, -INF, INF), (2.0, -INF, INF))
+    assert crossed_mean([[2.0] * 3] * 4)[:2] == ((2.0, 2.0, 2.0), (2.0, 2.0, 2.0))
+    with pytest.raises(ValueError, match="scores must be finite"):
+        crossed_mean([[1.0, INF], [1.0, 2.0]])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dlkit.bench.stats import required_pairs, required_seeds
+from dlkit.bench.stats import detectable_difference, required_pairs, required_seeds
 
 
 # Cohen, Statistical Power Analysis, 2nd edition, table 2.4.1: two-sided 5 %, power .80, n of each sample.
@@ -62,3 +62,20 @@ def test_plans_that_make_no_sense_are_refused(arguments, options, message):
     for function in (required_seeds, required_pairs):
         with pytest.raises(ValueError, match=message):
             function(*arguments, **options)
+
+
+@pytest.mark.parametrize("pairs", [2, 5, 10, 40])
+@pytest.mark.parametrize(("target", "level"), [(0.8, 0.95), (0.9, 0.99)])
+def test_what_so_many_pairs_detect(pairs, target, level):
+    difference = detectable_difference(pairs, 1.0, power=target, level=level)
+    noncentrality, critical = difference * math.sqrt(pairs), scipy.stats.t.ppf((1 + level) / 2, pairs - 1)
+    found = scipy.stats.nct.sf(critical, pairs - 1, noncentrality)  # the other tail is below 1e-3 here
+    assert found == pytest.approx(target, abs=1e-3)
+    assert detectable_difference(pairs, 3.0, power=target, level=level) == pytest.approx(3 * difference)
+    assert required_pairs(1.0001 * difference, 1.0, power=target, level=level) <= pairs
+
+
+def test_a_pair_alone_detects_nothing():
+    with pytest.raises(ValueError, match="pairs must be at least 2, got 1"):
+        detectable_difference(1, 1.0)
+    assert detectable_difference(5, 0.0) == 0.0
