@@ -68,6 +68,10 @@ class Result:
         """Returns the ranked tables as one frame, numbers unrounded."""
         return self.summary.table()
 
+    def evidence(self) -> "pd.DataFrame":
+        """Returns the numbers behind each sentence of the verdicts, one row a number: see `verdicts.Evidence`."""
+        return self.summary.evidence()
+
     def costs(self) -> "pd.DataFrame":
         """Returns seconds per step, time to target, compilation and memory, one row a (problem, optimizer).
 

@@ -4,14 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dlkit.bench.moments import UNKNOWN
 from dlkit.bench.plans import Outcome, ProblemFacts
 from dlkit.bench.ranking import Row
 from dlkit.bench.stats import Interval
 from dlkit.bench.timing import Timing, timing_key
 
 __all__ = ["Cost", "costs_of"]
-
-UNKNOWN = Interval(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,11 +11,16 @@ __all__ = [
     "difference",
     "duration",
     "durations",
+    "in_units",
     "interval",
     "number",
+    "oriented_interval",
     "p_value",
     "point",
+    "power_of_two",
+    "ratio_of_steps",
     "setting",
+    "size",
     "steps",
 ]
 
@@ -81,10 +86,65 @@ def difference(problem: ProblemFacts, value: PairedDifference) -> str:
         problem: whose judged metric was compared.
         value: the oriented difference: lower is better, log10 of a ratio for a log-scaled metric.
     """
+    return oriented_interval(problem, Interval(value.estimate, value.low, value.high))
+
+
+def oriented_interval(problem: ProblemFacts, value: Interval) -> str:
+    """Returns an oriented difference and its interval as `difference` does."""
     show = _ratio if problem.judged.scale == "log" else _signed
     sign = -1 if problem.judged.higher_is_better else 1
     low, high = sorted((sign * value.low, sign * value.high))
     return f"{show(sign * value.estimate)} [{show(low)}, {show(high)}]"
+
+
+def in_units(problem: ProblemFacts, value: Interval) -> Interval:
+    """Returns an oriented difference as numbers in the metric's own terms: signed, or ratios for a log-scaled metric.
+
+    Example:
+        >>> from dlkit.bench.problems import Metric
+        >>> facts = ProblemFacts("bowl", {"gap": Metric("lower", "log")}, "gap", None, 40, 8, "", "", "", "")
+        >>> in_units(facts, Interval(1.0, 0.0, 2.0))
+        Interval(estimate=10.0, low=1.0, high=100.0)
+    """
+    sign = -1 if problem.judged.higher_is_better else 1
+    estimate, *ends = (sign * each for each in value)
+    low, high = sorted(ends)
+    if problem.judged.scale != "log":
+        return Interval(estimate, low, high)
+    return Interval(*(_power(10.0, each) for each in (estimate, low, high)))
+
+
+def size(problem: ProblemFacts, value: float) -> str:
+    """Returns how large an oriented difference is, whichever its sign: a number, or a ratio."""
+    return _ratio(abs(value)) if problem.judged.scale == "log" else number(abs(value))
+
+
+def power_of_two(exponent: float) -> float:
+    """Returns 2 to a power, infinite where it is too large for a number.
+
+    Example:
+        >>> power_of_two(-1.0), power_of_two(5000.0)
+        (0.5, inf)
+    """
+    return _power(2.0, exponent)
+
+
+def _power(base: float, exponent: float) -> float:
+    try:
+        return float(base**exponent)
+    except OverflowError:
+        return math.inf
+
+
+def ratio_of_steps(value: PairedDifference) -> str:
+    """Returns the ratio of two contenders' steps with its interval, from the difference of their log2.
+
+    Example:
+        >>> ratio_of_steps(PairedDifference(1.0, 0.0, float("inf"), 0.5, 0, 1, 0)).replace(TIMES, "x")
+        'x2.00 [x1.00, x∞]'
+    """
+    shown = [TIMES + number(power_of_two(each)) for each in value[:3]]
+    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
 
 
 def _ratio(exponent: float) -> str:

@@ -1,32 +1,30 @@
 """Outcomes -> one row a contender: hits, steps to target, final metrics with intervals, differences to the best."""
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from statistics import NormalDist
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlkit.bench.moments import UNKNOWN, Moment, StepsToTarget, at_half, log_steps, steps_to_target
+from dlkit.bench.pairwise import ALPHA, LEVEL, Pair, Pairs, all_pairs, letters, moment_luck, score_luck
 from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
 from dlkit.bench.scores import final_value, oriented, unoriented
 from dlkit.bench.space import Range
 from dlkit.bench.stats import (
     Interval,
+    NestedMean,
     PairedDifference,
-    holm,
-    luck_p_value,
+    crossed_mean,
+    friedman,
     median_interval,
-    paired_difference,
     wilson_interval,
 )
 from dlkit.bench.targets import steps_to
 from dlkit.bench.tuning import Tuning
 
-__all__ = ["LEVEL", "Repetition", "Row", "compared", "make_row"]
-
-LEVEL = 0.95
+__all__ = ["LEVEL", "Among", "Repetition", "Row", "compared", "is_worse", "make_row"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +35,34 @@ class Repetition:
         tuning: how its tuning went.
         trials: the final trials of its winner, in seed order; empty if tuning found nothing.
         median: of the judged metric on validation over those, in the metric's own units; NaN before all have run.
+        scores: [seeds] the metric, oriented; none before all have run.
     """
 
     tuning: Tuning
     trials: Sequence[Trial]
     median: float
+    scores: np.ndarray[Any, Any]
+
+
+class Among(NamedTuple):
+    """How a contender stands among the others that finished.
+
+    Attributes:
+        group: letters; contenders that share one are not told apart by Holm-adjusted tests of all pairs, or by no more
+            than the luck of tuning. A winner shares its letter with none.
+        mean_rank: of its final scores among the contenders', over seeds; 1 is the best.
+        steps: its log2 steps to target less the best one's; None for the best, or where they do not compare.
+        half: its scores at half of the budget less the best one's; likewise.
+        across: the mean of its final scores over all studies and seeds, oriented; None with one study.
+        across_difference: of its final scores less the best one's, likewise; None for the best.
+    """
+
+    group: str = ""
+    mean_rank: float = math.nan
+    steps: Pair | None = None
+    half: Pair | None = None
+    across: NestedMean | None = None
+    across_difference: NestedMean | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +78,7 @@ class Row:
             after it had been there counts as there.
         scores: [seeds] the judged metric after the last step, oriented: lower is better, +inf where diverged.
         hits: share of seeds that reached the target, Wilson interval.
-        time: median steps to target and its interval; +inf means more seeds missed it than not.
+        time: Kaplan and Meier's median steps to target and its interval; +inf means more seeds missed it than not.
         final: the judged metric on validation: median over seeds and interval, in the metric's own units.
         test: the same on test.
         diverged: how many final trials diverged.
@@ -69,6 +90,10 @@ class Row:
         ladder: [targets][seeds] steps to each target, the easiest first.
         widened: what was added to the space since the spec, in words.
         repetitions: the studies after the first, whose numbers all the others are.
+        steps: how its final trials came out against the hardest target; None where there is none yet.
+        log_steps: log2 of their steps to it; None where moments before the last step do not compare.
+        half: the judged metric at half of the budget; None where that says nothing about half of the budget.
+        among: how it stands among the others.
     """
 
     contender: Contender
@@ -90,6 +115,10 @@ class Row:
     ladder: Sequence[np.ndarray[Any, Any]] = ()
     widened: str = ""
     repetitions: Sequence[Repetition] = ()
+    steps: StepsToTarget | None = None
+    log_steps: Moment | None = None
+    half: Moment | None = None
+    among: Among = field(default_factory=Among)
 
     @property
     def across(self) -> Interval | None:
@@ -145,6 +174,8 @@ def make_row(
     every = [*tuning.known, *trials, *(trial for each in repetitions for trial in [*each.tuning.known, *each.trials])]
     ran = [outcomes[trial.id] for trial in every if trial.id in outcomes]
     failure = next((outcome.reason for outcome in ran if not outcome.counts), "")
+    hardest = targets[-1] if targets else math.nan
+    reached = steps_to_target(problem, there, hardest, level=LEVEL)
     return Row(
         contender=contender,
         tuning=tuning,
@@ -154,7 +185,7 @@ def make_row(
         ladder=ladder,
         scores=scores,
         hits=wilson_interval(int(np.isfinite(times).sum()), len(there), level=LEVEL),
-        time=_interval(times),
+        time=reached.median if reached else _interval(times),
         final=_in_units(problem, metric, _interval(scores)),
         test=_in_units(problem, metric, _interval(tests)),
         diverged=sum(outcome.status == "diverged" for outcome in there),
@@ -162,6 +193,9 @@ def make_row(
         flags=_flags(plan.space(problem, contender), tuning, scores, bool(failure)),
         widened=_widened(plan, problem, contender),
         repetitions=repetitions,
+        steps=reached,
+        log_steps=log_steps(problem, contender, tuning, there, outcomes, hardest),
+        half=at_half(problem, contender, tuning, there, outcomes),
     )
 
 
@@ -171,9 +205,9 @@ def _repetition(
     trials = plan.final_trials(problem, contender, tuning.point) if tuning.point else []
     there = [outcomes[trial.id] for trial in trials if trial.id in outcomes]
     if not trials or len(there) < len(trials):
-        return Repetition(tuning, trials, math.nan)
+        return Repetition(tuning, trials, math.nan, np.zeros(0, np.float32))
     scores = oriented(problem, problem.metric, [final_value(outcome, problem.metric) for outcome in there])
-    return Repetition(tuning, trials, unoriented(problem, problem.metric, float(np.median(scores))))
+    return Repetition(tuning, trials, unoriented(problem, problem.metric, float(np.median(scores))), scores)
 
 
 def _widened(plan: Plan, problem: ProblemFacts, contender: Contender) -> str:
@@ -188,7 +222,7 @@ def _widened(plan: Plan, problem: ProblemFacts, contender: Contender) -> str:
 
 
 def _interval(values: np.ndarray[Any, Any]) -> Interval:
-    return median_interval(values, level=LEVEL) if len(values) else Interval(math.nan, math.nan, math.nan)
+    return median_interval(values, level=LEVEL) if len(values) else UNKNOWN
 
 
 def _in_units(problem: ProblemFacts, metric: str, interval: Interval) -> Interval:
@@ -217,10 +251,10 @@ def _flags(
 
 
 def compared(rows: Sequence[Row]) -> list[Row]:
-    """Ranks one problem's rows and adds each one's paired difference to the best.
+    """Ranks one problem's rows and adds each one's paired difference to the best, and how it stands among the others.
 
-    P-values are Holm-adjusted over all pairs of contenders: the same data choose the best, and with k equal contenders
-    adjusting over the k - 1 comparisons shown would call one of them worse in 7 % of studies instead of 5 (k = 6).
+    P-values are Holm-adjusted over all pairs of contenders, of final scores, of steps to target and of scores at half
+    of the budget, each family by itself.
 
     Args:
         rows: of one problem; those that are incomplete go last, in the order given.
@@ -235,26 +269,67 @@ def compared(rows: Sequence[Row]) -> list[Row]:
     rest = [row for row in rows if row not in complete]
     if len(complete) < 2:
         return [*complete, *rest]
-    best, others = complete[0], complete[1:]
-    pairs = [paired_difference(b.scores, a.scores, level=LEVEL) for a, b in itertools.combinations(complete, 2)]
-    differences = pairs[: len(others)]  # those with the best come first
-    adjusted = holm([pair.p_value for pair in pairs])[: len(others)]
-    compared = [
-        replace(row, difference=difference, adjusted_p=float(p), luck=_luck(best, row, difference))
-        for row, difference, p in zip(others, differences, adjusted, strict=True)
+
+    def luck(best: int, row: int, difference: PairedDifference) -> float:
+        return score_luck(complete[row].tuning, complete[best].tuning, difference, len(complete[row].scores))
+
+    pairs = all_pairs([row.scores for row in complete], luck)
+    with_best = [pairs[0, place] for place in range(1, len(complete))]
+    others = [
+        replace(row, difference=pair.difference, adjusted_p=pair.adjusted_p, luck=pair.luck)
+        for row, pair in zip(complete[1:], with_best, strict=True)
     ]
-    return [best, *compared, *rest]
+    ranked = [complete[0], *others]
+    return [
+        *(replace(row, among=each) for row, each in zip(ranked, _among(ranked, pairs), strict=True)),
+        *rest,
+    ]
 
 
-def _luck(best: Row, row: Row, difference: PairedDifference) -> float:
-    """The p-value of a difference under the luck of tuning; 0 where the difference's interval tells nothing.
+def is_worse(row: Row, p_value: float) -> bool:
+    """Whether a contender is worse than the best beyond chance, by that p-value, and beyond the luck of tuning."""
+    return row.difference is not None and row.difference.estimate > 0 and p_value <= ALPHA and row.luck <= ALPHA
 
-    What a seed does to one contender and not to the other is measured on the final seeds, by the interval of their
-    paired differences, and taken to be the noise of the tuning scores too.
-    """
-    nearest = min(abs(difference.low), abs(difference.high))
-    error = (abs(difference.estimate) - nearest) / NormalDist().inv_cdf(0.5 + LEVEL / 2)
-    if not 0 < error < math.inf:
-        return 0.0
-    noise = error * math.sqrt(len(row.scores) / (2 * row.tuning.seeds))
-    return luck_p_value(difference.estimate, error, row.tuning.finalists, best.tuning.finalists, noise)
+
+def _among(ranked: Sequence[Row], pairs: Pairs) -> list[Among]:
+    """How contenders that finished stand among each other, the best first."""
+    apart = {key for key, pair in pairs.items() if pair.is_apart}
+    # To be better than all others is a test of its own size: see `verdicts`.
+    if all(is_worse(row, row.difference.p_value) for row in ranked[1:] if row.difference):
+        apart |= {(0, place) for place in range(1, len(ranked))}
+    groups = letters(len(ranked), apart)
+    mean_ranks = friedman([row.scores for row in ranked]).mean_ranks
+    steps = _moment_pairs(ranked, [row.log_steps for row in ranked], pairs)
+    half = _moment_pairs(ranked, [row.half for row in ranked], pairs)
+    studies = [_over_studies(row) for row in ranked]
+    best = studies[0]
+    found = []
+    for place, (group, mean_rank, scores) in enumerate(zip(groups, mean_ranks, studies, strict=True)):
+        across = None if scores is None else crossed_mean(scores, level=LEVEL)
+        to_best = None if place == 0 or scores is None or best is None else crossed_mean(scores - best, level=LEVEL)
+        found.append(Among(group, float(mean_rank), steps.get((0, place)), half.get((0, place)), across, to_best))
+    return found
+
+
+def _moment_pairs(ranked: Sequence[Row], moments: Sequence[Moment | None], scores: Pairs) -> Pairs:
+    """Compares moments; none where one contender has none, or where they are taken at different steps."""
+    held = [moment for moment in moments if moment is not None]
+    if len(held) < len(moments) or len({moment.step for moment in held}) > 1:
+        return {}
+
+    def luck(i: int, j: int, difference: PairedDifference) -> float:
+        if difference.p_value > ALPHA:
+            return 1.0
+        ours, theirs = ((ranked[place].tuning, held[place]) for place in (j, i))
+        return moment_luck(ours, theirs, scores[i, j].difference)
+
+    return all_pairs([moment.values for moment in held], luck)
+
+
+def _over_studies(row: Row) -> np.ndarray[Any, Any] | None:
+    """[studies, seeds] A contender's final scores; None with one study, or where some diverged or are missing."""
+    studies = [row.scores, *(each.scores for each in row.repetitions)]
+    if len(studies) == 1 or any(len(each) != len(row.scores) for each in studies):
+        return None
+    scores = np.array(studies, np.float64)
+    return scores if np.isfinite(scores).all() else None

@@ -17,7 +17,19 @@ from dlkit.bench.overview_tables import markdown_tables
 from dlkit.bench.plans import Plan
 from dlkit.bench.ranking import LEVEL
 from dlkit.bench.results import Comparison, Summary
-from dlkit.bench.tables import Table, caption, costs, costs_caption, ladder, ranking, tuning
+from dlkit.bench.tables import (
+    STUDIES_CAPTION,
+    Table,
+    caption,
+    costs,
+    costs_caption,
+    ladder,
+    ranking,
+    steps,
+    steps_caption,
+    studies,
+    tuning,
+)
 
 __all__ = ["markdown_tables", "write_report", "write_text"]
 
@@ -222,16 +234,18 @@ def _problem(number: int, summary: Summary, comparison: Comparison) -> str:
         f'<section aria-labelledby="problem-{number}"><h2 id="problem-{number}">{escape(problem.name)}</h2>'
         f'<p class="about">{escape("; ".join(part for part in about if part))}.</p>'
         + _table(ranking(comparison), caption(comparison), heading=1, kind="numbers")
-        + (_table(rungs, "Targets", heading=0, kind="numbers") if (rungs := ladder(comparison)).rows else "")
-        + (
-            _table(table, costs_caption(comparison), heading=0, kind="numbers")
-            if (table := costs(comparison)).rows
-            else ""
-        )
+        + _table_if_any(steps(comparison), steps_caption(comparison))
+        + _table_if_any(ladder(comparison), "Targets")
+        + _table_if_any(costs(comparison), costs_caption(comparison))
+        + _table_if_any(studies(comparison), STUDIES_CAPTION)
         + _table(tuning(comparison), "Tuning", heading=0)
         + _figures(summary, comparison)
         + "</section>"
     )
+
+
+def _table_if_any(table: Table, title: str) -> str:
+    return _table(table, title, heading=0, kind="numbers") if table.rows else ""
 
 
 def _table(table: Table, title: str, *, heading: int, kind: str = "words") -> str:

@@ -10,17 +10,19 @@ import numpy as np
 
 from dlkit.bench import tuning_overview
 from dlkit.bench.costs import Cost, costs_of
+from dlkit.bench.formats import power_of_two
+from dlkit.bench.moments import UNKNOWN
 from dlkit.bench.overview import Overview, Standing, overview
 from dlkit.bench.plans import Outcome, Plan, ProblemFacts, Trial
 from dlkit.bench.ranking import Row, compared, make_row
 from dlkit.bench.scores import final_value
 from dlkit.bench.search import Drawn
-from dlkit.bench.stats import Interval
+from dlkit.bench.stats import Interval, PairedDifference
 from dlkit.bench.store import Record, Store
 from dlkit.bench.targets import Ending, Frozen, Reruns, declared, ending, reruns
 from dlkit.bench.timing import Timing
 from dlkit.bench.tuning import tune
-from dlkit.bench.verdicts import Verdict, verdict
+from dlkit.bench.verdicts import Evidence, Verdict, verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -208,6 +210,22 @@ class Summary:
         found = [tuning_overview.widths(self.plan, each.standing) for each in self.comparisons]
         return tuning_overview.widths_frame([width for each in found for width in each])
 
+    def evidence(self) -> "pd.DataFrame":
+        """Returns the numbers behind each sentence of the verdicts, one row a number.
+
+        Returns:
+            Columns problem, sentence, and those of `Evidence`; sentences that are all there is have no row.
+        """
+        import pandas as pd
+
+        rows = [
+            {"problem": comparison.problem.name, "sentence": finding.text, **each._asdict()}
+            for comparison in self.comparisons
+            for finding in comparison.verdict.findings
+            for each in finding.evidence
+        ]
+        return pd.DataFrame(rows, columns=["problem", "sentence", *Evidence._fields])
+
     def costs(self) -> "pd.DataFrame":
         """Returns what contenders cost, one row a (problem, optimizer), best first within a problem.
 
@@ -275,33 +293,36 @@ def _interval_columns(name: str, value: Interval) -> dict[str, float]:
     return {name: value.estimate, f"{name}_low": value.low, f"{name}_high": value.high}
 
 
+def _ratio(log_ratio: PairedDifference) -> Interval:
+    return Interval(*(power_of_two(value) for value in log_ratio[:3]))
+
+
 def _table_row(comparison: Comparison, rank: int, row: Row, cost: Cost) -> dict[str, Any]:
-    difference = row.difference
+    difference, steps, ratio = row.difference, row.steps, row.among.steps
     return {
         "problem": comparison.problem.name,
         "rank": rank,
         "optimizer": row.label,
         "hits": row.hits.estimate * len(row.outcomes) if row.outcomes else 0,
         "seeds": len(row.outcomes),
-        "steps_to_target": row.time.estimate,
-        "steps_to_target_low": row.time.low,
-        "steps_to_target_high": row.time.high,
-        "validation": row.final.estimate,
-        "validation_low": row.final.low,
-        "validation_high": row.final.high,
-        "test": row.test.estimate,
-        "test_low": row.test.low,
-        "test_high": row.test.high,
-        "difference": difference.estimate if difference else math.nan,
-        "difference_low": difference.low if difference else math.nan,
-        "difference_high": difference.high if difference else math.nan,
+        "missed": steps.missed if steps else math.nan,
+        "diverged_before_target": steps.diverged if steps else math.nan,
+        "cut_off": steps.cut_off if steps else math.nan,
+        **_interval_columns("steps_to_target", row.time),
+        **_interval_columns("mean_to_budget", steps.restricted if steps else UNKNOWN),
+        "expected_running_time": steps.expected if steps else math.nan,
+        **_interval_columns("ratio_of_steps", _ratio(ratio.difference) if ratio else UNKNOWN),
+        "ratio_of_steps_p_value": ratio.adjusted_p if ratio else math.nan,
+        "group": row.among.group,
+        "mean_rank": row.among.mean_rank,
+        **_interval_columns("validation", row.final),
+        **_interval_columns("test", row.test),
+        **_interval_columns("difference", Interval(*difference[:3]) if difference else UNKNOWN),
         "p_value": row.adjusted_p,
         "diverged": row.diverged,
         "tuning_points": len(row.tuning.points),
         "studies": 1 + len(row.repetitions),
-        "across_studies": row.across.estimate if row.across else math.nan,
-        "across_studies_low": row.across.low if row.across else math.nan,
-        "across_studies_high": row.across.high if row.across else math.nan,
+        **_interval_columns("across_studies", row.across or UNKNOWN),
         "widened": row.widened,
         **_interval_columns("seconds_per_step", cost.per_step),
         **_interval_columns("seconds_to_target", cost.to_target),

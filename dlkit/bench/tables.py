@@ -10,10 +10,12 @@ import numpy as np
 from dlkit.bench import formats
 from dlkit.bench.ranking import LEVEL, Row
 from dlkit.bench.results import Comparison, Summary
-from dlkit.bench.stats import median_interval
+from dlkit.bench.scores import unoriented
+from dlkit.bench.stats import Interval, median_interval, nemenyi_distance
 
 __all__ = [
     "LABELS",
+    "STUDIES_CAPTION",
     "Table",
     "caption",
     "costs",
@@ -23,10 +25,17 @@ __all__ = [
     "markdown",
     "markdown_tables",
     "ranking",
+    "steps",
+    "steps_caption",
+    "studies",
     "tuning",
 ]
 
 LABELS = frozenset({"optimizer", "problem", "hyperparameter", "budget"})  # columns of words beside numbers
+SHOWN_LEVEL = f"[{LEVEL * 100:.0f}\N{NO-BREAK SPACE}%]"
+STUDIES_CAPTION = (
+    "Final means over all tuning studies and seeds, with the noise of tuning and without; differences are to the best"
+)
 
 
 class Table(NamedTuple):
@@ -50,10 +59,14 @@ def caption(comparison: Comparison) -> str:
 
 
 def ranking(comparison: Comparison) -> Table:
-    """Returns a problem's contenders with all that they are compared by, best first."""
-    level = f"[{LEVEL * 100:.0f}\N{NO-BREAK SPACE}%]"
-    header = ["rank", "optimizer", f"hits {level}", f"steps to target {level}", f"validation {level}"]
-    header += [f"test {level}", f"difference to best {level}", "p", "adjusted p", "diverged"]
+    """Returns a problem's contenders with all that their final values are compared by, best first.
+
+    Mean ranks are over seeds; the heading has Nemenyi's distance, beyond which two of them differ.
+    """
+    count, seeds = sum(bool(row.among.group) for row in comparison.rows), len(comparison.rows[0].scores)
+    distance = f" (Nemenyi {nemenyi_distance(count, seeds, 1 - LEVEL):.2f})" if count > 1 else ""
+    header = ["rank", "optimizer", "group", f"validation {SHOWN_LEVEL}", f"test {SHOWN_LEVEL}"]
+    header += [f"difference to best {SHOWN_LEVEL}", "p", "adjusted p", f"mean rank{distance}", "diverged"]
     rows = []
     for rank, row in enumerate(comparison.rows, 1):
         paired = row.difference
@@ -61,17 +74,74 @@ def ranking(comparison: Comparison) -> Table:
             [
                 str(rank) if row.complete and not row.failure else "–",
                 row.label,
-                _hits(row),
-                formats.steps(row.time, comparison.problem.steps),
+                row.among.group or "–",
                 formats.interval(row.final),
                 formats.interval(row.test),
                 formats.difference(comparison.problem, paired) if paired else "–",
                 formats.p_value(paired.p_value) if paired else "–",
                 formats.p_value(row.adjusted_p),
+                formats.number(row.among.mean_rank),
                 f"{row.diverged}/{len(row.scores)}" if len(row.scores) else "–",
             ]
         )
     return Table(header, rows)
+
+
+def steps_caption(comparison: Comparison) -> str:
+    """Returns what the numbers of `steps` are counted to."""
+    return f"Steps to {formats.number(comparison.target)} on validation, budget {comparison.problem.steps}"
+
+
+def steps(comparison: Comparison) -> Table:
+    """Returns how a problem's contenders came out against the hardest target; no rows where there is none yet."""
+    budget = comparison.problem.steps
+    header = ["optimizer", f"hits {SHOWN_LEVEL}", "missed", "diverged before", f"median {SHOWN_LEVEL}"]
+    header += [f"mean to budget {SHOWN_LEVEL}", "expected running time", f"ratio to best {SHOWN_LEVEL}", "adjusted p"]
+    was_cut = any(row.steps and row.steps.cut_off for row in comparison.rows)
+    header[4:4] = ["cut off"] if was_cut else []
+    rows = []
+    for row in comparison.rows:
+        if not row.steps:
+            continue
+        pair = row.among.steps
+        cells = [
+            row.label,
+            _hits(row),
+            str(row.steps.missed),
+            str(row.steps.diverged),
+            formats.steps(row.steps.median, budget),
+            formats.interval(row.steps.restricted),
+            formats.number(row.steps.expected),
+            formats.ratio_of_steps(pair.difference) if pair else "–",
+            formats.p_value(pair.adjusted_p) if pair else "–",
+        ]
+        cells[4:4] = [str(row.steps.cut_off)] if was_cut else []
+        rows.append(cells)
+    return Table(header, rows)
+
+
+def studies(comparison: Comparison) -> Table:
+    """Returns final means over repeated tuning studies, with tuning's noise and without; no rows with one study."""
+    problem = comparison.problem
+    header = ["optimizer", f"mean, seeds alone {SHOWN_LEVEL}", f"with tuning {SHOWN_LEVEL}"]
+    header += [f"difference, seeds alone {SHOWN_LEVEL}", f"with tuning {SHOWN_LEVEL} "]
+    rows = []
+    for row in comparison.rows:
+        across, difference = row.among.across, row.among.across_difference
+        if across:
+            means = (across.seeds_only, across.with_tuning)
+            gaps = (difference.seeds_only, difference.with_tuning) if difference else ()
+            cells = [formats.interval(_in_units(comparison, mean)) for mean in means]
+            cells += [formats.oriented_interval(problem, gap) for gap in gaps] or ["–", "–"]
+            rows.append([row.label, *cells])
+    return Table(header, rows)
+
+
+def _in_units(comparison: Comparison, value: Interval) -> Interval:
+    """An oriented mean in the metric's own units; a geometric mean where its scale is logarithmic."""
+    problem = comparison.problem
+    estimate, *ends = (unoriented(problem, problem.metric, bound) for bound in value)
+    return Interval(estimate, min(ends), max(ends))
 
 
 def ladder(comparison: Comparison) -> Table:
@@ -94,8 +164,7 @@ def _rung(comparison: Comparison, times: np.ndarray[Any, Any]) -> str:
 
 def costs(comparison: Comparison) -> Table:
     """Returns what a problem's contenders cost; no rows where nothing was timed and none could stop early."""
-    level = f"[{LEVEL * 100:.0f}\N{NO-BREAK SPACE}%]"
-    header = ["optimizer", f"seconds per step {level}", "ratio to fastest", f"time to target {level}"]
+    header = ["optimizer", f"seconds per step {SHOWN_LEVEL}", "ratio to fastest", f"time to target {SHOWN_LEVEL}"]
     header += ["compiling, all trials", "optimizer state", "peak memory"]
     if stops := any(not math.isnan(each.saved) for each in comparison.costs):
         header.append("steps saved")
@@ -176,17 +245,18 @@ def markdown_tables(summary: Summary) -> str:
             text,
             f"{escaped(caption(comparison))}.",
             markdown(ranking(comparison), numbers=True),
+            *_with_caption(steps_caption(comparison), steps(comparison)),
             markdown(ladder(comparison), numbers=True) if ladder(comparison).rows else "",
-            *_costs_in_markdown(comparison),
+            *_with_caption(costs_caption(comparison), costs(comparison)),
+            *_with_caption(STUDIES_CAPTION, studies(comparison)),
             markdown(tuning(comparison), numbers=False),
         ]
         sections.append("\n\n".join(part for part in parts if part))
     return "\n\n".join(sections) + "\n"
 
 
-def _costs_in_markdown(comparison: Comparison) -> list[str]:
-    table = costs(comparison)
-    return [f"{escaped(costs_caption(comparison))}.", markdown(table, numbers=True)] if table.rows else []
+def _with_caption(text: str, table: Table) -> list[str]:
+    return [f"{escaped(text)}.", markdown(table, numbers=True)] if table.rows else []
 
 
 def markdown(table: Table, *, numbers: bool) -> str:

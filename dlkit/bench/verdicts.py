@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from dlkit.bench import formats
+from dlkit.bench.findings import Evidence, Finding, across_studies, differences, flip, power, speed
+from dlkit.bench.pairwise import ALPHA, LEVEL
 from dlkit.bench.plans import ProblemFacts
-from dlkit.bench.ranking import LEVEL, Row
-from dlkit.bench.schedules import CONSTANT
+from dlkit.bench.ranking import Row, is_worse
 
-__all__ = ["Verdict", "verdict"]
+__all__ = ["Evidence", "Finding", "Verdict", "verdict"]
 
-ALPHA = 1 - LEVEL
+Kind = Literal["winner", "tie", "unsettled", "incomplete"]
 UNDERTUNED = "not settled: baseline undertuned"
 
 
@@ -23,13 +24,16 @@ class Verdict(NamedTuple):
             contender that could catch up is doubtful, or that of the baseline; ``"incomplete"``: too little ran.
         best: labels of the contenders that nothing here says are worse than another.
         sentence: the conclusion with its numbers.
-        notes: further sentences: who could not run, who is doubtful and what to change, who is fastest.
+        notes: further sentences: who could not run, who is doubtful and what to change, who is fastest, whether half of
+            the budget would turn the ranking around, what other tuning would.
+        findings: the sentence and then each note, with the numbers they rest on.
     """
 
-    kind: Literal["winner", "tie", "unsettled", "incomplete"]
+    kind: Kind
     best: tuple[str, ...]
     sentence: str
     notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def verdict(problem: ProblemFacts, rows: Sequence[Row], target: float, *, baseline: str = "") -> Verdict:
@@ -53,39 +57,57 @@ def verdict(problem: ProblemFacts, rows: Sequence[Row], target: float, *, baseli
     notes = _failures(rows) + _untuned(rows)
     if len(complete) < 2:
         ended = f"only {complete[0].label} finished" if complete else "no contender finished"
-        return Verdict("incomplete", (), f"{problem.name}: {ended}; there is nothing to compare.", tuple(notes))
+        return _made("incomplete", (), Finding(f"{problem.name}: {ended}; there is nothing to compare."), notes)
     best, others = complete[0], complete[1:]
     # To be worse than one contender named by the data takes an adjusted p; to be better than all of them, every
     # single comparison has to come out that way, which is a test of its own size (intersection-union).
-    beats_all = all(_is_worse(row, row.difference.p_value) for row in others if row.difference)
-    tied = [] if beats_all else [row for row in others if not _is_worse(row, row.adjusted_p)]
+    beats_all = all(is_worse(row, row.difference.p_value) for row in others if row.difference)
+    tied = [] if beats_all else [row for row in others if not is_worse(row, row.adjusted_p)]
     weak = [row for row in complete if row.label == baseline and row.flags and (tied or row is not best)]
     doubtful = [row for row in others if row in weak or (row not in tied and _could_catch_up(row))]
     notes += (
         _advice([row for row in complete if row in doubtful or row in weak])
-        + _lucky(problem, tied)
+        + _lucky(problem, best, tied)
         + _too_few(complete)
-        + _fastest(problem, complete, target)
+        + [
+            found
+            for found in (
+                speed(problem, complete, target),
+                flip(problem, complete),
+                across_studies(problem, best, others[0]),
+            )
+            if found
+        ]
     )
+    evidence = differences(problem, best, others)
     score = f"{_metric(problem)} {formats.interval(best.final)} after {problem.steps} steps"
     if tied:
         names = ", ".join(row.label for row in [best, *tied])
         worse = [row.label for row in others if row not in tied]
         rest = f"; worse: {', '.join(worse)}" if worse else ""
         finding = f"{names} cannot be told apart at {len(best.scores)} seeds ({best.label}: {score}){rest}."
+        if needed := power(problem, best, tied, len(complete)):
+            finding, evidence = f"{finding} {needed.text}", (*evidence, *needed.evidence)
         if weak:
             labels = tuple(row.label for row in complete if row in [best, *tied, *weak])
-            return Verdict("unsettled", labels, f"{problem.name}: {UNDERTUNED}. {finding}", tuple(notes))
-        return Verdict("tie", tuple(row.label for row in [best, *tied]), f"{problem.name}: {finding}", tuple(notes))
+            sentence = f"{problem.name}: {UNDERTUNED}. {finding}"
+            return _made("unsettled", labels, Finding(sentence, evidence), notes)
+        labels = tuple(row.label for row in [best, *tied])
+        return _made("tie", labels, Finding(f"{problem.name}: {finding}", evidence), notes)
     margin = _margin(problem, others)
     if doubtful:
         names = ", ".join(row.label for row in doubtful)
         ahead = f"{best.label} is ahead, with {score}; {margin}"
         open_question = UNDERTUNED if weak else "not settled"
         sentence = f"{problem.name}: {open_question}. {ahead}; but {names} may be undertuned."
-        return Verdict("unsettled", (best.label, *(row.label for row in doubtful)), sentence, tuple(notes))
+        labels = (best.label, *(row.label for row in doubtful))
+        return _made("unsettled", labels, Finding(sentence, evidence), notes)
     sentence = f"{problem.name}: {best.label} is best, with {score}; {margin}."
-    return Verdict("winner", (best.label,), sentence, tuple(notes))
+    return _made("winner", (best.label,), Finding(sentence, evidence), notes)
+
+
+def _made(kind: Kind, best: tuple[str, ...], sentence: Finding, notes: Sequence[Finding]) -> Verdict:
+    return Verdict(kind, best, sentence.text, tuple(note.text for note in notes), (sentence, *notes))
 
 
 def _metric(problem: ProblemFacts) -> str:
@@ -103,11 +125,6 @@ def _margin(problem: ProblemFacts, others: Sequence[Row]) -> str:
     )
 
 
-def _is_worse(row: Row, p_value: float) -> bool:
-    """Whether a contender is worse than the best beyond chance and beyond the luck of tuning."""
-    return row.difference is not None and row.difference.estimate > 0 and p_value <= ALPHA and row.luck <= ALPHA
-
-
 def _could_catch_up(row: Row) -> bool:
     """Whether better tuning of a loser could undo its gap: a doubtful space, or a last doubling worth the gap."""
     assert row.difference is not None
@@ -116,7 +133,7 @@ def _could_catch_up(row: Row) -> bool:
     return bool(row.flags) and row.tuning.gain >= row.difference.low
 
 
-def _advice(doubtful: Sequence[Row]) -> list[str]:
+def _advice(doubtful: Sequence[Row]) -> list[Finding]:
     notes = []
     for row in doubtful:
         if row.tuning.edges:
@@ -125,15 +142,15 @@ def _advice(doubtful: Sequence[Row]) -> list[str]:
             change = "narrow its space to where it trains, or give more tuning points"
         else:
             change = "give more tuning points"
-        notes.append(f"{row.label}: {'; '.join(row.flags)}; {change}, then run again.")
+        notes.append(Finding(f"{row.label}: {'; '.join(row.flags)}; {change}, then run again."))
     return notes
 
 
-def _failures(rows: Sequence[Row]) -> list[str]:
-    return [f"{row.label} could not run: {row.failure}" for row in rows if row.failure]
+def _failures(rows: Sequence[Row]) -> list[Finding]:
+    return [Finding(f"{row.label} could not run: {row.failure}") for row in rows if row.failure]
 
 
-def _untuned(rows: Sequence[Row]) -> list[str]:
+def _untuned(rows: Sequence[Row]) -> list[Finding]:
     notes = []
     for row in rows:
         if row.tuning.missing and not row.failure:
@@ -144,37 +161,27 @@ def _untuned(rows: Sequence[Row]) -> list[str]:
         elif not row.complete and not row.failure:
             ran = sum(outcome is not None for outcome in row.outcomes)
             notes.append(f"{row.label}: {ran} of {len(row.outcomes)} seeds have run; it is not compared yet.")
-    return notes
+    return [Finding(note) for note in notes]
 
 
-def _too_few(complete: Sequence[Row]) -> list[str]:
+def _too_few(complete: Sequence[Row]) -> list[Finding]:
     """Says when no difference, however large, could pass the test at this number of seeds."""
     seeds = len(complete[0].scores)
     if 2.0 ** (1 - seeds) <= ALPHA:
         return []
     needed = math.ceil(1 - math.log2(ALPHA))
-    return [f"{seeds} paired seeds cannot show any difference at {LEVEL:.0%}, however large; use {needed} or more."]
+    text = f"{seeds} paired seeds cannot show any difference at {LEVEL:.0%}, however large; use {needed} or more."
+    return [Finding(text)]
 
 
-def _lucky(problem: ProblemFacts, rows: Sequence[Row]) -> list[str]:
+def _lucky(problem: ProblemFacts, best: Row, rows: Sequence[Row]) -> list[Finding]:
     """Names those whose winners are worse than the best one, but not by more than another tuning might change."""
     return [
-        f"{row.label} is {formats.difference(problem, row.difference)} away, but tuning on {row.tuning.seeds} "
-        f"seed{'s' * (row.tuning.seeds > 1)} could set equals so far apart by luck; use more tuning seeds."
+        Finding(
+            f"{row.label} is {formats.difference(problem, row.difference)} away, but tuning on {row.tuning.seeds} "
+            f"seed{'s' * (row.tuning.seeds > 1)} could set equals so far apart by luck; use more tuning seeds.",
+            differences(problem, best, [row])[1:],
+        )
         for row in rows
         if row.difference and row.difference.p_value <= ALPHA < row.luck
     ]
-
-
-def _fastest(problem: ProblemFacts, complete: Sequence[Row], target: float) -> list[str]:
-    """Names the contender that reaches the target first, where it is not the best one.
-
-    A schedule is made for its horizon: where there is one, moments before the last step do not compare.
-    """
-    if any(row.contender.schedule != CONSTANT.name for row in complete):
-        return []
-    first = min(complete, key=lambda row: row.time.estimate)
-    if first is complete[0] or not first.time.estimate < complete[0].time.estimate:
-        return []
-    ours, best = (formats.steps(row.time, problem.steps) for row in (first, complete[0]))
-    return [f"First to {formats.number(target)}: {first.label}, median {ours} steps ({complete[0].label}: {best})."]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from benchmarks.verdict_sizes import BENT, CASES, Contest, rates
 from dlkit.bench import planner
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
@@ -113,3 +114,29 @@ def test_the_simulation_finds_what_is_there() -> None:
     rng = np.random.default_rng(0)
     found = [judged(plan, rng, noise=lambda: float(rng.normal()), gap=3.0) for _ in range(40)]
     assert sum(each.best[:1] == ("name 0",) and calls_different(each) for each in found) >= 36
+
+
+# --- sentences about what comes before the last step -----------------------------------------------------------------
+
+CLAIMS = ("winner or worse", "groups", "faster", "flips")
+
+
+def test_equals_whose_points_differ_in_speed_are_seldom_called_faster() -> None:
+    """The points that tuning picks differ in speed: without allowing for that, two studies of three would say so."""
+    found = rates(150, Contest(), points=8)
+    assert all(found[claim] <= most(150) / 150 for claim in CLAIMS)
+    assert found["faster, ends better"] == 0
+    assert found["softly faster"] > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("label", "contest", "setting"), [case for case in CASES if "equal" in case[0]])
+def test_no_sentence_tells_equals_apart_too_often(label: str, contest: Contest, setting: dict[str, Any]) -> None:
+    found = rates(400, contest, **setting)
+    assert all(found[claim] <= most(400) / 400 for claim in CLAIMS), (label, found)
+
+
+def test_one_that_is_faster_and_one_that_ends_better_are_told() -> None:
+    found = rates(40, BENT)
+    assert found["faster, ends better"] >= 0.6 and found["groups"] >= 0.8
+    assert found["flips"] > 0.1

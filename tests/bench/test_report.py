@@ -13,6 +13,8 @@ from dlkit.bench import formats, overview_plots, overview_tables, plots, report,
 from dlkit.bench.errors import UserError
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.results import Summary
+from dlkit.bench.rules import Tuner
+from dlkit.bench.space import Point
 from tests.bench.synthetic import PROGRAM, make_plan, make_problem, make_summary
 
 HOSTILE = '<b>&"</script><script>alert(1)</script>'
@@ -102,9 +104,12 @@ def test_the_page_of_every_case(name: str, tmp_path: Path) -> None:
     for article, comparison in zip(articles, summary.comparisons, strict=True):
         for text in (comparison.verdict.sentence, *comparison.verdict.notes):
             assert text in article
-    for number, comparison in enumerate(summary.comparisons):
-        check_ranking(page.tables[2 * number], comparison)
-        check_tuning(page.tables[2 * number + 1], comparison)
+    found = iter(page.tables)
+    for comparison in summary.comparisons:
+        check_ranking(next(found), comparison)
+        if tables.steps(comparison).rows:
+            check_steps(next(found), comparison)
+        check_tuning(next(found), comparison)
     assert len(page.texts["caption"]) == len(page.tables)
     assert all(attributes.get("scope") in ("col", "row") for tag, attributes in page.elements if tag == "th")
     for tag, attributes in page.elements:
@@ -120,18 +125,37 @@ def check_ranking(table: list[list[str]], comparison) -> None:
     assert len(table) == 1 + len(comparison.rows)
     for rank, (cells, row) in enumerate(zip(table[1:], comparison.rows, strict=True), 1):
         ran, paired = len(row.scores), row.difference
-        hits = int(sum(row.steps_to_target < float("inf")))
         assert cells == [
             str(rank) if row.complete and not row.failure else "–",
             row.label,
-            f"{hits}/{ran} [{row.hits.low:.2f}, {row.hits.high:.2f}]" if ran else "–",
-            formats.steps(row.time, problem.steps),
+            row.among.group or "–",
             formats.interval(row.final),
             formats.interval(row.test),
             formats.difference(problem, paired) if paired else "–",
             formats.p_value(paired.p_value) if paired else "–",
             formats.p_value(row.adjusted_p),
+            formats.number(row.among.mean_rank),
             f"{row.diverged}/{ran}" if ran else "–",
+        ]
+
+
+def check_steps(table: list[list[str]], comparison) -> None:
+    budget = comparison.problem.steps
+    rows = [row for row in comparison.rows if row.steps]
+    for cells, row in zip(table[1:], rows, strict=True):
+        ran, pair = len(row.scores), row.among.steps
+        hits = int(sum(row.steps_to_target < float("inf")))
+        before = sum(outcome.status == "diverged" for outcome in row.outcomes if outcome)
+        assert cells == [
+            row.label,
+            f"{hits}/{ran} [{row.hits.low:.2f}, {row.hits.high:.2f}]",
+            str(ran - hits - before),
+            str(before),  # no diverged trial here had been at the target
+            formats.steps(row.time, budget),
+            formats.interval(row.steps.restricted),
+            formats.number(row.steps.expected),
+            formats.ratio_of_steps(pair.difference) if pair else "–",
+            formats.p_value(pair.adjusted_p) if pair else "–",
         ]
 
 
@@ -274,7 +298,7 @@ def test_markdown_has_the_same_cells() -> None:
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     expected: list[list[str]] = []
     for comparison in summary.comparisons:
-        for table in (tables.ranking(comparison), tables.tuning(comparison)):
+        for table in (tables.ranking(comparison), tables.steps(comparison), tables.tuning(comparison)):
             expected += [list(table.header), ["---"], *(list(row) for row in table.rows)]
     for each in overview_tables.sections(summary):
         expected += [list(each.table.header), ["---"], *(list(row) for row in each.table.rows)]
@@ -283,6 +307,55 @@ def test_markdown_has_the_same_cells() -> None:
     assert plain == [[cell.replace("\N{NO-BREAK SPACE}", " ") for cell in row] for row in expected]
     for comparison in summary.comparisons:
         assert f"## {comparison.problem.name}\n\n" in text
+
+
+def test_trials_cut_off_have_a_column_of_their_own() -> None:
+    summary = CASES["plain"]()
+    (comparison,) = summary.comparisons
+    assert "cut off" not in tables.steps(comparison).header
+    best = comparison.rows[0]
+    cut = replace(best, steps=best.steps._replace(reached=7, missed=1, cut_off=2))
+    table = tables.steps(replace(comparison, rows=[cut, *comparison.rows[1:]]))
+    place = list(table.header).index("cut off")
+    assert [row[place] for row in table.rows] == ["2", "0", "0"]
+    assert all(len(row) == len(table.header) for row in table.rows)
+
+
+def test_repeated_studies_have_a_table_with_the_noise_of_tuning() -> None:
+    plan = make_plan(tuner=Tuner(studies=3))
+    others = [Point({"learning_rate": rate}, {}) for rate in (0.02, 0.03, 0.05)]
+    contenders = [replace(each, further=(others, others[1:])) for each in plan.contenders]
+    summary = make_summary(replace(plan, contenders=contenders))
+    (comparison,) = summary.comparisons
+    table = tables.studies(comparison)
+    assert [row[0] for row in table.rows] == [row.label for row in comparison.rows]
+    best, *others = comparison.rows
+    assert table.rows[0][1] == formats.interval(best.among.across.seeds_only)
+    assert table.rows[0][3:] == ["–", "–"]
+    for cells, row in zip(table.rows[1:], others, strict=True):
+        difference = row.among.across_difference
+        assert cells[2] == formats.interval(row.among.across.with_tuning)
+        assert cells[3] == formats.oriented_interval(comparison.problem, difference.seeds_only)
+        assert cells[4] == formats.oriented_interval(comparison.problem, difference.with_tuning)
+    assert tables.STUDIES_CAPTION in report.markdown_tables(summary)
+    assert any(note.startswith("Over 3 studies ") for note in comparison.verdict.notes)
+    assert not tables.studies(CASES["plain"]().comparisons[0]).rows
+
+
+def test_evidence_has_the_numbers_of_the_sentences() -> None:
+    summary = CASES["two_problems"]()
+    frame = summary.evidence()
+    for comparison in summary.comparisons:
+        best, *others = comparison.rows
+        of_problem = frame[frame["problem"] == comparison.problem.name]
+        assert set(of_problem["sentence"]) <= {comparison.verdict.sentence, *comparison.verdict.notes}
+        of_sentence = of_problem[of_problem["sentence"] == comparison.verdict.sentence]
+        gaps = of_sentence[of_sentence["name"] == "difference"].set_index("contender")
+        for row in others:
+            assert gaps.loc[row.label, "other"] == best.label
+            assert gaps.loc[row.label, "adjusted_p"] == row.adjusted_p
+            assert gaps.loc[row.label, "low"] == row.difference.low
+    assert list(make_summary(make_plan(["sgd"])).evidence().columns) == list(frame.columns)
 
 
 def test_markdown_takes_labels_literally() -> None:

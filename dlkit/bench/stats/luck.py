@@ -130,7 +130,8 @@ def redrawn_luck_p_value(
         seed: of the drawing.
 
     Returns:
-        The two-sided p-value; 0 if neither contender had a choice that could matter.
+        The two-sided p-value; 0 if neither contender had a choice that could matter, 1 if a point that may be picked
+        has no finite value.
 
     Example:
         >>> scores, steps = [0.0, 0.1, 0.9], [5.0, 8.0, 8.0]  # the second point may well be picked
@@ -144,6 +145,8 @@ def redrawn_luck_p_value(
             raise ValueError(f"there must be one value a score, got shapes {quantity.shape} and {numbers.shape}")
         shares = picked_again(numbers, noise, seed=seed) if numbers.size else np.zeros(0)
         picked.append((shares[shares > 0], quantity[shares > 0]))
+    if not all(np.isfinite(quantity).all() for _, quantity in picked):
+        return 1.0
     return _two_sided(gap, error, *picked)
 
 

@@ -101,5 +101,6 @@ def test_points_that_do_not_differ_are_no_luck():
     same = ([0.0, 0.1], [4.0, 4.0])
     assert redrawn_luck_p_value(1.0, 0.1, same, ([0.3], [9.0]), 1.0, seed=0) == 0.0
     assert redrawn_luck_p_value(1.0, 0.1, ([], []), same, 1.0, seed=0) == 0.0
+    assert redrawn_luck_p_value(1.0, 0.1, ([0.0, 0.1], [4.0, math.inf]), same, 1.0, seed=0) == 1.0  # nothing is known
     with pytest.raises(ValueError, match="one value a score"):
         redrawn_luck_p_value(1.0, 0.1, ([0.0], [1.0, 2.0]), same, 1.0, seed=0)
