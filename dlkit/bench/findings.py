@@ -169,8 +169,8 @@ def speed(problem: ProblemFacts, complete: Sequence[Row], target: float) -> Find
         text = f"First to {goal}: {first.label}, median {ours} steps ({best.label}: {theirs}); not beyond chance."
     elif pair.luck > MOMENT_ALPHA:
         text = (
-            f"At the points that tuning picked, {first.label} is at {goal} {sooner} {best.label} ({p_value}); other "
-            f"tuning points could change that."
+            f"First to {goal} at the points that tuning picked: {first.label}, {sooner} {best.label} ({p_value}); "
+            f"other tuning points could change that."
         )
     elif is_worse(first, first.adjusted_p) and first.difference is not None:
         text = (

@@ -250,7 +250,10 @@ def _table_if_any(table: Table, title: str) -> str:
 
 def _table(table: Table, title: str, *, heading: int, kind: str = "words") -> str:
     """A table in a container that scrolls by itself; one column heads its rows."""
-    header = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.header)
+    header = "".join(
+        f'<th scope="col" class="{"name" if column == heading else "cell"}">{escape(name)}</th>'
+        for column, name in enumerate(table.header)
+    )
     body = []
     for row in table.rows:
         cells = [

@@ -78,8 +78,8 @@ def test_steps_that_another_tuning_could_change_are_told_as_such():
     points = {"scores": [0.0, 0.0, 0.5, 0.9], "values": [3.0, 4.5, 4.0, 4.0]}  # two equally good ones, not equally fast
     found = judged(*(tuned_apart(row, "log_steps", **points) for row in rows))
     assert found.notes == (
-        "At the points that tuning picked, fast is at 0.100 2.00× sooner [2.00, 2.00] than slow (adjusted p 0.002); "
-        "other tuning points could change that.",
+        "First to 0.100 at the points that tuning picked: fast, 2.00× sooner [2.00, 2.00] than slow (adjusted p "
+        "0.002); other tuning points could change that.",
     )
     assert found.findings[1].evidence[0].luck > 0.05
     alike = {"scores": [0.0, 0.0, 0.5, 0.9], "values": [3.0, 3.0, 3.0, 3.0]}
