@@ -312,13 +312,16 @@ def _among(ranked: Sequence[Row], pairs: Pairs) -> list[Among]:
 
 
 def _moment_pairs(ranked: Sequence[Row], moments: Sequence[Moment | None], scores: Pairs) -> Pairs:
-    """Compares moments; none where one contender has none, or where they are taken at different steps."""
+    """Compares moments; none where one contender has none, or where they are taken at different steps.
+
+    The luck of tuning, which takes milliseconds, is only asked for where it matters: of differences to the best.
+    """
     held = [moment for moment in moments if moment is not None]
     if len(held) < len(moments) or len({moment.step for moment in held}) > 1:
         return {}
 
     def luck(i: int, j: int, difference: PairedDifference) -> float:
-        if difference.p_value > ALPHA:
+        if i > 0 or difference.p_value > ALPHA:
             return 1.0
         ours, theirs = ((ranked[place].tuning, held[place]) for place in (j, i))
         return moment_luck(ours, theirs, scores[i, j].difference)

@@ -33,6 +33,7 @@ __all__ = [
 
 LABELS = frozenset({"optimizer", "problem", "hyperparameter", "budget"})  # columns of words beside numbers
 SHOWN_LEVEL = f"[{LEVEL * 100:.0f}\N{NO-BREAK SPACE}%]"
+MOST_LETTERS = 5  # of a contender's groups
 STUDIES_CAPTION = (
     "Final means over all tuning studies and seeds, with the noise of tuning and without; differences are to the best"
 )
@@ -74,7 +75,7 @@ def ranking(comparison: Comparison) -> Table:
             [
                 str(rank) if row.complete and not row.failure else "–",
                 row.label,
-                row.among.group or "–",
+                _group(row),
                 formats.interval(row.final),
                 formats.interval(row.test),
                 formats.difference(comparison.problem, paired) if paired else "–",
@@ -205,6 +206,13 @@ def tuning(comparison: Comparison) -> Table:
         header.append(f"median across {studies} studies [min, max]")
         rows = [[*cells, _across(row)] for cells, row in zip(rows, comparison.rows, strict=True)]
     return Table(header, rows)
+
+
+def _group(row: Row) -> str:
+    """A contender's letters; of many, the first ones and how many there are."""
+    names = re.findall(r"\(\d+\)|[a-z]", row.among.group)
+    shown = "".join(names[:MOST_LETTERS])
+    return f"{shown}… ({len(names)})" if len(names) > MOST_LETTERS else shown or "–"
 
 
 def _hits(row: Row) -> str:

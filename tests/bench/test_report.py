@@ -321,6 +321,15 @@ def test_trials_cut_off_have_a_column_of_their_own() -> None:
     assert all(len(row) == len(table.header) for row in table.rows)
 
 
+def test_many_groups_are_counted() -> None:
+    (comparison,) = CASES["plain"]().comparisons
+    rows = [
+        replace(row, among=row.among._replace(group=group))
+        for row, group in zip(comparison.rows, ("abcde", "abcdefz(27)", ""), strict=True)
+    ]
+    assert [cells[2] for cells in tables.ranking(replace(comparison, rows=rows)).rows] == ["abcde", "abcde… (8)", "–"]
+
+
 def test_repeated_studies_have_a_table_with_the_noise_of_tuning() -> None:
     plan = make_plan(tuner=Tuner(studies=3))
     others = [Point({"learning_rate": rate}, {}) for rate in (0.02, 0.03, 0.05)]
