@@ -16,6 +16,7 @@ from dlkit.bench.stats import Interval, PairedDifference, detectable_difference,
 __all__ = ["POWER", "Evidence", "Finding", "across_studies", "differences", "flip", "power", "speed"]
 
 POWER = 0.8
+LEAST_SPREAD = 1e-3  # of scores over seeds, in that of paired differences: no number of seeds that one can train
 
 
 class Evidence(NamedTuple):
@@ -107,7 +108,7 @@ def power(problem: ProblemFacts, best: Row, tied: Sequence[Row], compared: int) 
         return None
     row, noise = lacking[int(np.argmax(noises))], max(noises)
     spread = math.sqrt(0.5 * (_deviation(row) ** 2 + _deviation(best) ** 2))
-    if not 0 < spread < math.inf:
+    if not LEAST_SPREAD * noise < spread < math.inf:
         return None
     fewest = math.ceil(1 - math.log2(1 - level))  # so that the smallest p-value can pass
     needed = max(fewest, required_pairs(spread, noise, power=POWER, level=level))

@@ -124,8 +124,8 @@ def steps(comparison: Comparison) -> Table:
 def studies(comparison: Comparison) -> Table:
     """Returns final means over repeated tuning studies, with tuning's noise and without; no rows with one study."""
     problem = comparison.problem
-    header = ["optimizer", f"mean, seeds alone {SHOWN_LEVEL}", f"with tuning {SHOWN_LEVEL}"]
-    header += [f"difference, seeds alone {SHOWN_LEVEL}", f"with tuning {SHOWN_LEVEL} "]
+    header = ["optimizer", f"mean, seeds alone {SHOWN_LEVEL}", f"mean, with tuning {SHOWN_LEVEL}"]
+    header += [f"difference, seeds alone {SHOWN_LEVEL}", f"difference, with tuning {SHOWN_LEVEL}"]
     rows = []
     for row in comparison.rows:
         across, difference = row.among.across, row.among.across_difference
