@@ -23,6 +23,7 @@ from dlkit.layers.normalization import NORMALIZATIONS, normalization
 from dlkit.layers.pool import average_pool, global_average_pool, global_max_pool, max_pool
 from dlkit.layers.recurrent import gru, lstm, rnn
 from dlkit.layers.shape import flatten, reshape
+from dlkit.layers.spectral_norm import spectral_norm
 from dlkit.layers.transformer import transformer_block
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "rotary",
     "serial",
     "sinusoidal_positions",
+    "spectral_norm",
     "tied_logits",
     "transformer_block",
 ]

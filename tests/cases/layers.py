@@ -17,6 +17,7 @@ CASES = (
     layer("layers.parallel-sum", layers.parallel(layers.dense(3), layers.dense(3), combine=sum), (4,)),
     layer("layers.residual", layers.residual(layers.dense(4)), (4,)),
     layer("layers.residual-shortcut", layers.residual(layers.dense(3), shortcut=layers.dense(3)), (4,)),
+    layer("layers.spectral_norm", layers.spectral_norm(layers.dense(3)), (4,)),
     layer("layers.lambda_", layers.lambda_(activations.tanh), (4,), limit=3.2e38),
     layer("layers.activation", layers.activation("silu"), (4,), limit=3.2e38),
     layer("layers.prelu", layers.prelu(), (2, 4), limit=3.2e38),
