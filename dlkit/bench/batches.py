@@ -33,25 +33,27 @@ def data_order(problem: Problem, stage: Stage, seed: int, *, segment: int) -> It
         segment: steps a yielded array covers.
 
     Yields:
-        int32 [segment, batch_size] indices; [segment, 0] for problems that use the whole split at every step.
+        int32 [segment, rows_per_step] indices: a step's batch, or its batches one after another; [segment, 0] for
+        problems that use the whole split at every step.
     """
     if problem.batch_size is None:
         while True:
             yield np.zeros((segment, 0), np.int32)
     examples, batch = problem.dataset.examples, problem.batch_size
     rows = np.zeros((0, batch), np.int32)
+    needed = segment * problem.batches_per_step
     epoch = 0
     name = zlib.crc32(problem.name.encode())
     while True:
         parts = [rows]
-        while sum(map(len, parts)) < segment:
+        while sum(map(len, parts)) < needed:
             words = np.array([name << 32 | STAGES[stage], seed << 32 | epoch], np.uint64)
             order = np.random.Generator(np.random.Philox(key=words)).permutation(examples)
             parts.append(order[: examples // batch * batch].reshape(-1, batch).astype(np.int32))
             epoch += 1
         rows = np.concatenate(parts)
-        yield rows[:segment]
-        rows = rows[segment:]
+        yield rows[:needed].reshape(segment, problem.rows_per_step)
+        rows = rows[needed:]
 
 
 def trial_order(problem: Problem, stage: Stage, seed: int, shape: tuple[int, int], calls: int) -> Iterator[Any]:
@@ -65,16 +67,16 @@ def trial_order(problem: Problem, stage: Stage, seed: int, shape: tuple[int, int
         calls: how many will be needed.
 
     Yields:
-        int32 [evaluations, steps, batch_size] indices.
+        int32 [evaluations, steps, rows_per_step] indices.
     """
-    if math.prod(shape) * calls * (problem.batch_size or 0) <= KEPT_INDICES:
+    if math.prod(shape) * calls * problem.rows_per_step <= KEPT_INDICES:
         return iter(_kept_order(problem, stage, seed, shape, calls))
     return _shaped_order(problem, stage, seed, shape)
 
 
 def _shaped_order(problem: Problem, stage: Stage, seed: int, shape: tuple[int, int]) -> Iterator[np.ndarray[Any, Any]]:
     return (
-        rows.reshape(*shape, problem.batch_size or 0)
+        rows.reshape(*shape, problem.rows_per_step)
         for rows in data_order(problem, stage, seed, segment=math.prod(shape))
     )
 

@@ -40,6 +40,8 @@ TRAINING_CODE = (
     "losses/*.py",
     "models/*.py",
     "regularizers/*.py",
+    "bench/builds.py",
+    "bench/games.py",
     "bench/trainer.py",
     "bench/trials.py",
     "bench/recipes.py",

@@ -20,7 +20,7 @@ def is_import(name: str) -> bool:
         >>> is_import("rollfast.optim:prism"), is_import("adam")
         (True, False)
     """
-    return ":" in name
+    return ":" in name and "=" not in name.partition(":")[0]  # what has '=' names an optimizer for each player
 
 
 def import_attribute(name: str, *, owner: str, folder: Path | None = None) -> Any:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from dlkit.bench import probes
+from dlkit.bench.builds import require_fitting
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity import source_files
 from dlkit.bench.imports import is_import
@@ -83,6 +84,7 @@ def plan(experiment: Experiment) -> Study:
         for name in entry.choices
         if name in varied
     ]
+    mistakes += _misplayed([source for _, source in problems], [method for _, method in contenders])
     mistakes += _repeated("problems", [facts.name for facts, _ in problems], "give each a label of its own")
     mistakes += _unknown_on_the_grid(experiment.budget, [facts for facts, _ in contenders])
     mistakes += _repeated("optimizers", [facts.label for facts, _ in contenders], "give each a label of its own")
@@ -202,6 +204,18 @@ def _require_comparable(facts: ProblemFacts, problem: Problem, choices: Mapping[
         )
     if facts.source and choices:
         check_problem(problem)
+
+
+def _misplayed(sources: Sequence[ProblemSource], methods: Sequence[Method]) -> list[str]:
+    """Optimizers made for players that a problem does not have."""
+    mistakes = []
+    for optimizer in (method.optimizer for method in methods if method.optimizer.players):
+        for source in sources:
+            try:
+                require_fitting(source.load(), optimizer)
+            except UserError as error:
+                mistakes.append(str(error))
+    return mistakes
 
 
 def _steps(experiment: Experiment, entry: ProblemEntry, problem: Problem) -> int:

@@ -85,7 +85,7 @@ def require_schedulable(optimizer: Optimizer, schedule: Schedule) -> None:
     if not schedule.varies:
         return
     where = f"optimizer '{optimizer.name}'"
-    if "learning_rate" not in optimizer.space:
+    if not optimizer.learning_rates:
         raise UserError(
             f"{where}: has no 'learning_rate' that the schedule '{schedule.name}' could shape; give this "
             "optimizer the schedule 'constant'"

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dlkit.bench import probes
-from dlkit.bench.errors import UserError
-from dlkit.bench.optimizers import Evaluations, Optimizer
+from dlkit.bench import builds, games, probes
+from dlkit.bench.optimizers import Evaluations
+from dlkit.bench.optimizers.base import require_matching
 from dlkit.bench.placement import ALONE, Lanes, compiled, placed
 from dlkit.bench.probes import View
-from dlkit.bench.problems.base import Batch, Problem
+from dlkit.bench.problems.base import TRAINING_LOSS, Batch, Problem
 from dlkit.bench.recipes import Recipe
 from dlkit.early_stopping import EarlyStopping, EarlyStoppingState, early_stopping
 from dlkit.typing import Array, Key, Params, State
@@ -50,7 +50,8 @@ class Reached(NamedTuple):
     """What a segment returns for each of its evaluations.
 
     Attributes:
-        point: [columns] float32: metrics by sorted name, the training loss, then the probes' curves.
+        point: [columns] float32: metrics by sorted name, the training loss, those of the other players, then the
+            probes' curves.
         evaluations: `Carry.evaluations` then.
         bad: whether a loss of the interval before was not finite or too large, or a metric not finite.
         void: whether training had been stopped before; nothing else here means anything then.
@@ -73,6 +74,7 @@ class ProblemProgram:
         lanes: how trials lie side by side.
         start: ``start(words, validation) -> Start``: initial parameters, the steps' key, metrics before any step.
         evaluate: ``evaluate(params, state, arrays) -> metrics``.
+        samples: ``samples(params, state)`` of one trial, as `Problem.samples`; None where nothing is generated.
         arrays: split -> name -> device array.
     """
 
@@ -80,6 +82,7 @@ class ProblemProgram:
     lanes: Lanes
     start: Any
     evaluate: Any
+    samples: Any
     arrays: Mapping[str, Batch]
 
 
@@ -91,7 +94,7 @@ class Program:
         shared: those of the problem.
         recipe: what they train by.
         begin: ``begin(start, hyperparameters) -> Carry``.
-        segment: ``segment(carry, indices[evaluations, steps, batch], hyperparameters, start, train, validation)
+        segment: ``segment(carry, indices[evaluations, steps, rows], hyperparameters, start, train, validation)
             -> (carry, Reached[evaluations])``: after every `steps` an evaluation.
         finish: ``finish(carry, train) -> (params, state)`` to evaluate.
     """
@@ -101,6 +104,11 @@ class Program:
     begin: Any
     segment: Any
     finish: Any
+
+    @property
+    def player_curves(self) -> Sequence[str]:
+        """The names of the curves that further players' losses add to `Reached.point`."""
+        return [f"{TRAINING_LOSS}_{player.name}" for player in games.others(self.shared.problem)]
 
     @property
     def probe_curves(self) -> Sequence[str]:
@@ -137,6 +145,7 @@ def compile_problem(problem: Problem, lanes: Lanes = ALONE) -> ProblemProgram:
         lanes,
         start=compiled(start, (True, False), lanes),
         evaluate=compiled(problem.evaluate, (True, True, False), lanes),
+        samples=problem.samples and compiled(problem.samples, (False, False), ALONE),
         arrays={name: placed(getattr(data, name), lanes) for name in ("train", "validation", "test")},
     )
 
@@ -156,10 +165,13 @@ def compile_program(
     Returns:
         The program.
     """
+    builds.require_fitting(shared.problem, recipe.optimizer)
     stopping = _early_stopping(shared.problem, recipe)
 
     def begin(start: Start, hyperparameters: Mapping[str, Array]) -> Carry:
-        opt_state = _strong(_build(recipe, hyperparameters, start, jnp.int32(0)).init(start.params))
+        opt_state = _strong(
+            builds.first_state(shared.problem, recipe, hyperparameters, start.params, start.optimizer_key_data)
+        )
         best = None if stopping is None else stopping.init((start.params, start.state))
         return Carry(
             start.params,
@@ -176,7 +188,10 @@ def compile_program(
         """The parameters and the state to evaluate after the step that was last."""
         if recipe.optimizer.eval_params is None:
             return carry.params, carry.state
-        params = recipe.optimizer.eval_params(carry.opt_state, carry.params)
+        if shared.problem.players:
+            params = games.evaluated(shared.problem, recipe.optimizer, carry.opt_state, carry.params)
+        else:
+            params = recipe.optimizer.eval_params(carry.opt_state, carry.params)
         if shared.problem.reestimate is None:
             return params, carry.state
         return params, shared.problem.reestimate(params, carry.state, train)
@@ -196,37 +211,46 @@ def compile_program(
     ) -> tuple[Carry, Reached]:
         problem = variant(**{name: hyperparameters[name] for name in recipe.choices}) if variant else shared.problem
         key = jax.random.wrap_key_data(start.key_data)
-        fixed = None if recipe.schedule.varies else _build(recipe, hyperparameters, start, jnp.int32(0))
+
+        def built_at(step: Array) -> Any:
+            return builds.transformations(problem, recipe, hyperparameters, step, start.optimizer_key_data)
+
+        fixed = None if recipe.schedule.varies else built_at(jnp.int32(0))
 
         def batch_of(index: Array) -> Batch:
             return train if problem.batch_size is None else {name: _rows(a, index) for name, a in train.items()}
 
         def step(carry: Carry, index: Array) -> tuple[Carry, Array]:
             # The state of a transformation does not depend on the rate it was built with: each step can have its own.
-            transformation = fixed or _build(recipe, hyperparameters, start, carry.step)
-            return _step(problem, recipe, transformation, carry, batch_of(index), jax.random.fold_in(key, carry.step))
+            built = fixed or built_at(carry.step)
+            key_step = jax.random.fold_in(key, carry.step)
+            if problem.players:
+                return _round(problem, recipe, built, carry, index, batch_of, key_step)
+            return _step(problem, recipe, built, carry, batch_of(index), key_step)
 
         def interval(carry: Carry, indices: Array) -> tuple[Carry, Reached]:
             first_step = carry.step
             carry, losses = jax.lax.scan(step, carry, indices)
             cost = recipe.optimizer.evaluations
-            if isinstance(cost, Evaluations):  # the same at each step: counted here, not inside
+            if isinstance(cost, Evaluations) and not problem.players:  # the same at each step: counted here, not inside
                 carry = carry._replace(evaluations=carry.evaluations + len(indices) * jnp.array(cost, jnp.int32))
             bad = ~jnp.isfinite(losses)
             if problem.diverged_above is not None:
                 bad |= losses > problem.diverged_above
+            if problem.players:
+                bad = bad.any(axis=1)
             first_bad = jnp.where(bad.any(), first_step + bad.argmax().astype(jnp.int32), -1)
             carry = carry._replace(diverged_at=jnp.where(carry.diverged_at < 0, first_bad, carry.diverged_at))
             params, state = judged(carry, train)
             metrics = problem.evaluate(params, state, validation)
-            point = _point(metrics, losses.mean())
+            point = _point(metrics, *(losses.mean(axis=0) if problem.players else [losses.mean()]))
             if stopping is not None and carry.stopping is not None:
                 watched = metrics[_watched(problem, recipe)]
                 carry = carry._replace(stopping=stopping.update(carry.stopping, watched, (params, state)))
             wrong = bad.any() | ~jnp.isfinite(point).all()
             if recipe.probes:
                 key_probes = jax.random.fold_in(jax.random.fold_in(key, zlib.crc32(b"probes")), carry.step)
-                rate = _rate(recipe, hyperparameters, carry.step - 1)
+                rate = builds.rate(recipe, hyperparameters, carry.step - 1)
                 looked = _probed(problem, recipe, carry, batch_of(indices[-1]), train, rate, key_probes)
                 point = jnp.concatenate([point, looked])
             return carry, Reached(point, carry.evaluations, wrong, jnp.bool_(False))
@@ -269,42 +293,6 @@ def _watched(problem: Problem, recipe: Recipe) -> str:
     return (recipe.stopping.metric if recipe.stopping else "") or problem.metric
 
 
-def _build(
-    recipe: Recipe, hyperparameters: Mapping[str, Array], start: Start, step: Array
-) -> optax.GradientTransformationExtraArgs:
-    """Calls the user's function with what holds at a step, and checks that a transformation came back."""
-    optimizer = recipe.optimizer
-    values: dict[str, Any] = {name: hyperparameters[name] for name in optimizer.space}
-    if recipe.schedule.varies:
-        values["learning_rate"] = _rate(recipe, hyperparameters, step)
-    if optimizer.random:
-        values["key"] = jax.random.wrap_key_data(start.optimizer_key_data)
-    try:
-        transformation = optimizer.build(**recipe.static, **values)
-    except Exception as error:
-        arguments = ", ".join([*values, *recipe.static]) or "none"
-        raise UserError(
-            f"optimizer '{optimizer.name}': build raised {type(error).__name__}: {error} (arguments given: {arguments})"
-        ) from error
-    if not (hasattr(transformation, "init") and hasattr(transformation, "update")):
-        raise UserError(
-            f"optimizer '{optimizer.name}': build must return an optax transformation (init, update), "
-            f"got {type(transformation).__name__}"
-        )
-    return optax.with_extra_args_support(transformation)
-
-
-def _rate(recipe: Recipe, hyperparameters: Mapping[str, Array], step: Array) -> Array:
-    """The scheduled learning rate at a step; NaN for an optimizer that has none."""
-    if "learning_rate" not in recipe.optimizer.space:
-        return jnp.asarray(math.nan)
-    peak: Array = hyperparameters["learning_rate"]
-    if not recipe.schedule.varies:
-        return peak
-    rate: Array = peak * recipe.schedule.multiplier(step, recipe.steps, hyperparameters)
-    return rate
-
-
 def _probed(problem: Problem, recipe: Recipe, carry: Carry, batch: Batch, train: Batch, rate: Array, key: Key) -> Array:
     """What a recipe's probes see after an interval: [curves]."""
 
@@ -344,7 +332,7 @@ def _step(
     (loss, state), gradient = jax.value_and_grad(loss_of, has_aux=True)(carry.params)
     more = {"value": loss, "grad": gradient, "value_fn": value_of, "obj_fn": value_of, "grad_fn": gradient_of}
     updates, opt_state = transformation.update(gradient, carry.opt_state, carry.params, **more)
-    _check_updates(optimizer, updates, carry.params)
+    require_matching(optimizer, updates, carry.params)
     params = optax.apply_updates(carry.params, updates)
     counts = carry.evaluations
     if not isinstance(optimizer.evaluations, Evaluations):
@@ -353,26 +341,28 @@ def _step(
     return done if carry.previous is None else done._replace(previous=carry.params), loss
 
 
-def _check_updates(optimizer: Optimizer, updates: Params, params: Params) -> None:
-    """Compares shapes while tracing: broadcasting an update silently would train something else."""
-    expected = {
-        jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-    }
-    got = {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(updates)}
-    for path in expected | got:
-        if expected.get(path) != got.get(path):
-            raise UserError(
-                f"optimizer '{optimizer.name}': its update for parameter {path or 'the parameters'} has shape "
-                f"{got.get(path, 'none')}, the parameter has {expected.get(path, 'none')}; an update must match every "
-                "parameter in structure and shape"
-            )
+def _round(
+    problem: Problem,
+    recipe: Recipe,
+    transformations: Mapping[str, optax.GradientTransformationExtraArgs],
+    carry: Carry,
+    index: Array,
+    batch_of: Callable[[Array], Batch],
+    key: Key,
+) -> tuple[Carry, Array]:
+    """One step of a game: every player's moves. Returns the losses as `games.Moved` has them."""
+    table = games.Table(problem, recipe.optimizer, transformations, batch_of, key)
+    indices = index.reshape(problem.batches_per_step, problem.batch_size or 0)
+    moved = games.play(table, games.Position(carry.params, carry.state, carry.opt_state), indices)
+    params, state, opt_state = moved.position
+    counts = carry.evaluations + moved.evaluations
+    done = carry._replace(params=params, state=state, opt_state=opt_state, step=carry.step + 1, evaluations=counts)
+    return done, moved.losses
 
 
-def _point(metrics: Mapping[str, Array], training_loss: Array | float) -> Array:
+def _point(metrics: Mapping[str, Array], *losses: Array | float) -> Array:
     """A point of the curve as one array."""
-    return jnp.stack(
-        [jnp.asarray(value, jnp.float32) for value in (*(metrics[k] for k in sorted(metrics)), training_loss)]
-    )
+    return jnp.stack([jnp.asarray(value, jnp.float32) for value in (*(metrics[k] for k in sorted(metrics)), *losses)])
 
 
 def _rows(array: Array, index: Array) -> Array:

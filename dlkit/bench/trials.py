@@ -116,7 +116,7 @@ def lane_bytes(program: Program) -> int:
     start = jax.eval_shape(shared.start, jax.ShapeDtypeStruct((3,), jnp.uint32), arrays["validation"])
     values = dict.fromkeys(recipe.traced, jax.ShapeDtypeStruct((), jnp.float32))
     carry = jax.eval_shape(program.begin, start, values)
-    each = (call_points(recipe.evaluations), recipe.segment_steps, shared.problem.batch_size or 0)
+    each = (call_points(recipe.evaluations), recipe.segment_steps, shared.problem.rows_per_step)
     indices = jax.ShapeDtypeStruct(each, jnp.int32)
     arguments = (carry, indices, values, start, arrays["train"], arrays["validation"])
     return held_bytes((carry, indices)) + traced_bytes(program.segment.trace(*arguments).jaxpr)
@@ -280,10 +280,12 @@ def _trajectory(
         status = "stopped"
     elif was_cut:
         status = "cut off"
-    start_row = np.full(reached.point.shape[1], np.nan, np.float32)  # probes look at training: there was none yet
+    start_row = np.full(
+        reached.point.shape[1], np.nan, np.float32
+    )  # losses and probes are of training: there was none yet
     start_row[: len(start_point)] = start_point
     table = np.concatenate([start_row[None], reached.point[:count]])
-    columns = [*names, TRAINING_LOSS, *program.probe_curves]
+    columns = [*names, TRAINING_LOSS, *program.player_curves, *program.probe_curves]
     steps = np.arange(count + 1, dtype=np.int64) * recipe.segment_steps
     last = int(steps[-1])
     return Trajectory(

@@ -2,6 +2,7 @@
 
 from dlkit.bench.optimizers.base import Evaluations, Optimizer
 from dlkit.bench.optimizers.catalog import FAMILIES, OPTIMIZERS, get
+from dlkit.bench.optimizers.players import for_players
 from dlkit.bench.optimizers.plugins import load_plugin
 from dlkit.bench.optimizers.wrappers import (
     WRAPPERS,
@@ -11,6 +12,7 @@ from dlkit.bench.optimizers.wrappers import (
     with_caution,
     with_clipping,
     with_ema,
+    with_extragradient,
     with_lookahead,
     with_sharpness_awareness,
     with_weight_decay,
@@ -22,6 +24,7 @@ __all__ = [
     "WRAPPERS",
     "Evaluations",
     "Optimizer",
+    "for_players",
     "get",
     "load_plugin",
     "with_accumulation",
@@ -30,6 +33,7 @@ __all__ = [
     "with_caution",
     "with_clipping",
     "with_ema",
+    "with_extragradient",
     "with_lookahead",
     "with_sharpness_awareness",
     "with_weight_decay",

@@ -4,13 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.space import Range, Space
 from dlkit.typing import Array, Params
 
-__all__ = ["Build", "Evaluations", "Optimizer", "Transformation"]
+__all__ = ["Build", "Evaluations", "Optimizer", "Transformation", "require_matching"]
 
 Transformation: TypeAlias = optax.GradientTransformation | optax.GradientTransformationExtraArgs
 Build = Callable[..., Transformation]
@@ -51,6 +53,10 @@ class Optimizer:
         evaluations: what one step evaluates, the gradient it is given included; where that varies, a function of the
             optimizer's state after the step.
         random: whether `build` is also given ``key``: a PRNG key of the trial, for what it draws itself.
+        extrapolates: whether an update calls ``grad_fn`` once, at a point ahead. Of players that move simultaneously,
+            the others are then taken at their points ahead as well.
+        players: player -> its own optimizer, for one that is made of several; hyperparameters are then called
+            ``"player.name"``. Empty where all parameters are moved alike.
         reference: where it comes from.
     """
 
@@ -61,6 +67,8 @@ class Optimizer:
     eval_params: Callable[[Any, Params], Params] | None = None
     evaluations: Evaluations | Callable[[Any], Evaluations] = ONE_GRADIENT
     random: bool = False
+    extrapolates: bool = False
+    players: "Mapping[str, Optimizer]" = field(default_factory=dict)
     reference: str = ""
 
     def __post_init__(self) -> None:
@@ -86,4 +94,44 @@ class Optimizer:
             raise UserError(
                 f"{where}: evaluations must be bench.Evaluations(...), or a function of the optimizer's state that "
                 f"returns one, got {self.evaluations!r}"
+            )
+
+    @property
+    def learning_rates(self) -> list[str]:
+        """The hyperparameters that a schedule shapes: ``learning_rate``, or that of each player that has one."""
+        return [name for name in self.space if name.rpartition(".")[2] == "learning_rate"]
+
+    def of(self, player: str) -> "Optimizer":
+        """Returns what moves a player: its own optimizer, or this one."""
+        return self.players.get(player, self)
+
+    def settings_of(self, player: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns those of this optimizer's settings that belong to a player, by the names its optimizer gives them."""
+        if not self.players:
+            return dict(settings)
+        start = f"{player}."
+        return {name.removeprefix(start): value for name, value in settings.items() if name.startswith(start)}
+
+
+def require_matching(optimizer: Optimizer, updates: Params, params: Params) -> None:
+    """Compares shapes while tracing: broadcasting an update silently would train something else.
+
+    Args:
+        optimizer: what made the updates.
+        updates: one for each parameter.
+        params: the parameters.
+
+    Raises:
+        UserError: if a parameter has no update, or one of another shape.
+    """
+    expected = {
+        jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
+    got = {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(updates)}
+    for path in expected | got:
+        if expected.get(path) != got.get(path):
+            raise UserError(
+                f"optimizer '{optimizer.name}': its update for parameter {path or 'the parameters'} has shape "
+                f"{got.get(path, 'none')}, the parameter has {expected.get(path, 'none')}; an update must match every "
+                "parameter in structure and shape"
             )

@@ -19,6 +19,7 @@ __all__ = [
     "average_of",
     "cautious",
     "decoupled_decay",
+    "extragradient",
     "lookahead",
     "sharpness_aware",
 ]
@@ -190,6 +191,27 @@ def accumulation(inner: Transformation, *, every: int) -> Transformation:
         return moves, AccumulationState(opt_state, mean, jnp.where(full, 0, state.step + 1))
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def extragradient(inner: Transformation) -> Transformation:
+    """Returns the optimizer that steps along the gradient at the point its step would reach.
+
+    Reference:
+        Gidel et al., "A variational inequality perspective on generative adversarial networks", 2019, algorithms 2 and
+        4.
+    """
+    inner = optax.with_extra_args_support(inner)
+
+    def update(
+        updates: Params, state: Any, params: Params, *, grad_fn: Callable[[Params], Params], **extra: Any
+    ) -> tuple[Params, Any]:
+        # w' = w + u(g(w)); both updates start from w, and the state sees both gradients
+        ahead, state = inner.update(updates, state, params, grad_fn=grad_fn, **extra)
+        gradient = grad_fn(optax.apply_updates(params, ahead))
+        moves, opt_state = inner.update(gradient, state, params, grad_fn=grad_fn, **{**extra, "grad": gradient})
+        return moves, opt_state
+
+    return optax.GradientTransformationExtraArgs(inner.init, update)
 
 
 def _like(old: Any, new: Any) -> Any:

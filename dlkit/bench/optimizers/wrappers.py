@@ -4,7 +4,6 @@ In a spec, and wherever an optimizer is named, ``"adam+clip"`` is Adam with clip
 an average of that. The one on the right is outermost.
 """
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
@@ -16,6 +15,7 @@ import optax
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import transformations
 from dlkit.bench.optimizers.base import Evaluations, Optimizer, Transformation
+from dlkit.bench.optimizers.wrapping import evaluations_of, last_part, plus, wrapped
 from dlkit.bench.space import Range, log_uniform, one_minus_log_uniform, uniform
 from dlkit.typing import Array, Params
 
@@ -27,6 +27,7 @@ __all__ = [
     "with_caution",
     "with_clipping",
     "with_ema",
+    "with_extragradient",
     "with_lookahead",
     "with_sharpness_awareness",
     "with_weight_decay",
@@ -38,8 +39,6 @@ DECAY = one_minus_log_uniform(0.9, 0.999)
 MAX_NORM = log_uniform(0.1, 10.0)
 CLIPPING = log_uniform(1e-3, 0.3)
 WEIGHT_DECAY = log_uniform(1e-4, 1.0)
-
-InnerState = Callable[[Any], Any]  # a wrapper's state -> that of what it wraps
 
 
 def with_sharpness_awareness(optimizer: Optimizer, *, rho: Range | float = RHO) -> Optimizer:
@@ -66,7 +65,7 @@ def with_sharpness_awareness(optimizer: Optimizer, *, rho: Range | float = RHO) 
         return transformations.sharpness_aware(inner(**settings), rho)
 
     extra = Evaluations(gradients=1)
-    return replace(_wrapped(optimizer, "sam", build, {"rho": rho}), evaluations=_plus(optimizer.evaluations, extra))
+    return replace(wrapped(optimizer, "sam", build, {"rho": rho}), evaluations=plus(optimizer.evaluations, extra))
 
 
 def with_lookahead(
@@ -103,8 +102,8 @@ def with_lookahead(
 
     _require_trained_evaluated(optimizer, "lookahead")
     space, static = {"slow_step_size": slow_step_size}, {"sync_period": tuple(sync_period)}
-    wrapped = _wrapped(optimizer, "lookahead", build, space, static, inner=attrgetter("inner"))
-    return replace(wrapped, eval_params=slow)
+    outer = wrapped(optimizer, "lookahead", build, space, static, inner=attrgetter("inner"))
+    return replace(outer, eval_params=slow)
 
 
 def with_ema(optimizer: Optimizer, *, decay: Range | float = DECAY) -> Optimizer:
@@ -135,8 +134,8 @@ def with_ema(optimizer: Optimizer, *, decay: Range | float = DECAY) -> Optimizer
         return transformations.average(inner(**settings), decay)
 
     _require_trained_evaluated(optimizer, "ema")
-    wrapped = _wrapped(optimizer, "ema", build, {"decay": decay}, inner=attrgetter("inner"))
-    return replace(wrapped, eval_params=transformations.average_of)
+    outer = wrapped(optimizer, "ema", build, {"decay": decay}, inner=attrgetter("inner"))
+    return replace(outer, eval_params=transformations.average_of)
 
 
 def with_averaging(optimizer: Optimizer) -> Optimizer:
@@ -165,8 +164,8 @@ def with_averaging(optimizer: Optimizer) -> Optimizer:
         return transformations.average(inner(**settings), 1.0)
 
     _require_trained_evaluated(optimizer, "polyak")
-    wrapped = _wrapped(optimizer, "polyak", build, {}, inner=attrgetter("inner"))
-    return replace(wrapped, eval_params=transformations.average_of)
+    outer = wrapped(optimizer, "polyak", build, {}, inner=attrgetter("inner"))
+    return replace(outer, eval_params=transformations.average_of)
 
 
 def with_clipping(optimizer: Optimizer, *, max_norm: Range | float = MAX_NORM) -> Optimizer:
@@ -192,7 +191,7 @@ def with_clipping(optimizer: Optimizer, *, max_norm: Range | float = MAX_NORM) -
     def build(max_norm: Array, **settings: Any) -> Transformation:
         return optax.chain(optax.clip_by_global_norm(max_norm), inner(**settings))
 
-    return _wrapped(optimizer, "clip", build, {"max_norm": max_norm}, inner=_last)
+    return wrapped(optimizer, "clip", build, {"max_norm": max_norm}, inner=last_part)
 
 
 def with_adaptive_clipping(optimizer: Optimizer, *, clipping: Range | float = CLIPPING) -> Optimizer:
@@ -218,7 +217,7 @@ def with_adaptive_clipping(optimizer: Optimizer, *, clipping: Range | float = CL
     def build(clipping: Array, **settings: Any) -> Transformation:
         return optax.chain(optax.adaptive_grad_clip(clipping), inner(**settings))
 
-    return _wrapped(optimizer, "adaptive-clip", build, {"clipping": clipping}, inner=_last)
+    return wrapped(optimizer, "adaptive-clip", build, {"clipping": clipping}, inner=last_part)
 
 
 def with_caution(optimizer: Optimizer) -> Optimizer:
@@ -243,7 +242,7 @@ def with_caution(optimizer: Optimizer) -> Optimizer:
     def build(**settings: Any) -> Transformation:
         return transformations.cautious(inner(**settings))
 
-    return _wrapped(optimizer, "cautious", build, {})
+    return wrapped(optimizer, "cautious", build, {})
 
 
 def with_weight_decay(optimizer: Optimizer, *, weight_decay: Range | float = WEIGHT_DECAY) -> Optimizer:
@@ -273,7 +272,7 @@ def with_weight_decay(optimizer: Optimizer, *, weight_decay: Range | float = WEI
         rate = settings.get("learning_rate", 1.0) * weight_decay
         return transformations.decoupled_decay(inner(**settings), rate)
 
-    return _wrapped(optimizer, "decay", build, {"weight_decay": weight_decay})
+    return wrapped(optimizer, "decay", build, {"weight_decay": weight_decay})
 
 
 def with_accumulation(optimizer: Optimizer, *, every: Sequence[int] = (4,)) -> Optimizer:
@@ -286,11 +285,16 @@ def with_accumulation(optimizer: Optimizer, *, every: Sequence[int] = (4,)) -> O
     Returns:
         The optimizer, named with ``"+accumulate"``.
 
+    Raises:
+        UserError: if the optimizer extrapolates.
+
     Example:
         >>> from dlkit.bench import optimizers
         >>> with_accumulation(optimizers.get("sgd"), every=(8,)).static
         {'every': (8,)}
     """
+    if optimizer.extrapolates:
+        raise UserError(f"optimizer '{optimizer.name}' looks ahead at every step; '+accumulate' would skip steps")
     inner = optimizer.build
 
     def build(every: int, **settings: Any) -> Transformation:
@@ -300,11 +304,54 @@ def with_accumulation(optimizer: Optimizer, *, every: Sequence[int] = (4,)) -> O
 
     def evaluations(state: transformations.AccumulationState) -> Evaluations:
         moved = (state.step == 0).astype(int)  # what it evaluates itself, beside the gradient that every step has
-        pairs = zip(Evaluations(), _evaluations(cost, state.inner), strict=True)
+        pairs = zip(Evaluations(), evaluations_of(cost, state.inner), strict=True)
         return Evaluations(*(every_step + moved * (its - every_step) for every_step, its in pairs))
 
-    wrapped = _wrapped(optimizer, "accumulate", build, {}, {"every": tuple(every)}, inner=attrgetter("inner"))
-    return wrapped if cost == Evaluations() else replace(wrapped, evaluations=evaluations)
+    outer = wrapped(optimizer, "accumulate", build, {}, {"every": tuple(every)}, inner=attrgetter("inner"))
+    return outer if cost == Evaluations() else replace(outer, evaluations=evaluations)
+
+
+def with_extragradient(optimizer: Optimizer) -> Optimizer:
+    """Returns the optimizer with every step taken along the gradient at the point it would reach: two gradients a step.
+
+        w' = w + u(g(w)),  w <- w + u(g(w'))
+
+    With SGD that is Korpelevich's method, with Adam, whose averages see both gradients, the ExtraAdam of the paper.
+    Players that move simultaneously all look ahead at once, g being the field of the game. One that takes its turn
+    looks ahead alone, the others standing still: in a game without curvature of its own that changes nothing.
+
+    Args:
+        optimizer: what to wrap.
+
+    Returns:
+        The optimizer, named with ``"+extragradient"``.
+
+    Raises:
+        UserError: if the optimizer has parameters of its own to evaluate, looks ahead already, or evaluates now more
+            and now less.
+
+    Reference:
+        Korpelevich, "The extragradient method for finding saddle points and other problems", 1976; Gidel et al., "A
+        variational inequality perspective on generative adversarial networks", 2019, algorithms 2 and 4.
+
+    Example:
+        >>> from dlkit.bench import optimizers
+        >>> with_extragradient(optimizers.get("adam")).evaluations.gradients
+        2
+    """
+    inner, cost = optimizer.build, optimizer.evaluations
+
+    def build(**settings: Any) -> Transformation:
+        return transformations.extragradient(inner(**settings))
+
+    if optimizer.eval_params is not None:
+        raise UserError(f"optimizer '{optimizer.name}' averages; write '+extragradient' before what averages")
+    if optimizer.extrapolates or not isinstance(cost, Evaluations):
+        raise UserError(
+            f"optimizer '{optimizer.name}': a step of it is no single step that '+extragradient' could take"
+        )
+    outer = wrapped(optimizer, "extragradient", build, {})
+    return replace(outer, evaluations=plus(cost, cost), extrapolates=True)
 
 
 WRAPPERS: Mapping[str, Callable[[Optimizer], Optimizer]] = MappingProxyType(
@@ -318,65 +365,9 @@ WRAPPERS: Mapping[str, Callable[[Optimizer], Optimizer]] = MappingProxyType(
         "cautious": with_caution,
         "decay": with_weight_decay,
         "accumulate": with_accumulation,
+        "extragradient": with_extragradient,
     }
 )
-
-
-def _wrapped(
-    optimizer: Optimizer,
-    suffix: str,
-    build: Callable[..., Transformation],
-    space: Mapping[str, Range | float],
-    static: Mapping[str, Sequence[int]] | None = None,
-    *,
-    inner: InnerState = lambda state: state,
-) -> Optimizer:
-    """An optimizer around another, which keeps what the inner one says about evaluation and cost."""
-    if twice := {*optimizer.space, *optimizer.static} & {*space, *(static or {})}:
-        raise UserError(f"optimizer '{optimizer.name}' has {sorted(twice)} already; '+{suffix}' cannot add it again")
-    build.__signature__ = _defaults(optimizer)  # type: ignore[attr-defined]
-    evaluate, cost = optimizer.eval_params, optimizer.evaluations
-    return Optimizer(
-        f"{optimizer.name}+{suffix}",
-        build,
-        {**optimizer.space, **space},
-        {**optimizer.static, **(static or {})},
-        eval_params=None if evaluate is None else lambda state, params: evaluate(inner(state), params),
-        evaluations=cost if isinstance(cost, Evaluations) else lambda state: cost(inner(state)),
-        random=optimizer.random,
-        reference=optimizer.reference,
-    )
-
-
-def _defaults(optimizer: Optimizer) -> inspect.Signature:
-    """The hyperparameters of an optimizer that may be left out, as the signature of what wraps it."""
-    try:
-        parameters = [*inspect.signature(optimizer.build).parameters.values()]
-    except (TypeError, ValueError):  # built in: it does not tell
-        parameters = []
-    known = {*optimizer.space, *optimizer.static}
-    plain = [inspect.Parameter(p.name, p.KEYWORD_ONLY, default=p.default) for p in parameters if p.name in known]
-    return inspect.Signature(plain)
-
-
-def _last(state: tuple[Any, ...]) -> Any:
-    """The state of the last part of a chain."""
-    return state[-1]
-
-
-def _evaluations(cost: Evaluations | Callable[[Any], Evaluations], state: Any) -> Evaluations:
-    return cost if isinstance(cost, Evaluations) else cost(state)
-
-
-def _plus(
-    cost: Evaluations | Callable[[Any], Evaluations], extra: Evaluations
-) -> Evaluations | Callable[[Any], Evaluations]:
-    """The sum of what two evaluate."""
-
-    def total(state: Any) -> Evaluations:
-        return Evaluations(*(a + b for a, b in zip(_evaluations(cost, state), extra, strict=True)))
-
-    return total(None) if isinstance(cost, Evaluations) else total
 
 
 def _require_trained_evaluated(optimizer: Optimizer, suffix: str) -> None:

@@ -47,12 +47,17 @@ def check(probe: Probe, problem: Problem) -> None:
         problem: a problem whose functions are known to work.
 
     Raises:
-        UserError: if the probe needs activations and the problem marks none, or if a metric has the name of a curve.
+        UserError: if the problem is a game; if the probe needs activations and the problem marks none; or if a metric
+            has the name of a curve.
 
     Example:
         >>> from dlkit.bench import problems
         >>> check(get("dead_units"), problems.get("digits-mlp"))
     """
+    where = f"probe '{probe.name}', problem '{problem.name}'"
+    if problem.players:
+        names = ", ".join(player.name for player in problem.players)
+        raise UserError(f"{where}: probes look at one loss of all parameters, and each player ({names}) has its own")
     params, state = jax.eval_shape(problem.init, jax.eval_shape(lambda: jax.random.key(0)))
     batch = {
         name: jax.ShapeDtypeStruct(
@@ -61,7 +66,6 @@ def check(probe: Probe, problem: Problem) -> None:
         for name, array in problem.dataset.train.items()
     }
     traced, metrics = jax.make_jaxpr(problem.evaluate, return_shape=True)(params, state, batch)
-    where = f"probe '{probe.name}', problem '{problem.name}'"
     if taken := sorted(set(probe.curves) & set(metrics)):
         raise UserError(
             f"{where}: the probe records '{taken[0]}', which is also a metric; give the metric another name"

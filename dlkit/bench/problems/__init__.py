@@ -1,6 +1,6 @@
 """Problems: what is trained. One family per file; `catalog` finds them by name."""
 
-from dlkit.bench.problems.base import Batch, Metric, Problem
+from dlkit.bench.problems.base import Batch, Metric, Player, Problem
 from dlkit.bench.problems.catalog import ENTRIES, FAMILIES, PROBLEMS, choices_of, get, maker, tunable
 from dlkit.bench.problems.checks import check_problem
 from dlkit.bench.problems.makers import Maker
@@ -14,6 +14,7 @@ __all__ = [
     "Batch",
     "Maker",
     "Metric",
+    "Player",
     "Problem",
     "check_problem",
     "choices_of",

@@ -1,7 +1,7 @@
 """What the trainer knows of a problem: pure functions, data, and what its metrics mean."""
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from dlkit.bench.data.base import Dataset
 from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.problems.players import Batch, Loss, Player, Updates, require_players
 from dlkit.bench.space import is_number
 from dlkit.typing import Array, Key, Params, State
 
@@ -20,17 +21,19 @@ __all__ = [
     "Init",
     "Loss",
     "Metric",
+    "Player",
     "Problem",
     "Reestimate",
+    "Samples",
+    "Updates",
     "example_batch",
 ]
 
 TRAINING_LOSS = "training_loss"  # the mean minibatch loss over the segment that ends at a point of the curve
 
-Batch = Mapping[str, Array]
 Init = Callable[[Key], tuple[Params, State]]
-Loss = Callable[[Params, State, Batch, Key], tuple[Array, State]]
 Evaluate = Callable[[Params, State, Batch], Mapping[str, Array]]
+Samples = Callable[[Params, State], Array]
 Reestimate = Callable[[Params, State, Batch], State]
 
 
@@ -68,7 +71,8 @@ class Problem:
         name: how specs, tables and messages call it; with the seed it decides initial parameters and data order.
         init: ``init(key) -> (params, state)``. State is what changes without gradients (batch statistics), or None.
         loss: ``loss(params, state, batch, key) -> (scalar, state)``: what one step minimises. `batch` maps the names of
-            the dataset's arrays to `batch_size` examples; `key` is fresh at every step (dropout).
+            the dataset's arrays to `batch_size` examples; `key` is fresh at every step (dropout). With `players`, the
+            loss of one of them, whose curve is the training loss.
         evaluate: ``evaluate(params, state, batch) -> {metric: scalar}`` over a whole split.
         dataset: the data.
         metrics: metric -> what it means. Each must be among what `evaluate` returns.
@@ -86,6 +90,13 @@ class Problem:
             start); None if nobody knows.
         margin: by how much a tuned first-order optimizer beats `trivial` within `steps`: a difference, or a factor
             where `metric` is logarithmic.
+        players: of a game, in the order of their moves; parameters are then a dictionary by player. None for the
+            usual case: one loss of all parameters.
+        updates: ``"alternating"``: at every step the players move one after another, each as often as its `moves`, on
+            a batch of its own each time, and sees where the others have gone; ``"simultaneous"``: they move once, all
+            from the same point on the same batch.
+        samples: ``samples(params, state)``: what a trained model generates, to be looked at in reports: points
+            [samples, 2], or images [samples, height, width] with values in [0, 1]. None where nothing is generated.
     """
 
     name: str
@@ -104,6 +115,9 @@ class Problem:
     stresses: str = ""
     trivial: float | None = None
     margin: float | None = None
+    players: Sequence[Player] = ()
+    updates: Updates = "alternating"
+    samples: Samples | None = None
 
     def __post_init__(self) -> None:
         where = f"problem '{self.name}'"
@@ -125,6 +139,7 @@ class Problem:
                     f"{where}: batch_size must lie between 1 and the {self.dataset.examples} training examples, "
                     f"got {self.batch_size}"
                 )
+        require_players(where, self.players, self.updates, self.loss)
 
     def _make_plain(self, where: str) -> None:
         """Turns NumPy's numbers into Python's, which plans can be written with, and refuses what is no such number."""
@@ -146,6 +161,17 @@ class Problem:
     def judged(self) -> Metric:
         """What `metric` means."""
         return self.metrics[self.metric]
+
+    @property
+    def batches_per_step(self) -> int:
+        """How many batches a step draws: one, or one for every move of players that take turns."""
+        alternating = self.players and self.updates == "alternating"
+        return sum(player.moves for player in self.players) if alternating else 1
+
+    @property
+    def rows_per_step(self) -> int:
+        """How many examples a step draws, in all its batches; 0 for the whole split."""
+        return (self.batch_size or 0) * self.batches_per_step
 
     def variant(
         self,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.imports import import_attribute, is_import
 from dlkit.bench.problems import (
+    bilinear,
     continual,
     convex,
     digits,
@@ -54,6 +55,7 @@ FAMILIES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
             "logistic-regression": Entry(convex.logistic_regression, 0.016),
             "softmax-regression": Entry(convex.softmax_regression, 0.016),
             "hinge-svm": Entry(convex.hinge_svm, 0.013),
+            "bilinear-game": Entry(bilinear.bilinear_game, 0.01),
         },
         "tabular": {
             "diabetes-linear": Entry(tabular.diabetes_linear, 0.0077),

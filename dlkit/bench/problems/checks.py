@@ -18,19 +18,27 @@ def check_problem(problem: Problem) -> None:
         problem: the problem.
 
     Raises:
-        UserError: if a function raises, the loss is not one number, or a metric is missing or not one number.
+        UserError: if a function raises, a loss is not one number, a metric is missing or not one number, or parameters
+            are not those of the players.
     """
     where = f"problem '{problem.name}'"
     key = jax.eval_shape(lambda: jax.random.key(0))
     params, state = _trace(f"{where}: init", problem.init, key, expects="(params, state)")
     batch = example_batch(problem)
-    loss, new_state = _trace(f"{where}: loss", problem.loss, params, state, batch, key, expects="(scalar, state)")
-    if getattr(loss, "shape", None) != ():
-        raise UserError(
-            f"{where}: loss must return one number, got shape {getattr(loss, 'shape', loss)}; take the mean"
-        )
-    if jax.tree.map(jnp.shape, new_state) != jax.tree.map(jnp.shape, state):
-        raise UserError(f"{where}: loss must return a state shaped like init's; pass `state` through if it has none")
+    names = [player.name for player in problem.players]
+    if names and (not isinstance(params, dict) or set(params) != set(names)):
+        raise UserError(f"{where}: init must return the parameters as a dictionary of the players {names}")
+    losses = {f"loss of player '{each.name}'": each.loss for each in problem.players} or {"loss": problem.loss}
+    for what, function in losses.items():
+        loss, new_state = _trace(f"{where}: {what}", function, params, state, batch, key, expects="(scalar, state)")
+        if getattr(loss, "shape", None) != ():
+            raise UserError(
+                f"{where}: {what} must return one number, got shape {getattr(loss, 'shape', loss)}; take the mean"
+            )
+        if jax.tree.map(jnp.shape, new_state) != jax.tree.map(jnp.shape, state):
+            raise UserError(
+                f"{where}: {what} must return a state shaped like init's; pass `state` through if it has none"
+            )
     validation = dict(problem.dataset.validation)
     metrics = _trace(f"{where}: evaluate", problem.evaluate, params, state, validation)
     for name in problem.metrics:
@@ -39,8 +47,15 @@ def check_problem(problem: Problem) -> None:
     for name, value in metrics.items():
         if getattr(value, "shape", None) != ():
             raise UserError(f"{where}: metric '{name}' must be one number, got shape {getattr(value, 'shape', value)}")
-    if TRAINING_LOSS in metrics:
-        raise UserError(f"{where}: '{TRAINING_LOSS}' is recorded for every problem; give the metric another name")
+    if problem.samples is not None:
+        shape = _trace(f"{where}: samples", problem.samples, params, state).shape
+        if len(shape) != 3 and shape[1:] != (2,):
+            raise UserError(
+                f"{where}: samples must be points [samples, 2] or images [samples, height, width], not {shape}"
+            )
+    for taken in (TRAINING_LOSS, *(f"{TRAINING_LOSS}_{name}" for name in names)):
+        if taken in metrics:
+            raise UserError(f"{where}: '{taken}' is recorded for every problem; give the metric another name")
 
 
 def _trace(what: str, function: Any, *arguments: Any, expects: str = "") -> Any:

@@ -1,0 +1,68 @@
+"""The players of a game: who minimises what, how often, and in which order."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from dlkit.bench.errors import UserError, nearest
+from dlkit.typing import Array, Key, Params, State
+
+__all__ = ["Batch", "Loss", "Player", "Updates", "require_players"]
+
+Batch = Mapping[str, Array]
+Loss = Callable[[Params, State, Batch, Key], tuple[Array, State]]
+Updates = Literal["alternating", "simultaneous"]
+
+
+@dataclass(frozen=True, eq=False)
+class Player:
+    """One of those who share a problem's parameters, and do not want the same.
+
+    Attributes:
+        name: whose parameters it moves: ``params[name]``.
+        loss: ``loss(params, state, batch, key) -> (scalar, state)`` of everybody's parameters; its gradient is taken
+            with respect to the player's own alone. `key` is fresh at every move.
+        moves: updates a step, when players take turns: 5 for a critic that is trained five times as often.
+
+    Raises:
+        UserError: for an empty name, or one with a character that the names of optimizers use; for no move.
+    """
+
+    name: str
+    loss: Loss
+    moves: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.name.replace("_", "").isalnum():
+            raise UserError(f"a player's name consists of letters, digits and '_', not {self.name!r}")
+        if not isinstance(self.moves, int) or isinstance(self.moves, bool) or self.moves < 1:
+            raise UserError(f"player '{self.name}': moves must be a whole number of at least 1, got {self.moves!r}")
+
+
+def require_players(where: str, players: Sequence[Player], updates: str, loss: Loss) -> None:
+    """Refuses players that make no game.
+
+    Args:
+        where: the problem, for messages.
+        players: its players.
+        updates: how they move.
+        loss: the problem's.
+
+    Raises:
+        UserError: for an unknown way to move, two players of one name, a loss that is no player's, or several moves of
+            players that move at once.
+    """
+    if updates not in get_args(Updates):
+        raise UserError(f"{where}: no updates '{updates}'; {nearest(str(updates), get_args(Updates))}")
+    if not players:
+        return
+    names = [player.name for player in players]
+    if len(set(names)) < len(names):
+        raise UserError(f"{where}: every player needs a name of its own, got {names}")
+    if all(player.loss is not loss for player in players):
+        raise UserError(f"{where}: loss must be that of one of the players {names}: its curve is the training loss")
+    if updates == "simultaneous" and (often := [player for player in players if player.moves > 1]):
+        raise UserError(
+            f"{where}: players that move simultaneously move once a step, but '{often[0].name}' has "
+            f"{often[0].moves} moves; give it one, or let them alternate"
+        )
