@@ -212,7 +212,7 @@ def problem_source(
 def functions_of_problem(own: OwnProblem | None) -> list[Any]:
     """Returns the functions of one's own problem."""
     if isinstance(own, Problem):
-        rules = [*own.players, own.updates] if own.players else []
+        rules = [*own.players, *(player.loss for player in own.players), own.updates] if own.players else []
         return [own.init, own.loss, own.evaluate, *rules]
     return [own.function] if own else []
 

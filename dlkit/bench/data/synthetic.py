@@ -1,11 +1,13 @@
 """Data made by a formula: memory tasks for sequences, a teacher network, an image."""
 
+from typing import Any
+
 import numpy as np
 
 from dlkit.bench.data.base import Dataset, split
 from dlkit.bench.errors import UserError
 
-__all__ = ["adding", "copy_memory", "picture", "teacher"]
+__all__ = ["adding", "copy_memory", "picture", "ring", "ring_centres", "teacher"]
 
 SYMBOLS = 8  # of the copy-memory task
 
@@ -111,3 +113,33 @@ def picture(*, size: int = 48) -> Dataset:
     brightness = np.where(radius < 0.64, 0.5 + 0.5 * np.cos(20 * radius), 0.25 + 0.15 * x - 0.1 * y)
     arrays = {"inputs": np.stack([x, y], axis=1).astype(np.float32), "targets": brightness.astype(np.float32)}
     return split(f"picture-{size}", arrays, source="synthetic: a zone plate")
+
+
+def ring_centres(modes: int) -> np.ndarray[Any, Any]:
+    """Returns the middles of the Gaussians of `ring`: [modes, 2] float32 on the unit circle, the first at (1, 0)."""
+    angles = 2 * np.pi * np.arange(modes) / modes
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+
+def ring(*, modes: int = 8, deviation: float = 0.05, examples: int = 6_000) -> Dataset:
+    """Returns points of Gaussians whose middles lie evenly on the unit circle, equally many of each.
+
+    Args:
+        modes: how many Gaussians, at least 2.
+        deviation: of each, in both directions.
+        examples: in all, divided evenly; 80, 10 and 10 % are for train, validation and test.
+
+    Returns:
+        Splits with ``"inputs"`` [examples, 2] float32.
+
+    Raises:
+        UserError: for fewer than 2 modes, or a deviation that is not above 0.
+    """
+    if modes < 2 or not deviation > 0:
+        raise UserError(f"dataset 'ring': needs modes >= 2 and deviation > 0, got {modes} and {deviation}")
+    rng = np.random.Generator(np.random.Philox(key=5))
+    middles = np.tile(ring_centres(modes), (examples // modes, 1))
+    points = middles + deviation * rng.standard_normal(middles.shape)
+    name = f"ring-{modes}-{deviation:g}"
+    arrays = {"inputs": points.astype(np.float32)}
+    return split(name, arrays, validation=0.1, test=0.1, source="synthetic: Gaussians on a ring")

@@ -12,6 +12,7 @@ from dlkit.bench.problems import (
     continual,
     convex,
     digits,
+    gans,
     generative,
     images,
     quadratics,
@@ -88,6 +89,8 @@ FAMILIES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
         "generative": {
             "digits-autoencoder": Entry(generative.digits_autoencoder, 0.13),
             "digits-vae": Entry(generative.digits_vae, 0.11),
+            "ring-gan": Entry(gans.ring_gan, 0.3),
+            "digits-gan": Entry(gans.digits_gan, 0.5),
         },
         "continual": {
             "teacher-student": Entry(continual.teacher_student, 0.011),
