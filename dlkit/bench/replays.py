@@ -73,7 +73,7 @@ def replay(summary: Summary, name: str, study: Study | None = None) -> Replay:
         if a.tobytes() != b.tobytes():
             same_shape = a.shape == b.shape
             largest[metric] = float(np.nanmax(np.abs(a - b), initial=0.0)) if same_shape else float("inf")
-    for metric in () if was_cut else outcome.test.keys() | again.test.keys():
+    for metric in () if was_cut or trial.stage != "final" else outcome.test.keys() | again.test.keys():
         x, y = (each.test.get(metric, float("nan")) for each in (outcome, again))
         if x != y and not (math.isnan(x) and math.isnan(y)):
             largest[f"test {metric}"] = abs(x - y)

@@ -43,7 +43,7 @@ class Start(NamedTuple):
     state: State
     key_data: Array  # of the steps' key, as plain uint32
     optimizer_key_data: Array  # of the key for what an optimizer draws itself
-    point: Array  # of the curve, as in `Reached`, without probes
+    metrics: Mapping[str, Array]  # on validation, before any step
 
 
 class Reached(NamedTuple):
@@ -135,9 +135,9 @@ def compile_problem(problem: Problem, lanes: Lanes = ALONE) -> ProblemProgram:
             jax.random.fold_in(key, zlib.crc32(purpose)) for purpose in (b"init", b"steps", b"optimizer")
         )
         params, state = jax.tree.map(jnp.asarray, problem.init(key_init))
-        point = _point(problem.evaluate(params, state, validation), math.nan)  # no training loss before any step
+        metrics = problem.evaluate(params, state, validation)
         steps_data, optimizer_data = (jax.random.key_data(key) for key in (key_steps, key_optimizer))
-        return Start(_strong(params), _strong(state), steps_data, optimizer_data, point)
+        return Start(_strong(params), _strong(state), steps_data, optimizer_data, metrics)
 
     data = problem.dataset
     return ProblemProgram(
@@ -360,7 +360,7 @@ def _round(
     return done, moved.losses
 
 
-def _point(metrics: Mapping[str, Array], *losses: Array | float) -> Array:
+def _point(metrics: Mapping[str, Array], *losses: Array) -> Array:
     """A point of the curve as one array."""
     return jnp.stack([jnp.asarray(value, jnp.float32) for value in (*(metrics[k] for k in sorted(metrics)), *losses)])
 

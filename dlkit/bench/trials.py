@@ -58,8 +58,8 @@ class Trajectory:
             finite, or a loss above the problem's bound; ``"cut off"``: its time was up.
         steps: [points] the steps at which metrics were evaluated, from 0.
         curves: metric -> [points] float32 on validation; the training loss starts with NaN, as nothing was trained yet.
-        test: metric -> value on the test split with the parameters to evaluate; empty if it diverged, or was to stop
-            before its end.
+        test: metric -> value on the test split with the parameters to evaluate; empty for trials that are not final:
+            what is chosen by must not be what is reported. Empty too if it diverged, or was to stop before its end.
         evaluations: of the loss on batches, up to the last point of the curve.
         diverged_at: the step whose loss was bad, or the evaluation whose metric was; None if there was none.
         restored_at: the step whose parameters early stopping restored; None without early stopping.
@@ -96,6 +96,12 @@ class Begun(NamedTuple):
     carry: Carry
     values: Mapping[str, Array]
     blocks: Iterator[Array]
+
+
+class _Ends(NamedTuple):
+    diverged_at: Any
+    best_evaluation: Any
+    test: Mapping[str, Any]
 
 
 class _Clock(NamedTuple):
@@ -160,26 +166,25 @@ def train_trials(
     if not 1 <= len(requests) <= width:
         raise ValueError(f"expected 1 to {width} trials, as many as there are lanes, got {len(requests)}")
     filled = [*requests, *[requests[-1]] * (width - len(requests))]
-    reached, carry, start_points, clock, was_cut = _call(program, filled, until, seconds)
+    reached, carry, start_metrics, clock, was_cut = _call(program, filled, until, seconds)
     params, state = program.finish(carry, program.shared.arrays["train"])
-    test = program.shared.evaluate(params, state, program.shared.arrays["test"])
-    ends = jax.device_get((carry.diverged_at, carry.stopping and carry.stopping.best_evaluation, test))
+    is_reported = until is None and any(request.stage == "final" for request in requests)
+    test = program.shared.evaluate(params, state, program.shared.arrays["test"]) if is_reported else {}
+    ends = jax.device_get(_Ends(carry.diverged_at, carry.stopping and carry.stopping.best_evaluation, test))
     share = _Clock(clock.seconds / len(requests), clock.compile_seconds / len(requests))
-    names = sorted(test)
     alone = lanes.alone
     return [
         _trajectory(
             program,
-            names,
-            _lane(start_points, lane, alone),
+            _lane(start_metrics, lane, alone),
             _lane(reached, lane, False),
-            _lane(ends, lane, alone),
+            _lane(ends if request.stage == "final" else ends._replace(test={}), lane, alone),
             share,
             was_cut,
             until,
             _lane((params, state), lane, alone),
         )
-        for lane in range(len(requests))
+        for lane, request in enumerate(requests)
     ]
 
 
@@ -232,7 +237,7 @@ def _call(
     seconds = time.perf_counter() - began
     per_call = (seconds - first_call) / max(len(blocks) - 1, 1)
     clock = _Clock(seconds - first_call + per_call, max(first_call - per_call, 0.0))
-    return table, carry, jax.device_get(start.point), clock, was_cut
+    return table, carry, jax.device_get(start.metrics), clock, was_cut
 
 
 def _lane(tree: Any, lane: int, alone: bool) -> Any:
@@ -255,10 +260,9 @@ def _over(block: Reached) -> bool:
 
 def _trajectory(
     program: Program,
-    names: Sequence[str],
-    start_point: np.ndarray[Any, Any],
+    start_metrics: Mapping[str, Any],
     reached: Reached,
-    ends: tuple[Any, Any, Mapping[str, Any]],
+    ends: _Ends,
     clock: _Clock,
     was_cut: bool,
     until: int | None,
@@ -280,10 +284,9 @@ def _trajectory(
         status = "stopped"
     elif was_cut:
         status = "cut off"
-    start_row = np.full(
-        reached.point.shape[1], np.nan, np.float32
-    )  # losses and probes are of training: there was none yet
-    start_row[: len(start_point)] = start_point
+    names = sorted(start_metrics)
+    start_row = np.full(reached.point.shape[1], np.nan, np.float32)  # losses and probes: nothing was trained yet
+    start_row[: len(names)] = [start_metrics[name] for name in names]
     table = np.concatenate([start_row[None], reached.point[:count]])
     columns = [*names, TRAINING_LOSS, *program.player_curves, *program.probe_curves]
     steps = np.arange(count + 1, dtype=np.int64) * recipe.segment_steps
@@ -292,7 +295,7 @@ def _trajectory(
         status=status,
         steps=steps,
         curves={name: np.ascontiguousarray(column) for name, column in zip(columns, table.T, strict=True)},
-        test={} if diverged or until is not None else {name: float(value) for name, value in test.items()},
+        test={} if diverged else {name: float(value) for name, value in test.items()},
         evaluations=Evaluations(*map(int, reached.evaluations[count - 1])),
         diverged_at=(int(diverged_at) if 0 <= diverged_at < last else last) if diverged else None,
         restored_at=None if best is None else (int(best) + 1) * recipe.segment_steps,
