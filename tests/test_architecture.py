@@ -38,6 +38,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("bench.errors",),
     ("bench.environment", "bench.identity", "bench.imports", "bench.interrupts", "bench.space"),
     ("bench.doctor", "bench.tuners"),
+    ("bench.data.mapped",),
     ("bench.data.base",),
     ("bench.data.*",),
     ("bench.data.packages",),

@@ -3,6 +3,7 @@
 from dlkit.bench.data.base import Arrays, Dataset, cached, require_digest, split, split_official, standardize
 from dlkit.bench.data.digits import digits
 from dlkit.bench.data.files import cifar, idx, npz, read_cifar, read_idx
+from dlkit.bench.data.folders import npy
 from dlkit.bench.data.packages import mnist_5k, packaged_series
 from dlkit.bench.data.series import read_ts, series
 from dlkit.bench.data.synthetic import adding, copy_memory, picture, ring, ring_centres, teacher
@@ -23,6 +24,7 @@ __all__ = [
     "digits",
     "idx",
     "mnist_5k",
+    "npy",
     "npz",
     "packaged_series",
     "picture",

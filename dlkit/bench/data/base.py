@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dlkit.bench.data.mapped import chunks, located, mapped
 from dlkit.bench.environment import cache_folder
 from dlkit.bench.errors import UserError
 
@@ -26,7 +27,8 @@ class Dataset:
     """Arrays for training, for choosing (validation) and for the report alone (test).
 
     Each split maps names (``"inputs"``, ``"targets"``) to arrays whose first axis counts examples. A problem without
-    data, such as a quadratic, has empty splits.
+    data, such as a quadratic, has empty splits. Memory-mapped arrays (`np.memmap`) stay what they are: they are looked
+    at part by part, and travel to workers as the place of their file, which has to be there too.
 
     Attributes:
         name: how messages and manifests call it.
@@ -47,7 +49,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         for split_name in SPLITS:
-            arrays = {name: np.asarray(array) for name, array in getattr(self, split_name).items()}
+            arrays = {name: _kept(array) for name, array in getattr(self, split_name).items()}
             object.__setattr__(self, split_name, arrays)
             where = f"dataset '{self.name}', split '{split_name}'"
             _check_lengths(arrays, where)
@@ -68,8 +70,23 @@ class Dataset:
         for split_name in SPLITS:
             for name, array in sorted(getattr(self, split_name).items()):
                 digest.update(f"{split_name}/{name}:{array.dtype.str}{array.shape};".encode())
-                digest.update(np.ascontiguousarray(array).tobytes())
+                for part in chunks(array):
+                    digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
+
+    def __getstate__(self) -> dict[str, Any]:
+        places = {part: {name: located(array) for name, array in getattr(self, part).items()} for part in SPLITS}
+        return {**self.__dict__, **places}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        where = f"dataset '{state['name']}'"
+        arrays = {part: {name: mapped(each, where) for name, each in state[part].items()} for part in SPLITS}
+        self.__dict__.update({**state, **arrays})
+
+
+def _kept(array: Any) -> np.ndarray[Any, Any]:
+    """Any array as NumPy's; one that is mapped knows its file only as what it is."""
+    return array if isinstance(array, np.memmap) else np.asarray(array)
 
 
 def _check_lengths(arrays: Arrays, where: str) -> None:
@@ -88,11 +105,17 @@ def _check_entries(array: np.ndarray[Any, Any], where: str) -> None:
     if array.dtype.kind not in "biufc":
         raise UserError(f"{where}: expected numbers, got dtype {array.dtype}; encode categories as integers")
     if np.issubdtype(array.dtype, np.inexact):
-        bad = ~np.isfinite(array)
-        if bad.any():
-            first = tuple(int(i) for i in np.argwhere(bad)[0])
+        count, first, row = 0, None, 0
+        for part in chunks(array):
+            bad = ~np.isfinite(part)
+            if first is None and bad.any():
+                place = np.argwhere(bad)[0]
+                first = (row + int(place[0]), *map(int, place[1:]))
+            count += int(bad.sum())
+            row += len(part)
+        if first is not None:
             raise UserError(
-                f"{where}: {int(bad.sum())} of {array.size} entries are NaN or infinite, the first at index {first}; "
+                f"{where}: {count} of {array.size} entries are NaN or infinite, the first at index {first}; "
                 "remove or impute them"
             )
 
