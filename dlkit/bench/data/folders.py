@@ -15,7 +15,8 @@ def npy(folder: str | Path, *, digest: str = "") -> Dataset:
     """Maps the ``.npy`` files of a folder into memory; nothing is copied, and no type changed.
 
     They are read through once for entries that are not finite, and once for the digest; training examples are read as
-    batches need them. Large ones are best stored small, such as images in bytes, and scaled by the problem's functions.
+    batches need them (`standardize` and `split` would copy all of them). Large ones are best stored small, such as
+    images in bytes, and scaled by the problem's functions.
 
     Args:
         folder: has the folders ``train``, ``validation`` and ``test``, each with one file per array, such as
