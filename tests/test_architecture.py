@@ -36,7 +36,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("",),  # dlkit itself
     # ───────── wall ─────────
     ("bench.errors",),
-    ("bench.environment", "bench.identity", "bench.imports", "bench.interrupts", "bench.space"),
+    ("bench.environment", "bench.identity", "bench.imports", "bench.interrupts", "bench.loops", "bench.space"),
     ("bench.doctor", "bench.tuners"),
     ("bench.data.mapped",),
     ("bench.data.base",),
@@ -67,6 +67,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("bench.probes",),
     ("bench.schedules",),
     ("bench.batches", "bench.recipes", "bench.placement"),
+    ("bench.streaming",),
     ("bench.stats.checks",),
     ("bench.stats.order_statistics", "bench.stats.pairs", "bench.stats.resampling"),
     ("bench.stats.intervals",),

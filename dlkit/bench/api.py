@@ -22,6 +22,7 @@ from dlkit.bench.schedules import Schedule
 from dlkit.bench.space import Range
 from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.store import Store
+from dlkit.bench.streaming import memory_bytes
 from dlkit.bench.studies import Study
 from dlkit.bench.trainer import compile_problem, compile_program
 from dlkit.bench.trials import train_trial
@@ -171,6 +172,7 @@ def compare(
     executor: str = "dask",
     workers: int | None = None,
     lanes: int | None = None,
+    memory: int | str | None = None,
     timing: bool = False,
     progress: bool = True,
     expand: bool = False,
@@ -191,6 +193,10 @@ def compare(
         workers: how many worker processes; None for one per core.
         lanes: how many trials run side by side in one program, over all local devices; 0 for one at a time. None for
             one at a time on CPU, and on accelerators for as many as fit into memory.
+        memory: what training examples may take in each worker, such as ``"2GiB"`` or a number of bytes; a training
+            split that is larger stays on the host and streams, with the same order and bits (needs
+            ``dlkit-jax[streaming]``). None for half of an accelerator's memory or, on CPU, half of a core's share of
+            the machine's. Validation and test data always lie on the device.
         timing: whether the tuned contenders' steps are timed at the end, side by side, for seconds per step, time to
             target and memory; a run that is finished can be timed later.
         progress: whether a live display is shown while it runs.
@@ -226,6 +232,7 @@ def compare(
         executor=executor,
         workers=workers,
         lanes=lanes,
+        memory=memory,
         timing=timing,
         progress=progress,
         expand=expand,
@@ -239,6 +246,7 @@ def run(
     executor: str = "dask",
     workers: int | None = None,
     lanes: int | None = None,
+    memory: int | str | None = None,
     timing: bool = False,
     progress: bool = True,
     expand: bool = False,
@@ -251,6 +259,7 @@ def run(
         executor: as in `compare`.
         workers: as in `compare`.
         lanes: as in `compare`.
+        memory: as in `compare`.
         timing: as in `compare`.
         progress: as in `compare`.
         expand: as in `compare`.
@@ -266,6 +275,7 @@ def run(
     check_executor(executor, workers)
     if lanes is not None and lanes < 0:
         raise UserError(f"lanes must be at least 1, or 0 for one trial at a time, got {lanes}")
+    room = memory_bytes(memory)
     if executor == "inline":
         prepare_process()
     study = planner.plan(experiment)
@@ -275,7 +285,7 @@ def run(
             report = runner.run(
                 study,
                 store,
-                lambda: make_executor(executor, workers=workers),
+                lambda: make_executor(executor, workers=workers, memory=room),
                 display,
                 lanes=lanes,
                 expand=expand,

@@ -1,8 +1,9 @@
 """Data order: which examples each step sees, the same for every contender with one seed, on every device."""
 
+import itertools
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -12,7 +13,10 @@ import numpy as np
 from dlkit.bench.problems.base import Problem
 from dlkit.typing import Array
 
-__all__ = ["STAGES", "STUDY_SEEDS", "Stage", "data_order", "trial_order"]
+__all__ = ["STAGES", "STUDY_SEEDS", "Batches", "Stage", "batches_of", "data_order", "trial_order"]
+
+Batches = Callable[[int, int], np.ndarray[Any, Any]]
+"""``batches(first, last) -> int32 [last - first, rows_per_step]``: the indices of those steps."""
 
 Stage = Literal["tuning", "final", "target"]
 STAGES: dict[Stage, int] = {"tuning": 0, "final": 1, "target": 2}  # a seed of one stage is no seed of another
@@ -39,21 +43,38 @@ def data_order(problem: Problem, stage: Stage, seed: int, *, segment: int) -> It
     if problem.batch_size is None:
         while True:
             yield np.zeros((segment, 0), np.int32)
+    batches = batches_of(problem, stage, seed)
+    for first in itertools.count(step=segment):
+        yield batches(first, first + segment)
+
+
+def batches_of(problem: Problem, stage: Stage, seed: int) -> Batches:
+    """Returns the order of `data_order` as a function of the steps, for a problem with batches.
+
+    It remembers the epoch it was last in: asked for steps in order, it draws each permutation once.
+    """
+    assert problem.batch_size is not None
     examples, batch = problem.dataset.examples, problem.batch_size
-    rows = np.zeros((0, batch), np.int32)
-    needed = segment * problem.batches_per_step
-    epoch = 0
+    steps = examples // batch  # of an epoch
+    each = problem.batches_per_step
     name = zlib.crc32(problem.name.encode())
-    while True:
-        parts = [rows]
-        while sum(map(len, parts)) < needed:
-            words = np.array([name << 32 | STAGES[stage], seed << 32 | epoch], np.uint64)
-            order = np.random.Generator(np.random.Philox(key=words)).permutation(examples)
-            parts.append(order[: examples // batch * batch].reshape(-1, batch).astype(np.int32))
-            epoch += 1
-        rows = np.concatenate(parts)
-        yield rows[:needed].reshape(segment, problem.rows_per_step)
-        rows = rows[needed:]
+
+    @lru_cache(maxsize=1)
+    def epoch_batches(epoch: int) -> np.ndarray[Any, Any]:
+        words = np.array([name << 32 | STAGES[stage], seed << 32 | epoch], np.uint64)
+        order = np.random.Generator(np.random.Philox(key=words)).permutation(examples)
+        return order[: steps * batch].reshape(steps, batch).astype(np.int32)
+
+    def batches(first: int, last: int) -> np.ndarray[Any, Any]:
+        parts = []
+        at, end = first * each, last * each
+        while at < end:
+            epoch, place = divmod(at, steps)
+            parts.append(epoch_batches(epoch)[place : place + end - at])
+            at += len(parts[-1])
+        return np.concatenate(parts).reshape(last - first, problem.rows_per_step)
+
+    return batches
 
 
 def trial_order(problem: Problem, stage: Stage, seed: int, shape: tuple[int, int], calls: int) -> Iterator[Any]:

@@ -46,6 +46,7 @@ def run(
     executor: str = "dask",
     workers: int | None = None,
     lanes: int | None = None,
+    memory: str | None = None,
     time: bool = False,
     report: bool = True,
 ) -> int:
@@ -68,6 +69,9 @@ def run(
         workers: How many worker processes; one per core by default.
         lanes: How many trials run side by side in one program; by default one at a time on CPU, and on accelerators as
             many as fit into memory.
+        memory: What training examples may take in each worker, such as 2GiB; a larger training split streams from the
+            host, with the same results. By default half of an accelerator's memory, or half of a core's share of the
+            machine's.
         time: Whether the tuned optimizers' steps are timed at the end, side by side: seconds per step, time to target,
             memory. A finished run can be timed later.
         report: Whether report.html is written into the run's folder.
@@ -88,7 +92,14 @@ def run(
     experiment = replace(experiment, budget=replace(experiment.budget, **changes))
     where = folder or RUNS / experiment.name
     result = api.run(
-        experiment, folder=where, executor=executor, workers=workers, lanes=lanes, timing=time, expand=expand
+        experiment,
+        folder=where,
+        executor=executor,
+        workers=workers,
+        lanes=lanes,
+        memory=memory,
+        timing=time,
+        expand=expand,
     )
     result.show()
     print()  # noqa: T201

@@ -23,12 +23,13 @@ PATIENCE_SECONDS = 15.0  # how long no worker may be seen before a run is given 
 class DaskExecutor:
     """Runs works on dask workers: single-threaded processes on this machine, or those of a cluster by address."""
 
-    def __init__(self, *, workers: int | None = None, address: str | None = None) -> None:
+    def __init__(self, *, workers: int | None = None, address: str | None = None, memory: int | None = None) -> None:
         """Starts local workers, or connects to a cluster.
 
         Args:
             workers: how many local processes; None for one per core this process may use.
             address: a scheduler's address, such as ``tcp://10.0.0.1:8786``; its workers are used as they are.
+            memory: bytes that a worker's training examples may take; None for what suits its device.
 
         Raises:
             UserError: if no scheduler answers at `address`, or it has no workers.
@@ -40,6 +41,7 @@ class DaskExecutor:
         self._futures: dict[int, Any] = {}
         self._ended: SimpleQueue[int | None] = SimpleQueue()  # slots that are done; None for Ctrl-C
         self._own: dict[int, tuple[OwnProblem, Any]] = {}  # by the id of what is kept alive here
+        self._memory = memory
         count = workers or len(_cores())
         # Allocation: dask's default trims after every free, which costs a tenth of the training time.
         settings = {
@@ -72,6 +74,7 @@ class DaskExecutor:
     def submit(self, slot: int, work: Task) -> None:
         """Sends the work to the slot's worker; one's own problem is sent there once."""
         source = work.problem
+        work = work.within(self._memory)
         own = None
         if source.own is not None:
             if id(source.own) not in self._own:
@@ -157,13 +160,14 @@ def _spawned_without_main() -> Iterator[None]:
         main.__spec__ = before
 
 
-def make_executor(name: str, *, workers: int | None = None) -> Executor:
+def make_executor(name: str, *, workers: int | None = None, memory: int | None = None) -> Executor:
     """Makes an executor by name.
 
     Args:
         name: ``"dask"`` for local worker processes, ``"inline"`` for this process, or a scheduler's address. On an
             accelerator ``"dask"`` is this process too: lanes fill the device, and processes would share its memory.
         workers: how many local processes; None for one per core.
+        memory: bytes that training examples may take in each; None for what suits the device.
 
     Returns:
         The executor.
@@ -173,8 +177,8 @@ def make_executor(name: str, *, workers: int | None = None) -> Executor:
     """
     check_executor(name, workers)
     if name == "inline" or (name == "dask" and on_accelerator()):
-        return InlineExecutor()
-    return DaskExecutor(workers=workers) if name == "dask" else DaskExecutor(address=name)
+        return InlineExecutor(memory)
+    return DaskExecutor(workers=workers, memory=memory) if name == "dask" else DaskExecutor(address=name, memory=memory)
 
 
 def check_executor(name: str, workers: int | None) -> None:

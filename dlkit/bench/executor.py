@@ -47,6 +47,7 @@ class Work(NamedTuple):
         lanes: how many run side by side, over all local devices or as given in full; None for what suits the device:
             one at a time on CPU, and elsewhere as many as fit into memory.
         planned: how many trials the group has in this stage, finished ones included; more lanes than that are no use.
+        memory: bytes that training examples may take; None for what suits the device.
     """
 
     group: Group
@@ -54,6 +55,7 @@ class Work(NamedTuple):
     seconds: float = SLICE_SECONDS
     lanes: Lanes | int | None = None
     planned: int = 1
+    memory: int | None = None
 
     @property
     def problem(self) -> ProblemSource:
@@ -63,6 +65,10 @@ class Work(NamedTuple):
     def with_own(self, own: OwnProblem | None) -> "Work":
         """Returns the work with another object in the place of one's own problem."""
         return self._replace(group=replace(self.group, problem=replace(self.group.problem, own=own)))
+
+    def within(self, memory: int | None) -> "Work":
+        """Returns the work with a bound on what training examples may take."""
+        return self._replace(memory=memory)
 
     def run(self) -> "Done":
         """Runs the work in this process."""
@@ -78,6 +84,9 @@ class Task(Protocol):
 
     def with_own(self, own: OwnProblem | None) -> "Task":
         """Returns the task with another object in the place of one's own problem."""
+
+    def within(self, memory: int | None) -> "Task":
+        """Returns the task with a bound on what training examples may take."""
 
     def run(self) -> "Done | Timed":
         """Does it, in this process."""
@@ -145,14 +154,14 @@ def prepare_process(threads: int = 1) -> Mapping[str, str]:
 
 
 @lru_cache(maxsize=8)
-def _problem_program(source: ProblemSource, lanes: Lanes) -> ProblemProgram:
-    return compile_problem(source.load(), lanes)
+def _problem_program(source: ProblemSource, lanes: Lanes, memory: int | None) -> ProblemProgram:
+    return compile_problem(source.load(), lanes, memory)
 
 
 @lru_cache(maxsize=32)
-def _program(group: Group, lanes: Lanes) -> Program:
+def _program(group: Group, lanes: Lanes, memory: int | None) -> Program:
     variant = group.problem.load if group.recipe.choices else None
-    return compile_program(_problem_program(group.problem, lanes), group.recipe, variant=variant)
+    return compile_program(_problem_program(group.problem, lanes, memory), group.recipe, variant=variant)
 
 
 @cache
@@ -162,9 +171,9 @@ def _narrowed() -> dict[str, Lanes]:
 
 
 @lru_cache(maxsize=32)
-def _fitting(group: Group, planned: int) -> Lanes:
+def _fitting(group: Group, planned: int, memory: int | None) -> Lanes:
     """What fits into memory of a group's trials; it takes a trace to tell."""
-    return fitting(planned, lane_bytes(program_alone(group)))
+    return fitting(planned, lane_bytes(program_alone(group, memory)))
 
 
 def _lanes(work: Work) -> Lanes:
@@ -172,16 +181,16 @@ def _lanes(work: Work) -> Lanes:
     if work.lanes is not None:
         lanes = work.lanes if isinstance(work.lanes, Lanes) else spread(work.lanes)
     elif on_accelerator():
-        lanes = _fitting(work.group, work.planned)
+        lanes = _fitting(work.group, work.planned, work.memory)
     else:
         lanes = ALONE
     less = _narrowed().get(work.group.key)
     return less if less is not None and less.width < lanes.width else lanes
 
 
-def program_alone(group: Group) -> Program:
+def program_alone(group: Group, memory: int | None = None) -> Program:
     """Returns a group's program for one trial at a time; trials of this process may have compiled it."""
-    return _program(group, ALONE)
+    return _program(group, ALONE, memory)
 
 
 def run_work(work: Work, *, threads: int = 1) -> Done:
@@ -207,7 +216,7 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
         program["lanes"] = str(lanes)
         batch = _batch(work.trials[len(outcomes) :], lanes)
         try:
-            outcomes += _run_trials(_program(work.group, lanes), batch)
+            outcomes += _run_trials(_program(work.group, lanes, work.memory), batch)
         except KeyboardInterrupt:
             return Done(tuple(outcomes), program, interrupted=True)
         except Exception as error:
@@ -276,12 +285,13 @@ class InlineExecutor:
 
     slots = 1
 
-    def __init__(self) -> None:
+    def __init__(self, memory: int | None = None) -> None:
         self._work: Task | None = None
+        self._memory = memory
 
     def submit(self, slot: int, work: Task) -> None:
         """Keeps the work until `next` runs it."""
-        self._work = work
+        self._work = work.within(self._memory)
 
     def next(self) -> tuple[int, Done | Timed | UserError]:
         """Runs the work."""

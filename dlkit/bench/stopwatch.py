@@ -35,10 +35,12 @@ class Race(NamedTuple):
     Attributes:
         keys: of the timings, in the order of the entrants.
         entrants: whose steps are timed.
+        memory: bytes that training examples may take; None for what suits the device.
     """
 
     keys: tuple[str, ...]
     entrants: tuple[Entrant, ...]
+    memory: int | None = None
 
     @property
     def problem(self) -> ProblemSource:
@@ -51,10 +53,16 @@ class Race(NamedTuple):
         entrants = [each._replace(group=group) for each, group in zip(self.entrants, groups, strict=True)]
         return self._replace(entrants=tuple(entrants))
 
+    def within(self, memory: int | None) -> "Race":
+        """Returns the race with a bound on what training examples may take."""
+        return self._replace(memory=memory)
+
     def run(self) -> Timed:
         """Times the entrants in this process."""
         program = {**prepare_process(), "lanes": "none"}
-        contestants = [Contestant(program_alone(each.group), each.hyperparameters) for each in self.entrants]
+        contestants = [
+            Contestant(program_alone(each.group, self.memory), each.hyperparameters) for each in self.entrants
+        ]
         return Timed(tuple(measure(contestants)), program)
 
     def timed_on(self, executor: Executor) -> Timed:

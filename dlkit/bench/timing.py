@@ -1,7 +1,8 @@
 """Warm seconds per step, and the bytes beside them: contenders are timed in turn, on one device, one trial at a time.
 
 What is timed are the calls that trials consist of, where they last so long that the host's share does not count; else a
-call of the same segment with more steps. Evaluations are timed apart, in a loop as in the segment, and taken off.
+call of the same segment with more steps. Evaluations are timed apart, in a loop as in the segment, and taken off. Of
+training examples that stream, one block lies on the device meanwhile: steps are timed, not the way there.
 """
 
 import itertools
@@ -21,6 +22,7 @@ from dlkit.bench.placement import ALONE, compiled, held_bytes
 from dlkit.bench.plans import Trial
 from dlkit.bench.problems.base import Batch
 from dlkit.bench.stats import Interval, median_interval
+from dlkit.bench.streaming import Block
 from dlkit.bench.trainer import Carry, Program
 from dlkit.bench.trials import CALLS, Begun, Request, begin
 
@@ -208,7 +210,8 @@ class _Training:
         self._program = contestant.program
         self._request = Request(contestant.hyperparameters, "final", 0)
         begun = begin(self._program, [self._request])
-        self._blocks = list(itertools.islice(begun.blocks, CALLS))
+        streams = self._program.shared.block_bytes is not None
+        self._blocks = [_whole(block) for block in itertools.islice(begun.blocks, 1 if streams else CALLS)]
         arguments = self._arguments(begun, begun.carry, self._blocks[0])
         jax.block_until_ready(self._program.segment(*arguments))  # compiles, unless trials of this process did
         self._memory = _memory_bytes(self._program.segment.lower(*arguments).compile())
@@ -219,9 +222,8 @@ class _Training:
             times = 4 ** math.ceil(math.log(LONG_SECONDS / max(call, 1e-6), 4))
             self._blocks = [_longer(self._blocks, times)]
 
-    def _arguments(self, begun: Begun, carry: Carry, block: Any) -> tuple[Any, ...]:
-        arrays = self._program.shared.arrays
-        return carry, block, begun.values, begun.start, arrays["train"], arrays["validation"]
+    def _arguments(self, begun: Begun, carry: Carry, block: Block) -> tuple[Any, ...]:
+        return carry, block.indices, begun.values, begun.start, block.train, self._program.shared.arrays["validation"]
 
     def reset(self) -> None:
         self._begun = begin(self._program, [self._request])
@@ -241,7 +243,7 @@ class _Training:
 
     def timing(self, call_seconds: np.ndarray[Any, Any], evaluation: float) -> Timing:
         """The timing that follows from seconds of a call, [repeats], and of an evaluation."""
-        points, steps = self._blocks[0].shape[:2]
+        points, steps = self._blocks[0].indices.shape[:2]
         # a call is `points` times (`steps` steps and one evaluation)
         per_step = np.maximum(call_seconds / points - evaluation, 0.0) / steps
         return Timing(tuple(map(float, per_step)), evaluation, *self._sizes, self._memory)
@@ -285,12 +287,17 @@ def _evaluations(program: Program) -> Callable[[Carry, Batch, Batch], Any]:
     return repeat
 
 
-def _longer(blocks: Sequence[Any], times: int) -> Any:
-    """The indices of one call with one evaluation and so many times the steps of a block, in the order of a trial."""
-    points, each, batch = blocks[0].shape
-    steps = np.concatenate([np.asarray(block).reshape(points * each, batch) for block in blocks])
+def _whole(block: Block) -> Block:
+    """A block as the segment takes it: a part of an interval as an interval of its own."""
+    return block if block.is_last else block._replace(indices=block.indices[None], is_last=True)
+
+
+def _longer(blocks: Sequence[Block], times: int) -> Block:
+    """One call with one evaluation and so many times the steps of a block, in the order of a trial."""
+    points, each, batch = blocks[0].indices.shape
+    steps = np.concatenate([np.asarray(block.indices).reshape(points * each, batch) for block in blocks])
     count = min(times * points * each, LONGEST_INDICES // max(batch, 1))
-    return jnp.asarray(steps[np.arange(count) % len(steps)][None])
+    return blocks[0]._replace(indices=jnp.asarray(steps[np.arange(count) % len(steps)][None]))
 
 
 def _memory_bytes(executable: Any) -> int | None:

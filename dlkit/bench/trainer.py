@@ -1,9 +1,9 @@
 """The one training loop: a compiled segment of steps and evaluations. `trials` calls it."""
 
-import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -11,12 +11,15 @@ import jax.numpy as jnp
 import optax
 
 from dlkit.bench import builds, games, probes
+from dlkit.bench.errors import UserError
+from dlkit.bench.loops import scan
 from dlkit.bench.optimizers import Evaluations
 from dlkit.bench.optimizers.base import require_matching
 from dlkit.bench.placement import ALONE, Lanes, compiled, placed
 from dlkit.bench.probes import View
 from dlkit.bench.problems.base import TRAINING_LOSS, Batch, Problem
 from dlkit.bench.recipes import Recipe
+from dlkit.bench.streaming import block_bytes
 from dlkit.early_stopping import EarlyStopping, EarlyStoppingState, early_stopping
 from dlkit.typing import Array, Key, Params, State
 
@@ -75,7 +78,8 @@ class ProblemProgram:
         start: ``start(words, validation) -> Start``: initial parameters, the steps' key, metrics before any step.
         evaluate: ``evaluate(params, state, arrays) -> metrics``.
         samples: ``samples(params, state)`` of one trial, as `Problem.samples`; None where nothing is generated.
-        arrays: split -> name -> device array.
+        arrays: split -> name -> device array; no training split if it streams.
+        block_bytes: how much a block of training examples may take; None for a split that lies on the device.
     """
 
     problem: Problem
@@ -84,6 +88,7 @@ class ProblemProgram:
     evaluate: Any
     samples: Any
     arrays: Mapping[str, Batch]
+    block_bytes: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +101,10 @@ class Program:
         begin: ``begin(start, hyperparameters) -> Carry``.
         segment: ``segment(carry, indices[evaluations, steps, rows], hyperparameters, start, train, validation)
             -> (carry, Reached[evaluations])``: after every `steps` an evaluation.
+        advance: ``advance(carry, indices[steps, batch], hyperparameters, start, train) -> (carry, losses[steps])``: the
+            first steps of an interval.
+        complete: ``complete(carry, losses, indices[1, steps, batch], hyperparameters, start, train, validation)
+            -> (carry, Reached[1])``: the others and the evaluation, given the losses of the first.
         finish: ``finish(carry, train) -> (params, state)`` to evaluate.
     """
 
@@ -103,6 +112,8 @@ class Program:
     recipe: Recipe
     begin: Any
     segment: Any
+    advance: Any
+    complete: Any
     finish: Any
 
     @property
@@ -116,15 +127,20 @@ class Program:
         return [curve for name in self.recipe.probes for curve in probes.get(name).curves]
 
 
-def compile_problem(problem: Problem, lanes: Lanes = ALONE) -> ProblemProgram:
+def compile_problem(problem: Problem, lanes: Lanes = ALONE, memory: int | None = None) -> ProblemProgram:
     """Prepares the executables of a problem and puts its data on the device; JAX compiles at the first call.
 
     Args:
         problem: what is trained.
         lanes: how many trials run side by side, and on how many devices.
+        memory: bytes that training examples may take; a split that is larger stays on the host and streams. None for
+            what suits the device.
 
     Returns:
         The program.
+
+    Raises:
+        UserError: for a split that has to stream and cannot.
     """
 
     def start(words: Array, validation: Batch) -> Start:
@@ -140,13 +156,16 @@ def compile_problem(problem: Problem, lanes: Lanes = ALONE) -> ProblemProgram:
         return Start(_strong(params), _strong(state), steps_data, optimizer_data, metrics)
 
     data = problem.dataset
+    room = block_bytes(problem, memory)
+    whole = {"train": {} if room is not None else data.train, "validation": data.validation, "test": data.test}
     return ProblemProgram(
         problem,
         lanes,
         start=compiled(start, (True, False), lanes),
         evaluate=compiled(problem.evaluate, (True, True, False), lanes),
         samples=problem.samples and compiled(problem.samples, (False, False), ALONE),
-        arrays={name: placed(getattr(data, name), lanes) for name in ("train", "validation", "test")},
+        arrays={name: placed(arrays, lanes) for name, arrays in whole.items()},
+        block_bytes=room,
     )
 
 
@@ -164,13 +183,23 @@ def compile_program(
 
     Returns:
         The program.
+
+    Raises:
+        UserError: for what needs the whole training split at every evaluation, if it streams.
     """
-    builds.require_fitting(shared.problem, recipe.optimizer)
-    stopping = _early_stopping(shared.problem, recipe)
+    problem = shared.problem
+    builds.require_fitting(problem, recipe.optimizer)
+    stopping = _early_stopping(problem, recipe)
+    if shared.block_bytes is not None and recipe.optimizer.eval_params is not None and problem.reestimate is not None:
+        raise UserError(
+            f"optimizer '{recipe.optimizer.name}' evaluates other parameters than it trains, and problem "
+            f"'{problem.name}' has batch statistics: every evaluation re-estimates them on the whole training split, "
+            "which cannot stream; allow more memory, or use a normalization without batch statistics"
+        )
 
     def begin(start: Start, hyperparameters: Mapping[str, Array]) -> Carry:
         opt_state = _strong(
-            builds.first_state(shared.problem, recipe, hyperparameters, start.params, start.optimizer_key_data)
+            builds.first_state(problem, recipe, hyperparameters, start.params, start.optimizer_key_data)
         )
         best = None if stopping is None else stopping.init((start.params, start.state))
         return Carry(
@@ -188,28 +217,30 @@ def compile_program(
         """The parameters and the state to evaluate after the step that was last."""
         if recipe.optimizer.eval_params is None:
             return carry.params, carry.state
-        if shared.problem.players:
-            params = games.evaluated(shared.problem, recipe.optimizer, carry.opt_state, carry.params)
+        if problem.players:
+            params = games.evaluated(problem, recipe.optimizer, carry.opt_state, carry.params)
         else:
             params = recipe.optimizer.eval_params(carry.opt_state, carry.params)
-        if shared.problem.reestimate is None:
+        if problem.reestimate is None:
             return params, carry.state
-        return params, shared.problem.reestimate(params, carry.state, train)
+        return params, problem.reestimate(params, carry.state, train)
 
     def finish(carry: Carry, train: Batch) -> tuple[Params, State]:
         if carry.stopping is None:
             return judged(carry, train)
         return cast("tuple[Params, State]", carry.stopping.best_params)
 
-    def segment(
-        carry: Carry,
-        indices: Array,
-        hyperparameters: Mapping[str, Array],
-        start: Start,
-        train: Batch,
-        validation: Batch,
-    ) -> tuple[Carry, Reached]:
-        problem = variant(**{name: hyperparameters[name] for name in recipe.choices}) if variant else shared.problem
+    def varied(hyperparameters: Mapping[str, Array]) -> Problem:
+        """The problem with its traced choices; its metrics do not depend on them."""
+        return variant(**{name: hyperparameters[name] for name in recipe.choices}) if variant else problem
+
+    def batch_of(train: Batch, index: Array) -> Batch:
+        return train if problem.batch_size is None else {name: _rows(a, index) for name, a in train.items()}
+
+    def advance(
+        carry: Carry, indices: Array, hyperparameters: Mapping[str, Array], start: Start, train: Batch
+    ) -> tuple[Carry, Array]:
+        chosen = varied(hyperparameters)
         key = jax.random.wrap_key_data(start.key_data)
 
         def built_at(step: Array) -> Any:
@@ -217,23 +248,36 @@ def compile_program(
 
         fixed = None if recipe.schedule.varies else built_at(jnp.int32(0))
 
-        def batch_of(index: Array) -> Batch:
-            return train if problem.batch_size is None else {name: _rows(a, index) for name, a in train.items()}
-
         def step(carry: Carry, index: Array) -> tuple[Carry, Array]:
             # The state of a transformation does not depend on the rate it was built with: each step can have its own.
             built = fixed or built_at(carry.step)
             key_step = jax.random.fold_in(key, carry.step)
             if problem.players:
-                return _round(problem, recipe, built, carry, index, batch_of, key_step)
-            return _step(problem, recipe, built, carry, batch_of(index), key_step)
+                return _round(chosen, recipe, built, carry, index, partial(batch_of, train), key_step)
+            return _step(chosen, recipe, built, carry, batch_of(train, index), key_step)
+
+        carry, losses = scan(step, carry, indices)
+        cost = recipe.optimizer.evaluations
+        if isinstance(cost, Evaluations) and not problem.players:  # the same at each step: counted here, not inside
+            carry = carry._replace(evaluations=carry.evaluations + len(indices) * jnp.array(cost, jnp.int32))
+        return carry, losses
+
+    def complete(
+        carry: Carry,
+        earlier: Array | None,
+        indices: Array,
+        hyperparameters: Mapping[str, Array],
+        start: Start,
+        train: Batch,
+        validation: Batch,
+    ) -> tuple[Carry, Reached]:
+        key = jax.random.wrap_key_data(start.key_data)
 
         def interval(carry: Carry, indices: Array) -> tuple[Carry, Reached]:
-            first_step = carry.step
-            carry, losses = jax.lax.scan(step, carry, indices)
-            cost = recipe.optimizer.evaluations
-            if isinstance(cost, Evaluations) and not problem.players:  # the same at each step: counted here, not inside
-                carry = carry._replace(evaluations=carry.evaluations + len(indices) * jnp.array(cost, jnp.int32))
+            first_step = carry.step if earlier is None else carry.step - len(earlier)
+            carry, losses = advance(carry, indices, hyperparameters, start, train)
+            if earlier is not None:  # fused into the sums below, this would change their order, and the last bits
+                losses = jax.lax.optimization_barrier(jnp.concatenate([earlier, losses]))
             bad = ~jnp.isfinite(losses)
             if problem.diverged_above is not None:
                 bad |= losses > problem.diverged_above
@@ -251,7 +295,9 @@ def compile_program(
             if recipe.probes:
                 key_probes = jax.random.fold_in(jax.random.fold_in(key, zlib.crc32(b"probes")), carry.step)
                 rate = builds.rate(recipe, hyperparameters, carry.step - 1)
-                looked = _probed(problem, recipe, carry, batch_of(indices[-1]), train, rate, key_probes)
+                looked = _probed(
+                    varied(hyperparameters), recipe, carry, batch_of(train, indices[-1]), train, rate, key_probes
+                )
                 point = jnp.concatenate([point, looked])
             return carry, Reached(point, carry.evaluations, wrong, jnp.bool_(False))
 
@@ -266,8 +312,18 @@ def compile_program(
             after: tuple[Carry, Reached] = jax.lax.cond(carry.stopping.stopped, rest, interval, carry, indices)
             return after
 
-        ended: tuple[Carry, Reached] = jax.lax.scan(guarded, carry, indices)
+        ended: tuple[Carry, Reached] = scan(guarded, carry, indices)
         return ended
+
+    def segment(
+        carry: Carry,
+        indices: Array,
+        hyperparameters: Mapping[str, Array],
+        start: Start,
+        train: Batch,
+        validation: Batch,
+    ) -> tuple[Carry, Reached]:
+        return complete(carry, None, indices, hyperparameters, start, train, validation)
 
     lanes = shared.lanes
     return Program(
@@ -275,6 +331,8 @@ def compile_program(
         recipe,
         begin=compiled(begin, (True, True), lanes),
         segment=compiled(segment, (True, True, True, True, False, False), lanes),
+        advance=compiled(advance, (True, True, True, True, False), lanes),
+        complete=compiled(complete, (True, True, True, True, True, False, False), lanes),
         finish=compiled(finish, (True, False), lanes),
     )
 

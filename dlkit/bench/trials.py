@@ -11,10 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlkit.bench.batches import STAGES, Stage, trial_order
+from dlkit.bench.batches import STAGES, Stage, batches_of, trial_order
 from dlkit.bench.optimizers import Evaluations
 from dlkit.bench.placement import held_bytes, traced_bytes
-from dlkit.bench.problems.base import TRAINING_LOSS
+from dlkit.bench.probes import PROBE_EXAMPLES
+from dlkit.bench.problems.base import TRAINING_LOSS, Problem
+from dlkit.bench.streaming import Block, cut_of, stream
 from dlkit.bench.trainer import Carry, Program, Reached, Start
 from dlkit.typing import Array, Params, State
 
@@ -89,13 +91,15 @@ class Begun(NamedTuple):
         start: where the trial begins.
         carry: of the first call.
         values: the hyperparameters, on the device.
-        blocks: the indices of each call, in order; each is made when it is asked for.
+        evaluations: that a call covers.
+        blocks: of steps, in order; each is made when it is asked for.
     """
 
     start: Start
     carry: Carry
     values: Mapping[str, Array]
-    blocks: Iterator[Array]
+    evaluations: int
+    blocks: Iterator[Block]
 
 
 class _Ends(NamedTuple):
@@ -124,8 +128,13 @@ def lane_bytes(program: Program) -> int:
     carry = jax.eval_shape(program.begin, start, values)
     each = (call_points(recipe.evaluations), recipe.segment_steps, shared.problem.rows_per_step)
     indices = jax.ShapeDtypeStruct(each, jnp.int32)
-    arguments = (carry, indices, values, start, arrays["train"], arrays["validation"])
+    arguments = (carry, indices, values, start, _abstract_train(shared.problem), arrays["validation"])
     return held_bytes((carry, indices)) + traced_bytes(program.segment.trace(*arguments).jaxpr)
+
+
+def _abstract_train(problem: Problem) -> Mapping[str, jax.ShapeDtypeStruct]:
+    train = problem.dataset.train.items()
+    return {name: jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)) for name, a in train}
 
 
 def train_trial(
@@ -192,7 +201,6 @@ def begin(program: Program, requests: Sequence[Request]) -> Begun:
     """Returns what the calls of a trial need, or of as many trials as there are lanes."""
     shared, recipe = program.shared, program.recipe
     problem = shared.problem
-    each = call_points(recipe.evaluations)
     stacked = _single if shared.lanes.alone else _stacked
     # Weakly typed, as constants are: a traced decay keeps an average of bfloat16 what it is.
     traced = recipe.traced
@@ -200,27 +208,65 @@ def begin(program: Program, requests: Sequence[Request]) -> Begun:
     name = zlib.crc32(problem.name.encode())
     words = stacked([np.array([name, STAGES[one.stage], one.seed], np.uint32) for one in requests])
     start = shared.start(words, shared.arrays["validation"])
-    shape, calls = (each, recipe.segment_steps), recipe.evaluations // each
-    orders = [trial_order(problem, one.stage, one.seed, shape, calls) for one in requests]
-    blocks = (stacked(parts) for parts in itertools.islice(zip(*orders, strict=True), calls))
-    return Begun(start, program.begin(start, values), values, blocks)
+    return Begun(start, program.begin(start, values), values, *_blocks(program, requests))
+
+
+def _blocks(program: Program, requests: Sequence[Request]) -> tuple[int, Iterator[Block]]:
+    """How many evaluations a call covers, and the blocks of a trial, or of as many as there are lanes."""
+    shared, recipe = program.shared, program.recipe
+    problem, lanes = shared.problem, shared.lanes
+    each, interval = call_points(recipe.evaluations), recipe.segment_steps
+    if shared.block_bytes is None:
+        stacked = _single if lanes.alone else _stacked
+        calls = recipe.evaluations // each
+        every = [trial_order(problem, one.stage, one.seed, (each, interval), calls) for one in requests]
+        whole = shared.arrays["train"]
+        return each, (Block(stacked(part), whole) for part in itertools.islice(zip(*every, strict=True), calls))
+    first = PROBE_EXAMPLES if recipe.probes else 0  # probes look at the split's first examples
+    cut = cut_of(problem, lanes.trials, room=shared.block_bytes, points=each, interval=interval, first=first)
+    orders = [batches_of(problem, one.stage, one.seed) for one in requests]
+    blocks = stream(problem, orders, cut, lanes, evaluations=recipe.evaluations, interval=interval, first=first)
+    return cut.evaluations, blocks
+
+
+def _call_once(program: Program, begun: Begun, carry: Carry) -> tuple[Carry, Reached]:
+    """Makes the next call; one whose examples do not fit into a block, in several."""
+    validation = program.shared.arrays["validation"]
+    losses = []
+    while not (block := next(begun.blocks)).is_last:
+        before = carry.step
+        carry, part = program.advance(carry, block.indices, begun.values, begun.start, block.train)
+        losses.append(part)
+        jax.block_until_ready(before)  # no more than two blocks lie on the device
+    if losses:
+        rest = (
+            jnp.concatenate(losses, axis=0 if program.shared.lanes.alone else 1),
+            block.indices,
+            begun.values,
+            begun.start,
+            block.train,
+            validation,
+        )
+        done: tuple[Carry, Reached] = program.complete(carry, *rest)
+    else:
+        done = program.segment(carry, block.indices, begun.values, begun.start, block.train, validation)
+    return done
 
 
 def _call(
     program: Program, requests: Sequence[Request], until: int | None, limit: float | None
 ) -> tuple[Reached, Carry, Any, _Clock, bool]:
     """The host's loop. Returns what was reached as [lanes, points, ...], the last carry, and how long it took."""
-    shared, recipe = program.shared, program.recipe
-    arrays, alone = shared.arrays, shared.lanes.alone
-    each = call_points(recipe.evaluations)
-    calls = recipe.evaluations // each
+    alone = program.shared.lanes.alone
     began = time.perf_counter()
-    start, carry, values, indices = begin(program, requests)
+    begun = begin(program, requests)
+    carry, each = begun.carry, begun.evaluations
+    calls = program.recipe.evaluations // each
     blocks: list[Reached] = []
     first_call = 0.0
     was_cut = False
     for call in range(calls if until is None else min(-(-until // each), calls)):
-        carry, reached = program.segment(carry, next(indices), values, start, arrays["train"], arrays["validation"])
+        carry, reached = _call_once(program, begun, carry)
         blocks.append(jax.tree.map(lambda leaf: leaf[None], reached) if alone else reached)
         if call == 0:
             jax.block_until_ready(reached)
@@ -237,7 +283,7 @@ def _call(
     seconds = time.perf_counter() - began
     per_call = (seconds - first_call) / max(len(blocks) - 1, 1)
     clock = _Clock(seconds - first_call + per_call, max(first_call - per_call, 0.0))
-    return table, carry, jax.device_get(start.metrics), clock, was_cut
+    return table, carry, jax.device_get(begun.start.metrics), clock, was_cut
 
 
 def _lane(tree: Any, lane: int, alone: bool) -> Any:

@@ -286,7 +286,7 @@ def test_factors_cross_optimizers_and_are_told_apart() -> None:
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"factors": {"schedul": ["cosine"]}}, "factors: no factor 'schedul'; did you mean 'schedule'?"),
+        ({"factors": {"schedul": ["cosine"]}}, "factors.schedul: no factor 'schedul'; did you mean 'schedule'?"),
         ({"factors": {"schedule": []}}, r"factors.schedule: expected a list of at least one value, got \[\]"),
         ({"factors": {"schedule": "cosine"}}, "factors.schedule: expected a list"),
         (

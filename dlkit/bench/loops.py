@@ -1,0 +1,53 @@
+"""The compiled loop: one that stays a loop, however few turns it takes."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import jaxpr_as_fun
+
+from dlkit.typing import Array
+
+__all__ = ["scan"]
+
+Carried = TypeVar("Carried")
+
+
+def scan(body: Callable[[Carried, Array], tuple[Carried, Any]], carry: Carried, rows: Array) -> tuple[Carried, Any]:
+    """`jax.lax.scan`, as a loop also where there is one turn only.
+
+    XLA dissolves a loop of which it knows that it turns once, and compiles what was in it otherwise: the last bits of a
+    trial would depend on how it is cut into calls.
+
+    Args:
+        body: ``body(carry, row) -> (carry, result)``.
+        carry: what the first turn gets.
+        rows: [turns, ...], at least one.
+
+    Returns:
+        The last carry, and the results with the turns as their first axis.
+
+    Example:
+        >>> total, sums = scan(lambda carry, row: (carry + row, carry + row), jnp.float32(1.0), jnp.array([2.0]))
+        >>> float(total), sums.tolist()
+        (3.0, [3.0])
+    """
+    if len(rows) > 1:
+        ended: tuple[Carried, Any] = jax.lax.scan(body, carry, rows)
+        return ended
+    once, shapes = jax.make_jaxpr(body, return_shape=True)(carry, rows[0])  # traced here, and not again in the loop
+    results = jax.tree.map(lambda each: jnp.zeros((1, *each.shape), each.dtype), shapes[1])
+    turns = jax.lax.optimization_barrier(jnp.int32(1))  # XLA cannot see the number behind it
+
+    def turn(at: tuple[Array, Carried, Any]) -> tuple[Array, Carried, Any]:
+        place, carry, results = at
+        row = jax.lax.dynamic_index_in_dim(rows, place, keepdims=False)
+        ended = jaxpr_as_fun(once)(*jax.tree.leaves((carry, row)))
+        carry, result = jax.tree.unflatten(jax.tree.structure(shapes), ended)
+        put = partial(jax.lax.dynamic_update_index_in_dim, index=place, axis=0)
+        return place + 1, carry, jax.tree.map(put, results, result)
+
+    _, carry, results = jax.lax.while_loop(lambda at: at[0] < turns, turn, (jnp.int32(0), carry, results))
+    return carry, results
