@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -246,10 +246,18 @@ def _batch(trials: Sequence[Trial], lanes: Lanes) -> Sequence[Trial]:
 def _run_trials(program: Program, trials: Sequence[Trial]) -> list[Outcome]:
     requests = [Request(trial.hyperparameters, trial.stage, trial.seed) for trial in trials]
     results = train_trials(program, requests, until=trials[0].until, seconds=trials[0].seconds)
-    return [_outcome(trial, result) for trial, result in zip(trials, results, strict=True)]
+    return [_outcome(program, trial, result) for trial, result in zip(trials, results, strict=True)]
 
 
-def _outcome(trial: Trial, result: Trajectory) -> Outcome:
+def _samples(program: Program, trial: Trial, result: Trajectory) -> np.ndarray[Any, Any] | None:
+    """What the first final seed's model generates."""
+    sampler = program.shared.samples
+    if sampler is None or trial.stage != "final" or trial.seed != 0 or result.status not in ("finished", "stopped"):
+        return None
+    return np.asarray(sampler(result.params, result.state), np.float32)
+
+
+def _outcome(program: Program, trial: Trial, result: Trajectory) -> Outcome:
     return Outcome(
         trial,
         result.status,
@@ -263,6 +271,7 @@ def _outcome(trial: Trial, result: Trajectory) -> Outcome:
         test=result.test,
         evaluations=result.evaluations,
         restored_at=result.restored_at,
+        samples=_samples(program, trial, result),
     )
 
 

@@ -173,6 +173,8 @@ class Outcome:
         test: metric -> value.
         evaluations: of the loss on batches, up to the last point of the curve.
         restored_at: the step whose parameters early stopping restored; None without early stopping.
+        samples: [samples, 2] or [samples, height, width] float32: what the trained model generates, kept of the first
+            final seed where a problem has samples; None otherwise.
     """
 
     trial: Trial
@@ -187,6 +189,7 @@ class Outcome:
     test: Mapping[str, float]
     evaluations: Evaluations = NOTHING
     restored_at: int | None = None
+    samples: np.ndarray[Any, Any] | None = None
 
     @property
     def counts(self) -> bool:

@@ -11,7 +11,7 @@ from string import Template
 from typing import Any
 
 import dlkit
-from dlkit.bench import overview_plots, overview_tables, plots
+from dlkit.bench import overview_plots, overview_tables, pictures, plots
 from dlkit.bench.errors import UserError
 from dlkit.bench.overview_tables import markdown_tables
 from dlkit.bench.plans import Plan
@@ -240,6 +240,7 @@ def _problem(number: int, summary: Summary, comparison: Comparison) -> str:
         + _table_if_any(studies(comparison), STUDIES_CAPTION)
         + _table(tuning(comparison), "Tuning", heading=0)
         + _figures(summary, comparison)
+        + pictures.drawn_samples(comparison)
         + "</section>"
     )
 

@@ -57,6 +57,13 @@ CREATE TABLE curve (
     PRIMARY KEY (trial, software, metric)
 ) WITHOUT ROWID;
 """
+# Of problems that generate something; a run that is older than this table gets it when it goes on.
+SAMPLES = """
+CREATE TABLE IF NOT EXISTS sample (
+    trial TEXT NOT NULL, software TEXT NOT NULL, shape TEXT NOT NULL, numbers BLOB NOT NULL,
+    PRIMARY KEY (trial, software)
+) WITHOUT ROWID
+"""
 
 
 class Record(NamedTuple):
@@ -145,6 +152,7 @@ class Store:
                 for statement in filter(str.strip, SCHEMA.split(";")):
                     self._execute(statement)
                 self._execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
+        self._execute(SAMPLES)
 
     def _require_format(self) -> None:
         found = self._meta("format")
@@ -326,6 +334,11 @@ class Store:
                 outcome.restored_at,
             ),
         )
+        self._execute("DELETE FROM sample WHERE trial = ? AND software = ?", key)
+        if outcome.samples is not None:
+            numbers = outcome.samples.astype("<f4").tobytes()
+            shape = canonical(list(outcome.samples.shape))
+            self._execute("INSERT INTO sample VALUES (?, ?, ?, ?)", (*key, shape, numbers))
         for metric, points in outcome.curves.items():
             self._execute("INSERT INTO curve VALUES (?, ?, ?, ?)", (*key, metric, points.astype("<f4").tobytes()))
 
@@ -422,6 +435,7 @@ class Store:
             software = self.software()
             programs = self._execute("SELECT digest, fields FROM program")
             points = self._execute("SELECT trial, metric, points FROM curve WHERE software = ?", (software,))
+            generated = self._generated(software)
             rows = self._execute(
                 "SELECT id, program, identity, status, reason, traceback, diverged_at, seconds, compile_seconds, test, "
                 "steps, gradient_evaluations, value_evaluations, hvp_evaluations, restored_at "
@@ -434,11 +448,18 @@ class Store:
             curves: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
             for trial, metric, blob in points:
                 curves.setdefault(trial, {})[metric] = np.frombuffer(blob, "<f4")
+            samples = {name: np.frombuffer(blob, "<f4").reshape(json.loads(shape)) for name, shape, blob in generated}
             return {
-                row[0]: Record(_outcome(row, curves.get(row[0], {})), made_by[row[1]])
+                row[0]: Record(_outcome(row, curves.get(row[0], {}), samples.get(row[0])), made_by[row[1]])
                 for row in rows
                 if wanted is None or row[0] in wanted
             }
+
+    def _generated(self, software: str | None) -> list[Any]:
+        """The rows of samples; none in a run that is older than their table."""
+        if not self._execute("SELECT 1 FROM sqlite_master WHERE name = 'sample'"):
+            return []
+        return self._execute("SELECT trial, shape, numbers FROM sample WHERE software = ?", (software,))
 
 
 def _require_store(folder: Path) -> None:
@@ -451,7 +472,9 @@ def software_digest(program: Mapping[str, str]) -> str:
     return digest({name: program[name] for name in SOFTWARE_FIELDS})
 
 
-def _outcome(row: Sequence[Any], curves: Mapping[str, np.ndarray[Any, Any]]) -> Outcome:
+def _outcome(
+    row: Sequence[Any], curves: Mapping[str, np.ndarray[Any, Any]], samples: np.ndarray[Any, Any] | None
+) -> Outcome:
     """Returns the outcome in a row of the table `trial`."""
     name, _, identity, status, reason, trace, diverged_at, seconds, compile_seconds, test, steps, *counts, restored = (
         row
@@ -459,7 +482,7 @@ def _outcome(row: Sequence[Any], curves: Mapping[str, np.ndarray[Any, Any]]) -> 
     trial = Trial(name, json.loads(identity))
     done = np.frombuffer(steps, "<i8")
     ended = (status, reason, trace, diverged_at, seconds, compile_seconds)
-    return Outcome(trial, *ended, done, curves, json.loads(test), Evaluations(*counts), restored)
+    return Outcome(trial, *ended, done, curves, json.loads(test), Evaluations(*counts), restored, samples)
 
 
 def _storable(text: str) -> str:
