@@ -10,7 +10,7 @@ from dlkit.bench.problems.base import Metric
 from dlkit.bench.ranking import Repetition
 from dlkit.bench.stats import crossed_mean, paired_difference
 from tests.bench.synthetic import make_problem
-from tests.bench.test_verdicts import NOISE, SEEDS, judged, make_row, values
+from tests.bench.test_verdicts import NOISE, SEEDS, SPREAD, judged, make_row, values
 
 INF = math.inf
 RNG = np.random.default_rng(5)
@@ -95,6 +95,8 @@ def test_the_best_may_be_the_first_as_well():
     )
     assert [evidence.contender for evidence in found.findings[1].evidence] == ["b", "c"]
     assert judged(*rows, make_row("c", values(0.9), times=FAST)).notes == ()  # not ahead of all
+    points = {"scores": [0.0, 0.0, 0.5, 0.9], "values": [3.0, 4.5, 4.0, 4.0]}
+    assert judged(*(tuned_apart(row, "log_steps", **points) for row in rows)).notes == ()
 
 
 def test_a_target_that_others_miss():
@@ -160,12 +162,20 @@ def test_no_flip_without_two_supported_leads():
     assert judged(*by_chance).notes == ()
     tied = [
         make_row("late", values(0.2), half=values(0.9)),
-        make_row("early", values(0.21, noise=wide), half=values(0.7)),
+        make_row("early", values(0.3, noise=wide), half=values(0.7)),
     ]
     assert note_of(judged(*tied), "The ranking flips") is None
     points = {"scores": [0.0, 0.0, 0.5, 0.9], "values": [0.5, 0.9, 0.7, 0.7]}
     by_luck = [tuned_apart(row, "half", **points) for row in halves(0.9, 0.7)]
     assert judged(*by_luck).notes == ()
+    # p = 0.049 by itself, of three pairs more than 0.05
+    nearly = 0.02 * np.array([1, 2, 3, 4, 5, 6, 7, 8, 9, -7.5])
+    three = [
+        make_row("late", values(0.2), half=0.9 + SPREAD),
+        make_row("early", values(0.5), half=0.9 + SPREAD - nearly),
+    ]
+    assert note_of(judged(*three), "The ranking flips")
+    assert note_of(judged(*three, make_row("third", values(0.8), half=0.9 + SPREAD)), "The ranking flips") is None
     late, early = halves(0.9, 0.7)
     assert judged(late, replace(early, half=None)).notes == ()
     assert judged(late, replace(early, half=replace(early.half, step=18))).notes == ()

@@ -139,7 +139,8 @@ def test_of_successive_halving_only_what_was_trained_to_the_end_counts():
     for until in (2, None):
         for place, row in enumerate(plan.tuning_trials(PROBLEM, contender, until=until)):
             for trial in row:
-                outcomes[trial.id] = ended([1.0, 0.9, 0.1 * (place + 1), 0.3, 0.05][: 3 if until else 5], trial=trial)
+                curve = [1.0, 0.9, 0.3 * (place + 1)] if until else [1.0, 0.9, 0.1 * (place + 1), 0.3, 0.05]
+                outcomes[trial.id] = ended(curve, trial=trial)
     tuning = tune(plan, PROBLEM, contender, outcomes)
     half = at_half(PROBLEM, contender, tuning, [hit_at(10)], outcomes)
     assert len(tuning.finalists) == 2
