@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +19,7 @@ from dlkit.bench.recipes import EarlyStopping, Recipe
 from dlkit.bench.replays import Replay, replay
 from dlkit.bench.rules import TargetRule
 from dlkit.bench.schedules import Schedule
+from dlkit.bench.settling import with_rule
 from dlkit.bench.space import Range
 from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.store import Store
@@ -176,6 +177,9 @@ def compare(
     timing: bool = False,
     progress: bool = True,
     expand: bool = False,
+    until_settled: bool = False,
+    max_seeds: int | None = None,
+    margin: float | None = None,
 ) -> Result:
     """Tunes every optimizer on every problem with the same budget, and compares the winners on fresh paired seeds.
 
@@ -201,6 +205,10 @@ def compare(
             target and memory; a run that is finished can be timed later.
         progress: whether a live display is shown while it runs.
         expand: whether spaces whose winners lie at an edge are widened, and tuned further there.
+        until_settled: whether seeds are added to the budget's until one contender is best, or those not worse lie
+            within the margin: by a rule that holds however often one looks.
+        max_seeds: the most that are run until settled; None for 100.
+        margin: differences that do not matter, on problems that do not say: in the metric's units, or a ratio above 1.
 
     Returns:
         The result.
@@ -236,6 +244,9 @@ def compare(
         timing=timing,
         progress=progress,
         expand=expand,
+        until_settled=until_settled,
+        max_seeds=max_seeds,
+        margin=margin,
     )
 
 
@@ -250,6 +261,9 @@ def run(
     timing: bool = False,
     progress: bool = True,
     expand: bool = False,
+    until_settled: bool = False,
+    max_seeds: int | None = None,
+    margin: float | None = None,
 ) -> Result:
     """Runs an experiment, or what is left of it, and sums it up.
 
@@ -263,6 +277,9 @@ def run(
         timing: as in `compare`.
         progress: as in `compare`.
         expand: as in `compare`.
+        until_settled: as in `compare`.
+        max_seeds: as in `compare`.
+        margin: as in `compare`.
 
     Returns:
         The result; of what has run so far, if Ctrl-C interrupted it.
@@ -279,6 +296,7 @@ def run(
     if executor == "inline":
         prepare_process()
     study = planner.plan(experiment)
+    study = replace(study, plan=with_rule(study.plan, until_settled, max_seeds=max_seeds, margin=margin))
     where = Path(folder) if folder is not None else None
     with Store(where) as store:
         with live_progress(progress) as display:

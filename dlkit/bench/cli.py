@@ -42,6 +42,9 @@ def run(
     studies: int | None = None,
     halving: int | None = None,
     expand: bool = False,
+    until_settled: bool = False,
+    max_seeds: int | None = None,
+    margin: float | None = None,
     folder: Path | None = None,
     executor: str = "dask",
     workers: int | None = None,
@@ -64,6 +67,11 @@ def run(
         studies: How often tuning is repeated with fresh points and seeds, in place of the spec's.
         halving: Successive halving: one point in so many goes on, in place of the spec's.
         expand: Whether spaces whose winners lie at an edge are widened, and the run goes on there.
+        until_settled: Whether fresh seeds are added until one contender is best, or those that are not worse lie
+            within the margin, by a rule that holds however often one looks.
+        max_seeds: With --until-settled, the most seeds any contender gets; 100 by default.
+        margin: With --until-settled, how large a difference does not matter, on problems whose spec does not say: in
+            the metric's units, or a ratio such as 1.1 where values are compared as ratios.
         folder: Where the run is kept and taken up again; runs/NAME by default.
         executor: dask (one process per core), inline (this process), or the address of a dask scheduler.
         workers: How many worker processes; one per core by default.
@@ -100,6 +108,9 @@ def run(
         memory=memory,
         timing=time,
         expand=expand,
+        until_settled=until_settled,
+        max_seeds=max_seeds,
+        margin=margin,
     )
     result.show()
     print()  # noqa: T201

@@ -159,6 +159,9 @@ class _Display:
     def timing(self, label: str) -> None:
         self._progress.update(self._task, description=label)
 
+    def say(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False)
+
     def finishing(self) -> None:
         self._progress.console.print("interrupted: finishing the trials in hand; Ctrl-C again gives them up")
 

@@ -4,7 +4,7 @@ import itertools
 import os
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any, NamedTuple, Protocol
@@ -29,6 +29,7 @@ __all__ = [
     "Task",
     "Timed",
     "Work",
+    "Workers",
     "prepare_process",
     "program_alone",
     "run_work",
@@ -287,6 +288,25 @@ def _failure(group: Group, trial: Trial, error: Exception) -> Outcome:
 def failed(trial: Trial, reason: str, trace: str = "") -> Outcome:
     """Returns the outcome of a trial that an exception ended."""
     return Outcome(trial, "failed", reason, trace, None, 0.0, 0.0, np.zeros(0, np.int64), {}, {}, Evaluations(0))
+
+
+class Workers:
+    """The executor of a run: started when there is something to do, and kept for all its rounds."""
+
+    def __init__(self, make: Callable[[], Executor]) -> None:
+        self._make = make
+        self._executor: Executor | None = None
+
+    def start(self) -> Executor:
+        """Returns the executor, started by now."""
+        if self._executor is None:
+            self._executor = self._make()
+        return self._executor
+
+    def close(self) -> None:
+        """Ends it, if there is one."""
+        if self._executor is not None:
+            self._executor.close()
 
 
 class InlineExecutor:

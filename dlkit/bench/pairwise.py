@@ -21,6 +21,7 @@ __all__ = [
     "Pairs",
     "all_pairs",
     "letters",
+    "measured_noise",
     "moment_luck",
     "score_luck",
 ]
@@ -63,14 +64,14 @@ def all_pairs(values: Sequence[Floats], luck: Callable[[int, int, PairedDifferen
     comparisons with the best would call one of them worse in 7 % of studies instead of 5 (k = 6).
 
     Args:
-        values: [contenders][seeds], lower is better.
+        values: [contenders][seeds], lower is better; where one has fewer seeds, the others' first ones count.
         luck: of two contenders i < j and the difference of j from i.
 
     Returns:
         The pairs.
     """
     keys = list(itertools.combinations(range(len(values)), 2))
-    differences = [paired_difference(values[j], values[i], level=LEVEL) for i, j in keys]
+    differences = [paired_difference(*_common(values[j], values[i]), level=LEVEL) for i, j in keys]
     adjusted = holm([each.p_value for each in differences]) if differences else np.zeros(0)
     return {
         key: Pair(difference, float(p), luck(*key, difference))
@@ -90,10 +91,22 @@ def score_luck(ours: Tuning, theirs: Tuning, difference: PairedDifference, seeds
         difference: of their final scores.
         seeds: how many final seeds there are.
     """
-    error = _error(difference)
+    error, noise = measured_noise(ours, difference, seeds)
     if not 0 < error < math.inf:
         return 0.0
-    return luck_p_value(difference.estimate, error, ours.finalists, theirs.finalists, _noise(error, seeds, ours.seeds))
+    return luck_p_value(difference.estimate, error, ours.finalists, theirs.finalists, noise)
+
+
+def measured_noise(tuning: Tuning, difference: PairedDifference, seeds: int) -> tuple[float, float]:
+    """Returns the standard error of a difference and the noise of tuning scores; 0 or infinite where nothing tells.
+
+    Args:
+        tuning: of one of the two contenders.
+        difference: of their final scores.
+        seeds: how many final seeds there are.
+    """
+    error = _error(difference)
+    return error, _noise(error, seeds, tuning.seeds)
 
 
 def moment_luck(
@@ -110,7 +123,7 @@ def moment_luck(
         The p-value; 1 where too many seeds have no value for it to be told.
     """
     (tuning, moment), (their_tuning, their_moment) = ours, theirs
-    values, others = (np.minimum(each.values, each.most) for each in (moment, their_moment))
+    values, others = _common(*(np.minimum(each.values, each.most) for each in (moment, their_moment)))
     difference = paired_difference(values, others, level=LEVEL)
     gap, score_error = difference.estimate, _spread(score_difference)
     error = max(_spread(difference), LEAST_ERROR * abs(gap))
@@ -119,6 +132,12 @@ def moment_luck(
     picked, their_picked = (tuning.finalists, moment.tuned), (their_tuning.finalists, their_moment.tuned)
     noise = _noise(score_error, len(values), tuning.seeds)
     return redrawn_luck_p_value(gap, error, picked, their_picked, noise, seed=0)
+
+
+def _common(values: Floats, others: Floats) -> tuple[Floats, Floats]:
+    """Two contenders' values on the seeds that both have."""
+    seeds = min(len(values), len(others))
+    return values[:seeds], others[:seeds]
 
 
 def _error(difference: PairedDifference) -> float:

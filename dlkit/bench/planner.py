@@ -147,6 +147,7 @@ def _problem(experiment: Experiment, entry: ProblemEntry) -> tuple[ProblemFacts,
         ladder=goals[:-1],
         made_by=maker.name if isinstance(maker, Maker) else "",
         choices=maker.all_choices(entry.choices) if isinstance(maker, Maker) else {},
+        margin=entry.margin,
     )
     return facts, problem_source(facts, entry.batch_size, entry.metric, own)
 

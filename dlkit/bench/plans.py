@@ -40,6 +40,8 @@ class ProblemFacts:
         ladder: targets that are easier than `target`, the easiest first.
         made_by: the catalogue's name, or where the function is that made it; empty for a problem that came ready-made.
         choices: of the function that made it, each with its value.
+        margin: differences of the judged metric up to this do not matter: in its units, or for one on a log scale, as a
+            ratio above 1; None if every difference does.
     """
 
     name: str
@@ -56,6 +58,7 @@ class ProblemFacts:
     ladder: tuple[float, ...] = ()
     made_by: str = ""
     choices: Mapping[str, Any] = field(default_factory=dict)
+    margin: float | None = None
 
     @property
     def judged(self) -> Metric:
@@ -220,6 +223,8 @@ class Plan:
         probes: diagnostics computed at every point of the final trials' curves.
         trial_seconds: a trial's time budget, None for none.
         targets: how baselines set the targets of problems that declare none.
+        max_seeds: final seeds are added until it is settled who is best, up to so many; None: none are added.
+        added_seeds: problem -> contender -> how many were added since.
     """
 
     name: str
@@ -233,6 +238,8 @@ class Plan:
     probes: Sequence[str] = ()
     trial_seconds: float | None = None
     targets: TargetRule = field(default_factory=TargetRule)
+    max_seeds: int | None = None
+    added_seeds: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def batch_size(self, problem: ProblemFacts, contender: Contender) -> int | None:
         """Returns how many examples a contender's step takes, None for all."""
@@ -330,9 +337,12 @@ class Plan:
             for point in (contender.points_of(study) if points is None else points)
         ]
 
-    def final_trials(self, problem: ProblemFacts, contender: Contender, winner: Point) -> list[Trial]:
-        """Returns the trials of the tuned contender on the fresh paired seeds."""
-        return [self.trial(problem, contender, winner, "final", seed) for seed in range(self.seeds)]
+    def final_trials(
+        self, problem: ProblemFacts, contender: Contender, winner: Point, *, study: int = 0
+    ) -> list[Trial]:
+        """Returns the trials of a tuned contender on the fresh paired seeds, of which the first study may have more."""
+        added = 0 if study else self.added_seeds.get(problem.name, {}).get(contender.label, 0)
+        return [self.trial(problem, contender, winner, "final", seed) for seed in range(self.seeds + added)]
 
     def to_json(self) -> str:
         """Returns the plan in canonical form; its hash names the spec."""

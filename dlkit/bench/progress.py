@@ -23,6 +23,9 @@ class Progress(Protocol):
     def timing(self, label: str) -> None:
         """The contenders of a problem are timed."""
 
+    def say(self, text: str) -> None:
+        """The run goes on in a way that was not known before, in a line."""
+
     def finishing(self) -> None:
         """Ctrl-C came: only the trials in hand are waited for."""
 
@@ -43,6 +46,9 @@ class Silent:
         """Nothing to say."""
 
     def timing(self, label: str) -> None:
+        """Nothing to say."""
+
+    def say(self, text: str) -> None:
         """Nothing to say."""
 
     def finishing(self) -> None:

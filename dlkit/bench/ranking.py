@@ -1,7 +1,7 @@
 """Outcomes -> one row a contender: hits, steps to target, final metrics with intervals, differences to the best."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from dlkit.bench.stats import (
 from dlkit.bench.targets import steps_to
 from dlkit.bench.tuning import Tuning
 
-__all__ = ["LEVEL", "Among", "Repetition", "Row", "compared", "is_worse", "make_row"]
+__all__ = ["LEVEL", "Among", "Judge", "Repetition", "Row", "common", "compared", "is_worse", "make_row"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,10 @@ class Repetition:
     trials: Sequence[Trial]
     median: float
     scores: np.ndarray[Any, Any]
+
+
+Judge = Callable[["Row", "Row", Pair], Pair]
+"""``judge(best, row, pair) -> pair``: how a row differs from a better one, by other numbers."""
 
 
 class Among(NamedTuple):
@@ -94,6 +98,7 @@ class Row:
         log_steps: log2 of their steps to it; None where moments before the last step do not compare.
         half: the judged metric at half of the budget; None where that says nothing about half of the budget.
         among: how it stands among the others.
+        required: seeds without which a contender is not compared: those that were not added later; None for all.
     """
 
     contender: Contender
@@ -119,6 +124,7 @@ class Row:
     log_steps: Moment | None = None
     half: Moment | None = None
     among: Among = field(default_factory=Among)
+    required: int | None = None
 
     @property
     def across(self) -> Interval | None:
@@ -128,6 +134,13 @@ class Row:
             return None
         return Interval(float(np.median(medians)), min(medians), max(medians))
 
+    def planned(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Returns the values [seeds] of the seeds that were planned, without those that were added by a look at them.
+
+        Tests of a number of seeds fixed beforehand hold for these alone.
+        """
+        return values[: self.required]
+
     @property
     def label(self) -> str:
         """The contender's label."""
@@ -135,8 +148,9 @@ class Row:
 
     @property
     def complete(self) -> bool:
-        """Whether every final trial has an outcome that counts."""
-        return bool(self.outcomes) and all(each is not None and each.counts for each in self.outcomes)
+        """Whether every final trial has an outcome that counts; of seeds that are added, those count that have one."""
+        required = self.outcomes[: self.required]
+        return bool(required) and all(each is not None and each.counts for each in required)
 
 
 def make_row(
@@ -165,12 +179,14 @@ def make_row(
     metric = problem.metric
     trials = plan.final_trials(problem, contender, tuning.point) if tuning.point else []
     finals = [outcomes.get(trial.id) for trial in trials]
-    there = [outcome for outcome in finals if outcome is not None and outcome.counts]
+    there = _ended(finals, plan.seeds)
     ladder = [np.array([steps_to(problem, outcome, target) for outcome in there]) for target in targets]
     times = ladder[-1] if ladder else np.full(len(there), np.inf)
     scores = oriented(problem, metric, [final_value(outcome, metric) for outcome in there])
     tests = oriented(problem, metric, [outcome.test.get(metric, math.nan) for outcome in there])
-    repetitions = [_repetition(plan, problem, contender, each, outcomes) for each in further]
+    repetitions = [
+        _repetition(plan, problem, contender, each, outcomes, study) for study, each in enumerate(further, 1)
+    ]
     every = [*tuning.known, *trials, *(trial for each in repetitions for trial in [*each.tuning.known, *each.trials])]
     ran = [outcomes[trial.id] for trial in every if trial.id in outcomes]
     failure = next((outcome.reason for outcome in ran if not outcome.counts), "")
@@ -196,13 +212,24 @@ def make_row(
         steps=reached,
         log_steps=log_steps(problem, contender, tuning, there, outcomes, hardest),
         half=at_half(problem, contender, tuning, there, outcomes),
+        required=plan.seeds,
     )
 
 
+def _ended(finals: Sequence[Outcome | None], required: int) -> list[Outcome]:
+    """The outcomes that count; of seeds that were added, those before the first without one, so that seeds pair."""
+    there = [outcome for outcome in finals[:required] if outcome is not None and outcome.counts]
+    for outcome in finals[required:]:
+        if outcome is None or not outcome.counts:
+            break
+        there.append(outcome)
+    return there
+
+
 def _repetition(
-    plan: Plan, problem: ProblemFacts, contender: Contender, tuning: Tuning, outcomes: Mapping[str, Outcome]
+    plan: Plan, problem: ProblemFacts, contender: Contender, tuning: Tuning, outcomes: Mapping[str, Outcome], study: int
 ) -> Repetition:
-    trials = plan.final_trials(problem, contender, tuning.point) if tuning.point else []
+    trials = plan.final_trials(problem, contender, tuning.point, study=study) if tuning.point else []
     there = [outcomes[trial.id] for trial in trials if trial.id in outcomes]
     if not trials or len(there) < len(trials):
         return Repetition(tuning, trials, math.nan, np.zeros(0, np.float32))
@@ -250,7 +277,7 @@ def _flags(
     return tuple(flags)
 
 
-def compared(rows: Sequence[Row]) -> list[Row]:
+def compared(rows: Sequence[Row], *, first: str = "", judge: Judge | None = None) -> list[Row]:
     """Ranks one problem's rows and adds each one's paired difference to the best, and how it stands among the others.
 
     P-values are Holm-adjusted over all pairs of contenders, of final scores, of steps to target and of scores at half
@@ -258,22 +285,27 @@ def compared(rows: Sequence[Row]) -> list[Row]:
 
     Args:
         rows: of one problem; those that are incomplete go last, in the order given.
+        first: label of a contender that is known to be best, whatever medians say; empty if there is none.
+        judge: replaces the numbers of a pair; None to keep those of the signed-rank test.
 
     Returns:
         The rows, best median final score first; fewer steps to target break ties.
     """
     complete = sorted(
         (row for row in rows if row.complete and not row.failure),
-        key=lambda row: (float(np.median(row.scores)), float(np.median(row.steps_to_target))),
+        key=lambda row: (row.label != first, float(np.median(row.scores)), float(np.median(row.steps_to_target))),
     )
     rest = [row for row in rows if row not in complete]
     if len(complete) < 2:
         return [*complete, *rest]
 
     def luck(best: int, row: int, difference: PairedDifference) -> float:
-        return score_luck(complete[row].tuning, complete[best].tuning, difference, len(complete[row].scores))
+        seeds = min(len(complete[place].scores) for place in (best, row))
+        return score_luck(complete[row].tuning, complete[best].tuning, difference, seeds)
 
     pairs = all_pairs([row.scores for row in complete], luck)
+    if judge is not None:
+        pairs = {(i, j): judge(complete[i], complete[j], pair) for (i, j), pair in pairs.items()}
     with_best = [pairs[0, place] for place in range(1, len(complete))]
     others = [
         replace(row, difference=pair.difference, adjusted_p=pair.adjusted_p, luck=pair.luck)
@@ -298,7 +330,7 @@ def _among(ranked: Sequence[Row], pairs: Pairs) -> list[Among]:
     if all(is_worse(row, row.difference.p_value) for row in ranked[1:] if row.difference):
         apart |= {(0, place) for place in range(1, len(ranked))}
     groups = letters(len(ranked), apart)
-    mean_ranks = friedman([row.scores for row in ranked]).mean_ranks
+    mean_ranks = friedman([row.planned(row.scores) for row in ranked]).mean_ranks
     steps = _moment_pairs(ranked, [row.log_steps for row in ranked], pairs)
     half = _moment_pairs(ranked, [row.half for row in ranked], pairs)
     studies = [_over_studies(row) for row in ranked]
@@ -309,6 +341,12 @@ def _among(ranked: Sequence[Row], pairs: Pairs) -> list[Among]:
         to_best = None if place == 0 or scores is None or best is None else crossed_mean(scores - best, level=LEVEL)
         found.append(Among(group, float(mean_rank), steps.get((0, place)), half.get((0, place)), across, to_best))
     return found
+
+
+def common(row: Row, other: Row) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Returns two contenders' scores on the seeds that both have: the first ones, where one rested early."""
+    seeds = min(len(row.scores), len(other.scores))
+    return row.scores[:seeds], other.scores[:seeds]
 
 
 def _moment_pairs(ranked: Sequence[Row], moments: Sequence[Moment | None], scores: Pairs) -> Pairs:
@@ -326,13 +364,13 @@ def _moment_pairs(ranked: Sequence[Row], moments: Sequence[Moment | None], score
         ours, theirs = ((ranked[place].tuning, held[place]) for place in (j, i))
         return moment_luck(ours, theirs, scores[i, j].difference)
 
-    return all_pairs([moment.values for moment in held], luck)
+    return all_pairs([row.planned(moment.values) for row, moment in zip(ranked, held, strict=True)], luck)
 
 
 def _over_studies(row: Row) -> np.ndarray[Any, Any] | None:
     """[studies, seeds] A contender's final scores; None with one study, or where some diverged or are missing."""
-    studies = [row.scores, *(each.scores for each in row.repetitions)]
-    if len(studies) == 1 or any(len(each) != len(row.scores) for each in studies):
+    studies = [row.planned(row.scores), *(each.scores for each in row.repetitions)]
+    if len(studies) == 1 or any(len(each) != len(studies[0]) for each in studies):
         return None
     scores = np.array(studies, np.float64)
     return scores if np.isfinite(scores).all() else None

@@ -179,10 +179,11 @@ def _budget(plan: Plan) -> str:
         f"{_count(length, 'step')}" + (f" ({', '.join(names)})" if len(steps) > 1 else "")
         for length, names in steps.items()
     )
+    more = "" if plan.max_seeds is None else f", and more until it was settled, up to {plan.max_seeds}"
     return (
         f"{_count(len(plan.contenders), 'optimizer')} on {_count(len(plan.problems), 'problem')}. "
         f"Each optimizer on each problem: {_tuning(plan)}, "
-        f"then the best point on {_count(plan.seeds, 'fresh paired seed')}; {lengths}, "
+        f"then the best point on {_count(plan.seeds, 'fresh paired seed')}{more}; {lengths}, "
         f"{_count(plan.evaluations, 'evaluation')} along the way."
     )
 

@@ -14,9 +14,10 @@ from dlkit.bench.formats import power_of_two
 from dlkit.bench.moments import UNKNOWN
 from dlkit.bench.overview import Overview, Standing, overview
 from dlkit.bench.plans import Outcome, Plan, ProblemFacts, Trial
-from dlkit.bench.ranking import Row, compared, make_row
+from dlkit.bench.ranking import Row, make_row
 from dlkit.bench.scores import final_value
 from dlkit.bench.search import Drawn
+from dlkit.bench.settling import conclude, rank
 from dlkit.bench.stats import Interval, PairedDifference
 from dlkit.bench.store import Record, Store
 from dlkit.bench.targets import Ending, Frozen, Reruns, declared, ending, reruns
@@ -303,7 +304,7 @@ def _table_row(comparison: Comparison, rank: int, row: Row, cost: Cost) -> dict[
         "problem": comparison.problem.name,
         "rank": rank,
         "optimizer": row.label,
-        "hits": row.hits.estimate * len(row.outcomes) if row.outcomes else 0,
+        "hits": row.hits.estimate * len(row.scores) if len(row.scores) else 0,
         "seeds": len(row.outcomes),
         "missed": steps.missed if steps else math.nan,
         "diverged_before_target": steps.diverged if steps else math.nan,
@@ -386,8 +387,9 @@ def compare_on(
         make_row(plan, problem, contender, studies[0], targets.values, outcomes, studies[1:])
         for contender, studies in zip(plan.contenders, tunings, strict=True)
     ]
-    ranked = compared(rows)
+    ranked, standing = rank(plan, problem, rows)
     conclusion = verdict(problem, ranked, targets.hardest, baseline=plan.contenders[0].label)
+    conclusion = conclude(conclusion, plan, problem, ranked, standing)
     every = [[trial for _, trial in every_trial(row)] for row in ranked]
     ran = [[outcomes[trial.id] for trial in trials if trial.id in outcomes] for trials in every]
     return Comparison(problem, targets, again, ranked, conclusion, costs_of(problem, ranked, timings or {}, ran))

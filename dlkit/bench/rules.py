@@ -3,11 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.problems.base import Metric
 from dlkit.bench.space import is_number
 
-__all__ = ["TargetRule", "Tuner"]
+__all__ = ["TargetRule", "Tuner", "require_margin"]
 
 
 @dataclass(frozen=True)
@@ -72,3 +74,23 @@ class TargetRule:
             raise UserError(f"targets.reruns must be a whole number of at least 1, got {self.reruns!r}")
         if not self.shares or not all(is_number(share) and 0 < share <= 1 for share in self.shares):
             raise UserError(f"targets.shares must be shares of the budget, above 0 and up to 1, got {self.shares!r}")
+
+
+def require_margin(problem: str, metric: Metric, margin: Any) -> None:
+    """Checks a margin: differences of a problem's judged metric up to it do not matter.
+
+    Args:
+        problem: its name, for the message.
+        metric: what its judged metric means.
+        margin: what was given.
+
+    Raises:
+        UserError: unless it is a number above 0, or for a metric on a log scale, a ratio above 1.
+    """
+    if metric.scale == "log" and not (is_number(margin) and margin > 1):
+        raise UserError(
+            f"problem '{problem}': values of its metric are compared as ratios; margin must be a ratio above 1, such "
+            f"as 1.1 for a tenth, got {margin!r}; problems of a spec can have a margin each"
+        )
+    if not (is_number(margin) and margin > 0):
+        raise UserError(f"problem '{problem}': margin must be a number above 0, in the metric's units, got {margin!r}")

@@ -7,12 +7,13 @@ from typing import NamedTuple, Protocol
 from dlkit.bench.batches import Stage
 from dlkit.bench.environment import SOFTWARE_FIELDS, program_identity
 from dlkit.bench.errors import UserError
-from dlkit.bench.executor import Done, Executor, Timed, Work, failed
+from dlkit.bench.executor import Done, Executor, Timed, Work, Workers, failed
 from dlkit.bench.expansion import ROUNDS
 from dlkit.bench.expansion import expand as widened
 from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
 from dlkit.bench.progress import Progress
 from dlkit.bench.search import next_points, search
+from dlkit.bench.settling import more_seeds
 from dlkit.bench.space import Point
 from dlkit.bench.stopwatch import machine_digest, races
 from dlkit.bench.store import Store, software_digest
@@ -138,7 +139,7 @@ class _ContenderJob:
     def _finals(self, study: int) -> list[tuple[Point, Trial]]:
         plan = self.study.plan
         winner = tune(plan, self.problem, self.contender, self._outcomes, drawn=self._drawn, study=study).point
-        trials = plan.final_trials(self.problem, self.contender, winner) if winner else []
+        trials = plan.final_trials(self.problem, self.contender, winner, study=study) if winner else []
         return [(winner, trial) for trial in trials if winner and trial.id not in self._outcomes]
 
     def _count(self) -> tuple[int, int]:
@@ -146,7 +147,8 @@ class _ContenderJob:
         plan, known, later = self.study.plan, set(), 0
         for study in range(plan.tuner.studies):
             tuning = tune(plan, self.problem, self.contender, self._outcomes, drawn=self._drawn, study=study)
-            finals = plan.final_trials(self.problem, self.contender, tuning.point) if tuning.point else []
+            point = tuning.point
+            finals = plan.final_trials(self.problem, self.contender, point, study=study) if point else []
             known |= {trial.id for trial in [*tuning.known, *finals]}
             later += tuning.trials - len(tuning.known) + (plan.seeds if tuning.missing else 0)
         return len(known) + later, len(known & self._outcomes.keys())
@@ -175,7 +177,7 @@ class Report(NamedTuple):
 
     Attributes:
         interrupted: whether Ctrl-C ended it.
-        study: what ran, with the spaces that were widened.
+        study: what ran, with the spaces that were widened and the seeds that were added.
     """
 
     interrupted: bool
@@ -194,7 +196,8 @@ def run(
 ) -> Report:
     """Runs every trial of a study that the store does not have, and stores it.
 
-    Ctrl-C stores what is finished and ends the workers.
+    To a plan with `max_seeds`, seeds are added then until it is settled who is best. Ctrl-C stores what is finished and
+    ends the workers.
 
     Args:
         study: what to run.
@@ -213,21 +216,40 @@ def run(
     Raises:
         UserError: if the workers run other software than this process.
     """
-    for _ in range(ROUNDS if expand else 0):
-        if _run_once(study, store, make_executor, progress, lanes):
-            return Report(True, study)
-        outcomes = {name: record.outcome for name, record in store.records(store.finished()).items()}
-        wider = widened(study.plan, outcomes, drawn=store.drawn())
-        if wider is None:
-            break
-        study = replace(study, plan=wider)
-    return Report(_run_once(study, store, make_executor, progress, lanes, timing=timing), study)
+    workers = Workers(make_executor)
+    try:
+        for _ in range(ROUNDS if expand else 0):
+            if _run_once(study, store, workers, progress, lanes):
+                return Report(True, study)
+            wider = widened(study.plan, _finished(store), drawn=store.drawn())
+            if wider is None:
+                break
+            study = replace(study, plan=wider)
+        while study.plan.max_seeds is not None:
+            if _run_once(study, store, workers, progress, lanes):
+                return Report(True, study)
+            addition = more_seeds(study.plan, _finished(store), drawn=store.drawn())
+            if addition is None:
+                break
+            for note in addition.notes:
+                progress.say(note)
+            study = replace(study, plan=addition.plan)
+        return Report(_run_once(study, store, workers, progress, lanes, timing=timing), study)
+    except KeyboardInterrupt:  # between rounds
+        return Report(True, study)
+    finally:
+        workers.close()
+
+
+def _finished(store: Store) -> dict[str, Outcome]:
+    """The outcomes that need not run again, by trial id."""
+    return {name: record.outcome for name, record in store.records(store.finished()).items()}
 
 
 def _run_once(
     study: Study,
     store: Store,
-    make_executor: Callable[[], Executor],
+    workers: Workers,
     progress: Progress,
     lanes: int | None,
     *,
@@ -238,7 +260,7 @@ def _run_once(
     program = program_identity()
     store.use_software(program)
     store.use_plan(plan, study.sources)
-    finished = {name: record.outcome for name, record in store.records(store.finished()).items()}
+    finished = _finished(store)
     drawn = store.drawn()
     jobs = [
         _ContenderJob(study, problem, contender, store, finished, drawn, lanes)
@@ -250,26 +272,19 @@ def _run_once(
     ]
     every: list[_Job] = [*jobs, *setting]
     progress.plan(sum(job.trials for job in every), sum(job.done for job in every))
-    executor = None
     try:
         for phase in _phases(plan, store, jobs, setting):
             queue = [job for job in phase if job.work() is not None]
-            if queue:
-                executor = executor or make_executor()
-                if _drive(every, queue, store, executor, progress, program):
-                    return True
+            if queue and _drive(every, queue, store, workers.start(), progress, program):
+                return True
         for race in races(study, store, machine_digest(program)) if timing else ():
-            executor = executor or make_executor()
             progress.timing(f"{race.problem.name} / timing")
-            timed = race.timed_on(executor)
+            timed = race.timed_on(workers.start())
             _require_same_software(timed.program, program)
             store.keep_timings(dict(zip(race.keys, timed.timings, strict=True)), timed.program, machine_digest(program))
         return False
     except KeyboardInterrupt:
         return True
-    finally:
-        if executor is not None:
-            executor.close()
 
 
 def _phases(
@@ -279,7 +294,8 @@ def _phases(
 
     Where every problem declares its target there is one phase.
     """
-    first = [job for job in jobs if sets_targets(plan, job.problem, job.contender)]
+    unset = {job.problem.name for job in setting if job.targets() is None}
+    first = [job for job in jobs if job.problem.name in unset and sets_targets(plan, job.problem, job.contender)]
     yield first
     yield setting
     for job in setting:

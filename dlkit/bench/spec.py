@@ -15,7 +15,7 @@ from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.problems import Maker, Problem, catalog
 from dlkit.bench.problems.makers import Make
 from dlkit.bench.recipes import EarlyStopping
-from dlkit.bench.rules import TargetRule
+from dlkit.bench.rules import TargetRule, require_margin
 from dlkit.bench.schedules import CONSTANT, Schedule
 from dlkit.bench.schedules import get as get_schedule
 from dlkit.bench.space import is_number, narrow
@@ -170,6 +170,8 @@ class ProblemEntry:
         target: the value of the metric that steps to target count to, or several: a ladder. The hardest counts in
             rankings. None for the experiment's rule, or where it has none, the problem's own.
         diverged_above: a training loss beyond which a trial counts as diverged.
+        margin: differences of the metric up to this do not matter, in its units, or for a metric on a log scale, as a
+            ratio above 1: a run until settled stops there. None if every difference matters.
     """
 
     problem: str | Make | Maker | Problem
@@ -180,6 +182,7 @@ class ProblemEntry:
     metric: str | None = None
     target: float | Sequence[float] | None = None
     diverged_above: float | None = None
+    margin: float | None = None
 
     def load(self) -> Problem:
         """Returns the problem with this entry's choices.
@@ -203,6 +206,8 @@ class ProblemEntry:
             metric=self.metric,
             diverged_above=self.diverged_above,
         )
+        if self.margin is not None:
+            require_margin(changed.name, changed.judged, self.margin)
         goals = self.ladder(changed)
         return changed.variant(target=goals[-1]) if goals else changed
 

@@ -96,6 +96,7 @@ class _Reader:
             metric=self.value(item, path, "metric", str),
             target=self.targets_of(item, path),
             diverged_above=self.value(item, path, "diverged_above", float),
+            margin=self.value(item, path, "margin", float),
         )
         made = ProblemEntry(problem=entry.problem, choices=entry.choices)
         problem = self.attempt(f"{path}.choices" if entry.choices else path, made.load)

@@ -64,7 +64,10 @@ def ranking(comparison: Comparison) -> Table:
 
     Mean ranks are over seeds; the heading has Nemenyi's distance, beyond which two of them differ.
     """
-    count, seeds = sum(bool(row.among.group) for row in comparison.rows), len(comparison.rows[0].scores)
+    count, seeds = (
+        sum(bool(row.among.group) for row in comparison.rows),
+        len(comparison.rows[0].planned(comparison.rows[0].scores)),
+    )
     distance = f" (Nemenyi {nemenyi_distance(count, seeds, 1 - LEVEL):.2f})" if count > 1 else ""
     header = ["rank", "optimizer", "group", f"validation {SHOWN_LEVEL}", f"test {SHOWN_LEVEL}"]
     header += [f"difference to best {SHOWN_LEVEL}", "p", "adjusted p", f"mean rank{distance}", "diverged"]

@@ -186,6 +186,12 @@ def test_own_optimizer_and_problem_in_a_run_that_resumes(tmp_path: Path) -> None
         ({"optimizers": ["sgd", "sgd"]}, ["'sgd'", "more than once"]),
         ({"problems": ["digit-mlp"], "optimizers": ["adm"]}, ["did you mean 'digits-mlp'", "did you mean 'adam'"]),
         ({"executor": "dsk"}, ["executor 'dsk'"]),
+        ({"margin": 2.0}, ["margin is for runs until settled"]),
+        ({"until_settled": True}, ["'sgd' has no other contender"]),
+        (
+            {"problems": [bench.ProblemEntry(problem="quadratic", margin=0.5)]},
+            ["'quadratic'", "ratio above 1", "got 0.5"],
+        ),
         ({"workers": 0, "executor": "dask"}, ["workers", "at least 1"]),
     ],
 )

@@ -73,6 +73,24 @@ def test_how_to_tune_can_be_said_on_the_command_line(work: Path) -> None:
     assert re.search(r"1/1 in \S+ s", again.stdout) and "only 1 of 1 points trained" in again.stdout
 
 
+def test_a_run_until_settled_goes_on_and_replays_an_added_seed(work: Path) -> None:
+    text = SPEC.replace("quadratic", "noisy-quadratic").replace('"adam"', '"momentum"')
+    (work / "settled.toml").write_text('name = "settled"' + text.replace("tuning_points = 2", "tuning_points = 3"))
+    command = ["run", "settled.toml", "--executor", "inline", "--until-settled", "--max-seeds"]
+    first = dlkit(*command, "9", "--margin", "1.000001", cwd=work)
+    assert first.returncode == 0, first.stderr
+    said = " ".join(first.stdout.split())
+    assert "Not settled within 9 seeds." in said or "ettled at n = " in said or "more cannot settle it" in said
+    again = dlkit(*command, "9", "--margin", "1.000001", cwd=work)
+    assert again.stdout == first.stdout
+    listed = [line.split() for line in dlkit("show", "runs/settled", "--trials", cwd=work).stdout.splitlines()]
+    places = {name: place for place, name in enumerate(listed[0])}
+    added = [each[0] for each in listed[1:] if each[places["stage"]] == "final" and int(each[places["seed"]]) >= 6]
+    assert 2 <= len(added) <= 6
+    replayed = dlkit("replay", "runs/settled", added[-1], cwd=work)
+    assert (replayed.returncode, replayed.stdout) == (0, f"trial {added[-1]}: every number matches, bit for bit\n")
+
+
 def test_report_in_other_formats(first: subprocess.CompletedProcess[str], work: Path) -> None:
     markdown = dlkit("report", "runs/small", "--format", "markdown", cwd=work)
     assert markdown.returncode == 0 and "| adam" in (work / "runs/small/report.md").read_text()
@@ -106,6 +124,9 @@ def test_list_and_doctor(work: Path) -> None:
             ["run", "spec.toml", "--tuning-seconds", "1", "--tuning-points", "2"],
             ["give one of", "tuning_seconds = 1.0"],
         ),
+        (["run", "spec.toml", "--until-settled", "--max-seeds", "5"], ["max_seeds", "at least the 6 seeds", "got 5"]),
+        (["run", "spec.toml", "--margin", "1.1"], ["margin is for runs until settled", "--until-settled"]),
+        (["run", "spec.toml", "--until-settled", "--margin", "-1"], ["'quadratic'", "ratio above 1", "got -1.0"]),
         (["run", "spec.toml", "--executor", "dsk"], ["executor 'dsk'"]),
         (["run", "spec.toml", "--folder", "spec.toml/run"], ["spec.toml/run", "cannot be written"]),
         (["show", "runs/other"], ["runs/other", "no run there"]),

@@ -224,6 +224,7 @@ GOOD = {"name": '"run"', "problems": '["quadratic"]', "optimizers": '["sgd"]', "
             '[{optimizer = "sgd", space = {learning_rate = [1, "2"]}}]',
             "two numbers [low, high], got [1, '2']",
         ),
+        ("problems", '[{problem = "quadratic", margin = "small"}]', "problems[0].margin: expected a finite number"),
         ("budget", "{seeds = 0}", "budget.seeds must be a whole number of at least 1, got 0"),
         ("budget", "{steps = -5}", "budget.steps must be a whole number of at least 1, got -5"),
         ("budget", "{evaluations = false}", "budget.evaluations: expected a whole number, got False"),

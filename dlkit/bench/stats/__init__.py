@@ -28,7 +28,7 @@ from dlkit.bench.stats.ranks import (
     rank_correlation,
 )
 from dlkit.bench.stats.runtime_profiles import TargetECDF, TargetRanking, target_ecdf, target_ranking, times_to_targets
-from dlkit.bench.stats.sequential import Settlement, evidence, settle
+from dlkit.bench.stats.sequential import Settlement, confidence_sequence, evidence, settle
 from dlkit.bench.stats.signed_ranks import PairedDifference, SignedRanks, paired_difference, wilcoxon
 from dlkit.bench.stats.survival import (
     ExpectedRunningTime,
@@ -62,6 +62,7 @@ __all__ = [
     "TuningBands",
     "TuningLeaders",
     "best_again",
+    "confidence_sequence",
     "crossed_mean",
     "detectable_difference",
     "evidence",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dlkit.bench import stats
 from dlkit.bench.stats import (
+    confidence_sequence,
     evidence,
     expected_best,
     friedman,
@@ -110,6 +111,7 @@ VECTORS = {
     "tuning_leaders": lambda v: tuning_leaders([v], [1]),
     "sensitivity": lambda v: sensitivity([1.0] * len(v), v),
     "evidence": evidence,
+    "confidence_sequence": lambda v: confidence_sequence(v, v),
     "iqm": iqm,
     "optimality_gap": lambda v: optimality_gap(v, threshold=0.0),
     "probability_of_improvement": lambda v: probability_of_improvement(v, [1.0]),
@@ -171,6 +173,7 @@ LEVELS = {
     "tuning_bands": lambda level: tuning_bands([1.0], level=level),
     "nested_mean": lambda level: nested_mean([[1.0]], level=level),
     "settle": lambda level: settle([[1.0], [2.0]], level=level),
+    "confidence_sequence": lambda level: confidence_sequence([1.0], [2.0], level=level),
     "nemenyi_distance": lambda level: stats.nemenyi_distance(3, 3, level),
 }
 

@@ -1,0 +1,213 @@
+"""Whole runs until settled, trials drawn instead of trained: how often equals are told apart, and what certainty costs.
+
+    python -m benchmarks.settled_runs 200
+
+Everything but training is real: points, tuning, rounds of added seeds, tables, verdict. `settled` has runner and store
+between them; `judged` comes to the same without, several times as fast.
+"""
+
+import sys
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from dlkit.bench import planner, results, runner, settling
+from dlkit.bench.environment import program_identity
+from dlkit.bench.executor import Done, Task, Work
+from dlkit.bench.optimizers import Evaluations, Optimizer
+from dlkit.bench.planner import Study
+from dlkit.bench.plans import Outcome, ProblemFacts, Trial
+from dlkit.bench.problems import Metric
+from dlkit.bench.progress import Progress, Silent
+from dlkit.bench.space import log_uniform
+from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
+from dlkit.bench.store import Store
+from dlkit.bench.tuning import tune
+
+__all__ = ["Drawing", "Drawn", "Setting", "judged", "rates", "settled", "study_of_names"]
+
+PROBLEM = ProblemFacts(
+    "quadratic", {"error": Metric("lower", "linear", "error")}, "error", 0.1, 40, 8, "d" * 16, "drawn", "", "drawn"
+)
+PROGRAM = program_identity()
+NOISE: dict[str, Callable[[np.random.Generator], float]] = {
+    "normal": lambda rng: float(rng.normal()),
+    "lognormal": lambda rng: float(rng.lognormal()),
+    "Student t(2)": lambda rng: float(rng.standard_t(2)),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is simulated.
+
+    Attributes:
+        contenders: how many.
+        noise: which distribution a seed has for all contenders, and each trial for itself.
+        gap: how much worse the last contender is, in the latter's units.
+        points: tuning points; with one, nothing is tuned.
+        max_seeds: as of a run.
+        margin: as of a run.
+        seeds: of the plan.
+    """
+
+    contenders: int = 2
+    noise: str = "normal"
+    gap: float = 0.0
+    points: int = 1
+    max_seeds: int = 40
+    margin: float | None = None
+    seeds: int = 10
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Draws what a trial ends at: the same whenever and wherever it runs."""
+
+    setting: Setting
+    study: int
+
+    def outcome(self, trial: Trial) -> Outcome:
+        """The outcome of a trial: a shallow bowl over the learning rate, what its seed has, and what it has alone."""
+        draw = NOISE[self.setting.noise]
+        shared = draw(np.random.default_rng([self.study, zlib.crc32(trial.stage.encode()), trial.seed]))
+        own = draw(np.random.default_rng([self.study, zlib.crc32(trial.id.encode())]))
+        is_last = trial.identity["optimizer"]["name"] == f"name {self.setting.contenders - 1}"
+        off = np.log10(trial.hyperparameters["learning_rate"]) + 2
+        value = 0.3 * off**2 + shared + own + (self.setting.gap if is_last else 0.0)
+        curves = {"error": np.array([9.0, value], np.float32)}
+        steps = np.array([0, PROBLEM.steps])
+        ended = (trial, "finished", "", "", None, 0.0, 0.0)
+        return Outcome(*ended, steps, curves, {"error": value}, Evaluations(PROBLEM.steps))
+
+
+class Drawn:
+    """An executor that draws."""
+
+    slots = 2
+
+    def __init__(self, drawing: Drawing) -> None:
+        self._drawing = drawing
+        self._waiting: deque[tuple[int, Work]] = deque()
+
+    def submit(self, slot: int, work: Task) -> None:
+        """Keeps the work."""
+        assert isinstance(work, Work)
+        self._waiting.append((slot, work))
+
+    def next(self) -> tuple[int, Done]:
+        """Draws the outcomes of the work that has waited longest."""
+        slot, work = self._waiting.popleft()
+        return slot, Done(tuple(map(self._drawing.outcome, work.trials)), PROGRAM)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def study_of_names(setting: Setting, **budget: Any) -> Study:
+    """One optimizer under several names, as the planner sees it."""
+
+    def build(learning_rate: Any) -> None: ...
+
+    space: Mapping[str, Any] = {"learning_rate": 0.01 if setting.points == 1 else log_uniform(1e-4, 1.0)}
+    entries = [
+        OptimizerEntry(optimizer=Optimizer(f"name {place}", build, space)) for place in range(setting.contenders)
+    ]
+    given = {"tuning_points": setting.points, "tuning_seeds": 1, "seeds": setting.seeds, **budget}
+    asked = Experiment(
+        name="settled",
+        problems=(ProblemEntry(problem="quadratic"),),
+        optimizers=tuple(entries),
+        budget=Budget(steps=40, evaluations=1, **given),
+    )
+    made = planner.plan(asked)
+    plan = replace(made.plan, problems=[PROBLEM])
+    return replace(made, plan=settling.with_rule(plan, True, max_seeds=setting.max_seeds, margin=setting.margin))
+
+
+def settled(
+    study: Study, drawing: Drawing, *, store: Store | None = None, progress: Progress | None = None
+) -> results.Comparison:
+    """Runs a study until it is settled; returns what it says."""
+    with store or Store(None) as opened:
+        runner.run(study, opened, lambda: Drawn(drawing), progress or Silent())
+        return results.summary(opened).comparisons[0]
+
+
+def judged(study: Study, drawing: Drawing) -> results.Comparison:
+    """What `settled` comes to, of a study whose tuning points are known before it runs."""
+    plan = study.plan
+    outcomes: dict[str, Outcome] = {}
+    while True:
+        for contender in plan.contenders:
+            trials = [trial for row in plan.tuning_trials(PROBLEM, contender) for trial in row]
+            outcomes |= {trial.id: drawing.outcome(trial) for trial in trials if trial.id not in outcomes}
+            point = tune(plan, PROBLEM, contender, outcomes).point
+            trials = plan.final_trials(PROBLEM, contender, point) if point else []
+            outcomes |= {trial.id: drawing.outcome(trial) for trial in trials if trial.id not in outcomes}
+        addition = settling.more_seeds(plan, outcomes)
+        if addition is None:
+            return results.compare_on(plan, PROBLEM, outcomes)
+        plan = addition.plan
+
+
+def rates(setting: Setting, studies: int, *, first: int = 0) -> dict[str, float]:
+    """How often contenders are told apart, and called the same, and how many seeds a contender takes.
+
+    Args:
+        setting: what is simulated.
+        studies: how many.
+        first: number of the first; others are other draws.
+
+    Returns:
+        Shares of studies that call the last contender best or anyone better than another; that call the first best;
+        that settle within the margin; and the mean seeds of a contender.
+    """
+    study = study_of_names(setting)
+    counts = dict.fromkeys(("told apart", "first is best", "within margin"), 0)
+    seeds = 0.0
+    for number in range(first, first + studies):
+        found = judged(study, Drawing(setting, number))
+        verdict = found.verdict
+        counts["told apart"] += (
+            verdict.kind == "winner" or " is ahead" in verdict.sentence or "; worse: " in verdict.sentence
+        )
+        counts["first is best"] += verdict.best == ("name 0",)
+        counts["within margin"] += "lies within" in verdict.sentence
+        seeds += sum(len(row.scores) for row in found.rows) / len(found.rows)
+    return {name: count / studies for name, count in counts.items()} | {"seeds": seeds / studies}
+
+
+EQUALS = {
+    **{f"2 equals, {noise}": Setting(noise=noise) for noise in NOISE},
+    "4 equals, normal": Setting(contenders=4),
+    "2 equals, 8 points tuned on 1 seed": Setting(points=8),
+    "2 equals, margin 1 sd": Setting(margin=1.0),
+}
+DIFFERENT = {
+    **{f"2, gap {gap} sd": Setting(gap=gap) for gap in (0.5, 1.0, 2.0)},
+    "4, the last worse by 2 sd": Setting(contenders=4, gap=2.0),
+    "2, gap of the margin, 1 sd": Setting(gap=1.0, margin=1.0),
+}
+
+
+def main() -> None:
+    studies = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    start = time.perf_counter()
+    for title, settings in (("equal contenders", EQUALS), ("different contenders", DIFFERENT)):
+        print(f"| {title} | told apart | first is best | within margin | mean seeds |\n|---|---|---|---|---|")
+        for name, setting in settings.items():
+            found = rates(setting, studies)
+            *shares, seeds = found.values()
+            cells = [f"{100 * share:.1f} %" for share in shares] + [f"{seeds:.0f}"]
+            print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    print(f"{studies} studies each, {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
