@@ -37,7 +37,8 @@ def bilinear_game(
 
     Metric: ``distance`` of both players to the equilibrium; below 1e-6 it is counted as 1e-6.
 
-    Margin: 1000 times below the start, for optimistic gradient descent and for extragradient.
+    Margin: 1000 times below the start, for optimistic gradient descent and for extragradient
+    with SGD.
 
     Args:
         condition: largest over smallest singular value of A.

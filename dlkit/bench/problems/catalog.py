@@ -56,7 +56,7 @@ FAMILIES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
             "logistic-regression": Entry(convex.logistic_regression, 0.016),
             "softmax-regression": Entry(convex.softmax_regression, 0.016),
             "hinge-svm": Entry(convex.hinge_svm, 0.013),
-            "bilinear-game": Entry(bilinear.bilinear_game, 0.01),
+            "bilinear-game": Entry(bilinear.bilinear_game, 0.0051),
         },
         "tabular": {
             "diabetes-linear": Entry(tabular.diabetes_linear, 0.0077),
@@ -89,8 +89,8 @@ FAMILIES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
         "generative": {
             "digits-autoencoder": Entry(generative.digits_autoencoder, 0.13),
             "digits-vae": Entry(generative.digits_vae, 0.11),
-            "ring-gan": Entry(gans.ring_gan, 0.3),
-            "digits-gan": Entry(gans.digits_gan, 0.5),
+            "ring-gan": Entry(gans.ring_gan, 0.63),
+            "digits-gan": Entry(gans.digits_gan, 1.4),
         },
         "continual": {
             "teacher-student": Entry(continual.teacher_student, 0.011),

@@ -30,7 +30,6 @@ GAMES: dict[str, dict[str, tuple[tuple[float, ...], dict[str, float]]]] = {
     "bilinear-game": {
         "optimistic_gradient_descent": ((0.3, 0.1), {}),
         "sgd+extragradient": ((0.5, 0.3), {}),
-        "adam+extragradient": ((0.1, 0.03, 0.01), {"b1": 0.5, "b2": 0.9}),
     },
     "ring-gan": {"adam": ((3e-3, 1e-3), ADAM), "adam+ema": ((3e-3, 1e-3), {**ADAM, "decay": 0.99})},
     "digits-gan": {"adam+ema": ((1e-3,), {**ADAM, "decay": 0.999})},
