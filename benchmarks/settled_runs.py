@@ -142,17 +142,18 @@ def settled(
 def judged(study: Study, drawing: Drawing) -> results.Comparison:
     """What `settled` comes to, of a study whose tuning points are known before it runs."""
     plan = study.plan
+    (problem,) = plan.problems  # with the margin
     outcomes: dict[str, Outcome] = {}
     while True:
         for contender in plan.contenders:
-            trials = [trial for row in plan.tuning_trials(PROBLEM, contender) for trial in row]
+            trials = [trial for row in plan.tuning_trials(problem, contender) for trial in row]
             outcomes |= {trial.id: drawing.outcome(trial) for trial in trials if trial.id not in outcomes}
-            point = tune(plan, PROBLEM, contender, outcomes).point
-            trials = plan.final_trials(PROBLEM, contender, point) if point else []
+            point = tune(plan, problem, contender, outcomes).point
+            trials = plan.final_trials(problem, contender, point) if point else []
             outcomes |= {trial.id: drawing.outcome(trial) for trial in trials if trial.id not in outcomes}
         addition = settling.more_seeds(plan, outcomes)
         if addition is None:
-            return results.compare_on(plan, PROBLEM, outcomes)
+            return results.compare_on(plan, problem, outcomes)
         plan = addition.plan
 
 

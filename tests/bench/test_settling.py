@@ -321,7 +321,9 @@ def most(studies: int) -> int:
     return int(scipy.stats.binom.ppf(0.999, studies, 0.05))
 
 
-@pytest.mark.parametrize("setting", [Setting(gap=1.0), Setting(contenders=3, gap=3.0, max_seeds=20), Setting(points=8)])
+@pytest.mark.parametrize(
+    "setting", [Setting(gap=1.0), Setting(contenders=3, gap=3.0, max_seeds=20), Setting(margin=3.0), Setting(points=8)]
+)
 def test_the_simulation_comes_to_what_a_run_does(setting: Setting) -> None:
     study = study_of_names(setting)
     short, whole = judged(study, Drawing(setting, 1)), settled(study, Drawing(setting, 1))
