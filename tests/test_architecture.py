@@ -66,7 +66,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("bench.probes.catalog",),
     ("bench.probes",),
     ("bench.schedules",),
-    ("bench.batches", "bench.recipes", "bench.placement"),
+    ("bench.batches", "bench.convolutions", "bench.recipes", "bench.placement"),
     ("bench.streaming",),
     ("bench.stats.checks",),
     ("bench.stats.order_statistics", "bench.stats.pairs", "bench.stats.resampling"),

@@ -50,6 +50,7 @@ TRAINING_CODE = (
     "bench/placement.py",
     "bench/batches.py",
     "bench/streaming.py",
+    "bench/convolutions.py",
     "bench/flax_modules.py",
     "bench/optimizers/*.py",
     "bench/data/*.py",

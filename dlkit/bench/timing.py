@@ -258,7 +258,7 @@ class _Judging:
         carry = begin(program, [Request(contestant.hyperparameters, "final", 0)]).carry
         own = program.recipe.optimizer.eval_params is not None
         self._carry = carry if own else carry._replace(opt_state=())
-        self._judge = compiled(_evaluations(program), (True, False, False), ALONE)
+        self._judge = compiled(program.shared.rewritten(_evaluations(program)), (True, False, False), ALONE)
         self.run(1)
 
     def reset(self) -> None:

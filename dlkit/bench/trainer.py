@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from dlkit.bench import builds, games, probes
+from dlkit.bench.convolutions import Rewrite, fast_convolutions, of_products, with_layout
 from dlkit.bench.errors import UserError
 from dlkit.bench.loops import scan
 from dlkit.bench.optimizers import Evaluations
@@ -75,6 +76,7 @@ class ProblemProgram:
     Attributes:
         problem: what is trained.
         lanes: how trials lie side by side.
+        rewritten: makes what is to be compiled of a function.
         start: ``start(words, validation) -> Start``: initial parameters, the steps' key, metrics before any step.
         evaluate: ``evaluate(params, state, arrays) -> metrics``.
         samples: ``samples(params, state)`` of one trial, as `Problem.samples`; None where nothing is generated.
@@ -84,6 +86,7 @@ class ProblemProgram:
 
     problem: Problem
     lanes: Lanes
+    rewritten: Rewrite
     start: Any
     evaluate: Any
     samples: Any
@@ -142,6 +145,7 @@ def compile_problem(problem: Problem, lanes: Lanes = ALONE, memory: int | None =
     Raises:
         UserError: for a split that has to stream and cannot.
     """
+    problem, rewritten = fast_convolutions(problem)
 
     def start(words: Array, validation: Batch) -> Start:
         key = jax.random.key(0)
@@ -161,8 +165,9 @@ def compile_problem(problem: Problem, lanes: Lanes = ALONE, memory: int | None =
     return ProblemProgram(
         problem,
         lanes,
-        start=compiled(start, (True, False), lanes),
-        evaluate=compiled(problem.evaluate, (True, True, False), lanes),
+        rewritten,
+        start=compiled(rewritten(start), (True, False), lanes),
+        evaluate=compiled(rewritten(problem.evaluate), (True, True, False), lanes),
         samples=problem.samples and compiled(problem.samples, (False, False), ALONE),
         arrays={name: placed(arrays, lanes) for name, arrays in whole.items()},
         block_bytes=room,
@@ -232,7 +237,10 @@ def compile_program(
 
     def varied(hyperparameters: Mapping[str, Array]) -> Problem:
         """The problem with its traced choices; its metrics do not depend on them."""
-        return variant(**{name: hyperparameters[name] for name in recipe.choices}) if variant else problem
+        if variant is None:
+            return problem
+        chosen = variant(**{name: hyperparameters[name] for name in recipe.choices})
+        return of_products(chosen) if shared.rewritten is with_layout else chosen
 
     def batch_of(train: Batch, index: Array) -> Batch:
         return train if problem.batch_size is None else {name: _rows(a, index) for name, a in train.items()}
@@ -330,10 +338,10 @@ def compile_program(
         shared,
         recipe,
         begin=compiled(begin, (True, True), lanes),
-        segment=compiled(segment, (True, True, True, True, False, False), lanes),
-        advance=compiled(advance, (True, True, True, True, False), lanes),
-        complete=compiled(complete, (True, True, True, True, True, False, False), lanes),
-        finish=compiled(finish, (True, False), lanes),
+        segment=compiled(shared.rewritten(segment), (True, True, True, True, False, False), lanes),
+        advance=compiled(shared.rewritten(advance), (True, True, True, True, False), lanes),
+        complete=compiled(shared.rewritten(complete), (True, True, True, True, True, False, False), lanes),
+        finish=compiled(shared.rewritten(finish), (True, False), lanes),
     )
 
 
