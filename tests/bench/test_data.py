@@ -13,7 +13,7 @@ from sklearn.datasets import load_diabetes, load_digits
 from sklearn.preprocessing import StandardScaler
 
 from dlkit.bench import data
-from dlkit.bench.data import Dataset, cached, split, standardize
+from dlkit.bench.data import Dataset, cached, require_labels, split, standardize
 from dlkit.bench.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -396,3 +396,30 @@ def test_diabetes_is_scikit_learns(cache):
 def test_no_test_example_decides_how_diabetes_is_standardized(cache):
     dataset = data.diabetes()
     assert abs(together(dataset, "targets").mean()) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ([0, 1, 3], "expected class indices from 0 to 2, got 3 at index (2,); number the classes from 0, or give"),
+        ([0, -1, 2], "expected class indices from 0 to 2, got -1 at index (1,); number the classes from 0"),
+        ([0.0, 1.0, 2.0], "expected class indices from 0 to 2, got dtype float64; convert them to integers"),
+    ],
+)
+def test_labels_that_are_no_classes(targets, message):
+    good = {"targets": np.array([0, 1, 2])}
+    dataset = Dataset("mine", good, {"targets": np.array(targets)}, good)
+    with pytest.raises(UserError) as error:
+        require_labels(dataset, "targets", 3)
+    assert str(error.value).startswith("dataset 'mine', split 'validation', array 'targets': ")
+    assert message in str(error.value)
+    require_labels(Dataset("mine", good, good, good), "targets", 3)
+
+
+def test_problems_refuse_labels_that_their_model_has_no_output_for():
+    from dlkit import bench, layers
+
+    arrays = {"inputs": np.ones((40, 3), np.float32), "targets": np.arange(40) % 4}
+    message = r"dataset 'mine', split 'train', array 'targets': expected class indices from 0 to 2, got 3 at index"
+    with pytest.raises(UserError, match=message):
+        bench.classification("own", layers.dense(3), split("mine", arrays), batch_size=8, steps=4)

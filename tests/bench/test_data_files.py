@@ -182,14 +182,21 @@ NPZ_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "half": ({"x_train": np.ones((9, 2)), "y_train": np.arange(9)}, "no array 'x_test'"),
     "empty": ({}, "no array 'inputs'; needs inputs, targets; it is empty"),
     "real labels": ({"inputs": np.ones((9, 2)), "targets": np.ones(9)}, r"targets: expected class indices .*float64"),
-    "negative": ({"inputs": np.ones((9, 2)), "targets": np.arange(9) - 2}, "indices from 0, got -2 at index 0"),
+    "negative": (
+        {"inputs": np.ones((9, 2)), "targets": np.arange(9) - 2},
+        "targets: expected class indices from 0, got -2 at index 0; number the classes",
+    ),
     "one-hot": ({"inputs": np.ones((9, 2)), "targets": np.eye(9, dtype=int)}, r"expected class indices \[examples\]"),
     "lengths": ({"inputs": np.ones((9, 2)), "targets": np.arange(8)}, "inputs has 9 examples, but its targets are 8"),
     "flat": ({"inputs": np.ones(9), "targets": np.arange(9)}, r"inputs: expected numbers \[examples, \.\.\.\], got"),
+    "test shapes": (
+        {"x_train": np.ones((9, 2)), "y_train": np.arange(9), "x_test": np.ones((3, 4)), "y_test": np.arange(3)},
+        r"mine.npz: the training examples have shape \(2,\), the test examples \(4,\); prepare both alike",
+    ),
     "texts": ({"inputs": np.array([["a"]] * 9), "targets": np.arange(9)}, "inputs: expected numbers"),
     "NaN": (
         {"inputs": np.where(np.arange(18) == 7, np.nan, 1.0).reshape(9, 2), "targets": np.arange(9)},
-        r"'mine', array 'inputs': 1 of 18 entries are NaN or infinite, the first at index \(3, 1\); remove or impute",
+        r"mine.npz: inputs: 1 of 18 entries are NaN or infinite, the first at index \(3, 1\); remove or impute",
     ),
     "objects": ({"inputs": np.array([{}] * 9), "targets": np.arange(9)}, "not an .npz file that can be read"),
 }

@@ -1,6 +1,15 @@
 """Datasets: arrays, splits and a digest. One family per file."""
 
-from dlkit.bench.data.base import Arrays, Dataset, cached, require_digest, split, split_official, standardize
+from dlkit.bench.data.base import (
+    Arrays,
+    Dataset,
+    cached,
+    require_digest,
+    require_labels,
+    split,
+    split_official,
+    standardize,
+)
 from dlkit.bench.data.digits import digits
 from dlkit.bench.data.files import cifar, idx, npz, read_cifar, read_idx
 from dlkit.bench.data.folders import npy
@@ -33,6 +42,7 @@ __all__ = [
     "read_idx",
     "read_ts",
     "require_digest",
+    "require_labels",
     "ring",
     "ring_centres",
     "series",

@@ -16,7 +16,18 @@ from dlkit.bench.data.mapped import chunks, located, mapped
 from dlkit.bench.environment import cache_folder
 from dlkit.bench.errors import UserError
 
-__all__ = ["Arrays", "Dataset", "cached", "require_digest", "split", "split_official", "standardize"]
+__all__ = [
+    "SPLITS",
+    "Arrays",
+    "Dataset",
+    "cached",
+    "require_digest",
+    "require_labels",
+    "require_numbers",
+    "split",
+    "split_official",
+    "standardize",
+]
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 SPLITS = ("train", "validation", "test")
@@ -54,7 +65,7 @@ class Dataset:
             where = f"dataset '{self.name}', split '{split_name}'"
             _check_lengths(arrays, where)
             for name, array in arrays.items():
-                _check_entries(array, f"{where}, array '{name}'")
+                require_numbers(array, f"{where}, array '{name}'")
             if set(arrays) != set(self.train):
                 raise UserError(f"{where}: expected the arrays of 'train', {sorted(self.train)}, got {sorted(arrays)}")
 
@@ -100,8 +111,16 @@ def _check_lengths(arrays: Arrays, where: str) -> None:
         raise UserError(f"{where}: its arrays have no examples; a problem without data has no arrays in any split")
 
 
-def _check_entries(array: np.ndarray[Any, Any], where: str) -> None:
-    """Refuses what cannot be trained on: objects, and numbers that are not finite."""
+def require_numbers(array: np.ndarray[Any, Any], where: str) -> None:
+    """Refuses what cannot be trained on: objects, and numbers that are not finite.
+
+    Args:
+        array: what was given.
+        where: file and field, or dataset and array, for messages.
+
+    Raises:
+        UserError: for entries that are no numbers, NaN or infinite, with the first one's index.
+    """
     if array.dtype.kind not in "biufc":
         raise UserError(f"{where}: expected numbers, got dtype {array.dtype}; encode categories as integers")
     if np.issubdtype(array.dtype, np.inexact):
@@ -144,7 +163,7 @@ def split(
         raise UserError(f"dataset '{name}': there are no arrays to split; give at least one, such as 'inputs'")
     _check_lengths(arrays, f"dataset '{name}'")
     for key, array in arrays.items():
-        _check_entries(array, f"dataset '{name}', array '{key}'")  # here, where an index is still the user's own
+        require_numbers(array, f"dataset '{name}', array '{key}'")  # here, where an index is still the user's own
     count = len(next(iter(arrays.values())))
     held_out, final = round(count * validation), round(count * test)
     if min(held_out, final, count - held_out - final) < 1:
@@ -207,6 +226,38 @@ def require_digest(dataset: Dataset, digest: str) -> Dataset:
             "is another version of the data, or another share of them: get the right files, or name the new digest"
         )
     return dataset
+
+
+def require_labels(dataset: Dataset, name: str, classes: int) -> None:
+    """Refuses targets that are not class indices below a model's outputs.
+
+    Args:
+        dataset: the dataset.
+        name: the array of targets, of any shape.
+        classes: how many there are: the model's outputs.
+
+    Raises:
+        UserError: for what is no integer or out of range, with the split and the first one's index.
+
+    Example:
+        >>> arrays = {"targets": np.arange(4)}
+        >>> require_labels(Dataset("mine", arrays, arrays, arrays), "targets", 4)
+    """
+    for part in SPLITS:
+        array = getattr(dataset, part)[name]
+        where = f"dataset '{dataset.name}', split '{part}', array '{name}'"
+        if array.dtype.kind not in "iu":
+            raise UserError(
+                f"{where}: expected class indices from 0 to {classes - 1}, got dtype {array.dtype}; convert them to "
+                "integers, such as np.int32"
+            )
+        bad = (array < 0) | (array >= classes)
+        if bad.any():
+            first = tuple(int(place) for place in np.argwhere(bad)[0])
+            raise UserError(
+                f"{where}: expected class indices from 0 to {classes - 1}, got {array[first]} at index {first}; number "
+                "the classes from 0, or give the model more outputs"
+            )
 
 
 def standardize(dataset: Dataset, *names: str) -> Dataset:

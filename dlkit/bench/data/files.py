@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.data.base import Dataset, require_digest, split_official
+from dlkit.bench.data.base import Dataset, require_digest, require_numbers, split_official
 from dlkit.bench.errors import UserError, nearest
 
 __all__ = ["cifar", "idx", "npz", "read_cifar", "read_idx", "read_labels"]
@@ -62,7 +62,8 @@ def npz(path: str | Path, *, examples: int | None = None, digest: str = "") -> D
     for part, x in zip(parts, names[::2], strict=True):
         if len(part["inputs"]) != len(part["targets"]):
             raise UserError(
-                f"{file}: {x} has {len(part['inputs'])} examples, but its targets are {len(part['targets'])}"
+                f"{file}: {x} has {len(part['inputs'])} examples, but its targets are {len(part['targets'])}; save the "
+                "arrays of one set together"
             )
     return _dataset(file.stem, parts, examples=examples, digest=digest, source=str(file))
 
@@ -91,7 +92,9 @@ def idx(folder: str | Path, *, examples: int | None = None, digest: str = "") ->
         )
         images, labels = read_idx(images_file, dimensions=3), read_idx(labels_file, dimensions=1)
         if len(images) != len(labels):
-            raise UserError(f"{images_file} has {len(images)} images, but {labels_file} has {len(labels)} labels")
+            raise UserError(
+                f"{images_file} has {len(images)} images, but {labels_file} has {len(labels)} labels; get both again"
+            )
         parts.append({"inputs": _inputs(images, str(images_file)), "targets": read_labels(labels, str(labels_file))})
     return _dataset(place.resolve().name, parts, examples=examples, digest=digest, source=str(place))
 
@@ -193,19 +196,29 @@ def read_labels(labels: np.ndarray[Any, Any], where: str, *, classes: int | None
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise UserError(f"{where}: expected class indices [examples], got {labels.dtype}{labels.shape}")
+        raise UserError(
+            f"{where}: expected class indices [examples], got {labels.dtype}{labels.shape}; give each example the "
+            "number of its class, from 0, as an integer"
+        )
     bad = (labels < 0) | (labels >= (np.iinfo(np.int32).max if classes is None else classes))
     if bad.any():
         first = int(bad.argmax())
         among = "from 0" if classes is None else f"from 0 to {classes - 1}"
-        raise UserError(f"{where}: expected class indices {among}, got {labels[first]} at index {first}")
+        raise UserError(
+            f"{where}: expected class indices {among}, got {labels[first]} at index {first}; number the classes from "
+            "0, or get the file again"
+        )
     return labels.astype(np.int32)
 
 
 def _inputs(array: np.ndarray[Any, Any], where: str) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Examples as float32; bytes as numbers in [0, 1]; images with a channel axis."""
     if array.ndim < 2 or array.dtype.kind not in "biuf":
-        raise UserError(f"{where}: expected numbers [examples, ...], got {array.dtype}{array.shape}")
+        raise UserError(
+            f"{where}: expected numbers [examples, ...], got {array.dtype}{array.shape}; give each example an array of "
+            "numbers"
+        )
+    require_numbers(array, where)
     scaled = array / np.float32(255) if array.dtype == np.uint8 else array
     return (scaled[..., None] if array.ndim == 3 else scaled).astype(np.float32)
 
@@ -229,5 +242,10 @@ def _dataset(
     name: str, parts: list[dict[str, np.ndarray[Any, Any]]], *, examples: int | None, digest: str, source: str
 ) -> Dataset:
     """Splits what was read, the same way wherever it lies, and compares the digest."""
+    shapes = [part["inputs"].shape[1:] for part in parts]
+    if len(set(shapes)) > 1:
+        raise UserError(
+            f"{source}: the training examples have shape {shapes[0]}, the test examples {shapes[1]}; prepare both alike"
+        )
     parts = [{key: array[:examples] for key, array in parts[0].items()}, *parts[1:]]
     return require_digest(split_official(name, *parts, source=source, order="images"), digest)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlkit import layers, losses, regularizers
-from dlkit.bench.data.base import Dataset
+from dlkit.bench.data.base import Dataset, require_labels
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.problems.base import Batch, Evaluate, Init, Loss, Metric, Problem, Reestimate
 from dlkit.checks import known_zero, require_number
@@ -218,8 +218,10 @@ def classification(
         A problem with metrics ``accuracy`` and ``cross_entropy``.
 
     Raises:
-        UserError: for an unknown loss or metric, or label smoothing of another loss than cross-entropy.
+        UserError: for an unknown loss or metric, label smoothing of another loss than cross-entropy, or targets that
+            are not indices of the model's outputs.
     """
+    _require_labels_of(model, dataset)
     element_loss = named_loss(CLASSIFICATION_LOSSES, loss)
     if not known_zero(label_smoothing):
         if loss != "cross_entropy":
@@ -255,6 +257,20 @@ def classification(
         trivial=_prior_scores(dataset).get(metric),
         margin=margin,
     )
+
+
+def _require_labels_of(model: Layer, dataset: Dataset) -> None:
+    """Compares the targets with the model's outputs; a model that fails on the inputs is told when it is traced."""
+    inputs = jax.ShapeDtypeStruct((1, *dataset.train["inputs"].shape[1:]), dataset.train["inputs"].dtype)
+
+    def outputs(x: Array) -> Array:
+        return model.apply(*model.init(jax.random.key(0), inputs.shape[1:]), x)[0]
+
+    try:
+        classes = jax.eval_shape(outputs, inputs).shape[-1]
+    except Exception:
+        return
+    require_labels(dataset, "targets", classes)
 
 
 def _prior_scores(dataset: Dataset) -> dict[str, float]:
