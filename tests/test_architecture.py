@@ -49,7 +49,8 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("bench.problems.*",),
     ("bench.problems.catalog",),
     ("bench.problems",),
-    ("bench.flax_modules",),
+    ("bench.modules",),
+    ("bench.equinox_modules", "bench.flax_modules", "bench.haiku_modules"),
     ("bench.optimizers.base",),
     (
         "bench.optimizers.shampoo",

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dlkit.bench.api import Result, TrainedModel, compare, open_run, run, train
     from dlkit.bench.data import Dataset, split
+    from dlkit.bench.equinox_modules import problem_from_equinox
     from dlkit.bench.errors import UserError
     from dlkit.bench.flax_modules import problem_from_flax
+    from dlkit.bench.haiku_modules import problem_from_haiku
     from dlkit.bench.optimizers import (
         Evaluations,
         Optimizer,
@@ -41,8 +43,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "dlkit.bench.api": ("Result", "TrainedModel", "compare", "open_run", "run", "train"),
     "dlkit.bench.data": ("Dataset", "split"),
+    "dlkit.bench.equinox_modules": ("problem_from_equinox",),
     "dlkit.bench.errors": ("UserError",),
     "dlkit.bench.flax_modules": ("problem_from_flax",),
+    "dlkit.bench.haiku_modules": ("problem_from_haiku",),
     "dlkit.bench.optimizers": (
         "Evaluations",
         "Optimizer",
@@ -89,7 +93,9 @@ __all__ = [
     "log_uniform",
     "one_minus_log_uniform",
     "open_run",
+    "problem_from_equinox",
     "problem_from_flax",
+    "problem_from_haiku",
     "quadratic",
     "regression",
     "run",

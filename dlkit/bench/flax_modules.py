@@ -1,7 +1,5 @@
 """Problems from flax modules, linen or nnx, taken as they are: batch statistics, dropout and all."""
 
-import inspect
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -12,7 +10,8 @@ from flax import linen, nnx
 
 from dlkit.bench.data.base import Dataset
 from dlkit.bench.errors import UserError
-from dlkit.bench.problems.base import Batch, Metric, Problem, Reestimate, example_batch
+from dlkit.bench.modules import Score, fold, input_dtype, like, modes, problem_of_model
+from dlkit.bench.problems.base import Batch, Metric, Problem, Reestimate
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, Shape, State
 
@@ -21,10 +20,6 @@ __all__ = ["problem_from_flax"]
 Path = tuple[Any, ...]  # keys that lead into nested dictionaries
 Statistics = list[dict[str, Array]]  # a mean and a variance each
 PAIR = ("mean", "var")
-Score = Callable[[Any, Array], Array]  # (predictions, targets) -> a value per example or element, or one number
-# Arguments of a module's __call__ that say whether it trains.
-TRUE_IN_TRAINING = ("train", "training", "is_training")
-FALSE_IN_TRAINING = ("deterministic", "use_running_average")
 
 
 def problem_from_flax(
@@ -34,12 +29,14 @@ def problem_from_flax(
     *,
     name: str = "",
     metrics: Mapping[str, tuple[Score, Metric]] | None = None,
+    targets: str | Sequence[str] = "targets",
+    weights: str = "",
     batch_size: int | None = None,
     steps: int = 600,
     target: float | None = None,
     description: str = "",
 ) -> Problem:
-    """Makes a problem of a flax module: predict ``"targets"`` from ``"inputs"``, minimising the mean of a loss.
+    """Makes a problem of a flax module: predict targets from ``"inputs"``, minimising the mean of a loss.
 
     The module is called with the inputs and with each of the arguments ``train``, ``training``, ``is_training``,
     ``deterministic`` and ``use_running_average`` that its ``__call__`` has, set for training or evaluation.
@@ -53,12 +50,16 @@ def problem_from_flax(
         module: a linen module, ``MyModule()``; or a function of ``rngs`` that returns an nnx module, ``lambda rngs:
             MyModule(64, rngs=rngs)``, so that every seed has its own initial parameters; or an nnx module: every seed
             then starts from its present parameters, as in fine-tuning. It is copied, never changed.
-        dataset: has the arrays ``"inputs"`` and ``"targets"``.
+        dataset: has the arrays ``"inputs"``, and those that `targets` and `weights` name.
         loss: ``loss(predictions, targets)`` -> a value per example or element, whose mean is taken, or one number, such
             as those of `dlkit.losses` and optax.
         name: the problem's name; by default the dataset's. With the seed it decides initial parameters and data order.
         metrics: name -> ``(function, Metric)``, such as ``{"accuracy": (accuracy, bench.Metric("higher"))}``, with a
             function like `loss`. The first is tuned, ranked and compared. By default ``"loss"``: the mean loss.
+        targets: the array that losses and metrics get; or several, which they get as a dictionary by name (several
+            tasks).
+        weights: the array of weights, [examples] or of the shape of the loss's values (a mask of a sequence's steps).
+            The loss and every metric are then sum w v / sum w, over the batch or over the whole split. None by default.
         batch_size: examples a step; None for the whole training split at every step.
         steps: the default budget.
         target: the value of the first metric that steps to target count to; None to take it from the baseline.
@@ -68,8 +69,9 @@ def problem_from_flax(
         The problem.
 
     Raises:
-        UserError: if `module` is not a flax module, has no parameters or fails on the inputs; if the loss or a metric
-            fails on its predictions, or broadcasts them against the targets.
+        UserError: if `module` is not a flax module, has no parameters or fails on the inputs; if an array is missing;
+            if the loss or a metric fails on the predictions, broadcasts them against the targets, or does not fit the
+            weights.
 
     Example:
         >>> import numpy as np, optax
@@ -79,49 +81,21 @@ def problem_from_flax(
         >>> problem_from_flax(linen.Dense(2), bench.split("mine", arrays), loss, batch_size=5).metric
         'loss'
     """
-    where = f"problem '{name or dataset.name}'"
-    if not {"inputs", "targets"} <= set(dataset.train):
-        raise UserError(f"{where}: its dataset needs 'inputs' and 'targets', but has {sorted(dataset.train)}")
-    for metric, pair in (metrics or {}).items():
-        if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[0]) and isinstance(pair[1], Metric)):
-            raise UserError(f"{where}: metric '{metric}' must be (function, Metric), got {pair!r}")
-    scores = {"loss": (loss, Metric("lower"))} if metrics is None else dict(metrics)
-    functions = {metric: function for metric, (function, _) in scores.items()}
-    inputs = dataset.train["inputs"]
-    shape = inputs.shape[1:]
-    model = _model(where, module, jax.dtypes.canonicalize_dtype(inputs.dtype))
-
-    def init(key: Key) -> tuple[Params, State]:
-        return model.init(key, shape)
-
-    def mean_loss(params: Params, state: State, batch: Batch, key: Key) -> tuple[Array, State]:
-        predictions, state = model.apply(params, state, batch["inputs"], key=key, train=True)
-        return _mean(loss(predictions, batch["targets"])), state
-
-    def evaluate(params: Params, state: State, batch: Batch) -> Mapping[str, Array]:
-        predictions, _ = model.apply(params, state, batch["inputs"])
-        return {metric: _mean(function(predictions, batch["targets"])) for metric, function in functions.items()}
-
-    problem = Problem(
-        name=name or dataset.name,
-        init=init,
-        loss=mean_loss,
-        evaluate=evaluate,
-        reestimate=_reestimation(model, shape, batch_size),
-        dataset=dataset,
-        metrics={metric: meaning for metric, (_, meaning) in scores.items()},
+    shape = dataset.train["inputs"].shape[1:] if "inputs" in dataset.train else ()
+    return problem_of_model(
+        lambda where: _model(where, module, input_dtype(dataset)),
+        dataset,
+        loss,
+        name=name,
+        metrics=metrics,
+        targets=targets,
+        weights=weights,
         batch_size=batch_size,
         steps=steps,
         target=target,
         description=description,
+        reestimation=lambda model: _reestimation(model, shape, batch_size),
     )
-    _check(where, model, {"the loss": loss, **{f"metric '{metric}'": f for metric, f in functions.items()}}, problem)
-    return problem
-
-
-def _mean(values: Array) -> Array:
-    values = jnp.asarray(values)
-    return values.mean(dtype=jnp.promote_types(values.dtype, jnp.float32))  # also of half precision, booleans, counts
 
 
 def _model(where: str, module: Any, dtype: Any) -> Layer:
@@ -154,11 +128,11 @@ def _linen(module: Any, dtype: Any) -> Layer:
     call = type(module).__call__
 
     def streams(key: Key | None) -> dict[str, Key]:
-        return {stream: _fold(key, stream) for stream in ("params", "dropout")}  # any other is drawn from "params"
+        return {stream: fold(key, stream) for stream in ("params", "dropout")}  # any other is drawn from "params"
 
     def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
         example = jnp.zeros((1, *input_shape), dtype)
-        variables = dict(module.init(streams(key), example, **_modes(call, train=False)))
+        variables = dict(module.init(streams(key), example, **modes(call, train=False)))
         return variables.pop("params", {}), variables
 
     def apply(
@@ -167,10 +141,10 @@ def _linen(module: Any, dtype: Any) -> Layer:
         options = {
             "rngs": streams(key),
             "mutable": list(state) if train else [],
-            **_modes(call, train=train),
+            **modes(call, train=train),
         }
         predictions, updated = module.apply({"params": params, **state}, x, **options)
-        return predictions, _like(state, {**state, **updated})
+        return predictions, like(state, {**state, **updated})
 
     return Layer(init, apply)
 
@@ -187,15 +161,15 @@ def _nnx_apply(module: Any) -> Callable[..., tuple[Array, State]]:
     def fresh(path: Any, leaf: jax.ShapeDtypeStruct, key: Key | None) -> Array:
         if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return jnp.zeros(leaf.shape, leaf.dtype)  # how often the stream was drawn from
-        return jax.random.split(_fold(key, jax.tree_util.keystr(path)), leaf.shape)
+        return jax.random.split(fold(key, jax.tree_util.keystr(path)), leaf.shape)
 
     def apply(
         params: Params, state: State, x: Array, *, key: Key | None = None, train: bool = False
     ) -> tuple[Array, State]:
         keys = jax.tree_util.tree_map_with_path(partial(fresh, key=key), streams)
         model = nnx.merge(training if train else evaluating, params, keys, state)
-        predictions = model(x, **_modes(call, train=train))
-        return predictions, _like(state, _split(model)[3]) if train else state
+        predictions = model(x, **modes(call, train=train))
+        return predictions, like(state, _split(model)[3]) if train else state
 
     return apply
 
@@ -208,16 +182,6 @@ def _split(module: nnx.Module) -> tuple[Any, Any, Params, State]:
     graphdef, *states = nnx.split(module, nnx.RngState, nnx.Param, ...)
     streams, params, state = map(nnx.to_pure_dict, states)
     return graphdef, streams, params, state
-
-
-def _modes(call: Callable[..., Any], *, train: bool) -> dict[str, bool]:
-    """Values for those arguments of `call` that say whether it trains."""
-    modes = dict.fromkeys(TRUE_IN_TRAINING, train) | dict.fromkeys(FALSE_IN_TRAINING, not train)
-    return {name: value for name, value in modes.items() if name in inspect.signature(call).parameters}
-
-
-def _fold(key: Key | None, name: str) -> Key:
-    return jax.random.fold_in(jax.random.key(0) if key is None else key, zlib.crc32(name.encode()))
 
 
 def _reestimation(model: Layer, shape: Shape, batch_size: int | None) -> Reestimate | None:
@@ -294,32 +258,3 @@ def _with_nodes(state: State, paths: Sequence[Path], values: Statistics) -> Stat
     for path, value in zip(paths, values, strict=True):
         _node(copy, path).update(value)
     return copy
-
-
-def _like(state: State, updated: State) -> State:
-    """Keeps the state's types from step to step, as a compiled loop needs it."""
-    return jax.tree.map(lambda old, new: new if old is new else jnp.asarray(new, old.dtype), state, updated)
-
-
-def _check(where: str, model: Layer, scores: Mapping[str, Score], problem: Problem) -> None:
-    """Traces everything once without computing, so that mistakes show here and not in a worker."""
-    inputs, targets = (example_batch(problem)[name] for name in ("inputs", "targets"))
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    try:
-        params, state = jax.eval_shape(problem.init, key)
-        jax.eval_shape(partial(model.apply, train=True), params, state, inputs, key=key)
-        predictions, _ = jax.eval_shape(model.apply, params, state, inputs)
-    except Exception as error:
-        raised = f"{type(error).__name__}: {error}"
-        raise UserError(f"{where}: the module failed on inputs {inputs.dtype}{inputs.shape}: {raised}") from error
-    if not jax.tree.leaves(params):
-        raise UserError(f"{where}: the module has no parameters to train")
-    shapes = f"predictions {jax.tree.map(jnp.shape, predictions)} and targets {targets.shape}"
-    elements = max(sum(leaf.size for leaf in jax.tree.leaves(predictions)), targets.size)
-    for what, score in scores.items():
-        try:
-            values = jax.eval_shape(lambda *pair, score=score: jnp.asarray(score(*pair)), predictions, targets)
-        except Exception as error:
-            raise UserError(f"{where}: {what} failed on {shapes}: {type(error).__name__}: {error}") from error
-        if values.size > elements:
-            raise UserError(f"{where}: {what} broadcasts {shapes} to {values.shape}; give both the same shape")
