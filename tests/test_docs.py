@@ -1,7 +1,10 @@
 """The reference pages: every public name is on one, every activation and every loss has a plot."""
 
 import inspect
+import re
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,3 +69,13 @@ def test_pages_that_have_not_changed_are_not_written_again(tmp_path) -> None:
     before = page.stat().st_mtime_ns
     pages._write(page, b"text")
     assert page.stat().st_mtime_ns == before
+
+
+def test_the_examples_of_own_problems_run_as_one_script() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "own_problems.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {"__name__": "own_problems"}
+    exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), names)
+    assert [problem.metric for problem in names["made"]] == ["loss"] * 4
+    curve = names["trained"].curve
+    assert curve["squared_error"].iloc[-1] < curve["squared_error"].iloc[0]
+    assert {"accuracy", "squared_error", "training_loss"} <= set(curve.columns)

@@ -74,9 +74,7 @@ def fast_convolutions(problem: Problem) -> tuple[Problem, Rewrite]:
 def of_products(problem: Problem) -> Problem:
     """Returns a problem whose losses and `evaluate` have matrix products in place of small convolutions."""
     players = tuple(replace(player, loss=with_products(player.loss)) for player in problem.players)
-    return replace(
-        problem, loss=with_products(problem.loss), evaluate=with_products(problem.evaluate), players=players
-    )
+    return replace(problem, loss=with_products(problem.loss), evaluate=with_products(problem.evaluate), players=players)
 
 
 def with_products(function: Callable[..., Any]) -> Callable[..., Any]:
