@@ -13,10 +13,11 @@ from collections.abc import Callable
 import numpy as np
 
 from dlkit.bench import overview_tables
+from dlkit.bench.comparisons import compare_on
 from dlkit.bench.optimizers import Evaluations
 from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
 from dlkit.bench.problems.base import Metric
-from dlkit.bench.results import Summary, compare_on
+from dlkit.bench.results import Summary
 from dlkit.bench.space import Point, Range
 from dlkit.bench.tuning import tune
 

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlkit.bench.comparisons import Comparison, compare_on
 from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
 from dlkit.bench.problems import Metric
-from dlkit.bench.results import Comparison, compare_on
 from dlkit.bench.rules import Tuner
 from dlkit.bench.space import Point, Range
 from tests.bench.synthetic import make_problem, play, synthetic_outcome

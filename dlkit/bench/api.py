@@ -96,6 +96,10 @@ class Result:
         """Returns each tuned hyperparameter's range within 5 % of the best point, and its width in decades."""
         return self.summary.sensitivity()
 
+    def effects(self) -> "pd.DataFrame":
+        """Returns what the levels of factors do, one row a (problem, factor, level); empty without factors."""
+        return self.summary.effects()
+
     @property
     def verdicts(self) -> dict[str, str]:
         """Problem -> the sentence that sums it up."""

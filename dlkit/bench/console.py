@@ -81,11 +81,14 @@ def _print(summary: Summary, console: Console) -> None:
         if (studies := tables.studies(comparison)).rows:
             console.print(Text(tables.STUDIES_CAPTION))
             console.print(_table(studies, numbers=True, width=console.width))
+        if (factors := tables.factors(comparison)).rows:
+            console.print(Text(tables.FACTORS_CAPTION))
+            console.print(_table(factors, numbers=True, width=console.width))
         console.print(_table(tables.tuning(comparison), numbers=False, width=console.width))
     _print_overview(summary, console)
     for comparison in summary.comparisons:
         console.print(Text(comparison.verdict.sentence, style="bold"))
-        for note in comparison.verdict.notes:
+        for note in [*tables.factor_findings(comparison), *comparison.verdict.notes]:
             console.print(Text(f"  {note}"))
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from dlkit.bench import formats, probes
+from dlkit.bench.comparisons import Comparison
 from dlkit.bench.plans import ProblemFacts
 from dlkit.bench.ranking import Row
-from dlkit.bench.results import Comparison, Summary
+from dlkit.bench.results import Summary
 from dlkit.bench.scores import oriented, unoriented
 from dlkit.bench.space import Range
 from dlkit.bench.stats import Interval

@@ -37,8 +37,11 @@ def latex_tables(summary: Summary) -> str:
         name = comparison.problem.name
         parts.append(latex(tables.ranking(comparison), f"{name}: {tables.caption(comparison)}"))
         for title, table in (
+            (tables.steps_caption(comparison), tables.steps(comparison)),
             ("targets", tables.ladder(comparison)),
             (tables.costs_caption(comparison), tables.costs(comparison)),
+            (tables.STUDIES_CAPTION, tables.studies(comparison)),
+            (tables.FACTORS_CAPTION, tables.factors(comparison)),
             ("tuning", tables.tuning(comparison)),
         ):
             parts += [latex(table, f"{name}: {title}")] if table.rows else []

@@ -79,7 +79,9 @@ def all_pairs(values: Sequence[Floats], luck: Callable[[int, int, PairedDifferen
     }
 
 
-def score_luck(ours: Tuning, theirs: Tuning, difference: PairedDifference, seeds: int) -> float:
+def score_luck(
+    ours: Tuning, theirs: Tuning, difference: PairedDifference, seeds: int, *, gap: float | None = None
+) -> float:
     """The p-value of a difference of final scores under the luck of tuning; 0 where its interval tells nothing.
 
     What a seed does to one contender and not to the other is measured on the final seeds, by the interval of their
@@ -90,11 +92,12 @@ def score_luck(ours: Tuning, theirs: Tuning, difference: PairedDifference, seeds
         theirs: of the other.
         difference: of their final scores.
         seeds: how many final seeds there are.
+        gap: what has to be explained; None for the difference's estimate.
     """
     error, noise = measured_noise(ours, difference, seeds)
     if not 0 < error < math.inf:
         return 0.0
-    return luck_p_value(difference.estimate, error, ours.finalists, theirs.finalists, noise)
+    return luck_p_value(difference.estimate if gap is None else gap, error, ours.finalists, theirs.finalists, noise)
 
 
 def measured_noise(tuning: Tuning, difference: PairedDifference, seeds: int) -> tuple[float, float]:
@@ -110,7 +113,11 @@ def measured_noise(tuning: Tuning, difference: PairedDifference, seeds: int) -> 
 
 
 def moment_luck(
-    ours: tuple[Tuning, Moment], theirs: tuple[Tuning, Moment], score_difference: PairedDifference
+    ours: tuple[Tuning, Moment],
+    theirs: tuple[Tuning, Moment],
+    score_difference: PairedDifference,
+    *,
+    gap: float | None = None,
 ) -> float:
     """The p-value of a difference of moments under the luck of tuning, whose points were picked by final scores.
 
@@ -118,6 +125,7 @@ def moment_luck(
         ours: the tuning of the contender, and its moment.
         theirs: of the other.
         score_difference: of their final scores: the noise that points are picked with.
+        gap: what has to be explained; None for the difference of the moments.
 
     Returns:
         The p-value; 1 where too many seeds have no value for it to be told.
@@ -125,7 +133,7 @@ def moment_luck(
     (tuning, moment), (their_tuning, their_moment) = ours, theirs
     values, others = _common(*(np.minimum(each.values, each.most) for each in (moment, their_moment)))
     difference = paired_difference(values, others, level=LEVEL)
-    gap, score_error = difference.estimate, _spread(score_difference)
+    gap, score_error = difference.estimate if gap is None else gap, _spread(score_difference)
     error = max(_spread(difference), LEAST_ERROR * abs(gap))
     if not (0 < error < math.inf and score_error < math.inf):
         return 1.0

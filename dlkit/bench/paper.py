@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit.bench import figure_data
+from dlkit.bench.comparisons import Comparison
 from dlkit.bench.errors import UserError
 from dlkit.bench.overview_paper import across
 from dlkit.bench.plots import GREY, metric_label, style_of
-from dlkit.bench.results import Comparison, Summary
+from dlkit.bench.results import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

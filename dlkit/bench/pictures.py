@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.results import Comparison
+from dlkit.bench.comparisons import Comparison
 
 __all__ = ["drawn_samples", "grid_of_images", "png", "square_of_points"]
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dlkit.bench import figure_data, formats, tuning_overview
+from dlkit.bench.comparisons import Comparison
 from dlkit.bench.figure_data import Axis, Finals
 from dlkit.bench.plans import ProblemFacts
 from dlkit.bench.ranking import Row
-from dlkit.bench.results import Comparison, Summary
+from dlkit.bench.results import Summary
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

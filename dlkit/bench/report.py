@@ -12,17 +12,21 @@ from typing import Any
 
 import dlkit
 from dlkit.bench import overview_plots, overview_tables, pictures, plots
+from dlkit.bench.comparisons import Comparison
 from dlkit.bench.errors import UserError
 from dlkit.bench.overview_tables import markdown_tables
 from dlkit.bench.plans import Plan
 from dlkit.bench.ranking import LEVEL
-from dlkit.bench.results import Comparison, Summary
+from dlkit.bench.results import Summary
 from dlkit.bench.tables import (
+    FACTORS_CAPTION,
     STUDIES_CAPTION,
     Table,
     caption,
     costs,
     costs_caption,
+    factor_findings,
+    factors,
     ladder,
     ranking,
     steps,
@@ -218,7 +222,7 @@ def _banner(summary: Summary) -> str:
 
 def _card(number: int, comparison: Comparison) -> str:
     verdict = comparison.verdict
-    notes = "".join(f"<li>{escape(note)}</li>" for note in verdict.notes)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in [*factor_findings(comparison), *verdict.notes])
     return (
         f'<article class="card {verdict.kind}"><h3><a href="#problem-{number}">{escape(comparison.problem.name)}</a> '
         f'<span class="kind">{KINDS[verdict.kind]}</span></h3><p>{escape(verdict.sentence)}</p>'
@@ -239,6 +243,7 @@ def _problem(number: int, summary: Summary, comparison: Comparison) -> str:
         + _table_if_any(ladder(comparison), "Targets")
         + _table_if_any(costs(comparison), costs_caption(comparison))
         + _table_if_any(studies(comparison), STUDIES_CAPTION)
+        + _table_if_any(factors(comparison), FACTORS_CAPTION)
         + _table(tuning(comparison), "Tuning", heading=0)
         + _figures(summary, comparison)
         + pictures.drawn_samples(comparison)

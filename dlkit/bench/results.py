@@ -9,63 +9,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlkit.bench import tuning_overview
-from dlkit.bench.costs import Cost, costs_of
+from dlkit.bench.comparisons import Comparison, compare_on, every_trial
+from dlkit.bench.costs import Cost
+from dlkit.bench.effects import Effect
 from dlkit.bench.formats import power_of_two
 from dlkit.bench.moments import UNKNOWN
-from dlkit.bench.overview import Overview, Standing, overview
+from dlkit.bench.overview import Overview, overview
 from dlkit.bench.plans import Outcome, Plan, ProblemFacts, Trial
-from dlkit.bench.ranking import Row, make_row
+from dlkit.bench.ranking import Row
 from dlkit.bench.scores import final_value
-from dlkit.bench.search import Drawn
-from dlkit.bench.settling import conclude, rank
 from dlkit.bench.stats import Interval, PairedDifference
 from dlkit.bench.store import Record, Store
-from dlkit.bench.targets import Ending, Frozen, Reruns, declared, ending, reruns
-from dlkit.bench.timing import Timing
-from dlkit.bench.tuning import tune
-from dlkit.bench.verdicts import Evidence, Verdict, verdict
+from dlkit.bench.targets import Ending, ending
+from dlkit.bench.verdicts import Evidence
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Comparison", "Summary", "compare_on", "every_trial", "summary"]
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """All contenders on one problem.
-
-    Attributes:
-        problem: which.
-        targets: of the judged metric on validation, and where they come from.
-        reruns: the trials that set them; None where they are declared, or the baselines are not tuned yet.
-        rows: best first; contenders that did not finish come last.
-        verdict: what to conclude.
-        costs: one a row: time, memory, compilation.
-    """
-
-    problem: ProblemFacts
-    targets: Frozen
-    reruns: Reruns | None
-    rows: Sequence[Row]
-    verdict: Verdict
-    costs: Sequence[Cost]
-
-    @property
-    def target(self) -> float:
-        """The hardest target; NaN if there is none yet."""
-        return self.targets.hardest
-
-    @property
-    def standing(self) -> Standing:
-        """What the overview over problems takes from this one."""
-        return Standing(self.problem, self.targets.values, self.rows)
-
-    def trials(self) -> list[tuple[str, int, Trial]]:
-        """Returns every trial with its contender's label and study: those of rows, then those that set the targets."""
-        of_rows = [(row.label, study, trial) for row in self.rows for study, trial in every_trial(row)]
-        again = self.reruns
-        return of_rows + ([(again.contender.label, 0, trial) for trial in again.trials] if again else [])
+__all__ = ["Summary", "summary"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,6 +188,21 @@ class Summary:
         ]
         return pd.DataFrame(rows, columns=["problem", "sentence", *Evidence._fields])
 
+    def effects(self) -> "pd.DataFrame":
+        """Returns what the levels of factors do, one row a (problem, factor, level).
+
+        Returns:
+            Columns problem, factor, level, baseline, pairs, agreeing, difference (of the final score, oriented: lower is
+            better; log10 of a ratio for a log-scaled metric) with its interval's _low and _high, p_value (adjusted),
+            luck, ratio_of_steps with _low and _high, ratio_of_steps_p_value and ratio_of_steps_luck; see
+            `effects.Effect`. Empty where the optimizer is the only factor.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(
+            [_effect_row(comparison.problem, each) for comparison in self.comparisons for each in comparison.effects]
+        )
+
     def costs(self) -> "pd.DataFrame":
         """Returns what contenders cost, one row a (problem, optimizer), best first within a problem.
 
@@ -287,6 +263,23 @@ def _cost_row(problem: ProblemFacts, cost: Cost) -> dict[str, Any]:
         "memory_bytes": timing.memory_bytes if timing and timed else math.nan,
         "steps_saved": cost.saved,
         "failure": timing.failure if timing else "",
+    }
+
+
+def _effect_row(problem: ProblemFacts, effect: Effect) -> dict[str, Any]:
+    return {
+        "problem": problem.name,
+        "factor": effect.factor,
+        "level": effect.level,
+        "baseline": effect.baseline,
+        "pairs": effect.pairs,
+        "agreeing": effect.agreeing,
+        **_interval_columns("difference", Interval(*effect.final[:3])),
+        "p_value": effect.final_p,
+        "luck": effect.luck,
+        **_interval_columns("ratio_of_steps", effect.ratio),
+        "ratio_of_steps_p_value": effect.ratio_p,
+        "ratio_of_steps_luck": effect.ratio_luck,
     }
 
 
@@ -353,57 +346,3 @@ def summary(store: Store, plan: Plan | None = None) -> Summary:
     ]
     ids = {trial.id for comparison in comparisons for _, _, trial in comparison.trials()}
     return Summary(plan, comparisons, {name: stored[name] for name in sorted(ids & stored.keys())}, store.manifest())
-
-
-def compare_on(
-    plan: Plan,
-    problem: ProblemFacts,
-    outcomes: Mapping[str, Outcome],
-    drawn: Drawn | None = None,
-    *,
-    frozen: Mapping[str, Frozen] | None = None,
-    timings: Mapping[str, Timing] | None = None,
-) -> Comparison:
-    """Compares a plan's contenders on a problem.
-
-    Args:
-        plan: the plan; its first contender is the baseline.
-        problem: which.
-        outcomes: trial id -> outcome, of those that have run.
-        drawn: the points that were drawn while the run went on.
-        frozen: `Reruns.key` -> the targets that baselines set.
-        timings: key -> how long a contender's steps take.
-
-    Returns:
-        The comparison.
-    """
-    tunings = [
-        [tune(plan, problem, contender, outcomes, drawn=drawn, study=study) for study in range(plan.tuner.studies)]
-        for contender in plan.contenders
-    ]
-    again = reruns(plan, problem, outcomes, drawn=drawn)
-    targets = _targets(problem, again, frozen or {})
-    rows = [
-        make_row(plan, problem, contender, studies[0], targets.values, outcomes, studies[1:])
-        for contender, studies in zip(plan.contenders, tunings, strict=True)
-    ]
-    ranked, standing = rank(plan, problem, rows)
-    conclusion = verdict(problem, ranked, targets.hardest, baseline=plan.contenders[0].label)
-    conclusion = conclude(conclusion, plan, problem, ranked, standing)
-    every = [[trial for _, trial in every_trial(row)] for row in ranked]
-    ran = [[outcomes[trial.id] for trial in trials if trial.id in outcomes] for trials in every]
-    return Comparison(problem, targets, again, ranked, conclusion, costs_of(problem, ranked, timings or {}, ran))
-
-
-def _targets(problem: ProblemFacts, again: Reruns | None, frozen: Mapping[str, Frozen]) -> Frozen:
-    """A problem's targets: declared, frozen, or none yet."""
-    if problem.target is not None:
-        return declared(problem)
-    unset = Frozen((), "not set yet: a baseline has to be tuned first", "")
-    return frozen.get(again.key, unset) if again else unset
-
-
-def every_trial(row: Row) -> list[tuple[int, Trial]]:
-    """Returns a row's trials with their study, tuning first."""
-    studies = [(row.tuning, row.trials), *((each.tuning, each.trials) for each in row.repetitions)]
-    return [(study, trial) for study, (tuning, trials) in enumerate(studies) for trial in [*tuning.known, *trials]]

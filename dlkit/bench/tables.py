@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlkit.bench import formats
+from dlkit.bench import effects, formats
+from dlkit.bench.comparisons import Comparison
 from dlkit.bench.ranking import LEVEL, Row
-from dlkit.bench.results import Comparison, Summary
+from dlkit.bench.results import Summary
 from dlkit.bench.scores import unoriented
 from dlkit.bench.stats import Interval, median_interval, nemenyi_distance
 
 __all__ = [
+    "FACTORS_CAPTION",
     "LABELS",
     "STUDIES_CAPTION",
     "Table",
@@ -21,6 +23,8 @@ __all__ = [
     "costs",
     "costs_caption",
     "escaped",
+    "factor_findings",
+    "factors",
     "ladder",
     "markdown",
     "markdown_tables",
@@ -31,9 +35,12 @@ __all__ = [
     "tuning",
 ]
 
-LABELS = frozenset({"optimizer", "problem", "hyperparameter", "budget"})  # columns of words beside numbers
+LABELS = frozenset(
+    {"optimizer", "problem", "hyperparameter", "budget", "factor", "level", "against"}
+)  # columns of words beside numbers
 SHOWN_LEVEL = f"[{LEVEL * 100:.0f}\N{NO-BREAK SPACE}%]"
 MOST_LETTERS = 5  # of a contender's groups
+FACTORS_CAPTION = "Factors: levels compared over contenders that differ in nothing else, paired by seed"
 STUDIES_CAPTION = (
     "Final means over all tuning studies and seeds, with the noise of tuning and without; differences are to the best"
 )
@@ -196,6 +203,37 @@ def costs_caption(comparison: Comparison) -> str:
     return "; ".join([text, *failures])
 
 
+def factors(comparison: Comparison) -> Table:
+    """Returns what each level of a factor does against the first contender's; no rows without factors."""
+    metric = comparison.problem.judged.label or comparison.problem.metric
+    header = ["factor", "level", "against", f"difference in final {metric} {SHOWN_LEVEL}", "adjusted p"]
+    header += [f"ratio of steps to target {SHOWN_LEVEL}", "adjusted p of steps", "pairs of contenders"]
+    rows = [
+        [
+            each.factor,
+            each.level,
+            each.baseline,
+            formats.difference(comparison.problem, each.final),
+            _p_value(each.final_p, is_luck=not each.differs),
+            formats.interval(each.ratio),
+            "–" if math.isnan(each.ratio.estimate) else _p_value(each.ratio_p, is_luck=not each.is_faster),
+            f"{each.pairs}, {each.agreeing} of this sign" if each.pairs > 1 else "1",
+        ]
+        for each in comparison.effects
+    ]
+    return Table(header, rows)
+
+
+def _p_value(value: float, *, is_luck: bool) -> str:
+    """A p-value, and whether the luck of tuning makes nothing of it."""
+    return formats.p_value(value) + (" (luck of tuning)" if is_luck and value <= 1 - LEVEL else "")
+
+
+def factor_findings(comparison: Comparison) -> list[str]:
+    """Returns what the factors come to, in sentences."""
+    return [effects.sentence(comparison.problem, each, comparison.target) for each in comparison.effects]
+
+
 def _share(value: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
 
@@ -249,7 +287,7 @@ def markdown_tables(summary: Summary) -> str:
     sections = []
     for comparison in summary.comparisons:
         verdict = comparison.verdict
-        text = "\n".join(f"- {escaped(note)}" for note in verdict.notes)
+        text = "\n".join(f"- {escaped(note)}" for note in [*factor_findings(comparison), *verdict.notes])
         parts = [
             f"## {escaped(comparison.problem.name)}",
             escaped(verdict.sentence),
@@ -260,6 +298,7 @@ def markdown_tables(summary: Summary) -> str:
             markdown(ladder(comparison), numbers=True) if ladder(comparison).rows else "",
             *_with_caption(costs_caption(comparison), costs(comparison)),
             *_with_caption(STUDIES_CAPTION, studies(comparison)),
+            *_with_caption(FACTORS_CAPTION, factors(comparison)),
             markdown(tuning(comparison), numbers=False),
         ]
         sections.append("\n\n".join(part for part in parts if part))

@@ -10,10 +10,10 @@ import scipy.stats
 
 from benchmarks.verdict_sizes import BENT, CASES, Contest, rates
 from dlkit.bench import planner
+from dlkit.bench.comparisons import compare_on
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
 from dlkit.bench.problems import Metric
-from dlkit.bench.results import compare_on
 from dlkit.bench.space import log_uniform
 from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.verdicts import Verdict

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from dlkit.bench import overview_plots, overview_tables, paper, plots, stats, tuning_overview
+from dlkit.bench.comparisons import compare_on
 from dlkit.bench.console import text_of
 from dlkit.bench.latex import latex_tables
 from dlkit.bench.overview import BUDGETS, Overview, overview
 from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.report import write_report
-from dlkit.bench.results import Summary, compare_on
+from dlkit.bench.results import Summary
 from dlkit.bench.rules import Tuner
 from dlkit.bench.space import Point, Range
 from tests.bench.synthetic import (

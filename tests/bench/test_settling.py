@@ -17,12 +17,12 @@ import scipy.stats
 from benchmarks.settled_runs import EQUALS, Drawing, Drawn, Setting, judged, rates, settled, study_of_names
 from dlkit import bench
 from dlkit.bench import results, runner, settling
+from dlkit.bench.comparisons import Comparison
 from dlkit.bench.executor import failed
 from dlkit.bench.planner import Study
 from dlkit.bench.plans import Plan
 from dlkit.bench.problems import Metric
 from dlkit.bench.progress import Silent
-from dlkit.bench.results import Comparison
 from dlkit.bench.stats import Settlement, confidence_sequence, evidence, settle
 from dlkit.bench.store import Store
 from tests.bench.synthetic import fill, make_plan, make_problem, make_summary
