@@ -116,6 +116,8 @@ def test_one_trace_serves_every_point_seed_and_stage() -> None:
     problem = linear_problem()
     counted = replace(problem, loss=lambda *arguments: traces.append(1) or problem.loss(*arguments))
     program = program_of(counted, SGD)
+    assert len(traces) == 1  # the look for convolutions, once per problem
+    traces.clear()
     train_trial(program, {"learning_rate": 0.1}, stage="tuning", seed=0)
     once = len(traces)
     for rate in (0.01, 0.02):
