@@ -192,7 +192,7 @@ class Summary:
         """Returns what the levels of factors do, one row a (problem, factor, level).
 
         Returns:
-            Columns problem, factor, level, baseline, pairs, agreeing, difference (of the final score, oriented: lower is
+            Columns problem, factor, level, baseline, pairs, agreeing, difference (of final scores, oriented: lower is
             better; log10 of a ratio for a log-scaled metric) with its interval's _low and _high, p_value (adjusted),
             luck, ratio_of_steps with _low and _high, ratio_of_steps_p_value and ratio_of_steps_luck; see
             `effects.Effect`. Empty where the optimizer is the only factor.

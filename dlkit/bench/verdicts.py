@@ -13,6 +13,7 @@ from dlkit.bench.ranking import Row, is_worse
 __all__ = ["Evidence", "Finding", "Verdict", "verdict"]
 
 Kind = Literal["winner", "tie", "unsettled", "incomplete"]
+MOST_LISTED = 8  # contenders in a sentence
 UNDERTUNED = "not settled: baseline undertuned"
 
 
@@ -82,9 +83,9 @@ def verdict(problem: ProblemFacts, rows: Sequence[Row], target: float, *, baseli
     evidence = differences(problem, best, others)
     score = f"{_metric(problem)} {formats.interval(best.final)} after {problem.steps} steps"
     if tied:
-        names = ", ".join(row.label for row in [best, *tied])
-        worse = [row.label for row in others if row not in tied]
-        rest = f"; worse: {', '.join(worse)}" if worse else ""
+        names = _listed([best, *tied])
+        worse = [row for row in others if row not in tied]
+        rest = f"; worse: {_listed(worse)}" if worse else ""
         finding = f"{names} cannot be told apart at {len(best.scores)} seeds ({best.label}: {score}){rest}."
         if needed := power(problem, best, tied, len(complete)):
             finding, evidence = f"{finding} {needed.text}", (*evidence, *needed.evidence)
@@ -96,7 +97,7 @@ def verdict(problem: ProblemFacts, rows: Sequence[Row], target: float, *, baseli
         return _made("tie", labels, Finding(f"{problem.name}: {finding}", evidence), notes)
     margin = _margin(problem, others)
     if doubtful:
-        names = ", ".join(row.label for row in doubtful)
+        names = _listed(doubtful)
         ahead = f"{best.label} is ahead, with {score}; {margin}"
         open_question = UNDERTUNED if weak else "not settled"
         sentence = f"{problem.name}: {open_question}. {ahead}; but {names} may be undertuned."
@@ -108,6 +109,15 @@ def verdict(problem: ProblemFacts, rows: Sequence[Row], target: float, *, baseli
 
 def _made(kind: Kind, best: tuple[str, ...], sentence: Finding, notes: Sequence[Finding]) -> Verdict:
     return Verdict(kind, best, sentence.text, tuple(note.text for note in notes), (sentence, *notes))
+
+
+def _listed(rows: Sequence[Row]) -> str:
+    """Labels, the best first; of many, some: the table has all with their groups."""
+    labels = [row.label for row in rows]
+    shown = (
+        labels if len(labels) <= MOST_LISTED else [*labels[: MOST_LISTED - 1], f"{len(labels) - MOST_LISTED + 1} more"]
+    )
+    return ", ".join(shown)
 
 
 def _metric(problem: ProblemFacts) -> str:
