@@ -15,7 +15,8 @@ import numpy as np
 from dlkit.bench import overview_tables
 from dlkit.bench.comparisons import compare_on
 from dlkit.bench.optimizers import Evaluations
-from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.outcomes import Outcome, Trial
+from dlkit.bench.plans import Contender, Plan, ProblemFacts
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.results import Summary
 from dlkit.bench.space import Point, Range

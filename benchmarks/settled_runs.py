@@ -17,15 +17,17 @@ from typing import Any
 import numpy as np
 
 from dlkit.bench import planner, results, runner, settling
+from dlkit.bench.budgets import Budget
 from dlkit.bench.environment import program_identity
 from dlkit.bench.executor import Done, Task, Work
 from dlkit.bench.optimizers import Evaluations, Optimizer
+from dlkit.bench.outcomes import Outcome, Trial
 from dlkit.bench.planner import Study
-from dlkit.bench.plans import Outcome, ProblemFacts, Trial
+from dlkit.bench.plans import ProblemFacts
 from dlkit.bench.problems import Metric
 from dlkit.bench.progress import Progress, Silent
 from dlkit.bench.space import log_uniform
-from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
+from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.store import Store
 from dlkit.bench.tuning import tune
 

@@ -67,9 +67,10 @@ class Network(nnx.Module):
 def workers(count: int, trials: int) -> float:
     """Seconds that `count` pinned worker processes take for the training of `trials` trials, warm."""
     from dlkit.bench import planner
+    from dlkit.bench.budgets import Budget
     from dlkit.bench.cluster import DaskExecutor
     from dlkit.bench.executor import Work
-    from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
+    from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry
 
     asked = Experiment(
         name="speed",

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlkit.bench.comparisons import Comparison, compare_on
-from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.outcomes import Outcome, Trial
+from dlkit.bench.plans import Contender, Plan, ProblemFacts
 from dlkit.bench.problems import Metric
 from dlkit.bench.rules import Tuner
 from dlkit.bench.space import Point, Range

@@ -12,7 +12,8 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dlkit.bench.api import Result, TrainedModel, compare, open_run, run, train
+    from dlkit.bench.api import Result, compare, open_run, run
+    from dlkit.bench.budgets import Budget
     from dlkit.bench.data import Dataset, split
     from dlkit.bench.equinox_modules import problem_from_equinox
     from dlkit.bench.errors import UserError
@@ -31,17 +32,18 @@ if TYPE_CHECKING:
         with_sharpness_awareness,
         with_weight_decay,
     )
-    from dlkit.bench.problems import Metric, Problem, classification, quadratic, regression
+    from dlkit.bench.problems import Metric, Player, Problem, classification, quadratic, regression
     from dlkit.bench.recipes import EarlyStopping
     from dlkit.bench.rules import TargetRule
     from dlkit.bench.schedules import Schedule
     from dlkit.bench.space import log_uniform, one_minus_log_uniform, uniform
-    from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
+    from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry
     from dlkit.bench.spec_files import load
+    from dlkit.bench.training import TrainedModel, train
 
 # Imported on first use: the command line answers --help without JAX.
 _HOMES = {
-    "dlkit.bench.api": ("Result", "TrainedModel", "compare", "open_run", "run", "train"),
+    "dlkit.bench.api": ("Result", "compare", "open_run", "run"),
     "dlkit.bench.data": ("Dataset", "split"),
     "dlkit.bench.equinox_modules": ("problem_from_equinox",),
     "dlkit.bench.errors": ("UserError",),
@@ -60,13 +62,15 @@ _HOMES = {
         "with_sharpness_awareness",
         "with_weight_decay",
     ),
-    "dlkit.bench.problems": ("Metric", "Problem", "classification", "quadratic", "regression"),
+    "dlkit.bench.problems": ("Metric", "Player", "Problem", "classification", "quadratic", "regression"),
     "dlkit.bench.rules": ("TargetRule",),
     "dlkit.bench.recipes": ("EarlyStopping",),
     "dlkit.bench.schedules": ("Schedule",),
     "dlkit.bench.space": ("log_uniform", "one_minus_log_uniform", "uniform"),
-    "dlkit.bench.spec": ("Budget", "Experiment", "OptimizerEntry", "ProblemEntry"),
+    "dlkit.bench.budgets": ("Budget",),
+    "dlkit.bench.spec": ("Experiment", "OptimizerEntry", "ProblemEntry"),
     "dlkit.bench.spec_files": ("load",),
+    "dlkit.bench.training": ("TrainedModel", "train"),
 }
 _NEEDED = ("distributed", "pandas", "platformdirs", "plotly", "rich", "scipy", "sklearn")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -80,6 +84,7 @@ __all__ = [
     "Metric",
     "Optimizer",
     "OptimizerEntry",
+    "Player",
     "Problem",
     "ProblemEntry",
     "Result",

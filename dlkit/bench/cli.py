@@ -87,7 +87,7 @@ def run(
     from dataclasses import replace
 
     from dlkit.bench import api
-    from dlkit.bench.spec import AMOUNTS
+    from dlkit.bench.budgets import AMOUNTS
     from dlkit.bench.spec_files import load
 
     experiment = load(spec)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from dlkit.bench.costs import Cost, costs_of
 from dlkit.bench.effects import Effect, effects
+from dlkit.bench.outcomes import Outcome, Trial
 from dlkit.bench.overview import Standing
-from dlkit.bench.plans import Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.plans import Plan, ProblemFacts
 from dlkit.bench.ranking import Row, make_row
 from dlkit.bench.search import Drawn
 from dlkit.bench.settling import conclude, rank

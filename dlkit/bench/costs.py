@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dlkit.bench.moments import UNKNOWN
-from dlkit.bench.plans import Outcome, ProblemFacts
+from dlkit.bench.outcomes import Outcome
+from dlkit.bench.plans import ProblemFacts
 from dlkit.bench.ranking import Row
 from dlkit.bench.stats import Interval
 from dlkit.bench.timing import Timing, timing_key

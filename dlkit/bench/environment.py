@@ -43,6 +43,7 @@ TRAINING_CODE = (
     "bench/builds.py",
     "bench/games.py",
     "bench/trainer.py",
+    "bench/steps.py",
     "bench/loops.py",
     "bench/trials.py",
     "bench/recipes.py",

@@ -15,8 +15,8 @@ from dlkit.bench.doctor import require_right_sums
 from dlkit.bench.environment import configure_jax, program_identity
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import Evaluations
+from dlkit.bench.outcomes import Outcome, Trial
 from dlkit.bench.placement import ALONE, Lanes, fitting, is_out_of_memory, on_accelerator, spread
-from dlkit.bench.plans import Outcome, Trial
 from dlkit.bench.studies import Group, OwnProblem, ProblemSource
 from dlkit.bench.timing import Timing
 from dlkit.bench.trainer import ProblemProgram, Program, compile_problem, compile_program

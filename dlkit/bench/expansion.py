@@ -6,7 +6,8 @@ from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
-from dlkit.bench.plans import Contender, Expansion, Outcome, Plan, ProblemFacts
+from dlkit.bench.outcomes import Outcome
+from dlkit.bench.plans import Contender, Expansion, Plan, ProblemFacts
 from dlkit.bench.search import Drawn
 from dlkit.bench.space import Point, Range
 from dlkit.bench.tuners import beforehand, spread

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlkit.bench.identity import canonical
-from dlkit.bench.plans import Contender, Outcome, ProblemFacts, Trial
+from dlkit.bench.outcomes import Outcome, Trial
+from dlkit.bench.plans import Contender, ProblemFacts
 from dlkit.bench.schedules import CONSTANT
 from dlkit.bench.scores import oriented
 from dlkit.bench.space import Point

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from dlkit.bench import probes
+from dlkit.bench.budgets import Budget
 from dlkit.bench.builds import require_fitting
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity import source_files
@@ -18,7 +19,7 @@ from dlkit.bench.recipes import require_schedulable
 from dlkit.bench.rules import TargetRule, Tuner
 from dlkit.bench.schedules import Schedule
 from dlkit.bench.space import Point, Range, Space
-from dlkit.bench.spec import Budget, Crossed, Experiment, OptimizerEntry, ProblemEntry
+from dlkit.bench.spec import Crossed, Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.studies import (
     Method,
     OwnProblem,

@@ -1,24 +1,19 @@
 """An experiment as data: problems, contenders, trials and their outcomes, with the hashes that tell them apart."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, NamedTuple
-
-import numpy as np
+from typing import Any, Literal
 
 from dlkit.bench.batches import STUDY_SEEDS, Stage
 from dlkit.bench.identity import canonical, digest
-from dlkit.bench.optimizers import Evaluations
+from dlkit.bench.outcomes import Trial
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.recipes import EarlyStopping
 from dlkit.bench.rules import TargetRule, Tuner
 from dlkit.bench.schedules import CONSTANT
 from dlkit.bench.space import Point, Range
 
-__all__ = ["Contender", "Expansion", "Outcome", "Plan", "ProblemFacts", "Trial"]
-
-NOTHING = Evaluations(0)
+__all__ = ["Contender", "Expansion", "Plan", "ProblemFacts"]
 
 
 @dataclass(frozen=True)
@@ -124,87 +119,6 @@ class Expansion:
     contender: str
     space: Mapping[str, Range | float]
     points: Sequence[Sequence[Point]]
-
-
-class Trial(NamedTuple):
-    """One training run: everything that decides its curve, and the hash of that."""
-
-    id: str
-    identity: Mapping[str, Any]
-
-    @property
-    def stage(self) -> Stage:
-        """Tuning or final."""
-        return self.identity["stage"]  # type: ignore[no-any-return]
-
-    @property
-    def seed(self) -> int:
-        """Which of the stage's seeds."""
-        return self.identity["seed"]  # type: ignore[no-any-return]
-
-    @property
-    def hyperparameters(self) -> Mapping[str, float]:
-        """The traced values."""
-        return self.identity["hyperparameters"]  # type: ignore[no-any-return]
-
-    @property
-    def until(self) -> int | None:
-        """The evaluation that a rung of successive halving ends at; None for a trial of full length."""
-        return self.identity.get("until")
-
-    @property
-    def seconds(self) -> float | None:
-        """Its time budget, None for none."""
-        return self.identity.get("seconds")
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What came of one trial, as a worker returns it.
-
-    Attributes:
-        trial: the trial.
-        status: finished, stopped (early, by its policy), diverged (a loss or metric that is not finite, or a loss above
-            the problem's bound), cut off (its time was up) or failed (an exception).
-        reason: for a failure, what to tell the user.
-        traceback: for a failure, where it happened.
-        diverged_at: the step, for divergence.
-        seconds: of training, compilation excluded.
-        compile_seconds: of compilation, where this trial caused it.
-        steps: [points] int64.
-        curves: metric -> [points] float32.
-        test: metric -> value.
-        evaluations: of the loss on batches, up to the last point of the curve.
-        restored_at: the step whose parameters early stopping restored; None without early stopping.
-        samples: [samples, 2] or [samples, height, width] float32: what the trained model generates, kept of the first
-            final seed where a problem has samples; None otherwise.
-    """
-
-    trial: Trial
-    status: Literal["finished", "stopped", "diverged", "cut off", "failed"]
-    reason: str
-    traceback: str
-    diverged_at: int | None
-    seconds: float
-    compile_seconds: float
-    steps: np.ndarray[Any, Any]
-    curves: Mapping[str, np.ndarray[Any, Any]]
-    test: Mapping[str, float]
-    evaluations: Evaluations = NOTHING
-    restored_at: int | None = None
-    samples: np.ndarray[Any, Any] | None = None
-
-    @property
-    def counts(self) -> bool:
-        """Whether there is a result: a divergence is one, an exception is not."""
-        return self.status != "failed"
-
-    def final(self, metric: str) -> float:
-        """Returns a metric on validation with the trial's final parameters; NaN if it diverged or failed."""
-        if self.status in ("diverged", "failed"):
-            return math.nan
-        at = -1 if self.restored_at is None else int(np.searchsorted(self.steps, self.restored_at))
-        return float(self.curves[metric][at])
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlkit.bench.moments import UNKNOWN, Moment, StepsToTarget, at_half, log_steps, steps_to_target
+from dlkit.bench.outcomes import Outcome, Trial
 from dlkit.bench.pairwise import ALPHA, LEVEL, Pair, Pairs, all_pairs, letters, moment_luck, score_luck
-from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.plans import Contender, Plan, ProblemFacts
 from dlkit.bench.scores import final_value, oriented, unoriented
 from dlkit.bench.space import Range
 from dlkit.bench.stats import (

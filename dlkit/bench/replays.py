@@ -10,8 +10,8 @@ import numpy as np
 from dlkit.bench.cluster import make_executor
 from dlkit.bench.errors import UserError
 from dlkit.bench.executor import Done, Work, prepare_process, run_work
+from dlkit.bench.outcomes import Trial
 from dlkit.bench.placement import Lanes
-from dlkit.bench.plans import Trial
 from dlkit.bench.results import Summary
 from dlkit.bench.space import Point
 from dlkit.bench.studies import Group, Study, study_of

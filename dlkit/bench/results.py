@@ -14,8 +14,9 @@ from dlkit.bench.costs import Cost
 from dlkit.bench.effects import Effect
 from dlkit.bench.formats import power_of_two
 from dlkit.bench.moments import UNKNOWN
+from dlkit.bench.outcomes import Outcome, Trial
 from dlkit.bench.overview import Overview, overview
-from dlkit.bench.plans import Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.plans import Plan, ProblemFacts
 from dlkit.bench.ranking import Row
 from dlkit.bench.scores import final_value
 from dlkit.bench.stats import Interval, PairedDifference

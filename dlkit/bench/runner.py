@@ -10,7 +10,8 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.executor import Done, Executor, Timed, Work, Workers, failed
 from dlkit.bench.expansion import ROUNDS
 from dlkit.bench.expansion import expand as widened
-from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.outcomes import Outcome, Trial
+from dlkit.bench.plans import Contender, Plan, ProblemFacts
 from dlkit.bench.progress import Progress
 from dlkit.bench.search import next_points, search
 from dlkit.bench.settling import more_seeds

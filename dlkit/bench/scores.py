@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.plans import Outcome, ProblemFacts
+from dlkit.bench.outcomes import Outcome
+from dlkit.bench.plans import ProblemFacts
 
 __all__ = ["final_value", "oriented", "unoriented"]
 

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.outcomes import Outcome
 from dlkit.bench.pairwise import ALPHA, LEVEL, Pair, measured_noise
-from dlkit.bench.plans import Outcome, Plan, ProblemFacts
+from dlkit.bench.plans import Plan, ProblemFacts
 from dlkit.bench.ranking import Row, common, compared, make_row
 from dlkit.bench.rules import require_margin
 from dlkit.bench.search import Drawn

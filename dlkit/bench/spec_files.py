@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dlkit.bench.budgets import Budget
 from dlkit.bench.errors import UserError
 from dlkit.bench.imports import is_import
 from dlkit.bench.optimizers import get as get_optimizer
@@ -18,7 +19,7 @@ from dlkit.bench.recipes import EarlyStopping
 from dlkit.bench.rules import TargetRule
 from dlkit.bench.schedules import get as get_schedule
 from dlkit.bench.space import is_number
-from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry, unknown_factor
+from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry, unknown_factor
 
 __all__ = ["load"]
 

@@ -17,7 +17,8 @@ from dlkit.bench.environment import SOFTWARE_FIELDS
 from dlkit.bench.errors import UserError
 from dlkit.bench.identity import canonical, digest
 from dlkit.bench.optimizers import Evaluations
-from dlkit.bench.plans import Outcome, Plan, Trial
+from dlkit.bench.outcomes import Outcome, Trial
+from dlkit.bench.plans import Plan
 from dlkit.bench.space import Point
 from dlkit.bench.targets import Ending, Frozen
 from dlkit.bench.timing import Timing

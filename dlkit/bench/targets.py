@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from dlkit.bench.identity import digest
-from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.outcomes import Outcome, Trial
+from dlkit.bench.plans import Contender, Plan, ProblemFacts
 from dlkit.bench.scores import oriented, unoriented
 from dlkit.bench.search import Drawn
 from dlkit.bench.tuning import Tuning, tune

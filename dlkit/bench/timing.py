@@ -18,12 +18,13 @@ import numpy as np
 
 from dlkit.bench.environment import threads
 from dlkit.bench.identity import digest
+from dlkit.bench.outcomes import Trial
 from dlkit.bench.placement import ALONE, compiled, held_bytes
-from dlkit.bench.plans import Trial
 from dlkit.bench.problems.base import Batch
 from dlkit.bench.stats import Interval, median_interval
+from dlkit.bench.steps import Carry
 from dlkit.bench.streaming import Block
-from dlkit.bench.trainer import Carry, Program
+from dlkit.bench.trainer import Program
 from dlkit.bench.trials import CALLS, Begun, Request, begin
 
 __all__ = ["Contestant", "Stretch", "Timing", "interleaved", "measure", "step_clock", "timing_key"]

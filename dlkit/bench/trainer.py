@@ -8,36 +8,22 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-import optax
 
-from dlkit.bench import builds, games, probes
+from dlkit.bench import builds, games, probes, steps
 from dlkit.bench.convolutions import Rewrite, fast_convolutions, of_products, with_layout
 from dlkit.bench.errors import UserError
 from dlkit.bench.loops import scan
 from dlkit.bench.optimizers import Evaluations
-from dlkit.bench.optimizers.base import require_matching
 from dlkit.bench.placement import ALONE, Lanes, compiled, placed
 from dlkit.bench.probes import View
 from dlkit.bench.problems.base import TRAINING_LOSS, Batch, Problem
 from dlkit.bench.recipes import Recipe
+from dlkit.bench.steps import Carry
 from dlkit.bench.streaming import block_bytes
-from dlkit.early_stopping import EarlyStopping, EarlyStoppingState, early_stopping
+from dlkit.early_stopping import EarlyStopping, early_stopping
 from dlkit.typing import Array, Key, Params, State
 
-__all__ = ["Carry", "ProblemProgram", "Program", "Reached", "Start", "compile_problem", "compile_program"]
-
-
-class Carry(NamedTuple):
-    """What one step hands to the next."""
-
-    params: Params
-    state: State
-    opt_state: Any
-    step: Array  # int32: steps done
-    diverged_at: Array  # int32: the first step whose loss was not finite or too large, -1 while there is none
-    evaluations: Array  # int32[3]: of the loss on batches so far, as in `Evaluations`
-    stopping: EarlyStoppingState | None  # of parameters and state to evaluate; None without early stopping
-    previous: Params | None  # the parameters before the last step; None without probes
+__all__ = ["ProblemProgram", "Program", "Reached", "Start", "compile_problem", "compile_program"]
 
 
 class Start(NamedTuple):
@@ -261,8 +247,8 @@ def compile_program(
             built = fixed or built_at(carry.step)
             key_step = jax.random.fold_in(key, carry.step)
             if problem.players:
-                return _round(chosen, recipe, built, carry, index, partial(batch_of, train), key_step)
-            return _step(chosen, recipe, built, carry, batch_of(train, index), key_step)
+                return steps.play_round(chosen, recipe, built, carry, index, partial(batch_of, train), key_step)
+            return steps.take_step(chosen, recipe, built, carry, batch_of(train, index), key_step)
 
         carry, losses = scan(step, carry, indices)
         cost = recipe.optimizer.evaluations
@@ -372,58 +358,6 @@ def _probed(problem: Problem, recipe: Recipe, carry: Carry, batch: Batch, train:
     view = View(carry.params, carry.state, update, batch, train, loss, apply, rate, key)
     values = [value for name in recipe.probes for value in probes.curves_of(probes.get(name), view).values()]
     return jnp.stack(values)
-
-
-def _step(
-    problem: Problem,
-    recipe: Recipe,
-    transformation: optax.GradientTransformationExtraArgs,
-    carry: Carry,
-    batch: Batch,
-    key: Key,
-) -> tuple[Carry, Array]:
-    """One step: loss and gradient on a batch, and the update."""
-
-    def loss_of(params: Params) -> tuple[Array, State]:
-        return problem.loss(params, carry.state, batch, key)
-
-    def value_of(params: Params, obj_fn: Any = None, grad_fn: Any = None) -> Array:
-        # optax's line searches hand over what else the update was given, by name
-        return loss_of(params)[0]
-
-    def gradient_of(params: Params, *_: Any) -> Params:  # optax's SAM also gives the number of its own step
-        return jax.grad(value_of)(params)
-
-    optimizer = recipe.optimizer
-    (loss, state), gradient = jax.value_and_grad(loss_of, has_aux=True)(carry.params)
-    more = {"value": loss, "grad": gradient, "value_fn": value_of, "obj_fn": value_of, "grad_fn": gradient_of}
-    updates, opt_state = transformation.update(gradient, carry.opt_state, carry.params, **more)
-    require_matching(optimizer, updates, carry.params)
-    params = optax.apply_updates(carry.params, updates)
-    counts = carry.evaluations
-    if not isinstance(optimizer.evaluations, Evaluations):
-        counts = counts + jnp.stack([jnp.asarray(n, jnp.int32) for n in optimizer.evaluations(opt_state)])
-    done = carry._replace(params=params, state=state, opt_state=opt_state, step=carry.step + 1, evaluations=counts)
-    return done if carry.previous is None else done._replace(previous=carry.params), loss
-
-
-def _round(
-    problem: Problem,
-    recipe: Recipe,
-    transformations: Mapping[str, optax.GradientTransformationExtraArgs],
-    carry: Carry,
-    index: Array,
-    batch_of: Callable[[Array], Batch],
-    key: Key,
-) -> tuple[Carry, Array]:
-    """One step of a game: every player's moves. Returns the losses as `games.Moved` has them."""
-    table = games.Table(problem, recipe.optimizer, transformations, batch_of, key)
-    indices = index.reshape(problem.batches_per_step, problem.batch_size or 0)
-    moved = games.play(table, games.Position(carry.params, carry.state, carry.opt_state), indices)
-    params, state, opt_state = moved.position
-    counts = carry.evaluations + moved.evaluations
-    done = carry._replace(params=params, state=state, opt_state=opt_state, step=carry.step + 1, evaluations=counts)
-    return done, moved.losses
 
 
 def _point(metrics: Mapping[str, Array], *losses: Array) -> Array:

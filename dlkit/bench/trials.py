@@ -16,8 +16,9 @@ from dlkit.bench.optimizers import Evaluations
 from dlkit.bench.placement import held_bytes, traced_bytes
 from dlkit.bench.probes import PROBE_EXAMPLES
 from dlkit.bench.problems.base import TRAINING_LOSS, Problem
+from dlkit.bench.steps import Carry
 from dlkit.bench.streaming import Block, cut_of, stream
-from dlkit.bench.trainer import Carry, Program, Reached, Start
+from dlkit.bench.trainer import Program, Reached, Start
 from dlkit.typing import Array, Params, State
 
 __all__ = [

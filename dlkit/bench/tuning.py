@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.outcomes import Outcome, Trial
+from dlkit.bench.plans import Contender, Plan, ProblemFacts
 from dlkit.bench.search import Drawn, Rung, Search, mean_scores, search
 from dlkit.bench.space import Point, Range, Side
 from dlkit.bench.stats import expected_best, rank_correlation

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from dlkit.bench.optimizers import Evaluations
-from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.outcomes import Outcome, Trial
+from dlkit.bench.plans import Contender, Plan, ProblemFacts
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.results import Summary, summary
 from dlkit.bench.rules import Tuner

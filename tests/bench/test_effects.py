@@ -11,7 +11,8 @@ import scipy.stats
 
 from dlkit.bench.comparisons import Comparison, compare_on
 from dlkit.bench.effects import Effect, sentence
-from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.outcomes import Outcome, Trial
+from dlkit.bench.plans import Contender, Plan, ProblemFacts
 from dlkit.bench.problems import Metric
 from dlkit.bench.tables import factor_findings, factors
 from tests.bench.synthetic import make_plan, make_problem, play, synthetic_outcome

@@ -10,12 +10,14 @@ import scipy.stats
 
 from benchmarks.verdict_sizes import BENT, CASES, Contest, rates
 from dlkit.bench import planner
+from dlkit.bench.budgets import Budget
 from dlkit.bench.comparisons import compare_on
 from dlkit.bench.optimizers import Optimizer
-from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.outcomes import Outcome, Trial
+from dlkit.bench.plans import Contender, Plan, ProblemFacts
 from dlkit.bench.problems import Metric
 from dlkit.bench.space import log_uniform
-from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
+from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.verdicts import Verdict
 from tests.bench.synthetic import make_problem, play, synthetic_outcome
 

@@ -16,6 +16,7 @@ import pytest
 from dlkit import bench
 from dlkit.bench import optimizers, probes
 from dlkit.bench.batches import data_order
+from dlkit.bench.budgets import Budget
 from dlkit.bench.data import split
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import Evaluations, Optimizer
@@ -24,7 +25,7 @@ from dlkit.bench.problems import Metric, Player, Problem, catalog, check_problem
 from dlkit.bench.problems.base import TRAINING_LOSS
 from dlkit.bench.recipes import EarlyStopping, Recipe
 from dlkit.bench.schedules import get as get_schedule
-from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
+from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.trainer import compile_problem, compile_program
 from dlkit.bench.trials import Request, Trajectory, train_trial, train_trials
 

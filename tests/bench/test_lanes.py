@@ -14,12 +14,13 @@ import pytest
 
 from dlkit import bench
 from dlkit.bench import cluster, executor, optimizers, placement, problems
+from dlkit.bench.budgets import Budget
 from dlkit.bench.errors import UserError
 from dlkit.bench.executor import Work, run_work
 from dlkit.bench.placement import ALONE, Lanes, fitting, traced_bytes
 from dlkit.bench.recipes import EarlyStopping, Recipe
 from dlkit.bench.schedules import get as get_schedule
-from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
+from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.trainer import Program, compile_problem, compile_program
 from dlkit.bench.trials import Request, Trajectory, lane_bytes, train_trials
 
@@ -241,7 +242,7 @@ import json, sys
 import jax
 jax.config.update("jax_num_cpu_devices", 2)
 from dlkit import bench
-from dlkit.bench.spec import Budget
+from dlkit.bench.budgets import Budget
 result = bench.compare(
     problems=["digits-mlp"], optimizers=["sgd"], executor="inline", lanes=4, progress=False,
     budget=Budget(steps=20, evaluations=4, tuning_points=3, tuning_seeds=1, seeds=2),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dlkit.bench.moments import at_half, log_steps, steps_to_target
-from dlkit.bench.plans import Outcome
+from dlkit.bench.outcomes import Outcome
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.recipes import EarlyStopping
 from dlkit.bench.rules import Tuner

@@ -12,8 +12,9 @@ from dlkit.bench import overview_plots, overview_tables, paper, plots, stats, tu
 from dlkit.bench.comparisons import compare_on
 from dlkit.bench.console import text_of
 from dlkit.bench.latex import latex_tables
+from dlkit.bench.outcomes import Outcome, Trial
 from dlkit.bench.overview import BUDGETS, Overview, overview
-from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.plans import Contender, Plan, ProblemFacts
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.report import write_report
 from dlkit.bench.results import Summary

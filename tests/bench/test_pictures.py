@@ -12,11 +12,11 @@ import numpy as np
 
 from dlkit import bench
 from dlkit.bench import pictures
-from dlkit.bench.plans import Outcome
+from dlkit.bench.budgets import Budget
+from dlkit.bench.outcomes import Outcome
 from dlkit.bench.problems import catalog
 from dlkit.bench.report import write_report
 from dlkit.bench.results import summary
-from dlkit.bench.spec import Budget
 from dlkit.bench.store import Store
 from tests.bench.synthetic import PROGRAM, fill, make_plan
 

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from dlkit.bench.budgets import Budget
 from dlkit.bench.data import Dataset, split
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import OPTIMIZERS, Optimizer
@@ -16,7 +17,7 @@ from dlkit.bench.planner import plan
 from dlkit.bench.plans import Plan
 from dlkit.bench.problems import Metric, Problem, catalog
 from dlkit.bench.space import Point, Range, log_uniform
-from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
+from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.studies import study_of
 
 TABLE = split("table", {"inputs": np.arange(40.0).reshape(20, 2), "targets": np.arange(20.0)})

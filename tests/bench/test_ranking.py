@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dlkit.bench.plans import Outcome
+from dlkit.bench.outcomes import Outcome
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.ranking import compared, make_row
 from dlkit.bench.tuning import tune

@@ -5,10 +5,11 @@ from typing import Any
 
 from dlkit import bench
 from dlkit.bench import planner, results, runner
+from dlkit.bench.budgets import Budget
 from dlkit.bench.executor import InlineExecutor
 from dlkit.bench.progress import Silent
 from dlkit.bench.recipes import EarlyStopping
-from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
+from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.store import Store
 
 PROBLEMS = ("digits-mlp", "diabetes-linear")

@@ -16,10 +16,11 @@ from distributed import LocalCluster
 
 from dlkit import bench
 from dlkit.bench import planner, results, runner
+from dlkit.bench.budgets import Budget
 from dlkit.bench.cluster import make_executor
 from dlkit.bench.executor import InlineExecutor, Work, run_work
 from dlkit.bench.progress import Silent
-from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
+from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.store import Store
 
 BUDGET = Budget(steps=40, evaluations=4, tuning_points=3, tuning_seeds=2, seeds=6)

@@ -11,15 +11,17 @@ import pytest
 
 from dlkit.bench import planner, results, runner
 from dlkit.bench.batches import STUDY_SEEDS
+from dlkit.bench.budgets import Budget
 from dlkit.bench.environment import program_identity
 from dlkit.bench.executor import Done, Work
 from dlkit.bench.optimizers import Optimizer
-from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.outcomes import Outcome, Trial
+from dlkit.bench.plans import Contender, Plan, ProblemFacts
 from dlkit.bench.progress import Silent
 from dlkit.bench.rules import Tuner
 from dlkit.bench.search import MOST_POINTS, next_points, search
 from dlkit.bench.space import Point, log_uniform, uniform
-from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
+from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.store import Store
 from dlkit.bench.tuners import halton_points, random_points
 from dlkit.bench.tuning import tune

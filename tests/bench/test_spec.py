@@ -8,10 +8,11 @@ import optax
 import pytest
 
 from dlkit.bench import planner
+from dlkit.bench.budgets import Budget
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import OPTIMIZERS, Optimizer
 from dlkit.bench.space import Range
-from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
+from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.spec_files import load
 
 ROOT = Path(__file__).parents[2]

@@ -20,7 +20,8 @@ from hypothesis.extra.numpy import arrays
 from dlkit.bench import store as store_module
 from dlkit.bench.environment import SOFTWARE_FIELDS
 from dlkit.bench.errors import UserError
-from dlkit.bench.plans import Contender, Outcome, Plan, ProblemFacts, Trial
+from dlkit.bench.outcomes import Outcome, Trial
+from dlkit.bench.plans import Contender, Plan, ProblemFacts
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.space import Point, Range, one_minus_log_uniform
 from dlkit.bench.store import FILE, FORMAT, Store, software_digest

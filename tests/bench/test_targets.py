@@ -11,14 +11,16 @@ import pytest
 
 from dlkit import bench
 from dlkit.bench import planner, results, runner, spec_files
+from dlkit.bench.budgets import Budget
 from dlkit.bench.errors import UserError
 from dlkit.bench.executor import InlineExecutor
 from dlkit.bench.optimizers import Evaluations
-from dlkit.bench.plans import Outcome, Plan, Trial
+from dlkit.bench.outcomes import Outcome, Trial
+from dlkit.bench.plans import Plan
 from dlkit.bench.problems import Metric
 from dlkit.bench.progress import Silent
 from dlkit.bench.rules import TargetRule
-from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
+from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.store import Store
 from dlkit.bench.targets import Ending, Frozen, declared, ending, freeze, reruns, sets_targets, steps_to
 from tests.bench.synthetic import make_plan, make_problem

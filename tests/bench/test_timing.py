@@ -15,13 +15,14 @@ import pytest
 
 from dlkit import bench
 from dlkit.bench import costs, planner, results, runner, stopwatch, tables, timing
+from dlkit.bench.budgets import Budget
 from dlkit.bench.console import text_of
 from dlkit.bench.executor import InlineExecutor, program_alone
 from dlkit.bench.plans import Plan
 from dlkit.bench.progress import Silent
 from dlkit.bench.recipes import EarlyStopping
 from dlkit.bench.report import write_report
-from dlkit.bench.spec import Budget, Experiment, OptimizerEntry, ProblemEntry
+from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry
 from dlkit.bench.store import Store
 from dlkit.bench.studies import Study
 from dlkit.bench.timing import Contestant, Timing, interleaved, measure, timing_key

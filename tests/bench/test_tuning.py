@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from dlkit.bench.plans import Contender, Outcome, Plan, Trial
+from dlkit.bench.outcomes import Outcome, Trial
+from dlkit.bench.plans import Contender, Plan
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.scores import final_value, oriented, unoriented
 from dlkit.bench.space import Point, log_uniform, one_minus_log_uniform, uniform

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlkit.bench.moments import Moment, StepsToTarget
-from dlkit.bench.plans import Outcome, Trial
+from dlkit.bench.outcomes import Outcome, Trial
 from dlkit.bench.problems.base import Metric
 from dlkit.bench.ranking import Row, compared
 from dlkit.bench.scores import oriented, unoriented
