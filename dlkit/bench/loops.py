@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import jaxpr_as_fun
 
 from dlkit.typing import Array
 
@@ -37,15 +36,14 @@ def scan(body: Callable[[Carried, Array], tuple[Carried, Any]], carry: Carried, 
     if len(rows) > 1:
         ended: tuple[Carried, Any] = jax.lax.scan(body, carry, rows)
         return ended
-    once, shapes = jax.make_jaxpr(body, return_shape=True)(carry, rows[0])  # traced here, and not again in the loop
-    results = jax.tree.map(lambda each: jnp.zeros((1, *each.shape), each.dtype), shapes[1])
+    body = jax.jit(body, inline=True)  # for the shapes and in the loop it is traced once
+    shapes = jax.eval_shape(body, carry, rows[0])[1]
+    results = jax.tree.map(lambda each: jnp.zeros((1, *each.shape), each.dtype), shapes)
     turns = jax.lax.optimization_barrier(jnp.int32(1))  # XLA cannot see the number behind it
 
     def turn(at: tuple[Array, Carried, Any]) -> tuple[Array, Carried, Any]:
         place, carry, results = at
-        row = jax.lax.dynamic_index_in_dim(rows, place, keepdims=False)
-        ended = jaxpr_as_fun(once)(*jax.tree.leaves((carry, row)))
-        carry, result = jax.tree.unflatten(jax.tree.structure(shapes), ended)
+        carry, result = body(carry, jax.lax.dynamic_index_in_dim(rows, place, keepdims=False))
         put = partial(jax.lax.dynamic_update_index_in_dim, index=place, axis=0)
         return place + 1, carry, jax.tree.map(put, results, result)
 
