@@ -1,9 +1,8 @@
 """What streaming costs: trials whose training split lies on the device against trials whose split streams.
 
 Adam, batch 64, 20 evaluations: the digits MLP (256 bytes an example), and an MLP on images of the size of CIFAR's (12
-kB an example, 24,000 of them). Streamed with memory for blocks of a call (a fifth of a trial's evaluations), of an
-interval between evaluations, of four steps and of two; of the digits only the last two are less than all examples. Then
-the pipeline alone: time per block of grain's prefetching iterator, which dlkit uses, of a thread that is one block
+kB an example, 24,000 of them). Streamed with memory for blocks of an interval between evaluations, of four
+steps and of two; of the digits only the last two are less than all examples. Then the pipeline alone: time per block of grain's prefetching iterator, which dlkit uses, of a thread that is one block
 ahead, and of no pipeline. Interleaved, in one process, on one core, where nothing can overlap:
 `python -m benchmarks.streaming_speed`.
 """
@@ -24,7 +23,7 @@ from dlkit.bench.environment import configure_jax
 from dlkit.bench.placement import ALONE
 from dlkit.bench.problems import Problem
 from dlkit.bench.recipes import Recipe
-from dlkit.bench.streaming import BLOCKS, LARGEST_BLOCK, Cut, stream
+from dlkit.bench.streaming import BLOCKS, Cut, stream
 from dlkit.bench.trainer import compile_problem, compile_program
 from dlkit.bench.trials import train_trial
 
@@ -110,8 +109,7 @@ def main() -> None:
     configure_jax()
     for problem, steps in ((problems.get("digits-mlp"), 600), (images(), 400)):
         interval = steps // EVALUATIONS
-        fitting = min(4 * interval, LARGEST_BLOCK // step_bytes(problem))
-        sizes = {"a call": fitting, "an interval": interval, "four steps": 4, "two steps": 2}
+        sizes = {"an interval": interval, "four steps": 4, "two steps": 2}
         loops = {"on the device": loop(problem, steps, None)}
         loops |= {
             f"blocks of {name}": loop(problem, steps, size)

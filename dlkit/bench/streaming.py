@@ -25,7 +25,7 @@ from dlkit.typing import Array
 __all__ = ["Block", "Cut", "block_bytes", "cut_of", "memory_bytes", "stream"]
 
 BLOCKS = 4  # at once: one is trained on, one waits on the device, one is on its way there, one is gathered
-LARGEST_BLOCK = 2**26  # bytes: larger ones make no step faster, and the first of a trial is waited for
+LARGEST_BLOCK = 2**24  # bytes: larger ones make steps slower on CPU, and the first of a trial is waited for
 SHARE = 0.5  # of a device's memory, or of a core's share of the host's, that a training split may take
 SMALL_SPLIT = 2**28  # bytes: for less, nobody asks how much memory there is
 
