@@ -1,10 +1,10 @@
 """What streaming costs: trials whose training split lies on the device against trials whose split streams.
 
 Adam, batch 64, 20 evaluations: the digits MLP (256 bytes an example), and an MLP on images of the size of CIFAR's (12
-kB an example, 24,000 of them). Streamed with memory for blocks of an interval between evaluations, of four
-steps and of two; of the digits only the last two are less than all examples. Then the pipeline alone: time per block of grain's prefetching iterator, which dlkit uses, of a thread that is one block
-ahead, and of no pipeline. Interleaved, in one process, on one core, where nothing can overlap:
-`python -m benchmarks.streaming_speed`.
+kB an example, 24,000 of them). Streamed with memory for blocks of an interval between evaluations, of four steps and of
+two; of the digits only the last two are less than all examples. Then the pipeline alone: time per block of grain's
+prefetching iterator, which dlkit uses, of a thread that is one block ahead, and of no pipeline. Interleaved, in one
+process, on one core, where nothing can overlap: `python -m benchmarks.streaming_speed`.
 """
 
 import time
