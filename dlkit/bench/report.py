@@ -185,8 +185,8 @@ def _budget(plan: Plan) -> str:
     )
     more = "" if plan.max_seeds is None else f", and more until it was settled, up to {plan.max_seeds}"
     return (
-        f"{_count(len(plan.contenders), 'optimizer')} on {_count(len(plan.problems), 'problem')}. "
-        f"Each optimizer on each problem: {_tuning(plan)}, "
+        f"{_count(len(plan.contenders), 'contender')} on {_count(len(plan.problems), 'problem')}. "
+        f"Each contender on each problem: {_tuning(plan)}, "
         f"then the best point on {_count(plan.seeds, 'fresh paired seed')}{more}; {lengths}, "
         f"{_count(plan.evaluations, 'evaluation')} along the way."
     )

@@ -103,6 +103,8 @@ class Store:
                 self._execute("PRAGMA synchronous=EXTRA")
                 self._create_tables()
             self._require_format()
+            if write:
+                self._execute(SAMPLES)  # runs may be older than this table
         except sqlite3.Error as error:
             self.close()
             raise self._unusable(error) from None
@@ -153,7 +155,6 @@ class Store:
                 for statement in filter(str.strip, SCHEMA.split(";")):
                     self._execute(statement)
                 self._execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
-        self._execute(SAMPLES)
 
     def _require_format(self) -> None:
         found = self._meta("format")

@@ -73,6 +73,7 @@ def test_how_to_tune_can_be_said_on_the_command_line(work: Path) -> None:
     assert re.search(r"1/1 in \S+ s", again.stdout) and "only 1 of 1 points trained" in again.stdout
 
 
+@pytest.mark.slow
 def test_a_run_until_settled_goes_on_and_replays_an_added_seed(work: Path) -> None:
     text = SPEC.replace("quadratic", "noisy-quadratic").replace('"adam"', '"momentum"')
     (work / "settled.toml").write_text('name = "settled"' + text.replace("tuning_points = 2", "tuning_points = 3"))

@@ -233,7 +233,7 @@ def test_the_page_holds_what_the_numbers_rest_on(tmp_path: Path) -> None:
 def test_the_budget_is_told(tmp_path: Path) -> None:
     page = Page(written(make_summary(), tmp_path))
     assert (
-        "3 optimizers on 1 problem. Each optimizer on each problem: 5 tuning points on 2 tuning seeds, "
+        "3 contenders on 1 problem. Each contender on each problem: 5 tuning points on 2 tuning seeds, "
         "then the best point on 10 fresh paired seeds; 40 steps, 4 evaluations along the way."
     ) in page.texts["p"]
 

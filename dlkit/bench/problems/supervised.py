@@ -112,6 +112,7 @@ def functions_of(
     batch_size: int | None,
     l1: Scalar = 0.0,
     l2: Scalar = 0.0,
+    start: tuple[Params, State] | None = None,
 ) -> Functions:
     """Returns the functions of the problem to fit a layer to ``"inputs"``.
 
@@ -123,6 +124,7 @@ def functions_of(
         batch_size: of training; batch statistics are re-estimated in batches of this size.
         l1: as in `penalized`.
         l2: as in `penalized`.
+        start: the shapes and types of the model's parameters and state, if they are known.
 
     Returns:
         Functions for `Problem`.
@@ -145,10 +147,12 @@ def functions_of(
         predictions, _ = model.apply(params, state, batch["inputs"])
         return {name: score(predictions, batch) for name, score in scores.items()}
 
-    return Functions(init, penalized_loss, evaluate, reestimation(model, dataset, batch_size))
+    return Functions(init, penalized_loss, evaluate, reestimation(model, dataset, batch_size, start))
 
 
-def reestimation(model: Layer, dataset: Dataset, batch_size: int | None) -> Reestimate | None:
+def reestimation(
+    model: Layer, dataset: Dataset, batch_size: int | None, start: tuple[Params, State] | None = None
+) -> Reestimate | None:
     """Returns the function that re-estimates a layer's batch statistics for given parameters.
 
     It goes through the training split once, in its order, in training mode, in batches of the training's size; the
@@ -158,12 +162,12 @@ def reestimation(model: Layer, dataset: Dataset, batch_size: int | None) -> Rees
         model: the layer.
         dataset: has ``"inputs"``.
         batch_size: of training; None for the whole split.
+        start: the shapes and types of the layer's parameters and state, if they are known.
 
     Returns:
         ``reestimate(params, state, train) -> state``; None if the layer has no batch statistics.
     """
-    shape = dataset.train["inputs"].shape[1:]
-    _, state = jax.eval_shape(lambda: model.init(jax.random.key(0), shape))
+    _, state = start or _start(model, dataset)
     if not layers.has_batch_statistics(state):
         return None
 
@@ -221,7 +225,8 @@ def classification(
         UserError: for an unknown loss or metric, label smoothing of another loss than cross-entropy, or targets that
             are not indices of the model's outputs.
     """
-    _require_labels_of(model, dataset)
+    start = _start(model, dataset)
+    _require_labels_of(model, dataset, start)
     element_loss = named_loss(CLASSIFICATION_LOSSES, loss)
     if not known_zero(label_smoothing):
         if loss != "cross_entropy":
@@ -239,6 +244,7 @@ def classification(
         batch_size=batch_size,
         l1=l1,
         l2=l2,
+        start=start,
     )
     return Problem(
         name=name,
@@ -259,15 +265,18 @@ def classification(
     )
 
 
-def _require_labels_of(model: Layer, dataset: Dataset) -> None:
+def _start(model: Layer, dataset: Dataset) -> tuple[Params, State]:
+    """The shapes and types of a layer's parameters and state."""
+    shape = dataset.train["inputs"].shape[1:]
+    start: tuple[Params, State] = jax.eval_shape(lambda: model.init(jax.random.key(0), shape))
+    return start
+
+
+def _require_labels_of(model: Layer, dataset: Dataset, start: tuple[Params, State]) -> None:
     """Compares the targets with the model's outputs; a model that fails on the inputs is told when it is traced."""
     inputs = jax.ShapeDtypeStruct((1, *dataset.train["inputs"].shape[1:]), dataset.train["inputs"].dtype)
-
-    def outputs(x: Array) -> Array:
-        return model.apply(*model.init(jax.random.key(0), inputs.shape[1:]), x)[0]
-
     try:
-        classes = jax.eval_shape(outputs, inputs).shape[-1]
+        classes = jax.eval_shape(lambda *arguments: model.apply(*arguments)[0], *start, inputs).shape[-1]
     except Exception:
         return
     require_labels(dataset, "targets", classes)

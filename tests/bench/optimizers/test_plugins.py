@@ -116,7 +116,7 @@ def test_a_packages_optimizer_can_be_replayed_from_the_run_alone(package: Path, 
     trial = trials[trials.optimizer == "optpack.methods:heavy+clip"].trial.iloc[0]
     assert opened.replay(trial).exact
     set_version(package, "2.0")
-    with pytest.raises(UserError, match=r"optimizer 'optpack.methods:heavy\+clip' came from a script"):
+    with pytest.raises(UserError, match=r"optimizer 'optpack.methods:heavy\+clip' came from your own code"):
         bench.open_run(tmp_path / "run").replay(trial)
 
 

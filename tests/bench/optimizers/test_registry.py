@@ -28,6 +28,7 @@ WRAPPED = [
     "adam+clip+ema",
     "momentum+sam+accumulate",
     "schedule_free_sgd+clip",
+    "sgd+extragradient",
 ]
 NAMES = [*OPTIMIZERS, *WRAPPED]
 
