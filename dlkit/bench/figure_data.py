@@ -4,6 +4,7 @@ Everything is oriented (lower is better, +inf where a trial diverged) until an `
 """
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,8 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 FAR = 4.0  # how many times the spread of the better three quarters an axis reaches towards the worse end
 MARGIN = 0.05
+LABEL_WIDTH = 24  # letters of a line
+LABEL_LINES = 3
 
 
 @dataclass(frozen=True)
@@ -230,13 +233,19 @@ def position(summary: Summary, row: Row) -> int:
 
 
 def short(label: str) -> str:
-    """Returns a label that leaves room for the figure beside it; variants often differ at the end, so that stays.
+    r"""Returns a label that leaves room for the figure beside it, in up to three lines.
+
+    Variants often differ at the end, so that stays.
 
     Example:
-        >>> short("adamw"), short("adamw-with-cosine-schedule")
-        ('adamw', 'adamw-wit…e-schedule')
+        >>> short("adamw"), short("adamw-with-a-long-cosine-schedule")
+        ('adamw', 'adamw-with…e-schedule')
+        >>> short("adam (activation=gelu, norm=batch)")
+        'adam (activation=gelu,\nnorm=batch)'
     """
-    return label if len(label) <= 20 else f"{label[:9]}…{label[-10:]}"
+    lines = textwrap.wrap(label, LABEL_WIDTH, break_long_words=False, break_on_hyphens=False)
+    shown = lines if len(lines) <= LABEL_LINES else [*lines[: LABEL_LINES - 1], f"… {lines[-1]}"]
+    return "\n".join(line if len(line) <= LABEL_WIDTH + 2 else f"{line[:10]}…{line[-10:]}" for line in shown)
 
 
 def curves(summary: Summary, comparison: Comparison) -> list[Curve]:

@@ -58,7 +58,7 @@ def ranks(summary: Summary) -> "go.Figure":
     shade = {"symbol": "square", "size": 12, "color": GREY, "opacity": 0.25}
     within = "within Nemenyi's distance of the best"
     figure.add_scatter(x=[None], y=[None], mode="markers", name=within, marker=shade, showlegend=True)
-    labels = [literal(figure_data.short(found.contenders[index])) for index in found.order]
+    labels = [literal(figure_data.short(found.contenders[index])).replace("\n", "<br>") for index in found.order]
     count = len(labels)
     figure.update_yaxes(tickvals=list(range(count)), ticktext=labels, range=[count - 0.5, -0.5], showgrid=False)
     figure.update_xaxes(title_text="mean rank over problems, 1 is best", range=[0.9, count + 0.1], dtick=1)

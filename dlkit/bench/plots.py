@@ -124,7 +124,7 @@ def finals(summary: Summary, comparison: Comparison) -> "go.Figure":
     for split, symbol in SPLIT_MARKERS.items():
         marker = {"symbol": symbol, "size": 10, "color": GREY}
         figure.add_scatter(x=[None], y=[None], mode="markers", name=split, legendgroup=split, marker=marker)
-    labels = [literal(figure_data.short(row.label)) for row in rows]
+    labels = [literal(figure_data.short(row.label)).replace("\n", "<br>") for row in rows]
     figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=labels, range=[len(rows) - 0.5, -0.5], showgrid=False)
     figure.update_layout(hovermode="closest")
     _metric_axis(figure.update_xaxes, problem, axis, "final")

@@ -340,7 +340,7 @@ def test_figures_draw_the_numbers(summary: Summary) -> None:
 def test_text_markdown_latex_and_paper_have_the_overview(summary: Summary, tmp_path: Path) -> None:
     assert "1.50 [1.00, 2.00]" in text_of(summary).partition("Across problems")[2]
     text = latex_tables(summary)
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == len(summary.comparisons) * 2 + 1 + 3
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == len(summary.comparisons) * 3 + 1 + 3
     assert r"mean rank [95~\%]" in text and "mean rank [95 %]" not in text
     assert paper.save_figures(summary, tmp_path, extension="svg")[-1].stem == paper.ACROSS
 
