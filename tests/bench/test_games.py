@@ -77,6 +77,7 @@ def test_simultaneous_moves_turn_by_the_known_factor(name: str, expected: float)
     np.testing.assert_allclose(ratios(run(bilinear("simultaneous"), name, learning_rate=RATE)), expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_extragradient_contracts_in_any_dimension_at_the_rate_of_the_smallest_singular_value() -> None:
     problem = catalog.get("bilinear-game", dimension=6, condition=4.0)
     result = run(problem, "sgd+extragradient", steps=400, evaluations=20, learning_rate=0.5)
@@ -300,6 +301,7 @@ ADAM = {"learning_rate": 0.05, "b1": 0.5, "b2": 0.9}
 ADAM_EACH = {f"{player}.{name}": value for player in ("critic", "generator") for name, value in ADAM.items()}
 
 
+@pytest.mark.slow
 def test_averages_are_evaluated_for_each_player() -> None:
     plain, averaged = run(game(2), "adam", 6, 2, **ADAM), run(game(2), "adam+ema", 6, 2, **ADAM, decay=0.5)
     assert plain.curves[TRAINING_LOSS][1:].tobytes() == averaged.curves[TRAINING_LOSS][1:].tobytes()
@@ -328,6 +330,7 @@ def test_schedules_lanes_and_early_stopping_work() -> None:
     assert lanes[1].curves["error"][0] != lanes[0].curves["error"][0]
 
 
+@pytest.mark.slow
 def test_of_random_optimizers_each_player_draws_its_own() -> None:
     def build(key: Any) -> Any:
         def update(updates: Any, state: Any, params: Any = None) -> Any:

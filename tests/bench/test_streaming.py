@@ -84,6 +84,7 @@ def test_a_streamed_trial_has_the_bits_of_one_on_the_device(steps: int) -> None:
     assert run(cut, 1e30) == run(resident(), 1e30), "divergence is seen at the same step"
 
 
+@pytest.mark.slow
 def test_dropout_early_stopping_and_a_schedule_stream() -> None:
     choices: dict[str, Any] = {"stopping": EarlyStopping(patience=1), "schedule": bench.schedules.get("cosine")}
     whole, cut = (program_of(digits(dropout=0.2), each, **choices) for each in (None, 4))
@@ -239,6 +240,7 @@ def outcomes(result: bench.Result) -> Mapping[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_a_run_with_little_memory_is_the_run_without_a_bound() -> None:
     def compare(**choices: Any) -> bench.Result:
         return bench.compare(

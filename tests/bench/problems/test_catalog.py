@@ -30,12 +30,17 @@ def available(name: str) -> bool:
     return True
 
 
+LONG = ("digits-resnet", "digits-deep-mlp", "digits-transformer", "text-transformer")  # take seconds to trace
+
+
 def named(names: Any) -> list[Any]:
     """Names as parameters; what an optional package or a path is missing for is skipped."""
+    missing = {name: pytest.mark.skipif(not available(name), reason=ENTRIES[name].needs) for name in names}
     return [
-        pytest.param(name, marks=[pytest.mark.skipif(not available(name), reason=ENTRIES[name].needs)])
-        if ENTRIES[name].needs
-        else name
+        pytest.param(
+            name,
+            marks=[*([missing[name]] if ENTRIES[name].needs else []), *([pytest.mark.slow] if name in LONG else [])],
+        )
         for name in names
     ]
 

@@ -82,6 +82,7 @@ def test_penalties_are_added_to_the_discriminators_loss_alone_and_may_be_traced(
         assert strong[0] - float(base[0]) == pytest.approx(float(jnp.square(slopes).sum(axis=1).mean()), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_spectrally_normalized_discriminator_is_flat_and_its_vectors_move() -> None:
     problem, params, state, batch = begun(spectral_norm=True)
     check_problem(problem)

@@ -167,7 +167,7 @@ def test_one_trace_serves_every_strength() -> None:
     "choice",
     [
         "l1",
-        "label_smoothing",
+        pytest.param("label_smoothing", marks=pytest.mark.slow),
         pytest.param("dropout", marks=pytest.mark.slow),
         pytest.param("l2", marks=pytest.mark.slow),
     ],
