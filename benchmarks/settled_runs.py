@@ -20,6 +20,7 @@ from dlkit.bench import planner, results, runner, settling
 from dlkit.bench.budgets import Budget
 from dlkit.bench.environment import program_identity
 from dlkit.bench.executor import Done, Task, Work
+from dlkit.bench.identity import canonical
 from dlkit.bench.optimizers import Evaluations, Optimizer
 from dlkit.bench.outcomes import Outcome, Trial
 from dlkit.bench.planner import Study
@@ -78,7 +79,8 @@ class Drawing:
         """The outcome of a trial: a shallow bowl over the learning rate, what its seed has, and what it has alone."""
         draw = NOISE[self.setting.noise]
         shared = draw(np.random.default_rng([self.study, zlib.crc32(trial.stage.encode()), trial.seed]))
-        own = draw(np.random.default_rng([self.study, zlib.crc32(trial.id.encode())]))
+        facts = [trial.identity["optimizer"]["name"], trial.stage, trial.seed, dict(trial.hyperparameters)]
+        own = draw(np.random.default_rng([self.study, zlib.crc32(canonical(facts).encode())]))
         is_last = trial.identity["optimizer"]["name"] == f"name {self.setting.contenders - 1}"
         off = np.log10(trial.hyperparameters["learning_rate"]) + 2
         value = 0.3 * off**2 + shared + own + (self.setting.gap if is_last else 0.0)
