@@ -107,6 +107,19 @@ def test_levels_are_matched_where_all_else_is_equal() -> None:
     assert not compared({name: {"optimizer": name} for name in "abc"}, curve).effects
 
 
+def test_a_gap_that_tuning_could_make_is_told_as_one() -> None:
+    def curve(levels: Mapping[str, str], trial: Trial) -> list[float]:
+        off = math.log10(trial.hyperparameters["learning_rate"]) + 1.5  # two of the points are good, three are not
+        noise = 0.4 * math.sin(37 * trial.seed * (2 + len(levels["norm"])) + 5 * off)
+        return falling(0.5, 0.3 + 2 * off**2 + noise + (0.33 if levels["norm"] == "batch" else 0.0))
+
+    comparison = compared(SINGLE, curve, points=5, seeds=12)
+    norm = found(comparison)["norm"]
+    assert norm.final_p <= 0.05 < norm.luck and not norm.differs
+    assert "norm: batch, against none, ends worse, by +0.3" in factor_findings(comparison)[0]
+    assert "but tuning could set equals so far apart by luck; use more tuning seeds." in factor_findings(comparison)[0]
+
+
 def test_missed_targets_and_diverged_seeds_are_worse_than_any_number() -> None:
     def curve(levels: Mapping[str, str], trial: Trial) -> list[float]:
         if levels["norm"] == "batch" and trial.stage == "final" and trial.seed < 7:
