@@ -70,21 +70,10 @@ def _print(summary: Summary, console: Console) -> None:
     for comparison in summary.comparisons:
         console.print(Text(f"{comparison.problem.name}: {tables.caption(comparison)}", style="bold"))
         console.print(_table(tables.ranking(comparison), numbers=True, width=console.width))
-        if (steps := tables.steps(comparison)).rows:
-            console.print(Text(tables.steps_caption(comparison)))
-            console.print(_table(steps, numbers=True, width=console.width))
-        if (rungs := tables.ladder(comparison)).rows:
-            console.print(_table(rungs, numbers=True, width=console.width))
-        if (costs := tables.costs(comparison)).rows:
-            console.print(Text(tables.costs_caption(comparison)))
-            console.print(_table(costs, numbers=True, width=console.width))
-        if (studies := tables.studies(comparison)).rows:
-            console.print(Text(tables.STUDIES_CAPTION))
-            console.print(_table(studies, numbers=True, width=console.width))
-        if (factors := tables.factors(comparison)).rows:
-            console.print(Text(tables.FACTORS_CAPTION))
-            console.print(_table(factors, numbers=True, width=console.width))
-        console.print(_table(tables.tuning(comparison), numbers=False, width=console.width))
+        for part in tables.parts(comparison):
+            if part.caption:
+                console.print(Text(part.caption))
+            console.print(_table(part.table, numbers=part.numbers, width=console.width))
     _print_overview(summary, console)
     for comparison in summary.comparisons:
         console.print(Text(comparison.verdict.sentence, style="bold"))

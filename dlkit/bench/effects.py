@@ -104,17 +104,16 @@ def _pairs(
     levels: Mapping[str, Mapping[str, str]], complete: Mapping[str, Row], factor: str, name: str, baseline: str
 ) -> list[tuple[Row, Row]]:
     """Rows that have a level and its baseline, and are otherwise alike."""
-    of_rest = {
-        tuple(value for key, value in levels[label].items() if key != factor): row
-        for label, row in complete.items()
-        if levels[label][factor] == baseline
-    }
-    rest = {
-        label: tuple(value for key, value in levels[label].items() if key != factor)
-        for label in complete
-        if levels[label][factor] == name
-    }
-    return [(complete[label], of_rest[key]) for label, key in rest.items() if key in of_rest]
+
+    def by_the_rest(wanted: str) -> dict[tuple[str, ...], Row]:
+        return {
+            tuple(value for key, value in levels[label].items() if key != factor): row
+            for label, row in complete.items()
+            if levels[label][factor] == wanted
+        }
+
+    ours, theirs = by_the_rest(name), by_the_rest(baseline)
+    return [(row, theirs[rest]) for rest, row in ours.items() if rest in theirs]
 
 
 def _effect(factor: str, name: str, baseline: str, pairs: Sequence[tuple[Row, Row]]) -> Effect:

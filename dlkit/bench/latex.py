@@ -36,15 +36,7 @@ def latex_tables(summary: Summary) -> str:
     for comparison in summary.comparisons:
         name = comparison.problem.name
         parts.append(latex(tables.ranking(comparison), f"{name}: {tables.caption(comparison)}"))
-        for title, table in (
-            (tables.steps_caption(comparison), tables.steps(comparison)),
-            ("targets", tables.ladder(comparison)),
-            (tables.costs_caption(comparison), tables.costs(comparison)),
-            (tables.STUDIES_CAPTION, tables.studies(comparison)),
-            (tables.FACTORS_CAPTION, tables.factors(comparison)),
-            ("tuning", tables.tuning(comparison)),
-        ):
-            parts += [latex(table, f"{name}: {title}")] if table.rows else []
+        parts += [latex(part.table, f"{name}: {part.caption or part.name}") for part in tables.parts(comparison)]
     parts += [latex(each.table, f"{each.title}. {each.text}") for each in overview_tables.sections(summary)]
     parts += [f"% {' '.join(note.split())}" for note in overview_tables.left_out(summary)]
     return "\n\n".join(parts) + "\n"

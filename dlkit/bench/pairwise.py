@@ -20,6 +20,7 @@ __all__ = [
     "Pair",
     "Pairs",
     "all_pairs",
+    "common",
     "letters",
     "measured_noise",
     "moment_luck",
@@ -71,7 +72,7 @@ def all_pairs(values: Sequence[Floats], luck: Callable[[int, int, PairedDifferen
         The pairs.
     """
     keys = list(itertools.combinations(range(len(values)), 2))
-    differences = [paired_difference(*_common(values[j], values[i]), level=LEVEL) for i, j in keys]
+    differences = [paired_difference(*common(values[j], values[i]), level=LEVEL) for i, j in keys]
     adjusted = holm([each.p_value for each in differences]) if differences else np.zeros(0)
     return {
         key: Pair(difference, float(p), luck(*key, difference))
@@ -131,7 +132,7 @@ def moment_luck(
         The p-value; 1 where too many seeds have no value for it to be told.
     """
     (tuning, moment), (their_tuning, their_moment) = ours, theirs
-    values, others = _common(*(np.minimum(each.values, each.most) for each in (moment, their_moment)))
+    values, others = common(*(np.minimum(each.values, each.most) for each in (moment, their_moment)))
     difference = paired_difference(values, others, level=LEVEL)
     gap, score_error = difference.estimate if gap is None else gap, _spread(score_difference)
     error = max(_spread(difference), LEAST_ERROR * abs(gap))
@@ -142,8 +143,8 @@ def moment_luck(
     return redrawn_luck_p_value(gap, error, picked, their_picked, noise, seed=0)
 
 
-def _common(values: Floats, others: Floats) -> tuple[Floats, Floats]:
-    """Two contenders' values on the seeds that both have."""
+def common(values: Floats, others: Floats) -> tuple[Floats, Floats]:
+    """Returns two contenders' values on the seeds that both have: the first ones, where one rested early."""
     seeds = min(len(values), len(others))
     return values[:seeds], others[:seeds]
 

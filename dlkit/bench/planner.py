@@ -64,7 +64,8 @@ def plan(experiment: Experiment) -> Study:
             problems.append(_problem(experiment, problem_entry))
         except UserError as error:
             mistakes.append(str(error))
-    for crossed in experiment.contenders():
+    every = experiment.contenders()
+    for crossed in every:
         try:
             contenders.append(_contender(experiment, crossed, [source for _, source in problems]))
         except UserError as error:
@@ -74,7 +75,7 @@ def plan(experiment: Experiment) -> Study:
     mistakes += [
         f"targets.baselines: no contender '{label}'; {nearest(label, labels)}"
         for label in rule.baselines
-        if label not in labels and len(contenders) == len(experiment.contenders())
+        if label not in labels and len(contenders) == len(every)
     ]
     mistakes += _unlookable(experiment.probes, [source for _, source in problems])
     mistakes += _misfits(problems, [facts for facts, _ in contenders])

@@ -25,7 +25,7 @@ from dlkit.bench.stats import (
 from dlkit.bench.targets import steps_to
 from dlkit.bench.tuning import Tuning
 
-__all__ = ["LEVEL", "Among", "Judge", "Repetition", "Row", "common", "compared", "is_worse", "make_row"]
+__all__ = ["LEVEL", "Among", "Judge", "Repetition", "Row", "compared", "is_worse", "make_row"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -342,12 +342,6 @@ def _among(ranked: Sequence[Row], pairs: Pairs) -> list[Among]:
         to_best = None if place == 0 or scores is None or best is None else crossed_mean(scores - best, level=LEVEL)
         found.append(Among(group, float(mean_rank), steps.get((0, place)), half.get((0, place)), across, to_best))
     return found
-
-
-def common(row: Row, other: Row) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Returns two contenders' scores on the seeds that both have: the first ones, where one rested early."""
-    seeds = min(len(row.scores), len(other.scores))
-    return row.scores[:seeds], other.scores[:seeds]
 
 
 def _moment_pairs(ranked: Sequence[Row], moments: Sequence[Moment | None], scores: Pairs) -> Pairs:

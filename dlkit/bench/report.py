@@ -18,22 +18,7 @@ from dlkit.bench.overview_tables import markdown_tables
 from dlkit.bench.plans import Plan
 from dlkit.bench.ranking import LEVEL
 from dlkit.bench.results import Summary
-from dlkit.bench.tables import (
-    FACTORS_CAPTION,
-    STUDIES_CAPTION,
-    Table,
-    caption,
-    costs,
-    costs_caption,
-    factor_findings,
-    factors,
-    ladder,
-    ranking,
-    steps,
-    steps_caption,
-    studies,
-    tuning,
-)
+from dlkit.bench.tables import Part, Table, caption, factor_findings, parts, ranking
 
 __all__ = ["markdown_tables", "write_report", "write_text"]
 
@@ -239,20 +224,16 @@ def _problem(number: int, summary: Summary, comparison: Comparison) -> str:
         f'<section aria-labelledby="problem-{number}"><h2 id="problem-{number}">{escape(problem.name)}</h2>'
         f'<p class="about">{escape("; ".join(part for part in about if part))}.</p>'
         + _table(ranking(comparison), caption(comparison), heading=1, kind="numbers")
-        + _table_if_any(steps(comparison), steps_caption(comparison))
-        + _table_if_any(ladder(comparison), "Targets")
-        + _table_if_any(costs(comparison), costs_caption(comparison))
-        + _table_if_any(studies(comparison), STUDIES_CAPTION)
-        + _table_if_any(factors(comparison), FACTORS_CAPTION)
-        + _table(tuning(comparison), "Tuning", heading=0)
+        + "".join(map(_part, parts(comparison)))
         + _figures(summary, comparison)
         + pictures.drawn_samples(comparison)
         + "</section>"
     )
 
 
-def _table_if_any(table: Table, title: str) -> str:
-    return _table(table, title, heading=0, kind="numbers") if table.rows else ""
+def _part(part: Part) -> str:
+    title = part.caption or part.name.capitalize()
+    return _table(part.table, title, heading=0, kind="numbers" if part.numbers else "words")
 
 
 def _table(table: Table, title: str, *, heading: int, kind: str = "words") -> str:

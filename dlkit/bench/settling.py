@@ -15,9 +15,9 @@ import numpy as np
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.outcomes import Outcome
-from dlkit.bench.pairwise import ALPHA, LEVEL, Pair, measured_noise
+from dlkit.bench.pairwise import ALPHA, LEVEL, Pair, common, measured_noise
 from dlkit.bench.plans import Plan, ProblemFacts
-from dlkit.bench.ranking import Row, common, compared, make_row
+from dlkit.bench.ranking import Row, compared, make_row
 from dlkit.bench.rules import require_margin
 from dlkit.bench.search import Drawn
 from dlkit.bench.stats import Interval, Settlement, confidence_sequence, luck_p_value, settle
@@ -227,7 +227,7 @@ def _is_within_luck(plan: Plan, problem: ProblemFacts, best: Row, row: Row) -> b
     assert row.difference is not None and plan.max_seeds is not None
     if row.luck <= ALPHA:  # and less with a larger difference
         return False
-    error, noise = measured_noise(best.tuning, row.difference, len(common(row, best)[0]))
+    error, noise = measured_noise(best.tuning, row.difference, min(len(row.scores), len(best.scores)))
     interval = _interval(best, row)
     farthest = max(abs(interval.low), abs(interval.high))
     if not 0 < error < math.inf or math.isinf(farthest):
@@ -235,12 +235,12 @@ def _is_within_luck(plan: Plan, problem: ProblemFacts, best: Row, row: Row) -> b
     margin = _oriented_margin(problem)
     if margin is not None and interval.low <= margin and interval.high >= -margin:
         return False
-    left = error * math.sqrt(len(common(row, best)[0]) / plan.max_seeds)
+    left = error * math.sqrt(min(len(row.scores), len(best.scores)) / plan.max_seeds)
     return luck_p_value(farthest, left, row.tuning.finalists, best.tuning.finalists, noise) > ALPHA
 
 
 def _interval(best: Row, row: Row) -> Interval:
-    return confidence_sequence(*common(row, best), level=LEVEL)
+    return confidence_sequence(*common(row.scores, best.scores), level=LEVEL)
 
 
 def conclude(

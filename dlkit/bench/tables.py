@@ -18,6 +18,7 @@ __all__ = [
     "FACTORS_CAPTION",
     "LABELS",
     "STUDIES_CAPTION",
+    "Part",
     "Table",
     "caption",
     "costs",
@@ -28,6 +29,7 @@ __all__ = [
     "ladder",
     "markdown",
     "markdown_tables",
+    "parts",
     "ranking",
     "steps",
     "steps_caption",
@@ -153,6 +155,35 @@ def _in_units(comparison: Comparison, value: Interval) -> Interval:
     problem = comparison.problem
     estimate, *ends = (unoriented(problem, problem.metric, bound) for bound in value)
     return Interval(estimate, min(ends), max(ends))
+
+
+class Part(NamedTuple):
+    """A table of a problem beside its ranking.
+
+    Attributes:
+        name: a word for it.
+        caption: a sentence about it, empty if the name says enough.
+        table: with at least one row.
+        numbers: whether its columns are of numbers, rather than of words.
+    """
+
+    name: str
+    caption: str
+    table: Table
+    numbers: bool = True
+
+
+def parts(comparison: Comparison) -> list[Part]:
+    """Returns what there is to show of a problem beside its ranking, in the order in which it is shown everywhere."""
+    every = (
+        Part("steps to target", steps_caption(comparison), steps(comparison)),
+        Part("targets", "", ladder(comparison)),
+        Part("costs", costs_caption(comparison), costs(comparison)),
+        Part("studies", STUDIES_CAPTION, studies(comparison)),
+        Part("factors", FACTORS_CAPTION, factors(comparison)),
+        Part("tuning", "", tuning(comparison), numbers=False),
+    )
+    return [part for part in every if part.table.rows]
 
 
 def ladder(comparison: Comparison) -> Table:
@@ -288,25 +319,20 @@ def markdown_tables(summary: Summary) -> str:
     for comparison in summary.comparisons:
         verdict = comparison.verdict
         text = "\n".join(f"- {escaped(note)}" for note in [*factor_findings(comparison), *verdict.notes])
-        parts = [
+        paragraphs = [
             f"## {escaped(comparison.problem.name)}",
             escaped(verdict.sentence),
             text,
             f"{escaped(caption(comparison))}.",
             markdown(ranking(comparison), numbers=True),
-            *_with_caption(steps_caption(comparison), steps(comparison)),
-            markdown(ladder(comparison), numbers=True) if ladder(comparison).rows else "",
-            *_with_caption(costs_caption(comparison), costs(comparison)),
-            *_with_caption(STUDIES_CAPTION, studies(comparison)),
-            *_with_caption(FACTORS_CAPTION, factors(comparison)),
-            markdown(tuning(comparison), numbers=False),
         ]
-        sections.append("\n\n".join(part for part in parts if part))
+        for part in parts(comparison):
+            paragraphs += [
+                f"{escaped(part.caption)}." if part.caption else "",
+                markdown(part.table, numbers=part.numbers),
+            ]
+        sections.append("\n\n".join(paragraph for paragraph in paragraphs if paragraph))
     return "\n\n".join(sections) + "\n"
-
-
-def _with_caption(text: str, table: Table) -> list[str]:
-    return [f"{escaped(text)}.", markdown(table, numbers=True)] if table.rows else []
 
 
 def markdown(table: Table, *, numbers: bool) -> str:
