@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from dlkit.bench.environment import compiler_options
+from dlkit.bench.machine.environment import compiler_options
 from dlkit.layers import Layer, average_pool, max_pool
-from dlkit.layers.lowerings import (
+from dlkit.layers.convolution_forms import (
     convolve,
     convolve_by_matmul,
     convolve_by_xla,

@@ -16,12 +16,12 @@ from benchmarks.loops import EVALUATIONS, VALUES, torch_loop
 from benchmarks.network_speed import STEPS, dlkit_lstm, problem, torch_lstm
 from dlkit import models
 from dlkit.bench import optimizers
-from dlkit.bench.environment import configure_jax
-from dlkit.bench.placement import ALONE, Lanes, is_out_of_memory
+from dlkit.bench.machine.environment import configure_jax
 from dlkit.bench.problems import Problem
-from dlkit.bench.recipes import Recipe
-from dlkit.bench.trainer import compile_problem, compile_program
-from dlkit.bench.trials import Request, train_trials
+from dlkit.bench.training.lanes import ALONE, Lanes, is_out_of_memory
+from dlkit.bench.training.program import compile_problem, compile_program
+from dlkit.bench.training.recipe import Recipe
+from dlkit.bench.training.trajectory import Request, train_trials
 
 WIDTHS = tuple(4**power for power in range(7))  # 1, 4, ... 4096
 REPEATS = 3

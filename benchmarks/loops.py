@@ -10,11 +10,11 @@ import optax
 from flax import nnx
 
 from dlkit.bench import optimizers
-from dlkit.bench.batches import data_order
 from dlkit.bench.problems import Problem
-from dlkit.bench.recipes import Recipe
-from dlkit.bench.trainer import compile_problem, compile_program
-from dlkit.bench.trials import train_trial
+from dlkit.bench.training.data_order import data_order
+from dlkit.bench.training.program import compile_problem, compile_program
+from dlkit.bench.training.recipe import Recipe
+from dlkit.bench.training.trajectory import train_trial
 
 VALUES = {"learning_rate": 3e-3, "b1": 0.9, "b2": 0.999}  # Adam's
 EVALUATIONS = 20

@@ -12,7 +12,7 @@ from flax import nnx
 from benchmarks.loops import Loop, dlkit_loop, microseconds, nnx_loop, print_table, torch_loop
 from dlkit import activations, layers
 from dlkit.bench import data
-from dlkit.bench.environment import configure_jax
+from dlkit.bench.machine.environment import configure_jax
 from dlkit.bench.problems import Problem
 from dlkit.bench.problems.supervised import classification
 

@@ -12,15 +12,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dlkit.bench import overview_tables
-from dlkit.bench.comparisons import compare_on
-from dlkit.bench.optimizers import Evaluations
-from dlkit.bench.outcomes import Outcome, Trial
-from dlkit.bench.plans import Contender, Plan, ProblemFacts
-from dlkit.bench.problems.base import Metric
-from dlkit.bench.results import Summary
-from dlkit.bench.space import Point, Range
-from dlkit.bench.tuning import tune
+from dlkit.bench.analysis.comparison import compare_on
+from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.space import Point, Range
+from dlkit.bench.plan.trials import Evaluations, Outcome, Trial
+from dlkit.bench.report import tables_across
+from dlkit.bench.tuning.winner import tune
 
 CONTENDERS, SEEDS, PROBLEMS, EVALUATIONS, POINTS = 12, 20, 20, 50, 16
 STEPS = np.arange(EVALUATIONS + 1) * 10
@@ -51,7 +50,7 @@ def main() -> None:
     timed("performance profile with bands", lambda: found.overview.profile)
     timed("targets reached with bands", lambda: found.overview.target_ecdf)
     timed("ranking by target and budget", lambda: found.overview.target_ranking)
-    timed("tables as text, tuning leaders and good ranges among them", lambda: overview_tables.sections(found))
+    timed("tables as text, tuning leaders and good ranges among them", lambda: tables_across.sections(found))
     print(f"| all | {total:.2f} |\n")
     print(f"{_memory():.0f} MB at most, {before:.0f} MB of them before. Tables by problem: {of_problems:.2f} s")
 
@@ -64,12 +63,12 @@ def _plan() -> Plan:
         for shares in rng.random((POINTS, 2))
     ]
     contenders = [
-        Contender(f"optimizer-{index}", f"optimizer-{index}", "", space, points) for index in range(CONTENDERS)
+        PlannedContender(f"optimizer-{index}", f"optimizer-{index}", "", space, points) for index in range(CONTENDERS)
     ]
     metric = {"error": Metric("lower", "log")}
     ladder = (2.0, 1.0, 0.5, 0.25)
     problems = [
-        ProblemFacts(f"problem-{index}", metric, "error", 0.1, int(STEPS[-1]), 8, "", "", "", "", None, ladder)
+        PlannedProblem(f"problem-{index}", metric, "error", 0.1, int(STEPS[-1]), 8, "", "", "", "", None, ladder)
         for index in range(PROBLEMS)
     ]
     return Plan("speed", problems, contenders, EVALUATIONS, 2, SEEDS)

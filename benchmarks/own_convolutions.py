@@ -5,7 +5,7 @@ time per step of three loops, taken one after the other in every repeat:
 
 - own: what tutorials show, a jitted flax + optax step called from Python;
 - scan: the same functions in the bench's segments, as they are: XLA's slow convolutions;
-- dlkit: the bench, which rewrites them (`dlkit.bench.convolutions`), with its evaluations and all.
+- dlkit: the bench, which rewrites them (`dlkit.bench.training.fast_convolutions`), with its evaluations and all.
 
 Then the seconds of the first trial of each, compilation and all. Run it on an idle machine:
 `python -m benchmarks.own_convolutions`; it takes two minutes.
@@ -24,11 +24,11 @@ import optax
 from flax import linen, nnx
 
 from dlkit import bench
-from dlkit.bench.batches import data_order
 from dlkit.bench.problems import Problem
-from dlkit.bench.recipes import Recipe
-from dlkit.bench.trainer import compile_problem, compile_program
-from dlkit.bench.trials import train_trial
+from dlkit.bench.training.data_order import data_order
+from dlkit.bench.training.program import compile_problem, compile_program
+from dlkit.bench.training.recipe import Recipe
+from dlkit.bench.training.trajectory import train_trial
 
 BATCH, REPEATS, RATE = 64, 7, 1e-3
 LIMIT = 2.0  # a loop that takes longer is timed once
@@ -111,7 +111,7 @@ def own_loop(problem: Problem, steps: int) -> Callable[[], object]:
 def bench_loop(problem: Problem, steps: int, *, rewriting: bool) -> Callable[[], object]:
     """The trainer, as workers call it."""
     adam = bench.Optimizer("adam", optax.adam, {"learning_rate": RATE})
-    with patch("dlkit.bench.trainer.fast_convolutions", lambda problem: (problem, lambda function: function)):
+    with patch("dlkit.bench.training.program.fast_convolutions", lambda problem: (problem, lambda function: function)):
         plain = compile_problem(problem)
     shared = compile_problem(problem) if rewriting else plain
     program = compile_program(shared, Recipe(optimizer=adam, steps=steps, evaluations=2))

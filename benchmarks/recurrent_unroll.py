@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from dlkit import layers
-from dlkit.bench.environment import compiler_options
-from dlkit.layers.recurrence import GRU_CELL, LSTM_CELL, Cell, simple_cell
+from dlkit.bench.machine.environment import compiler_options
+from dlkit.layers.recurrent.cells import GRU_CELL, LSTM_CELL, Cell, simple_cell
 
 UNITS, BATCH, FEATURES, REPEATS = 64, 64, 8, 9
 CELLS: dict[str, tuple[Callable[..., layers.Layer], Cell]] = {

@@ -16,25 +16,29 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench import planner, results, runner, settling
-from dlkit.bench.budgets import Budget
-from dlkit.bench.environment import program_identity
-from dlkit.bench.executor import Done, Task, Work
-from dlkit.bench.identity import canonical
-from dlkit.bench.optimizers import Evaluations, Optimizer
-from dlkit.bench.outcomes import Outcome, Trial
-from dlkit.bench.planner import Study
-from dlkit.bench.plans import ProblemFacts
-from dlkit.bench.problems import Metric
-from dlkit.bench.progress import Progress, Silent
-from dlkit.bench.space import log_uniform
-from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry
-from dlkit.bench.store import Store
-from dlkit.bench.tuning import tune
+from dlkit.bench.analysis import settling
+from dlkit.bench.analysis.comparison import Comparison, compare_on
+from dlkit.bench.analysis.summary import summarize
+from dlkit.bench.execution import runner
+from dlkit.bench.execution.progress import Listener, Silent
+from dlkit.bench.execution.work import Done, Task, Work
+from dlkit.bench.identity.hashing import canonical
+from dlkit.bench.machine.program import program_identity
+from dlkit.bench.optimizers import Optimizer
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.space import log_uniform
+from dlkit.bench.plan.trials import Evaluations, Outcome, Trial
+from dlkit.bench.spec import planner
+from dlkit.bench.spec.budget import Budget
+from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
+from dlkit.bench.spec.planner import BoundPlan
+from dlkit.bench.store.store import Store
+from dlkit.bench.tuning.winner import tune
 
 __all__ = ["Drawing", "Drawn", "Setting", "judged", "rates", "settled", "study_of_names"]
 
-PROBLEM = ProblemFacts(
+PROBLEM = PlannedProblem(
     "quadratic", {"error": Metric("lower", "linear", "error")}, "error", 0.1, 40, 8, "d" * 16, "drawn", "", "drawn"
 )
 PROGRAM = program_identity()
@@ -113,19 +117,17 @@ class Drawn:
         """Nothing to end."""
 
 
-def study_of_names(setting: Setting, **budget: Any) -> Study:
+def study_of_names(setting: Setting, **budget: Any) -> BoundPlan:
     """One optimizer under several names, as the planner sees it."""
 
     def build(learning_rate: Any) -> None: ...
 
     space: Mapping[str, Any] = {"learning_rate": 0.01 if setting.points == 1 else log_uniform(1e-4, 1.0)}
-    entries = [
-        OptimizerEntry(optimizer=Optimizer(f"name {place}", build, space)) for place in range(setting.contenders)
-    ]
+    entries = [Contender(optimizer=Optimizer(f"name {place}", build, space)) for place in range(setting.contenders)]
     given = {"tuning_points": setting.points, "tuning_seeds": 1, "seeds": setting.seeds, **budget}
     asked = Experiment(
         name="settled",
-        problems=(ProblemEntry(problem="quadratic"),),
+        problems=(ProblemChoice(problem="quadratic"),),
         optimizers=tuple(entries),
         budget=Budget(steps=40, evaluations=1, **given),
     )
@@ -135,15 +137,15 @@ def study_of_names(setting: Setting, **budget: Any) -> Study:
 
 
 def settled(
-    study: Study, drawing: Drawing, *, store: Store | None = None, progress: Progress | None = None
-) -> results.Comparison:
+    study: BoundPlan, drawing: Drawing, *, store: Store | None = None, progress: Listener | None = None
+) -> Comparison:
     """Runs a study until it is settled; returns what it says."""
     with store or Store(None) as opened:
         runner.run(study, opened, lambda: Drawn(drawing), progress or Silent())
-        return results.summary(opened).comparisons[0]
+        return summarize(opened).comparisons[0]
 
 
-def judged(study: Study, drawing: Drawing) -> results.Comparison:
+def judged(study: BoundPlan, drawing: Drawing) -> Comparison:
     """What `settled` comes to, of a study whose tuning points are known before it runs."""
     plan = study.plan
     (problem,) = plan.problems  # with the margin
@@ -157,7 +159,7 @@ def judged(study: Study, drawing: Drawing) -> results.Comparison:
             outcomes |= {trial.id: drawing.outcome(trial) for trial in trials if trial.id not in outcomes}
         addition = settling.more_seeds(plan, outcomes)
         if addition is None:
-            return results.compare_on(plan, problem, outcomes)
+            return compare_on(plan, problem, outcomes)
         plan = addition.plan
 
 

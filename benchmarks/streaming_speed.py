@@ -16,16 +16,16 @@ import numpy as np
 
 from benchmarks.loops import EVALUATIONS, VALUES, microseconds, print_table
 from dlkit import models
-from dlkit.bench import classification, optimizers, problems
-from dlkit.bench.batches import batches_of
+from dlkit.bench import optimizers, problems
 from dlkit.bench.data import split
-from dlkit.bench.environment import configure_jax
-from dlkit.bench.placement import ALONE
+from dlkit.bench.machine.environment import configure_jax
 from dlkit.bench.problems import Problem
-from dlkit.bench.recipes import Recipe
-from dlkit.bench.streaming import BLOCKS, Cut, stream
-from dlkit.bench.trainer import compile_problem, compile_program
-from dlkit.bench.trials import train_trial
+from dlkit.bench.training.data_order import batches_of
+from dlkit.bench.training.lanes import ALONE
+from dlkit.bench.training.program import compile_problem, compile_program
+from dlkit.bench.training.recipe import Recipe
+from dlkit.bench.training.streaming import BLOCKS, Cut, stream
+from dlkit.bench.training.trajectory import train_trial
 
 REPEATS = 9
 
@@ -38,7 +38,9 @@ def images(count: int = 24_000) -> Problem:
         "targets": rng.integers(0, 10, count).astype(np.int32),
     }
     data = split("images", arrays, validation=0.02, test=0.02)
-    return classification("images", models.mlp((128, 10)), data, batch_size=64, steps=400, target=0.9, description="")
+    return problems.classification(
+        "images", models.mlp((128, 10)), data, batch_size=64, steps=400, target=0.9, description=""
+    )
 
 
 def step_bytes(problem: Problem) -> int:

@@ -20,8 +20,8 @@ from flax import nnx
 from benchmarks import CORES
 from benchmarks.loops import VALUES, Loop, dlkit_loop, microseconds, nnx_loop, print_table
 from dlkit.bench import problems
-from dlkit.bench.batches import data_order
-from dlkit.bench.environment import compiler_options, configure_jax
+from dlkit.bench.machine.environment import compiler_options, configure_jax
+from dlkit.bench.training.data_order import data_order
 
 STEPS, REPEATS = 600, 15
 
@@ -66,16 +66,16 @@ class Network(nnx.Module):
 
 def workers(count: int, trials: int) -> float:
     """Seconds that `count` pinned worker processes take for the training of `trials` trials, warm."""
-    from dlkit.bench import planner
-    from dlkit.bench.budgets import Budget
-    from dlkit.bench.cluster import DaskExecutor
-    from dlkit.bench.executor import Work
-    from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry
+    from dlkit.bench.execution.dask_workers import DaskExecutor
+    from dlkit.bench.execution.work import Work
+    from dlkit.bench.spec import planner
+    from dlkit.bench.spec.budget import Budget
+    from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 
     asked = Experiment(
         name="speed",
-        problems=(ProblemEntry(problem="digits-mlp"),),
-        optimizers=(OptimizerEntry(optimizer="adam"),),
+        problems=(ProblemChoice(problem="digits-mlp"),),
+        optimizers=(Contender(optimizer="adam"),),
         budget=Budget(tuning_points=trials, tuning_seeds=1, seeds=1),
     )
     study = planner.plan(asked)

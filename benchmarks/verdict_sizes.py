@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlkit.bench.comparisons import Comparison, compare_on
-from dlkit.bench.outcomes import Outcome, Trial
-from dlkit.bench.plans import Contender, Plan, ProblemFacts
-from dlkit.bench.problems import Metric
-from dlkit.bench.rules import Tuner
-from dlkit.bench.space import Point, Range
+from dlkit.bench.analysis.comparison import Comparison, compare_on
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.policies import Tuner
+from dlkit.bench.plan.space import Point, Range
+from dlkit.bench.plan.trials import Outcome, Trial
 from tests.bench.synthetic import make_problem, play, synthetic_outcome
 
 EVALUATIONS = 20
@@ -56,7 +56,7 @@ def plan_of(
         return [Point({"learning_rate": float(10 ** rng.uniform(-2, 2))}, {}) for _ in range(points)]
 
     common = drawn()
-    contenders = [Contender(f"x{k}", f"x{k}", "", space, drawn() if apart else common) for k in range(count)]
+    contenders = [PlannedContender(f"x{k}", f"x{k}", "", space, drawn() if apart else common) for k in range(count)]
     problem = make_problem(metric=Metric("lower", "linear", "error"), target=target)
     return Plan("sizes", [problem], contenders, EVALUATIONS, tuning_seeds, seeds, Tuner())
 
@@ -65,7 +65,7 @@ def study(plan: Plan, rng: np.random.Generator, contest: Contest, noise: Callabl
     """One study: what a seed has for all contenders, and what each trial has alone, in the end and in the rate."""
     common: dict[tuple[str, int], float] = {}
 
-    def train(problem: ProblemFacts, contender: Contender, trial: Trial) -> Outcome:
+    def train(problem: PlannedProblem, contender: PlannedContender, trial: Trial) -> Outcome:
         is_last = contender is plan.contenders[-1]
         x = math.log10(trial.hyperparameters["learning_rate"])
         seed = common.setdefault((trial.stage, trial.seed), noise())

@@ -3,7 +3,7 @@
 import importlib
 import inspect
 
-from dlkit.bench import formats
+from dlkit.bench.analysis import numbers
 from dlkit.bench.errors import UserError
 from dlkit.bench.problems import FAMILIES, catalog
 from dlkit.bench.problems.catalog import Entry
@@ -42,18 +42,18 @@ def problems_page() -> str:
 
 def _cells(name: str, entry: Entry) -> list[str]:
     needs = f" (needs the {entry.needs})" if entry.needs else ""
-    seconds = "–" if entry.seconds is None else formats.number(entry.seconds)
+    seconds = "–" if entry.seconds is None else numbers.number(entry.seconds)
     try:
         problem = catalog.get(name)
     except UserError:
         first, *_ = (inspect.getdoc(importlib.import_module(entry.make.__module__)) or "").splitlines()
         return [f"`{name}`", *["–"] * 6, seconds, first.rstrip(".") + needs]
-    numbers = (problem.target, problem.trivial, problem.margin)
+    values = (problem.target, problem.trivial, problem.margin)
     batch = "all" if problem.batch_size is None else str(problem.batch_size)
     return [
         f"`{name}`",
         f"`{problem.metric}`",
-        *("–" if number is None else formats.number(number) for number in numbers),
+        *("–" if number is None else numbers.number(number) for number in values),
         str(problem.steps),
         batch,
         seconds,

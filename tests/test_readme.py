@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dlkit.bench import planner, spec_files
+from dlkit.bench.spec import planner, toml
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,7 +38,7 @@ def test_the_specs_can_be_run(tmp_path: Path, table: str) -> None:
     if "problems" not in tomllib.loads(table):  # a part of a spec
         table = f'problems = ["quadratic"]\noptimizers = ["sgd"]\n{table}'
     path.write_text(table)
-    experiment = spec_files.load(path)
+    experiment = toml.load(path)
     assert len(experiment.problems) == len(tomllib.loads(table)["problems"])
     assert planner.plan(experiment).plan.contenders
 
@@ -55,6 +55,6 @@ def test_experiments_run(script: Path, tmp_path: Path) -> None:
 
 
 def test_the_quickstart_spec_loads() -> None:
-    experiment = spec_files.load(ROOT / "experiments/quickstart/spec.toml")
+    experiment = toml.load(ROOT / "experiments/quickstart/spec.toml")
     assert {entry.problem for entry in experiment.problems} == {"digits-mlp", "diabetes-linear", "quadratic"}
     assert len(experiment.optimizers) == 6

@@ -13,86 +13,91 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dlkit.bench.api import Result, compare, open_run, run
-    from dlkit.bench.budgets import Budget
     from dlkit.bench.data import Dataset, split
-    from dlkit.bench.equinox_modules import problem_from_equinox
     from dlkit.bench.errors import UserError
-    from dlkit.bench.flax_modules import problem_from_flax
-    from dlkit.bench.haiku_modules import problem_from_haiku
-    from dlkit.bench.optimizers import (
-        Evaluations,
-        Optimizer,
-        with_accumulation,
-        with_adaptive_clipping,
-        with_averaging,
-        with_caution,
-        with_clipping,
-        with_ema,
-        with_lookahead,
-        with_sharpness_awareness,
-        with_weight_decay,
-    )
-    from dlkit.bench.problems import Metric, Player, Problem, classification, quadratic, regression
-    from dlkit.bench.recipes import EarlyStopping
-    from dlkit.bench.rules import TargetRule
-    from dlkit.bench.schedules import Schedule
-    from dlkit.bench.space import log_uniform, one_minus_log_uniform, uniform
-    from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry
-    from dlkit.bench.spec_files import load
-    from dlkit.bench.training import TrainedModel, train
+    from dlkit.bench.execution.replay import Replay
+    from dlkit.bench.execution.single_trial import TrainedModel, train
+    from dlkit.bench.optimizers.base import Optimizer
+    from dlkit.bench.optimizers.schedules import Schedule
+    from dlkit.bench.plan.metric import Metric
+    from dlkit.bench.plan.policies import EarlyStopping, TargetRule
+    from dlkit.bench.plan.space import log_uniform, one_minus_log_uniform, uniform
+    from dlkit.bench.plan.trials import Evaluations
+    from dlkit.bench.problems.base import Problem
+    from dlkit.bench.problems.frameworks.equinox import problem_from_equinox
+    from dlkit.bench.problems.frameworks.flax import problem_from_flax
+    from dlkit.bench.problems.frameworks.haiku import problem_from_haiku
+    from dlkit.bench.problems.players import Player
+    from dlkit.bench.spec.budget import Budget
+    from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
+    from dlkit.bench.spec.toml import load
 
 # Imported on first use: the command line answers --help without JAX.
 _HOMES = {
-    "dlkit.bench.api": ("Result", "compare", "open_run", "run"),
-    "dlkit.bench.data": ("Dataset", "split"),
-    "dlkit.bench.equinox_modules": ("problem_from_equinox",),
-    "dlkit.bench.errors": ("UserError",),
-    "dlkit.bench.flax_modules": ("problem_from_flax",),
-    "dlkit.bench.haiku_modules": ("problem_from_haiku",),
-    "dlkit.bench.optimizers": (
-        "Evaluations",
-        "Optimizer",
-        "with_accumulation",
-        "with_adaptive_clipping",
-        "with_averaging",
-        "with_caution",
-        "with_clipping",
-        "with_ema",
-        "with_lookahead",
-        "with_sharpness_awareness",
-        "with_weight_decay",
+    "dlkit.bench.api": (
+        "Result",
+        "compare",
+        "open_run",
+        "run",
     ),
-    "dlkit.bench.problems": ("Metric", "Player", "Problem", "classification", "quadratic", "regression"),
-    "dlkit.bench.rules": ("TargetRule",),
-    "dlkit.bench.recipes": ("EarlyStopping",),
-    "dlkit.bench.schedules": ("Schedule",),
-    "dlkit.bench.space": ("log_uniform", "one_minus_log_uniform", "uniform"),
-    "dlkit.bench.budgets": ("Budget",),
-    "dlkit.bench.spec": ("Experiment", "OptimizerEntry", "ProblemEntry"),
-    "dlkit.bench.spec_files": ("load",),
-    "dlkit.bench.training": ("TrainedModel", "train"),
+    "dlkit.bench.data": (
+        "Dataset",
+        "split",
+    ),
+    "dlkit.bench.errors": ("UserError",),
+    "dlkit.bench.execution.replay": ("Replay",),
+    "dlkit.bench.execution.single_trial": (
+        "TrainedModel",
+        "train",
+    ),
+    "dlkit.bench.optimizers.base": ("Optimizer",),
+    "dlkit.bench.optimizers.schedules": ("Schedule",),
+    "dlkit.bench.plan.metric": ("Metric",),
+    "dlkit.bench.plan.policies": (
+        "EarlyStopping",
+        "TargetRule",
+    ),
+    "dlkit.bench.plan.space": (
+        "log_uniform",
+        "one_minus_log_uniform",
+        "uniform",
+    ),
+    "dlkit.bench.plan.trials": ("Evaluations",),
+    "dlkit.bench.problems.base": ("Problem",),
+    "dlkit.bench.problems.players": ("Player",),
+    "dlkit.bench.problems.frameworks.equinox": ("problem_from_equinox",),
+    "dlkit.bench.problems.frameworks.flax": ("problem_from_flax",),
+    "dlkit.bench.problems.frameworks.haiku": ("problem_from_haiku",),
+    "dlkit.bench.spec.budget": ("Budget",),
+    "dlkit.bench.spec.entries": (
+        "Contender",
+        "Experiment",
+        "ProblemChoice",
+    ),
+    "dlkit.bench.spec.toml": ("load",),
 }
+_ROOMS = ("data", "optimizers", "probes", "problems", "stats")  # with public names of their own
 _NEEDED = ("distributed", "pandas", "platformdirs", "plotly", "rich", "scipy", "sklearn")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Budget",
+    "Contender",
     "Dataset",
     "EarlyStopping",
     "Evaluations",
     "Experiment",
     "Metric",
     "Optimizer",
-    "OptimizerEntry",
     "Player",
     "Problem",
-    "ProblemEntry",
+    "ProblemChoice",
+    "Replay",
     "Result",
     "Schedule",
     "TargetRule",
     "TrainedModel",
     "UserError",
-    "classification",
     "compare",
     "load",
     "log_uniform",
@@ -101,31 +106,22 @@ __all__ = [
     "problem_from_equinox",
     "problem_from_flax",
     "problem_from_haiku",
-    "quadratic",
-    "regression",
     "run",
     "split",
     "train",
     "uniform",
-    "with_accumulation",
-    "with_adaptive_clipping",
-    "with_averaging",
-    "with_caution",
-    "with_clipping",
-    "with_ema",
-    "with_lookahead",
-    "with_sharpness_awareness",
-    "with_weight_decay",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
+    if name not in _HOME_OF and name not in _ROOMS:
         raise AttributeError(f"module 'dlkit.bench' has no attribute '{name}'")
     if missing := [package for package in _NEEDED if importlib.util.find_spec(package) is None]:
         raise ModuleNotFoundError(f"the bench needs {', '.join(missing)}: pip install 'dlkit-jax[bench]'")
+    if name in _ROOMS:
+        return importlib.import_module(f"dlkit.bench.{name}")
     return getattr(importlib.import_module(_HOME_OF[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_ROOMS})

@@ -5,23 +5,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlkit.bench import planner, results, runner
-from dlkit.bench.budgets import Budget
-from dlkit.bench.cluster import check_executor, make_executor
-from dlkit.bench.console import print_summary, text_of
+from dlkit.bench.analysis.settling import with_rule
+from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.errors import UserError
-from dlkit.bench.executor import prepare_process
+from dlkit.bench.execution import runner
+from dlkit.bench.execution.dask_workers import check_executor, make_executor
+from dlkit.bench.execution.replay import Replay, replay
+from dlkit.bench.execution.work import prepare_process
 from dlkit.bench.optimizers import Optimizer
-from dlkit.bench.problems import Maker, Problem
-from dlkit.bench.problems.makers import Make
-from dlkit.bench.recipes import EarlyStopping
-from dlkit.bench.replays import Replay, replay
-from dlkit.bench.rules import TargetRule
-from dlkit.bench.settling import with_rule
-from dlkit.bench.spec import Experiment, OptimizerEntry, ProblemEntry
-from dlkit.bench.store import Store
-from dlkit.bench.streaming import memory_bytes
-from dlkit.bench.studies import Study
+from dlkit.bench.plan.policies import EarlyStopping, TargetRule
+from dlkit.bench.problems import Problem, ProblemFactory
+from dlkit.bench.problems.factories import Make
+from dlkit.bench.report.terminal import print_summary, text_of
+from dlkit.bench.spec import planner
+from dlkit.bench.spec.bound_plan import BoundPlan
+from dlkit.bench.spec.budget import Budget
+from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
+from dlkit.bench.store.store import Store
+from dlkit.bench.training.streaming import memory_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,8 +41,8 @@ class Result:
         interrupted: whether Ctrl-C ended it early.
     """
 
-    summary: results.Summary
-    study: Study | None = None
+    summary: Summary
+    study: BoundPlan | None = None
     folder: Path | None = None
     interrupted: bool = False
 
@@ -116,7 +117,7 @@ class Result:
         Raises:
             UserError: if it cannot be written there.
         """
-        from dlkit.bench.report import write_report
+        from dlkit.bench.report.page import write_report
 
         return write_report(self.summary, Path(path))
 
@@ -133,7 +134,7 @@ class Result:
         Raises:
             UserError: if they cannot be written there.
         """
-        from dlkit.bench.paper import save_figures
+        from dlkit.bench.report.matplotlib_figures import save_figures
 
         return save_figures(self.summary, Path(folder), extension=extension)
 
@@ -160,8 +161,8 @@ class Result:
 
 def compare(
     *,
-    problems: Sequence[str | Make | Maker | Problem | ProblemEntry],
-    optimizers: Sequence[str | Optimizer | OptimizerEntry],
+    problems: Sequence[str | Make | ProblemFactory | Problem | ProblemChoice],
+    optimizers: Sequence[str | Optimizer | Contender],
     budget: Budget | None = None,
     factors: Mapping[str, Sequence[Any]] | None = None,
     early_stopping: EarlyStopping | None = None,
@@ -220,8 +221,8 @@ def compare(
             raise UserError(f"{name} must be a list, such as {name}=[...], got {given!r}")
     if not isinstance(budget, Budget | None):
         raise UserError(f"budget must be a bench.Budget, such as bench.Budget(seeds=10), got {budget!r}")
-    entries = [each if isinstance(each, ProblemEntry) else ProblemEntry(problem=each) for each in problems]
-    contenders = [each if isinstance(each, OptimizerEntry) else OptimizerEntry(optimizer=each) for each in optimizers]
+    entries = [each if isinstance(each, ProblemChoice) else ProblemChoice(problem=each) for each in problems]
+    contenders = [each if isinstance(each, Contender) else Contender(optimizer=each) for each in optimizers]
     experiment = Experiment(
         name=Path(folder).name if folder else "comparison",
         problems=tuple(entries),
@@ -285,7 +286,7 @@ def run(
     Raises:
         UserError: for input that cannot work.
     """
-    from dlkit.bench.console import live_progress
+    from dlkit.bench.execution.progress import live_progress
 
     check_executor(executor, workers)
     if lanes is not None and lanes < 0:
@@ -307,9 +308,9 @@ def run(
                 expand=expand,
                 timing=timing,
             )
-        summary = results.summary(store)
-        store.keep_endings(summary.endings())
-        return Result(summary, report.study, where, report.interrupted)
+        found = summarize(store)
+        store.keep_endings(found.endings())
+        return Result(found, report.study, where, report.interrupted)
 
 
 def open_run(folder: str | Path) -> Result:
@@ -325,4 +326,4 @@ def open_run(folder: str | Path) -> Result:
         UserError: if there is no run, or one of another format.
     """
     with Store(Path(folder), write=False) as store:
-        return Result(results.summary(store), folder=Path(folder))
+        return Result(summarize(store), folder=Path(folder))

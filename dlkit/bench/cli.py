@@ -87,8 +87,8 @@ def run(
     from dataclasses import replace
 
     from dlkit.bench import api
-    from dlkit.bench.budgets import AMOUNTS
-    from dlkit.bench.spec_files import load
+    from dlkit.bench.spec.budget import AMOUNTS
+    from dlkit.bench.spec.toml import load
 
     experiment = load(spec)
     given: dict[str, Any] = {"seeds": seeds, "steps": steps, "tuner": tuner, "tuning_seeds": tuning_seeds}
@@ -163,8 +163,9 @@ def report(
         kind: The page, its tables as Markdown or LaTeX, or figures in one of these formats.
     """
     from dlkit.bench import api
-    from dlkit.bench.latex import latex_tables
-    from dlkit.bench.report import markdown_tables, write_text
+    from dlkit.bench.report.latex import latex_tables
+    from dlkit.bench.report.markdown import markdown_tables
+    from dlkit.bench.report.page import write_text
 
     result = api.open_run(run)
     if kind == "html":
@@ -190,7 +191,7 @@ def replay(run: Path, trial: str, /, *, spec: Path | None = None) -> int:
         spec: The spec that ran, where it names functions in files of your own.
     """
     from dlkit.bench import api
-    from dlkit.bench.spec_files import load
+    from dlkit.bench.spec.toml import load
 
     outcome = api.open_run(run).replay(trial, load(spec) if spec else None)
     for field, (then, now) in outcome.program.items():
@@ -215,18 +216,18 @@ def list_(what: Literal["problems", "optimizers", "schedules", "probes"], proble
         what: problems, optimizers, schedules or probes.
         problem: One of the problems, for its choices.
     """
-    from dlkit.bench import console
+    from dlkit.bench import listing
 
     if problem is not None:
         if what != "problems":
             raise UserError(f"dlkit list {what} takes no name, got '{problem}'; only 'dlkit list problems NAME' does")
-        console.print_choices(problem)
+        listing.print_choices(problem)
         return 0
     {
-        "problems": console.print_problems,
-        "optimizers": console.print_optimizers,
-        "schedules": console.print_schedules,
-        "probes": console.print_probes,
+        "problems": listing.print_problems,
+        "optimizers": listing.print_optimizers,
+        "schedules": listing.print_schedules,
+        "probes": listing.print_probes,
     }[what]()
     return 0
 
@@ -235,7 +236,7 @@ def list_(what: Literal["problems", "optimizers", "schedules", "probes"], proble
 def doctor() -> int:
     """Check this machine: versions, devices, threads, cache, wrong sums, and whether replays can be exact here."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from dlkit.bench.doctor import examine
+    from dlkit.bench.machine.doctor import examine
 
     healthy = True
     for finding in examine():

@@ -13,15 +13,15 @@ from dlkit.layers.activation import activation, prelu
 from dlkit.layers.attention import dot_product_attention, multi_head_attention
 from dlkit.layers.base import ApplyFunction, InitFunction, Layer, as_layer, lambda_, output_shape
 from dlkit.layers.batch_norm import batch_norm, has_batch_statistics, reestimate_batch_statistics
+from dlkit.layers.by_name import NORMALIZATIONS, normalization
 from dlkit.layers.combine import parallel, residual, serial
 from dlkit.layers.conv import conv, conv_transpose
 from dlkit.layers.dense import default_kernel_init, dense
 from dlkit.layers.dropout import dropout, gaussian_noise
 from dlkit.layers.embed import embedding, learned_positions, rotary, sinusoidal_positions, tied_logits
 from dlkit.layers.norm import group_norm, instance_norm, layer_norm, rms_norm
-from dlkit.layers.normalization import NORMALIZATIONS, normalization
 from dlkit.layers.pool import average_pool, global_average_pool, global_max_pool, max_pool
-from dlkit.layers.recurrent import gru, lstm, rnn
+from dlkit.layers.recurrent.layers import gru, lstm, rnn
 from dlkit.layers.shape import flatten, reshape
 from dlkit.layers.spectral_norm import spectral_norm
 from dlkit.layers.transformer import transformer_block

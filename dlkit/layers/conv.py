@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from dlkit.checks import require_floating, require_size
 from dlkit.layers.base import Layer
-from dlkit.layers.lowerings import convolve, convolve_transposed
+from dlkit.layers.convolution_forms import convolve, convolve_transposed
 from dlkit.layers.window import Padding, PerAxis, spatial_shape, transposed_window_for, window_for
 from dlkit.typing import Array, Initializer, Key, Params, Shape, State
 

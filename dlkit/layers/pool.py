@@ -12,7 +12,7 @@ from jaxtyping import Float, Shaped
 
 from dlkit.checks import require_floating, require_size
 from dlkit.layers.base import Layer, lambda_
-from dlkit.layers.lowerings import shifted
+from dlkit.layers.convolution_forms import shifted
 from dlkit.layers.window import Padding, PerAxis, Window, outputs, spatial_shape, window_for
 from dlkit.typing import Array, Shape
 

@@ -10,10 +10,10 @@ from dlkit import checks
 from dlkit.layers.activation import activation as activation_layer
 from dlkit.layers.attention import multi_head_attention, within_lengths
 from dlkit.layers.base import Layer
+from dlkit.layers.by_name import normalization as normalization_layer
 from dlkit.layers.combine import serial
 from dlkit.layers.dense import default_kernel_init, dense
 from dlkit.layers.dropout import dropout as dropout_layer
-from dlkit.layers.normalization import normalization as normalization_layer
 from dlkit.typing import Array, ArrayFunction, Initializer, Key, Params, Scalar, Shape, State
 
 __all__ = ["transformer_block"]

@@ -5,16 +5,15 @@ from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
-from dlkit.bench.optimizers import Evaluations
-from dlkit.bench.outcomes import Outcome, Trial
-from dlkit.bench.plans import Contender, Plan, ProblemFacts
-from dlkit.bench.problems.base import Metric
-from dlkit.bench.results import Summary, summary
-from dlkit.bench.rules import Tuner
-from dlkit.bench.search import next_points, search
-from dlkit.bench.space import Point, Range
-from dlkit.bench.store import Store
-from dlkit.bench.tuning import tune
+from dlkit.bench.analysis.summary import Summary, summarize
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.policies import Tuner
+from dlkit.bench.plan.space import Point, Range
+from dlkit.bench.plan.trials import Evaluations, Outcome, Trial
+from dlkit.bench.store.store import Store
+from dlkit.bench.tuning.search import next_points, search
+from dlkit.bench.tuning.winner import tune
 
 __all__ = [
     "PROGRAM",
@@ -32,24 +31,26 @@ PROGRAM = dict.fromkeys(("code", "jax", "jaxlib", "optax", "flax", "numpy", "lan
 PROGRAM |= {"optimization": "1", "device": "cpu", "cpu_flags": "avx2 fma", "threads": "1", "python": "3.11.0"}
 
 
-def make_problem(name: str = "bowl", *, metric: Metric | None = None, target: float | None = 0.1) -> ProblemFacts:
+def make_problem(name: str = "bowl", *, metric: Metric | None = None, target: float | None = 0.1) -> PlannedProblem:
     """A problem of 40 steps whose metric is "error"."""
     meaning = metric or Metric("lower", "linear", "error")
-    return ProblemFacts(name, {"error": meaning}, "error", target, 40, 8, "d" * 16, "made up", "", "a bowl")
+    return PlannedProblem(name, {"error": meaning}, "error", target, 40, 8, "d" * 16, "made up", "", "a bowl")
 
 
-def make_contender(label: str, *, points: int = 5, name: str = "learning_rate") -> Contender:
+def make_contender(label: str, *, points: int = 5, name: str = "learning_rate") -> PlannedContender:
     """A contender with log-spaced learning rates from 0.001 to 1; with one point, nothing is tuned."""
     if points == 1:
-        return Contender(label, label, "", {name: 0.1}, [Point({name: 0.1}, {})])
+        return PlannedContender(label, label, "", {name: 0.1}, [Point({name: 0.1}, {})])
     rates = [float(f"{rate:.6g}") for rate in np.geomspace(1e-3, 1.0, points)]
-    return Contender(label, label, "", {name: Range(1e-3, 1.0, "log")}, [Point({name: rate}, {}) for rate in rates])
+    return PlannedContender(
+        label, label, "", {name: Range(1e-3, 1.0, "log")}, [Point({name: rate}, {}) for rate in rates]
+    )
 
 
 def make_plan(
     labels: Sequence[str] = ("sgd", "adam", "lion"),
     *,
-    problems: Sequence[ProblemFacts] = (),
+    problems: Sequence[PlannedProblem] = (),
     points: int = 5,
     evaluations: int = 4,
     tuning_seeds: int = 2,
@@ -62,7 +63,7 @@ def make_plan(
     return Plan("synthetic", facts, contenders, evaluations, tuning_seeds, seeds, tuner or Tuner())
 
 
-def decay(plan: Plan, problem: ProblemFacts, contender: Contender, trial: Trial) -> list[float]:
+def decay(plan: Plan, problem: PlannedProblem, contender: PlannedContender, trial: Trial) -> list[float]:
     """A curve from about 1 towards 0: later contenders are better, and the middle of the learning rates is best.
 
     Metrics whose high values are good get 1 minus that.
@@ -76,7 +77,7 @@ def decay(plan: Plan, problem: ProblemFacts, contender: Contender, trial: Trial)
 
 
 def play(
-    plan: Plan, train: Callable[[ProblemFacts, Contender, Trial], Outcome | None]
+    plan: Plan, train: Callable[[PlannedProblem, PlannedContender, Trial], Outcome | None]
 ) -> tuple[dict[str, Outcome], dict[str, list[Point]]]:
     """What running a plan would bring: all tuning trials, then the winners on the final seeds, study by study.
 
@@ -90,7 +91,7 @@ def play(
     outcomes: dict[str, Outcome] = {}
     drawn: dict[str, list[Point]] = {}
 
-    def ran(problem: ProblemFacts, contender: Contender, trials: Sequence[Trial]) -> bool:
+    def ran(problem: PlannedProblem, contender: PlannedContender, trials: Sequence[Trial]) -> bool:
         new = {trial.id: train(problem, contender, trial) for trial in trials}
         outcomes.update({name: outcome for name, outcome in new.items() if outcome is not None})
         return any(outcome is not None for outcome in new.values())
@@ -116,7 +117,7 @@ def play(
 
 
 def synthetic_outcome(
-    problem: ProblemFacts, plan: Plan, trial: Trial, values: Sequence[float], seconds: float = 0.25
+    problem: PlannedProblem, plan: Plan, trial: Trial, values: Sequence[float], seconds: float = 0.25
 ) -> Outcome:
     """The outcome of a trial with these values at its evaluations; it diverged if the last of them is NaN."""
     values = values[: None if trial.until is None else trial.until + 1]
@@ -140,7 +141,7 @@ def fill(
     store: Store,
     plan: Plan,
     *,
-    curve: Callable[[Plan, ProblemFacts, Contender, Trial], list[float]] = decay,
+    curve: Callable[[Plan, PlannedProblem, PlannedContender, Trial], list[float]] = decay,
     diverged: Callable[[str, Trial], bool] = lambda label, trial: False,
     missing: Callable[[str, Trial], bool] = lambda label, trial: False,
     failed: Collection[str] = (),
@@ -160,7 +161,7 @@ def fill(
     store.use_plan(plan, {})
     store.use_software(PROGRAM)
 
-    def train(problem: ProblemFacts, contender: Contender, trial: Trial) -> Outcome | None:
+    def train(problem: PlannedProblem, contender: PlannedContender, trial: Trial) -> Outcome | None:
         if missing(contender.label, trial):
             return None
         if contender.label in failed:
@@ -179,7 +180,7 @@ def fill(
 def make_summary(
     plan: Plan | None = None,
     *,
-    curve: Callable[[Plan, ProblemFacts, Contender, Trial], list[float]] = decay,
+    curve: Callable[[Plan, PlannedProblem, PlannedContender, Trial], list[float]] = decay,
     diverged: Callable[[str, Trial], bool] = lambda label, trial: False,
     missing: Callable[[str, Trial], bool] = lambda label, trial: False,
     failed: Collection[str] = (),
@@ -189,4 +190,4 @@ def make_summary(
     plan = plan or make_plan()
     with Store(None) as store:
         fill(store, plan, curve=curve, diverged=diverged, missing=missing, failed=failed, reason=reason)
-        return summary(store)
+        return summarize(store)

@@ -189,7 +189,7 @@ def test_own_optimizer_and_problem_in_a_run_that_resumes(tmp_path: Path) -> None
         ({"margin": 2.0}, ["margin is for runs until settled"]),
         ({"until_settled": True}, ["'sgd' has no other contender"]),
         (
-            {"problems": [bench.ProblemEntry(problem="quadratic", margin=0.5)]},
+            {"problems": [bench.ProblemChoice(problem="quadratic", margin=0.5)]},
             ["'quadratic'", "ratio above 1", "got 0.5"],
         ),
         ({"workers": 0, "executor": "dask"}, ["workers", "at least 1"]),

@@ -12,7 +12,7 @@ import pytest
 from flax import linen
 
 from dlkit import layers
-from dlkit.layers import lowerings
+from dlkit.layers import convolution_forms
 from dlkit.layers.window import Window
 
 RNG = np.random.default_rng(0)
@@ -119,8 +119,8 @@ WINDOWS = {
 }
 FORMS = {
     "transposed": (
-        lowerings.convolve_transposed,
-        (lowerings.transposed_by_matmul, lowerings.transposed_by_xla),
+        convolution_forms.convolve_transposed,
+        (convolution_forms.transposed_by_matmul, convolution_forms.transposed_by_xla),
     )
 }
 
@@ -129,7 +129,7 @@ FORMS = {
 def test_the_forms_agree_in_derivatives_of_every_order_and_mode(name: str) -> None:
     window, groups = WINDOWS[name]
     by_platform, forms = FORMS.get(
-        name, (lowerings.convolve, (lowerings.convolve_by_matmul, lowerings.convolve_by_xla))
+        name, (convolution_forms.convolve, (convolution_forms.convolve_by_matmul, convolution_forms.convolve_by_xla))
     )
     kernel_shape = (3, 4 if name == "transposed" else 2, 4 // groups, 4)
 
@@ -164,7 +164,7 @@ def test_the_forms_agree_in_derivatives_of_every_order_and_mode(name: str) -> No
 @pytest.mark.parametrize("name", WINDOWS)
 def test_each_platform_gets_its_form_only(name: str) -> None:
     window, groups = WINDOWS[name]
-    form = lowerings.convolve_transposed if name == "transposed" else lowerings.convolve
+    form = convolution_forms.convolve_transposed if name == "transposed" else convolution_forms.convolve
     x, kernel = jnp.ones((2, 5, 6, 4)), jnp.ones((3, 4 if name == "transposed" else 2, 4 // groups, 4))
     step = jax.jit(jax.grad(lambda x, kernel: jnp.sum(form(x, kernel, window) ** 2), argnums=(0, 1)))
     compiled = step.lower(x, kernel).compile().as_text()

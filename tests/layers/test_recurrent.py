@@ -15,7 +15,7 @@ from jax.test_util import check_grads
 
 from dlkit import layers
 from dlkit.layers import Layer
-from dlkit.layers.recurrence import GRU_CELL, LSTM_CELL, Cell, recurrence, simple_cell
+from dlkit.layers.recurrent.cells import GRU_CELL, LSTM_CELL, Cell, recurrence, simple_cell
 
 MAKE: dict[str, Callable[..., Layer]] = {"rnn": layers.rnn, "gru": layers.gru, "lstm": layers.lstm}
 CELLS = {"rnn": simple_cell(jnp.tanh), "gru": GRU_CELL, "lstm": LSTM_CELL}

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.data.mapped import chunks, located, mapped
-from dlkit.bench.environment import cache_folder
+from dlkit.bench.data.memory_mapped import chunks, located, mapped
 from dlkit.bench.errors import UserError
+from dlkit.bench.machine.environment import cache_folder
 
 __all__ = [
     "SPLITS",

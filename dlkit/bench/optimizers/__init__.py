@@ -1,6 +1,6 @@
 """Optimizers: the registry by family, wrappers around any of them, and those of other packages by name."""
 
-from dlkit.bench.optimizers.base import Evaluations, Optimizer
+from dlkit.bench.optimizers.base import Optimizer
 from dlkit.bench.optimizers.catalog import FAMILIES, OPTIMIZERS, get
 from dlkit.bench.optimizers.players import for_players
 from dlkit.bench.optimizers.plugins import load_plugin
@@ -17,6 +17,7 @@ from dlkit.bench.optimizers.wrappers import (
     with_sharpness_awareness,
     with_weight_decay,
 )
+from dlkit.bench.plan.trials import Evaluations
 
 __all__ = [
     "FAMILIES",

@@ -2,34 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.space import Range, Space
-from dlkit.typing import Array, Params
+from dlkit.bench.plan.space import Range, Space
+from dlkit.bench.plan.trials import Evaluations
+from dlkit.typing import Params
 
-__all__ = ["Build", "Evaluations", "Optimizer", "Transformation", "require_matching"]
+__all__ = ["Build", "Optimizer", "Transformation", "require_matching"]
 
 Transformation: TypeAlias = optax.GradientTransformation | optax.GradientTransformationExtraArgs
 Build = Callable[..., Transformation]
-
-
-class Evaluations(NamedTuple):
-    """How often a step, or a whole trial, evaluates the loss on a batch.
-
-    Attributes:
-        gradients: the loss with its gradient.
-        values: the loss alone.
-        hessian_products: products of the Hessian with a vector; each costs about two gradients.
-    """
-
-    gradients: int | Array = 1
-    values: int | Array = 0
-    hessian_products: int | Array = 0
 
 
 ONE_GRADIENT = Evaluations()

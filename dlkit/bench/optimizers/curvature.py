@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import optax
 import optax.contrib
 
-from dlkit.bench.optimizers.base import Evaluations, Optimizer, Transformation
-from dlkit.bench.space import log_uniform, one_minus_log_uniform
+from dlkit.bench.optimizers.base import Optimizer, Transformation
+from dlkit.bench.plan.space import log_uniform, one_minus_log_uniform
+from dlkit.bench.plan.trials import Evaluations
 from dlkit.typing import Array, Key
 
 __all__ = ["OPTIMIZERS"]

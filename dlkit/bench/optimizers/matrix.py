@@ -5,7 +5,7 @@ import optax.contrib
 from dlkit.bench.optimizers.base import Optimizer
 from dlkit.bench.optimizers.shampoo import shampoo
 from dlkit.bench.optimizers.soap import soap
-from dlkit.bench.space import log_uniform, one_minus_log_uniform
+from dlkit.bench.plan.space import log_uniform, one_minus_log_uniform
 
 __all__ = ["OPTIMIZERS"]
 

@@ -8,8 +8,9 @@ import jax
 import optax
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.optimizers.base import Evaluations, Optimizer, Transformation
+from dlkit.bench.optimizers.base import Optimizer, Transformation
 from dlkit.bench.optimizers.wrapping import evaluations_of
+from dlkit.bench.plan.trials import Evaluations
 from dlkit.typing import Params
 
 __all__ = ["for_players"]

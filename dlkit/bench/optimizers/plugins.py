@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.bench.errors import UserError, nearest
-from dlkit.bench.imports import import_attribute
+from dlkit.bench.identity.references import import_attribute
 from dlkit.bench.optimizers.base import Optimizer
 from dlkit.bench.optimizers.catalog import wrap
-from dlkit.bench.space import Range, narrow
+from dlkit.bench.plan.space import Range, narrow
 
 __all__ = ["load_plugin"]
 

@@ -4,7 +4,7 @@ import optax
 import optax.contrib
 
 from dlkit.bench.optimizers.base import Optimizer, Transformation
-from dlkit.bench.space import log_uniform, one_minus_log_uniform
+from dlkit.bench.plan.space import log_uniform, one_minus_log_uniform
 from dlkit.typing import Array
 
 __all__ = ["OPTIMIZERS"]

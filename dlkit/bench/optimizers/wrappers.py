@@ -14,9 +14,10 @@ import optax
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import transformations
-from dlkit.bench.optimizers.base import Evaluations, Optimizer, Transformation
+from dlkit.bench.optimizers.base import Optimizer, Transformation
 from dlkit.bench.optimizers.wrapping import evaluations_of, last_part, plus, wrapped
-from dlkit.bench.space import Range, log_uniform, one_minus_log_uniform, uniform
+from dlkit.bench.plan.space import Range, log_uniform, one_minus_log_uniform, uniform
+from dlkit.bench.plan.trials import Evaluations
 from dlkit.typing import Array, Params
 
 __all__ = [

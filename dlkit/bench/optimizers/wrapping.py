@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.optimizers.base import Evaluations, Optimizer, Transformation
-from dlkit.bench.space import Range
+from dlkit.bench.optimizers.base import Optimizer, Transformation
+from dlkit.bench.plan.space import Range
+from dlkit.bench.plan.trials import Evaluations
 
 __all__ = ["evaluations_of", "last_part", "plus", "wrapped"]
 

@@ -3,7 +3,7 @@
 from dlkit.bench.probes.base import PROBE_EXAMPLES, Probe, View, curves_of, probe_batch
 from dlkit.bench.probes.catalog import PROBES, check, get
 from dlkit.bench.probes.curvature import sharpness
-from dlkit.bench.probes.marks import marked_activations
+from dlkit.bench.probes.marked_activations import marked_activations
 
 __all__ = [
     "PROBES",

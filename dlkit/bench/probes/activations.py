@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 
-from dlkit.bench.optimizers.base import Evaluations
+from dlkit.bench.plan.trials import Evaluations
 from dlkit.bench.probes.base import Probe, View, probe_batch
-from dlkit.bench.probes.marks import marked_activations
+from dlkit.bench.probes.marked_activations import marked_activations
 from dlkit.typing import Array
 
 __all__ = ["EDGE", "PROBES"]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.optimizers.base import Evaluations
+from dlkit.bench.plan.trials import Evaluations
 from dlkit.bench.problems.base import Batch
 from dlkit.typing import Array, Key, Params, State
 

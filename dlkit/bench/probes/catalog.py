@@ -8,7 +8,7 @@ import jax
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.probes import activations, curvature, gradients, weights
 from dlkit.bench.probes.base import PROBE_EXAMPLES, Probe
-from dlkit.bench.probes.marks import count_marks
+from dlkit.bench.probes.marked_activations import count_marks
 from dlkit.bench.problems.base import Problem
 
 __all__ = ["PROBES", "check", "get"]

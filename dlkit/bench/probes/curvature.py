@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from dlkit.bench.optimizers.base import Evaluations
+from dlkit.bench.plan.trials import Evaluations
 from dlkit.bench.probes.base import Probe, View, probe_batch
 from dlkit.typing import Array, Key, Params
 

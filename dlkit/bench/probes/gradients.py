@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from dlkit.bench.optimizers.base import Evaluations
+from dlkit.bench.plan.trials import Evaluations
 from dlkit.bench.probes.base import Probe, View, norm, probe_batch
 from dlkit.typing import Array, Params
 

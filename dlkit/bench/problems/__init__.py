@@ -1,9 +1,10 @@
 """Problems: what is trained. One family per file; `catalog` finds them by name."""
 
-from dlkit.bench.problems.base import Batch, Metric, Player, Problem
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.problems.base import Batch, Player, Problem
 from dlkit.bench.problems.catalog import ENTRIES, FAMILIES, PROBLEMS, choices_of, get, maker, tunable
 from dlkit.bench.problems.checks import check_problem
-from dlkit.bench.problems.makers import Maker
+from dlkit.bench.problems.factories import ProblemFactory
 from dlkit.bench.problems.quadratics import noisy_quadratic, quadratic
 from dlkit.bench.problems.supervised import classification, regression
 
@@ -12,10 +13,10 @@ __all__ = [
     "FAMILIES",
     "PROBLEMS",
     "Batch",
-    "Maker",
     "Metric",
     "Player",
     "Problem",
+    "ProblemFactory",
     "check_problem",
     "choices_of",
     "classification",

@@ -10,17 +10,16 @@ import numpy as np
 
 from dlkit.bench.data.base import Dataset
 from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.plan.space import is_number
 from dlkit.bench.problems.players import Batch, Loss, Player, Updates, require_players
-from dlkit.bench.space import is_number
 from dlkit.typing import Array, Key, Params, State
 
 __all__ = [
-    "TRAINING_LOSS",
     "Batch",
     "Evaluate",
     "Init",
     "Loss",
-    "Metric",
     "Player",
     "Problem",
     "Reestimate",
@@ -29,38 +28,10 @@ __all__ = [
     "example_batch",
 ]
 
-TRAINING_LOSS = "training_loss"  # the mean minibatch loss over the segment that ends at a point of the curve
-
 Init = Callable[[Key], tuple[Params, State]]
 Evaluate = Callable[[Params, State, Batch], Mapping[str, Array]]
 Samples = Callable[[Params, State], Array]
 Reestimate = Callable[[Params, State, Batch], State]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How to read a number that `Problem.evaluate` returns.
-
-    Attributes:
-        direction: ``"lower"`` or ``"higher"`` is better.
-        scale: ``"linear"``, or ``"log"`` for a positive number whose ratios matter; differences are then ratios.
-        label: how tables and figures call it; its name if empty.
-    """
-
-    direction: Literal["lower", "higher"] = "lower"
-    scale: Literal["linear", "log"] = "linear"
-    label: str = ""
-
-    def __post_init__(self) -> None:
-        if self.direction not in ("lower", "higher"):
-            raise UserError(f"a metric's direction is 'lower' or 'higher', not {self.direction!r}")
-        if self.scale not in ("linear", "log"):
-            raise UserError(f"a metric's scale is 'linear' or 'log', not {self.scale!r}")
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Whether larger values are better."""
-        return self.direction == "higher"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dlkit.bench.errors import UserError, nearest
-from dlkit.bench.imports import import_attribute, is_import
+from dlkit.bench.identity.references import import_attribute, is_import
 from dlkit.bench.problems import (
     bilinear,
     continual,
@@ -22,7 +22,7 @@ from dlkit.bench.problems import (
     text,
 )
 from dlkit.bench.problems.base import Problem
-from dlkit.bench.problems.makers import Make, Maker
+from dlkit.bench.problems.factories import Make, ProblemFactory
 
 __all__ = ["ENTRIES", "FAMILIES", "PROBLEMS", "Entry", "choices_of", "get", "maker", "tunable"]
 
@@ -109,7 +109,7 @@ PROBLEMS: Mapping[str, Make] = MappingProxyType({name: entry.make for name, entr
 """Name -> the function of the problem's choices."""
 
 
-def maker(problem: str | Make | Maker | Problem, *, folder: Path | None = None) -> Maker | Problem:
+def maker(problem: str | Make | ProblemFactory | Problem, *, folder: Path | None = None) -> ProblemFactory | Problem:
     """Returns a problem as a function of its choices.
 
     Args:
@@ -123,22 +123,22 @@ def maker(problem: str | Make | Maker | Problem, *, folder: Path | None = None) 
     Raises:
         UserError: for an unknown name, with the nearest valid one; for a file or module that cannot be imported.
     """
-    if isinstance(problem, Maker | Problem):
+    if isinstance(problem, ProblemFactory | Problem):
         return problem
     if not isinstance(problem, str):
-        return Maker(getattr(problem, "__name__", "own"), problem)
+        return ProblemFactory(getattr(problem, "__name__", "own"), problem)
     if not is_import(problem):
         return _maker(problem)
     found = import_attribute(problem, owner=f"problem '{problem}'", folder=folder)
     if not isinstance(found, Problem) and not callable(found):
         raise UserError(f"problem '{problem}': expected a function that returns a bench.Problem, got {found!r}")
-    return found if isinstance(found, Problem) else Maker(problem, found)
+    return found if isinstance(found, Problem) else ProblemFactory(problem, found)
 
 
-def _maker(name: str) -> Maker:
+def _maker(name: str) -> ProblemFactory:
     if name not in PROBLEMS:
         raise UserError(f"no problem '{name}'; {nearest(name, PROBLEMS)}")
-    return Maker(name, PROBLEMS[name])
+    return ProblemFactory(name, PROBLEMS[name])
 
 
 def get(name: str, **choices: Any) -> Problem:

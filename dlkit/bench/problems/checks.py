@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.problems.base import TRAINING_LOSS, Problem, example_batch
+from dlkit.bench.plan.metric import TRAINING_LOSS
+from dlkit.bench.problems.base import Problem, example_batch
 
 __all__ = ["check_problem"]
 

@@ -12,9 +12,10 @@ import numpy as np
 from dlkit import losses, models
 from dlkit.bench import data
 from dlkit.bench.data import Dataset
-from dlkit.bench.problems import optima
-from dlkit.bench.problems.base import Batch, Metric, Problem
-from dlkit.bench.problems.optima import Float64, Optimum
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.problems import known_optima
+from dlkit.bench.problems.base import Batch, Problem
+from dlkit.bench.problems.known_optima import Float64, Optimum
 from dlkit.bench.problems.supervised import penalized
 from dlkit.typing import Array, Key, Params, State
 
@@ -99,7 +100,7 @@ def logistic_regression(*, l2: float = 1e-3) -> Problem:
     dataset = _training_only(data.breast_cancer())
     inputs, targets = _float64(dataset)
     # Two classes of softmax share w: ||w_0||^2 + ||w_1||^2 = ||w||^2 / 2 with w = w_1 - w_0.
-    both = optima.softmax_regression(inputs, targets.astype(int), classes=2, l2=2 * l2)
+    both = known_optima.softmax_regression(inputs, targets.astype(int), classes=2, l2=2 * l2)
     optimum = Optimum(both.kernel[:, 1:] - both.kernel[:, :1], both.bias[1:] - both.bias[:1], both.value)
 
     def loss(logits: Array, batch: Batch) -> Array:
@@ -138,7 +139,7 @@ def softmax_regression(*, l2: float = 1e-3) -> Problem:
         "softmax-regression",
         lambda logits, batch: losses.cross_entropy(logits, batch["targets"]).mean(),
         dataset,
-        optima.softmax_regression(inputs, targets.astype(int), classes=3, l2=l2),
+        known_optima.softmax_regression(inputs, targets.astype(int), classes=3, l2=l2),
         outputs=3,
         l2=l2,
         trivial=_entropy(targets),
@@ -175,7 +176,7 @@ def hinge_svm(*, l2: float = 1e-3) -> Problem:
         "hinge-svm",
         loss,
         dataset,
-        optima.hinge_svm(inputs, 2 * targets - 1, l2=l2),
+        known_optima.hinge_svm(inputs, 2 * targets - 1, l2=l2),
         l2=l2,
         trivial=2 * min(targets.mean(), 1 - targets.mean()),
         steps=400,
@@ -203,7 +204,7 @@ def _entropy(targets: Float64) -> float:
 def _least_squares(name: str, *, l1: float, l2: float, steps: int, target: float, stresses: str) -> Problem:
     dataset = _training_only(data.diabetes())
     inputs, targets = _float64(dataset)
-    optimum = optima.lasso(inputs, targets, l1=l1) if l1 else optima.least_squares(inputs, targets, l2=l2)
+    optimum = known_optima.lasso(inputs, targets, l1=l1) if l1 else known_optima.least_squares(inputs, targets, l2=l2)
     penalty = "".join(f", {kind} {strength:g}" for kind, strength in (("l1", l1), ("l2", l2)) if strength)
     return _convex(
         name,

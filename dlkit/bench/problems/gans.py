@@ -13,8 +13,9 @@ from dlkit import gan_losses, layers, models
 from dlkit.bench import data
 from dlkit.bench.data.base import Dataset
 from dlkit.bench.errors import UserError, nearest
-from dlkit.bench.problems.base import Batch, Loss, Metric, Player, Problem, Updates
-from dlkit.bench.problems.features import trained_classifier
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.problems.base import Batch, Loss, Player, Problem, Updates
+from dlkit.bench.problems.feature_extractor import trained_classifier
 from dlkit.bench.problems.sample_quality import (
     Gaussian,
     Kernel,

@@ -8,7 +8,8 @@ import numpy as np
 
 from dlkit import losses, models
 from dlkit.bench import data
-from dlkit.bench.problems.base import Batch, Metric, Problem
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.problems.base import Batch, Problem
 from dlkit.bench.problems.supervised import functions_of, penalized, reestimation
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, Scalar, State

@@ -10,7 +10,8 @@ import numpy as np
 
 from dlkit.bench.data.base import Dataset
 from dlkit.bench.errors import UserError, nearest
-from dlkit.bench.problems.base import Batch, Metric, Problem
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.problems.base import Batch, Problem
 from dlkit.checks import known_zero, require_number, require_size
 from dlkit.typing import Array, Key, Params, Scalar, State
 

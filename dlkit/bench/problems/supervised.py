@@ -12,7 +12,8 @@ import numpy as np
 from dlkit import layers, losses, regularizers
 from dlkit.bench.data.base import Dataset, require_labels
 from dlkit.bench.errors import UserError, nearest
-from dlkit.bench.problems.base import Batch, Evaluate, Init, Loss, Metric, Problem, Reestimate
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.problems.base import Batch, Evaluate, Init, Loss, Problem, Reestimate
 from dlkit.checks import known_zero, require_number
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, Scalar, State

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlkit.bench.data.base import Dataset
-from dlkit.bench.problems.base import Batch, Metric, Problem
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.problems.base import Batch, Problem
 from dlkit.checks import require_number, require_size
 from dlkit.typing import Array, Key, Params, State
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from dlkit import losses, models
 from dlkit.bench import data
-from dlkit.bench.problems.base import Batch, Metric, Problem
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.problems.base import Batch, Problem
 from dlkit.bench.problems.supervised import classification, functions_of, regression
 from dlkit.checks import require_number
 from dlkit.typing import Array, Scalar

@@ -12,11 +12,10 @@ from dlkit.bench.stats.aggregates import iqm, optimality_gap, probability_of_imp
 from dlkit.bench.stats.bootstrap import BootstrapIntervals, expanded_level, stratified_bootstrap
 from dlkit.bench.stats.good_ranges import Sensitivity, sensitivity, width_interval
 from dlkit.bench.stats.intervals import Interval, median_interval, wilson_interval
-from dlkit.bench.stats.luck import best_again, luck_p_value, picked_again, redrawn_luck_p_value
 from dlkit.bench.stats.multiplicity import holm
 from dlkit.bench.stats.nested import NestedMean, crossed_mean, nested_mean
 from dlkit.bench.stats.paired import PairedEffects, paired_effects, paired_ratio
-from dlkit.bench.stats.planning import detectable_difference, required_pairs, required_seeds
+from dlkit.bench.stats.power import detectable_difference, required_pairs, required_seeds
 from dlkit.bench.stats.profiles import PerformanceProfile, ProfileBands, performance_profile, profile_bands
 from dlkit.bench.stats.ranks import (
     Friedman,
@@ -28,6 +27,7 @@ from dlkit.bench.stats.ranks import (
     rank_correlation,
 )
 from dlkit.bench.stats.runtime_profiles import TargetECDF, TargetRanking, target_ecdf, target_ranking, times_to_targets
+from dlkit.bench.stats.selection import best_again, luck_p_value, picked_again, redrawn_luck_p_value
 from dlkit.bench.stats.sequential import Settlement, confidence_sequence, evidence, settle
 from dlkit.bench.stats.signed_ranks import PairedDifference, SignedRanks, paired_difference, wilcoxon
 from dlkit.bench.stats.survival import (

@@ -12,10 +12,11 @@ import pytest
 
 from dlkit.bench import optimizers
 from dlkit.bench.errors import UserError
-from dlkit.bench.optimizers import Evaluations, Optimizer
-from dlkit.bench.recipes import Recipe
-from dlkit.bench.trainer import compile_problem, compile_program
-from dlkit.bench.trials import train_trial
+from dlkit.bench.optimizers import Optimizer
+from dlkit.bench.plan.trials import Evaluations
+from dlkit.bench.training.program import compile_problem, compile_program
+from dlkit.bench.training.recipe import Recipe
+from dlkit.bench.training.trajectory import train_trial
 from tests.bench.optimizers import tasks
 
 STEPS = 20

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from dlkit import bench
-from dlkit.bench import planner
 from dlkit.bench.errors import UserError
-from dlkit.bench.identity import package_versions
+from dlkit.bench.identity.fingerprints import package_versions
 from dlkit.bench.optimizers import OPTIMIZERS, load_plugin
-from dlkit.bench.space import Range
-from dlkit.bench.spec import OptimizerEntry
-from dlkit.bench.spec_files import load
+from dlkit.bench.plan.space import Range
+from dlkit.bench.spec import planner
+from dlkit.bench.spec.entries import Contender
+from dlkit.bench.spec.toml import load
 
 SOURCE = """
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def set_version(site: Path, version: str) -> None:
     import shutil
 
-    from dlkit.bench import identity
+    from dlkit.bench.identity import fingerprints
 
     for old in site.glob("*.dist-info"):
         shutil.rmtree(old)
@@ -64,7 +64,7 @@ def set_version(site: Path, version: str) -> None:
     information.mkdir()
     (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: opt-pack\nVersion: {version}\n")
     (information / "top_level.txt").write_text("optpack\n")
-    identity._version.cache_clear()
+    fingerprints._version.cache_clear()
 
 
 def spec(folder: Path, optimizer: str) -> Path:
@@ -176,7 +176,7 @@ def test_mistakes_of_a_spec_are_named_with_their_place(folder: Path) -> None:
 
 
 def test_registered_choices_can_be_changed() -> None:
-    galore = OptimizerEntry(optimizer="galore", static={"rank": [4, 8]}).load()
+    galore = Contender(optimizer="galore", static={"rank": [4, 8]}).load()
     assert galore.static == {"rank": [4, 8], "update_proj_gap": (50,)}
     with pytest.raises(UserError, match="optimizer 'galore': no static choice 'rnk'; did you mean 'rank'"):
-        OptimizerEntry(optimizer="galore", static={"rnk": [4]}).load()
+        Contender(optimizer="galore", static={"rnk": [4]}).load()

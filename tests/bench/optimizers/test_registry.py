@@ -13,9 +13,9 @@ import pytest
 from dlkit.bench import optimizers
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import FAMILIES, OPTIMIZERS, WRAPPERS, Optimizer
-from dlkit.bench.space import Range
-from dlkit.bench.trainer import Program
-from dlkit.bench.trials import Trajectory
+from dlkit.bench.plan.space import Range
+from dlkit.bench.training.program import Program
+from dlkit.bench.training.trajectory import Trajectory
 from tests.bench.optimizers import tasks
 
 # Each wrapper at least once, and some that lean on what is inside.

@@ -11,7 +11,8 @@ import pytest
 from dlkit import bench
 from dlkit.bench import optimizers
 from dlkit.bench.errors import UserError
-from dlkit.bench.optimizers import Evaluations, Optimizer
+from dlkit.bench.optimizers import Optimizer
+from dlkit.bench.plan.trials import Evaluations
 
 RATE = 0.1
 START = np.array([1.0, -2.0, 3.0])

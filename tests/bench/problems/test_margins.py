@@ -8,9 +8,9 @@ import pytest
 from dlkit.bench import optimizers
 from dlkit.bench.errors import UserError
 from dlkit.bench.problems import ENTRIES, catalog
-from dlkit.bench.recipes import Recipe
-from dlkit.bench.trainer import compile_problem, compile_program
-from dlkit.bench.trials import train_trial
+from dlkit.bench.training.program import compile_problem, compile_program
+from dlkit.bench.training.recipe import Recipe
+from dlkit.bench.training.trajectory import train_trial
 
 # Learning rates that are tried one after the other until the margin is reached; the other hyperparameters are fixed.
 ADAPTIVE = (3e-3, 1e-2, 3e-2, 0.1)

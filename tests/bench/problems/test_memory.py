@@ -4,9 +4,9 @@ import pytest
 
 from dlkit.bench import optimizers
 from dlkit.bench.problems import catalog
-from dlkit.bench.recipes import Recipe
-from dlkit.bench.trainer import compile_problem, compile_program
-from dlkit.bench.trials import Trajectory, train_trial
+from dlkit.bench.training.program import compile_problem, compile_program
+from dlkit.bench.training.recipe import Recipe
+from dlkit.bench.training.trajectory import Trajectory, train_trial
 
 
 def trained(rate: float, **choices: object) -> Trajectory:

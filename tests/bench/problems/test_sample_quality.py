@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.metrics.pairwise import rbf_kernel
 
 from dlkit.bench import data
-from dlkit.bench.problems.features import trained_classifier
+from dlkit.bench.problems.feature_extractor import trained_classifier
 from dlkit.bench.problems.sample_quality import (
     Gaussian,
     Kernel,

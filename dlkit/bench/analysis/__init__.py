@@ -1,0 +1,27 @@
+"""What follows: outcomes become numbers, numbers become sentences. Never JAX.
+
+- `numbers`: numbers as text, the same everywhere.
+- `along_curves`: steps to a target, the score at half of the budget.
+- `pairs`, `ranking`: how contenders differ and stand on a problem.
+- `costs`, `effects`: time and memory; what the levels of factors do.
+- `findings`, `verdict`, `settling`: sentences, the conclusion, and who gets more seeds.
+- `comparison`: all contenders on one problem; `across_problems`: over all problems.
+- `tuning_curves`: how much tuning each contender takes.
+- `summary`: everything a run says.
+"""
+
+__all__ = [
+    "across_problems",
+    "along_curves",
+    "comparison",
+    "costs",
+    "effects",
+    "findings",
+    "numbers",
+    "pairs",
+    "ranking",
+    "settling",
+    "summary",
+    "tuning_curves",
+    "verdict",
+]

@@ -1,0 +1,279 @@
+"""All problems of a run together: ranks, performance profiles, and the share of targets reached along the budget.
+
+Problems differ in metric, scale and budget, so nothing is averaged over them but what has no unit: ranks, ratios of
+times to the fastest, and shares of targets reached by a share of the budget.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from dlkit.bench import stats
+from dlkit.bench.analysis.ranking import LEVEL, Row
+from dlkit.bench.plan.orientation import oriented
+from dlkit.bench.plan.plan import Plan, PlannedProblem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["BUDGETS", "MAX_RATIO", "Overview", "Ranks", "Standing", "overview"]
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+BUDGETS = (0.25, 0.5, 0.75, 1.0)  # shares of the budget at which contenders are ranked by their times
+MAX_RATIO = 4.0  # to the fastest: where performance profiles end
+RESAMPLES, SEED = 10_000, 0  # the same numbers whenever a run is summed up
+MOST_TARGETS = 60  # a problem, once ladders are made equally long
+
+
+class Standing(NamedTuple):
+    """One problem, as far as it has come.
+
+    Attributes:
+        problem: which.
+        targets: the easiest first; none where there are none yet.
+        rows: its contenders, in any order.
+    """
+
+    problem: PlannedProblem
+    targets: Sequence[float]
+    rows: Sequence[Row]
+
+
+class Ranks(NamedTuple):
+    """Contenders ranked on each problem by the median over seeds of the judged metric at the end.
+
+    Attributes:
+        by_problem: [contenders, problems] midranks, 1 the best.
+        bootstrap: mean ranks with intervals, and the probability of being best.
+        friedman: the statistics of the test that all rank alike.
+        p_value: of that test, from permuted ranks.
+        distance: Nemenyi's: mean ranks further apart differ at 5 %, all pairs taken together.
+    """
+
+    by_problem: Floats
+    bootstrap: stats.RankBootstrap
+    friedman: stats.Friedman
+    p_value: float
+    distance: float
+
+
+@dataclass(frozen=True, eq=False)
+class Overview:
+    """What holds over all problems that have run to their end. What there are too few problems for is None.
+
+    A contender that could not run on a problem, or of whose points none trained, lost there: its scores are +inf and
+    its curves reach nothing. One that ran nowhere does not take part.
+
+    Attributes:
+        contenders: labels, in the plan's order.
+        problems: that count, in the plan's order.
+        evaluations: points of each curve after step 0.
+        scores: [contenders, seeds, problems] the judged metric at the end, oriented; +inf where it diverged.
+        curves: [contenders, seeds, problems, evaluations + 1] the same along the budget; +inf from where it diverged.
+        ladders: [problems] oriented targets, the easiest first; empty where there are none.
+        notes: who and what is left out or lost, and why.
+    """
+
+    contenders: Sequence[str]
+    problems: Sequence[PlannedProblem]
+    evaluations: int
+    scores: Floats
+    curves: Floats
+    ladders: Sequence[Floats]
+    notes: Sequence[str]
+
+    @cached_property
+    def ranks(self) -> Ranks | None:
+        """The ranking by final scores; None with fewer than two contenders or problems."""
+        if len(self.contenders) < 2 or len(self.problems) < 2:
+            return None
+        medians = np.median(self.scores, axis=1)
+        by_problem = np.stack([stats.friedman(column[:, None]).mean_ranks for column in medians.T], axis=1)
+        return Ranks(
+            by_problem,
+            stats.rank_bootstrap(self.scores, level=LEVEL, resamples=RESAMPLES, seed=SEED),
+            stats.friedman(medians),
+            stats.friedman_permutation(medians, resamples=RESAMPLES, seed=SEED),
+            stats.nemenyi_distance(len(self.contenders), len(self.problems), 1 - LEVEL),
+        )
+
+    @cached_property
+    def targeted(self) -> Sequence[PlannedProblem]:
+        """The problems that have targets."""
+        return [problem for problem, ladder in zip(self.problems, self.ladders, strict=True) if len(ladder)]
+
+    @cached_property
+    def rungs(self) -> int:
+        """How many targets the longest ladder has."""
+        return max(map(len, self.ladders), default=0)
+
+    @cached_property
+    def times(self) -> Floats:
+        """[contenders, seeds, problems with targets, rungs] share of the budget at which each target was reached.
+
+        Rungs go from each problem's easiest target to its hardest; a shorter ladder has targets on several of them.
+        """
+        return self._times(self.rungs)
+
+    @cached_property
+    def profile(self) -> stats.ProfileBands | None:
+        """Performance profile of the times to the hardest targets; None with fewer than two contenders or problems.
+
+        A target that was reached before the first evaluation counts as reached at it.
+        """
+        if len(self.contenders) < 2 or len(self.targeted) < 2:
+            return None
+        spent = np.maximum(self.times[..., -1], 1 / self.evaluations)
+        return stats.profile_bands(spent, max_ratio=MAX_RATIO, level=LEVEL, resamples=RESAMPLES, seed=SEED)
+
+    @cached_property
+    def target_ecdf(self) -> Sequence[stats.TargetECDF]:
+        """[contenders] share of (problem, target, seed) reached by each share of the budget; empty without targets.
+
+        Every problem weighs the same, however many targets it has.
+        """
+        if not self.targeted:
+            return []
+        ladders = _stretched(self._targeted_ladders, min(math.lcm(*map(len, self._targeted_ladders)), MOST_TARGETS))
+        how: dict[str, Any] = {"budget": 1.0, "steps": self._shares, "level": LEVEL, "resamples": RESAMPLES}
+        return [stats.target_ecdf(each, ladders, seed=SEED, **how) for each in self._targeted_curves]
+
+    @cached_property
+    def target_ranking(self) -> stats.TargetRanking | None:
+        """How the ranking moves with target and budget; None with fewer than two contenders, or without targets."""
+        if len(self.contenders) < 2 or not self.targeted:
+            return None
+        return stats.target_ranking(self.times, BUDGETS)
+
+    @property
+    def order(self) -> Sequence[int]:
+        """Indices of contenders, best first: by mean rank, or else by the share of targets reached along the budget."""
+        if self.ranks is not None:
+            return np.argsort(self.ranks.bootstrap.mean_ranks, kind="stable").tolist()  # type: ignore[no-any-return]
+        shares = [(-each.area, -float(each.share[-1])) for each in self.target_ecdf]
+        return sorted(range(len(self.contenders)), key=shares.__getitem__) if shares else range(len(self.contenders))
+
+    def frame(self) -> "pd.DataFrame":
+        """Returns the overview's numbers, one row a contender, best first.
+
+        Returns:
+            Columns optimizer, mean_rank, probability_best, profile_score (each but the probability with _low and
+            _high), targets_reached (share at the end of the budget, with _low and _high), target_area; NaN where there
+            are too few problems or no targets.
+        """
+        import pandas as pd
+
+        rows = []
+        for index in self.order:
+            ranks, profile = self.ranks.bootstrap if self.ranks else None, self.profile
+            reached = self.target_ecdf[index] if self.target_ecdf else None
+            rows.append(
+                {
+                    "optimizer": self.contenders[index],
+                    "mean_rank": ranks.mean_ranks[index] if ranks else math.nan,
+                    "mean_rank_low": ranks.low[index] if ranks else math.nan,
+                    "mean_rank_high": ranks.high[index] if ranks else math.nan,
+                    "probability_best": ranks.probability_best[index] if ranks else math.nan,
+                    "profile_score": profile.profile.exact_scores[index] if profile else math.nan,
+                    "profile_score_low": profile.score_low[index] if profile else math.nan,
+                    "profile_score_high": profile.score_high[index] if profile else math.nan,
+                    "targets_reached": reached.share[-1] if reached else math.nan,
+                    "targets_reached_low": reached.low[-1] if reached else math.nan,
+                    "targets_reached_high": reached.high[-1] if reached else math.nan,
+                    "target_area": reached.area if reached else math.nan,
+                }
+            )
+        return pd.DataFrame(rows)
+
+    @property
+    def _shares(self) -> Floats:
+        """[evaluations + 1] share of the budget at each evaluation."""
+        return np.arange(self.evaluations + 1) / self.evaluations
+
+    @property
+    def _targeted_ladders(self) -> list[Floats]:
+        return [ladder for ladder in self.ladders if len(ladder)]
+
+    @property
+    def _targeted_curves(self) -> Floats:
+        return self.curves[:, :, [len(ladder) > 0 for ladder in self.ladders]]
+
+    def _times(self, rungs: int) -> Floats:
+        ladders = _stretched(self._targeted_ladders, rungs)
+        how: dict[str, Any] = {"budget": 1.0, "steps": self._shares}
+        return np.stack([stats.times_to_targets(each, ladders, **how) for each in self._targeted_curves])
+
+
+def overview(plan: Plan, standings: Sequence[Standing]) -> Overview:
+    """Gathers what all problems have in common.
+
+    Args:
+        plan: the plan.
+        standings: one a problem.
+
+    Returns:
+        The overview; nothing is drawn at random before one of its numbers is asked for.
+    """
+    labels = [contender.label for contender in plan.contenders]
+    notes = [note for each in standings if (note := _unfinished(each))]
+    over = [each for each in standings if not _unfinished(each)]
+    found = [{row.label: row for row in each.rows} for each in over]
+    lost = [[_lost(rows[label]) for rows in found] for label in labels]
+    taking = [index for index, reasons in enumerate(lost) if not reasons or not all(reasons)]
+    notes += [f"{label} is left out: it trained on no problem" for i, label in enumerate(labels) if i not in taking]
+    for index in taking:
+        names = [each.problem.name for each, reason in zip(over, lost[index], strict=True) if reason]
+        notes += [f"{labels[index]} lost on {', '.join(names)}: it could not run, or no point trained"] if names else []
+    trained = [rows[label] for rows in found for label in labels if not _lost(rows[label])]
+    counts = {len(row.scores) for row in trained}
+    seeds = min(counts, default=plan.seeds)
+    notes += [f"only the first {seeds} seeds count, which all problems have"] if len(counts) > 1 else []
+    shape = (len(taking), seeds, len(over))
+    scores, curves = np.full(shape, np.inf), np.full((*shape, plan.evaluations + 1), np.inf)
+    for place, (each, rows) in enumerate(zip(over, found, strict=True)):
+        for position, index in enumerate(taking):
+            if not lost[index][place]:
+                row = rows[labels[index]]
+                scores[position, :, place] = row.scores[:seeds]
+                curves[position, :, place] = _curves(each.problem, row, plan.evaluations)[:seeds]
+    ladders = [_oriented(each.problem, each.targets) for each in over]
+    notes += [f"{each.problem.name} has no target" for each in over if not each.targets]
+    names = [labels[index] for index in taking]
+    return Overview(names, [each.problem for each in over], plan.evaluations, scores, curves, ladders, notes)
+
+
+def _lost(row: Row) -> bool:
+    """Whether a contender has nothing to show where it is done: an exception, or a tuning in which nothing trained."""
+    return bool(row.failure) or (not row.tuning.missing and row.tuning.winner is None)
+
+
+def _unfinished(standing: Standing) -> str:
+    """Why a problem does not count yet; empty if it does."""
+    waiting = [row.label for row in standing.rows if not _lost(row) and not row.complete]
+    return f"{standing.problem.name} is left out: {', '.join(waiting)} still to run" if waiting else ""
+
+
+def _curves(problem: PlannedProblem, row: Row, evaluations: int) -> Floats:
+    """[seeds, evaluations + 1] the judged metric, oriented: +inf where it diverged, and after an early stop.
+
+    What stopped early has been at all the targets that it reaches.
+    """
+    values = np.full((len(row.outcomes), evaluations + 1), np.nan)
+    for line, outcome in zip(values, row.outcomes, strict=True):
+        if outcome is not None:
+            line[: len(outcome.steps)] = outcome.curves[problem.metric]
+    return _oriented(problem, values)
+
+
+def _oriented(problem: PlannedProblem, values: Any) -> Floats:
+    return oriented(problem, problem.metric, values).astype(np.float64)
+
+
+def _stretched(ladders: Sequence[Floats], count: int) -> Floats:
+    """[problems, count] ladders of one length, the easiest target first, each as often as the problem's others."""
+    return np.stack([ladder[np.arange(count) * len(ladder) // count] for ladder in ladders])

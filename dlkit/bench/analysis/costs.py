@@ -1,0 +1,79 @@
+"""What contenders cost beside their steps: time, memory, compilation, and what early stopping saves."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dlkit.bench.analysis.along_curves import UNKNOWN
+from dlkit.bench.analysis.ranking import Row
+from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.trials import Outcome, Timing, timing_key
+from dlkit.bench.stats import Interval
+
+__all__ = ["Cost", "costs_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Cost:
+    """What a contender costs on a problem.
+
+    Attributes:
+        label: the contender's.
+        timing: of its steps; None if they were not timed.
+        per_step: warm seconds of a step, median over repeats with its interval; NaN if not timed.
+        ratio: of that median to the fastest contender's.
+        to_target: seconds to target: the median seconds of a step, times the steps to target and their interval.
+        compile_seconds: of all its trials, from a compilation cache where an earlier run had filled it.
+        saved: share of the steps that early stopping left out, mean over final trials; NaN without early stopping.
+    """
+
+    label: str
+    timing: Timing | None
+    per_step: Interval
+    ratio: float
+    to_target: Interval
+    compile_seconds: float
+    saved: float
+
+
+def costs_of(
+    problem: PlannedProblem,
+    rows: Sequence[Row],
+    timings: Mapping[str, Timing],
+    ran: Sequence[Sequence[Outcome]],
+) -> list[Cost]:
+    """Computes what a problem's contenders cost.
+
+    Args:
+        problem: which.
+        rows: its contenders.
+        timings: timings by key.
+        ran: for each row, what has run of its trials.
+
+    Returns:
+        One cost a row.
+    """
+    found = [timings.get(timing_key(row.trials[0])) if row.trials else None for row in rows]
+    per_step = [timing.per_step if timing else UNKNOWN for timing in found]
+    fastest = min((each.estimate for each in per_step if each.estimate > 0), default=math.nan)
+    return [
+        Cost(
+            label=row.label,
+            timing=timing,
+            per_step=seconds,
+            ratio=seconds.estimate / fastest,
+            # time to target = steps to target x seconds per step
+            to_target=Interval(*(steps * seconds.estimate for steps in row.time)),
+            compile_seconds=sum(outcome.compile_seconds for outcome in outcomes),
+            saved=_saved(problem, row),
+        )
+        for row, timing, seconds, outcomes in zip(rows, found, per_step, ran, strict=True)
+    ]
+
+
+def _saved(problem: PlannedProblem, row: Row) -> float:
+    ended = [outcome for outcome in row.outcomes if outcome and outcome.status in ("stopped", "finished")]
+    if row.contender.stopping is None or not ended:
+        return math.nan
+    # share left out = 1 - steps made / budget
+    return sum(1 - int(outcome.steps[-1]) / problem.steps for outcome in ended) / len(ended)

@@ -1,0 +1,194 @@
+"""Where groups run: in this process, or on dask workers (local processes by default, any cluster by address)."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from importlib.machinery import ModuleSpec
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from dlkit.bench.errors import UserError
+from dlkit.bench.execution.executor import Executor, InlineExecutor
+from dlkit.bench.execution.work import Done, Task, Timed
+from dlkit.bench.machine.interrupts import first_interrupt, interrupts_held
+from dlkit.bench.spec.bound_plan import OwnProblem
+from dlkit.bench.training.lanes import on_accelerator
+
+__all__ = ["DaskExecutor", "check_executor", "make_executor"]
+
+PATIENCE_SECONDS = 15.0  # how long no worker may be seen before a run is given up, twice over
+
+
+class DaskExecutor:
+    """Runs works on dask workers: single-threaded processes on this machine, or those of a cluster by address."""
+
+    def __init__(self, *, workers: int | None = None, address: str | None = None, memory: int | None = None) -> None:
+        """Starts local workers, or connects to a cluster.
+
+        Args:
+            workers: how many local processes; None for one per core this process may use.
+            address: a scheduler's address, such as ``tcp://10.0.0.1:8786``; its workers are used as they are.
+            memory: bytes that a worker's training examples may take; None for what suits its device.
+
+        Raises:
+            UserError: if no scheduler answers at `address`, or it has no workers.
+        """
+        import dask
+        from distributed import Client, LocalCluster
+
+        self._resources = ExitStack()
+        self._futures: dict[int, Any] = {}
+        self._ended: SimpleQueue[int | None] = SimpleQueue()  # slots that are done; None for Ctrl-C
+        self._own: dict[int, tuple[OwnProblem, Any]] = {}  # by the id of what is kept alive here
+        self._memory = memory
+        count = workers or len(_cores())
+        # Allocation: dask's default trims after every free, which costs a tenth of the training time.
+        settings = {
+            "distributed.nanny.pre-spawn-environ": {"NPROC": "1", "OMP_NUM_THREADS": "1"},
+            "distributed.worker.daemon": True,
+            "distributed.comm.timeouts.connect": "10s",
+        }
+        self._resources.enter_context(dask.config.set(settings))
+        try:
+            if address is None:
+                self._resources.enter_context(_spawned_without_main())
+                options: dict[str, Any] = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None}
+                # Without a port of its own, dask's status server takes 8787 on all networks, and warns if it cannot.
+                options["scheduler_kwargs"] = {"dashboard_address": "127.0.0.1:0"}
+                with interrupts_held():
+                    cluster = LocalCluster(n_workers=count, silence_logs="CRITICAL", **options)
+                self._resources.enter_context(cluster)
+            self._client = self._resources.enter_context(Client(address or cluster, set_as_default=False))
+            self._resources.enter_context(first_interrupt(lambda: self._ended.put(None)))
+        except (OSError, ValueError, RuntimeError) as error:
+            self._resources.close()
+            what = f"no dask scheduler answers at '{address}'" if address else "the workers could not be started"
+            raise UserError(f"{what}: {error}") from None
+        self._addresses = list(self._client.scheduler_info(n_workers=-1)["workers"])
+        self.slots = len(self._addresses)
+        if not self.slots:
+            self.close()
+            raise UserError(f"the dask cluster at '{address}' has no workers; start some, then run again")
+
+    def submit(self, slot: int, work: Task) -> None:
+        """Sends the work to the slot's worker; one's own problem is sent there once."""
+        source = work.problem
+        work = work.within(self._memory)
+        own = None
+        if source.own is not None:
+            if id(source.own) not in self._own:
+                self._own[id(source.own)] = source.own, self._client.scatter(source.own, broadcast=True, hash=False)
+            own = self._own[id(source.own)][1]
+            work = work.with_own(None)
+        place = {"workers": [self._addresses[slot]], "allow_other_workers": True}
+        self._futures[slot] = self._client.submit(_run_on_worker, work, own, pure=False, **place)
+        self._futures[slot].add_done_callback(lambda _: self._ended.put(slot))
+
+    def next(self) -> tuple[int, Done | Timed | UserError]:
+        """Waits for any worker; the first Ctrl-C is heard here alone, where no answer can be lost by it."""
+        slot = self._wait()
+        future = self._futures.pop(slot)
+        error = future.exception()
+        if error is None:
+            return slot, future.result()
+        if isinstance(error, UserError):
+            return slot, error
+        name = type(error).__name__
+        if name == "KilledWorker":
+            return slot, UserError("the worker process died several times (killed, or out of memory?)")
+        return slot, UserError(f"the worker raised {name}: {error}")
+
+    def _wait(self) -> int:
+        """Waits for a future to end; gives up when no worker has been there for a while."""
+        absences = 0
+        while True:
+            try:
+                slot = self._ended.get(timeout=PATIENCE_SECONDS)
+            except Empty:
+                absences = 0 if self._client.scheduler_info(n_workers=-1)["workers"] else absences + 1
+            else:
+                if slot is None:
+                    raise KeyboardInterrupt
+                return slot
+            if absences > 1:
+                raise UserError("every worker is gone; what they finished is kept: run the same command again")
+
+    def close(self) -> None:
+        """Ends the local workers; a cluster given by address is left as it is."""
+        self._resources.close()
+
+
+def _cores() -> list[int]:
+    """The cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def _run_on_worker(work: Task, own: OwnProblem | None) -> Done | Timed:
+    """Runs on a dask worker, with one's own problem put back."""
+    _prepare_worker()
+    return (work if own is None else work.with_own(own)).run()
+
+
+@cache
+def _prepare_worker() -> None:
+    """Pins a local worker to a core, before XLA starts the threads that inherit it."""
+    from distributed import get_worker
+
+    name = get_worker().name
+    cores = _cores()
+    if isinstance(name, int) and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {cores[name % len(cores)]})
+
+
+@contextmanager
+def _spawned_without_main() -> Iterator[None]:
+    """Lets processes be spawned without importing the user's script again in each of them.
+
+    A script that calls `compare` outside ``if __name__ == "__main__"`` would otherwise start itself over and over. Its
+    functions travel to the workers by value and do not need the script. multiprocessing skips a main module that is a
+    package's ``__main__``, so for as long as workers may be spawned it is told that this one is.
+    """
+    main = sys.modules["__main__"]
+    before = main.__spec__
+    main.__spec__ = ModuleSpec("dlkit.__main__", None)
+    try:
+        yield
+    finally:
+        main.__spec__ = before
+
+
+def make_executor(name: str, *, workers: int | None = None, memory: int | None = None) -> Executor:
+    """Makes an executor by name.
+
+    Args:
+        name: ``"dask"`` for local worker processes, ``"inline"`` for this process, or a scheduler's address. On an
+            accelerator ``"dask"`` is this process too: lanes fill the device, and processes would share its memory.
+        workers: how many local processes; None for one per core.
+        memory: bytes that training examples may take in each; None for what suits the device.
+
+    Returns:
+        The executor.
+
+    Raises:
+        UserError: for what `check_executor` refuses, or an address that does not answer.
+    """
+    check_executor(name, workers)
+    if name == "inline" or (name == "dask" and on_accelerator()):
+        return InlineExecutor(memory)
+    return DaskExecutor(workers=workers, memory=memory) if name == "dask" else DaskExecutor(address=name, memory=memory)
+
+
+def check_executor(name: str, workers: int | None) -> None:
+    """Refuses an executor that there is not, before anything starts.
+
+    Raises:
+        UserError: for another name than `make_executor` knows, or a number of workers below 1.
+    """
+    if workers is not None and workers < 1:
+        raise UserError(f"workers must be at least 1, got {workers}")
+    if name not in ("dask", "inline") and "://" not in name:
+        raise UserError(f"no executor '{name}'; expected 'dask', 'inline', or an address such as 'tcp://10.0.0.1:8786'")

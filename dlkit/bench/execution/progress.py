@@ -1,0 +1,128 @@
+"""Who hears how a run goes."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+__all__ = ["Listener", "Silent", "live_progress"]
+
+
+class Listener(Protocol):
+    """Hears how a run goes."""
+
+    def plan(self, trials: int, done: int) -> None:
+        """How many trials there are, and how many of them the store has already."""
+
+    def compiling(self, label: str) -> None:
+        """A group starts on a worker."""
+
+    def advance(self, label: str, trials: int) -> None:
+        """Trials of a group have ended."""
+
+    def ended(self, label: str) -> None:
+        """A contender is through on a problem."""
+
+    def timing(self, label: str) -> None:
+        """The contenders of a problem are timed."""
+
+    def say(self, text: str) -> None:
+        """The run goes on in a way that was not known before, in a line."""
+
+    def finishing(self) -> None:
+        """Ctrl-C came: only the trials in hand are waited for."""
+
+
+class Silent:
+    """Says nothing."""
+
+    def plan(self, trials: int, done: int) -> None:
+        """Nothing to say."""
+
+    def compiling(self, label: str) -> None:
+        """Nothing to say."""
+
+    def advance(self, label: str, trials: int) -> None:
+        """Nothing to say."""
+
+    def ended(self, label: str) -> None:
+        """Nothing to say."""
+
+    def timing(self, label: str) -> None:
+        """Nothing to say."""
+
+    def say(self, text: str) -> None:
+        """Nothing to say."""
+
+    def finishing(self) -> None:
+        """Nothing to say."""
+
+
+class _Display:
+    """One line: what compiles, how many trials are done, how long it still takes."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task: TaskID = progress.add_task("starting workers", total=None)
+        self._compiling: dict[str, None] = {}
+        self._running: dict[str, None] = {}
+
+    def plan(self, trials: int, done: int) -> None:
+        self._progress.update(self._task, total=trials, completed=done)
+        self._progress.update(self._task, description="nothing left to run" if trials == done else "starting workers")
+
+    def compiling(self, label: str) -> None:
+        self._compiling[label] = None
+        self._running.pop(label, None)
+        self._say()
+
+    def advance(self, label: str, trials: int) -> None:
+        self._compiling.pop(label, None)
+        self._running[label] = None
+        self._progress.advance(self._task, trials)
+        self._say()
+
+    def ended(self, label: str) -> None:
+        self._compiling.pop(label, None)
+        self._running.pop(label, None)
+        self._say()
+
+    def timing(self, label: str) -> None:
+        self._progress.update(self._task, description=label)
+
+    def say(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False)
+
+    def finishing(self) -> None:
+        self._progress.console.print("interrupted: finishing the trials in hand; Ctrl-C again gives them up")
+
+    def _say(self) -> None:
+        parts = [f"compiling {label}" for label in self._compiling] + [f"training {label}" for label in self._running]
+        self._progress.update(self._task, description=", ".join(parts) or "summing up")
+
+
+@contextmanager
+def live_progress(show: bool) -> Iterator[Listener]:
+    """Shows a live display while the block runs.
+
+    Args:
+        show: whether to; nothing is shown either where there is no terminal.
+
+    Yields:
+        What to tell how it goes.
+    """
+    if not (show and sys.stderr.isatty()):
+        yield Silent()
+        return
+    columns = (
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("trials"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield _Display(progress)

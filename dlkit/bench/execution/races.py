@@ -1,0 +1,112 @@
+"""Which contenders are timed side by side, and their timing as something a worker can be given to do."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from dlkit.bench.execution.executor import Executor
+from dlkit.bench.execution.work import Timed, prepare_process, program_alone
+from dlkit.bench.identity.hashing import digest
+from dlkit.bench.machine.program import program_identity
+from dlkit.bench.plan.trials import Timing, timing_key
+from dlkit.bench.spec.bound_plan import BoundPlan, Group, OwnProblem, ProblemSource
+from dlkit.bench.store.store import Store
+from dlkit.bench.training.stopwatch import Contestant, measure
+from dlkit.bench.tuning.winner import tune
+
+__all__ = ["Entrant", "Race", "machine_digest", "races"]
+
+MACHINE_FIELDS = ("device", "cpu_flags", "system")  # of a program's identity
+
+
+class Entrant(NamedTuple):
+    """A tuned contender.
+
+    Attributes:
+        group: its programs, without probes and early stopping.
+        hyperparameters: of its winner.
+    """
+
+    group: Group
+    hyperparameters: Mapping[str, float]
+
+
+class Race(NamedTuple):
+    """The timing of a problem's contenders.
+
+    Attributes:
+        keys: of the timings, in the order of the entrants.
+        entrants: whose steps are timed.
+        memory: bytes that training examples may take; None for what suits the device.
+    """
+
+    keys: tuple[str, ...]
+    entrants: tuple[Entrant, ...]
+    memory: int | None = None
+
+    @property
+    def problem(self) -> ProblemSource:
+        """What is trained."""
+        return self.entrants[0].group.problem
+
+    def with_own(self, own: OwnProblem | None) -> "Race":
+        """Returns the race with another object in the place of one's own problem."""
+        groups = [replace(each.group, problem=replace(each.group.problem, own=own)) for each in self.entrants]
+        entrants = [each._replace(group=group) for each, group in zip(self.entrants, groups, strict=True)]
+        return self._replace(entrants=tuple(entrants))
+
+    def within(self, memory: int | None) -> "Race":
+        """Returns the race with a bound on what training examples may take."""
+        return self._replace(memory=memory)
+
+    def run(self) -> Timed:
+        """Times the entrants in this process."""
+        program = {**prepare_process(), "lanes": "none"}
+        contestants = [
+            Contestant(program_alone(each.group, self.memory), each.hyperparameters) for each in self.entrants
+        ]
+        return Timed(tuple(measure(contestants)), program)
+
+    def timed_on(self, executor: Executor) -> Timed:
+        """Times the entrants on an executor's first slot; a worker that returns nothing gives its reason to each.
+
+        Raises:
+            KeyboardInterrupt: if Ctrl-C came; the executor must be closed then.
+        """
+        executor.submit(0, self)
+        _, timed = executor.next()
+        if isinstance(timed, Timed):
+            return timed
+        return Timed(tuple(Timing(failure=str(timed)) for _ in self.entrants), program_identity())
+
+
+def machine_digest(program: Mapping[str, str]) -> str:
+    """Returns what tells machines apart, as far as a program's identity does."""
+    return digest({name: program.get(name, "") for name in MACHINE_FIELDS})
+
+
+def races(study: BoundPlan, store: Store, machine: str) -> Iterator[Race]:
+    """Yields what is still to be timed: each problem whose contenders were not all timed side by side on this machine.
+
+    Args:
+        study: what ran.
+        store: the trials and timings there are.
+        machine: this machine.
+
+    Yields:
+        A race a problem, of the contenders whose final trials have all run.
+    """
+    outcomes = {name: record.outcome for name, record in store.records(store.finished()).items()}
+    drawn = store.drawn()
+    failed = {key for key, timing in store.timings().items() if timing.failure}
+    for problem in study.plan.problems:
+        entrants: dict[str, Entrant] = {}
+        for contender in study.plan.contenders:
+            point = tune(study.plan, problem, contender, outcomes, drawn=drawn).point
+            trials = study.plan.final_trials(problem, contender, point) if point else []
+            if point is not None and all(trial.id in outcomes for trial in trials):
+                group = study.group(problem, replace(contender, stopping=None), point.static)
+                entrants[timing_key(trials[0])] = Entrant(group, point.hyperparameters)
+        known = store.timed_together(entrants, machine) and not failed & entrants.keys()
+        if entrants and not known:
+            yield Race(tuple(entrants), tuple(entrants.values()))

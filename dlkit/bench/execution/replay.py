@@ -1,0 +1,121 @@
+"""Runs a stored trial again and compares its bits."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.errors import UserError
+from dlkit.bench.execution.dask_workers import make_executor
+from dlkit.bench.execution.work import Done, Work, prepare_process, run_work
+from dlkit.bench.plan.space import Point
+from dlkit.bench.plan.trials import Trial
+from dlkit.bench.spec.bound_plan import BoundPlan, Group, bind
+from dlkit.bench.training.lanes import Lanes
+
+__all__ = ["Replay", "replay"]
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """What running a trial again showed.
+
+    Attributes:
+        trial: its id.
+        exact: whether every number of its curves and test metrics is the same, bit for bit.
+        program: field -> (then, now), for the fields of the program that differ.
+        largest: metric -> largest absolute difference; empty if exact.
+        then: metric -> the stored curve.
+        now: metric -> the curve of the replay.
+    """
+
+    trial: str
+    exact: bool
+    program: Mapping[str, tuple[str, str]]
+    largest: Mapping[str, float]
+    then: Mapping[str, np.ndarray[Any, Any]]
+    now: Mapping[str, np.ndarray[Any, Any]]
+
+
+def replay(summary: Summary, name: str, study: BoundPlan | None = None) -> Replay:
+    """Runs a trial again, at the width and with the threads it had, and compares every number.
+
+    Args:
+        summary: of the run that it belongs to.
+        name: its id.
+        study: the functions that ran; None to find them again by name.
+
+    Returns:
+        What the replay showed.
+
+    Raises:
+        UserError: for a trial that failed, or one's own functions that are not at hand.
+    """
+    outcome, then = summary.records[name]
+    if not outcome.counts:
+        raise UserError(f"trial {name} did not run: {outcome.reason}")
+    trial = outcome.trial
+    group = _find_group(study or bind(summary.plan), trial)
+    was_cut = outcome.status == "cut off"
+    if was_cut:  # by a clock that will not say the same again
+        trial = trial._replace(identity={**trial.identity, "seconds": None, "until": len(outcome.steps) - 1})
+    done = _run_again(Work(group, (trial,), lanes=Lanes.parse(then["lanes"])), int(then["threads"]))
+    again, now = done.outcomes[0], done.program
+    if not again.counts:
+        raise UserError(f"the replay of trial {name} failed: {again.reason}")
+    changed = {field: (then[field], now.get(field, "")) for field in then if then[field] != now.get(field)}
+    largest = {}
+    for metric in outcome.curves.keys() | again.curves.keys():
+        a, b = (np.asarray(each.curves.get(metric, ())) for each in (outcome, again))
+        if a.tobytes() != b.tobytes():
+            same_shape = a.shape == b.shape
+            largest[metric] = float(np.nanmax(np.abs(a - b), initial=0.0)) if same_shape else float("inf")
+    for metric in () if was_cut or trial.stage != "final" else outcome.test.keys() | again.test.keys():
+        x, y = (each.test.get(metric, float("nan")) for each in (outcome, again))
+        if x != y and not (math.isnan(x) and math.isnan(y)):
+            largest[f"test {metric}"] = abs(x - y)
+    same_end = again.status == outcome.status or was_cut
+    exact = not largest and same_end and again.diverged_at == outcome.diverged_at
+    return Replay(name, exact, changed, largest, outcome.curves, again.curves)
+
+
+def _run_again(work: Work, threads: int) -> Done:
+    """Runs here, or on a worker if JAX has started here with other threads than the worker that ran the trial had."""
+    if threads != 1 or prepare_process(threads)["threads"] == "1":
+        return run_work(work, threads=threads)
+    executor = make_executor("dask", workers=1)
+    try:
+        executor.submit(0, work)
+        _, done = executor.next()
+    finally:
+        executor.close()
+    if isinstance(done, UserError):
+        raise done
+    assert isinstance(done, Done)
+    return done
+
+
+def _find_group(study: BoundPlan, trial: Trial) -> Group:
+    """Finds the functions to run a trial with: those of the contender for which it would have the same id."""
+    point = Point(dict(trial.hyperparameters), dict(trial.identity["optimizer"]["static"]))
+    for problem in study.plan.problems:
+        for contender in study.plan.contenders:
+            again = study.plan.trial(problem, contender, point, trial.stage, trial.seed, trial.until)
+            if again.id == trial.id:
+                _require_functions(study, problem.name, contender.label)
+                return study.group(problem, contender, point.static, stage=trial.stage)
+    raise UserError(f"trial {trial.id} is not one of this spec's; run its spec again, then replay it")
+
+
+def _require_functions(study: BoundPlan, problem: str, optimizer: str) -> None:
+    missing = [f"problem '{problem}'"] if problem not in study.problems else []
+    missing += [f"optimizer '{optimizer}'"] if optimizer not in study.methods else []
+    if missing:
+        raise UserError(
+            f"{' and '.join(missing)} came from your own code, and functions are not stored as programs; name the spec "
+            "(dlkit replay RUN TRIAL --spec SPEC), or run your script again with the same folder (finished trials are "
+            "reused) and call result.replay(trial)"
+        )

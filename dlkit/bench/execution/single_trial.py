@@ -1,0 +1,132 @@
+"""One trial by hand."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.execution.work import prepare_process
+from dlkit.bench.optimizers import Optimizer
+from dlkit.bench.optimizers import get as get_optimizer
+from dlkit.bench.optimizers.schedules import Schedule
+from dlkit.bench.plan.policies import EarlyStopping
+from dlkit.bench.plan.space import Range
+from dlkit.bench.problems import Problem, ProblemFactory, check_problem
+from dlkit.bench.problems.factories import Make
+from dlkit.bench.spec.budget import Budget
+from dlkit.bench.spec.entries import Contender, ProblemChoice
+from dlkit.bench.training.program import compile_problem, compile_program
+from dlkit.bench.training.recipe import Recipe
+from dlkit.bench.training.trajectory import train_trial
+from dlkit.typing import Params, State
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["TrainedModel", "train"]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """One trial by hand.
+
+    Attributes:
+        curve: columns step, and one per metric on validation, and ``training_loss``.
+        params: the final parameters.
+        state: the final state.
+        test: metric -> value on the test split; empty if it diverged.
+        status: ``"finished"``, ``"stopped"`` (early) or ``"diverged"``.
+    """
+
+    curve: "pd.DataFrame"
+    params: Params
+    state: State
+    test: Mapping[str, float]
+    status: str
+
+
+def train(
+    problem: str | Make | ProblemFactory | Problem,
+    optimizer: str | Optimizer,
+    *,
+    choices: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    evaluations: int = 20,
+    schedule: str | Schedule | None = None,
+    batch_size: int | Literal["full"] | None = None,
+    early_stopping: EarlyStopping | None = None,
+    **hyperparameters: Any,
+) -> TrainedModel:
+    """Trains once, in this process: the trial that a comparison would run with that seed and those hyperparameters.
+
+    Args:
+        problem: a catalogue name, one's own, or a function that makes it from choices.
+        optimizer: a registered name, or one's own.
+        choices: of the problem. A penalty or rate is compiled in here; where a comparison traces it, the last bits may
+            differ.
+        seed: of the final stage.
+        steps: None for the problem's default.
+        evaluations: points of the curve after step 0; divides the steps.
+        schedule: of the learning rate; None for constant.
+        batch_size: examples a step, ``"full"`` for the whole training split; None for the problem's own.
+        early_stopping: when to end early, with the best parameters; None for never.
+        **hyperparameters: a number for each hyperparameter of the optimizer's space and setting of the schedule, a
+            choice for each static one; those with a fixed value, a single choice, or a default of the function that
+            builds it may be left out.
+
+    Returns:
+        The curve and the final parameters.
+
+    Raises:
+        UserError: for names, hyperparameters or steps that do not fit.
+    """
+    import pandas as pd
+
+    prepare_process()
+    loaded = ProblemChoice(problem=problem, choices=choices or {}, batch_size=batch_size).load()
+    check_problem(loaded)
+    chosen = get_optimizer(optimizer) if isinstance(optimizer, str) else optimizer
+    shape = Contender(optimizer=chosen, schedule=schedule).load_schedule()
+    traced, static = _settings(chosen, shape, hyperparameters)
+    if seed < 0:
+        raise UserError(f"seed must be at least 0, got {seed}")
+    budget = Budget(steps=steps, evaluations=evaluations)
+    recipe = Recipe(
+        optimizer=chosen,
+        steps=budget.steps_for(f"problem '{loaded.name}'", loaded.steps),
+        evaluations=evaluations,
+        static=static,
+        schedule=shape,
+        stopping=early_stopping,
+    )
+    result = train_trial(compile_program(compile_problem(loaded), recipe), traced, stage="final", seed=seed)
+    curve = pd.DataFrame({"step": result.steps, **result.curves})
+    return TrainedModel(curve, result.params, result.state, result.test, result.status)
+
+
+def _settings(
+    optimizer: Optimizer, schedule: Schedule, given: Mapping[str, Any]
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Splits hyperparameters into traced and static ones, and names those that are unknown or missing."""
+    space = {**optimizer.space, **schedule.space}
+    known = [*space, *optimizer.static]
+    mistakes = [f"no hyperparameter '{name}'; {nearest(name, known)}" for name in given if name not in known]
+    parameters = inspect.signature(optimizer.build).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    traced: dict[str, float] = {}
+    for name, span in space.items():
+        value = given.get(name, defaults.get(name) if isinstance(span, Range) else span)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            mistakes.append(f"hyperparameter '{name}' needs a number, got {value!r}")
+        else:
+            traced[name] = float(value)
+    static = {}
+    for name, options in optimizer.static.items():
+        if name not in given and len(options) > 1:
+            mistakes.append(f"hyperparameter '{name}' needs one of {list(options)}")
+        static[name] = given.get(name, options[0])
+    if mistakes:
+        raise UserError("\n".join(f"optimizer '{optimizer.name}': {mistake}" for mistake in mistakes))
+    return traced, static

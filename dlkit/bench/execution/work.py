@@ -1,0 +1,263 @@
+"""Some trials of one compile group as a task, what comes of it, and how this process does it."""
+
+import itertools
+import os
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache, lru_cache
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from dlkit.bench.errors import UserError
+from dlkit.bench.machine.doctor import require_right_sums
+from dlkit.bench.machine.environment import configure_jax
+from dlkit.bench.machine.program import program_identity
+from dlkit.bench.plan.trials import Evaluations, Outcome, Timing, Trial
+from dlkit.bench.spec.bound_plan import Group, OwnProblem, ProblemSource
+from dlkit.bench.training.lanes import ALONE, Lanes, fitting, is_out_of_memory, on_accelerator, spread
+from dlkit.bench.training.program import ProblemProgram, Program, compile_problem, compile_program
+from dlkit.bench.training.trajectory import Request, Trajectory, lane_bytes, train_trials
+
+__all__ = ["SLICE_SECONDS", "Done", "Task", "Timed", "Work", "prepare_process", "program_alone", "run_work"]
+
+SLICE_SECONDS = 2.0  # a worker reports at least this often, after the trial in hand
+
+
+class Work(NamedTuple):
+    """Some trials of one compile group.
+
+    Attributes:
+        group: what they share.
+        trials: in the order in which they run.
+        seconds: for about how long to run.
+        lanes: how many run side by side, over all local devices or as given in full; None for what suits the device:
+            one at a time on CPU, and elsewhere as many as fit into memory.
+        planned: how many trials the group has in this stage, finished ones included; more lanes than that are no use.
+        memory: bytes that training examples may take; None for what suits the device.
+    """
+
+    group: Group
+    trials: tuple[Trial, ...]
+    seconds: float = SLICE_SECONDS
+    lanes: Lanes | int | None = None
+    planned: int = 1
+    memory: int | None = None
+
+    @property
+    def problem(self) -> ProblemSource:
+        """What is trained."""
+        return self.group.problem
+
+    def with_own(self, own: OwnProblem | None) -> "Work":
+        """Returns the work with another object in the place of one's own problem."""
+        return self._replace(group=replace(self.group, problem=replace(self.group.problem, own=own)))
+
+    def within(self, memory: int | None) -> "Work":
+        """Returns the work with a bound on what training examples may take."""
+        return self._replace(memory=memory)
+
+    def run(self) -> "Done":
+        """Runs the work in this process."""
+        return run_work(self)
+
+
+class Task(Protocol):
+    """What a slot can be given to do."""
+
+    @property
+    def problem(self) -> ProblemSource:
+        """What is trained."""
+
+    def with_own(self, own: OwnProblem | None) -> "Task":
+        """Returns the task with another object in the place of one's own problem."""
+
+    def within(self, memory: int | None) -> "Task":
+        """Returns the task with a bound on what training examples may take."""
+
+    def run(self) -> "Done | Timed":
+        """Does it, in this process."""
+
+
+class Timed(NamedTuple):
+    """What came of a timing.
+
+    Attributes:
+        timings: one a contender.
+        program: what they are timings of.
+    """
+
+    timings: tuple[Timing, ...]
+    program: Mapping[str, str]
+
+
+class Done(NamedTuple):
+    """What came of a work, all by one program.
+
+    Attributes:
+        outcomes: of its first trials; those that are missing did not start.
+        program: what ran them.
+        interrupted: whether Ctrl-C ended it.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    program: Mapping[str, str]
+    interrupted: bool = False
+
+
+@cache
+def prepare_process(threads: int = 1) -> Mapping[str, str]:
+    """Makes this process ready to train, once, and returns what its programs are.
+
+    Args:
+        threads: the size of XLA's thread pool; one, so that a process per core is fastest and no core count changes
+            bits. It has an effect until JAX first computes something: the identity says what it really is.
+
+    Returns:
+        The program's identity.
+
+    Raises:
+        UserError: if this JAX computes wrong sums here.
+    """
+    os.environ["NPROC"] = str(threads)
+    configure_jax()
+    require_right_sums()
+    return program_identity()
+
+
+@lru_cache(maxsize=8)
+def _problem_program(source: ProblemSource, lanes: Lanes, memory: int | None) -> ProblemProgram:
+    return compile_problem(source.load(), lanes, memory)
+
+
+@lru_cache(maxsize=32)
+def _program(group: Group, lanes: Lanes, memory: int | None) -> Program:
+    variant = group.problem.load if group.recipe.choices else None
+    return compile_program(_problem_program(group.problem, lanes, memory), group.recipe, variant=variant)
+
+
+@cache
+def _narrowed() -> dict[str, Lanes]:
+    """Of groups that did not fit into memory: the lanes that are tried next, for as long as this process lives."""
+    return {}
+
+
+@lru_cache(maxsize=32)
+def _fitting(group: Group, planned: int, memory: int | None) -> Lanes:
+    """What fits into memory of a group's trials; it takes a trace to tell."""
+    return fitting(planned, lane_bytes(program_alone(group, memory)))
+
+
+def _lanes(work: Work) -> Lanes:
+    """The lanes of a work: those asked for, or what fits; fewer after the memory was not enough."""
+    if work.lanes is not None:
+        lanes = work.lanes if isinstance(work.lanes, Lanes) else spread(work.lanes)
+    elif on_accelerator():
+        lanes = _fitting(work.group, work.planned, work.memory)
+    else:
+        lanes = ALONE
+    less = _narrowed().get(work.group.key)
+    return less if less is not None and less.width < lanes.width else lanes
+
+
+def program_alone(group: Group, memory: int | None = None) -> Program:
+    """Returns a group's program for one trial at a time; trials of this process may have compiled it."""
+    return _program(group, ALONE, memory)
+
+
+def run_work(work: Work, *, threads: int = 1) -> Done:
+    """Runs trials of one group in this process until the time is up; at least one.
+
+    A trial that raises becomes an outcome that says why, and ends the group's turn.
+
+    Args:
+        work: what to run.
+        threads: as in `prepare_process`.
+
+    Returns:
+        The outcomes of the trials that ended.
+    """
+    program = dict(prepare_process(threads))
+    outcomes: list[Outcome] = []
+    deadline = time.monotonic() + work.seconds
+    try:
+        lanes = _lanes(work)
+    except Exception as error:  # tracing calls the user's functions
+        return Done((_failure(work.group, work.trials[0], error),), program)
+    while len(outcomes) < len(work.trials):
+        program["lanes"] = str(lanes)
+        batch = _batch(work.trials[len(outcomes) :], lanes)
+        try:
+            outcomes += _run_trials(_program(work.group, lanes, work.memory), batch)
+        except KeyboardInterrupt:
+            return Done(tuple(outcomes), program, interrupted=True)
+        except Exception as error:
+            fewer = lanes.halved() if is_out_of_memory(error) else None
+            if fewer is None:
+                outcomes.append(_failure(work.group, batch[0], error))
+                break
+            _narrowed()[work.group.key] = fewer
+            _program.cache_clear()
+            _problem_program.cache_clear()  # its memory is needed
+            if outcomes:
+                break  # they were run by another program than the next ones will be
+            lanes = fewer
+            continue
+        if time.monotonic() > deadline:
+            break
+    return Done(tuple(outcomes), program)
+
+
+def _batch(trials: Sequence[Trial], lanes: Lanes) -> Sequence[Trial]:
+    """The first trials that can run at once: they end at the same moment."""
+    first = trials[0]
+    alike = itertools.takewhile(lambda each: (each.until, each.seconds) == (first.until, first.seconds), trials)
+    return list(itertools.islice(alike, lanes.trials))
+
+
+def _run_trials(program: Program, trials: Sequence[Trial]) -> list[Outcome]:
+    requests = [Request(trial.hyperparameters, trial.stage, trial.seed) for trial in trials]
+    results = train_trials(program, requests, until=trials[0].until, seconds=trials[0].seconds)
+    return [_outcome(program, trial, result) for trial, result in zip(trials, results, strict=True)]
+
+
+def _samples(program: Program, trial: Trial, result: Trajectory) -> np.ndarray[Any, Any] | None:
+    """What the first final seed's model generates."""
+    sampler = program.shared.samples
+    if sampler is None or trial.stage != "final" or trial.seed != 0 or result.status not in ("finished", "stopped"):
+        return None
+    return np.asarray(sampler(result.params, result.state), np.float32)
+
+
+def _outcome(program: Program, trial: Trial, result: Trajectory) -> Outcome:
+    return Outcome(
+        trial,
+        result.status,
+        reason="",
+        traceback="",
+        diverged_at=result.diverged_at,
+        seconds=result.seconds,
+        compile_seconds=result.compile_seconds,
+        steps=result.steps,
+        curves=result.curves,
+        test=result.test,
+        evaluations=result.evaluations,
+        restored_at=result.restored_at,
+        samples=_samples(program, trial, result),
+    )
+
+
+def _failure(group: Group, trial: Trial, error: Exception) -> Outcome:
+    """Turns an exception into a row: named after the contender if it does not say so itself."""
+    reason = str(error)
+    if not isinstance(error, UserError):
+        owner = f"optimizer '{group.recipe.optimizer.name}' on problem '{group.problem.name}'"
+        reason = f"{owner}: raised {type(error).__name__}: {reason}"
+    return failed(trial, reason, "".join(traceback.format_exception(error)))
+
+
+def failed(trial: Trial, reason: str, trace: str = "") -> Outcome:
+    """Returns the outcome of a trial that an exception ended."""
+    return Outcome(trial, "failed", reason, trace, None, 0.0, 0.0, np.zeros(0, np.int64), {}, {}, Evaluations(0))

@@ -1,0 +1,8 @@
+"""What a thing is: hashes of data, hashes of functions, and functions by name.
+
+- `hashing`: the hash of plain data.
+- `fingerprints`: the hash of a user's functions and objects.
+- `references`: ``"package.module:function"`` and ``"file.py:function"``.
+"""
+
+__all__ = ["fingerprints", "hashing", "references"]

@@ -1,0 +1,231 @@
+"""Content hashes: the same content has the same identity, in any process and any order."""
+
+import dataclasses
+import functools
+import hashlib
+import inspect
+import os
+import sys
+import sysconfig
+import tokenize
+import types
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["fingerprint", "package_versions", "source_files"]
+
+SITES = frozenset({"site-packages", "dist-packages"})  # also the user's own, and the system's under an environment
+OF_THE_PROGRAM = frozenset({"dlkit", "flax", "jax", "jaxlib", "numpy", "optax"})
+# Of a class: where it stands, and what Python keeps there for itself.
+NOT_BEHAVIOUR = frozenset({"__dict__", "__doc__", "__firstlineno__", "__module__", "__weakref__", "_abc_impl"})
+
+
+def fingerprint(*values: Any) -> str:
+    """Returns a hash of what one's own functions and objects do, as far as their content tells.
+
+    Functions count with their source, code, defaults, closures, and the functions and constants of one's own modules
+    they use; arrays with their bytes; dataclasses and plain objects with their attributes. What is installed counts by
+    name only: `package_versions` has the rest.
+    """
+    hasher = hashlib.sha256()
+    seen: dict[int, Any] = {}
+    for value in values:
+        _feed(value, hasher.update, seen)
+    return hasher.hexdigest()[:16]
+
+
+def package_versions(*values: Any) -> dict[str, str]:
+    """Returns the installed packages that one's own functions and objects come from or use, as `fingerprint` sees them.
+
+    Those that every program has (JAX and its companions, dlkit itself) belong to its identity and are left out.
+
+    Returns:
+        Package -> version, by name.
+    """
+    seen: dict[int, Any] = {}
+    for value in values:
+        _feed(value, lambda text: None, seen)
+    kinds = types.FunctionType | types.ModuleType | type
+    modules = {_module_name(each) for each in seen.values() if isinstance(each, kinds) and _installed(each)}
+    packages = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names - OF_THE_PROGRAM - {""}
+    return {name: _version(name) for name in sorted(packages)}
+
+
+def _module_name(value: types.FunctionType | types.ModuleType | type) -> str:
+    return value.__name__ if isinstance(value, types.ModuleType) else str(value.__module__)
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """The version of an imported package, whatever its distribution is called."""
+    names = metadata.packages_distributions().get(package, [package])
+    try:
+        return metadata.version(names[0])
+    except metadata.PackageNotFoundError:
+        return str(getattr(sys.modules.get(package), "__version__", "unknown"))
+
+
+def _feed(value: Any, update: Callable[[bytes], None], seen: dict[int, Any]) -> None:
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+        update(f"{type(value).__name__}:{value!r};".encode())
+    elif isinstance(value, np.ndarray) or (hasattr(value, "__array__") and hasattr(value, "dtype")):
+        try:
+            array = np.asarray(value)
+        except TypeError:  # a typed PRNG key has no NumPy form
+            update(str(value).encode())
+            return
+        update(f"array:{array.dtype.str}{array.shape};".encode() + np.ascontiguousarray(array).tobytes())
+    elif id(value) in seen:
+        update(b"again;")
+    else:
+        seen[id(value)] = value  # kept alive: an id belongs to one object only while that lives
+        _feed_object(value, update, seen)
+
+
+def _feed_object(value: Any, update: Callable[[bytes], None], seen: dict[int, Any]) -> None:
+    if isinstance(value, types.ModuleType):
+        update(f"module:{value.__name__};".encode())
+        return
+    update(f"{_home(type(value))}.{type(value).__qualname__}(".encode())
+    parts: Any
+    if isinstance(value, types.FunctionType):
+        parts = _function_parts(value)
+    elif isinstance(value, types.CodeType):
+        parts = [value.co_code, value.co_names, value.co_varnames, *value.co_consts]
+    elif isinstance(value, types.MethodType):
+        parts = [value.__func__, value.__self__]
+    elif isinstance(value, functools.partial):
+        parts = [value.func, value.args, value.keywords]
+    elif isinstance(value, type):
+        parts = [_home(value), value.__qualname__, *_class_parts(value)]
+    elif isinstance(value, Mapping):
+        parts = sorted(((str(key), item) for key, item in value.items()), key=lambda pair: pair[0])
+    elif isinstance(value, set | frozenset):
+        parts = sorted(map(repr, value))
+    elif isinstance(value, list | tuple):
+        parts = value
+    elif dataclasses.is_dataclass(value):
+        parts = [(item.name, getattr(value, item.name, None)) for item in dataclasses.fields(value)]
+    elif hasattr(value, "__wrapped__"):  # jax.jit, functools.wraps, static methods; jax.custom_vjp has rules beside it
+        parts = [value.__wrapped__, *(getattr(value, rule, None) for rule in ("fwd", "bwd", "jvp"))]
+    elif isinstance(value, property):
+        parts = [value.fget]
+    elif vars_of := getattr(value, "__dict__", None):
+        parts = sorted(vars_of.items())
+    else:
+        parts = [getattr(value, "__module__", ""), getattr(value, "__qualname__", ""), *_content(value)]
+    for part in parts:
+        _feed(part, update, seen)
+    if not isinstance(value, type) and not _installed(type(value)):
+        _feed(type(value), update, seen)
+    update(b")")
+
+
+def _home(value: types.FunctionType | type) -> str:
+    """The module of what is installed; one's own is called ``__main__`` or by its name, depending on how it is run."""
+    return str(value.__module__) if _installed(value) else ""
+
+
+def _content(value: Any) -> list[Any]:
+    """What an object without attributes holds: how it is written (`range(3)`, a regular expression), or its slots."""
+    written = repr(value)
+    if " at 0x" not in written and _installed(type(value)):
+        return [written]  # slots may hold what was computed on the way: a path's text
+    slots = [name for kind in type(value).__mro__ for name in _slots(kind) if hasattr(value, name)]
+    return ["" if " at 0x" in written else written, *((name, getattr(value, name)) for name in slots)]
+
+
+def _slots(kind: type) -> list[str]:
+    names = vars(kind).get("__slots__", ())
+    return [names] if isinstance(names, str) else [*names]
+
+
+def _class_parts(kind: type) -> list[Any]:
+    """What a class's behaviour depends on; nothing for those of packages."""
+    if _installed(kind):
+        return []
+    members = [(name, member) for name, member in sorted(vars(kind).items()) if name not in NOT_BEHAVIOUR]
+    return [_source(kind), kind.__bases__, members]
+
+
+def _function_parts(function: types.FunctionType) -> list[Any]:
+    """What a function's behaviour depends on."""
+    parts: list[Any] = [_home(function), function.__qualname__]
+    cells = [cell.cell_contents for cell in function.__closure__ or () if not _empty(cell)]
+    parts += [function.__defaults__, function.__kwdefaults__, cells]
+    if _installed(function):
+        return parts
+    names = _names(function.__code__)
+    used = [function.__globals__[name] for name in names if name in function.__globals__]
+    modules = [value for value in used if isinstance(value, types.ModuleType) and not _installed(value)]
+    used += [getattr(module, name) for module in modules for name in names if hasattr(module, name)]
+    return [*parts, _source(function), function.__code__, used]
+
+
+def _names(code: types.CodeType) -> list[str]:
+    """Global names a function and the functions inside it may use, in order of appearance."""
+    nested = [name for constant in code.co_consts if isinstance(constant, types.CodeType) for name in _names(constant)]
+    return list(dict.fromkeys([*code.co_names, *nested]))
+
+
+def _empty(cell: types.CellType) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return True
+    return False
+
+
+def _source(value: Any) -> str:
+    try:
+        return inspect.getsource(value)
+    except (OSError, TypeError, SyntaxError, IndexError, tokenize.TokenError):  # no file, or it has changed since
+        return ""
+
+
+@functools.cache
+def _library_folders() -> tuple[str, ...]:
+    folders = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    folders.add(str(Path(__file__).parent.parent.parent))
+    return (*(folder + os.sep for folder in sorted(folders)), "<builtin>", "<frozen")
+
+
+def _installed(value: types.FunctionType | types.ModuleType | type) -> bool:
+    """Whether a function, class or module comes from a package or from dlkit, rather than from the user."""
+    file = _file(value)
+    return file is not None and (file.startswith(_library_folders()) or bool(SITES & set(Path(file).parts)))
+
+
+def _file(value: types.FunctionType | types.ModuleType | type) -> str | None:
+    """Where a function, class or module says it is defined; None for what was typed at a prompt."""
+    if isinstance(value, types.FunctionType):
+        return value.__code__.co_filename
+    module = value if isinstance(value, types.ModuleType) else sys.modules.get(value.__module__)
+    if module is not None and module.__name__ in sys.builtin_module_names:
+        return "<builtin>"
+    return getattr(module, "__file__", None)
+
+
+def source_files(*values: Any) -> dict[str, str]:
+    """Returns the files of one's own functions and classes, for the record.
+
+    Args:
+        *values: functions, classes, partials; the rest has no file and is passed over.
+
+    Returns:
+        File, with the folder it is in -> its text.
+    """
+    texts = {}
+    for value in values:
+        inner = inspect.unwrap(value.func if isinstance(value, functools.partial) else value)
+        inner = inner.__func__ if isinstance(inner, types.MethodType) else inner
+        if not isinstance(inner, types.FunctionType | type) or _installed(inner):
+            continue
+        file = _file(inner)
+        if file and Path(file).is_file():
+            texts["/".join(Path(file).parts[-2:])] = Path(file).read_text(encoding="utf-8", errors="replace")
+    return texts

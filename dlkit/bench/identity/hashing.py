@@ -1,0 +1,22 @@
+"""Content hashes: the same content has the same hash, in any process and any order."""
+
+import hashlib
+import json
+from typing import Any
+
+__all__ = ["canonical", "digest"]
+
+
+def canonical(value: Any) -> str:
+    """Returns the one JSON text of a value: sorted keys, no spaces, exact floats.
+
+    Example:
+        >>> canonical({"b": 0.1, "a": [1, None]})
+        '{"a":[1,null],"b":0.1}'
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(value: Any, *, length: int = 16) -> str:
+    """Returns the first hexadecimal digits of the SHA-256 of a value's canonical JSON."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]

@@ -1,0 +1,120 @@
+"""What there is to compare, as tables in the terminal: problems, optimizers, schedules, probes."""
+
+import re
+from dataclasses import replace
+
+from rich.table import Table
+from rich.text import Text
+
+from dlkit.bench.analysis import numbers
+from dlkit.bench.errors import UserError
+from dlkit.bench.optimizers import FAMILIES, WRAPPERS, Optimizer
+from dlkit.bench.optimizers import get as get_optimizer
+from dlkit.bench.optimizers.schedules import SCHEDULES
+from dlkit.bench.plan.space import Range
+from dlkit.bench.plan.trials import Evaluations
+from dlkit.bench.probes import PROBES
+from dlkit.bench.problems import FAMILIES as FAMILIES_OF_PROBLEMS
+from dlkit.bench.problems import ProblemFactory
+from dlkit.bench.problems import get as get_problem
+from dlkit.bench.problems import maker as find_maker
+from dlkit.bench.problems.catalog import Entry
+from dlkit.bench.problems.factories import REQUIRED
+from dlkit.bench.report.terminal import NOTHING, terminal
+
+__all__ = ["print_choices", "print_optimizers", "print_probes", "print_problems", "print_schedules"]
+
+
+def print_problems() -> None:
+    """Prints the catalogue of problems by family: what is judged, the default budget, what is hard, what it costs."""
+    console = terminal()
+    for family, entries in FAMILIES_OF_PROBLEMS.items():
+        columns = ("problem", "metric", "target", "steps", "batch", "s / 1000 steps", "stresses")
+        table = Table(*columns, title=family, title_justify="left")
+        for name, entry in entries.items():
+            table.add_row(name, *_problem_cells(name, entry))
+        console.print(table)
+    console.print("s / 1000 steps: seconds of Adam on one core. dlkit list problems NAME shows its choices.")
+
+
+def _problem_cells(name: str, entry: Entry) -> list[str]:
+    """A problem's metric, target, steps, batch, cost and what it stresses; what it needs where that is missing."""
+    needs = f" (needs {entry.needs})" if entry.needs else ""
+    cost = NOTHING if entry.seconds is None else numbers.number(entry.seconds)
+    try:
+        problem = get_problem(name)
+    except UserError:
+        return [NOTHING] * 4 + [cost, (entry.make.__doc__ or "").splitlines()[0] + needs]
+    target = NOTHING if problem.target is None else numbers.number(problem.target)
+    batch = "all" if problem.batch_size is None else str(problem.batch_size)
+    return [problem.metric, target, str(problem.steps), batch, cost, problem.stresses + needs]
+
+
+def print_choices(name: str) -> None:
+    """Prints a problem's choices with their defaults, what they mean, and which can be tuned as ranges.
+
+    Args:
+        name: in the catalogue, or ``"file.py:function"``.
+    """
+    console = terminal()
+    maker = find_maker(name)
+    if not isinstance(maker, ProblemFactory):
+        raise UserError(f"problem '{name}': came ready-made, without choices")
+    meanings = dict(re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", maker.function.__doc__ or "", re.MULTILINE))
+    table = Table("choice", "default", "tuned as", "meaning", title=name, title_justify="left")
+    for choice, default in maker.defaults.items():
+        shown = "must be given" if default is REQUIRED else repr(default) if isinstance(default, str) else str(default)
+        kind = "a range" if choice in maker.tunable else "values"
+        table.add_row(choice, shown, kind, Text(" ".join(meanings.get(choice, "").split())))
+    console.print(table)
+
+
+def print_optimizers() -> None:
+    """Prints the registered optimizers by family, the spaces they are tuned over, and the wrappers."""
+    console = terminal()
+    for family, optimizers in FAMILIES.items():
+        table = Table("optimizer", "tuned over", "reference", title=family, title_justify="left")
+        for optimizer in optimizers:
+            table.add_row(optimizer.name, _tuned_over(optimizer), optimizer.reference)
+        console.print(table)
+    table = Table("wrapper", "adds", "what it does", title="wrappers, as in adam+clip", title_justify="left")
+    plain = get_optimizer("sgd")
+    for name, wrap in WRAPPERS.items():
+        wrapped = wrap(plain)
+        space = {key: span for key, span in wrapped.space.items() if key not in plain.space}
+        what = (wrap.__doc__ or "").splitlines()[0].removeprefix("Returns the optimizer ").rstrip(".")
+        table.add_row(f"+{name}", _tuned_over(replace(wrapped, space=space)), what)
+    console.print(table)
+
+
+def print_schedules() -> None:
+    """Prints the schedules of learning rates with their settings, which can be tuned like any hyperparameter."""
+    table = Table("schedule", "settings", "reference")
+    for name, schedule in SCHEDULES.items():
+        table.add_row(
+            name, "\n".join(f"{key} {_range(span)}" for key, span in schedule.space.items()), schedule.reference
+        )
+    terminal().print(table)
+
+
+def print_probes() -> None:
+    """Prints the diagnostics that can be computed along a trial, and what each costs at every point of the curve."""
+    table = Table("probe", "curves", "cost a point", "what it shows", "reference")
+    for name, probe in PROBES.items():
+        counted = ((n, what) for n, what in zip(probe.cost, Evaluations._fields, strict=True) if n)
+        cost = ", ".join(f"{n} {what.replace('_', ' ')}" for n, what in counted) or "none"
+        table.add_row(name, "\n".join(probe.curves), cost, probe.description, probe.reference)
+    terminal().print(table)
+
+
+def _tuned_over(optimizer: Optimizer) -> str:
+    ranges = [f"{key} {_range(span)}" for key, span in optimizer.space.items()]
+    choices = [f"{key} in {list(options)}" for key, options in optimizer.static.items()]
+    return "\n".join([*ranges, *choices])
+
+
+def _range(span: Range | float) -> str:
+    if not isinstance(span, Range):
+        return f"= {span:g}"
+    scale = {"linear": "uniform", "log": "log-uniform", "one_minus_log": "log-uniform in 1 - value"}[span.scale]
+    return f"[{span.low:g}, {span.high:g}], {scale}"

@@ -1,0 +1,138 @@
+"""Is this machine's JAX right? Canaries for wrong answers, and what replays rest on."""
+
+import os
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from dlkit.bench.errors import UserError
+from dlkit.bench.machine.environment import cache_folder, configure_jax
+from dlkit.bench.machine.program import program_identity
+
+__all__ = ["Finding", "canaries", "examine", "require_right_sums"]
+
+
+def canaries(*, repeats: int = 100) -> Mapping[str, bool]:
+    """Computes what some versions of XLA got wrong, and says what is right here.
+
+    Args:
+        repeats: how often each is computed; wrong sums came in about half of the calls.
+
+    Returns:
+        Canary -> whether every repeat was right.
+    """
+    checks: Mapping[str, Callable[[], bool]] = {
+        "sum of a broadcast array": _broadcast_sum(),
+        "shift by concatenation, then reshape": _shift(),
+    }
+    return {name: all(check() for _ in range(repeats)) for name, check in checks.items()}
+
+
+def _broadcast_sum() -> Callable[[], bool]:
+    """Checks what jax 0.10.2 and 0.11 got wrong on CPU with more than one thread: off by up to 42 %."""
+    import jax
+    import jax.numpy as jnp
+
+    ones = jnp.ones((1024, 1024), jnp.float32)
+    total = jax.jit(lambda a: jnp.broadcast_to(a, (2, 1024, 1024)).sum())
+    return lambda: float(total(ones)) == 2.0 * 1024 * 1024
+
+
+def _shift() -> Callable[[], bool]:
+    """The form dlkit uses instead of ``x.at[1:].set(x[:-1])``, which is reported to be wrong before a reshape."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    x = jnp.arange(4096.0)
+    shifted = jax.jit(lambda a: jnp.concatenate([a[:1], a[:-1]]).reshape(64, 64))
+    expected = np.concatenate([[0.0], np.arange(4095.0)]).reshape(64, 64)
+    return lambda: bool((np.asarray(shifted(x)) == expected).all())
+
+
+@cache
+def require_right_sums() -> None:
+    """Refuses to train with a JAX that fails a canary.
+
+    Raises:
+        UserError: naming the version, the canary and the versions that are right.
+    """
+    import jax
+
+    wrong = [name for name, right in canaries(repeats=5).items() if not right]
+    if wrong:
+        raise UserError(
+            f"jax {jax.__version__} computes wrong results on this machine ({', '.join(wrong)}); "
+            "install jax 0.10.1 (Python 3.11) or 0.12.0.1 and newer (Python 3.12), and see `dlkit doctor`"
+        )
+
+
+class Finding(NamedTuple):
+    """Something about this machine; `right` is None where there is nothing to be right or wrong."""
+
+    subject: str
+    text: str
+    right: bool | None = None
+
+
+def examine() -> Iterator[Finding]:
+    """Yields what matters to a run here: versions, devices, threads, cache, canaries, repeated bits."""
+    import jax
+
+    configure_jax()
+    identity = program_identity()
+    yield Finding("python", f"{identity['python']} ({sys.executable})")
+    yield Finding(
+        "versions", ", ".join(f"{name} {identity[name]}" for name in ("jax", "jaxlib", "optax", "flax", "numpy"))
+    )
+    yield Finding("SQLite", sqlite3.sqlite_version)
+    yield Finding("devices", ", ".join(f"{device.platform}: {device.device_kind}" for device in jax.devices()))
+    yield Finding("instruction sets", " ".join(each for each in identity["cpu_flags"].split() if "avx" in each) or "–")
+    yield Finding(
+        "cores", f"{os.cpu_count()}; XLA uses {identity['threads']} threads in this process, 1 in each worker"
+    )
+    yield _cache()
+    for name, right in canaries().items():
+        yield Finding(
+            f"canary, {name}", "right in 100 of 100" if right else "wrong results; install another jax", right
+        )
+    yield _repeated_bits()
+
+
+def _cache() -> Finding:
+    """Whether compiled programs and data can be kept."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        return Finding("cache", f"{folder}: {error.strerror}; set DLKIT_CACHE to a folder that can be written", False)
+    size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+    return Finding("cache", f"{folder}, {size / 1e6:.1f} MB", True)
+
+
+def _repeated_bits() -> Finding:
+    """Whether a small training run gives the same bits twice: what replays need."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    @jax.jit
+    def descend(weights: jax.Array, inputs: jax.Array) -> jax.Array:
+        def step(weights: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+            loss, gradient = jax.value_and_grad(lambda w: jnp.tanh(inputs @ w).var())(weights)
+            return weights + 0.1 * gradient, loss
+
+        return jax.lax.scan(step, weights, None, length=200)[1]
+
+    rng = np.random.default_rng(0)
+    arrays = rng.normal(size=(64, 64)).astype(np.float32), rng.normal(size=(256, 64)).astype(np.float32)
+    curves = {np.asarray(descend(*arrays)).tobytes() for _ in range(20)}
+    if len(curves) == 1:
+        return Finding("replays", "exact: 20 runs of one program gave the same bits", True)
+    return Finding("replays", f"not exact: 20 runs of one program gave {len(curves)} different curves", False)

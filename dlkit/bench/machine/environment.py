@@ -1,0 +1,77 @@
+"""The machine and the program that runs on it: cache folder, threads, compilation, and what fixes a trial's bits."""
+
+import hashlib
+import os
+import platform
+import warnings
+from functools import cache
+from pathlib import Path
+
+__all__ = ["cache_folder", "compiler_options", "configure_jax", "cpu_flags", "threads"]
+
+
+def cache_folder() -> Path:
+    """Returns the folder for what can be made again: ``$DLKIT_CACHE``, or the user's cache folder of this system."""
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("DLKIT_CACHE") or user_cache_path("dlkit"))
+
+
+@cache
+def configure_jax() -> None:
+    """Points JAX's persistent compilation cache at the user's cache folder, one folder per kind of CPU.
+
+    A folder that cannot be written costs time, not the run. A cache that the user has already set up is left alone.
+    XLA logs an error for every program it loads from that cache on CPUs whose LLVM tuning says "prefer-no-gather"
+    (openxla/xla issue 44565); nothing is wrong then, so its log is silenced.
+    """
+    import jax
+    from jaxlib import utils
+
+    utils.absl_set_min_log_level(3)
+    if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
+        return
+    folder = cache_folder() / "xla" / hashlib.sha256(cpu_flags().encode()).hexdigest()[:12]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        warnings.warn(f"compilation is not cached: {folder}: {error.strerror}", stacklevel=2)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def compiler_options() -> dict[str, int]:
+    """Returns XLA options for training programs: on CPU, level 1 halves compilation at the same speed of steps."""
+    import jax
+
+    return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else {}
+
+
+def threads() -> int:
+    """Returns the size of XLA's CPU thread pool in this process: it changes the last bits of results.
+
+    On Linux the pool's threads are counted once JAX has started; elsewhere ``$NPROC`` or the number of cores decides.
+    """
+    import jax
+
+    jax.devices()
+    try:
+        names = [Path(f"/proc/self/task/{task}/comm").read_text() for task in os.listdir("/proc/self/task")]  # noqa: PTH208
+        pool = sum(name.startswith("tf_XLAEigen") for name in names)
+    except OSError:
+        pool = 0
+    return pool or int(os.environ.get("NPROC") or os.cpu_count() or 1)
+
+
+@cache
+def cpu_flags() -> str:
+    """Returns the instruction sets of this CPU, sorted; its architecture where the system does not tell."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("flags", "Features")):
+                return " ".join(sorted(line.split(":", 1)[1].split()))
+    except OSError:
+        pass
+    return f"{platform.machine()} {platform.processor()}".strip()

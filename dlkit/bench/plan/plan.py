@@ -1,0 +1,329 @@
+"""An experiment as data: problems, contenders, trials and their outcomes, with the hashes that tell them apart."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from dlkit.bench.identity.hashing import canonical, digest
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.plan.policies import CONSTANT_SCHEDULE, EarlyStopping, TargetRule, Tuner
+from dlkit.bench.plan.space import Point, Range
+from dlkit.bench.plan.trials import STUDY_SEEDS, Stage, Trial
+
+__all__ = ["Expansion", "Plan", "PlannedContender", "PlannedProblem"]
+
+
+@dataclass(frozen=True)
+class PlannedProblem:
+    """A problem of a plan, as data: what results need when the functions are no longer there.
+
+    Attributes:
+        name: of the problem.
+        metrics: metric -> what it means.
+        metric: the one that is judged.
+        target: its target on validation, None for one that baselines set.
+        steps: of a trial.
+        batch_size: examples a step, None for all.
+        data: the dataset's digest.
+        data_source: where the data come from.
+        source: fingerprint of one's own functions, empty for the catalogue's.
+        description: a line.
+        diverged_above: a training loss beyond which a trial counts as diverged; None for what is not finite alone.
+        ladder: targets that are easier than `target`, the easiest first.
+        made_by: the catalogue's name, or where the function is that made it; empty for a problem that came ready-made.
+        choices: of the function that made it, each with its value.
+        margin: differences of the judged metric up to this do not matter: in its units, or for one on a log scale, as a
+            ratio above 1; None if every difference does.
+    """
+
+    name: str
+    metrics: Mapping[str, Metric]
+    metric: str
+    target: float | None
+    steps: int
+    batch_size: int | None
+    data: str
+    data_source: str
+    source: str
+    description: str
+    diverged_above: float | None = None
+    ladder: tuple[float, ...] = ()
+    made_by: str = ""
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    margin: float | None = None
+
+    @property
+    def judged(self) -> Metric:
+        """What the judged metric means."""
+        return self.metrics[self.metric]
+
+
+@dataclass(frozen=True)
+class PlannedContender:
+    """An optimizer of a plan and how it is used, as data.
+
+    Attributes:
+        label: how tables call it.
+        optimizer: its name.
+        source: fingerprint of one's own functions, with the versions of the packages they use; empty for registered
+            ones.
+        space: hyperparameter of the optimizer, setting of the schedule or traced choice of the problem -> range or
+            fixed number.
+        points: what tuning tries, in order: those that are drawn before anything runs, of the first study.
+        static: hyperparameter or choice of the problem -> the values to tune over.
+        further: the same as `points`, of the second study, the third, ...
+        undrawn: how many points each study draws while it runs; None: until its seconds are spent.
+        schedule: name of the learning rate's schedule.
+        batch_size: examples a step, ``"full"`` for all, None for the problem's own.
+        stopping: when its trials may end early.
+        choices: of the problem, in place of the problem's own.
+        tuned_choices: the choices of the problem among `space` and `static`.
+        levels: factor -> what this contender has of it, for those that tell the contenders apart.
+    """
+
+    label: str
+    optimizer: str
+    source: str
+    space: Mapping[str, Range | float]
+    points: Sequence[Point]
+    static: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    further: Sequence[Sequence[Point]] = ()
+    undrawn: int | None = 0
+    schedule: str = CONSTANT_SCHEDULE
+    batch_size: int | Literal["full"] | None = None
+    stopping: EarlyStopping | None = None
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    tuned_choices: tuple[str, ...] = ()
+    levels: Mapping[str, str] = field(default_factory=dict)
+
+    def points_of(self, study: int) -> Sequence[Point]:
+        """Returns what was drawn for a study before anything ran."""
+        return self.points if study == 0 else self.further[study - 1] if self.further else ()
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """A space that was widened after a winner had been found at its edge, and the points drawn in what was added.
+
+    Attributes:
+        problem: where the winner was at the edge.
+        contender: whose it was.
+        space: hyperparameter -> range or fixed number, as they are from then on.
+        points: [studies][points] inside this space and outside the one before.
+    """
+
+    problem: str
+    contender: str
+    space: Mapping[str, Range | float]
+    points: Sequence[Sequence[Point]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole experiment as data: what the store keeps, and all that reports need.
+
+    Attributes:
+        name: of the experiment.
+        problems: in the order given.
+        contenders: in the order given; the first is the baseline.
+        evaluations: points of each curve after step 0.
+        tuning_seeds: seeds of the tuning stage in each study, from 0 in the first one.
+        seeds: seeds 0.. of the final stage; no tuning seed is among them.
+        tuner: how contenders are tuned.
+        expansions: the spaces that were widened since, in that order.
+        probes: diagnostics computed at every point of the final trials' curves.
+        trial_seconds: a trial's time budget, None for none.
+        targets: how baselines set the targets of problems that declare none.
+        max_seeds: final seeds are added until it is settled who is best, up to so many; None: none are added.
+        added_seeds: problem -> contender -> how many were added since.
+    """
+
+    name: str
+    problems: Sequence[PlannedProblem]
+    contenders: Sequence[PlannedContender]
+    evaluations: int
+    tuning_seeds: int
+    seeds: int
+    tuner: Tuner = field(default_factory=Tuner)
+    expansions: Sequence[Expansion] = ()
+    probes: Sequence[str] = ()
+    trial_seconds: float | None = None
+    targets: TargetRule = field(default_factory=TargetRule)
+    max_seeds: int | None = None
+    added_seeds: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def batch_size(self, problem: PlannedProblem, contender: PlannedContender) -> int | None:
+        """Returns how many examples a contender's step takes, None for all."""
+        own = contender.batch_size
+        return problem.batch_size if own is None else None if own == "full" else own
+
+    def choices(self, problem: PlannedProblem, contender: PlannedContender) -> dict[str, Any]:
+        """Returns a problem's choices as a contender has them, but for those that it is tuned over."""
+        chosen = {**problem.choices, **contender.choices}
+        return {name: value for name, value in chosen.items() if name not in contender.tuned_choices}
+
+    def space(self, problem: PlannedProblem, contender: PlannedContender) -> Mapping[str, Range | float]:
+        """Returns a contender's space on a problem, with what was added to it since."""
+        widened = [each.space for each in self._expansions(problem, contender)]
+        return widened[-1] if widened else contender.space
+
+    def added_points(self, problem: PlannedProblem, contender: PlannedContender, study: int = 0) -> list[Point]:
+        """Returns a study's points in what was added to the space."""
+        return [point for each in self._expansions(problem, contender) for point in each.points[study]]
+
+    def _expansions(self, problem: PlannedProblem, contender: PlannedContender) -> list[Expansion]:
+        return [each for each in self.expansions if (each.problem, each.contender) == (problem.name, contender.label)]
+
+    def search_key(self, problem: PlannedProblem, contender: PlannedContender, study: int) -> str:
+        """Returns the hash of what decides which points are drawn while a study runs, but for how many."""
+        identity = self.trial(problem, contender, Point({}, {}), "tuning", study * STUDY_SEEDS).identity
+        static = {name: list(options) for name, options in contender.static.items()}
+        space = asdict(contender)["space"]
+        return digest([identity, problem.metric, space, static, self.tuner.name, self.tuner.batch, self.tuning_seeds])
+
+    def trial(
+        self,
+        problem: PlannedProblem,
+        contender: PlannedContender,
+        point: Point,
+        stage: Stage,
+        seed: int,
+        until: int | None = None,
+    ) -> Trial:
+        """Returns a trial with its identity: the content that decides its numbers, and nothing else."""
+        identity: dict[str, Any] = {
+            "problem": {
+                "name": problem.name,
+                "data": problem.data,
+                "batch_size": self.batch_size(problem, contender),
+                "diverged_above": problem.diverged_above,
+                "source": problem.source,
+                "made_by": problem.made_by,
+                "choices": self.choices(problem, contender),
+            },
+            "optimizer": {"name": contender.optimizer, "static": dict(point.static), "source": contender.source},
+            "schedule": contender.schedule,
+            "early_stopping": _policy(problem, contender),
+            "probes": list(self.probes) if stage == "final" else [],
+            "steps": problem.steps,
+            "evaluations": self.evaluations,
+            "hyperparameters": dict(point.hyperparameters),
+            "stage": stage,
+            "seed": seed,
+        }
+        if self.trial_seconds is not None:
+            identity["seconds"] = self.trial_seconds
+        if until is not None:
+            identity["until"] = until
+        return Trial(digest(identity), identity)
+
+    def reruns(self, problem: PlannedProblem, baseline: PlannedContender, winner: Point) -> list[Trial]:
+        """Returns the trials of the best tuned baseline that set a problem's targets."""
+        return [self.trial(problem, baseline, winner, "target", seed) for seed in range(self.targets.reruns)]
+
+    def tuning_trials(
+        self,
+        problem: PlannedProblem,
+        contender: PlannedContender,
+        points: Sequence[Point] | None = None,
+        *,
+        study: int = 0,
+        until: int | None = None,
+    ) -> list[list[Trial]]:
+        """Returns tuning trials, one row a point, one column a seed.
+
+        Args:
+            problem: which.
+            contender: which.
+            points: what is tried; None for the points that were drawn before anything ran.
+            study: whose seeds.
+            until: the evaluation a rung of successive halving ends at.
+        """
+        first = study * STUDY_SEEDS
+        return [
+            [
+                self.trial(problem, contender, point, "tuning", seed, until)
+                for seed in range(first, first + self.tuning_seeds)
+            ]
+            for point in (contender.points_of(study) if points is None else points)
+        ]
+
+    def final_trials(
+        self, problem: PlannedProblem, contender: PlannedContender, winner: Point, *, study: int = 0
+    ) -> list[Trial]:
+        """Returns the trials of a tuned contender on the fresh paired seeds, of which the first study may have more."""
+        added = 0 if study else self.added_seeds.get(problem.name, {}).get(contender.label, 0)
+        return [self.trial(problem, contender, winner, "final", seed) for seed in range(self.seeds + added)]
+
+    def to_json(self) -> str:
+        """Returns the plan in canonical form; its hash names the spec."""
+        return canonical(asdict(self))
+
+    @property
+    def digest(self) -> str:
+        """The hash of the canonical form."""
+        return digest(asdict(self))
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> "Plan":
+        """Returns the plan that `to_json` wrote, parsed."""
+
+        def space(bounds: Any) -> Range | float:
+            return Range(**bounds) if isinstance(bounds, dict) else bounds
+
+        def points(items: Any) -> list[Point]:
+            return [Point(*each) for each in items]
+
+        problems = [
+            PlannedProblem(
+                **{
+                    **facts,
+                    "metrics": {name: Metric(**meaning) for name, meaning in facts["metrics"].items()},
+                    "ladder": tuple(facts["ladder"]),
+                }
+            )
+            for facts in data["problems"]
+        ]
+        contenders = [
+            PlannedContender(
+                **{
+                    **facts,
+                    "space": {name: space(bounds) for name, bounds in facts["space"].items()},
+                    "points": points(facts["points"]),
+                    "further": tuple(points(each) for each in facts["further"]),
+                    "stopping": EarlyStopping(**facts["stopping"]) if facts["stopping"] else None,
+                    "tuned_choices": tuple(facts["tuned_choices"]),
+                }
+            )
+            for facts in data["contenders"]
+        ]
+        expansions = [
+            Expansion(
+                **{
+                    **facts,
+                    "space": {name: space(bounds) for name, bounds in facts["space"].items()},
+                    "points": [points(each) for each in facts["points"]],
+                }
+            )
+            for facts in data["expansions"]
+        ]
+        rule: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data["targets"].items()
+        }
+        return Plan(
+            **{
+                **data,
+                "problems": problems,
+                "contenders": contenders,
+                "probes": tuple(data["probes"]),
+                "targets": TargetRule(**rule),
+                "tuner": Tuner(**data["tuner"]),
+                "expansions": tuple(expansions),
+            }
+        )
+
+
+def _policy(problem: PlannedProblem, contender: PlannedContender) -> dict[str, Any] | None:
+    """A contender's early stopping with the metric it watches."""
+    stopping = contender.stopping
+    return None if stopping is None else {**asdict(stopping), "metric": stopping.metric or problem.metric}

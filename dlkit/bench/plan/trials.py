@@ -1,0 +1,166 @@
+"""A trial, its stage and seed, what came of it, and what its steps cost: as data."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from dlkit.bench.identity.hashing import digest
+from dlkit.bench.stats import Interval, median_interval
+
+__all__ = ["STAGES", "STUDY_SEEDS", "Evaluations", "Outcome", "Stage", "Timing", "Trial", "timing_key"]
+
+Stage = Literal["tuning", "final", "target"]
+STAGES: dict[Stage, int] = {"tuning": 0, "final": 1, "target": 2}  # a seed of one stage is no seed of another
+STUDY_SEEDS = 1000  # study k of a contender is tuned on seeds from k times this on, so that no two share one
+
+
+class Trial(NamedTuple):
+    """One training run: everything that decides its curve, and the hash of that."""
+
+    id: str
+    identity: Mapping[str, Any]
+
+    @property
+    def stage(self) -> Stage:
+        """Tuning or final."""
+        return self.identity["stage"]  # type: ignore[no-any-return]
+
+    @property
+    def seed(self) -> int:
+        """Which of the stage's seeds."""
+        return self.identity["seed"]  # type: ignore[no-any-return]
+
+    @property
+    def hyperparameters(self) -> Mapping[str, float]:
+        """The traced values."""
+        return self.identity["hyperparameters"]  # type: ignore[no-any-return]
+
+    @property
+    def until(self) -> int | None:
+        """The evaluation that a rung of successive halving ends at; None for a trial of full length."""
+        return self.identity.get("until")
+
+    @property
+    def seconds(self) -> float | None:
+        """Its time budget, None for none."""
+        return self.identity.get("seconds")
+
+
+class Evaluations(NamedTuple):
+    """How often a step, or a whole trial, evaluates the loss on a batch.
+
+    Attributes:
+        gradients: the loss with its gradient.
+        values: the loss alone.
+        hessian_products: products of the Hessian with a vector; each costs about two gradients.
+    """
+
+    gradients: int | Any = 1
+    values: int | Any = 0
+    hessian_products: int | Any = 0
+
+
+NOTHING = Evaluations(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of one trial, as a worker returns it.
+
+    Attributes:
+        trial: the trial.
+        status: finished, stopped (early, by its policy), diverged (a loss or metric that is not finite, or a loss above
+            the problem's bound), cut off (its time was up) or failed (an exception).
+        reason: for a failure, what to tell the user.
+        traceback: for a failure, where it happened.
+        diverged_at: the step, for divergence.
+        seconds: of training, compilation excluded.
+        compile_seconds: of compilation, where this trial caused it.
+        steps: [points] int64.
+        curves: metric -> [points] float32.
+        test: metric -> value.
+        evaluations: of the loss on batches, up to the last point of the curve.
+        restored_at: the step whose parameters early stopping restored; None without early stopping.
+        samples: [samples, 2] or [samples, height, width] float32: what the trained model generates, kept of the first
+            final seed where a problem has samples; None otherwise.
+    """
+
+    trial: Trial
+    status: Literal["finished", "stopped", "diverged", "cut off", "failed"]
+    reason: str
+    traceback: str
+    diverged_at: int | None
+    seconds: float
+    compile_seconds: float
+    steps: np.ndarray[Any, Any]
+    curves: Mapping[str, np.ndarray[Any, Any]]
+    test: Mapping[str, float]
+    evaluations: Evaluations = NOTHING
+    restored_at: int | None = None
+    samples: np.ndarray[Any, Any] | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether there is a result: a divergence is one, an exception is not."""
+        return self.status != "failed"
+
+    def final(self, metric: str) -> float:
+        """Returns a metric on validation with the trial's final parameters; NaN if it diverged or failed."""
+        if self.status in ("diverged", "failed"):
+            return math.nan
+        at = -1 if self.restored_at is None else int(np.searchsorted(self.steps, self.restored_at))
+        return float(self.curves[metric][at])
+
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a contender's steps cost.
+
+    Attributes:
+        seconds: [repeats] of a step, without evaluations; none if it could not be timed.
+        evaluation_seconds: of one evaluation on validation; NaN if it could not be timed.
+        parameter_bytes: of the parameters.
+        state_bytes: of the optimizer's state.
+        memory_bytes: what the compiled segment takes: arguments (the data among them), results and temporaries; None
+            where the compiler does not say.
+        failure: why it could not be timed, empty if it could.
+    """
+
+    seconds: tuple[float, ...] = ()
+    evaluation_seconds: float = math.nan
+    parameter_bytes: int = 0
+    state_bytes: int = 0
+    memory_bytes: int | None = None
+    failure: str = ""
+
+    @property
+    def per_step(self) -> Interval:
+        """The median over repeats and its interval; NaN if it could not be timed."""
+        return median_interval(self.seconds, level=LEVEL) if self.seconds else Interval(math.nan, math.nan, math.nan)
+
+    def to_data(self) -> dict[str, Any]:
+        """Returns the fields as JSON has them."""
+        unknown = math.isnan(self.evaluation_seconds)
+        return {**asdict(self), "evaluation_seconds": None if unknown else self.evaluation_seconds}
+
+    @staticmethod
+    def from_data(data: Mapping[str, Any]) -> "Timing":
+        """Returns the timing that `to_data` gave."""
+        known = data["evaluation_seconds"]
+        evaluation = math.nan if known is None else known
+        return Timing(**{**data, "seconds": tuple(data["seconds"]), "evaluation_seconds": evaluation})
+
+
+def timing_key(trial: Trial) -> str:
+    """Returns what a final trial's steps depend on: all that it is but its seed, its probes and when it may end.
+
+    Hyperparameters count: a line search takes as many evaluations as they make it take.
+    """
+    facts = ("problem", "optimizer", "schedule", "steps", "evaluations", "hyperparameters")
+    return digest({name: trial.identity[name] for name in facts})

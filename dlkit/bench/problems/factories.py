@@ -1,0 +1,176 @@
+"""Problems as functions of their choices: what can be chosen, what may be traced, and the problems made so far."""
+
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.plan.space import Range, Space, is_number, narrow
+from dlkit.bench.problems.base import Problem
+from dlkit.typing import Scalar
+
+__all__ = ["REQUIRED", "ChosenValues", "Make", "ProblemFactory"]
+
+Make = Callable[..., Problem]
+REQUIRED = inspect.Parameter.empty  # stands for the default of a choice that must be given
+
+
+@dataclass(frozen=True)
+class ChosenValues:
+    """A contender's choices, by how they are carried out.
+
+    Attributes:
+        fixed: choice -> value, compiled in.
+        space: choice -> range or number, traced: one executable serves all values.
+        static: choice -> values to tune over, each compiled on its own.
+    """
+
+    fixed: Mapping[str, Any]
+    space: Space
+    static: Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class ProblemFactory:
+    """A problem as a function of its choices.
+
+    Attributes:
+        name: how messages call it.
+        function: takes every choice by name. Those annotated `dlkit.typing.Scalar` may be traced numbers: penalties and
+            rates that decide no shape, and on which the problem's `init`, data and metrics do not depend.
+    """
+
+    name: str
+    function: Make
+
+    @cached_property
+    def defaults(self) -> Mapping[str, Any]:
+        """Choice -> default; `REQUIRED` where one must be given."""
+        return {name: each.default for name, each in self._parameters.items()}
+
+    @cached_property
+    def tunable(self) -> tuple[str, ...]:
+        """The choices that may be traced numbers."""
+        kinds = (Scalar, "Scalar")  # the text, where the file postpones its annotations
+        return tuple(name for name, each in self._parameters.items() if each.annotation in kinds)
+
+    @cached_property
+    def _parameters(self) -> dict[str, inspect.Parameter]:
+        parameters = inspect.signature(self.function).parameters
+        by_name = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        return {name: each for name, each in parameters.items() if each.kind in by_name}
+
+    def make(self, **choices: Any) -> Problem:
+        """Returns the problem with some of its choices; the same object for the same choices.
+
+        Raises:
+            UserError: for an unknown choice, with the nearest valid one; for a value of another type or one that the
+                problem refuses; for a choice that is missing.
+        """
+        mistakes = [mistake for key, value in choices.items() if (mistake := self._mistake(key, value))]
+        mistakes += [
+            f"choice '{key}' must be given: {self.name}({key}=...)"
+            for key, default in self.defaults.items()
+            if default is REQUIRED and key not in choices
+        ]
+        if mistakes:
+            raise UserError("\n".join(f"problem '{self.name}': {mistake}" for mistake in mistakes))
+        given = self._plain(choices)
+        return _made(self, tuple(sorted((key, value) for key, value in given.items() if value != self.defaults[key])))
+
+    def traced(self, **choices: Any) -> Problem:
+        """Returns the problem with choices some of which are traced; for use while a program is traced."""
+        return self.function(**choices)
+
+    def all_choices(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns every choice with its value: what is given, and defaults that are numbers, texts or truth values."""
+        defaults = {key: value for key, value in self.defaults.items() if isinstance(value, str | int | float)}
+        return {**defaults, **self._plain(given)}
+
+    def chosen(self, choices: Mapping[str, Any], traced: Collection[str]) -> ChosenValues:
+        """Sorts choices by how they are carried out.
+
+        A list is tuned over: as a range where the choice may be traced, ``[low, high]`` or ``[low, high, scale]``, else
+        value by value. A number other than 0 is traced where it may be; 0 is left out of the program.
+
+        Args:
+            choices: choice -> value, or a list of them.
+            traced: which may be traced.
+
+        Returns:
+            The choices.
+
+        Raises:
+            UserError: for an unknown choice, a value of another type, or bounds that do not make a range.
+        """
+        fixed: dict[str, Any] = {}
+        space: dict[str, Range | float] = {}
+        static: dict[str, list[Any]] = {}
+        mistakes = []
+        for key, value in choices.items():
+            values = value if isinstance(value, list | tuple) else [value]
+            if isinstance(value, list | tuple) and key in traced:
+                try:
+                    space |= narrow({key: 0.0}, {key: value}, owner=f"problem '{self.name}'")
+                except UserError as error:
+                    mistakes.append(str(error).replace("hyperparameter", "choice"))
+                continue
+            wrong = [text for each in values if (text := self._mistake(key, each))]
+            mistakes += [f"problem '{self.name}': {text}" for text in wrong]
+            if not wrong and isinstance(value, list | tuple):
+                static[key] = [self._plain({key: each})[key] for each in value]
+                if not value:
+                    mistakes.append(f"problem '{self.name}': choice '{key}' needs at least one value, got []")
+            elif not wrong and key in traced and value != 0:
+                space[key] = float(value)
+            elif not wrong:
+                fixed[key] = self._plain({key: value})[key]
+        if mistakes:
+            raise UserError("\n".join(mistakes))
+        return ChosenValues(fixed, space, static)
+
+    def _mistake(self, key: str, value: Any) -> str:
+        """What is wrong with a choice; empty if nothing is."""
+        if key not in self.defaults:
+            return (
+                f"no choice '{key}'; {nearest(key, self.defaults)}"
+                if self.defaults
+                else f"no choice '{key}'; it has none"
+            )
+        wrong = _wrong_type(value, self._parameters[key])
+        return f"choice '{key}' {wrong}, got {value!r}" if wrong else ""
+
+    def _plain(self, choices: Mapping[str, Any]) -> dict[str, Any]:
+        """Choices with whole numbers as floats where the default is one."""
+        return {key: float(value) if isinstance(self.defaults[key], float) else value for key, value in choices.items()}
+
+
+def _wrong_type(value: Any, parameter: inspect.Parameter) -> str:
+    """What a value had to be, judged by the default; empty if it is."""
+    default = parameter.default
+    if isinstance(default, bool):
+        return "" if isinstance(value, bool) else "must be true or false"
+    if isinstance(default, int):
+        return "" if isinstance(value, int) and not isinstance(value, bool) else "must be a whole number"
+    if isinstance(default, float):
+        return "" if is_number(value) else "must be a finite number"
+    if isinstance(default, str) or (default is REQUIRED and parameter.annotation in (str, "str")):
+        return "" if isinstance(value, str) else "must be a text"
+    return "" if isinstance(value, str | int | float) else "must be a number, a text, true or false"
+
+
+@cache
+def _made(maker: ProblemFactory, choices: tuple[tuple[str, Any], ...]) -> Problem:
+    where = f"problem '{maker.name}'"
+    try:
+        problem: Any = maker.function(**dict(choices))
+    except ValueError as error:  # of a layer, a loss or a dataset: they say which value is wrong
+        text = str(error)
+        raise UserError(text if text.startswith(where) else f"{where}: {text}") from error
+    except Exception as error:
+        raise UserError(f"{where}: raised {type(error).__name__}: {error}") from error
+    if not isinstance(problem, Problem):
+        raise UserError(f"{where}: the function must return a bench.Problem, got {type(problem).__name__}")
+    return problem

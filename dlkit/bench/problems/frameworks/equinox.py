@@ -1,0 +1,158 @@
+"""Problems from equinox modules, taken as they are: written for one example, with state, dropout and all."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dlkit.bench.data.base import Dataset
+from dlkit.bench.errors import UserError
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.problems.base import Problem, Reestimate
+from dlkit.bench.problems.frameworks.model import Score, fold, like, modes, pass_over, problem_of_model
+from dlkit.layers import Layer
+from dlkit.typing import Array, Key, Params, Shape, State
+
+__all__ = ["problem_from_equinox"]
+
+BATCH = "batch"  # the axis name that equinox's documentation gives batch normalization
+
+
+def problem_from_equinox(
+    module: Any,
+    dataset: Dataset,
+    loss: Score,
+    *,
+    name: str = "",
+    metrics: Mapping[str, tuple[Score, Metric]] | None = None,
+    targets: str | Sequence[str] = "targets",
+    weights: str = "",
+    batch_size: int | None = None,
+    steps: int = 600,
+    target: float | None = None,
+    description: str = "",
+) -> Problem:
+    """Makes a problem of an equinox module: predict targets from ``"inputs"``, minimising the mean of a loss.
+
+    The module is mapped over the examples of a batch, along an axis called ``"batch"`` (batch normalization); it is
+    called with one example, with its state if it has one, and with a fresh key for each example if its ``__call__`` has
+    an argument ``key``. Evaluation is in `equinox.nn.inference_mode`. Floating-point arrays are trained; other arrays
+    and the module's `equinox.nn.State` are the problem's state. Where an optimizer evaluates other parameters than it
+    trains, the state is re-estimated by one pass over the training split.
+
+    Args:
+        module: a function of a key that returns a module, ``lambda key: MyModule(64, key=key)``, or a module and its
+            state, ``equinox.nn.make_with_state(MyModule)``, so that every seed has its own initial parameters; or a
+            module, or such a pair: every seed then starts from its present parameters, as in fine-tuning.
+        dataset: as in `problem_from_flax`, like everything below.
+        loss: ``loss(predictions, targets)``, of a whole batch.
+        name: the problem's name; by default the dataset's.
+        metrics: name -> ``(function, Metric)``.
+        targets: the array, or arrays, that losses and metrics get.
+        weights: the array of weights.
+        batch_size: examples a step; None for the whole training split at every step.
+        steps: the default budget.
+        target: the value of the first metric that steps to target count to.
+        description: a line for lists.
+
+    Returns:
+        The problem. Its parameters are a dictionary: the path of an array in the module -> the array.
+
+    Raises:
+        UserError: as `problem_from_flax` does.
+    """
+
+    def reestimation(model: Layer) -> Reestimate | None:
+        _, state = jax.eval_shape(lambda: model.init(jax.random.key(0), ()))
+        return pass_over(model, dataset, batch_size) if state["state"] else None
+
+    return problem_of_model(
+        lambda where: _model(where, module),
+        dataset,
+        loss,
+        name=name,
+        metrics=metrics,
+        targets=targets,
+        weights=weights,
+        batch_size=batch_size,
+        steps=steps,
+        target=target,
+        description=description,
+        reestimation=reestimation,
+    )
+
+
+def _model(where: str, module: Any) -> Layer:
+    """Turns an equinox module into pure functions over dictionaries of its arrays."""
+    import equinox
+
+    expected = (
+        f"{where}: expected an equinox module, or a function of a key that returns one, alone or with its state, such "
+        "as lambda key: MyModule(64, key=key), "
+    )
+    present = module if isinstance(module, tuple) else (module, None)
+    if isinstance(module, type) or not isinstance(present[0], equinox.Module):
+        if not callable(module):
+            raise UserError(f"{expected}got {module!r}")
+        try:
+            made = equinox.filter_eval_shape(module, jax.random.key(0))
+        except Exception as error:
+            called = f"{getattr(module, '__qualname__', type(module).__name__)}(key)"
+            raise UserError(f"{expected}but {called} raised {type(error).__name__}: {error}") from error
+        abstract = made if isinstance(made, tuple) else (made, None)
+        if not isinstance(abstract[0], equinox.Module):
+            raise UserError(f"{expected}but it returned none")
+        return _layer(equinox, abstract, lambda key: module(key))
+    return _layer(equinox, present, lambda key: module)
+
+
+def _layer(equinox: Any, abstract: tuple[Any, Any], make: Callable[[Key], Any]) -> Layer:
+    """The functions of a module with a structure that is known, and of its arrays."""
+    leaves, structure = jax.tree_util.tree_flatten_with_path(abstract)
+    names = [jax.tree_util.keystr(path[1:], simple=True, separator=".") for path, _ in leaves]
+    kinds = [_kind(path, leaf) for path, leaf in leaves]
+    fixed = [None if kind else leaf for kind, (_, leaf) in zip(kinds, leaves, strict=True)]
+    has_state = abstract[1] is not None
+    arguments = inspect.signature(type(abstract[0]).__call__).parameters
+
+    def gathered(values: Sequence[Any], kind: str) -> dict[str, Array]:
+        found = zip(names, kinds, values, strict=True)
+        return {name: jnp.asarray(value) for name, one, value in found if one == kind}
+
+    def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
+        made = make(key)
+        values = jax.tree.leaves(made if isinstance(made, tuple) else (made, None))
+        return gathered(values, "params"), {kind: gathered(values, kind) for kind in ("arrays", "state")}
+
+    def apply(
+        params: Params, state: State, x: Array, *, key: Key | None = None, train: bool = False
+    ) -> tuple[Array, State]:
+        groups = {"params": params, **state}
+        values = [groups[kind][name] if kind else leaf for kind, name, leaf in zip(kinds, names, fixed, strict=True)]
+        module, carried = jax.tree.unflatten(structure, values)
+        module = equinox.nn.inference_mode(module, value=not train)
+        options = modes(type(module).__call__, train=train)
+
+        def one(x: Array, key: Key) -> tuple[Array, Any]:
+            given = {**options, "key": key} if "key" in arguments else options
+            return module(x, carried, **given) if has_state else (module(x, **given), None)
+
+        keys = jax.random.split(fold(key, "examples"), len(x))
+        predictions, carried = jax.vmap(one, axis_name=BATCH, out_axes=(0, None))(x, keys)
+        if not (train and has_state):
+            return predictions, state
+        after = gathered(jax.tree.leaves((module, carried)), "state")
+        return predictions, {**state, "state": like(state["state"], after)}
+
+    return Layer(init, apply)
+
+
+def _kind(path: Any, leaf: Any) -> str:
+    """Which of the dictionaries a leaf belongs to; none for what is not an array."""
+    if not hasattr(leaf, "dtype"):
+        return ""
+    if path[0].idx == 1:
+        return "state"
+    return "params" if jnp.issubdtype(leaf.dtype, jnp.inexact) else "arrays"

@@ -1,0 +1,106 @@
+"""Problems from haiku functions, transformed or not, taken as they are: state, dropout and all."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dlkit.bench.data.base import Dataset
+from dlkit.bench.errors import UserError
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.problems.base import Problem, Reestimate
+from dlkit.bench.problems.frameworks.model import Score, fold, input_dtype, like, modes, pass_over, problem_of_model
+from dlkit.layers import Layer
+from dlkit.typing import Array, Key, Params, Shape, State
+
+__all__ = ["problem_from_haiku"]
+
+
+def problem_from_haiku(
+    transformed: Any,
+    dataset: Dataset,
+    loss: Score,
+    *,
+    name: str = "",
+    metrics: Mapping[str, tuple[Score, Metric]] | None = None,
+    targets: str | Sequence[str] = "targets",
+    weights: str = "",
+    batch_size: int | None = None,
+    steps: int = 600,
+    target: float | None = None,
+    description: str = "",
+) -> Problem:
+    """Makes a problem of a haiku transform: predict targets from ``"inputs"``, minimising the mean of a loss.
+
+    The function is called with the inputs and with each of the arguments ``train``, ``training``, ``is_training``,
+    ``deterministic`` and ``use_running_average`` that it has. Haiku's state is the problem's: training updates it,
+    evaluation does not. Where an optimizer evaluates other parameters than it trains, it is re-estimated by one pass
+    over the training split. Each step has a fresh key; whatever is drawn in evaluation is the same each time.
+
+    Args:
+        transformed: what ``haiku.transform`` or ``haiku.transform_with_state`` returns.
+        dataset: as in `problem_from_flax`, like everything below.
+        loss: ``loss(predictions, targets)``.
+        name: the problem's name; by default the dataset's.
+        metrics: name -> ``(function, Metric)``.
+        targets: the array, or arrays, that losses and metrics get.
+        weights: the array of weights.
+        batch_size: examples a step; None for the whole training split at every step.
+        steps: the default budget.
+        target: the value of the first metric that steps to target count to.
+        description: a line for lists.
+
+    Returns:
+        The problem.
+
+    Raises:
+        UserError: as `problem_from_flax` does.
+    """
+
+    def reestimation(model: Layer) -> Reestimate | None:
+        try:
+            _, state = jax.eval_shape(lambda: model.init(jax.random.key(0), dataset.train["inputs"].shape[1:]))
+        except Exception:
+            return None  # the checks that follow say what is wrong with the function
+        return pass_over(model, dataset, batch_size) if jax.tree.leaves(state) else None
+
+    return problem_of_model(
+        lambda where: _model(where, transformed, input_dtype(dataset)),
+        dataset,
+        loss,
+        name=name,
+        metrics=metrics,
+        targets=targets,
+        weights=weights,
+        batch_size=batch_size,
+        steps=steps,
+        target=target,
+        description=description,
+        reestimation=reestimation,
+    )
+
+
+def _model(where: str, transformed: Any, dtype: Any) -> Layer:
+    """Turns what haiku transformed into the functions of a layer."""
+    import haiku
+
+    if not isinstance(transformed, (haiku.Transformed, haiku.TransformedWithState)):
+        raise UserError(
+            f"{where}: expected what haiku.transform or haiku.transform_with_state returns, got {transformed!r}; give "
+            "it the function"
+        )
+    pair = haiku.with_empty_state(transformed) if isinstance(transformed, haiku.Transformed) else transformed
+
+    def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
+        example = jnp.zeros((1, *input_shape), dtype)
+        params, state = pair.init(fold(key, "init"), example, **modes(transformed.init, train=True))
+        return params, state
+
+    def apply(
+        params: Params, state: State, x: Array, *, key: Key | None = None, train: bool = False
+    ) -> tuple[Array, State]:
+        predictions, updated = pair.apply(params, state, fold(key, "apply"), x, **modes(transformed.apply, train=train))
+        return predictions, like(state, updated) if train else state
+
+    return Layer(init, apply)

@@ -1,0 +1,244 @@
+"""What the problems made of a module share, whatever its library: weighted means, metrics, and checks."""
+
+import inspect
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dlkit import losses
+from dlkit.bench.data.base import SPLITS, Dataset, require_labels
+from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.problems.base import Batch, Problem, Reestimate, example_batch
+from dlkit.layers import Layer
+from dlkit.typing import Array, Key, Params, State
+
+__all__ = ["Score", "fold", "input_dtype", "like", "modes", "pass_over", "problem_of_model"]
+
+Score = Callable[[Any, Any], Array]
+"""`(predictions, targets)` -> a value per example or element, or one number."""
+
+# Losses of class indices: they return something for any index, also one that the model has no output for.
+LOSSES_OF_LABELS = (optax.softmax_cross_entropy_with_integer_labels, losses.cross_entropy, losses.multiclass_hinge)
+# Arguments of a module's call that say whether it trains.
+TRUE_IN_TRAINING = ("train", "training", "is_training")
+FALSE_IN_TRAINING = ("deterministic", "use_running_average")
+
+
+def problem_of_model(
+    model: Callable[[str], Layer],
+    dataset: Dataset,
+    loss: Score,
+    *,
+    name: str,
+    metrics: Mapping[str, tuple[Score, Metric]] | None,
+    targets: str | Sequence[str],
+    weights: str,
+    batch_size: int | None,
+    steps: int,
+    target: float | None,
+    description: str,
+    reestimation: Callable[[Layer], Reestimate | None],
+) -> Problem:
+    """Makes the problem of predicting targets from ``"inputs"`` with a model; the constructors document the arguments.
+
+    Args:
+        model: makes the model, given how messages begin.
+        dataset: has ``"inputs"``, and what `targets` and `weights` name.
+        loss: as in `problem_from_flax`; so are all to `description`.
+        name: of the problem.
+        metrics: name -> (function, what it means).
+        targets: the array, or arrays, that losses and metrics get.
+        weights: the array of weights; none for the plain mean.
+        batch_size: examples a step.
+        steps: the default budget.
+        target: of the first metric.
+        description: a line for lists.
+        reestimation: makes `Problem.reestimate` of the model.
+
+    Returns:
+        The problem, checked by tracing it.
+
+    Raises:
+        UserError: if an array is missing, or the module, the loss or a metric fails or does not fit the arrays.
+    """
+    where = f"problem '{name or dataset.name}'"
+    wanted = [targets] if isinstance(targets, str) else [*targets]
+    _require_arrays(where, dataset, ["inputs", *wanted, *([weights] if weights else [])])
+    if weights:
+        _require_weights(where, dataset, weights)
+    for metric, pair in (metrics or {}).items():
+        if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[0]) and isinstance(pair[1], Metric)):
+            raise UserError(f"{where}: metric '{metric}' must be (function, Metric), got {pair!r}")
+    scores = {"loss": (loss, Metric("lower"))} if metrics is None else dict(metrics)
+    shape = dataset.train["inputs"].shape[1:]
+    made = model(where)
+
+    def targets_of(batch: Batch) -> Any:
+        return batch[targets] if isinstance(targets, str) else {each: batch[each] for each in targets}
+
+    def mean_of(score: Score, predictions: Any, batch: Batch) -> Array:
+        values = jnp.asarray(score(predictions, targets_of(batch)))
+        return _mean(values, batch[weights] if weights else None)
+
+    def init(key: Key) -> tuple[Params, State]:
+        return made.init(key, shape)
+
+    def mean_loss(params: Params, state: State, batch: Batch, key: Key) -> tuple[Array, State]:
+        predictions, state = made.apply(params, state, batch["inputs"], key=key, train=True)
+        return mean_of(loss, predictions, batch), state
+
+    def evaluate(params: Params, state: State, batch: Batch) -> Mapping[str, Array]:
+        predictions, _ = made.apply(params, state, batch["inputs"])
+        return {metric: mean_of(function, predictions, batch) for metric, (function, _) in scores.items()}
+
+    problem = Problem(
+        name=name or dataset.name,
+        init=init,
+        loss=mean_loss,
+        evaluate=evaluate,
+        reestimate=reestimation(made),
+        dataset=dataset,
+        metrics={metric: meaning for metric, (_, meaning) in scores.items()},
+        batch_size=batch_size,
+        steps=steps,
+        target=target,
+        description=description,
+    )
+    described = {"the loss": loss, **{f"metric '{metric}'": function for metric, (function, _) in scores.items()}}
+    _check(where, made, described, problem, targets_of, wanted[0], weights)
+    return problem
+
+
+def modes(call: Callable[..., Any], *, train: bool) -> dict[str, bool]:
+    """Returns values for those arguments of a module's call that say whether it trains.
+
+    Example:
+        >>> modes(lambda x, deterministic: x, train=True)
+        {'deterministic': False}
+    """
+    values = dict.fromkeys(TRUE_IN_TRAINING, train) | dict.fromkeys(FALSE_IN_TRAINING, not train)
+    return {name: value for name, value in values.items() if name in inspect.signature(call).parameters}
+
+
+def fold(key: Key | None, name: str) -> Key:
+    """Returns a key for a purpose; without a key, the same one each time."""
+    return jax.random.fold_in(jax.random.key(0) if key is None else key, zlib.crc32(name.encode()))
+
+
+def like(state: State, updated: State) -> State:
+    """Returns a state with the types of another, which a compiled loop needs to stay the same from step to step."""
+    return jax.tree.map(lambda old, new: new if old is new else jnp.asarray(new, old.dtype), state, updated)
+
+
+def input_dtype(dataset: Dataset) -> Any:
+    """Returns the type that the inputs have on the device; float32 where there are none."""
+    return jax.dtypes.canonicalize_dtype(dataset.train["inputs"].dtype if "inputs" in dataset.train else "float32")
+
+
+def pass_over(model: Layer, dataset: Dataset, batch_size: int | None) -> Callable[[Params, State, Batch], State]:
+    """Makes a re-estimation of a state: the model goes through the training split once, in training mode.
+
+    Args:
+        model: whose state follows the batches it sees, as running averages do.
+        dataset: the data.
+        batch_size: of training; None for the whole split. Examples that do not fill a batch are left out.
+
+    Returns:
+        ``reestimate(params, state, train) -> state``.
+    """
+    shape, rows = dataset.train["inputs"].shape[1:], batch_size or dataset.examples
+
+    def reestimate(params: Params, state: State, train: Batch) -> State:
+        inputs = train["inputs"]
+        batches = inputs[: len(inputs) // rows * rows].reshape(-1, rows, *shape)
+
+        def seen(state: State, numbered: tuple[Array, Array]) -> tuple[State, None]:
+            key = jax.random.fold_in(jax.random.key(0), numbered[0])
+            return model.apply(params, state, numbered[1], key=key, train=True)[1], None
+
+        return jax.lax.scan(seen, state, (jnp.arange(len(batches)), batches))[0]
+
+    return reestimate
+
+
+def _require_arrays(where: str, dataset: Dataset, names: Sequence[str]) -> None:
+    if missing := [each for each in names if each not in dataset.train]:
+        needed, found = " and ".join(map(repr, names)), sorted(dataset.train)
+        hint = f"; {nearest(missing[0], found)}" if found else ""
+        raise UserError(f"{where}: its dataset needs {needed}, but has {found}{hint}")
+
+
+def _require_weights(where: str, dataset: Dataset, name: str) -> None:
+    for split in SPLITS:
+        array = getattr(dataset, split)[name]
+        if (array < 0).any() or not (array > 0).any():
+            wrong = f"{array.min()}" if (array < 0).any() else "all 0"
+            raise UserError(
+                f"{where}: weights '{name}' of split '{split}' must be at least 0 and not all 0, got {wrong}"
+            )
+
+
+def _mean(values: Array, weights: Array | None) -> Array:
+    """The mean, or the weighted one; weights of examples count for all elements of theirs."""
+    dtype = jnp.promote_types(values.dtype, jnp.float32)  # also of half precision, booleans, counts
+    if weights is None:
+        return values.mean(dtype=dtype)
+    if values.shape[: weights.ndim] != weights.shape:
+        raise ValueError(
+            f"expected a value for each of the weights {weights.shape}, got values {values.shape}; return a value per "
+            "example or element, not their mean"
+        )
+    each = jnp.broadcast_to(
+        weights.astype(dtype).reshape(weights.shape + (1,) * (values.ndim - weights.ndim)), values.shape
+    )
+    total = each.sum()
+    # sum w v / sum w; 0 for a batch whose weights are all 0. What has no weight may be anything, NaN too.
+    counted = jnp.where(each == 0, 0, each * jnp.where(each == 0, 0, values.astype(dtype)))
+    return counted.sum() / jnp.where(total == 0, 1, total)
+
+
+def _check(
+    where: str,
+    model: Layer,
+    scores: Mapping[str, Score],
+    problem: Problem,
+    targets_of: Callable[[Batch], Any],
+    named: str,
+    weights: str,
+) -> None:
+    """Traces everything once without computing, so that mistakes show here and not in a worker."""
+    batch = example_batch(problem)
+    inputs, targets = batch["inputs"], targets_of(batch)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    try:
+        params, state = jax.eval_shape(problem.init, key)
+        jax.eval_shape(partial(model.apply, train=True), params, state, inputs, key=key)
+        predictions, _ = jax.eval_shape(model.apply, params, state, inputs)
+    except Exception as error:
+        raised = f"{type(error).__name__}: {error}"
+        raise UserError(f"{where}: the module failed on inputs {inputs.dtype}{inputs.shape}: {raised}") from error
+    if not jax.tree.leaves(params):
+        raise UserError(f"{where}: the module has no parameters to train")
+    predicted, wanted = (jax.tree.map(jnp.shape, tree) for tree in (predictions, targets))
+    shapes = f"predictions {predicted} and targets {wanted}"
+    sizes = [sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (predictions, targets)]
+    for what, score in scores.items():
+        try:
+            values = jax.eval_shape(lambda *pair, score=score: jnp.asarray(score(*pair)), predictions, targets)
+        except Exception as error:
+            raise UserError(f"{where}: {what} failed on {shapes}: {type(error).__name__}: {error}") from error
+        if score in LOSSES_OF_LABELS and jnp.issubdtype(targets.dtype, jnp.integer):
+            require_labels(problem.dataset, named, predictions.shape[-1])
+        if values.size > max(sizes):
+            raise UserError(f"{where}: {what} broadcasts {shapes} to {values.shape}; give both the same shape")
+        if weights:
+            try:
+                jax.eval_shape(_mean, values, batch[weights])
+            except ValueError as error:
+                raise UserError(f"{where}: {what}: {error}") from error

@@ -1,0 +1,24 @@
+"""How results are shown: tables, figures, pages, the terminal. Never JAX.
+
+- `tables`, `tables_across`: what tables say, of a problem and of all;
+  `markdown`, `latex`, `terminal`: how they are written.
+- `figure_data`: what figures draw; `plotly_figures`, `plotly_across`: for the page; `matplotlib_figures`,
+  `matplotlib_across`: for papers.
+- `samples`: what generative models make, drawn.
+- `page`: the HTML report.
+"""
+
+__all__ = [
+    "figure_data",
+    "latex",
+    "markdown",
+    "matplotlib_across",
+    "matplotlib_figures",
+    "page",
+    "plotly_across",
+    "plotly_figures",
+    "samples",
+    "tables",
+    "tables_across",
+    "terminal",
+]

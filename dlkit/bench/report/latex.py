@@ -1,0 +1,78 @@
+"""The tables of a run in LaTeX, with the booktabs package."""
+
+from collections.abc import Sequence
+
+from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.report import tables, tables_across
+from dlkit.bench.report.tables import LABELS, Table
+
+__all__ = ["latex", "latex_tables"]
+
+# What LaTeX would take for a command, or its fonts may lack.
+WRITTEN = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "\N{NO-BREAK SPACE}": "~",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{GREATER-THAN OR EQUAL TO}": r"$\geq$",
+    "\N{LESS-THAN OR EQUAL TO}": r"$\leq$",
+    "\N{INFINITY}": r"$\infty$",
+    "\N{RIGHTWARDS ARROW}": r"$\to$",
+    "\N{EN DASH}": "--",
+    "\N{MICRO SIGN}": r"$\mu$",
+    "\N{HORIZONTAL ELLIPSIS}": r"\ldots{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+}
+TRANSLATION = str.maketrans(WRITTEN)
+
+
+def latex_tables(summary: Summary) -> str:
+    """Returns the tables as LaTeX, problem by problem, then those over all of them; they need the package booktabs."""
+    parts = []
+    for comparison in summary.comparisons:
+        name = comparison.problem.name
+        parts.append(latex(tables.ranking(comparison), f"{name}: {tables.caption(comparison)}"))
+        parts += [latex(part.table, f"{name}: {part.caption or part.name}") for part in tables.parts(comparison)]
+    parts += [latex(each.table, f"{each.title}. {each.text}") for each in tables_across.sections(summary)]
+    parts += [f"% {' '.join(note.split())}" for note in tables_across.left_out(summary)]
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(table: Table, caption: str) -> str:
+    r"""Returns a table with its caption.
+
+    Args:
+        table: the cells as text; they are shown as they are.
+        caption: what it shows.
+
+    Example:
+        >>> print(latex(Table(["optimizer", "rank [95 %]"], [["adam_w", "1"]]), "Ranks"))
+        \begin{table}
+        \caption{Ranks}
+        \begin{tabular}{lr}
+        \toprule
+        optimizer & rank [95 \%] \\
+        \midrule
+        adam\_w & 1 \\
+        \bottomrule
+        \end{tabular}
+        \end{table}
+    """
+    columns = "".join("l" if name in LABELS else "r" for name in table.header)
+    lines = [r"\begin{table}", rf"\caption{{{_written(caption)}}}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
+    lines += [_line(table.header), r"\midrule", *map(_line, table.rows)]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
+
+
+def _line(cells: Sequence[str]) -> str:
+    # A bracket after the line before would be taken for its spacing.
+    shown = [_written(cell) for cell in cells]
+    return f"{'{}' if shown[0].startswith('[') else ''}{' & '.join(shown)} \\\\"
+
+
+def _written(text: str) -> str:
+    return " ".join(text.translate(TRANSLATION).split())

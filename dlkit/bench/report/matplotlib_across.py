@@ -1,0 +1,99 @@
+"""The figure over all problems for papers, by matplotlib, which is imported when it is drawn."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlkit.bench.analysis.across_problems import MAX_RATIO
+from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.report import figure_data
+from dlkit.bench.report.plotly_across import contender_style
+from dlkit.bench.report.plotly_figures import GREY
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["across"]
+
+INCHES, POINTS, LETTERS = (7.0, 2.4), 8, 130  # letters of the legend's size in a line
+
+
+def across(summary: Summary) -> Any:
+    """Draws mean ranks, performance profile and targets reached side by side.
+
+    Args:
+        summary: the run; it has ranks.
+
+    Returns:
+        The figure, with a panel for each of the three that there is.
+    """
+    from matplotlib.figure import Figure
+
+    found = summary.overview
+    panels = [_ranks, *([_profile] if found.profile else []), *([_reached] if found.target_ecdf else [])]
+    figure = Figure(figsize=INCHES, layout="constrained")
+    for draw, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
+        draw(axes, summary)
+        axes.tick_params(which="both", labelsize=POINTS - 1)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.label.set_size(POINTS)
+        axes.yaxis.label.set_size(POINTS)
+    lines = [axes.get_lines() for axes in figure.axes[1:2]]
+    if lines:
+        names = [figure_data.short(found.contenders[index]) for index in found.order]
+        columns = min(len(names), LETTERS // max(len(name) + 9 for name in names))
+        legend = figure.legend(
+            lines[0][: len(names)], names, loc="outside lower center", ncols=columns, fontsize=POINTS - 1, frameon=False
+        )
+        for entry in legend.get_texts():
+            entry.set_parse_math(False)
+        figure.set_figheight(INCHES[1] + 0.16 * math.ceil(len(names) / columns))
+    return figure
+
+
+def _ranks(axes: "Axes", summary: Summary) -> None:
+    found = summary.overview
+    assert found.ranks is not None
+    estimates = found.ranks.bootstrap
+    best = float(estimates.mean_ranks.min())
+    axes.axvspan(best, min(best + found.ranks.distance, len(found.contenders)), color=GREY, alpha=0.12, linewidth=0)
+    for height, index in enumerate(found.order):
+        colour = contender_style(summary, found.contenders[index]).colour
+        ends = [estimates.low[index], estimates.high[index]]
+        axes.plot(ends, [height] * 2, color=colour, linewidth=1.6, solid_capstyle="butt")
+        axes.plot([estimates.mean_ranks[index]], [height], marker="o", markersize=4.5, color=colour)
+    labels = [figure_data.short(found.contenders[index]) for index in found.order]
+    for tick in axes.set_yticks(range(len(labels)), labels):
+        tick.label1.set_parse_math(False)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_xlim(0.9, len(labels) + 0.1)
+    axes.set_xlabel("mean rank (shaded: Nemenyi)")
+
+
+def _profile(axes: "Axes", summary: Summary) -> None:
+    found = summary.overview
+    assert found.profile is not None
+    for index in found.order:
+        style = contender_style(summary, found.contenders[index])
+        line = {"color": style.colour, "linestyle": style.paper_dash, "linewidth": 1.2}
+        profile = found.profile.profile
+        axes.step(profile.ratios, profile.fractions[index], where="post", **line)
+    axes.set_xlim(1, MAX_RATIO)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel("steps to target / fastest")
+    axes.set_ylabel("share of problems")
+
+
+def _reached(axes: "Axes", summary: Summary) -> None:
+    found = summary.overview
+    for index in found.order:
+        each, style = found.target_ecdf[index], contender_style(summary, found.contenders[index])
+        line = {"color": style.colour, "linestyle": style.paper_dash, "linewidth": 1.2}
+        axes.fill_between(each.steps, each.low, each.high, step="post", color=style.colour, alpha=0.14, linewidth=0)
+        axes.step(each.steps, each.share, where="post", **line)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xticks(np.linspace(0, 1, 5), ["0", "25%", "50%", "75%", "100%"])
+    axes.set_xlabel("share of the budget")
+    axes.set_ylabel("share of targets")

@@ -1,0 +1,132 @@
+"""Figures for papers, by matplotlib, which is imported when one is drawn."""
+
+import io
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlkit.bench.analysis.comparison import Comparison
+from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.errors import UserError
+from dlkit.bench.report import figure_data
+from dlkit.bench.report.matplotlib_across import across
+from dlkit.bench.report.plotly_figures import GREY, metric_label, style_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+__all__ = ["ACROSS", "save_figures"]
+
+ACROSS = "across-problems"
+
+INCHES, POINTS, LETTERS = (7.0, 2.6), 8, 130  # letters of the legend's size in a line
+UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}  # the same figure is the same bytes
+UNUSABLE_FORMATS = frozenset({"pgf", "raw", "rgba"})  # one needs LaTeX, two are bare pixels
+
+
+def save_figures(summary: Summary, folder: Path, *, extension: str = "pdf") -> list[Path]:
+    """Draws one figure per problem for papers, curves at the left, final values at the right, and one of all together.
+
+    Args:
+        summary: the run.
+        folder: where; made if missing.
+        extension: a file ending that matplotlib knows, such as ``"pdf"``, ``"svg"``, ``"png"``.
+
+    Returns:
+        The files, named after the problems; with two or more, `ACROSS` comes last.
+
+    Raises:
+        UserError: for an unknown format, or a folder that cannot be written.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    known = sorted(set(FigureCanvasAgg.get_supported_filetypes()) - UNUSABLE_FORMATS)
+    if extension not in known:
+        raise UserError(f"figures cannot be drawn as '{extension}'; expected one of {', '.join(known)}")
+    files = []
+    comparisons: list[Comparison | None] = [*summary.comparisons, *([None] if summary.overview.ranks else [])]
+    for comparison in comparisons:
+        stem = comparison.problem.name if comparison else ACROSS
+        name = re.sub(r"[^\w.-]+", "-", stem).lstrip(".") or "problem"
+        path = folder / f"{name}.{extension}"
+        drawn = io.BytesIO()
+        # Type 42: publishers refuse the Type 3 fonts that matplotlib embeds by default. Undone when drawn.
+        with matplotlib.rc_context({"pdf.fonttype": 42, "ps.fonttype": 42, "svg.hashsalt": "dlkit"}):
+            figure = _figure(summary, comparison) if comparison else across(summary)
+            figure.savefig(drawn, format=extension, dpi=300, metadata=UNDATED.get(extension))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(drawn.getvalue())
+        except OSError as error:
+            raise UserError(f"{path}: the figure cannot be written: {error.strerror}; name another folder") from None
+        files.append(path)
+    return files
+
+
+def _figure(summary: Summary, comparison: Comparison) -> Any:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
+
+    figure = Figure(figsize=INCHES, layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
+    lines = _curves(left, summary, comparison)
+    _finals(right, summary, comparison)
+    for axes in (left, right):
+        axes.tick_params(which="both", labelsize=POINTS - 1)
+        axes.spines[["top", "right"]].set_visible(False)
+    if comparison.problem.judged.scale == "log":
+        for axis in (left.yaxis, right.xaxis):
+            axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+    names = [str(line.get_label()) for line in lines]
+    columns = min(len(names), LETTERS // max((len(name) + 9 for name in names), default=1)) or 1
+    legend = figure.legend(lines, names, loc="outside lower center", ncols=columns, fontsize=POINTS - 1, frameon=False)
+    for entry in legend.get_texts():
+        entry.set_parse_math(False)
+    figure.set_figheight(INCHES[1] + 0.16 * math.ceil(len(names) / columns))
+    return figure
+
+
+def _curves(axes: "Axes", summary: Summary, comparison: Comparison) -> list["Line2D"]:
+    found = figure_data.curves(summary, comparison)
+    axis = figure_data.curve_axis(comparison, found)
+    lines: list[Line2D] = []
+    for rank, curve in enumerate(found):
+        style, above = style_of(summary, curve.row), 3 - rank / len(found)  # the best is drawn last
+        low, middle, high = (axis.units(values) for values in (curve.low, curve.middle, curve.high))
+        axes.fill_between(curve.steps, low, high, color=style.colour, alpha=0.14, linewidth=0)
+        line = {"color": style.colour, "linestyle": style.paper_dash, "linewidth": 1.2, "zorder": above}
+        lines += axes.plot(curve.steps, middle, label=curve.name, **line)
+    axes.axhline(comparison.target, color=GREY, linestyle=(0, (4, 3)), linewidth=0.7)  # nothing where it is NaN
+    problem = comparison.problem
+    axes.set_yscale(problem.judged.scale)
+    axes.set_ylim(*axis.bounds)
+    axes.set_xlim(0, problem.steps)
+    axes.set_xlabel("steps", fontsize=POINTS)
+    axes.set_ylabel(f"validation {metric_label(problem)}", fontsize=POINTS, parse_math=False)
+    return lines
+
+
+def _finals(axes: "Axes", summary: Summary, comparison: Comparison) -> None:
+    problem, rows, found = comparison.problem, comparison.rows, figure_data.finals(comparison)
+    axis = figure_data.fit_axis(problem, [each.values for each in found])
+    for each in found:
+        colour = style_of(summary, each.row).colour
+        shape, face = ("o", colour) if each.split == "validation" else ("D", "white")
+        off, shown = axis.off(each.values), axis.pinned(each.values)
+        axes.scatter(shown[~off], each.heights[~off], s=4, color=colour, alpha=0.4, linewidths=0, marker=shape)
+        axes.scatter(shown[off], each.heights[off], s=8, color=colour, marker="x", linewidths=0.8)
+        if not math.isnan(each.median.estimate):
+            middle, low, high = axis.visible(each.median)
+            axes.plot([low, high], [each.height] * 2, color=colour, linewidth=1.6, solid_capstyle="butt")
+            axes.plot([middle], [each.height], marker=shape, markersize=4.5, color=colour, markerfacecolor=face)
+    axes.set_xscale(problem.judged.scale)
+    axes.set_xlim(*axis.bounds)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    for tick in axes.set_yticks(range(len(rows)), [figure_data.short(row.label) for row in rows]):
+        tick.label1.set_parse_math(False)
+    axes.set_xlabel(
+        f"final {metric_label(problem)} (\u25cf validation, \u25c7 test)", fontsize=POINTS, parse_math=False
+    )

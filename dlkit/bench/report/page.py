@@ -1,0 +1,345 @@
+"""Results and figures -> one HTML file that opens without a network."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import dlkit
+from dlkit.bench.analysis.comparison import Comparison
+from dlkit.bench.analysis.ranking import LEVEL
+from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.errors import UserError
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.report import plotly_across, plotly_figures, samples, tables_across
+from dlkit.bench.report.markdown import markdown_tables
+from dlkit.bench.report.tables import Part, Table, caption, factor_findings, parts, ranking
+
+__all__ = ["markdown_tables", "write_report", "write_text"]
+
+KINDS = {
+    "winner": "winner",
+    "tie": "no winner",
+    "unsettled": "not settled",
+    "incomplete": "incomplete",
+}
+FIGURES = (
+    (
+        plotly_figures.curves,
+        "Curves.",
+        "Median over seeds on validation, with the band from the 25 to the 75 % quantile; the dashed line is the "
+        "target. A diverged seed counts as worst, one that stopped early keeps the value it ended with. Values far off "
+        "are beyond the axis.",
+    ),
+    (
+        plotly_figures.finals,
+        "Final values.",
+        "A small mark is a seed, a large one the median, the bar its interval. Crosses at the edge: diverged, or "
+        "beyond the axis.",
+    ),
+    (
+        plotly_figures.sensitivity,
+        "Sensitivity.",
+        "Mean over tuning seeds after the last step, one mark a tuning point; the star is the winner. Crosses at the "
+        "edge: a seed diverged, or beyond the axis.",
+    ),
+    (
+        plotly_figures.tuning_curve,
+        "Tuning curve.",
+        "Median best score of so many tuning points. Thin dots are the ends of bands that hold for all numbers of "
+        "points at once, whatever the distribution, as far as the points bound them; Halton points lie evenly, so the "
+        "bands are rather too wide. Where points are no random sample: the expected best, and no band.",
+    ),
+    (
+        plotly_figures.probes,
+        "Probes.",
+        "Median over the final seeds of what was computed along training: on parameters as trained, not as evaluated.",
+    ),
+)
+FIGURES_ACROSS = (
+    (
+        plotly_across.ranks,
+        "Mean ranks.",
+        "Rank of the median over seeds of the judged metric at the end, averaged over problems; for the intervals "
+        "problems and seeds are drawn again. In the shaded stretch ranks differ by less than Nemenyi's distance.",
+    ),
+    (
+        plotly_across.performance_profile,
+        "Performance profile.",
+        "Share of problems on which the median seed is at the hardest target within a factor of the fastest one's "
+        "steps; bars are pointwise intervals over problems and seeds. Steps are known to an evaluation; who takes part "
+        "decides who is fastest.",
+    ),
+    (
+        plotly_across.target_ecdf,
+        "Targets reached along the budget.",
+        "Share of (problem, target, seed) reached by each share of a problem's budget, with pointwise bands over "
+        "seeds: about these problems and targets.",
+    ),
+)
+CONFIG = {
+    "displaylogo": False,
+    "responsive": True,
+    "showSendToCloud": False,
+    "plotlyServerURL": "",
+    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
+}
+
+
+def write_report(summary: Summary, path: Path) -> Path:
+    """Writes the report: verdicts, tables, figures, how to read them, and what the numbers rest on.
+
+    Args:
+        summary: the run.
+        path: of the file; it is replaced as a whole, or left as it was.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: if it cannot be written there.
+    """
+    skeleton = Template(resources.files("dlkit.bench.report").joinpath("page.html").read_text(encoding="utf-8"))
+    page = skeleton.substitute(
+        title=escape(summary.plan.name),
+        budget=escape(_budget(summary.plan)),
+        banner=_banner(summary),
+        verdicts="\n".join(_card(number, each) for number, each in enumerate(summary.comparisons, 1)),
+        problems="\n".join(_problem(number, summary, each) for number, each in enumerate(summary.comparisons, 1)),
+        heading=tables_across.heading(summary),
+        across=_across(summary),
+        level=f"{LEVEL * 100:.0f} %",
+        alpha=f"{1 - LEVEL:.2g}",
+        failures=_failures(summary),
+        foundations=_foundations(summary),
+        footer=escape(f"dlkit {dlkit.__version__}, spec {summary.plan.digest}"),
+        plotly=plotly_figures.javascript(),
+        config=_script_json(json.dumps(CONFIG)),
+    )
+    return write_text(path, page)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Writes a file as a whole or not at all.
+
+    Args:
+        path: of the file; missing folders are made.
+        text: its content.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: if it cannot be written there.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False, encoding="utf-8"
+        ) as file:
+            temporary = Path(file.name)
+            file.write(text)
+        temporary.chmod(0o644)
+        os.replace(temporary, path)  # noqa: PTH105
+        temporary = None
+    except OSError as error:
+        raise UserError(f"{path}: the report cannot be written: {error.strerror}; name another file") from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+# --- the parts of the page ---
+
+
+def _budget(plan: Plan) -> str:
+    """What was compared and what each contender got, in a sentence or two."""
+    steps: dict[int, list[str]] = {}
+    for problem in plan.problems:
+        steps.setdefault(problem.steps, []).append(problem.name)
+    lengths = ", ".join(
+        f"{_count(length, 'step')}" + (f" ({', '.join(names)})" if len(steps) > 1 else "")
+        for length, names in steps.items()
+    )
+    more = "" if plan.max_seeds is None else f", and more until it was settled, up to {plan.max_seeds}"
+    return (
+        f"{_count(len(plan.contenders), 'contender')} on {_count(len(plan.problems), 'problem')}. "
+        f"Each contender on each problem: {_tuning(plan)}, "
+        f"then the best point on {_count(plan.seeds, 'fresh paired seed')}{more}; {lengths}, "
+        f"{_count(plan.evaluations, 'evaluation')} along the way."
+    )
+
+
+def _tuning(plan: Plan) -> str:
+    """What tuning each contender got."""
+    tuner = plan.tuner
+    points = [len(each.points) + (each.undrawn or 0) for each in plan.contenders]
+    fewest, most = min(points, default=0), max(points, default=0)
+    if tuner.seconds is not None:
+        amount = f"tuning points for {tuner.seconds:g} seconds of training (how many depends on the machine)"
+    else:
+        amount = f"{fewest} to {_count(most, 'tuning point')}" if 1 < fewest < most else _count(most, "tuning point")
+    ways = [] if tuner.name == "halton" else [tuner.name]
+    ways += [f"successive halving by {tuner.halving}"] if tuner.halving else []
+    ways += [f"in each of {tuner.studies} studies"] if tuner.studies > 1 else []
+    more = f" ({', '.join(ways)})" if ways else ""
+    return f"{amount}{more} on {_count(plan.tuning_seeds, 'tuning seed')}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _banner(summary: Summary) -> str:
+    if summary.missing <= 0:
+        return ""
+    done = summary.planned - summary.missing
+    text = f"{done} of {summary.planned} trials have run; the same command goes on."
+    return f'<p class="banner" role="status">{text}</p>'
+
+
+def _card(number: int, comparison: Comparison) -> str:
+    verdict = comparison.verdict
+    notes = "".join(f"<li>{escape(note)}</li>" for note in [*factor_findings(comparison), *verdict.notes])
+    return (
+        f'<article class="card {verdict.kind}"><h3><a href="#problem-{number}">{escape(comparison.problem.name)}</a> '
+        f'<span class="kind">{KINDS[verdict.kind]}</span></h3><p>{escape(verdict.sentence)}</p>'
+        + (f"<ul>{notes}</ul>" if notes else "")
+        + "</article>"
+    )
+
+
+def _problem(number: int, summary: Summary, comparison: Comparison) -> str:
+    problem = comparison.problem
+    batch = f"batches of {problem.batch_size}" if problem.batch_size else "all examples at every step"
+    about = [problem.description, f"{_count(problem.steps, 'step')}, {batch}"]
+    return (
+        f'<section aria-labelledby="problem-{number}"><h2 id="problem-{number}">{escape(problem.name)}</h2>'
+        f'<p class="about">{escape("; ".join(part for part in about if part))}.</p>'
+        + _table(ranking(comparison), caption(comparison), heading=1, kind="numbers")
+        + "".join(map(_part, parts(comparison)))
+        + _figures(summary, comparison)
+        + samples.drawn_samples(comparison)
+        + "</section>"
+    )
+
+
+def _part(part: Part) -> str:
+    title = part.caption or part.name.capitalize()
+    return _table(part.table, title, heading=0, kind="numbers" if part.numbers else "words")
+
+
+def _table(table: Table, title: str, *, heading: int, kind: str = "words") -> str:
+    """A table in a container that scrolls by itself; one column heads its rows."""
+    header = "".join(
+        f'<th scope="col" class="{"name" if column == heading else "cell"}">{escape(name)}</th>'
+        for column, name in enumerate(table.header)
+    )
+    body = []
+    for row in table.rows:
+        cells = [
+            f'<th scope="row">{escape(cell)}</th>' if column == heading else f"<td>{_cell(cell)}</td>"
+            for column, cell in enumerate(row)
+        ]
+        body.append(f"<tr>{''.join(cells)}</tr>")
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}"><table class="{kind}">'
+        f"<caption><span>{escape(title)}</span></caption><thead><tr>{header}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _cell(text: str) -> str:
+    """A cell whose interval, if it has one, stays in one piece."""
+    estimate, bracket, rest = text.partition(" [")
+    if not bracket:
+        return escape(text)
+    return f'{escape(estimate)} <span class="interval">[{escape(rest)}</span>'
+
+
+def _figures(summary: Summary, comparison: Comparison) -> str:
+    name = comparison.problem.name
+    parts = [_drawn(draw(summary, comparison), name, title, text) for draw, title, text in FIGURES]
+    return f'<div class="figures">{"".join(parts)}</div>' if any(parts) else "<p>No trial to draw yet.</p>"
+
+
+def _drawn(figure: Any, about: str, title: str, text: str) -> str:
+    """A figure with its caption; nothing where it shows nothing."""
+    if not any(trace.x is not None and any(x is not None for x in trace.x) for trace in figure.data):
+        return ""
+    label, data = escape(f"{about}: {title}"), _script_json(figure.to_json())
+    return (
+        f'<figure><figcaption><b>{title}</b> {escape(text)}</figcaption><div class="figure" role="img" '
+        f'aria-label="{label}">The figures need JavaScript.</div>'
+        f'<script type="application/json" class="figure-data">{data}</script></figure>'
+    )
+
+
+def _across(summary: Summary) -> str:
+    """What holds over all problems: tables, figures, and what is not shown and why."""
+    name = tables_across.heading(summary)
+    ladders = tables_across.ladders(summary)
+    parts = [
+        _drawn(draw(summary), name, title, f"{text} {ladders}" if draw is plotly_across.target_ecdf else text)
+        for draw, title, text in FIGURES_ACROSS
+    ]
+    tables = [
+        f"<h3>{escape(each.title)}</h3>{_table(each.table, each.text, heading=0, kind='numbers across')}"
+        for each in tables_across.sections(summary)
+    ]
+    notes = "".join(f"<li>{escape(note)}</li>" for note in tables_across.left_out(summary))
+    return (
+        f'<section aria-labelledby="across"><h2 id="across">{name}</h2>'
+        + (f"<ul>{notes}</ul>" if notes else "")
+        + "".join(tables[:1])
+        + (f'<div class="figures">{"".join(parts)}</div>' if any(parts) else "")
+        + "".join(tables[1:])
+        + "</section>"
+    )
+
+
+def _script_json(text: str) -> str:
+    """JSON that can stand in a script element, whatever its strings are."""
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _failures(summary: Summary) -> str:
+    if not summary.failures:
+        return ""
+    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in summary.failures)
+    return f'<section aria-labelledby="failures"><h2 id="failures">What could not run</h2><ul>{reasons}</ul></section>'
+
+
+def _foundations(summary: Summary) -> str:
+    """The spec, the programs, the data, one's own functions, and what it all took."""
+    plan, manifest = summary.plan, summary.manifest
+    outcomes = [record.outcome for record in summary.records.values()]
+    seconds, compiling = sum(each.seconds for each in outcomes), sum(each.compile_seconds for each in outcomes)
+    took = f"{_count(len(outcomes), 'trial')}: {seconds:.1f} s of training and {compiling:.1f} s of compilation in all."
+    spec = json.dumps(json.loads(plan.to_json()), indent=2, ensure_ascii=False)
+    data = [[name, facts["source"], facts["digest"]] for name, facts in sorted(manifest.get("data", {}).items())]
+    sources: Mapping[str, str] = manifest.get("sources", {}).get(plan.digest, {})
+    parts = [f"<p>{took}</p>", _programs(manifest.get("programs", {}))]
+    parts.append(_table(Table(("problem", "data from", "digest"), data), "Data", heading=0, kind="facts"))
+    parts.append(_details(f"The exact spec ({plan.digest})", spec))
+    parts += [_details(f"Source of own functions: {name}", text) for name, text in sources.items()]
+    return "\n".join(parts)
+
+
+def _programs(programs: Mapping[str, Mapping[str, str]]) -> str:
+    if not programs:
+        return "<p>No program has run yet.</p>"
+    fields: Iterable[str] = dict.fromkeys(field for program in programs.values() for field in program)
+    rows: Sequence[Sequence[str]] = [[field, *(each.get(field, "") for each in programs.values())] for field in fields]
+    names = [f"program {name}" for name in programs]
+    return _table(Table(("field", *names), rows), "Programs that made the numbers", heading=0, kind="facts")
+
+
+def _details(title: str, text: str) -> str:
+    return f"<details><summary>{escape(title)}</summary><pre><code>{escape(text)}</code></pre></details>"

@@ -1,0 +1,133 @@
+"""Figures over all problems, by plotly, which is imported when one is drawn."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlkit.bench.analysis.across_problems import MAX_RATIO
+from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.report import figure_data
+from dlkit.bench.report.plotly_figures import GREY, Style, blank, fill_between, literal, style_of
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+__all__ = ["contender_style", "performance_profile", "ranks", "target_ecdf"]
+
+BARS, WIDTH = (1.3, 2.0, 3.0, 3.7), 0.4  # ratios around which intervals stand, and how far around
+SHARES = {"range": [-0.02, 1.02], "tickformat": ".0%", "dtick": 0.25}
+
+
+def contender_style(summary: Summary, label: str) -> Style:
+    """Returns how a contender looks in every figure, by its label."""
+    return style_of(summary, next(row for row in summary.comparisons[0].rows if row.label == label))
+
+
+def ranks(summary: Summary) -> "go.Figure":
+    """Draws mean ranks with intervals, best on top, and how far from the best Nemenyi's distance reaches.
+
+    Args:
+        summary: the run.
+
+    Returns:
+        The figure; no traces where there are no ranks.
+    """
+    found = summary.overview
+    figure = blank(height=150 + 34 * len(found.contenders))
+    if found.ranks is None:
+        return figure
+    estimates = found.ranks.bootstrap
+    for height, index in enumerate(found.order):
+        label, middle = found.contenders[index], float(estimates.mean_ranks[index])
+        colour = contender_style(summary, label).colour
+        ends = {"array": [estimates.high[index] - middle], "arrayminus": [middle - estimates.low[index]]}
+        figure.add_scatter(
+            x=[middle],
+            y=[height],
+            mode="markers",
+            marker={"color": colour, "size": 11},
+            error_x={**ends, "color": colour, "thickness": 3, "width": 0},
+            name=literal(label),
+            hovertext=f"best with probability {estimates.probability_best[index]:.2f}",
+            hoverinfo="x+text+name",
+            showlegend=False,
+        )
+    best = float(estimates.mean_ranks.min())
+    end = min(best + found.ranks.distance, float(len(found.contenders)))
+    figure.add_vrect(x0=best, x1=end, fillcolor=GREY, opacity=0.12, line_width=0, layer="below")
+    shade = {"symbol": "square", "size": 12, "color": GREY, "opacity": 0.25}
+    within = "within Nemenyi's distance of the best"
+    figure.add_scatter(x=[None], y=[None], mode="markers", name=within, marker=shade, showlegend=True)
+    labels = [literal(figure_data.short(found.contenders[index])).replace("\n", "<br>") for index in found.order]
+    count = len(labels)
+    figure.update_yaxes(tickvals=list(range(count)), ticktext=labels, range=[count - 0.5, -0.5], showgrid=False)
+    figure.update_xaxes(title_text="mean rank over problems, 1 is best", range=[0.9, count + 0.1], dtick=1)
+    return figure
+
+
+def performance_profile(summary: Summary) -> "go.Figure":
+    """Draws the share of problems solved within a factor of the fastest, with pointwise intervals at some factors.
+
+    Args:
+        summary: the run.
+
+    Returns:
+        The figure; per contender a line and bars, best first; no traces where there is no profile.
+    """
+    found = summary.overview
+    figure = blank(height=380 + 20 * len(found.contenders))
+    if found.profile is None:
+        return figure
+    bands, count = found.profile, len(found.contenders)
+    for place, index in enumerate(found.order):
+        style, common = _look(summary, found.contenders[index])
+        ratios, fractions = bands.profile.ratios, bands.profile.fractions[index]
+        # Bands of a few problems cover each other: bars at some ratios, side by side, show the same.
+        at = np.searchsorted(ratios, [ratio + WIDTH * (place / max(count - 1, 1) - 0.5) for ratio in BARS])
+        middle = fractions[at]
+        ends = {"array": bands.high[index][at] - middle, "arrayminus": middle - bands.low[index][at]}
+        line = {"color": style.colour, "dash": style.dash, "width": 2, "shape": "hv"}
+        figure.add_scatter(x=ratios, y=fractions, mode="lines", line=line, hovertemplate="%{y:.0%}", **common)
+        figure.add_scatter(
+            x=ratios[at],
+            y=middle,
+            mode="markers",
+            marker={"color": style.colour, "symbol": style.marker, "size": 7},
+            error_y={**ends, "color": style.colour, "thickness": 1.5, "width": 3},
+            hoverinfo="skip",
+            showlegend=False,
+            **common,
+        )
+    figure.update_xaxes(title_text="steps to the hardest target / the fastest's", range=[1, MAX_RATIO], ticksuffix="×")
+    figure.update_yaxes(title_text="share of problems", **SHARES)
+    return figure.update_layout(hovermode="x unified", showlegend=True)
+
+
+def target_ecdf(summary: Summary) -> "go.Figure":
+    """Draws the share of (problem, target, seed) reached along the budget, with pointwise bands.
+
+    Args:
+        summary: the run.
+
+    Returns:
+        The figure; per contender a band and a line, best first; no traces where there are no targets.
+    """
+    found = summary.overview
+    figure = blank(height=380 + 20 * len(found.contenders))
+    for index in found.order if found.target_ecdf else ():
+        each, (style, common) = found.target_ecdf[index], _look(summary, found.contenders[index])
+        # A share holds to the next evaluation.
+        at = np.repeat(100 * each.steps, 2)[1:]
+        fill_between(figure, at, np.repeat(each.low, 2)[:-1], np.repeat(each.high, 2)[:-1], style.colour, common)
+        line = {"color": style.colour, "dash": style.dash, "width": 2, "shape": "hv"}
+        figure.add_scatter(
+            x=100 * each.steps, y=each.share, mode="lines", line=line, hovertemplate="%{y:.0%}", **common
+        )
+    figure.update_xaxes(title_text="share of the budget", range=[0, 102], ticksuffix="%")
+    figure.update_yaxes(title_text="share of problems, targets and seeds", **SHARES)
+    return figure.update_layout(hovermode="x unified", showlegend=True)
+
+
+def _look(summary: Summary, label: str) -> tuple[Style, dict[str, Any]]:
+    """A contender's style, and what all its traces have in common."""
+    return contender_style(summary, label), {"name": literal(label), "legendgroup": label}

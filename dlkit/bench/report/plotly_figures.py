@@ -1,0 +1,354 @@
+"""Figures of the report, by plotly, which is imported when one is drawn."""
+
+import html
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from dlkit.bench.analysis import numbers, tuning_curves
+from dlkit.bench.analysis.comparison import Comparison
+from dlkit.bench.analysis.ranking import Row
+from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.report import figure_data
+from dlkit.bench.report.figure_data import Axis, Finals
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+__all__ = [
+    "GREY",
+    "Style",
+    "blank",
+    "curves",
+    "fill_between",
+    "finals",
+    "javascript",
+    "literal",
+    "metric_label",
+    "probes",
+    "sensitivity",
+    "style_of",
+    "tuning_curve",
+]
+
+# Okabe and Ito's colours without yellow, which is too light for lines on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = (("solid", "-"), ("dash", "--"), ("dot", ":"), ("dashdot", "-."), ("longdash", (0, (8, 3))))
+MARKERS = ("circle", "square", "diamond", "triangle-up", "pentagon", "triangle-down")
+SPLIT_MARKERS = {"validation": "circle", "test": "diamond-open"}
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+PANELS = 3  # of probes, side by side
+INK, GREY = "#1f2933", "#52606d"
+
+
+class Style(NamedTuple):
+    """How a contender looks in every figure: plotly's colour, dash and marker, and matplotlib's dash."""
+
+    colour: str
+    dash: str
+    marker: str
+    paper_dash: Any
+
+
+def style_of(summary: Summary, row: Row) -> Style:
+    """Returns how a contender looks in every figure."""
+    index = figure_data.position(summary, row)
+    dash, paper_dash = DASHES[index % len(DASHES)]
+    return Style(COLOURS[index % len(COLOURS)], dash, MARKERS[index % len(MARKERS)], paper_dash)
+
+
+def javascript() -> str:
+    """Returns plotly.js, which draws the figures without a network."""
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
+def curves(summary: Summary, comparison: Comparison) -> "go.Figure":
+    """Draws the judged metric on validation against steps: median over seeds, and the band from 25 to 75 %.
+
+    Args:
+        summary: the run.
+        comparison: the problem.
+
+    Returns:
+        The figure; per contender a band and a line, best first.
+    """
+    problem = comparison.problem
+    found = figure_data.curves(summary, comparison)
+    axis = figure_data.curve_axis(comparison, found)
+    figure = blank(height=380 + 20 * len(comparison.rows))
+    for rank, curve in enumerate(found):
+        style, low, high = style_of(summary, curve.row), axis.units(curve.low), axis.units(curve.high)
+        common = {"name": literal(curve.name), "legendgroup": curve.row.label}
+        fill_between(figure, curve.steps, low, high, style.colour, common)
+        line = {"color": style.colour, "dash": style.dash, "width": 2}
+        middle, above = axis.units(curve.middle), len(found) - rank  # the best is drawn last
+        figure.add_scatter(
+            x=curve.steps, y=middle, mode="lines", line=line, hovertemplate="%{y:.4g}", zorder=above, **common
+        )
+    if math.isfinite(comparison.target):
+        figure.add_hline(y=comparison.target, line={"color": GREY, "dash": "dash", "width": 1})
+        _note(figure, axis, comparison.target)
+    figure.update_layout(hovermode="x unified")
+    figure.update_xaxes(title_text="steps", range=[0, 1.02 * problem.steps])
+    _metric_axis(figure.update_yaxes, problem, axis, "validation")
+    return figure
+
+
+def finals(summary: Summary, comparison: Comparison) -> "go.Figure":
+    """Draws every seed's final value, and median and interval, on validation and test; best contender on top.
+
+    Args:
+        summary: the run.
+        comparison: the problem.
+
+    Returns:
+        The figure; per contender four traces: dots and median on validation, then on test.
+    """
+    problem, rows, found = comparison.problem, comparison.rows, figure_data.finals(comparison)
+    axis = figure_data.fit_axis(problem, [each.values for each in found])
+    figure = blank(height=150 + 52 * len(rows))
+    for each in found:
+        common = {
+            "mode": "markers",
+            "name": f"{literal(each.row.label)}, {each.split}",
+            "legendgroup": each.split,
+            "showlegend": False,
+            "hoverinfo": "text+name",
+        }
+        _dots(figure, axis, each, style_of(summary, each.row).colour, common)
+        _median(figure, axis, each, style_of(summary, each.row).colour, common)
+    for split, symbol in SPLIT_MARKERS.items():
+        marker = {"symbol": symbol, "size": 10, "color": GREY}
+        figure.add_scatter(x=[None], y=[None], mode="markers", name=split, legendgroup=split, marker=marker)
+    labels = [literal(figure_data.short(row.label)).replace("\n", "<br>") for row in rows]
+    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=labels, range=[len(rows) - 0.5, -0.5], showgrid=False)
+    figure.update_layout(hovermode="closest")
+    _metric_axis(figure.update_xaxes, problem, axis, "final")
+    return figure
+
+
+def sensitivity(summary: Summary, comparison: Comparison) -> "go.Figure":
+    """Draws the tuning scores against the learning rate: the winner as a star, diverged points as crosses at the edge.
+
+    Args:
+        summary: the run.
+        comparison: the problem.
+
+    Returns:
+        The figure; per contender a trace of points and one for the legend.
+    """
+    problem = comparison.problem
+    found = figure_data.scores(comparison)
+    axis = figure_data.fit_axis(problem, [each.scores for each in found])
+    figure = blank(height=380 + 20 * len(comparison.rows))
+    for each in found:
+        style, off = style_of(summary, each.row), axis.off(each.scores)
+        symbols = np.where(off, "x", style.marker).astype(object)
+        sizes = np.where(off, 7, 8)
+        if each.winner is not None:
+            symbols[each.winner], sizes[each.winner] = "star", 15
+        name = each.row.label if each.name == "learning_rate" else f"{each.row.label} ({each.name})"
+        shown = figure_data.in_words(problem, each.scores)
+        common = {"name": literal(name), "legendgroup": each.row.label, "mode": "markers"}
+        figure.add_scatter(
+            x=each.values,
+            y=axis.pinned(each.scores),
+            showlegend=False,
+            marker={"color": style.colour, "symbol": symbols, "size": sizes, "opacity": 0.85},
+            hovertext=[f"{score}<br>{literal(setting)}" for score, setting in zip(shown, each.settings, strict=True)],
+            hoverinfo="text+name",
+            **common,
+        )
+        marker = {"color": style.colour, "symbol": style.marker, "size": 8}  # the legend's; the data's may be a star
+        figure.add_scatter(x=[None], y=[None], marker=marker, **common)
+    positive = all((each.values > 0).all() for each in found)
+    figure.update_xaxes(
+        title_text=figure_data.hyperparameter(found),
+        **({"type": "log", "dtick": 1, "exponentformat": "power"} if positive else {}),
+    )
+    _metric_axis(figure.update_yaxes, problem, axis, "tuning")
+    return figure
+
+
+def tuning_curve(summary: Summary, comparison: Comparison) -> "go.Figure":
+    """Draws the best tuning score against the number of tuning points.
+
+    Args:
+        summary: the run.
+        comparison: the problem.
+
+    Returns:
+        The figure; per contender whose tuning is complete the ends of its band, as far as they are finite, and a line.
+    """
+    problem = comparison.problem
+    found = figure_data.tuning_curves(summary, comparison)
+    axis = figure_data.fit_axis(problem, [each.middle for each in found])
+    figure = blank(height=380 + 20 * len(comparison.rows))
+    for each in found:
+        style, points = style_of(summary, each.row), np.arange(1, len(each.middle) + 1)
+        common = {"name": literal(each.row.label), "legendgroup": each.row.label}
+        for end in (each.low, each.high):
+            shown = np.isfinite(end)  # a band's end that the points do not bound is nowhere
+            edge = {"color": style.colour, "dash": "dot", "width": 1}
+            figure.add_scatter(
+                x=points[shown],
+                y=axis.units(end[shown]),
+                mode="lines",
+                line=edge,
+                hoverinfo="skip",
+                showlegend=False,
+                **common,
+            )
+        known = np.isfinite(each.middle)
+        figure.add_scatter(
+            x=points[known],
+            y=axis.units(each.middle[known]),
+            mode="lines+markers",
+            line={"color": style.colour, "dash": style.dash, "width": 2},
+            marker={"symbol": style.marker, "size": 6 if len(points) <= 32 else 3},
+            hovertemplate="%{y:.4g}",
+            **common,
+        )
+    figure.update_layout(hovermode="x unified", showlegend=True)
+    figure.update_xaxes(title_text="tuning points", rangemode="tozero", tickformat="d")
+    banded = not tuning_curves.not_drawn(summary.plan)
+    _metric_axis(figure.update_yaxes, problem, axis, "median best tuning" if banded else "expected best tuning")
+    return figure
+
+
+def probes(summary: Summary, comparison: Comparison) -> "go.Figure":
+    """Draws what the probes saw along the final trials: a panel a curve, the median over seeds a contender.
+
+    Args:
+        summary: the run.
+        comparison: the problem.
+
+    Returns:
+        The figure; it has no traces where there are no probes.
+    """
+    from plotly.subplots import make_subplots
+
+    found = figure_data.probe_curves(summary, comparison)
+    names = list(dict.fromkeys(each.name for each in found))
+    rows = max(math.ceil(len(names) / PANELS), 1)
+    titles = [literal(name.replace("_", " ")) for name in names]
+    figure = blank(height=90 + 210 * rows)
+    grid = make_subplots(rows=rows, cols=PANELS, subplot_titles=titles, vertical_spacing=0.5 / (rows + 1))
+    figure = grid.update_layout(figure.layout)
+    for each in found:
+        style, panel = style_of(summary, each.row), names.index(each.name)
+        figure.add_scatter(
+            x=each.steps,
+            y=each.middle,
+            mode="lines+markers",
+            marker={"size": 4},
+            line={"color": style.colour, "dash": style.dash, "width": 1.5},
+            name=literal(each.row.label),
+            legendgroup=each.row.label,
+            showlegend=panel == 0,
+            row=panel // PANELS + 1,
+            col=panel % PANELS + 1,
+        )
+    figure.update_xaxes(range=[0, 1.02 * comparison.problem.steps], tickfont_size=10)
+    figure.update_xaxes(title_text="steps", row=rows)
+    return figure.update_yaxes(tickfont_size=10, exponentformat="e").update_annotations(font_size=12)
+
+
+def blank(height: int) -> "go.Figure":
+    """Returns a figure without traces in the report's style."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    figure.update_layout(
+        template="plotly_white",
+        height=height,
+        margin={"l": 8, "r": 12, "t": 34, "b": 8},
+        font={"family": FONT, "size": 13, "color": INK},
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        hoverlabel={"namelength": -1},
+    )
+    line = {"automargin": True, "showline": True, "linecolor": "#9aa5b1", "ticks": "outside", "zeroline": False}
+    figure.update_xaxes(line, title_standoff=8).update_yaxes(line, title_standoff=8)
+    return figure
+
+
+def fill_between(figure: "go.Figure", x: Any, low: Any, high: Any, colour: str, common: dict[str, Any]) -> None:
+    """Adds a band in a light shade of a contender's colour."""
+    figure.add_scatter(
+        x=np.concatenate([x, x[::-1]]),
+        y=np.concatenate([low, high[::-1]]),
+        mode="none",
+        fill="toself",
+        fillcolor=f"{colour}24",
+        line={"width": 0},
+        hoverinfo="skip",
+        showlegend=False,
+        **common,
+    )
+
+
+def _metric_axis(update: Callable[..., Any], problem: PlannedProblem, axis: Axis, what: str) -> None:
+    """Sets up the axis that shows the judged metric."""
+    is_log = problem.judged.scale == "log"
+    spans = axis.range[1] - axis.range[0]
+    update(
+        title_text=literal(f"{what} {metric_label(problem)}"),
+        tickfont_size=11,
+        type="log" if is_log else "linear",
+        range=list(axis.range),
+        exponentformat="power" if is_log else "e",
+        dtick=None if not is_log or spans < 0.5 else max(1, math.ceil(spans / 7)) if spans > 2 else "D2",
+    )
+
+
+def _note(figure: "go.Figure", axis: Axis, target: float) -> None:
+    """Writes which number the target is, at its line's right end."""
+    at = math.log10(target) if axis.problem.judged.scale == "log" and target > 0 else target
+    figure.add_annotation(
+        x=1, xref="paper", xanchor="right", y=at, yanchor="bottom", showarrow=False,
+        text=f"target {numbers.number(target)}", font={"size": 11, "color": GREY},
+    )  # fmt: skip
+
+
+def _dots(figure: "go.Figure", axis: Axis, finals: Finals, colour: str, common: dict[str, Any]) -> None:
+    """Adds one seed's final value a dot; crosses for those beyond the axis."""
+    off = axis.off(finals.values)
+    symbols = np.where(off, "x", SPLIT_MARKERS[finals.split])
+    figure.add_scatter(
+        x=axis.pinned(finals.values),
+        y=finals.heights,
+        marker={"color": colour, "size": np.where(off, 7, 5), "symbol": symbols, "opacity": 0.5},
+        hovertext=figure_data.in_words(axis.problem, finals.values),
+        **common,
+    )
+
+
+def _median(figure: "go.Figure", axis: Axis, finals: Finals, colour: str, common: dict[str, Any]) -> None:
+    """Adds the median as a large mark and its interval as a thick line, where there are any."""
+    if math.isnan(finals.median.estimate):
+        return
+    middle, low, high = axis.visible(finals.median)
+    symbol = SPLIT_MARKERS[finals.split]
+    figure.add_scatter(
+        x=[middle],
+        y=[finals.height],
+        marker={"color": colour, "size": 11, "symbol": symbol, "line": {"width": 1.5, "color": colour}},
+        error_x={"array": [high - middle], "arrayminus": [middle - low], "color": colour, "thickness": 3, "width": 0},
+        hovertext=f"median {numbers.interval(finals.median)}",
+        **common,
+    )
+
+
+def literal(label: str) -> str:
+    """Returns a label as plotly shows it literally: its texts are a kind of HTML."""
+    return html.escape(label, quote=False)
+
+
+def metric_label(problem: PlannedProblem) -> str:
+    """Returns how figures call a problem's judged metric."""
+    return problem.judged.label or problem.metric

@@ -1,0 +1,286 @@
+"""The tables over all problems as text, each with what it shows and what that cannot tell."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from dlkit.bench.analysis import numbers, tuning_curves
+from dlkit.bench.analysis.across_problems import BUDGETS, MAX_RATIO, Overview
+from dlkit.bench.analysis.ranking import LEVEL
+from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.analysis.tuning_curves import FEWEST_GOOD, TOLERANCE, Leaders, Width
+from dlkit.bench.report.tables import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Section", "heading", "ladders", "left_out", "sections"]
+
+NONE = "–"
+NO_BREAK = "\N{NO-BREAK SPACE}"
+PERCENT = f"{NO_BREAK}%"
+MOST_LADDERS, MOST_PAIRS = 6, 4  # that a caption names
+FEW_PROBLEMS = 5  # with fewer, a test over problems sees large differences only
+
+
+class Section(NamedTuple):
+    """A table over all problems.
+
+    Attributes:
+        title: what it answers.
+        text: what its numbers are, and what they cannot tell.
+        table: the cells.
+    """
+
+    title: str
+    text: str
+    table: Table
+
+
+def heading(summary: Summary) -> str:
+    """Returns what the overview is called: with one problem there is nothing to go across."""
+    return "Across problems" if len(summary.plan.problems) > 1 else "Overview"
+
+
+def ladders(summary: Summary) -> str:
+    """Returns which targets count, in a sentence; with many problems, where they stand."""
+    targeted = {problem.name for problem in summary.overview.targeted}
+    found = [each for each in summary.comparisons if each.problem.name in targeted]
+    if len(found) > MOST_LADDERS:
+        count = sum(len(each.targets.values) for each in found)
+        return f"Targets: {count} in all; they stand with each problem."
+    each = (f"{one.problem.name} {', '.join(numbers.number(target) for target in one.targets.values)}" for one in found)
+    return f"Targets: {'; '.join(each)}." if found else ""
+
+
+def left_out(summary: Summary) -> list[str]:
+    """Returns, in sentences, what is not shown and why, and who lost where."""
+    found, plan = summary.overview, summary.plan
+    few = [
+        f"two {what} that {verb} to the end"
+        for what, verb, count in (
+            ("problems", "have run", len(found.problems)),
+            ("contenders", "trained", len(found.contenders)),
+        )
+        if count < 2
+    ]
+    reasons = [f"Ranks and performance profiles need {' and '.join(few)}."] if few else []
+    if not few and found.profile is None:
+        reasons.append("Performance profiles need two problems with targets.")
+    if not found.targeted:
+        reasons.append("Shares of targets reached need a problem with targets.")
+    if reason := tuning_curves.not_drawn(plan):
+        reasons.append(f"Who leads at how many tuning points is not shown: {reason}.")
+    if plan.tuner.halving is not None:
+        reasons.append("Nor is how wide good ranges are.")
+    return [*reasons, *(f"{note}." for note in found.notes)]
+
+
+def sections(summary: Summary) -> list[Section]:
+    """Returns the tables that a run has enough problems, contenders and points for."""
+    found = summary.overview
+    made = [
+        _contenders(found, summary.plan.tuner.studies),
+        _by_problem(summary),
+        _movement(found),
+        _leaders(summary),
+        _widths(summary),
+    ]
+    return [section for section in made if section.table.rows]
+
+
+def _contenders(found: Overview, studies: int) -> Section:
+    """One row a contender, best first."""
+    level, frame, ranks = f"[{LEVEL * 100:.0f}{PERCENT}]", found.frame(), found.ranks
+    columns: dict[str, list[str]] = {"optimizer": [*frame["optimizer"]]} if len(found.contenders) else {}
+    if ranks is not None:
+        columns[f"mean rank {level}"] = _intervals(frame, "mean_rank")
+        columns["probability best"] = [_share(value) for value in frame["probability_best"]]
+        behind = frame["mean_rank"] - frame["mean_rank"].min()
+        columns["Nemenyi"] = [
+            "worse" if gap > ranks.distance else "not told apart" if gap else "best" for gap in behind
+        ]
+    if found.profile is not None:
+        columns[f"profile score {level}"] = _intervals(frame, "profile_score")
+    if found.target_ecdf:
+        columns[f"targets reached {level}"] = _intervals(frame, "targets_reached")
+        columns["area"] = [f"{value:.2f}" for value in frame["target_area"]]
+    rows = list(zip(*columns.values(), strict=True)) if len(columns) > 1 else []
+    text = _about_contenders(found) + (f" All of the first of {studies} tuning studies." if studies > 1 else "")
+    return Section("Contenders", text, Table([*columns], rows))
+
+
+def _about_contenders(found: Overview) -> str:
+    count, ranks, parts = len(found.problems), found.ranks, []
+    if ranks is not None:
+        small = f" {count} problems have little power: not told apart is not equal." if count < FEW_PROBLEMS else ""
+        parts += [
+            f"Mean rank on {count} problems of the median over seeds of the judged metric at the end; intervals, and "
+            "the probability of being best, by drawing problems and seeds again.",
+            f"Friedman's test that all rank alike, by permuted ranks: p {_compared(ranks.p_value)}; mean ranks more "
+            f"than {numbers.number(ranks.distance)} apart (Nemenyi) differ at {100 * (1 - LEVEL):.0f}{PERCENT}.{small}",
+        ]
+    if found.profile is not None:
+        parts.append(
+            "Profile score: area under the performance profile of steps to the hardest target, up to "
+            f"{MAX_RATIO:g} times the fastest's, as in AlgoPerf; it depends on who takes part."
+        )
+    if found.target_ecdf:
+        parts.append(
+            "Targets reached: share of (problem, target, seed) by the end of the budget, on these problems; area: the "
+            "mean of that share along the budget, 1 if all were reached at once."
+        )
+    return " ".join(parts)
+
+
+def _by_problem(summary: Summary) -> Section:
+    """One row a problem, one column a contender, best mean rank first."""
+    found = summary.overview
+    text = (
+        "Rank by the median over seeds; = stands where the optimizer is not told apart from the problem's best "
+        f"(Holm-adjusted p > {1 - LEVEL:.2g} over all pairs), × where it could not run or no point trained."
+    )
+    if found.ranks is None:
+        return Section("Ranks by problem", text, Table([], []))
+    names = [problem.name for problem in found.problems]
+    rows = {each.problem.name: {row.label: row for row in each.rows} for each in summary.comparisons}
+    cells = []
+    for place, name in enumerate(names):
+        line = [name]
+        for index in found.order:
+            row = rows[name][found.contenders[index]]
+            mark = "" if row.difference is None or row.adjusted_p <= 1 - LEVEL else " ="
+            line.append(f"{found.ranks.by_problem[index, place]:g}{mark if row.complete and not row.failure else ' ×'}")
+        cells.append(line)
+    return Section("Ranks by problem", text, Table(["problem", *_ordered(found)], cells))
+
+
+def _movement(found: Overview) -> Section:
+    """Who is ahead at each budget and target."""
+    moved = found.target_ranking
+    text = (
+        "Ahead by the mean over problems and seeds of min(steps to target, budget) / budget, which stands beside: a "
+        "miss counts as the whole budget. No intervals: the figure's bands have them."
+    )
+    if moved is None:
+        return Section("Who is ahead as budget and target move", text, Table([], []))
+    count = found.rungs
+    names = ["target"] if count == 1 else ["easiest target", *(f"{k} of {count}" for k in range(2, count)), "hardest"]
+    rows = []
+    for budget, costs, ranks in zip(BUDGETS, moved.costs, moved.ranks, strict=True):
+        cells = [_ahead(found, *each) for each in zip(costs, ranks, strict=True)]
+        rows.append([f"{100 * budget:.0f}{PERCENT}", *cells])
+    flips = np.argwhere(np.triu(moved.flips)).tolist()
+    pairs = [f"{found.contenders[first]} and {found.contenders[second]}" for first, second in flips]
+    if len(pairs) > MOST_PAIRS:
+        text += f" {len(pairs)} of {math.comb(len(found.contenders), 2)} pairs change places."
+    else:
+        text += f" Change places: {'; '.join(pairs)}." if pairs else " No pair changes places."
+    return Section("Who is ahead as budget and target move", text, Table(["budget", *names], rows))
+
+
+def _ahead(found: Overview, costs: np.ndarray[Any, Any], ranks: np.ndarray[Any, Any]) -> str:
+    if costs.min() >= 1:
+        return "none before"
+    first = [found.contenders[index] for index in np.flatnonzero(ranks == ranks.min()).tolist()]
+    return f"{' = '.join(first)} {numbers.number(costs.min(), digits=2)}"
+
+
+def _leaders(summary: Summary) -> Section:
+    """One row a problem, one column a number of tuning points."""
+    plan = summary.plan
+    each = [tuning_curves.leaders(plan, comparison.standing) for comparison in summary.comparisons]
+    found = [one for one in each if one is not None]
+    studies = f"the points of all {plan.tuner.studies} studies" if plan.tuner.studies > 1 else "those that were tried"
+    text = (
+        f"Who most probably has the best tuning score of so many points drawn from {studies}: other draws of them, not "
+        "other points. At all points nothing is left to draw, so no probability stands there."
+    )
+    title = "Who leads at how many tuning points"
+    columns = sorted({int(k) for one in found for k in one.found.points})
+    rows = [[one.problem, *(_leader(one, k) for k in columns)] for one in found]
+    if len(found) > 1:
+        rows.append(["all problems, mean probability", *(_leader_of_all(found, k) for k in columns)])
+    return Section(title, text, Table(["problem", *(f"{k} points" if k > 1 else "1 point" for k in columns)], rows))
+
+
+def _leader(one: Leaders, k: int) -> str:
+    if k not in one.found.points:
+        return NONE
+    chances = dict(zip(one.contenders, one.found.probability[one.found.points.tolist().index(k)], strict=True))
+    return _first(chances, with_chance=k < one.all_points)
+
+
+def _leader_of_all(found: Sequence[Leaders], k: int) -> str:
+    chances: dict[str, float] = {}
+    for one in found:
+        if k not in one.found.points or k == one.all_points:
+            return NONE
+        of_one = one.found.probability[one.found.points.tolist().index(k)]
+        for label, chance in zip(one.contenders, of_one, strict=True):
+            chances[label] = chances.get(label, 0.0) + float(chance) / len(found)
+    return _first(chances)
+
+
+def _first(chances: Mapping[str, float], *, with_chance: bool = True) -> str:
+    """The most probable one, or all of them that are, and how probable."""
+    most = max(chances.values())
+    names = " = ".join(label for label, chance in chances.items() if math.isclose(chance, most, abs_tol=1e-9))
+    return f"{names} {_share(most)}" if with_chance else names
+
+
+def _widths(summary: Summary) -> Section:
+    """One row a hyperparameter of a contender, one column a problem."""
+    found = [
+        width for comparison in summary.comparisons for width in tuning_curves.widths(summary.plan, comparison.standing)
+    ]
+    studies = ", over the points of all studies" if summary.plan.tuner.studies > 1 else ""
+    text = (
+        f"Decades from the least to the greatest value that scored within {100 * TOLERANCE:.0f}{PERCENT} of the best "
+        f"point{studies}; the interval's upper end is what so few points can have missed, if good settings fill an "
+        "ellipsoid. Noise in scores is not in it. ≥: good up to the edge of the space. Too few: fewer than "
+        f"{FEWEST_GOOD} of the points are good."
+    )
+    names = list(dict.fromkeys(width.problem for width in found))
+    cells: dict[tuple[str, str], dict[str, Width]] = {}
+    for width in found:
+        cells.setdefault((width.contender, width.hyperparameter), {})[width.problem] = width
+    rows = []
+    for (contender, name), by_problem in cells.items():
+        row = [contender, name, *(_width(by_problem[each]) if each in by_problem else NONE for each in names)]
+        known = [width.decades.estimate for width in by_problem.values() if not np.isnan(width.decades.estimate)]
+        middle = f"{numbers.number(float(np.median(known)))}{NO_BREAK}({len(known)}/{len(names)})" if known else NONE
+        rows.append([*row, middle] if len(names) > 1 else row)
+    header = ["optimizer", "hyperparameter", *names, *(["median"] if len(names) > 1 else [])]
+    title = f"How exactly a hyperparameter has to be hit: decades within {100 * TOLERANCE:.0f}{PERCENT} of the best"
+    return Section(title, text, Table(header, rows))
+
+
+def _width(width: Width) -> str:
+    if np.isnan(width.decades.estimate):
+        return f"too{NO_BREAK}few ({width.found.good}/{width.points})"
+    return ("≥" if width.found.open_low or width.found.open_high else "") + numbers.interval(width.decades)
+
+
+def _ordered(found: Overview) -> list[str]:
+    return [found.contenders[index] for index in found.order]
+
+
+def _intervals(frame: "pd.DataFrame", name: str) -> list[str]:
+    columns = (frame[column] for column in (name, f"{name}_low", f"{name}_high"))
+    return [f"{middle:.2f} [{low:.2f}, {high:.2f}]" for middle, low, high in zip(*columns, strict=True)]
+
+
+def _share(value: float) -> str:
+    """A probability in percent; what is not quite 0 or 1 does not look like it."""
+    percent = 100 * float(value)
+    if 99.5 <= percent < 100 - 1e-9:
+        return f">99{PERCENT}"
+    return f"<1{PERCENT}" if 1e-9 < percent < 0.5 else f"{percent:.0f}{PERCENT}"
+
+
+def _compared(p_value: float) -> str:
+    text = numbers.p_value(p_value)
+    return text if text.startswith("<") else f"= {text}"

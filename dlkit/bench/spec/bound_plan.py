@@ -1,0 +1,236 @@
+"""A plan with the functions that carry it out: problems, methods, and the compile groups they make."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
+
+from dlkit.bench.errors import UserError
+from dlkit.bench.identity.fingerprints import fingerprint, package_versions
+from dlkit.bench.identity.hashing import digest
+from dlkit.bench.identity.references import is_import
+from dlkit.bench.optimizers import Optimizer, load_plugin
+from dlkit.bench.optimizers import get as get_optimizer
+from dlkit.bench.optimizers.schedules import SCHEDULES, Schedule
+from dlkit.bench.optimizers.schedules import get as get_schedule
+from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.trials import Stage
+from dlkit.bench.problems import Problem, ProblemFactory, catalog
+from dlkit.bench.training.recipe import Recipe
+
+__all__ = [
+    "BoundPlan",
+    "Group",
+    "Method",
+    "OwnProblem",
+    "ProblemSource",
+    "bind",
+    "functions_of",
+    "functions_of_problem",
+    "problem_source",
+    "source_of",
+]
+
+OwnProblem = Problem | ProblemFactory
+
+
+@dataclass(frozen=True)
+class ProblemSource:
+    """How a worker gets a problem: by its name in the catalogue, or as the user's own object or function.
+
+    Attributes:
+        key: tells problems apart.
+        name: how messages call it.
+        made_by: its name in the catalogue.
+        choices: of the function that makes it.
+        changes: what `Problem.variant` replaces.
+        own: the user's problem, or what makes it; None for the catalogue's.
+    """
+
+    key: str
+    name: str
+    made_by: str
+    choices: tuple[tuple[str, Any], ...]
+    changes: tuple[tuple[str, Any], ...]
+    own: OwnProblem | None = field(default=None, compare=False, repr=False)
+
+    def maker(self) -> OwnProblem:
+        """Returns what makes the problem, or the problem if it came ready-made."""
+        return catalog.maker(self.made_by) if self.own is None else self.own
+
+    def load(self, **traced: Any) -> Problem:
+        """Returns the problem, with some choices traced while a program is."""
+        maker = self.maker()
+        choices = dict(self.choices)
+        if not isinstance(maker, ProblemFactory):
+            problem = maker
+        else:
+            problem = maker.traced(**{**choices, **traced}) if traced else maker.make(**choices)
+        return problem.variant(**dict(self.changes))
+
+    def with_batch_size(self, batch_size: int | str | None) -> "ProblemSource":
+        """Returns the problem with other batches; None keeps them."""
+        if batch_size is None:
+            return self
+        changes = {**dict(self.changes), "batch_size": batch_size}
+        return replace(self, key=digest([self.key, batch_size]), changes=tuple(changes.items()))
+
+    def with_choices(self, choices: Mapping[str, Any]) -> "ProblemSource":
+        """Returns the problem with some of its choices replaced."""
+        if not choices:
+            return self
+        chosen = {**dict(self.choices), **choices}
+        return replace(self, key=digest([self.key, chosen]), choices=tuple(sorted(chosen.items())))
+
+
+class Method(NamedTuple):
+    """The functions of a contender."""
+
+    optimizer: Optimizer
+    schedule: Schedule
+
+
+@dataclass(frozen=True)
+class Group:
+    """A compile group: what one executable serves.
+
+    Attributes:
+        key: tells groups apart.
+        problem: what is trained.
+        recipe: by what.
+    """
+
+    key: str
+    problem: ProblemSource
+    recipe: Recipe = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class BoundPlan:
+    """A plan together with the functions that carry it out.
+
+    Attributes:
+        plan: the data.
+        problems: problem name -> how workers get it.
+        methods: contender label -> what trains it.
+        sources: file name -> text of one's own functions.
+    """
+
+    plan: Plan
+    problems: Mapping[str, ProblemSource]
+    methods: Mapping[str, Method]
+    sources: Mapping[str, str]
+
+    def group(
+        self,
+        problem: PlannedProblem,
+        contender: PlannedContender,
+        static: Mapping[str, Any],
+        *,
+        stage: Stage = "tuning",
+    ) -> Group:
+        """Returns the compile group of a contender's static choice on a problem, in a stage."""
+        method = self.methods[contender.label]
+        choices = {**contender.choices} | {
+            name: value for name, value in static.items() if name in contender.tuned_choices
+        }
+        recipe = Recipe(
+            optimizer=method.optimizer,
+            steps=problem.steps,
+            evaluations=self.plan.evaluations,
+            static={name: value for name, value in static.items() if name not in contender.tuned_choices},
+            schedule=method.schedule,
+            stopping=contender.stopping,
+            probes=self.plan.probes if stage == "final" else (),
+            choices=[name for name in contender.tuned_choices if name in contender.space],
+        )
+        source = self.problems[problem.name].with_batch_size(contender.batch_size).with_choices(choices)
+        facts = [source.key, contender.optimizer, contender.schedule, contender.source, dict(recipe.static)]
+        stopping = asdict(contender.stopping) if contender.stopping else None
+        parts = [list(recipe.choices), list(recipe.probes), recipe.steps, recipe.evaluations]
+        return Group(digest([*facts, stopping, *parts]), source, recipe)
+
+
+def bind(plan: Plan) -> BoundPlan:
+    """Finds the functions of a stored plan again, for its catalogue problems and registered optimizers.
+
+    Args:
+        plan: a plan as it was stored.
+
+    Returns:
+        The study, without the user's own problems and optimizers.
+
+    Raises:
+        UserError: if a catalogue problem's data are not what they were, or a package's optimizer is not there.
+    """
+    problems = {}
+    for facts in (each for each in plan.problems if not each.source):
+        # None stands for all examples in a plan, and for the problem's own batches among changes
+        source = problem_source(facts, facts.batch_size or "full", facts.metric)
+        found = source.load().dataset.digest
+        if found != facts.data:
+            raise UserError(f"problem '{facts.name}': its data have digest {found[:12]} now, {facts.data[:12]} then")
+        problems[facts.name] = source
+    methods = {facts.label: _method_again(facts) for facts in plan.contenders}
+    return BoundPlan(plan, problems, {label: each for label, each in methods.items() if each is not None}, {})
+
+
+def _method_again(facts: PlannedContender) -> Method | None:
+    """Finds a stored contender's functions by name: registered ones, or a package's that are what they were."""
+    if facts.schedule not in SCHEDULES:
+        return None
+    declared = get_schedule(facts.schedule)
+    schedule = (
+        replace(declared, space={name: facts.space[name] for name in declared.space}) if declared.space else declared
+    )
+    elsewhere = {*schedule.space, *facts.tuned_choices}
+    space = {name: span for name, span in facts.space.items() if name not in elsewhere}
+    static = {name: options for name, options in facts.static.items() if name not in elsewhere}
+    if not facts.source:
+        return Method(replace(get_optimizer(facts.optimizer), space=space), schedule)
+    if not is_import(facts.optimizer) or facts.optimizer.partition(":")[0].endswith(".py"):
+        return None
+    again = load_plugin(facts.optimizer, dict.fromkeys(space, 0.0), static)
+    same = source_of(functions_of(Method(again, schedule))) == facts.source
+    return Method(replace(again, space=space), schedule) if same else None
+
+
+def problem_source(
+    facts: PlannedProblem, batch_size: int | str | None, metric: str | None, own: OwnProblem | None = None
+) -> ProblemSource:
+    """Returns how workers get a problem, with batches and metric as asked for."""
+    changes = {
+        "name": facts.name,
+        "batch_size": batch_size,
+        "metric": metric,
+        "diverged_above": facts.diverged_above,
+    }
+    identity = [facts.name, facts.data, facts.batch_size, facts.metric, facts.diverged_above, facts.source]
+    return ProblemSource(
+        key=digest([*identity, facts.made_by, dict(facts.choices)]),
+        name=facts.name,
+        made_by=facts.made_by,
+        choices=tuple(sorted(facts.choices.items())),
+        changes=tuple(changes.items()),
+        own=own,
+    )
+
+
+def functions_of_problem(own: OwnProblem | None) -> list[Any]:
+    """Returns the functions of one's own problem."""
+    if isinstance(own, Problem):
+        rules = [*own.players, *(player.loss for player in own.players), own.updates] if own.players else []
+        return [own.init, own.loss, own.evaluate, *rules]
+    return [own.function] if own else []
+
+
+def functions_of(method: Method) -> list[Any]:
+    """Returns the functions of a contender, as far as they may be one's own."""
+    optimizer, schedule = method
+    shape = [] if schedule.name in SCHEDULES else [schedule.shape]
+    return [optimizer.build, optimizer.eval_params, optimizer.evaluations, *shape]
+
+
+def source_of(functions: Sequence[Any]) -> str:
+    """Returns what one's own things are: the fingerprint of their functions, and the versions of packages they use."""
+    versions = [f"{name} {version}" for name, version in package_versions(*functions).items()]
+    return ", ".join([fingerprint(*functions), *versions])

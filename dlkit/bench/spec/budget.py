@@ -1,0 +1,130 @@
+"""What every contender gets: points, seeds, steps, and how it is tuned."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.plan.space import is_number
+from dlkit.bench.plan.trials import STUDY_SEEDS
+from dlkit.bench.tuning.sampling import TUNERS
+
+__all__ = ["AMOUNTS", "Budget"]
+
+AMOUNTS = ("tuning_points", "tuning_points_per_dimension", "tuning_seconds")  # of a budget, which has one of them
+OPTIONAL = frozenset({"steps", "tuning_points", "tuning_points_per_dimension", "halving"})
+SPECIAL = frozenset({"tuner", "tuning_seconds", "trial_seconds", "grid"})  # settings that are no whole numbers
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What every contender gets on every problem.
+
+    Attributes:
+        steps: training steps of a trial; None for each problem's own default.
+        evaluations: points of the curve after step 0; divides `steps`.
+        tuner: where tuning points come from: ``"halton"`` (scrambled), ``"random"``, ``"grid"``, or ``"optuna"`` (its
+            tree-structured Parzen estimator, asked in batches).
+        tuning_points: how many points are tried over the contender's space; 16 if neither this nor one of the next two
+            is given. A grid has at most so many.
+        tuning_points_per_dimension: how many for each hyperparameter that is tuned, static choices included.
+        tuning_seconds: seconds of training that the points of a contender may take on a problem: points are drawn
+            until they have taken so long, at least one. How many that are depends on the machine.
+        tuning_batch: how many points optuna is asked for before it is told how they did.
+        grid: hyperparameter -> how many values a grid has along it, for contenders that have it.
+        tuning_seeds: seeds each point is trained on; they are not used again.
+        studies: how often tuning is repeated with fresh points and tuning seeds. Tables show the first study, and how
+            much the others differ.
+        halving: successive halving: points are trained for a part of the steps first, and one in so many goes on, to
+            a part so many times as long. None trains all points to the end.
+        seeds: fresh seeds the winner is trained on, the same ones for every contender.
+        trial_seconds: how long a trial may train, compilation not counted; it is cut off then, at the next of a few
+            moments where it can be. Results then depend on the machine. None for no limit.
+
+    Raises:
+        UserError: for a number below 1, settings that exclude each other, or steps that evaluations do not divide.
+    """
+
+    steps: int | None = None
+    evaluations: int = 20
+    tuner: str = "halton"
+    tuning_points: int | None = None
+    tuning_points_per_dimension: int | None = None
+    tuning_seconds: float | None = None
+    tuning_batch: int = 4
+    grid: Mapping[str, int] = field(default_factory=dict)
+    tuning_seeds: int = 2
+    studies: int = 1
+    halving: int | None = None
+    seeds: int = 10
+    trial_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        amounts = {name: getattr(self, name) for name in AMOUNTS if getattr(self, name) is not None}
+        if not amounts:
+            object.__setattr__(self, "tuning_points", 16)
+        mistakes = self._wrong_numbers() + self._wrong_tuning(amounts)
+        if mistakes:
+            raise UserError("\n".join(mistakes))
+        if self.steps is not None:
+            self.steps_for("the budget", self.steps)
+
+    def _wrong_numbers(self) -> list[str]:
+        """What is wrong with single settings."""
+        given = {setting.name: getattr(self, setting.name) for setting in fields(self)}
+        given = {name: value for name, value in given.items() if name not in SPECIAL}
+        grid: Any = self.grid
+        if isinstance(grid, Mapping):
+            given |= {f"grid.{name}": value for name, value in grid.items()}
+        mistakes = [
+            f"budget.{name} must be a whole number of at least 1, got {value!r}"
+            for name, value in given.items()
+            if not (value is None and name in OPTIONAL) and not _is_count(value)
+        ]
+        if not isinstance(grid, Mapping):
+            mistakes.append(f"budget.grid must be a table such as {{learning_rate = 5}}, got {grid!r}")
+        if self.tuning_seconds is not None and not (is_number(self.tuning_seconds) and self.tuning_seconds > 0):
+            mistakes.append(f"budget.tuning_seconds must be a number above 0, got {self.tuning_seconds!r}")
+        if self.trial_seconds is not None and not (is_number(self.trial_seconds) and self.trial_seconds > 0):
+            mistakes.append(f"budget.trial_seconds must be a number above 0, got {self.trial_seconds!r}")
+        if self.tuner not in TUNERS:
+            mistakes.append(f"budget.tuner: no tuner {self.tuner!r}; {nearest(str(self.tuner), TUNERS)}")
+        if _is_count(self.tuning_seeds) and self.tuning_seeds > STUDY_SEEDS:
+            mistakes.append(f"budget.tuning_seeds must be at most {STUDY_SEEDS}, got {self.tuning_seeds}")
+        if self.halving == 1:
+            mistakes.append("budget.halving must be at least 2: the next rung has one in so many points, got 1")
+        return mistakes
+
+    def _wrong_tuning(self, amounts: Mapping[str, Any]) -> list[str]:
+        """What is wrong with settings together."""
+        mistakes = []
+        if len(amounts) > 1:
+            given = ", ".join(f"{name} = {value}" for name, value in amounts.items())
+            mistakes.append(f"budget: give one of {', '.join(AMOUNTS)}, not {given}")
+        if self.grid and self.tuner != "grid":
+            mistakes.append(f"budget.grid is for tuner 'grid', not for tuner {self.tuner!r}; leave one of them out")
+        if self.tuner == "grid" and self.tuning_seconds is not None:
+            mistakes.append("budget: a grid is laid before anything runs; give tuning_points, not tuning_seconds")
+        if self.halving is not None and (self.tuner == "optuna" or self.tuning_seconds is not None):
+            other = "tuner 'optuna'" if self.tuner == "optuna" else "tuning_seconds"
+            mistakes.append(f"budget: halving needs all points before any is trained; leave out halving or {other}")
+        return mistakes
+
+    def steps_for(self, owner: str, default: int) -> int:
+        """Returns the steps of a trial, checked against `evaluations`.
+
+        Raises:
+            UserError: if evaluations do not divide the steps; segments must have one length to compile once.
+        """
+        steps = default if self.steps is None else self.steps
+        if steps % self.evaluations:
+            below = max(steps // self.evaluations, 1) * self.evaluations
+            raise UserError(
+                f"{owner}: {steps} steps cannot be cut into {self.evaluations} equal evaluations; "
+                f"use {below} or {below + self.evaluations} steps, or other evaluations"
+            )
+        return steps

@@ -1,0 +1,288 @@
+"""What an experiment asks: problems, contenders, budget."""
+
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from types import FunctionType
+from typing import Any, Literal, NamedTuple
+
+from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.identity.references import is_import
+from dlkit.bench.optimizers import Optimizer, load_plugin
+from dlkit.bench.optimizers import get as get_optimizer
+from dlkit.bench.optimizers.schedules import CONSTANT, Schedule
+from dlkit.bench.optimizers.schedules import get as get_schedule
+from dlkit.bench.plan.policies import TUNED, EarlyStopping, TargetRule, level_name, require_margin
+from dlkit.bench.plan.space import is_number, narrow
+from dlkit.bench.problems import Problem, ProblemFactory, catalog
+from dlkit.bench.problems.factories import Make
+from dlkit.bench.spec.budget import Budget
+
+__all__ = ["FACTORS", "Contender", "Crossed", "Experiment", "ProblemChoice", "unknown_factor"]
+
+FACTORS = ("schedule", "batch_size", "early_stopping")  # that every problem has, beside its choices
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemChoice:
+    """A problem of an experiment: a name of the catalogue or one's own, and choices that replace the problem's.
+
+    Attributes:
+        problem: a catalogue name; the function of another package or file that makes the problem
+            (``"package.module:function"``, ``"file.py:function"``); that function itself; or a `Problem`.
+        label: how tables call it, its own name if empty. It takes part in the draw of initial parameters and data
+            order, as the name does.
+        choices: of the function that makes the problem, for all contenders: choice -> value.
+        steps: of its trials, in place of the budget's and the problem's own.
+        batch_size: examples a step; ``"full"`` for the whole training split.
+        metric: what is tuned, ranked and compared.
+        target: the value of the metric that steps to target count to, or several: a ladder. The hardest counts in
+            rankings. None for the experiment's rule, or where it has none, the problem's own.
+        diverged_above: a training loss beyond which a trial counts as diverged.
+        margin: differences of the metric up to this do not matter, in its units, or for a metric on a log scale, as a
+            ratio above 1: a run until settled stops there. None if every difference matters.
+    """
+
+    problem: str | Make | ProblemFactory | Problem
+    label: str = ""
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    steps: int | None = None
+    batch_size: int | Literal["full"] | None = None
+    metric: str | None = None
+    target: float | Sequence[float] | None = None
+    diverged_above: float | None = None
+    margin: float | None = None
+
+    def load(self) -> Problem:
+        """Returns the problem with this entry's choices.
+
+        Raises:
+            UserError: for an unknown name, or a choice that does not fit the problem.
+        """
+        maker = self.maker()
+        if isinstance(maker, ProblemFactory):
+            problem = maker.make(**self.choices)
+        elif self.choices:
+            raise UserError(
+                f"problem '{maker.name}': came ready-made, without choices; give the function that makes it"
+            )
+        else:
+            problem = maker
+        changed = problem.variant(
+            name=self.label or None,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            metric=self.metric,
+            diverged_above=self.diverged_above,
+        )
+        if self.margin is not None:
+            require_margin(changed.name, changed.judged, self.margin)
+        goals = self.ladder(changed)
+        return changed.variant(target=goals[-1]) if goals else changed
+
+    def maker(self) -> ProblemFactory | Problem:
+        """Returns what makes the problem, or the problem if it came ready-made.
+
+        Raises:
+            UserError: for an unknown name, or what makes no problem.
+        """
+        if not isinstance(self.problem, str | ProblemFactory | Problem) and not callable(self.problem):
+            raise UserError(f"expected a problem's name, a Problem or a function that makes one, got {self.problem!r}")
+        return catalog.maker(self.problem)
+
+    def ladder(self, problem: Problem) -> tuple[float, ...]:
+        """Returns this entry's targets for a problem, the easiest first.
+
+        Raises:
+            UserError: for what is no finite number.
+        """
+        if self.target is None:
+            return ()
+        goals: Sequence[Any] = self.target if isinstance(self.target, list | tuple) else [self.target]
+        if not goals or not all(map(is_number, goals)):
+            raise UserError(
+                f"problem '{problem.name}': target must be a finite number, or a list of them, got {self.target!r}"
+            )
+        return tuple(sorted(set(map(float, goals)), reverse=not problem.judged.higher_is_better))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """An optimizer of an experiment: a name of the registry or one's own, changes to its space, and how it is used.
+
+    Attributes:
+        optimizer: a registered name, with wrappers if wanted (``"adam+clip"``); or the function of another package or
+            file (``"package.module:function"``, ``"file.py:function"``), which needs a space; or an `Optimizer`.
+        label: how tables call it; made of the optimizer's name and what else is set here if empty.
+        space: hyperparameter of the optimizer or setting of the schedule -> a fixed number, [low, high], or [low, high,
+            scale].
+        static: hyperparameter -> the choices to tune over, each compiled on its own.
+        schedule: of the learning rate, a name or a `Schedule`; None for constant.
+        batch_size: examples a step, ``"full"`` for the whole training split; None for the problem's own.
+        early_stopping: when trials may end early; False for never, None for the experiment's policy.
+        choices: of the problems: choice -> value, such as ``{"activation": "gelu"}``. A list is tuned over:
+            ``[low, high]`` or ``[low, high, scale]`` where the choice is a number that may be traced (a penalty, a rate
+            of dropout), else value by value.
+    """
+
+    optimizer: str | Optimizer
+    label: str = ""
+    space: Mapping[str, float | Sequence[Any]] = field(default_factory=dict)
+    static: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    schedule: str | Schedule | None = None
+    batch_size: int | Literal["full"] | None = None
+    early_stopping: EarlyStopping | Literal[False] | None = None
+    choices: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """How tables call it."""
+        if self.label:
+            return self.label
+        base = self.optimizer if isinstance(self.optimizer, str) else self.optimizer.name
+        parts = [_of_factor(factor, getattr(self, factor)) for factor in FACTORS if getattr(self, factor) is not None]
+        parts += [_of_factor(choice, value) for choice, value in self.choices.items()]
+        return _labelled(base, parts)
+
+    def load_schedule(self) -> Schedule:
+        """Returns the schedule with this entry's settings.
+
+        Raises:
+            UserError: for an unknown name, or settings that do not fit.
+        """
+        schedule = get_schedule(self.schedule) if isinstance(self.schedule, str) else self.schedule or CONSTANT
+        if not isinstance(schedule, Schedule):
+            raise UserError(f"expected a schedule's name or a bench.Schedule, got {schedule!r}{_not_called(schedule)}")
+        own = {name: value for name, value in self.space.items() if name in schedule.space}
+        return replace(schedule, space=narrow(schedule.space, own, owner=f"schedule '{schedule.name}'"))
+
+    def load(self) -> Optimizer:
+        """Returns the optimizer with this entry's space.
+
+        Raises:
+            UserError: for an unknown name, or a space or choices that do not fit the optimizer.
+        """
+        scheduled = self.load_schedule().space
+        overrides = {name: value for name, value in self.space.items() if name not in scheduled}
+        if isinstance(self.optimizer, str) and is_import(self.optimizer):
+            return load_plugin(self.optimizer, overrides, self.static)
+        optimizer = get_optimizer(self.optimizer) if isinstance(self.optimizer, str) else self.optimizer
+        if not isinstance(optimizer, Optimizer):
+            raise UserError(
+                f"expected an optimizer's name or an Optimizer, got {optimizer!r}{_not_called(optimizer)}; an optax "
+                "function becomes one with bench.Optimizer(name, build, space)"
+            )
+        owner = f"optimizer '{optimizer.name}'"
+        for name in self.static:
+            if name not in optimizer.static:
+                raise UserError(f"{owner}: no static choice '{name}'; {nearest(name, optimizer.static)}")
+        space = narrow(optimizer.space, overrides, owner=owner)
+        return replace(optimizer, space=space, static={**optimizer.static, **self.static})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A comparison: every contender on every problem with one budget.
+
+    Attributes:
+        name: of the run's folder.
+        problems: at least one.
+        optimizers: at least one; the first is the baseline that sets targets where a problem has none.
+        budget: the same for all.
+        factors: ``"schedule"``, ``"batch_size"``, ``"early_stopping"`` or a choice of the problems -> values to cross
+            every optimizer with that does not set its own. A list among the values of a choice is tuned over, as in
+            `Contender.choices`.
+        early_stopping: the policy of optimizers that have none of their own; None for none.
+        probes: names of diagnostics to compute at every point of the final trials' curves.
+        targets: how baselines set targets, in place of the problems' own; None for the problems' own, and the first
+            contender's where they have none.
+    """
+
+    name: str
+    problems: tuple[ProblemChoice, ...]
+    optimizers: tuple[Contender, ...]
+    budget: Budget = field(default_factory=Budget)
+    factors: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    early_stopping: EarlyStopping | None = None
+    probes: tuple[str, ...] = ()
+    targets: TargetRule | None = None
+
+    def contenders(self) -> "list[Crossed]":
+        """Returns every optimizer with every combination of the factors that it leaves open.
+
+        Raises:
+            UserError: for a factor that there is not, or one without values.
+        """
+        mistakes = [line for name in self.factors for line in unknown_factor(name, self.problems)]
+        mistakes += [
+            f"factors.{name}: expected a list of at least one value, got {values!r}"
+            for name, values in self.factors.items()
+            if isinstance(values, str) or not isinstance(values, Sequence) or not values
+        ]
+        if mistakes:
+            raise UserError("\n".join(mistakes))
+        return [crossed for entry in self.optimizers for crossed in _crossed(entry, self.factors)]
+
+
+def unknown_factor(name: str, problems: Sequence[ProblemChoice]) -> list[str]:
+    """Returns what is wrong with a factor's name: every problem has to have a choice of that name."""
+    if name in FACTORS:
+        return []
+    choices: dict[str, Collection[str]] = {}
+    for entry in problems:
+        with suppress(UserError):  # it is reported where the problem is
+            maker = entry.maker()
+            choices[maker.name] = maker.defaults if isinstance(maker, ProblemFactory) else ()
+    known = {*FACTORS, *itertools.chain(*choices.values())}
+    if name not in known:
+        return [f"factors.{name}: no factor '{name}'; {nearest(name, known)}"]
+    lacking = [problem for problem, names in choices.items() if name not in names]
+    return [f"factors.{name}: problem '{problem}' has no choice '{name}'; leave one of them out" for problem in lacking]
+
+
+class Crossed(NamedTuple):
+    """A contender.
+
+    Attributes:
+        entry: the optimizer and how it is used.
+        levels: factor -> what it has of it; the optimizer is a factor too.
+    """
+
+    entry: Contender
+    levels: Mapping[str, str]
+
+
+def _crossed(entry: Contender, factors: Mapping[str, Sequence[Any]]) -> Iterator[Crossed]:
+    """An entry with each combination of the factors that it does not set itself."""
+    own = {factor: getattr(entry, factor) for factor in FACTORS if getattr(entry, factor) is not None}
+    own |= entry.choices
+    base = entry.label or (entry.optimizer if isinstance(entry.optimizer, str) else entry.optimizer.name)
+    open_factors = {name: values for name, values in factors.items() if name not in own}
+    for combination in itertools.product(*open_factors.values()):
+        chosen = dict(zip(open_factors, combination, strict=True))
+        label = entry.label and _labelled(entry.label, [_of_factor(*item) for item in chosen.items()])
+        usage = {name: value for name, value in chosen.items() if name in FACTORS}
+        choices = {name: value for name, value in chosen.items() if name not in FACTORS}
+        levels = {"optimizer": base, **{name: level_name(value) for name, value in {**own, **chosen}.items()}}
+        yield Crossed(replace(entry, **usage, choices={**entry.choices, **choices}, label=label), levels)
+
+
+def _labelled(base: str, parts: Sequence[str]) -> str:
+    return f"{base} ({', '.join(parts)})" if parts else base
+
+
+def _of_factor(name: str, value: Any) -> str:
+    """How labels call a factor's value."""
+    if name == "batch_size":
+        return "full batch" if value == "full" else f"batch {value}"
+    if name == "early_stopping":
+        return f"early stopping {level_name(value)}" if value else "no early stopping"
+    if name in FACTORS:
+        return level_name(value)
+    return f"{name} {TUNED}" if level_name(value) == TUNED else f"{name}={level_name(value)}"
+
+
+def _not_called(value: Any) -> str:
+    """A hint for a function where what it returns was meant."""
+    return f"; call it: {value.__name__}()" if isinstance(value, FunctionType) else ""

@@ -1,0 +1,317 @@
+"""Spec -> plan: points are drawn, identities fixed, and everything is checked before anything runs."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from dlkit.bench import probes
+from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.identity.fingerprints import source_files
+from dlkit.bench.identity.references import is_import
+from dlkit.bench.optimizers.schedules import Schedule
+from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.policies import TargetRule, Tuner
+from dlkit.bench.plan.space import Point, Range, Space
+from dlkit.bench.problems import Problem, ProblemFactory, check_problem
+from dlkit.bench.problems.factories import ChosenValues
+from dlkit.bench.spec.bound_plan import (
+    BoundPlan,
+    Method,
+    OwnProblem,
+    ProblemSource,
+    functions_of,
+    functions_of_problem,
+    problem_source,
+    source_of,
+)
+from dlkit.bench.spec.budget import Budget
+from dlkit.bench.spec.entries import Contender, Crossed, Experiment, ProblemChoice
+from dlkit.bench.training.recipe import require_schedulable
+from dlkit.bench.training.transformation import require_fitting
+from dlkit.bench.tuning.sampling import beforehand, dimensions, grid_points, require_tuner
+
+__all__ = ["plan"]
+
+
+def plan(experiment: Experiment) -> BoundPlan:
+    """Draws the points, fixes every identity, and checks what can be checked before anything runs.
+
+    Args:
+        experiment: what was asked.
+
+    Returns:
+        The study.
+
+    Raises:
+        UserError: for an empty list, two of the same name, a problem whose functions do not work, choices that do not
+            fit; with every mistake found.
+    """
+    mistakes = [
+        f"{what}: the list is empty; name at least one"
+        for what in ("problems", "optimizers")
+        if not getattr(experiment, what)
+    ]
+    try:
+        require_tuner(experiment.budget.tuner)
+    except UserError as error:
+        mistakes.append(str(error))
+    problems: list[tuple[PlannedProblem, ProblemSource]] = []
+    contenders: list[tuple[PlannedContender, Method]] = []
+    for problem_entry in experiment.problems:
+        try:
+            problems.append(_problem(experiment, problem_entry))
+        except UserError as error:
+            mistakes.append(str(error))
+    every = experiment.contenders()
+    for crossed in every:
+        try:
+            contenders.append(_contender(experiment, crossed, [source for _, source in problems]))
+        except UserError as error:
+            mistakes.append(str(error))
+    rule = experiment.targets or TargetRule()
+    labels = [facts.label for facts, _ in contenders]
+    mistakes += [
+        f"targets.baselines: no contender '{label}'; {nearest(label, labels)}"
+        for label in rule.baselines
+        if label not in labels and len(contenders) == len(every)
+    ]
+    mistakes += _unlookable(experiment.probes, [source for _, source in problems])
+    mistakes += _misfits(problems, [facts for facts, _ in contenders])
+    varied = {name for facts, _ in contenders for name in (*facts.choices, *facts.tuned_choices)}
+    mistakes += [
+        f"problems: '{entry.problem}' has its choice '{name}' set, and contenders vary it; leave one of them out"
+        for entry in experiment.problems
+        for name in entry.choices
+        if name in varied
+    ]
+    mistakes += _misplayed([source for _, source in problems], [method for _, method in contenders])
+    mistakes += _repeated("problems", [facts.name for facts, _ in problems], "give each a label of its own")
+    mistakes += _unknown_on_the_grid(experiment.budget, [facts for facts, _ in contenders])
+    mistakes += _repeated("optimizers", [facts.label for facts, _ in contenders], "give each a label of its own")
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    budget = experiment.budget
+    own: list[Any] = [each for facts, method in contenders if facts.source for each in functions_of(method)]
+    own += [each for facts, source in problems if facts.source for each in functions_of_problem(source.own)]
+    return BoundPlan(
+        plan=Plan(
+            name=experiment.name,
+            problems=[facts for facts, _ in problems],
+            contenders=[facts for facts, _ in contenders],
+            evaluations=budget.evaluations,
+            tuning_seeds=budget.tuning_seeds,
+            seeds=budget.seeds,
+            tuner=Tuner(
+                name=budget.tuner,
+                seconds=budget.tuning_seconds,
+                studies=budget.studies,
+                halving=budget.halving,
+                batch=budget.tuning_batch,
+                grid=dict(budget.grid),
+            ),
+            probes=experiment.probes,
+            trial_seconds=budget.trial_seconds,
+            targets=rule,
+        ),
+        problems={facts.name: source for facts, source in problems},
+        methods={facts.label: method for facts, method in contenders},
+        sources=source_files(*own),
+    )
+
+
+def _repeated(what: str, names: Sequence[str], remedy: str) -> list[str]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    return [f"{what}: '{name}' is there more than once; {remedy}" for name in twice]
+
+
+def _problem(experiment: Experiment, entry: ProblemChoice) -> tuple[PlannedProblem, ProblemSource]:
+    problem = entry.load()
+    check_problem(problem)
+    goals = entry.ladder(problem)
+    own_target = None if experiment.targets else problem.target
+    maker = entry.maker()
+    is_own = not isinstance(entry.problem, str) or is_import(entry.problem)
+    own: OwnProblem | None = maker if is_own else None
+    facts = PlannedProblem(
+        name=problem.name,
+        metrics=dict(problem.metrics),
+        metric=problem.metric,
+        target=goals[-1] if goals else own_target,
+        steps=_steps(experiment, entry, problem),
+        batch_size=problem.batch_size,
+        data=problem.dataset.digest,
+        data_source=problem.dataset.source,
+        source=source_of(functions_of_problem(own)) if own else "",
+        description=problem.description,
+        diverged_above=problem.diverged_above,
+        ladder=goals[:-1],
+        made_by=maker.name if isinstance(maker, ProblemFactory) else "",
+        choices=maker.all_choices(entry.choices) if isinstance(maker, ProblemFactory) else {},
+        margin=entry.margin,
+    )
+    return facts, problem_source(facts, entry.batch_size, entry.metric, own)
+
+
+def _unlookable(names: Sequence[str], sources: Sequence[ProblemSource]) -> list[str]:
+    """What is wrong with the probes: names that there are not, problems that they cannot look at."""
+    mistakes = []
+    for name in names:
+        try:
+            probe = probes.get(name)
+            for source in sources:
+                probes.check(probe, source.load())
+        except UserError as error:
+            mistakes.append(str(error))
+    return mistakes + _repeated("probes", names, "name each once")
+
+
+def _misfits(
+    problems: Sequence[tuple[PlannedProblem, ProblemSource]], contenders: Sequence[PlannedContender]
+) -> list[str]:
+    """What a contender asks of a problem that the problem cannot give."""
+    mistakes = []
+    for contender in contenders:
+        for facts, source in problems:
+            stopping = contender.stopping
+            if stopping and stopping.metric and stopping.metric not in facts.metrics:
+                mistakes.append(
+                    f"optimizer '{contender.label}', early_stopping: problem '{facts.name}' has no metric "
+                    f"'{stopping.metric}'; {nearest(stopping.metric, facts.metrics)}"
+                )
+            try:
+                base = source.with_batch_size(contender.batch_size)
+                for choices in _each_choice(contender):
+                    _require_comparable(facts, base.with_choices(choices).load(), choices)
+            except UserError as error:
+                mistakes.append(f"optimizer '{contender.label}': {error}")
+    return mistakes
+
+
+def _each_choice(contender: PlannedContender) -> Iterator[dict[str, Any]]:
+    """Choices that show what may be wrong with a contender's: every value tuned over, the bounds of every range."""
+    yield {**contender.choices}
+    for name in contender.tuned_choices:
+        span = contender.space.get(name)
+        bounds = [span.low, span.high] if isinstance(span, Range) else [span]
+        for value in contender.static.get(name, bounds):
+            yield {**contender.choices, name: value}
+
+
+def _require_comparable(facts: PlannedProblem, problem: Problem, choices: Mapping[str, Any]) -> None:
+    """Refuses choices under which a problem asks another question; traces what is one's own."""
+    if problem.dataset.digest != facts.data or problem.metrics != facts.metrics:
+        what = "metrics" if problem.dataset.digest == facts.data else "data"
+        raise UserError(
+            f"problem '{facts.name}': has other {what} with {dict(choices)}, which makes another question of it; give "
+            "such choices to the problem, for all contenders"
+        )
+    if facts.source and choices:
+        check_problem(problem)
+
+
+def _misplayed(sources: Sequence[ProblemSource], methods: Sequence[Method]) -> list[str]:
+    """Optimizers made for players that a problem does not have."""
+    mistakes = []
+    for optimizer in (method.optimizer for method in methods if method.optimizer.players):
+        for source in sources:
+            try:
+                require_fitting(source.load(), optimizer)
+            except UserError as error:
+                mistakes.append(str(error))
+    return mistakes
+
+
+def _steps(experiment: Experiment, entry: ProblemChoice, problem: Problem) -> int:
+    """The entry's steps, else the budget's, else the problem's."""
+    budget = experiment.budget if entry.steps is None else replace(experiment.budget, steps=None)
+    return budget.steps_for(f"problem '{problem.name}'", problem.steps)
+
+
+def _contender(
+    experiment: Experiment, crossed: Crossed, problems: Sequence[ProblemSource]
+) -> tuple[PlannedContender, Method]:
+    entry = crossed.entry
+    method = Method(entry.load(), entry.load_schedule())
+    optimizer, schedule = method
+    require_schedulable(optimizer, schedule)
+    chosen = _chosen(entry, problems)
+    tuned_choices = (*chosen.space, *chosen.static)
+    if both := {*tuned_choices} & {*optimizer.space, *optimizer.static, *schedule.space}:
+        raise UserError(f"optimizer '{entry.name}': {sorted(both)} are also choices of the problem; fix one of them")
+    space = {**optimizer.space, **schedule.space, **chosen.space}
+    static = {**optimizer.static, **chosen.static}
+    drawn, undrawn = _points(optimizer.name, space, static, experiment.budget)
+    registered = isinstance(entry.optimizer, str) and not is_import(entry.optimizer)
+    source = "" if registered and not isinstance(entry.schedule, Schedule) else source_of(functions_of(method))
+    contender = PlannedContender(
+        label=entry.name,
+        optimizer=optimizer.name,
+        source=source,
+        space=space,
+        points=drawn[0],
+        static={name: list(options) for name, options in static.items()},
+        further=tuple(drawn[1:]),
+        undrawn=undrawn,
+        schedule=schedule.name,
+        batch_size=entry.batch_size,
+        stopping=experiment.early_stopping if entry.early_stopping is None else entry.early_stopping or None,
+        choices=chosen.fixed,
+        tuned_choices=tuned_choices,
+        levels=crossed.levels,
+    )
+    return contender, method
+
+
+def _chosen(entry: Contender, problems: Sequence[ProblemSource]) -> ChosenValues:
+    """A contender's choices, carried out in the same way on every problem."""
+    makers = []
+    mistakes = []
+    for source in problems if entry.choices else ():
+        maker = source.maker()
+        if isinstance(maker, ProblemFactory):
+            makers.append(maker)
+        else:
+            mistakes.append(
+                f"problem '{source.name}': came ready-made, without choices; give the function that makes it"
+            )
+    found = ChosenValues({}, {}, {})
+    traced = [name for name in entry.choices if all(name in maker.tunable for maker in makers)]
+    for maker in reversed(makers):
+        try:
+            found = maker.chosen(entry.choices, traced)
+        except UserError as error:
+            mistakes += str(error).splitlines()
+    if mistakes:
+        raise UserError("\n".join(f"optimizer '{entry.name}': {mistake}" for mistake in mistakes))
+    return found
+
+
+def _points(
+    name: str, space: Space, static: Mapping[str, Sequence[Any]], budget: Budget
+) -> tuple[list[list[Point]], int | None]:
+    """Draws what can be drawn before anything runs, of each study; and how many points are drawn later."""
+    count = budget.tuning_points
+    if budget.tuning_points_per_dimension is not None:
+        count = budget.tuning_points_per_dimension * max(dimensions(space, static), 1)
+    if count is None or budget.tuner == "optuna":
+        if any(isinstance(span, Range) for span in space.values()):
+            return [[] for _ in range(budget.studies)], count
+        every = math.prod(map(len, static.values()))  # choices alone: each of them once
+        return [grid_points(space, static, every)[:count] for _ in range(budget.studies)], 0
+    try:
+        draw = partial(beforehand, budget.tuner, space, static, count, counts=budget.grid)
+        return [draw(seed=study) for study in range(budget.studies)], 0
+    except UserError as error:
+        raise UserError(f"optimizer '{name}': {error}") from None
+
+
+def _unknown_on_the_grid(budget: Budget, contenders: Sequence[PlannedContender]) -> list[str]:
+    """Names of a grid that no contender has a range for."""
+    known = sorted({name for each in contenders for name, span in each.space.items() if isinstance(span, Range)})
+    return [
+        f"budget.grid: no optimizer has a range for '{name}'; {nearest(name, known)}"
+        for name in budget.grid
+        if name not in known and known
+    ]

@@ -1,0 +1,307 @@
+"""Reads an experiment from TOML, strictly: every mistake is named at once, with its file and key."""
+
+import difflib
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dlkit.bench.errors import UserError
+from dlkit.bench.identity.references import is_import
+from dlkit.bench.optimizers import get as get_optimizer
+from dlkit.bench.optimizers import load_plugin
+from dlkit.bench.optimizers.schedules import get as get_schedule
+from dlkit.bench.plan.policies import EarlyStopping, TargetRule
+from dlkit.bench.plan.space import is_number
+from dlkit.bench.probes import get as get_probe
+from dlkit.bench.problems import maker as find_maker
+from dlkit.bench.spec.budget import Budget
+from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice, unknown_factor
+
+__all__ = ["load"]
+
+
+class _Reader:
+    """Collects every mistake of a spec file, each with the file and the key's path."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.mistakes: list[str] = []
+
+    def mistake(self, path: str, text: str) -> None:
+        """Notes a mistake; a text of several lines is several mistakes."""
+        where = f"{self.file}: {path}" if path else self.file
+        self.mistakes += [f"{where}: {line}" for line in text.splitlines()]
+
+    def keys(self, table: Mapping[str, Any], path: str, valid: Sequence[str], required: Sequence[str] = ()) -> None:
+        """Notes unknown and missing keys of a table."""
+        for key in table:
+            if key not in valid:
+                here = f"{path}.{key}" if path else key
+                close = difflib.get_close_matches(key, valid, n=1)
+                fix = (
+                    f"did you mean '{path + '.' if path else ''}{close[0]}'?" if close else f"expected {_listed(valid)}"
+                )
+                self.mistakes.append(f"{self.file}: unknown key '{here}'; {fix}")
+        for key in required:
+            if key not in table:
+                self.mistake(path, f"missing key '{key}'")
+
+    def value(self, table: Mapping[str, Any], path: str, key: str, kind: type, default: Any = None) -> Any:
+        """Returns a value of the right type, or notes what it is instead."""
+        if key not in table:
+            return default
+        value = table[key]
+        fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
+        if not fits or isinstance(value, bool) or (kind is float and not is_number(value)):
+            words = {str: "a text", int: "a whole number", float: "a finite number", dict: "a table", list: "a list"}
+            self.mistake(f"{path}.{key}" if path else key, f"expected {words[kind]}, got {value!r}")
+            return default
+        return float(value) if kind is float else value
+
+    def entries(self, table: Mapping[str, Any], key: str, build: Callable[[Any, str], Any]) -> tuple[Any, ...]:
+        """Reads a list whose items are names or tables."""
+        items = self.value(table, "", key, list, [])
+        if key in table and isinstance(table[key], list) and not items:
+            self.mistake(key, "the list is empty; name at least one")
+        return tuple(entry for i, item in enumerate(items) if (entry := build(item, f"{key}[{i}]")) is not None)
+
+    def attempt(self, path: str, make: Callable[[], Any]) -> Any:
+        """Returns what `make` returns, or notes the mistake it raises."""
+        try:
+            return make()
+        except UserError as error:
+            self.mistake(path, str(error))
+            return None
+
+    def problem(self, item: Any, path: str) -> ProblemChoice | None:
+        if isinstance(item, str):
+            item = {"problem": item}
+        if not isinstance(item, dict):
+            self.mistake(path, f"expected a name or a table such as {{problem = 'quadratic'}}, got {item!r}")
+            return None
+        self.keys(item, path, [f.name for f in fields(ProblemChoice)], ["problem"])
+        name = self.value(item, path, "problem", str)
+        maker = self.attempt(path, lambda: find_maker(name, folder=Path(self.file).parent)) if name else None
+        if maker is None:
+            return None
+        entry = ProblemChoice(
+            problem=maker if is_import(name) else name,
+            label=self.value(item, path, "label", str, ""),
+            choices=self.choices(item, path, lists=False),
+            steps=self.value(item, path, "steps", int),
+            batch_size=self.batch_size(item, path),
+            metric=self.value(item, path, "metric", str),
+            target=self.targets_of(item, path),
+            diverged_above=self.value(item, path, "diverged_above", float),
+            margin=self.value(item, path, "margin", float),
+        )
+        made = ProblemChoice(problem=entry.problem, choices=entry.choices)
+        problem = self.attempt(f"{path}.choices" if entry.choices else path, made.load)
+        for key in ("steps", "batch_size", "metric") if problem else ():
+            self.attempt(f"{path}.{key}", partial(problem.variant, **{key: getattr(entry, key)}))
+        return entry if problem else None
+
+    def choices(self, item: Mapping[str, Any], path: str, *, lists: bool) -> dict[str, Any]:
+        """Returns choices of problems: numbers, texts and truth values, and where it makes sense lists of them."""
+        given = self.value(item, path, "choices", dict, {})
+        return {
+            key: value for key, value in given.items() if self.is_choice(value, f"{path}.choices.{key}", lists=lists)
+        }
+
+    def is_choice(self, value: Any, path: str, *, lists: bool) -> bool:
+        """Notes a value that no choice can have."""
+        plain = value if isinstance(value, list) and lists else [value]
+        if all(isinstance(each, str | bool) or is_number(each) for each in plain):
+            return True
+        self.mistake(path, f"expected a number, a text, true or false{', or a list of them' * lists}, got {value!r}")
+        return False
+
+    def optimizer(self, item: Any, path: str) -> Contender | None:
+        if isinstance(item, str):
+            item = {"optimizer": item}
+        if not isinstance(item, dict):
+            self.mistake(path, f"expected a name or a table such as {{optimizer = 'adam'}}, got {item!r}")
+            return None
+        self.keys(item, path, [f.name for f in fields(Contender)], ["optimizer"])
+        name = self.value(item, path, "optimizer", str)
+        if name is None:
+            return None
+        label = self.value(item, path, "label", str, "")
+        space = self.value(item, path, "space", dict, {})
+        static = {
+            key: choices if isinstance(choices, list) else [choices]
+            for key, choices in self.value(item, path, "static", dict, {}).items()
+        }
+        usage: dict[str, Any] = {
+            "schedule": self.value(item, path, "schedule", str),
+            "batch_size": self.batch_size(item, path),
+            "early_stopping": self.early_stopping(item, path),
+            "choices": self.choices(item, path, lists=True),
+        }
+        entry = Contender(optimizer=name, label=label, space=space, static=static, **usage)
+        schedule = self.attempt(f"{path}.schedule", entry.load_schedule)
+        if schedule is None:
+            return None
+        if is_import(name):
+            own = {key: value for key, value in space.items() if key not in schedule.space}
+            plugin = self.attempt(path, lambda: load_plugin(name, own, static, folder=Path(self.file).parent))
+            if plugin is None:
+                return None
+            settings = {key: value for key, value in space.items() if key in schedule.space}
+            return Contender(optimizer=plugin, label=label, space=settings, **usage)
+        if self.attempt(path, lambda: get_optimizer(name)) is None:
+            return None
+        self.attempt(f"{path}.space", replace(entry, static={}).load)
+        self.attempt(f"{path}.static", replace(entry, space={}).load)
+        return entry
+
+    def targets_of(self, item: Mapping[str, Any], path: str) -> Any:
+        """Returns a finite number, or a list of them."""
+        if not isinstance(item.get("target"), list):
+            return self.value(item, path, "target", float)
+        return self.numbers(item, path, "target") or None
+
+    def numbers(self, table: Mapping[str, Any], path: str, key: str) -> list[float]:
+        """Returns a list of finite numbers, at least one."""
+        values = self.value(table, path, key, list, [])
+        if not values:
+            self.mistake(f"{path}.{key}", "the list is empty; name at least one")
+        read = [self.value({f"{key}[{i}]": value}, path, f"{key}[{i}]", float) for i, value in enumerate(values)]
+        return [value for value in read if value is not None]
+
+    def target_rule(self, table: Mapping[str, Any]) -> TargetRule | None:
+        given = self.value(table, "", "targets", dict)
+        if given is None:
+            return None
+        before = len(self.mistakes)
+        self.keys(given, "targets", [setting.name for setting in fields(TargetRule)])
+        read: dict[str, Any] = {"reruns": self.value(given, "targets", "reruns", int, TargetRule.reruns)}
+        if "baselines" in given:
+            labels = self.value(given, "targets", "baselines", list, [])
+            read["baselines"] = tuple(
+                self.value({f"baselines[{i}]": label}, "targets", f"baselines[{i}]", str, "")
+                for i, label in enumerate(labels)
+            )
+        if "shares" in given:
+            read["shares"] = tuple(self.numbers(given, "targets", "shares"))
+        return None if len(self.mistakes) > before else self.attempt("", lambda: TargetRule(**read))
+
+    def batch_size(self, item: Mapping[str, Any], path: str) -> Any:
+        """Returns a whole number or "full"."""
+        if item.get("batch_size") == "full":
+            return "full"
+        return self.value(item, path, "batch_size", int)
+
+    def probe(self, item: Any, path: str) -> str | None:
+        if not isinstance(item, str):
+            self.mistake(path, f"expected a probe's name, got {item!r}")
+            return None
+        return None if self.attempt(path, lambda: get_probe(item)) is None else item
+
+    def early_stopping(self, item: Mapping[str, Any], path: str, key: str = "early_stopping") -> Any:
+        """Returns a policy, or false for none."""
+        here = f"{path}.{key}" if path else key
+        if item.get(key) is False:
+            return False
+        table = self.value(item, path, key, dict)
+        if table is None:
+            return None
+        before = len(self.mistakes)
+        self.keys(table, here, [f.name for f in fields(EarlyStopping)], ["patience"])
+        numbers = {
+            "patience": self.value(table, here, "patience", int, 1),
+            "min_delta": self.value(table, here, "min_delta", float, 0.0),
+            "metric": self.value(table, here, "metric", str, ""),
+        }
+        return None if len(self.mistakes) > before else self.attempt(here, lambda: EarlyStopping(**numbers))
+
+    def factors(self, table: Mapping[str, Any], problems: Sequence[ProblemChoice]) -> dict[str, list[Any]]:
+        """Reads what every optimizer is crossed with."""
+        given = self.value(table, "", "factors", dict, {})
+        read: dict[str, list[Any]] = {}
+        for name in given:
+            self.mistakes += [f"{self.file}: {mistake}" for mistake in unknown_factor(name, problems)]
+            values = self.value(given, "factors", name, list, [])
+            if not values:
+                self.mistake(f"factors.{name}", "the list is empty; name at least one")
+            read[name] = [self.factor(name, value, i) for i, value in enumerate(values)]
+        return read
+
+    def factor(self, name: str, value: Any, i: int) -> Any:
+        """Reads one value of a factor."""
+        here, path = f"{name}[{i}]", f"factors.{name}[{i}]"
+        if name == "batch_size":
+            return "full" if value == "full" else self.value({here: value}, "factors", here, int)
+        if name == "early_stopping":
+            return self.early_stopping({here: value}, "factors", here)
+        if name != "schedule":
+            return value if self.is_choice(value, path, lists=True) else None
+        schedule = self.value({here: value}, "factors", here, str)
+        if schedule is not None:
+            self.attempt(path, partial(get_schedule, schedule))
+        return schedule
+
+
+def _listed(names: Sequence[str]) -> str:
+    return "one of " + ", ".join(f"'{name}'" for name in names)
+
+
+def load(path: str | Path) -> Experiment:
+    """Reads an experiment from a TOML file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The experiment; its name is the file's `name`, or the name of the file's folder.
+
+    Raises:
+        UserError: with every mistake of the file, one a line: unknown keys and names with the nearest valid one, wrong
+            types, empty lists, numbers out of range.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: no such file; give the path of a spec, such as experiments/quickstart/spec.toml"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; give the path of a spec file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid TOML: {error}") from None
+    reader = _Reader(str(path))
+    names = [setting.name for setting in fields(Experiment)]
+    reader.keys(table, "", names, ["problems", "optimizers"])
+    early_stopping = reader.early_stopping(table, "") or None
+    targets = reader.target_rule(table)
+    probes = reader.entries(table, "probes", reader.probe) if "probes" in table else ()
+    settings = reader.value(table, "", "budget", dict, {})
+    budget_names = [setting.name for setting in fields(Budget)]
+    reader.keys(settings, "budget", budget_names)
+    kinds = {"tuner": str, "tuning_seconds": float, "trial_seconds": float, "grid": dict}
+    given = {name: reader.value(settings, "budget", name, kinds.get(name, int)) for name in budget_names}
+    budget = reader.attempt("", lambda: Budget(**{name: value for name, value in given.items() if value is not None}))
+    name = reader.value(table, "", "name", str, path.resolve().parent.name)
+    if not name or not name.isprintable() or Path(name).name != name or name.startswith("."):
+        reader.mistake("name", f"expected a plain name for the run's folder, got {name!r}")
+    problems = reader.entries(table, "problems", reader.problem)
+    factors = reader.factors(table, problems)
+    optimizers = reader.entries(table, "optimizers", reader.optimizer)
+    if reader.mistakes:
+        raise UserError("\n".join(reader.mistakes))
+    return Experiment(
+        name=name,
+        problems=problems,
+        optimizers=optimizers,
+        budget=budget,
+        factors=factors,
+        early_stopping=early_stopping,
+        probes=probes,
+        targets=targets,
+    )

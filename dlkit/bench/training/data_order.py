@@ -1,0 +1,106 @@
+"""Data order: which examples each step sees, the same for every contender with one seed, on every device."""
+
+import itertools
+import math
+import zlib
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import jax
+import numpy as np
+
+from dlkit.bench.plan.trials import STAGES, Stage
+from dlkit.bench.problems.base import Problem
+from dlkit.typing import Array
+
+__all__ = ["Batches", "batches_of", "data_order", "trial_order"]
+
+Batches = Callable[[int, int], np.ndarray[Any, Any]]
+"""``batches(first, last) -> int32 [last - first, rows_per_step]``: the indices of those steps."""
+
+KEPT_INDICES = 1_000_000  # an order of more indices is drawn anew for every trial
+
+
+def data_order(problem: Problem, stage: Stage, seed: int, *, segment: int) -> Iterator[np.ndarray[Any, Any]]:
+    """Yields the batches of one (problem, seed), the same for every contender and device, without end.
+
+    Every epoch is a fresh permutation of the training examples; the examples that do not fill a batch are left out of
+    that epoch.
+
+    Args:
+        problem: whose name, number of examples and batch size count.
+        stage: tuning and final seeds are different seeds.
+        seed: which order.
+        segment: steps a yielded array covers.
+
+    Yields:
+        int32 [segment, rows_per_step] indices: a step's batch, or its batches one after another; [segment, 0] for
+        problems that use the whole split at every step.
+    """
+    if problem.batch_size is None:
+        while True:
+            yield np.zeros((segment, 0), np.int32)
+    batches = batches_of(problem, stage, seed)
+    for first in itertools.count(step=segment):
+        yield batches(first, first + segment)
+
+
+def batches_of(problem: Problem, stage: Stage, seed: int) -> Batches:
+    """Returns the order of `data_order` as a function of the steps, for a problem with batches.
+
+    It remembers the epoch it was last in: asked for steps in order, it draws each permutation once.
+    """
+    assert problem.batch_size is not None
+    examples, batch = problem.dataset.examples, problem.batch_size
+    steps = examples // batch  # of an epoch
+    each = problem.batches_per_step
+    name = zlib.crc32(problem.name.encode())
+
+    @lru_cache(maxsize=1)
+    def epoch_batches(epoch: int) -> np.ndarray[Any, Any]:
+        words = np.array([name << 32 | STAGES[stage], seed << 32 | epoch], np.uint64)
+        order = np.random.Generator(np.random.Philox(key=words)).permutation(examples)
+        return order[: steps * batch].reshape(steps, batch).astype(np.int32)
+
+    def batches(first: int, last: int) -> np.ndarray[Any, Any]:
+        parts = []
+        at, end = first * each, last * each
+        while at < end:
+            epoch, place = divmod(at, steps)
+            parts.append(epoch_batches(epoch)[place : place + end - at])
+            at += len(parts[-1])
+        return np.concatenate(parts).reshape(last - first, problem.rows_per_step)
+
+    return batches
+
+
+def trial_order(problem: Problem, stage: Stage, seed: int, shape: tuple[int, int], calls: int) -> Iterator[Any]:
+    """Yields the batches of a trial; small ones are kept on the device, as every contender needs the same.
+
+    Args:
+        problem: as in `data_order`.
+        stage: as in `data_order`.
+        seed: as in `data_order`.
+        shape: (evaluations, steps) that one yielded array covers.
+        calls: how many will be needed.
+
+    Yields:
+        int32 [evaluations, steps, rows_per_step] indices.
+    """
+    if math.prod(shape) * calls * problem.rows_per_step <= KEPT_INDICES:
+        return iter(_kept_order(problem, stage, seed, shape, calls))
+    return _shaped_order(problem, stage, seed, shape)
+
+
+def _shaped_order(problem: Problem, stage: Stage, seed: int, shape: tuple[int, int]) -> Iterator[np.ndarray[Any, Any]]:
+    return (
+        rows.reshape(*shape, problem.rows_per_step)
+        for rows in data_order(problem, stage, seed, segment=math.prod(shape))
+    )
+
+
+@lru_cache(maxsize=64)
+def _kept_order(problem: Problem, stage: Stage, seed: int, shape: tuple[int, int], calls: int) -> tuple[Array, ...]:
+    order = _shaped_order(problem, stage, seed, shape)
+    return tuple(jax.device_put([next(order) for _ in range(calls)]))

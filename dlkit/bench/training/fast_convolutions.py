@@ -1,0 +1,273 @@
+"""Convolutions of a user's own functions, made as fast in a compiled loop on CPU as they are outside of one.
+
+XLA's CPU backend brings a convolution into the one layout that it has a fast kernel for only outside of loops. Inside
+of one, where the bench trains, the gradients of any convolution and all of those with channels first are computed by a
+naive kernel, 20 times slower and more (`benchmarks/own_convolutions.py`). So the programs of such a problem are
+rewritten:
+
+- before differentiation, convolutions with few patches, and those of groups, become those of `dlkit.layers`: matrix
+  products, which are then faster than XLA's own in either place;
+- after it, what is left is laid out by hand as XLA does it outside of loops.
+
+Whether and how follows from the problem's functions, its shapes and the platform alone: a program's identity, which has
+the digest of the code and the device, names the decision. Problems without such convolutions keep their exact program.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend import core
+
+from dlkit.bench.problems.base import Problem, example_batch
+from dlkit.layers.convolution_forms import convolve, convolve_transposed
+from dlkit.layers.window import Window
+from dlkit.typing import Array
+
+__all__ = ["Rewrite", "fast_convolutions", "of_products", "with_layout", "with_products"]
+
+Rewrite: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Function -> one that computes the same."""
+
+_Form: TypeAlias = Callable[[Array, Array], Array]
+
+# Equations that run bodies, which are rewritten too. Rules of differentiation stay what their authors wrote.
+CALLS = frozenset(
+    {
+        "checkpoint",
+        "closed_call",
+        "cond",
+        "core_call",
+        "custom_jvp_call",
+        "custom_vjp_call",
+        "jit",
+        "pjit",
+        "remat2",
+        "scan",
+        "while",
+    }
+)
+FEW_PATCH_VALUES = 2**20  # measured: beyond, XLA's kernel, which never writes the patches down, is faster
+
+
+def fast_convolutions(problem: Problem) -> tuple[Problem, Rewrite]:
+    """Returns a problem to compile programs of, and how to rewrite those programs.
+
+    Args:
+        problem: what is trained. Its loss and `evaluate` are traced once, to see whether they have any convolution that
+            is not of `dlkit.layers`; where they have none, and on other platforms than CPU, nothing changes.
+
+    Returns:
+        The problem, with matrix products in place of small convolutions; and a function of functions, for whatever is
+        compiled of it.
+    """
+    if jax.default_backend() != "cpu" or not _has_convolutions(problem):
+        return problem, lambda function: function
+    return of_products(problem), with_layout
+
+
+def of_products(problem: Problem) -> Problem:
+    """Returns a problem whose losses and `evaluate` have matrix products in place of small convolutions."""
+    players = tuple(replace(player, loss=with_products(player.loss)) for player in problem.players)
+    return replace(problem, loss=with_products(problem.loss), evaluate=with_products(problem.evaluate), players=players)
+
+
+def with_products(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function whose small and grouped convolutions are those of `dlkit.layers`, for differentiation too.
+
+    Convolutions inside of jit, remat, scan, while, cond, and of functions with derivatives of their own, are found.
+    What is chosen by platform, as the convolutions of `dlkit.layers` are, stays.
+
+    Args:
+        function: pure; takes and returns pytrees of arrays.
+
+    Returns:
+        A function of the same arguments. Its results agree up to the order of a sum.
+
+    Example:
+        >>> def blurred(x):
+        ...     return lax.conv(x, jnp.ones((1, 1, 2)), (1,), "VALID")
+        >>> signal = jnp.arange(4.0).reshape(1, 1, 4)
+        >>> with_products(blurred)(signal)[0, 0]
+        Array([1., 3., 5.], dtype=float32)
+        >>> "dot_general" in str(jax.make_jaxpr(with_products(blurred))(signal))
+        True
+    """
+    return _rewritten(function, _as_product)
+
+
+def with_layout(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function whose convolutions have the layout that is fast in loops; for what is not differentiated.
+
+    Args:
+        function: as in `with_products`.
+
+    Returns:
+        A function of the same arguments and results.
+
+    Example:
+        >>> def blurred(x):
+        ...     return lax.conv(x, jnp.ones((1, 1, 2)), (1,), "VALID")
+        >>> with_layout(blurred)(jnp.arange(4.0).reshape(1, 1, 4))[0, 0]
+        Array([1., 3., 5.], dtype=float32)
+        >>> "transpose" in str(jax.make_jaxpr(with_layout(blurred))(jnp.ones((1, 1, 4))))
+        True
+    """
+    return _rewritten(function, _in_fast_layout)
+
+
+def _has_convolutions(problem: Problem) -> bool:
+    try:
+        params, state = jax.eval_shape(problem.init, jax.eval_shape(lambda: jax.random.key(0)))
+        key, validation = jax.eval_shape(lambda: jax.random.key(0)), dict(problem.dataset.validation)
+        traces = (
+            jax.make_jaxpr(problem.loss)(params, state, example_batch(problem), key),
+            jax.make_jaxpr(problem.evaluate)(params, state, validation),
+        )
+    except Exception:
+        return False  # the same comes up again when the program is traced, where the trial is known
+    return any(_is_any(traced.jaxpr, lambda equation: equation) for traced in traces)
+
+
+def _rewritten(function: Callable[..., Any], form_of: Callable[[core.JaxprEqn], _Form | None]) -> Callable[..., Any]:
+    """A function whose convolutions are computed by other forms, where there is one."""
+
+    @functools.wraps(function)
+    def computed(*arguments: Any) -> Any:
+        traced, results = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        outputs = _evaluate(traced, jax.tree.leaves(arguments), form_of)
+        return jax.tree.unflatten(jax.tree.structure(results), outputs)
+
+    return computed
+
+
+def _evaluate(traced: core.ClosedJaxpr, arguments: Sequence[Any], form_of: Any) -> list[Any]:
+    """Evaluates equation by equation."""
+    jaxpr = traced.jaxpr
+    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*traced.consts, *arguments], strict=True))
+
+    def read(atom: Any) -> Any:
+        return atom.val if isinstance(atom, core.Literal) else values[atom]
+
+    for equation in jaxpr.eqns:
+        inputs = [read(atom) for atom in equation.invars]
+        primitive, parameters = equation.primitive, equation.params
+        form = form_of(equation) if _is_convolution(equation) else None
+        if form is not None:
+            outputs = [form(*inputs)]
+        else:
+            if any(_is_any(body, form_of) for body in _bodies(equation)):
+                parameters = {name: _rewritten_body(value, form_of) for name, value in parameters.items()}
+            result = primitive.bind(*inputs, **primitive.get_bind_params(parameters))
+            outputs = result if primitive.multiple_results else [result]
+        values.update(zip(equation.outvars, outputs, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _rewritten_body(parameter: Any, form_of: Any) -> Any:
+    """An equation's parameter, rewritten where it is a body, or several, with convolutions that have another form."""
+    if isinstance(parameter, tuple):
+        return tuple(_rewritten_body(part, form_of) for part in parameter)
+    if isinstance(parameter, core.ClosedJaxpr) and _is_any(parameter.jaxpr, form_of):
+        return jax.make_jaxpr(lambda *arguments: _evaluate(parameter, arguments, form_of))(*parameter.in_avals)
+    if isinstance(parameter, core.Jaxpr) and _is_any(parameter, form_of):
+        return _rewritten_body(core.ClosedJaxpr(parameter, ()), form_of).jaxpr
+    return parameter
+
+
+def _is_any(jaxpr: core.Jaxpr, form_of: Any) -> bool:
+    """Whether there is a convolution with another form, at this level or below."""
+    return any(
+        (_is_convolution(equation) and form_of(equation)) or any(_is_any(body, form_of) for body in _bodies(equation))
+        for equation in jaxpr.eqns
+    )
+
+
+def _bodies(equation: core.JaxprEqn) -> Iterator[core.Jaxpr]:
+    """What a call runs; nothing for a choice by platform: its author has chosen."""
+    if equation.primitive.name not in CALLS or equation.params.get("branches_platforms") is not None:
+        return
+    for parameter in equation.params.values():
+        for part in parameter if isinstance(parameter, tuple) else (parameter,):
+            if isinstance(part, core.ClosedJaxpr):
+                yield part.jaxpr
+            elif isinstance(part, core.Jaxpr):
+                yield part
+
+
+def _is_convolution(equation: core.JaxprEqn) -> bool:
+    """Whether an equation is a convolution of real numbers over one to three axes, none of them empty."""
+    if equation.primitive.name != "conv_general_dilated":
+        return False
+    x, kernel, y = _shapes(equation)
+    return (
+        x.dtype == kernel.dtype == y.dtype
+        and jnp.issubdtype(x.dtype, jnp.floating)
+        and 1 <= x.ndim - 2 <= 3
+        and min(*x.shape, *kernel.shape, *y.shape) > 0
+    )
+
+
+def _shapes(equation: core.JaxprEqn) -> list[Any]:
+    """Shapes and types of inputs, kernel and outputs."""
+    return [atom.aval for atom in (*equation.invars, *equation.outvars)]
+
+
+def _as_product(equation: core.JaxprEqn) -> _Form | None:
+    """The layers' form of a convolution; None where they have none, or XLA's is faster."""
+    setting = equation.params
+    stride, spread = math.prod(setting["window_strides"]), math.prod(setting["lhs_dilation"])
+    groups, numbers = setting["feature_group_count"], setting["dimension_numbers"]
+    x, kernel, y = _shapes(equation)
+    if (
+        setting["batch_group_count"] > 1
+        or (spread > 1 and (stride > 1 or groups > 1))
+        or min(map(min, setting["padding"])) < 0
+    ):
+        return None
+    # Each input of a spread convolution brings all taps of all outputs; each output of another sees all taps of inputs.
+    taps = kernel.size // kernel.shape[numbers.rhs_spec[1 if spread > 1 else 0]]
+    features = numbers.lhs_spec[1] if spread > 1 else numbers.out_spec[1]
+    base = x if spread > 1 else y
+    if groups == 1 and taps * base.size // base.shape[features] > FEW_PATCH_VALUES:
+        return None
+    form = convolve_transposed if spread > 1 else convolve
+    strides = tuple(setting["lhs_dilation" if spread > 1 else "window_strides"])
+
+    def product(x: Array, kernel: Array) -> Array:
+        x, kernel, back = _channels_last(x, kernel, numbers)
+        return back(form(x, kernel, Window(kernel.shape[:-2], strides, setting["rhs_dilation"], setting["padding"])))
+
+    return product
+
+
+def _in_fast_layout(equation: core.JaxprEqn) -> _Form | None:
+    """XLA's convolution between transpositions; None where it has the fast layout, or there is none."""
+    setting = dict(equation.params)
+    numbers = setting.pop("dimension_numbers")
+    axes = tuple(range(_shapes(equation)[0].ndim))
+    last = (0, axes[-1], *axes[1:-1])
+    fast = lax.ConvDimensionNumbers(last, (axes[-1], axes[-2], *axes[:-2]), last)
+    if numbers == fast or setting["feature_group_count"] > 1 or setting["batch_group_count"] > 1:
+        return None
+
+    def convolution(x: Array, kernel: Array) -> Array:
+        x, kernel, back = _channels_last(x, kernel, numbers)
+        y = equation.primitive.bind(x, kernel, dimension_numbers=fast, **setting)
+        return back(y)
+
+    return convolution
+
+
+def _channels_last(x: Array, kernel: Array, numbers: Any) -> tuple[Array, Array, Callable[[Array], Array]]:
+    """Inputs [batch, *spatial, in], the kernel [*size, in, out], and what brings outputs like the inputs back."""
+    (batch, channels, *spatial), (outputs, inputs, *size) = numbers.lhs_spec, numbers.rhs_spec
+    x, kernel = jnp.transpose(x, (batch, *spatial, channels)), jnp.transpose(kernel, (*size, inputs, outputs))
+    batch, channels, *spatial = numbers.out_spec
+    places = (batch, *spatial, channels)
+    return x, kernel, lambda y: jnp.transpose(y, [places.index(axis) for axis in range(y.ndim)])

@@ -1,0 +1,258 @@
+"""Warm seconds per step, and the bytes beside them: contenders are timed in turn, on one device, one trial at a time.
+
+What is timed are the calls that trials consist of, where they last so long that the host's share does not count; else a
+call of the same segment with more steps. Evaluations are timed apart, in a loop as in the segment, and taken off. Of
+training examples that stream, one block lies on the device meanwhile: steps are timed, not the way there.
+"""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dlkit.bench.machine.environment import threads
+from dlkit.bench.plan.trials import Timing
+from dlkit.bench.problems.base import Batch
+from dlkit.bench.training.lanes import ALONE, compiled, held_bytes
+from dlkit.bench.training.program import Program
+from dlkit.bench.training.step import Carry
+from dlkit.bench.training.streaming import Block
+from dlkit.bench.training.trajectory import CALLS, Begun, Request, begin
+
+__all__ = ["Contestant", "Stretch", "interleaved", "measure", "step_clock"]
+
+REPEATS = 9  # the fewest whose interval for the median leaves out the largest and the smallest
+STRETCH_SECONDS = 0.03  # of a repeat, at least
+SHORT_SECONDS = 0.005  # of a call: the host may take some tenths of a millisecond for it
+LONG_SECONDS = 0.02  # of the longer call that is timed instead
+LONGEST_INDICES = 2**23  # numbers
+EVALUATIONS = 8  # in one call of the loop that times them
+
+
+class Contestant(NamedTuple):
+    """A contender to be timed.
+
+    Attributes:
+        program: for one trial at a time, without probes and early stopping.
+        hyperparameters: of its winner.
+    """
+
+    program: Program
+    hyperparameters: Mapping[str, float]
+
+
+class Stretch(Protocol):
+    """Something to time: a call that can be repeated."""
+
+    def reset(self) -> None:
+        """Makes ready for the next repeat; not timed."""
+
+    def run(self, calls: int) -> None:
+        """Makes some calls, and waits until they are done."""
+
+
+def step_clock() -> Callable[[], float]:
+    """Returns what steps are timed by: the processor's time where one thread does all the work, else the wall's.
+
+    The time for which other processes had the core is not in it then. Alone on a core both clocks say the same.
+    """
+    alone = jax.default_backend() == "cpu" and threads() == 1
+    return time.process_time if alone else time.perf_counter
+
+
+def measure(
+    contestants: Sequence[Contestant],
+    *,
+    repeats: int = REPEATS,
+    seconds: float = STRETCH_SECONDS,
+    clock: Callable[[], float] | None = None,
+) -> list[Timing]:
+    """Times the steps of one problem's contenders in turn.
+
+    Args:
+        contestants: contenders on one problem.
+        repeats: how often each is timed.
+        seconds: how long a repeat takes, at least.
+        clock: tells seconds; None for `step_clock`.
+
+    Returns:
+        One timing a contestant. One that raises has its reason and no numbers; the others are timed.
+    """
+    clock = clock or step_clock()
+    timings: list[Timing | None] = [None] * len(contestants)
+    trials: dict[int, _Training] = {}
+    judges: dict[tuple[int, int], _Judging] = {}
+    judge_of: dict[int, tuple[int, int]] = {}
+    for place, contestant in enumerate(contestants):
+        program = contestant.program
+        alone = program if program.recipe.optimizer.eval_params else None  # the others are all evaluated alike
+        judge_of[place] = (id(program.shared), id(alone))
+        try:
+            training = _Training(contestant, clock)
+            if judge_of[place] not in judges:
+                judges[judge_of[place]] = _Judging(contestant)
+        except Exception as error:
+            timings[place] = Timing(failure=f"{type(error).__name__}: {error}")
+        else:
+            trials[place] = training
+    times = interleaved([*trials.values(), *judges.values()], repeats=repeats, seconds=seconds, clock=clock)
+    evaluation = {
+        key: float(np.median(row)) / EVALUATIONS for key, row in zip(judges, times[len(trials) :], strict=True)
+    }
+    for (place, training), row in zip(trials.items(), times[: len(trials)], strict=True):
+        timings[place] = training.timing(row, evaluation[judge_of[place]])
+    return [each for each in timings if each is not None]
+
+
+def interleaved(
+    stretches: Sequence[Stretch],
+    *,
+    repeats: int = REPEATS,
+    seconds: float = STRETCH_SECONDS,
+    clock: Callable[[], float] = time.perf_counter,
+) -> np.ndarray[Any, Any]:
+    """Times stretches in turn, in an order that is shuffled anew for each repeat: a slow moment hits all alike.
+
+    Args:
+        stretches: what to time.
+        repeats: how often.
+        seconds: how long a repeat takes, at least; its number of calls is found first.
+        clock: tells seconds.
+
+    Returns:
+        [stretches, repeats] seconds of a call.
+    """
+    counts = [_count(stretch, seconds, clock) for stretch in stretches]
+    times = np.zeros((len(stretches), repeats))
+    for repeat in range(repeats):
+        for index in np.random.default_rng(repeat).permutation(len(stretches)):
+            times[index, repeat] = _took(stretches[index], counts[index], clock) / counts[index]
+    return times
+
+
+def _took(stretch: Stretch, calls: int, clock: Callable[[], float]) -> float:
+    stretch.reset()
+    began = clock()
+    stretch.run(calls)
+    return clock() - began
+
+
+def _count(stretch: Stretch, seconds: float, clock: Callable[[], float]) -> int:
+    """How many calls last so long; the first, which may compile, is not looked at."""
+    stretch.reset()
+    stretch.run(1)
+    calls = 1
+    while (took := _took(stretch, calls, clock)) < seconds / 4:
+        calls = math.ceil(calls * min(seconds / max(took, 1e-9), 50.0))
+    return max(calls, math.ceil(calls * seconds / took))
+
+
+class _Training:
+    """A trial's first calls, over and over: after the last comes the first again, with the initial parameters."""
+
+    def __init__(self, contestant: Contestant, clock: Callable[[], float]) -> None:
+        self._program = contestant.program
+        self._request = Request(contestant.hyperparameters, "final", 0)
+        begun = begin(self._program, [self._request])
+        streams = self._program.shared.block_bytes is not None
+        self._blocks = [_whole(block) for block in itertools.islice(begun.blocks, 1 if streams else CALLS)]
+        arguments = self._arguments(begun, begun.carry, self._blocks[0])
+        jax.block_until_ready(self._program.segment(*arguments))  # compiles, unless trials of this process did
+        self._memory = _memory_bytes(self._program.segment.lower(*arguments).compile())
+        self._sizes = (held_bytes(begun.carry.params), held_bytes(begun.carry.opt_state))
+        call = _took(self, 1, clock)
+        if call < SHORT_SECONDS:
+            # by powers of four, so that a program can be found in the compilation cache
+            times = 4 ** math.ceil(math.log(LONG_SECONDS / max(call, 1e-6), 4))
+            self._blocks = [_longer(self._blocks, times)]
+
+    def _arguments(self, begun: Begun, carry: Carry, block: Block) -> tuple[Any, ...]:
+        return carry, block.indices, begun.values, begun.start, block.train, self._program.shared.arrays["validation"]
+
+    def reset(self) -> None:
+        self._begun = begin(self._program, [self._request])
+        jax.block_until_ready(self._begun.carry)
+
+    def run(self, calls: int) -> None:
+        begun = self._begun
+        carry = begun.carry
+        for call in range(calls):
+            place = call % len(self._blocks)
+            arguments = self._arguments(begun, begun.carry if place == 0 else carry, self._blocks[place])
+            carry, reached = self._program.segment(*arguments)
+            if place == len(self._blocks) - 1:
+                jax.block_until_ready(reached)  # what begins again must not run beside it
+        jax.block_until_ready(carry)
+        del self._begun  # the other contenders' turns need the memory
+
+    def timing(self, call_seconds: np.ndarray[Any, Any], evaluation: float) -> Timing:
+        """The timing that follows from seconds of a call, [repeats], and of an evaluation."""
+        points, steps = self._blocks[0].indices.shape[:2]
+        # a call is `points` times (`steps` steps and one evaluation)
+        per_step = np.maximum(call_seconds / points - evaluation, 0.0) / steps
+        return Timing(tuple(map(float, per_step)), evaluation, *self._sizes, self._memory)
+
+
+class _Judging:
+    """Evaluations as the segment has them: in a loop, with the parameters that the optimizer wants evaluated."""
+
+    def __init__(self, contestant: Contestant) -> None:
+        program = contestant.program
+        self._arrays = program.shared.arrays
+        carry = begin(program, [Request(contestant.hyperparameters, "final", 0)]).carry
+        own = program.recipe.optimizer.eval_params is not None
+        self._carry = carry if own else carry._replace(opt_state=())
+        self._judge = compiled(program.shared.rewritten(_evaluations(program)), (True, False, False), ALONE)
+        self.run(1)
+
+    def reset(self) -> None:
+        pass
+
+    def run(self, calls: int) -> None:
+        for _ in range(calls):
+            metrics = self._judge(self._carry, self._arrays["train"], self._arrays["validation"])
+        jax.block_until_ready(metrics)
+
+
+def _evaluations(program: Program) -> Callable[[Carry, Batch, Batch], Any]:
+    """Some evaluations, one after another."""
+    problem, finish = program.shared.problem, program.finish.__wrapped__
+
+    def repeat(carry: Carry, train: Batch, validation: Batch) -> Any:
+        def once(carry: Carry, _: None) -> tuple[Carry, Any]:
+            params, state = finish(carry, train)
+            metrics = problem.evaluate(params, state, validation)
+            # XLA must not see that the next evaluation is the same: it would do it once, before the loop.
+            after: tuple[Carry, Any] = jax.lax.optimization_barrier((carry, metrics))
+            return after
+
+        return jax.lax.scan(once, carry, length=EVALUATIONS)[1]
+
+    return repeat
+
+
+def _whole(block: Block) -> Block:
+    """A block as the segment takes it: a part of an interval as an interval of its own."""
+    return block if block.is_last else block._replace(indices=block.indices[None], is_last=True)
+
+
+def _longer(blocks: Sequence[Block], times: int) -> Block:
+    """One call with one evaluation and so many times the steps of a block, in the order of a trial."""
+    points, each, batch = blocks[0].indices.shape
+    steps = np.concatenate([np.asarray(block.indices).reshape(points * each, batch) for block in blocks])
+    count = min(times * points * each, LONGEST_INDICES // max(batch, 1))
+    return blocks[0]._replace(indices=jnp.asarray(steps[np.arange(count) % len(steps)][None]))
+
+
+def _memory_bytes(executable: Any) -> int | None:
+    """What an executable takes: arguments, results and temporaries; what is both is counted once."""
+    found = executable.memory_analysis()
+    if found is None:
+        return None
+    parts = found.argument_size_in_bytes, found.output_size_in_bytes, found.temp_size_in_bytes
+    return int(sum(parts) - found.alias_size_in_bytes)

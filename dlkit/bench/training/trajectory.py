@@ -1,0 +1,354 @@
+"""Runs trials: calls a program's segment a few times and collects what it returns."""
+
+import itertools
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dlkit.bench.plan.metric import TRAINING_LOSS
+from dlkit.bench.plan.trials import STAGES, Evaluations, Stage
+from dlkit.bench.probes import PROBE_EXAMPLES
+from dlkit.bench.problems.base import Problem
+from dlkit.bench.training.data_order import batches_of, trial_order
+from dlkit.bench.training.lanes import held_bytes, traced_bytes
+from dlkit.bench.training.program import Program, Reached, Start
+from dlkit.bench.training.step import Carry
+from dlkit.bench.training.streaming import Block, cut_of, stream
+from dlkit.typing import Array, Params, State
+
+__all__ = [
+    "CALLS",
+    "Begun",
+    "Request",
+    "Status",
+    "Trajectory",
+    "begin",
+    "call_points",
+    "lane_bytes",
+    "train_trial",
+    "train_trials",
+]
+
+CALLS = 5  # a trial is at least so many calls of its segment: it is looked at for divergence between them
+Status = Literal["finished", "stopped", "diverged", "cut off"]
+
+
+class Request(NamedTuple):
+    """One trial of a program.
+
+    Attributes:
+        hyperparameters: a number for each of `Recipe.traced`.
+        stage: what the trial is for; the seeds of stages are disjoint.
+        seed: which initial parameters, data order and step keys.
+    """
+
+    hyperparameters: Mapping[str, float]
+    stage: Stage
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """What one trial returns.
+
+    Attributes:
+        status: ``"finished"``; ``"stopped"``: early, by its policy; ``"diverged"``: a loss or metric that is not
+            finite, or a loss above the problem's bound; ``"cut off"``: its time was up.
+        steps: [points] the steps at which metrics were evaluated, from 0.
+        curves: metric -> [points] float32 on validation; the training loss starts with NaN, as nothing was trained yet.
+        test: metric -> value on the test split with the parameters to evaluate; empty for trials that are not final:
+            what is chosen by must not be what is reported. Empty too if it diverged, or was to stop before its end.
+        evaluations: of the loss on batches, up to the last point of the curve.
+        diverged_at: the step whose loss was bad, or the evaluation whose metric was; None if there was none.
+        restored_at: the step whose parameters early stopping restored; None without early stopping.
+        seconds: training time, host loop included, compilation excluded; of lanes, an equal share.
+        compile_seconds: time of the first calls, where they compiled.
+        params: the final parameters (those to evaluate).
+        state: the final state.
+    """
+
+    status: Status
+    steps: np.ndarray[Any, Any]
+    curves: Mapping[str, np.ndarray[Any, Any]]
+    test: Mapping[str, float]
+    evaluations: Evaluations
+    diverged_at: int | None
+    restored_at: int | None
+    seconds: float
+    compile_seconds: float
+    params: Params
+    state: State
+
+
+class Begun(NamedTuple):
+    """What the calls of a trial's segment need; with lanes, of as many trials.
+
+    Attributes:
+        start: where the trial begins.
+        carry: of the first call.
+        values: the hyperparameters, on the device.
+        evaluations: that a call covers.
+        blocks: of steps, in order; each is made when it is asked for.
+    """
+
+    start: Start
+    carry: Carry
+    values: Mapping[str, Array]
+    evaluations: int
+    blocks: Iterator[Block]
+
+
+class _Ends(NamedTuple):
+    diverged_at: Any
+    best_evaluation: Any
+    test: Mapping[str, Any]
+
+
+class _Clock(NamedTuple):
+    seconds: float
+    compile_seconds: float
+
+
+def call_points(evaluations: int) -> int:
+    """Returns how many points of the curve one call of a segment covers."""
+    calls = next(n for n in range(min(CALLS, evaluations), evaluations + 1) if evaluations % n == 0)
+    return evaluations // calls
+
+
+def lane_bytes(program: Program) -> int:
+    """Returns about how much memory one trial of a program for one trial at a time takes on the device."""
+    shared, recipe = program.shared, program.recipe
+    arrays = shared.arrays
+    start = jax.eval_shape(shared.start, jax.ShapeDtypeStruct((3,), jnp.uint32), arrays["validation"])
+    values = dict.fromkeys(recipe.traced, jax.ShapeDtypeStruct((), jnp.float32))
+    carry = jax.eval_shape(program.begin, start, values)
+    each = (call_points(recipe.evaluations), recipe.segment_steps, shared.problem.rows_per_step)
+    indices = jax.ShapeDtypeStruct(each, jnp.int32)
+    arguments = (carry, indices, values, start, _abstract_train(shared.problem), arrays["validation"])
+    return held_bytes((carry, indices)) + traced_bytes(program.segment.trace(*arguments).jaxpr)
+
+
+def _abstract_train(problem: Problem) -> Mapping[str, jax.ShapeDtypeStruct]:
+    train = problem.dataset.train.items()
+    return {name: jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)) for name, a in train}
+
+
+def train_trial(
+    program: Program,
+    hyperparameters: Mapping[str, float],
+    *,
+    stage: Stage,
+    seed: int,
+    until: int | None = None,
+    seconds: float | None = None,
+) -> Trajectory:
+    """Trains one trial; see `train_trials`. On lanes, all of them train it.
+
+    Returns:
+        The trial's curve and outcome.
+    """
+    return train_trials(program, [Request(hyperparameters, stage, seed)], until=until, seconds=seconds)[0]
+
+
+def train_trials(
+    program: Program, requests: Sequence[Request], *, until: int | None = None, seconds: float | None = None
+) -> list[Trajectory]:
+    """Trains one trial, or as many as there are lanes.
+
+    A trial whose loss or metric goes bad ends soon after; its curve ends at the evaluation that shows it.
+
+    Args:
+        program: the executables.
+        requests: one trial, or up to as many as the program has lanes; missing ones are filled up with the last.
+        until: where to stop, in evaluations; None for the end. The curve begins as the whole trial's does.
+        seconds: a time budget: no call begins after it. Compilation does not count.
+
+    Returns:
+        Each trial's curve and outcome, in the order given.
+    """
+    lanes = program.shared.lanes
+    width = lanes.trials
+    if not 1 <= len(requests) <= width:
+        raise ValueError(f"expected 1 to {width} trials, as many as there are lanes, got {len(requests)}")
+    filled = [*requests, *[requests[-1]] * (width - len(requests))]
+    reached, carry, start_metrics, clock, was_cut = _call(program, filled, until, seconds)
+    params, state = program.finish(carry, program.shared.arrays["train"])
+    is_reported = until is None and any(request.stage == "final" for request in requests)
+    test = program.shared.evaluate(params, state, program.shared.arrays["test"]) if is_reported else {}
+    ends = jax.device_get(_Ends(carry.diverged_at, carry.stopping and carry.stopping.best_evaluation, test))
+    share = _Clock(clock.seconds / len(requests), clock.compile_seconds / len(requests))
+    alone = lanes.alone
+    return [
+        _trajectory(
+            program,
+            _lane(start_metrics, lane, alone),
+            _lane(reached, lane, False),
+            _lane(ends if request.stage == "final" else ends._replace(test={}), lane, alone),
+            share,
+            was_cut,
+            until,
+            _lane((params, state), lane, alone),
+        )
+        for lane, request in enumerate(requests)
+    ]
+
+
+def begin(program: Program, requests: Sequence[Request]) -> Begun:
+    """Returns what the calls of a trial need, or of as many trials as there are lanes."""
+    shared, recipe = program.shared, program.recipe
+    problem = shared.problem
+    stacked = _single if shared.lanes.alone else _stacked
+    # Weakly typed, as constants are: a traced decay keeps an average of bfloat16 what it is.
+    traced = recipe.traced
+    values = {name: stacked([float(np.float32(one.hyperparameters[name])) for one in requests]) for name in traced}
+    name = zlib.crc32(problem.name.encode())
+    words = stacked([np.array([name, STAGES[one.stage], one.seed], np.uint32) for one in requests])
+    start = shared.start(words, shared.arrays["validation"])
+    return Begun(start, program.begin(start, values), values, *_blocks(program, requests))
+
+
+def _blocks(program: Program, requests: Sequence[Request]) -> tuple[int, Iterator[Block]]:
+    """How many evaluations a call covers, and the blocks of a trial, or of as many as there are lanes."""
+    shared, recipe = program.shared, program.recipe
+    problem, lanes = shared.problem, shared.lanes
+    each, interval = call_points(recipe.evaluations), recipe.segment_steps
+    if shared.block_bytes is None:
+        stacked = _single if lanes.alone else _stacked
+        calls = recipe.evaluations // each
+        every = [trial_order(problem, one.stage, one.seed, (each, interval), calls) for one in requests]
+        whole = shared.arrays["train"]
+        return each, (Block(stacked(part), whole) for part in itertools.islice(zip(*every, strict=True), calls))
+    first = PROBE_EXAMPLES if recipe.probes else 0  # probes look at the split's first examples
+    cut = cut_of(problem, lanes.trials, room=shared.block_bytes, points=each, interval=interval, first=first)
+    orders = [batches_of(problem, one.stage, one.seed) for one in requests]
+    blocks = stream(problem, orders, cut, lanes, evaluations=recipe.evaluations, interval=interval, first=first)
+    return cut.evaluations, blocks
+
+
+def _call_once(program: Program, begun: Begun, carry: Carry) -> tuple[Carry, Reached]:
+    """Makes the next call; one whose examples do not fit into a block, in several."""
+    validation = program.shared.arrays["validation"]
+    losses = []
+    while not (block := next(begun.blocks)).is_last:
+        before = carry.step
+        carry, part = program.advance(carry, block.indices, begun.values, begun.start, block.train)
+        losses.append(part)
+        jax.block_until_ready(before)  # no more than two blocks lie on the device
+    if losses:
+        rest = (
+            jnp.concatenate(losses, axis=0 if program.shared.lanes.alone else 1),
+            block.indices,
+            begun.values,
+            begun.start,
+            block.train,
+            validation,
+        )
+        done: tuple[Carry, Reached] = program.complete(carry, *rest)
+    else:
+        done = program.segment(carry, block.indices, begun.values, begun.start, block.train, validation)
+    return done
+
+
+def _call(
+    program: Program, requests: Sequence[Request], until: int | None, limit: float | None
+) -> tuple[Reached, Carry, Any, _Clock, bool]:
+    """The host's loop. Returns what was reached as [lanes, points, ...], the last carry, and how long it took."""
+    alone = program.shared.lanes.alone
+    began = time.perf_counter()
+    begun = begin(program, requests)
+    carry, each = begun.carry, begun.evaluations
+    calls = program.recipe.evaluations // each
+    blocks: list[Reached] = []
+    first_call = 0.0
+    was_cut = False
+    for call in range(calls if until is None else min(-(-until // each), calls)):
+        carry, reached = _call_once(program, begun, carry)
+        blocks.append(jax.tree.map(lambda leaf: leaf[None], reached) if alone else reached)
+        if call == 0:
+            jax.block_until_ready(reached)
+            first_call = time.perf_counter() - began
+        elif _over(blocks[-2]):  # looked at one call late, so that the one in flight goes on
+            break
+        if limit is not None and 0 < call < calls - 1:
+            jax.block_until_ready(reached)
+            # The first call compiled: it counts as much as the later ones took.
+            was_cut = (time.perf_counter() - began - first_call) * (call + 1) / call > limit
+            if was_cut:
+                break
+    table = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *blocks)
+    seconds = time.perf_counter() - began
+    per_call = (seconds - first_call) / max(len(blocks) - 1, 1)
+    clock = _Clock(seconds - first_call + per_call, max(first_call - per_call, 0.0))
+    return table, carry, jax.device_get(begun.start.metrics), clock, was_cut
+
+
+def _lane(tree: Any, lane: int, alone: bool) -> Any:
+    """One lane of a tree whose leaves have lanes as their first axis; the tree itself where a trial is alone."""
+    return tree if alone else jax.tree.map(lambda leaf: leaf[lane], tree)
+
+
+def _single(items: Sequence[Any]) -> Any:
+    return jnp.asarray(items[0])
+
+
+def _stacked(items: Sequence[Any]) -> Any:
+    return jnp.stack([jnp.asarray(item) for item in items])
+
+
+def _over(block: Reached) -> bool:
+    """Whether every lane has come to its end."""
+    return bool(np.all(np.any(np.asarray(block.bad) | np.asarray(block.void), axis=1)))
+
+
+def _trajectory(
+    program: Program,
+    start_metrics: Mapping[str, Any],
+    reached: Reached,
+    ends: _Ends,
+    clock: _Clock,
+    was_cut: bool,
+    until: int | None,
+    final: tuple[Params, State],
+) -> Trajectory:
+    """One lane's table and last carry as what a trial returns."""
+    recipe = program.recipe
+    diverged_at, best, test = ends
+    ran = len(reached.void) if until is None else min(len(reached.void), until)
+    count = min(int(np.argmax(reached.void)) if reached.void.any() else ran, ran)
+    bad = reached.bad[:count]
+    diverged = bool(bad.any())
+    if diverged:  # whatever was still in flight, the curve ends where it went wrong
+        count = int(bad.argmax()) + 1
+    status: Status = "finished"
+    if diverged:
+        status = "diverged"
+    elif count < ran:
+        status = "stopped"
+    elif was_cut:
+        status = "cut off"
+    names = sorted(start_metrics)
+    start_row = np.full(reached.point.shape[1], np.nan, np.float32)  # losses and probes: nothing was trained yet
+    start_row[: len(names)] = [start_metrics[name] for name in names]
+    table = np.concatenate([start_row[None], reached.point[:count]])
+    columns = [*names, TRAINING_LOSS, *program.player_curves, *program.probe_curves]
+    steps = np.arange(count + 1, dtype=np.int64) * recipe.segment_steps
+    last = int(steps[-1])
+    return Trajectory(
+        status=status,
+        steps=steps,
+        curves={name: np.ascontiguousarray(column) for name, column in zip(columns, table.T, strict=True)},
+        test={} if diverged else {name: float(value) for name, value in test.items()},
+        evaluations=Evaluations(*map(int, reached.evaluations[count - 1])),
+        diverged_at=(int(diverged_at) if 0 <= diverged_at < last else last) if diverged else None,
+        restored_at=None if best is None else (int(best) + 1) * recipe.segment_steps,
+        seconds=clock.seconds,
+        compile_seconds=clock.compile_seconds,
+        params=final[0],
+        state=final[1],
+    )

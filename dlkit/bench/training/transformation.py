@@ -1,0 +1,108 @@
+"""What a recipe's optimizer is at a step: built with its hyperparameters and the scheduled rate, for every player."""
+
+import math
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.optimizers.base import Optimizer
+from dlkit.bench.problems.base import Problem
+from dlkit.bench.training.recipe import Recipe
+from dlkit.typing import Array, Params
+
+__all__ = ["first_state", "rate", "require_fitting", "transformations"]
+
+
+def require_fitting(problem: Problem, optimizer: Optimizer) -> None:
+    """Refuses an optimizer made for other players than a problem has.
+
+    Raises:
+        UserError: if the problem has no players, not those, or more.
+    """
+    if not optimizer.players:
+        return
+    where = f"optimizer '{optimizer.name}'"
+    names = [player.name for player in problem.players]
+    if not names:
+        raise UserError(f"{where}: problem '{problem.name}' is no game of several players; name one optimizer")
+    for name in optimizer.players:
+        if name not in names:
+            raise UserError(f"{where}: problem '{problem.name}' has no player '{name}'; {nearest(name, names)}")
+    if missing := [name for name in names if name not in optimizer.players]:
+        raise UserError(f"{where}: no optimizer for player '{missing[0]}' of problem '{problem.name}'; name one")
+
+
+def transformations(
+    problem: Problem, recipe: Recipe, hyperparameters: Mapping[str, Array], step: Array, key_data: Array
+) -> Any:
+    """Returns the transformation that holds at a step, or player -> its own.
+
+    Args:
+        problem: what is trained.
+        recipe: by what.
+        hyperparameters: of its optimizer and its schedule.
+        step: which step.
+        key_data: of the key for what an optimizer draws itself.
+
+    Raises:
+        UserError: if the optimizer's function raises, or returns no transformation.
+    """
+    if not problem.players:
+        return _build(recipe, hyperparameters, step, key_data)
+    return {each.name: _build(recipe, hyperparameters, step, key_data, each.name) for each in problem.players}
+
+
+def first_state(
+    problem: Problem, recipe: Recipe, hyperparameters: Mapping[str, Array], params: Params, key_data: Array
+) -> Any:
+    """Returns the optimizer's state before any step, or player -> its own; arguments as of `transformations`."""
+    built = transformations(problem, recipe, hyperparameters, jnp.int32(0), key_data)
+    if not problem.players:
+        return built.init(params)
+    return {name: each.init(params[name]) for name, each in built.items()}
+
+
+def _build(
+    recipe: Recipe, hyperparameters: Mapping[str, Array], step: Array, key_data: Array, player: str = ""
+) -> optax.GradientTransformationExtraArgs:
+    """Calls the user's function with what holds at a step, and checks that a transformation came back."""
+    optimizer = recipe.optimizer.of(player)
+    static = recipe.optimizer.settings_of(player, recipe.static)
+    given = recipe.optimizer.settings_of(player, hyperparameters)
+    values: dict[str, Any] = {name: given[name] for name in optimizer.space}
+    if recipe.schedule.varies and "learning_rate" in values:
+        values["learning_rate"] = _scheduled(recipe, values["learning_rate"], hyperparameters, step)
+    if optimizer.random:
+        key = jax.random.wrap_key_data(key_data)
+        values["key"] = jax.random.fold_in(key, zlib.crc32(player.encode())) if player else key
+    try:
+        transformation = optimizer.build(**static, **values)
+    except Exception as error:
+        arguments = ", ".join([*values, *static]) or "none"
+        raise UserError(
+            f"optimizer '{optimizer.name}': build raised {type(error).__name__}: {error} (arguments given: {arguments})"
+        ) from error
+    if not (hasattr(transformation, "init") and hasattr(transformation, "update")):
+        raise UserError(
+            f"optimizer '{optimizer.name}': build must return an optax transformation (init, update), "
+            f"got {type(transformation).__name__}"
+        )
+    return optax.with_extra_args_support(transformation)
+
+
+def rate(recipe: Recipe, hyperparameters: Mapping[str, Array], step: Array) -> Array:
+    """Returns the scheduled learning rate at a step; NaN for an optimizer that has none."""
+    if "learning_rate" not in recipe.optimizer.space:
+        return jnp.asarray(math.nan)
+    peak: Array = hyperparameters["learning_rate"]
+    return _scheduled(recipe, peak, hyperparameters, step) if recipe.schedule.varies else peak
+
+
+def _scheduled(recipe: Recipe, peak: Array, hyperparameters: Mapping[str, Array], step: Array) -> Array:
+    now: Array = peak * recipe.schedule.multiplier(step, recipe.steps, hyperparameters)
+    return now

@@ -1,0 +1,149 @@
+"""Targets: what steps are counted to, and how each trial came out against one.
+
+A problem declares its targets, or the baselines set them before the challengers run: the best tuned baseline is trained
+again on seeds of their own, and the median over these of what it had reached after a share of the budget is a target.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from dlkit.bench.identity.hashing import digest
+from dlkit.bench.plan.orientation import oriented, unoriented
+from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.trials import Outcome, Trial
+from dlkit.bench.tuning.search import Drawn
+from dlkit.bench.tuning.winner import Tuning, tune
+
+__all__ = ["Ending", "Frozen", "Reruns", "declared", "ending", "freeze", "reruns", "sets_targets", "steps_to"]
+
+
+class Ending(NamedTuple):
+    """How a trial came out against a target.
+
+    Attributes:
+        kind: ``"reached"``; ``"missed"``: it trained to its end without; ``"diverged"``, ``"cut off"`` (by a time
+            budget) or ``"failed"`` (an exception) before it could.
+        step: the first evaluated step at the target, or the one at which it diverged or was cut off; None for a miss or
+            a failure.
+    """
+
+    kind: Literal["reached", "missed", "diverged", "cut off", "failed"]
+    step: int | None
+
+
+class Frozen(NamedTuple):
+    """A problem's targets, as they stand before the challengers run.
+
+    Attributes:
+        values: easiest first; the last is the one that tables count steps to.
+        source: where they come from, in words.
+        digest: of the values and of the trials they were taken from.
+    """
+
+    values: tuple[float, ...]
+    source: str
+    digest: str
+
+    @property
+    def hardest(self) -> float:
+        """The last target; NaN if there is none yet."""
+        return self.values[-1] if self.values else math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class Reruns:
+    """The trials that set a problem's targets.
+
+    Attributes:
+        contender: the best tuned baseline.
+        trials: of its best point, on seeds that are used for nothing else.
+    """
+
+    contender: PlannedContender
+    trials: Sequence[Trial]
+
+    @property
+    def key(self) -> str:
+        """What the targets depend on."""
+        return digest([trial.id for trial in self.trials])
+
+
+def sets_targets(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -> bool:
+    """Whether a contender is a baseline of a problem that declares no target: it runs before the others."""
+    baselines = plan.targets.baselines or (plan.contenders[0].label,)
+    return problem.target is None and contender.label in baselines
+
+
+def declared(problem: PlannedProblem) -> Frozen:
+    """Returns the targets that a problem declares; none if baselines set them."""
+    if problem.target is None:
+        return Frozen((), "", "")
+    values = (*problem.ladder, problem.target)
+    return Frozen(values, "declared", digest(list(values)))
+
+
+def reruns(
+    plan: Plan, problem: PlannedProblem, outcomes: Mapping[str, Outcome], *, drawn: Drawn | None = None
+) -> Reruns | None:
+    """Returns the trials that set a problem's targets; None before the baselines are tuned, or if none trained."""
+    best: tuple[float, PlannedContender, Tuning] | None = None
+    for contender in plan.contenders:
+        if sets_targets(plan, problem, contender):
+            tuning = tune(plan, problem, contender, outcomes, drawn=drawn)
+            if tuning.missing:
+                return None
+            if tuning.winner is not None and (best is None or tuning.scores[tuning.winner] < best[0]):
+                best = (float(tuning.scores[tuning.winner]), contender, tuning)
+    if best is None or (point := best[2].point) is None:
+        return None
+    return Reruns(best[1], plan.reruns(problem, best[1], point))
+
+
+def freeze(plan: Plan, problem: PlannedProblem, again: Reruns, outcomes: Mapping[str, Outcome]) -> Frozen | None:
+    """Takes a problem's targets from its reruns; None while one of them has not run."""
+    ran = [outcomes[trial.id] for trial in again.trials if trial.id in outcomes]
+    if len(ran) < len(again.trials):
+        return None
+    targets = []
+    for share in sorted(plan.targets.shares):
+        best = [_best_until(problem, outcome, share * problem.steps) for outcome in ran]
+        targets.append(float(np.median(best)))
+    # Infinity stands for runs that have nothing to show at that share: no target is made of them.
+    hardest_last = sorted({value for value in targets if math.isfinite(value)}, reverse=True)
+    values = tuple(unoriented(problem, problem.metric, value) for value in hardest_last)
+    count = len(ran)
+    source = f"median of {count} reruns of {again.contender.label}, the best tuned baseline"
+    return Frozen(values, source, digest([list(values), again.key]))
+
+
+def _best_until(problem: PlannedProblem, outcome: Outcome, step: float) -> float:
+    """The best judged value that a trial shows up to a step, oriented; +inf if it failed or diverged by then."""
+    if not outcome.counts:
+        return math.inf
+    scores = oriented(problem, problem.metric, outcome.curves[problem.metric])
+    return float(np.min(scores[outcome.steps <= step], initial=math.inf))
+
+
+def steps_to(problem: PlannedProblem, outcome: Outcome, target: float) -> float:
+    """Returns the first evaluated step at which the judged metric is at a target; +inf if it never is."""
+    if math.isnan(target) or not outcome.counts:
+        return math.inf
+    values = oriented(problem, problem.metric, outcome.curves[problem.metric])
+    there = values <= oriented(problem, problem.metric, target)
+    return float(outcome.steps[np.argmax(there)]) if there.any() else math.inf
+
+
+def ending(problem: PlannedProblem, outcome: Outcome, target: float) -> Ending:
+    """Says how a trial came out against a target."""
+    step = steps_to(problem, outcome, target)
+    if math.isfinite(step):
+        return Ending("reached", int(step))
+    if outcome.status == "diverged":
+        return Ending("diverged", outcome.diverged_at)
+    if outcome.status == "cut off":
+        return Ending("cut off", int(outcome.steps[-1]))
+    return Ending("missed" if outcome.counts else "failed", None)

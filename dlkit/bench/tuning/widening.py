@@ -1,0 +1,120 @@
+"""Wider spaces: where a winner lies at an edge, the range goes on beyond it, and points are drawn in what was added."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import product
+from typing import NamedTuple
+
+from dlkit.bench.plan.plan import Expansion, Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.space import Point, Range
+from dlkit.bench.plan.trials import Outcome
+from dlkit.bench.tuning.sampling import beforehand, spread
+from dlkit.bench.tuning.search import Drawn
+from dlkit.bench.tuning.winner import Tuning, tune
+
+__all__ = ["MOST_ADDED", "ROUNDS", "expand"]
+
+ROUNDS = 3  # a winner that is still at an edge after so many keeps its flag
+MOST_ADDED = 4  # times the points that tuning began with, in one round
+
+
+class _Slab(NamedTuple):
+    """A part of a widened space outside the space before: one range is what was added to it, the others are whole."""
+
+    name: str
+    added: Range
+    space: Mapping[str, Range | float]
+
+
+def expand(plan: Plan, outcomes: Mapping[str, Outcome], *, drawn: Drawn | None = None) -> Plan | None:
+    """Widens the spaces whose winners lie at an edge, each on its own problem, and draws points in what was added.
+
+    An edge moves by the width that the range was declared with, on its own scale, as far as `Range.beyond` lets it. The
+    added part gets points as densely as the declared space had them (in one round at most `MOST_ADDED` times as many,
+    where several ranges are widened), from the same tuner; from Halton's sequence where optuna drew the others. So
+    nothing that has been done is done again, and the contender has had more points than those it is compared with.
+
+    Args:
+        plan: what has run.
+        outcomes: trial id -> outcome.
+        drawn: the points that were drawn while the run went on.
+
+    Returns:
+        The plan with wider spaces; None if no winner lies at an edge that can be moved.
+    """
+    found = []
+    for problem in plan.problems:
+        for contender in plan.contenders:
+            expansion = _expansion(plan, problem, contender, tune(plan, problem, contender, outcomes, drawn=drawn))
+            if expansion is not None:
+                found.append(expansion)
+    return replace(plan, expansions=(*plan.expansions, *found)) if found else None
+
+
+def _expansion(plan: Plan, problem: PlannedProblem, contender: PlannedContender, tuning: Tuning) -> Expansion | None:
+    wider = dict(plan.space(problem, contender))
+    slabs = []
+    for name, side in tuning.edges.items():
+        span, declared = wider[name], contender.space[name]
+        assert isinstance(span, Range) and isinstance(declared, Range)
+        added = span.beyond(side, declared.width)
+        if added is not None:
+            slabs.append(_Slab(name, added, {**wider, name: added}))
+            wider[name] = Range(min(span.low, added.low), max(span.high, added.high), span.scale)
+    if not slabs:
+        return None
+    begun_with = len(tuning.points) - len(plan.added_points(problem, contender))
+    shares = [_volume(slab.space, contender.space) for slab in slabs]
+    density = begun_with * min(1.0, MOST_ADDED / sum(shares))
+    counts = [max(1, round(density * share)) for share in shares]
+    points = [
+        [
+            point
+            for slab, count in zip(slabs, counts, strict=True)
+            for point in _points(plan.tuner.name, contender, slab, count, study)
+        ]
+        for study in range(plan.tuner.studies)
+    ]
+    return Expansion(problem.name, contender.label, wider, points)
+
+
+def _volume(part: Mapping[str, Range | float], whole: Mapping[str, Range | float]) -> float:
+    """How large a part is, on the scales of its ranges; the declared space is 1."""
+    return math.prod(_relative(span, whole[name]) for name, span in part.items())
+
+
+def _relative(span: Range | float, declared: Range | float) -> float:
+    return span.width / declared.width if isinstance(span, Range) and isinstance(declared, Range) else 1.0
+
+
+def _points(tuner: str, contender: PlannedContender, slab: _Slab, count: int, study: int) -> list[Point]:
+    if tuner == "grid":
+        return _grid(contender, slab)
+    return beforehand("random" if tuner == "random" else "halton", slab.space, contender.static, count, seed=study)
+
+
+def _grid(contender: PlannedContender, slab: _Slab) -> list[Point]:
+    """Continues a grid at the spacing it has; the bound that the added part begins at is on the grid already."""
+    axes = []
+    for name, span in slab.space.items():
+        if not isinstance(span, Range):
+            axes.append([float(span)])
+            continue
+        intervals = len({point.hyperparameters[name] for point in contender.points}) - 1
+        count = round(intervals * _relative(span, contender.space[name]))
+        if name != slab.name or intervals == 0:
+            axes.append(spread(span, count + 1))
+            continue
+        values = spread(span, max(count, 1) + 1)
+        declared = contender.space[name]
+        is_above = isinstance(declared, Range) and span.low >= declared.high
+        axes.append(values[1:] if is_above else values[:-1])
+    names = list(slab.space)
+    return [
+        Point(
+            dict(zip(names, values[: len(names)], strict=True)),
+            dict(zip(contender.static, values[len(names) :], strict=True)),
+        )
+        for values in product(*axes, *contender.static.values())
+    ]

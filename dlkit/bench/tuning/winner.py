@@ -1,0 +1,173 @@
+"""What tuning found: the winner of the points that were tried, and what makes it doubtful."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.space import Point, Range, Side
+from dlkit.bench.plan.trials import Outcome, Trial
+from dlkit.bench.stats import expected_best, rank_correlation
+from dlkit.bench.tuning.search import Drawn, Rung, Search, mean_scores, search
+
+__all__ = ["FEWEST_FINITE", "Tuning", "summarize", "tune"]
+
+FEWEST_FINITE = 3
+EDGE_CORRELATION = 0.5
+
+Floats = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Tuning:
+    """What tuning a contender on a problem found in one study.
+
+    Attributes:
+        points: what was tried.
+        scores: [points] the mean over tuning seeds, oriented: lower is better, +inf where a seed diverged. A point that
+            successive halving dropped has the score at which it was.
+        winner: index of the best point; None if none trained to the end, or not all have run.
+        curve: [points] expected best score of the first 1, 2, ... points drawn; for optuna, whose points are no random
+            order, the best so far. With successive halving, of the scores on its first rung, which all points have.
+        edges: hyperparameters whose best value is the outermost tried, with scores improving towards that edge:
+            name -> ``"lower"`` or ``"upper"``.
+        gain: how much the last doubling of points improved the expected best, in oriented units.
+        finite: how many points trained on every seed.
+        trials: how many trials tuning has, as far as is known.
+        missing: how many of them have not run; there is no winner before all have.
+        needed: how many points should have trained: `FEWEST_FINITE`, or all where there are only choices to try.
+        ran: [points] whether a point has run on every tuning seed.
+        until: [points] the evaluation that a point's score is from; None for the last one.
+        known: the trials that are known by now.
+        seconds: of training that those took which have run.
+        seeds: tuning seeds that a score is the mean of.
+    """
+
+    points: Sequence[Point]
+    scores: Floats
+    winner: int | None
+    curve: Floats
+    edges: Mapping[str, Side]
+    gain: float
+    finite: int
+    trials: int
+    missing: int
+    needed: int = FEWEST_FINITE
+    ran: Sequence[bool] = ()
+    until: Sequence[int | None] = ()
+    known: Sequence[Trial] = ()
+    seconds: float = 0.0
+    seeds: int = 1
+
+    @property
+    def point(self) -> Point | None:
+        """The best point."""
+        return None if self.winner is None else self.points[self.winner]
+
+    @property
+    def finalists(self) -> Floats:
+        """The scores of the points that were trained to the end: the winner was picked among these."""
+        whole = [until is None for until in self.until] if self.until else np.ones(len(self.scores), bool)
+        return self.scores[whole]
+
+    @property
+    def too_few(self) -> bool:
+        """Whether fewer points trained than a winner needs to be trusted."""
+        return self.finite < self.needed
+
+
+def tune(
+    plan: Plan,
+    problem: PlannedProblem,
+    contender: PlannedContender,
+    outcomes: Mapping[str, Outcome],
+    *,
+    drawn: Drawn | None = None,
+    study: int = 0,
+) -> Tuning:
+    """Summarizes a study of a contender on a problem; arguments as of `search`."""
+    found = search(plan, problem, contender, outcomes, drawn=drawn, study=study)
+    tuning = _summary(found, plan.space(problem, contender), in_order=plan.tuner.name == "optuna")
+    known = [trial for rung in found.rungs for row in rung.trials for trial in row]
+    ran = {trial.id: outcomes[trial.id].seconds for trial in known if trial.id in outcomes}
+    return replace(tuning, known=known, seconds=sum(ran.values()))
+
+
+def summarize(
+    problem: PlannedProblem,
+    points: Sequence[Point],
+    outcomes: Sequence[Sequence[Outcome | None]],
+    space: Mapping[str, Range | float],
+) -> Tuning:
+    """Chooses the winner of a contender's points and looks for reasons to doubt it.
+
+    Args:
+        problem: what was trained.
+        points: what was tried.
+        outcomes: one row a point, one column a tuning seed; None where a trial has not run.
+        space: the ranges the points were drawn from.
+
+    Returns:
+        The summary.
+    """
+    missing = np.array([sum(outcome is None for outcome in row) for row in outcomes], np.int64)
+    trials = [[Trial("", {}) for _ in row] for row in outcomes]
+    rung = Rung(range(len(points)), trials, mean_scores(problem, outcomes), missing, None)
+    return _summary(Search(points, [rung], 0, 0), space)
+
+
+def _summary(found: Search, space: Mapping[str, Range | float], *, in_order: bool = False) -> Tuning:
+    """Sums up a search: each point by the last rung that it has finished."""
+    points, first, last = found.points, found.rungs[0], found.rungs[-1]
+    count = len(points)
+    scores, reached = first.scores.copy(), np.zeros(count, np.int64)
+    for level, rung in enumerate(found.rungs[1:], 1):
+        if not rung.missing.any():
+            scores[list(rung.places)] = rung.scores
+            reached[list(rung.places)] = level
+    finite = int(np.isfinite(scores).sum())
+    missing = sum(int(rung.missing.sum()) for rung in found.rungs) + found.later
+    is_over = not missing and last.until is None and np.isfinite(last.scores).any()
+    winner = last.places[int(np.argmin(last.scores))] if is_over else None
+    best: Floats = np.array([expected_best(first.scores, k) for k in range(1, count + 1)])
+    curve = np.minimum.accumulate(first.scores) if in_order else best
+    gain = float(curve[math.ceil(count / 2) - 1] - curve[-1]) if np.isfinite(first.scores).any() and count > 1 else 0.0
+    tunes_ranges = any(isinstance(span, Range) for span in space.values())
+    return Tuning(
+        points,
+        scores,
+        winner,
+        curve,
+        {} if winner is None else _edges(points, _standing(reached, scores), winner, space),
+        gain,
+        finite,
+        sum(len(row) for rung in found.rungs for row in rung.trials) + found.later,
+        missing,
+        FEWEST_FINITE if tunes_ranges else min(FEWEST_FINITE, count),
+        [not missing for missing in first.missing],
+        [found.rungs[level].until for level in reached.tolist()],
+        seeds=max((len(row) for row in first.trials), default=1),
+    )
+
+
+def _standing(reached: Floats, scores: Floats) -> Floats:
+    """Which points are better, as ranks: those that got further, then those with the better score."""
+    return np.unique(np.stack([-reached, scores], axis=1), axis=0, return_inverse=True)[1].ravel().astype(np.float64)
+
+
+def _edges(points: Sequence[Point], scores: Floats, winner: int, space: Mapping[str, Range | float]) -> dict[str, Side]:
+    """Finds hyperparameters that want to leave their range: the best value outermost, and a trend towards it."""
+    edges: dict[str, Side] = {}
+    for name, span in space.items():
+        if not isinstance(span, Range) or len(points) < FEWEST_FINITE:
+            continue
+        where = np.array([span.coordinate(point.hyperparameters[name]) for point in points])
+        trend = rank_correlation(where, scores)
+        if where[winner] == where.max() and trend <= -EDGE_CORRELATION:
+            edges[name] = "upper"
+        if where[winner] == where.min() and trend >= EDGE_CORRELATION:
+            edges[name] = "lower"
+    return edges

@@ -1,0 +1,3 @@
+"""Recurrent layers: cells, the layers that run them over a sequence, and stacks of layers."""
+
+__all__ = ["cells", "layers", "stack"]

@@ -1,0 +1,176 @@
+"""Before the last step: how trials come out against a target, and what compares at half of the budget."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dlkit.bench.analysis.along_curves import at_half, log_steps, steps_to_target
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.plan.policies import EarlyStopping, Tuner
+from dlkit.bench.plan.trials import Outcome
+from dlkit.bench.tuning.winner import tune
+from tests.bench.synthetic import make_plan, make_problem
+
+INF, NAN = math.inf, math.nan
+PLAN = make_plan(["x"], tuning_seeds=2)
+PROBLEM, CONTENDER = PLAN.problems[0], PLAN.contenders[0]  # 40 steps, evaluated at 0, 10, 20, 30, 40
+TRIAL = PLAN.final_trials(PROBLEM, CONTENDER, CONTENDER.points[0])[0]
+
+
+def ended(curve, status="finished", trial=TRIAL):
+    steps = np.arange(len(curve)) * 10
+    at = int(steps[-1]) if status == "diverged" else None
+    return Outcome(trial, status, "", "", at, 0.0, 0.0, steps, {"error": np.array(curve, np.float32)}, {})
+
+
+def hit_at(step):
+    return ended([0.05 if point * 10 >= step else 1.0 for point in range(5)])
+
+
+MISS, DIVERGED = ended([1.0] * 5), ended([1.0, 1.0, NAN], "diverged")
+CUT = ended([1.0, 1.0, 1.0], "cut off")  # at step 20
+STOPPED = ended([1.0, 0.9, 0.9], "stopped")
+
+
+def reached(outcomes, target=0.1):
+    return steps_to_target(PROBLEM, outcomes, target, level=0.95)
+
+
+# --- against a target ------------------------------------------------------------------------------------------------
+
+
+def test_three_ways_not_to_get_there_are_told_apart():
+    after = ended([1.0, 0.05, NAN], "diverged")  # it had been there
+    found = reached([hit_at(10), hit_at(20), after, MISS, STOPPED, DIVERGED, CUT])
+    assert found[:4] == (3, 2, 1, 1)
+
+
+def test_without_censoring_they_are_the_ordinary_median_and_mean():
+    times = [10, 20, 20, 30, 40, 40]
+    found = reached([hit_at(step) for step in times])
+    assert found.median == (25.0, 10.0, 40.0)
+    assert found.restricted.estimate == pytest.approx(np.mean(times))
+    assert found.expected == pytest.approx(np.mean(times))
+
+
+def test_all_at_one_evaluation():
+    """Kaplan and Meier's interval would have no end here."""
+    assert reached([hit_at(20)] * 10).median == (20.0, 20.0, 20.0)
+
+
+def test_misses_count_as_the_budget_in_the_mean_and_as_later_in_the_median():
+    found = reached([hit_at(10), hit_at(20), MISS, DIVERGED])
+    assert found.median.estimate == INF
+    assert found.restricted.estimate == pytest.approx((10 + 20 + 40 + 40) / 4)
+    assert found.expected == pytest.approx((10 + 20 + 40 + 40) / 2)
+    nobody = reached([MISS, DIVERGED])
+    assert nobody.median.estimate == nobody.expected == INF and nobody.restricted.estimate == 40
+
+
+def test_what_was_cut_off_is_no_miss():
+    """S(10) = 3/4 and, one of three being cut off before, S(30) = 3/4 * 1/2: half are there by 30, not later."""
+    cut = ended([1.0, 1.0, 1.0], "cut off")
+    found = reached([hit_at(10), cut, hit_at(30), hit_at(40)])
+    assert found.cut_off == 1
+    assert found.median.estimate == 30.0
+    # the area under 1, 3/4 and 3/8 over 10, 20 and 10 steps
+    assert found.restricted.estimate == pytest.approx(10 + 15 + 3.75)
+    missed = reached([hit_at(10), MISS, hit_at(30), hit_at(40)])
+    assert missed.median.estimate == 35.0
+
+
+def test_a_mean_to_the_budget_that_nobody_saw():
+    found = reached([hit_at(10), CUT])
+    assert math.isnan(found.restricted.estimate) and found.expected == pytest.approx(50.0)
+
+
+def test_without_a_target_there_are_no_steps():
+    assert reached([MISS], NAN) is None
+    assert reached([]) is None
+
+
+# --- moments ---------------------------------------------------------------------------------------------------------
+
+
+def moments(finals, *, contender=CONTENDER, plan=PLAN, tuned=None, target=0.1):
+    """The two moments after a tuning whose trials have the curve that `tuned` gives for a point and a seed."""
+    outcomes = {}
+    for place, row in enumerate(plan.tuning_trials(PROBLEM, contender)):
+        for seed, trial in enumerate(row):
+            curve = tuned(place, seed) if tuned else [1.0] * 5
+            outcomes[trial.id] = ended(curve, "diverged" if math.isnan(curve[-1]) else "finished", trial)
+    tuning = tune(plan, PROBLEM, contender, outcomes)
+    about = (PROBLEM, contender, tuning, finals, outcomes)
+    return log_steps(*about, target), at_half(*about)
+
+
+def test_steps_are_logarithms_and_step_0_counts_as_1():
+    steps, _ = moments([hit_at(0), hit_at(20), MISS, DIVERGED])
+    np.testing.assert_allclose(steps.values, [0.0, math.log2(20), INF, INF])
+    assert steps.most == math.log2(80)
+
+
+def test_the_score_at_half_of_the_budget():
+    later = ended([1.0, 0.9, 0.7, 0.5, NAN], "diverged")
+    _, half = moments([ended([1.0, 0.8, 0.6, 0.4, 0.2]), later, DIVERGED])
+    np.testing.assert_allclose(half.values, np.array([0.6, 0.7, INF]), rtol=1e-6)
+    assert half.step == 20
+
+
+def test_tuning_points_have_moments_too():
+    def curve(place, seed):
+        end = [0.05, 0.04, 0.2, NAN, 0.05][place]
+        half = 0.05 if place == 1 and seed == 0 else 0.5 + 0.1 * seed
+        return [1.0, 0.9, half, 0.3, end]
+
+    steps, half = moments([hit_at(10)] * 2, tuned=curve)
+    most, at_end, at_middle = math.log2(80), math.log2(40), math.log2(20)
+    np.testing.assert_allclose(steps.tuned, [at_end, (at_middle + at_end) / 2, most, most, at_end])
+    np.testing.assert_allclose(half.tuned, [0.55, 0.325, 0.55, 0.55, 0.55], rtol=1e-6)
+
+
+def test_of_successive_halving_only_what_was_trained_to_the_end_counts():
+    plan = make_plan(["x"], points=4, tuner=Tuner(halving=2))
+    contender = plan.contenders[0]
+    outcomes = {}
+    for until in (2, None):
+        for place, row in enumerate(plan.tuning_trials(PROBLEM, contender, until=until)):
+            for trial in row:
+                curve = [1.0, 0.9, 0.3 * (place + 1)] if until else [1.0, 0.9, 0.1 * (place + 1), 0.3, 0.05]
+                outcomes[trial.id] = ended(curve, trial=trial)
+    tuning = tune(plan, PROBLEM, contender, outcomes)
+    half = at_half(PROBLEM, contender, tuning, [hit_at(10)], outcomes)
+    assert len(tuning.finalists) == 2
+    np.testing.assert_allclose(half.tuned, [0.1, 0.2], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "steps_compare"),
+    [
+        ({"schedule": "cosine"}, False),
+        ({"stopping": EarlyStopping(patience=2)}, True),
+    ],
+)
+def test_whose_curves_do_not_say_what_half_of_the_budget_gives(change, steps_compare):
+    steps, half = moments([hit_at(10)], contender=replace(CONTENDER, **change))
+    assert half is None and (steps is not None) == steps_compare
+
+
+def test_what_was_cut_off_does_not_compare_before_its_end():
+    assert moments([hit_at(10), CUT]) == (None, None)
+
+
+def test_half_must_have_been_evaluated():
+    plan = make_plan(["x"], evaluations=1)
+    coarse = [replace(hit_at(10), steps=np.array([0, 40]), curves={"error": np.array([1.0, 0.1], np.float32)})]
+    steps, half = moments(coarse, plan=plan)
+    assert half is None and steps is not None
+    assert moments([hit_at(10)], target=NAN)[0] is None
+
+
+def test_high_metrics_are_turned():
+    problem = make_problem(metric=Metric("higher", "log"))
+    half = at_half(problem, CONTENDER, tune(PLAN, problem, CONTENDER, {}), [ended([0.1, 1.0, 10.0, 10.0, 10.0])], {})
+    np.testing.assert_allclose(half.values, [-1.0])

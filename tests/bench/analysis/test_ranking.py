@@ -1,0 +1,293 @@
+"""Rows by hand: hits, steps to target, intervals in the metric's units, differences; SciPy's tests as oracles."""
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from dlkit.bench.analysis.ranking import compared, make_row
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.plan.trials import Outcome
+from dlkit.bench.tuning.winner import tune
+from tests.bench.synthetic import make_contender, make_plan, make_problem
+
+INF, NAN = math.inf, math.nan
+SEEDS = 10
+
+
+def ended(trial, curve, *, status="finished", test=None, reason=""):
+    """What came of a trial that was evaluated at steps 0, 10, 20, ..."""
+    points = np.array(curve, np.float32)
+    steps = np.arange(len(points)) * 10
+    test = {"error": float(points[-1]) if test is None else test} if status == "finished" else {}
+    return Outcome(trial, status, reason, "", None, 0.0, 0.0, steps, {"error": points}, test)
+
+
+def make_rows(curves, *, metric=None, target=0.1, points=1, tuning_value=0.5):
+    """One row a label from the curves of its final seeds; None has not run, a list ending in NaN diverged."""
+    problem = make_problem(metric=metric, target=target)
+    plan = make_plan(list(curves), problems=[problem], points=points, seeds=SEEDS)
+    rows = []
+    for contender in plan.contenders:
+        outcomes = {}
+        for place, row in enumerate(plan.tuning_trials(problem, contender)):
+            for trial in row:
+                value = tuning_value + abs(place - (points - 1) // 2)
+                outcomes[trial.id] = ended(trial, [1.0, value])
+        point = tune(plan, problem, contender, outcomes).point
+        finals = plan.final_trials(problem, contender, point)
+        for trial, curve in zip(finals, curves[contender.label], strict=False):
+            if isinstance(curve, str):
+                outcomes[trial.id] = ended(trial, [], status="failed", reason=curve)
+            elif curve is not None:
+                outcomes[trial.id] = ended(trial, curve, status="diverged" if math.isnan(curve[-1]) else "finished")
+        rows.append(
+            make_row(
+                plan,
+                problem,
+                contender,
+                tune(plan, problem, contender, outcomes),
+                [] if target is None else [target],
+                outcomes,
+            )
+        )
+    return rows
+
+
+def constant(values):
+    return [[1.0, value] for value in values]
+
+
+# --- one row ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("curve", "metric", "target", "expected"),
+    [
+        ([1.0, 0.5, 0.2, 0.1], Metric("lower"), 0.5, 10),
+        ([1.0, 0.5, 0.2, 0.1], Metric("lower"), 0.1, 30),  # exactly there
+        ([1.0, 0.5, 0.2, 0.1], Metric("lower"), 0.3, 20),
+        ([1.0, 0.5, 0.2, 0.1], Metric("lower"), 0.05, INF),
+        ([1.0, 0.5, 0.2, 0.1], Metric("lower"), 2.0, 0),  # before any step
+        ([1.0, 0.1, 0.9, 0.9], Metric("lower"), 0.2, 10),  # the first time counts
+        ([0.1, 0.5, 0.8, 0.9], Metric("higher"), 0.8, 20),
+        ([0.1, 0.5, 0.8, 0.95], Metric("higher"), 0.95, 30),  # as float32, 0.95 is below 0.95
+        ([0.1, 0.5, 0.8, 0.9], Metric("higher"), 0.99, INF),
+        ([1.0, 1e-2, 1e-3, 1e-4], Metric("lower", "log"), 1e-3, 20),
+        ([1.0, 1e-2, 0.0], Metric("lower", "log"), 1e-3, 20),
+        ([1.0, 0.5, NAN], Metric("lower"), 0.1, INF),  # diverged before it got there
+        ([1.0, 0.05, NAN], Metric("lower"), 0.1, 10),  # got there, then diverged
+        ([1.0, 0.5, 0.2], Metric("lower"), None, INF),  # no target
+        ([1.0, NAN], Metric("higher"), None, INF),
+    ],
+)
+def test_steps_to_target(curve, metric, target, expected):
+    (row,) = make_rows({"x": [curve] * SEEDS}, metric=metric, target=target)
+    np.testing.assert_array_equal(row.steps_to_target, [expected] * SEEDS)
+
+
+def test_hits_are_wilsons_share():
+    curves = [[1.0, 0.05]] * 6 + [[1.0, 0.5]] * 3 + [[1.0, NAN]]
+    (row,) = make_rows({"x": curves})
+    expected = scipy.stats.binomtest(6, 10).proportion_ci(0.95, method="wilson")
+    assert row.hits == pytest.approx((0.6, expected.low, expected.high))
+    assert row.time.estimate == 10
+    assert (row.time.low, row.time.high) == (10, INF)
+    assert row.diverged == 1
+
+
+def test_more_misses_than_hits_have_no_median_time():
+    (row,) = make_rows({"x": [[1.0, 0.05]] * 4 + [[1.0, 0.5]] * 6})
+    assert row.time.estimate == INF
+    assert row.hits.estimate == 0.4
+
+
+# The second smallest and the second largest of ten: P(Binomial(10, 1/2) <= 1) = 11/1024, twice that is 0.021.
+VALUES = [0.3, 0.1, 0.9, 0.5, 0.7, 0.2, 0.8, 0.4, 0.6, 1.0]
+
+
+@pytest.mark.parametrize(
+    "metric", [Metric(*kind) for kind in itertools.product(("lower", "higher"), ("linear", "log"))]
+)
+def test_final_intervals_are_in_the_metrics_units_low_before_high(metric):
+    (row,) = make_rows({"x": constant(VALUES)}, metric=metric)
+    middle = math.sqrt(0.5 * 0.6) if metric.scale == "log" else 0.55
+    assert row.final == pytest.approx((middle, 0.2, 0.9), rel=1e-6)
+    assert row.test == pytest.approx((middle, 0.2, 0.9), rel=1e-6)
+
+
+@pytest.mark.parametrize(("direction", "low", "high"), [("lower", 0.2, INF), ("higher", -INF, 0.9)])
+def test_diverged_seeds_count_as_the_worst(direction, low, high):
+    values = [NAN if value in ((1.0, 0.9) if direction == "lower" else (0.1, 0.2)) else value for value in VALUES]
+    (row,) = make_rows({"x": constant(values)}, metric=Metric(direction))
+    assert row.final == pytest.approx((0.55, low, high), rel=1e-6)
+    assert row.diverged == 2
+    assert np.isinf(row.scores).sum() == 2
+
+
+def test_scores_are_oriented():
+    (row,) = make_rows({"x": constant(VALUES)}, metric=Metric("higher", "log"))
+    np.testing.assert_allclose(row.scores, -np.log10(VALUES), rtol=1e-6, atol=1e-7)
+
+
+def test_what_has_not_run_is_no_row_yet():
+    curves = constant(VALUES)
+    (row,) = make_rows({"x": [*curves[:4], None, *curves[5:]]})
+    assert not row.complete
+    assert len(row.scores) == 9
+    assert row.outcomes[4] is None
+
+
+def test_a_failure_is_told():
+    curves = constant(VALUES)
+    (row,) = make_rows({"x": [*curves[:4], "no such thing", *curves[5:]]})
+    assert not row.complete
+    assert row.failure == "no such thing"
+    assert row.flags == ()
+
+
+def test_nothing_ran():
+    plan = make_plan(["x"], seeds=SEEDS)
+    problem, contender = plan.problems[0], plan.contenders[0]
+    row = make_row(plan, problem, contender, tune(plan, problem, contender, {}), [0.1], {})
+    assert not row.complete and row.failure == "" and row.flags == ()
+    assert math.isnan(row.final.estimate) and math.isnan(row.time.estimate) and math.isnan(row.hits.estimate)
+
+
+# --- flags -----------------------------------------------------------------------------------------------------------
+
+
+def flagged(tuning_values, *, finals=VALUES):
+    """The flags of a contender whose learning rates, from 0.001 up, give these values."""
+    plan = make_plan(["x"], points=len(tuning_values), tuning_seeds=1, seeds=SEEDS)
+    problem, contender = plan.problems[0], plan.contenders[0]
+    outcomes = {
+        row[0].id: ended(row[0], [1.0, value], status="diverged" if math.isnan(value) else "finished")
+        for row, value in zip(plan.tuning_trials(problem, contender), tuning_values, strict=True)
+    }
+    tuning = tune(plan, problem, contender, outcomes)
+    for trial, value in zip(plan.final_trials(problem, contender, tuning.point), finals, strict=True):
+        outcomes[trial.id] = ended(trial, [1.0, value], status="diverged" if math.isnan(value) else "finished")
+    return make_row(plan, problem, contender, tuning, [0.1], outcomes).flags
+
+
+@pytest.mark.parametrize(
+    ("values", "flags"),
+    [
+        ([0.5, 0.4, 0.3, 0.4, 0.5], ()),
+        ([0.1, 0.2, 0.3, 0.4, 0.5], ("learning_rate at the lower edge of its space (0.001)",)),
+        ([0.5, 0.4, 0.3, 0.2, 0.1], ("learning_rate at the upper edge of its space (1)",)),
+        ([NAN, 0.2, 0.1, NAN, NAN], ("only 2 of 5 points trained", "tuning curve still falling")),
+        ([3.0, 3.0, 0.1, 3.0, 3.0], ("tuning curve still falling",)),  # the best of three of five is 1.26 on average
+    ],
+)
+def test_flags(values, flags):
+    assert flagged(values) == flags
+
+
+def test_a_gain_within_the_spread_of_the_seeds_is_no_flag():
+    values = [0.5, 0.45, 0.3, 0.45, 0.5]  # the best of three of five: 6/10 0.3, 3/10 0.45, 1/10 0.45 or less
+    spread = np.std(VALUES, ddof=1)
+    assert flagged(values, finals=[0.3 + 0.01 * (value - 0.55) / spread for value in VALUES]) != ()
+    assert flagged(values, finals=[0.3 + 0.2 * (value - 0.55) / spread for value in VALUES]) == ()
+
+
+# --- ranking ---------------------------------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(0)
+TABLE = {label: 0.5 + 0.1 * place + 0.2 * RNG.random(SEEDS) for place, label in enumerate("abcd")}
+
+
+def ranked(table=TABLE, **settings):
+    return compared(make_rows({label: constant(values) for label, values in table.items()}, **settings))
+
+
+def holm_by_hand(p_values):
+    """Holm's step-down, written from its definition."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, running = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = running
+    return adjusted
+
+
+@pytest.mark.parametrize(("metric", "order"), [(Metric("lower"), "abcd"), (Metric("higher"), "dcba")])
+def test_differences_to_the_best(metric, order):
+    rows = ranked(dict(reversed(TABLE.items())), metric=metric)
+    assert "".join(row.label for row in rows) == order
+    best, *others = rows
+    assert best.difference is None and math.isnan(best.adjusted_p)
+    table = {label: values.astype(np.float32).astype(float) for label, values in TABLE.items()}
+    sign = 1 if metric.direction == "lower" else -1
+    for row in others:
+        differences = sign * (table[row.label] - table[best.label])
+        walsh = [(x + y) / 2 for x, y in itertools.combinations_with_replacement(differences, 2)]
+        assert row.difference.estimate == pytest.approx(np.median(walsh), abs=1e-6)
+        assert row.difference.estimate > 0  # worse than the best, whichever way is better
+        assert row.difference.low < row.difference.estimate < row.difference.high
+        assert row.difference.p_value == pytest.approx(scipy.stats.wilcoxon(differences, method="exact").pvalue)
+        assert row.difference.losses == sum(differences > 0)
+
+
+def test_p_values_are_adjusted_over_all_pairs():
+    best, *others = ranked()
+    pairs = list(itertools.combinations("abcd", 2))
+    p_values = [scipy.stats.wilcoxon(TABLE[x] - TABLE[y], method="exact").pvalue for x, y in pairs]
+    adjusted = dict(zip(pairs, holm_by_hand(p_values), strict=True))
+    for row in others:
+        assert row.adjusted_p == pytest.approx(adjusted[best.label, row.label])
+
+
+def test_a_log_scale_compares_ratios():
+    rows = ranked(
+        {"a": np.full(SEEDS, 1e-6) * (1 + TABLE["a"]), "b": np.full(SEEDS, 1e-4) * (1 + TABLE["a"])},
+        metric=Metric("lower", "log"),
+    )
+    assert rows[1].difference.estimate == pytest.approx(2.0, abs=1e-5)
+
+
+def test_differences_are_paired_by_seed():
+    """A shift far smaller than the spread over seeds is found, since every seed shows it."""
+    rows = ranked({"a": np.array(VALUES), "b": np.array(VALUES) + 0.01})
+    assert rows[1].difference.p_value == pytest.approx(2 / 2**SEEDS)
+    shuffled = ranked({"a": np.array(VALUES), "b": np.roll(VALUES, 3) + 0.01})
+    assert shuffled[1].difference.p_value > 0.05
+
+
+def test_equal_finals_are_ranked_by_steps_to_target():
+    curves = {"slow": [[1.0, 0.5, 0.05]] * SEEDS, "fast": [[1.0, 0.05, 0.05]] * SEEDS}
+    assert [row.label for row in compared(make_rows(curves))] == ["fast", "slow"]
+
+
+def test_a_contender_that_diverged_everywhere_is_last_but_compared():
+    rows = ranked({"a": [NAN] * SEEDS, "b": TABLE["b"]})
+    assert [row.label for row in rows] == ["b", "a"]
+    assert rows[1].difference.estimate == INF
+    assert rows[1].difference.p_value == pytest.approx(2 / 2**SEEDS)
+
+
+def test_incomplete_rows_come_last_and_are_not_compared():
+    curves = {label: constant(values) for label, values in TABLE.items()}
+    curves["a"] = [None, *curves["a"][1:]]
+    curves["b"] = ["it raised", *curves["b"][1:]]
+    rows = compared(make_rows(curves))
+    assert [row.label for row in rows] == ["c", "d", "a", "b"]
+    assert [row.difference is not None for row in rows] == [False, True, False, False]
+    assert rows[1].adjusted_p == rows[1].difference.p_value  # one pair: nothing to adjust
+
+
+def test_one_row_alone_is_left_as_it_is():
+    (row,) = make_rows({"a": constant(VALUES)})
+    assert compared([row]) == [row]
+    assert compared([]) == []
+
+
+def test_tuning_is_kept_as_it_is():
+    (row,) = make_rows({"x": constant(VALUES)}, points=5)
+    assert row.tuning.winner == 2
+    assert row.label == "x" and len(row.trials) == SEEDS
+    assert replace(row, flags=("a",)).contender == make_contender("x")

@@ -1,0 +1,279 @@
+"""The engine end to end: executors agree bit for bit, runs resume, failures stay where they happen."""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optax
+import pytest
+from distributed import LocalCluster
+
+from dlkit import bench
+from dlkit.bench.analysis.summary import Summary, summarize
+from dlkit.bench.execution import runner
+from dlkit.bench.execution.dask_workers import make_executor
+from dlkit.bench.execution.executor import InlineExecutor
+from dlkit.bench.execution.progress import Silent
+from dlkit.bench.execution.work import Work, run_work
+from dlkit.bench.spec import planner
+from dlkit.bench.spec.budget import Budget
+from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
+from dlkit.bench.store.store import Store
+
+BUDGET = Budget(steps=40, evaluations=4, tuning_points=3, tuning_seeds=2, seeds=6)
+PROBLEMS = ("digits-mlp", "quadratic")
+
+
+def experiment(*optimizers: Any, problems: tuple[Any, ...] = PROBLEMS, budget: Budget = BUDGET) -> Experiment:
+    return Experiment(
+        name="test",
+        problems=tuple(ProblemChoice(problem=each) for each in problems),
+        optimizers=tuple(Contender(optimizer=each) for each in optimizers or ("sgd", "adam")),
+        budget=budget,
+    )
+
+
+def carry_out(asked: Experiment, store: Store, make: Callable[[], Any] = InlineExecutor) -> Summary:
+    runner.run(planner.plan(asked), store, make, Silent())
+    return summarize(store)
+
+
+def bits(summary: Summary) -> dict[str, dict[str, bytes]]:
+    return {
+        name: {metric: curve.tobytes() for metric, curve in record.outcome.curves.items()}
+        for name, record in summary.records.items()
+    }
+
+
+class Counting(InlineExecutor):
+    """Counts the trials it runs."""
+
+    ran = 0
+
+    def next(self) -> Any:
+        slot, done = super().next()
+        type(self).ran += len(done.outcomes)
+        return slot, done
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> Summary:
+    with Store(None) as store:
+        return carry_out(experiment(), store)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_give_the_bits_of_this_process(undisturbed: Summary, workers: int) -> None:
+    with Store(None) as store:
+        there = carry_out(experiment(), store, lambda: make_executor("dask", workers=workers))
+    assert len(there.records) == there.planned == len(undisturbed.records)
+    assert bits(there) == bits(undisturbed)
+    assert there.table().equals(undisturbed.table())
+
+
+def test_a_cluster_by_its_address(undisturbed: Summary) -> None:
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs="CRITICAL"
+    ) as cluster:
+        with Store(None) as store:
+            there = carry_out(experiment(), store, lambda: make_executor(cluster.scheduler_address))
+        assert len(cluster.scheduler_info["workers"]) == 1, "the cluster is left as it is"
+    assert bits(there) == bits(undisturbed)
+
+
+def test_workers_start_beside_another_dask_cluster() -> None:
+    with socket.socket() as taken:
+        with contextlib.suppress(OSError):  # if it is taken already, so much the better
+            taken.bind(("", 8787))  # where dask puts its status page
+            taken.listen()
+        executor = make_executor("dask", workers=1)  # a warning would fail the test
+        executor.close()
+
+
+def test_an_address_without_an_answer_is_said() -> None:
+    with pytest.raises(bench.UserError, match=r"no dask scheduler answers at 'tcp://127\.0\.0\.1:9'"):
+        make_executor("tcp://127.0.0.1:9")
+
+
+def test_every_trial_is_there_once_and_seeds_are_fresh(undisturbed: Summary) -> None:
+    frame = undisturbed.trials()
+    assert len(frame) == len(PROBLEMS) * 2 * (3 * 2 + 6)
+    assert frame["trial"].is_unique
+    counts = frame.groupby(["problem", "optimizer", "stage"]).size().unstack()
+    assert (counts["tuning"] == 6).all() and (counts["final"] == 6).all()
+    curves = undisturbed.curves()
+    assert list(curves.columns) == ["problem", "optimizer", "seed", "step", "metric", "value"]
+    accuracy = curves[(curves.problem == "digits-mlp") & (curves.metric == "accuracy")]
+    assert sorted(accuracy.step.unique()) == [0, 10, 20, 30, 40]
+    start = accuracy[accuracy.step == 0].pivot_table(index="seed", columns="optimizer", values="value")
+    assert (start["sgd"] == start["adam"]).all(), "contenders with one seed start from the same parameters"
+
+
+def test_the_winner_is_the_best_mean_over_tuning_seeds(undisturbed: Summary) -> None:
+    frame = undisturbed.trials()
+    tuning = frame[(frame.problem == "digits-mlp") & (frame.optimizer == "sgd") & (frame.stage == "tuning")]
+    best = tuning.groupby("learning_rate")["value"].mean().idxmax()
+    final = frame[(frame.problem == "digits-mlp") & (frame.optimizer == "sgd") & (frame.stage == "final")]
+    assert set(final.learning_rate) == {best}
+
+
+def test_a_second_run_does_nothing_and_starts_no_worker(tmp_path: Path, undisturbed: Summary) -> None:
+    with Store(tmp_path) as store:
+        first = carry_out(experiment(), store)
+
+    def never() -> Any:
+        raise AssertionError("an executor was started")
+
+    with Store(tmp_path) as store:
+        second = carry_out(experiment(), store, never)
+    assert bits(first) == bits(second) == bits(undisturbed)
+
+
+def test_an_edited_spec_runs_only_what_is_new(tmp_path: Path) -> None:
+    Counting.ran = 0
+    with Store(tmp_path) as store:
+        carry_out(experiment("sgd", "adam"), store, Counting)
+        assert Counting.ran == 2 * 2 * 12
+        more_seeds = Budget(steps=40, evaluations=4, tuning_points=3, tuning_seeds=2, seeds=8)
+        Counting.ran = 0
+        summary = carry_out(experiment("sgd", "adam", budget=more_seeds), store, Counting)
+        assert Counting.ran == 2 * 2 * 2, "two more seeds for two optimizers on two problems"
+        assert summary.missing == 0
+        Counting.ran = 0
+        summary = carry_out(experiment("adam", "rmsprop"), store, Counting)
+        assert Counting.ran == 2 * 12, "rmsprop alone"
+        assert {row.label for each in summary.comparisons for row in each.rows} == {"adam", "rmsprop"}
+        assert set(summary.trials().optimizer) == {"adam", "rmsprop"}, "tables show the current spec's trials alone"
+        Counting.ran = 0
+        carry_out(experiment("sgd", "adam"), store, Counting)
+        assert Counting.ran == 0
+        assert len(store.manifest()["specs"]) == 3
+
+
+def test_a_target_or_metric_changes_the_tables_not_the_trials(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        carry_out(experiment(problems=("digits-mlp",)), store)
+        Counting.ran = 0
+        entry = ProblemChoice(problem="digits-mlp", target=0.2)
+        changed = Experiment(name="test", problems=(entry,), optimizers=experiment().optimizers, budget=BUDGET)
+        summary = carry_out(changed, store, Counting)
+        assert Counting.ran == 0
+        assert summary.comparisons[0].target == 0.2
+
+
+def broken(learning_rate: Any) -> optax.GradientTransformation:
+    raise RuntimeError("out of ideas")
+
+
+def test_a_contender_that_raises_harms_no_other(undisturbed: Summary) -> None:
+    mine = bench.Optimizer("mine", broken, {"learning_rate": bench.log_uniform(1e-3, 1)})
+    with Store(None) as store:
+        summary = carry_out(experiment("sgd", mine, "adam"), store)
+    assert [reason for reason in summary.failures if "'mine'" in reason and "out of ideas" in reason]
+    assert bits(undisturbed).items() <= bits(summary).items()
+    for comparison in summary.comparisons:
+        assert [row.label for row in comparison.rows][-1] == "mine"
+        assert any("mine could not run" in note for note in comparison.verdict.notes)
+        assert comparison.verdict.kind in ("winner", "tie", "unsettled")
+
+
+def test_a_failed_trial_is_tried_again(tmp_path: Path) -> None:
+    def contender(build: Any) -> bench.Optimizer:
+        return bench.Optimizer("mine", build, {"learning_rate": bench.log_uniform(1e-3, 1)})
+
+    with Store(tmp_path) as store:
+        assert carry_out(experiment(contender(broken), problems=("quadratic",)), store).failures
+        # Another function under the same name is another contender: nothing of the first is reused.
+        summary = carry_out(experiment(contender(optax.sgd), problems=("quadratic",)), store)
+        assert not summary.failures and summary.missing == 0
+
+
+def test_static_choices_are_tuned_in_groups_of_their_own() -> None:
+    nesterov = bench.Optimizer(
+        "choice",
+        lambda learning_rate, nesterov: optax.sgd(learning_rate, 0.9, nesterov=nesterov),
+        {"learning_rate": bench.log_uniform(1e-3, 1)},
+        {"nesterov": (False, True)},
+    )
+    with Store(None) as store:
+        summary = carry_out(experiment(nesterov, problems=("quadratic",)), store)
+    row = summary.comparisons[0].rows[0]
+    assert row.complete
+    assert {point.static["nesterov"] for point in row.contender.points} == {False, True}
+    assert set(summary.trials()["nesterov"]) == {False, True}
+
+
+def test_a_worker_reports_within_its_time() -> None:
+    study = planner.plan(experiment("sgd", problems=("quadratic",)))
+    problem, contender = study.plan.problems[0], study.plan.contenders[0]
+    trials = tuple(trial for row in study.plan.tuning_trials(problem, contender) for trial in row)
+    group = study.group(problem, contender, {})
+    done = run_work(Work(group, trials, seconds=0.0))
+    assert [outcome.trial for outcome in done.outcomes] == [trials[0]], "at least one, then the time is up"
+    assert len(run_work(Work(group, trials, seconds=60.0)).outcomes) == len(trials)
+
+
+def test_interrupted_by_hand_keeps_what_is_done() -> None:
+    class Interrupted(InlineExecutor):
+        calls = 0
+
+        def next(self) -> Any:
+            type(self).calls += 1
+            if type(self).calls == 2:
+                raise KeyboardInterrupt
+            return super().next()
+
+    with Store(None) as store:
+        study = planner.plan(experiment())
+        report = runner.run(study, store, Interrupted, Silent())
+        summary = summarize(store)
+        assert report.interrupted
+        assert 0 < len(summary.records) < summary.planned
+        assert [c.verdict.kind for c in summary.comparisons] == ["incomplete", "incomplete"]
+        finished = carry_out(experiment(), store)
+        assert finished.missing == 0
+
+
+def test_ctrl_c_while_an_answer_is_taken_loses_none() -> None:
+    class Answer:
+        """A future whose answer is interrupted on its way."""
+
+        def exception(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)  # Python runs the handler between two instructions of this thread
+
+        def result(self) -> str:
+            return "the answer"
+
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a background job, perhaps
+    executor = make_executor("dask", workers=1)
+    try:
+        executor._futures[0] = Answer()
+        executor._ended.put(0)
+        assert executor.next() == (0, "the answer")
+        with pytest.raises(KeyboardInterrupt):
+            executor.next()
+        with pytest.raises(KeyboardInterrupt):  # the second one is heard at once
+            Answer().exception()
+    finally:
+        executor.close()
+        after = signal.signal(signal.SIGINT, ignored)
+    assert after is signal.default_int_handler
+
+
+def test_all_points_diverging_is_said() -> None:
+    wild = bench.Optimizer("wild", optax.sgd, {"learning_rate": bench.log_uniform(1e20, 1e30)})
+    with Store(None) as store:
+        summary = carry_out(experiment("sgd", wild, problems=("digits-mlp",)), store)
+    row = summary.comparisons[0].rows[-1]
+    assert row.label == "wild" and row.tuning.finite == 0 and not row.trials
+    assert any("wild: no tuning point trained" in note for note in summary.comparisons[0].verdict.notes)
+    outcomes = [record.outcome for record in summary.records.values() if record.outcome.status == "diverged"]
+    assert len(outcomes) >= 6 and all(outcome.diverged_at is not None for outcome in outcomes)
+    assert np.isinf(row.tuning.scores).all()

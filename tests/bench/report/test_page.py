@@ -1,0 +1,393 @@
+"""The page says what the summary says, fetches nothing, takes labels literally, and is written whole or not at all."""
+
+import json
+import os
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from dlkit.bench.analysis import numbers
+from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.errors import UserError
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.plan.policies import Tuner
+from dlkit.bench.plan.space import Point
+from dlkit.bench.report import page, plotly_across, plotly_figures, tables, tables_across
+from tests.bench.synthetic import PROGRAM, make_plan, make_problem, make_summary
+
+HOSTILE = '<b>&"</script><script>alert(1)</script>'
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """What a page holds: elements with attributes and text, tables as text, and whether tags are balanced."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.tables: list[list[list[str]]] = []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"unclosed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag in VOID:
+            return
+        self.open.append(tag)
+        self.texts.setdefault(tag, []).append("")
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data: str) -> None:
+        for tag in set(self.open):
+            self.texts[tag][-1] += data
+        if {"td", "th"} & set(self.open):
+            self.tables[-1][-1][-1] += data
+
+
+JAVASCRIPT = plotly_figures.javascript
+
+
+@pytest.fixture(autouse=True)
+def short_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parsing 5 MB of JavaScript tests nothing; one test looks at the real bundle."""
+    monkeypatch.setattr(plotly_figures, "javascript", lambda: "var Plotly = {};")
+
+
+def written(summary: Summary, folder: Path) -> str:
+    return page.write_report(summary, folder / "report.html").read_text(encoding="utf-8")
+
+
+CASES = {
+    "plain": lambda: make_summary(),
+    "log": lambda: make_summary(make_plan(problems=[make_problem(metric=Metric("lower", "log", "gap"))])),
+    "higher": lambda: make_summary(make_plan(problems=[make_problem(metric=Metric("higher"), target=0.9)])),
+    "two_problems": lambda: make_summary(make_plan(problems=[make_problem("bowl"), make_problem("cup")])),
+    "interrupted": lambda: make_summary(missing=lambda label, trial: label != "sgd" and trial.seed > 0),
+    "nothing_yet": lambda: make_summary(missing=lambda label, trial: True),
+    "failed": lambda: make_summary(failed=["adam"], reason=HOSTILE),
+    "all_diverged": lambda: make_summary(diverged=lambda label, trial: True),
+    "one_contender": lambda: make_summary(make_plan(["sgd"])),
+    "one_seed": lambda: make_summary(make_plan(seeds=1)),
+    "hostile": lambda: make_summary(
+        make_plan(
+            [HOSTILE, "adam"], problems=[make_problem(HOSTILE, metric=Metric("lower", "linear", HOSTILE))], seeds=6
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_page_of_every_case(name: str, tmp_path: Path) -> None:
+    summary = CASES[name]()
+    page = Page(written(summary, tmp_path))
+    assert page.texts["title"] == [summary.plan.name]
+    kinds = {attributes.get("lang") for tag, attributes in page.elements if tag == "html"}
+    assert kinds == {"en"}
+    assert page.texts["h3"] == [
+        *(f"{each.problem.name} {page.KINDS[each.verdict.kind]}" for each in summary.comparisons),
+        *(each.title for each in tables_across.sections(summary)),
+    ]
+    articles = page.texts["article"]
+    for article, comparison in zip(articles, summary.comparisons, strict=True):
+        for text in (comparison.verdict.sentence, *comparison.verdict.notes):
+            assert text in article
+    found = iter(page.tables)
+    for comparison in summary.comparisons:
+        check_ranking(next(found), comparison)
+        if tables.steps(comparison).rows:
+            check_steps(next(found), comparison)
+        check_tuning(next(found), comparison)
+    assert len(page.texts["caption"]) == len(page.tables)
+    assert all(attributes.get("scope") in ("col", "row") for tag, attributes in page.elements if tag == "th")
+    for tag, attributes in page.elements:
+        assert not {"src", "srcset", "action", "data", "poster"} & attributes.keys(), tag
+        assert not any(attribute.startswith("on") for attribute in attributes)
+        assert (attributes.get("href") or "#").startswith(("#", "data:")), attributes
+    assert sum(tag == "script" for tag, _ in page.elements) == 2 + len(figures(page))
+    assert not re.search(r"url\(|@import", page.texts["style"][0])
+
+
+def check_ranking(table: list[list[str]], comparison) -> None:
+    problem = comparison.problem
+    assert len(table) == 1 + len(comparison.rows)
+    for rank, (cells, row) in enumerate(zip(table[1:], comparison.rows, strict=True), 1):
+        ran, paired = len(row.scores), row.difference
+        assert cells == [
+            str(rank) if row.complete and not row.failure else "–",
+            row.label,
+            row.among.group or "–",
+            numbers.interval(row.final),
+            numbers.interval(row.test),
+            numbers.difference(problem, paired) if paired else "–",
+            numbers.p_value(paired.p_value) if paired else "–",
+            numbers.p_value(row.adjusted_p),
+            numbers.number(row.among.mean_rank),
+            f"{row.diverged}/{ran}" if ran else "–",
+        ]
+
+
+def check_steps(table: list[list[str]], comparison) -> None:
+    budget = comparison.problem.steps
+    rows = [row for row in comparison.rows if row.steps]
+    for cells, row in zip(table[1:], rows, strict=True):
+        ran, pair = len(row.scores), row.among.steps
+        hits = int(sum(row.steps_to_target < float("inf")))
+        before = sum(outcome.status == "diverged" for outcome in row.outcomes if outcome)
+        assert cells == [
+            row.label,
+            f"{hits}/{ran} [{row.hits.low:.2f}, {row.hits.high:.2f}]",
+            str(ran - hits - before),
+            str(before),  # no diverged trial here had been at the target
+            numbers.steps(row.time, budget),
+            numbers.interval(row.steps.restricted),
+            numbers.number(row.steps.expected),
+            numbers.ratio_of_steps(pair.difference) if pair else "–",
+            numbers.p_value(pair.adjusted_p) if pair else "–",
+        ]
+
+
+def check_tuning(table: list[list[str]], comparison) -> None:
+    for cells, row in zip(table[1:], comparison.rows, strict=True):
+        assert cells[0] == row.label
+        if row.tuning.point:
+            assert cells[1] == numbers.point({**row.tuning.point.hyperparameters, **row.tuning.point.static})
+        for flag in row.flags:
+            assert flag in cells[3]
+
+
+def figures(page: Page) -> list[dict]:
+    scripts = [attributes for tag, attributes in page.elements if tag == "script"]
+    texts = page.texts["script"]
+    return [
+        json.loads(text)
+        for text, attributes in zip(texts, scripts, strict=True)
+        if attributes.get("type") == "application/json"
+    ]
+
+
+def test_the_page_has_its_figures_with_their_data(tmp_path: Path) -> None:
+    summary = CASES["two_problems"]()
+    found = figures(Page(written(summary, tmp_path)))
+    expected = [
+        json.loads(draw(summary, comparison).to_json())
+        for comparison in summary.comparisons
+        for draw in (
+            plotly_figures.curves,
+            plotly_figures.finals,
+            plotly_figures.sensitivity,
+            plotly_figures.tuning_curve,
+        )
+    ]
+    across = (plotly_across.ranks, plotly_across.performance_profile, plotly_across.target_ecdf)
+    expected += [json.loads(draw(summary).to_json()) for draw in across]
+    assert found == expected
+
+
+def test_labels_cannot_break_out(tmp_path: Path) -> None:
+    text = written(CASES["hostile"](), tmp_path)
+    assert "alert(1)</script>" not in text
+    assert "<b>&" not in text
+    page = Page(text)
+    assert any(cells[1] == HOSTILE for cells in page.tables[0])
+    assert HOSTILE in page.texts["h2"]
+
+
+def test_a_banner_says_how_much_is_missing(tmp_path: Path) -> None:
+    summary = CASES["interrupted"]()
+    assert summary.missing > 0
+    text = written(summary, tmp_path)
+    done = summary.planned - summary.missing
+    assert f"{done} of {summary.planned} trials have run; the same command goes on." in text
+    assert 'class="banner"' not in written(CASES["plain"](), tmp_path)
+
+
+def test_failures_are_listed_literally(tmp_path: Path) -> None:
+    summary = CASES["failed"]()
+    page = Page(written(summary, tmp_path))
+    assert summary.failures == [f"adam: {HOSTILE}"]
+    assert any(HOSTILE in section for section in page.texts["section"] if section.startswith("What could not run"))
+
+
+def test_the_page_holds_what_the_numbers_rest_on(tmp_path: Path) -> None:
+    summary = make_summary()
+    summary.manifest["sources"][summary.plan.digest]["mine.py"] = "def build(x): return x < 1"
+    page = Page(written(summary, tmp_path))
+    specs = [text for text in page.texts["code"] if text.startswith("{")]
+    assert json.loads(specs[0]) == json.loads(summary.plan.to_json())
+    assert "def build(x): return x < 1" in page.texts["code"]
+    programs, data = page.tables[-2:]
+    assert {row[0]: row[1] for row in programs[1:]} == PROGRAM
+    assert data[1:] == [["bowl", "made up", "d" * 16]]
+    trials = len(summary.records)
+    assert f"{trials} trials: {0.25 * trials:.1f} s of training and {0.5 * trials:.1f} s" in page.texts["main"][0]
+
+
+def test_the_budget_is_told(tmp_path: Path) -> None:
+    page = Page(written(make_summary(), tmp_path))
+    assert (
+        "3 contenders on 1 problem. Each contender on each problem: 5 tuning points on 2 tuning seeds, "
+        "then the best point on 10 fresh paired seeds; 40 steps, 4 evaluations along the way."
+    ) in page.texts["p"]
+
+
+def test_the_page_is_self_contained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plotly_figures, "javascript", JAVASCRIPT)
+    text = written(make_summary(), tmp_path)
+    assert text.count(plotly_figures.javascript()) == 1
+    assert "</script" not in plotly_figures.javascript().lower()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy
+    assert policy[1].startswith("default-src 'none';")
+    assert "http" not in policy[1] and "*" not in policy[1]
+    assert '"showSendToCloud": false' in text  # plotly.js would offer to upload the data
+    outside = text.replace(plotly_figures.javascript(), "")
+    assert not re.search(r"https?://|//cdn", outside)
+
+
+def test_writing_replaces_the_file_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("the last one")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(UserError, match=r"report\.html: .*No space left on device"):
+            page.write_report(make_summary(), path)
+    assert path.read_text() == "the last one"
+    assert list(tmp_path.iterdir()) == [path]
+    assert page.write_report(make_summary(), path) == path
+    assert path.read_text().startswith("<!DOCTYPE html>")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        page.write_text(tmp_path / "report.md", "text")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["file/report.html", "folder"])
+def test_a_path_that_cannot_be_written_is_named(where: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=f"{where}: the report cannot be written"):
+        page.write_text(tmp_path / where, "text")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    path = page.write_text(tmp_path / "a" / "b" / "report.md", "text")
+    assert path.read_text() == "text"
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_markdown_has_the_same_cells() -> None:
+    summary = CASES["two_problems"]()
+    text = page.markdown_tables(summary)
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    expected: list[list[str]] = []
+    for comparison in summary.comparisons:
+        for table in (tables.ranking(comparison), tables.steps(comparison), tables.tuning(comparison)):
+            expected += [list(table.header), ["---"], *(list(row) for row in table.rows)]
+    for each in tables_across.sections(summary):
+        expected += [list(each.table.header), ["---"], *(list(row) for row in each.table.rows)]
+    shown = [["---"] if set("".join(row)) <= set("-:") else row for row in rows]
+    plain = [[re.sub(r"\\(.)", r"\1", cell).replace("\N{NO-BREAK SPACE}", " ") for cell in row] for row in shown]
+    assert plain == [[cell.replace("\N{NO-BREAK SPACE}", " ") for cell in row] for row in expected]
+    for comparison in summary.comparisons:
+        assert f"## {comparison.problem.name}\n\n" in text
+
+
+def test_trials_cut_off_have_a_column_of_their_own() -> None:
+    summary = CASES["plain"]()
+    (comparison,) = summary.comparisons
+    assert "cut off" not in tables.steps(comparison).header
+    best = comparison.rows[0]
+    cut = replace(best, steps=best.steps._replace(reached=7, missed=1, cut_off=2))
+    table = tables.steps(replace(comparison, rows=[cut, *comparison.rows[1:]]))
+    place = list(table.header).index("cut off")
+    assert [row[place] for row in table.rows] == ["2", "0", "0"]
+    assert all(len(row) == len(table.header) for row in table.rows)
+
+
+def test_many_groups_are_counted() -> None:
+    (comparison,) = CASES["plain"]().comparisons
+    rows = [
+        replace(row, among=row.among._replace(group=group))
+        for row, group in zip(comparison.rows, ("abcde", "abcdefz(27)", ""), strict=True)
+    ]
+    assert [cells[2] for cells in tables.ranking(replace(comparison, rows=rows)).rows] == ["abcde", "abcde… (8)", "–"]
+
+
+def test_repeated_studies_have_a_table_with_the_noise_of_tuning() -> None:
+    plan = make_plan(tuner=Tuner(studies=3))
+    others = [Point({"learning_rate": rate}, {}) for rate in (0.02, 0.03, 0.05)]
+    contenders = [replace(each, further=(others, others[1:])) for each in plan.contenders]
+    summary = make_summary(replace(plan, contenders=contenders))
+    (comparison,) = summary.comparisons
+    table = tables.studies(comparison)
+    assert [row[0] for row in table.rows] == [row.label for row in comparison.rows]
+    best, *others = comparison.rows
+    assert table.rows[0][1] == numbers.interval(best.among.across.seeds_only)
+    assert table.rows[0][3:] == ["–", "–"]
+    for cells, row in zip(table.rows[1:], others, strict=True):
+        difference = row.among.across_difference
+        assert cells[2] == numbers.interval(row.among.across.with_tuning)
+        assert cells[3] == numbers.oriented_interval(comparison.problem, difference.seeds_only)
+        assert cells[4] == numbers.oriented_interval(comparison.problem, difference.with_tuning)
+    assert tables.STUDIES_CAPTION in page.markdown_tables(summary)
+    assert any(note.startswith("Over 3 studies ") for note in comparison.verdict.notes)
+    assert not tables.studies(CASES["plain"]().comparisons[0]).rows
+
+
+def test_evidence_has_the_numbers_of_the_sentences() -> None:
+    summary = CASES["two_problems"]()
+    frame = summary.evidence()
+    for comparison in summary.comparisons:
+        best, *others = comparison.rows
+        of_problem = frame[frame["problem"] == comparison.problem.name]
+        assert set(of_problem["sentence"]) <= {comparison.verdict.sentence, *comparison.verdict.notes}
+        of_sentence = of_problem[of_problem["sentence"] == comparison.verdict.sentence]
+        gaps = of_sentence[of_sentence["name"] == "difference"].set_index("contender")
+        for row in others:
+            assert gaps.loc[row.label, "other"] == best.label
+            assert gaps.loc[row.label, "adjusted_p"] == row.adjusted_p
+            assert gaps.loc[row.label, "low"] == row.difference.low
+    assert list(make_summary(make_plan(["sgd"])).evidence().columns) == list(frame.columns)
+
+
+def test_markdown_takes_labels_literally() -> None:
+    label = "a|b [x](http://y) <i> *bold* _it_ learning_rate\nnew"
+    text = page.markdown_tables(make_summary(make_plan([label, "adam"])))
+    shown = r"a\|b [x\](http://y) \<i\> \*bold\* \_it\_ learning_rate new"
+    assert f"| {shown} |" in text
+
+
+def test_words_in_any_cell_are_escaped(tmp_path: Path) -> None:
+    summary = make_summary(make_plan(problems=[replace(make_problem(), data_source=HOSTILE, description=HOSTILE)]))
+    page = Page(written(summary, tmp_path))
+    assert page.tables[-1][1][1] == HOSTILE
+    assert f"{HOSTILE}; 40 steps, batches of 8." in page.texts["p"]
+
+
+def test_json_cannot_end_its_script() -> None:
+    text = page._script_json(json.dumps([HOSTILE, "\u2028"], ensure_ascii=False))
+    assert "<" not in text and "\u2028" not in text
+    assert json.loads(text) == [HOSTILE, "\u2028"]

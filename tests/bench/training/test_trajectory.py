@@ -1,0 +1,383 @@
+"""What a trial does beside its steps: early stopping, bounds, time budgets, keys, re-estimated state, batch sizes."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dlkit import bench, layers, models
+from dlkit.bench import optimizers, problems
+from dlkit.bench.data import Dataset, split
+from dlkit.bench.errors import UserError
+from dlkit.bench.optimizers import Optimizer, schedules
+from dlkit.bench.plan.metric import TRAINING_LOSS, Metric
+from dlkit.bench.plan.policies import EarlyStopping
+from dlkit.bench.problems import Problem, classification
+from dlkit.bench.training.program import Program, compile_problem, compile_program
+from dlkit.bench.training.recipe import Recipe
+from dlkit.bench.training.trajectory import Trajectory, call_points, train_trial
+from dlkit.early_stopping import early_stopping
+
+SGD = optimizers.get("sgd")
+NONE = Dataset("none", {}, {}, {})
+
+
+def program_of(problem: Problem, optimizer: Optimizer = SGD, **choices: Any) -> Program:
+    return compile_program(
+        compile_problem(problem), Recipe(**{"optimizer": optimizer, "steps": 20, "evaluations": 10} | choices)
+    )
+
+
+def run(program: Program, rate: float, *, seed: int = 0, **choices: Any) -> Trajectory:
+    return train_trial(program, {"learning_rate": rate}, stage="final", seed=seed, **choices)
+
+
+def walk(scores: Mapping[int, float] | None = None) -> Problem:
+    """One parameter that moves by the rate at each step; its score is a given function of where it is, else itself."""
+    table = jnp.array([(scores or {}).get(place, float(place)) for place in range(100)])
+
+    def evaluate(params: Any, state: Any, batch: Any) -> Any:
+        return {"score": table[jnp.round(params["x"]).astype(int)], "x": params["x"]}
+
+    return Problem(
+        name="walk",
+        init=lambda key: ({"x": jnp.float32(0.0)}, None),
+        loss=lambda params, state, batch, key: (-params["x"], state),
+        evaluate=evaluate,
+        dataset=NONE,
+        metrics={"score": Metric("lower"), "x": Metric("higher")},
+    )
+
+
+# --- early stopping --------------------------------------------------------------------------------------------------
+
+SCORES = [5.0, 4.0, 3.0, 3.5, 2.9, 2.95, 3.0, 3.1, 1.0, 0.5]  # after 2, 4, ... 20 steps
+
+
+@pytest.mark.parametrize(("patience", "min_delta"), [(1, 0.0), (2, 0.0), (3, 0.0), (2, 0.2), (9, 0.0)])
+def test_early_stopping_is_the_state_machine(patience: int, min_delta: float) -> None:
+    policy = EarlyStopping(patience=patience, min_delta=min_delta)
+    problem = walk({2 * (i + 1): score for i, score in enumerate(SCORES)})
+    result = run(program_of(problem, stopping=policy), 1.0)
+
+    machine = early_stopping(patience=patience, min_delta=min_delta)
+    state = machine.init({})
+    for score in SCORES:
+        state = machine.update(state, score, {})
+    evaluations, best = int(state.evaluations), int(state.best_evaluation)
+    assert result.steps.tolist() == [2 * i for i in range(evaluations + 1)]
+    assert result.curves["score"][1:].tolist() == pytest.approx(SCORES[:evaluations])
+    assert result.status == ("stopped" if evaluations < 10 else "finished")
+    assert result.restored_at == 2 * (best + 1)
+    assert result.params["x"] == result.restored_at, "the best parameters are what is left"
+    assert result.test["score"] == pytest.approx(SCORES[best])
+    assert result.evaluations.gradients == 2 * evaluations, "what was not trained is not counted"
+
+
+def test_early_stopping_can_watch_another_metric_and_its_direction() -> None:
+    # x rises with every step: never stale, although the score is
+    watching = EarlyStopping(patience=1, metric="x")
+    assert run(program_of(walk(), stopping=watching), 1.0).status == "finished"
+    assert run(program_of(walk(), stopping=EarlyStopping(patience=1)), 1.0).restored_at == 2
+
+
+def test_a_stopped_trial_keeps_the_bits_of_an_unstopped_one() -> None:
+    problem = problems.get("digits-mlp")
+    stopped = run(program_of(problem, steps=200, evaluations=20, stopping=EarlyStopping(patience=1)), 1.0)
+    whole = run(program_of(problem, steps=200, evaluations=20), 1.0)
+    count = len(stopped.steps)
+    assert stopped.status == "stopped" and count < 21
+    for name, curve in stopped.curves.items():
+        assert curve.tobytes() == whole.curves[name][:count].tobytes()
+    accuracy = stopped.curves["accuracy"]
+    assert stopped.restored_at == stopped.steps[1 + np.argmax(accuracy[1:])]
+
+
+def test_divergence_goes_before_early_stopping() -> None:
+    result = run(program_of(walk(), stopping=EarlyStopping(patience=3)), math.inf)
+    assert result.status == "diverged" and result.test == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"patience": 0}, "early_stopping.patience must be a whole number of evaluations, at least 1, got 0"),
+        ({"patience": 1.5}, "patience must be a whole number"),
+        ({"patience": 1, "min_delta": -1.0}, "early_stopping.min_delta must be a number of at least 0"),
+        ({"patience": 1, "min_delta": math.nan}, "min_delta"),
+    ],
+)
+def test_policies_are_checked(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        EarlyStopping(**settings)
+
+
+# --- where a trial ends ----------------------------------------------------------------------------------------------
+
+
+def test_a_loss_above_the_bound_is_a_divergence() -> None:
+    # the loss is -x: falling, so bound the opposite walk
+    rising = replace(walk(), loss=lambda params, state, batch, key: (params["x"], state), diverged_above=6.5)
+    away = Optimizer("away", lambda learning_rate: optax.scale(learning_rate), {"learning_rate": 1.0})
+    result = run(program_of(rising, away), 1.0)
+    # losses are 0, 1, 2, ...: the eighth step is the first above 6.5
+    assert (result.status, result.diverged_at) == ("diverged", 7)
+    assert result.steps[-1] == 8
+    assert np.isfinite(result.curves["score"]).all()
+    assert run(program_of(replace(rising, diverged_above=None), away), 1.0).status == "finished"
+
+
+@pytest.mark.parametrize("until", [1, 2, 3, 10])
+def test_a_rung_begins_with_the_bits_of_a_whole_trial(until: int) -> None:
+    program = program_of(walk())
+    assert call_points(10) == 2
+    whole, part = run(program, 1.0), run(program, 1.0, until=until)
+    assert part.steps.tolist() == whole.steps[: until + 1].tolist()
+    assert part.curves["x"].tobytes() == whole.curves["x"][: until + 1].tobytes()
+    assert part.status == "finished" and part.test == {}, "test data are for whole trials"
+
+
+def test_a_trial_is_cut_off_when_its_time_is_up() -> None:
+    program = program_of(walk())
+    result = run(program, 1.0, seconds=0.0)
+    assert result.status == "cut off" and 2 < len(result.steps) < 11
+    assert result.test["x"] == result.steps[-1]
+    assert run(program, 1.0, seconds=1e3).status == "finished"
+
+
+# --- randomness of the optimizer -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["noisy_sgd", "sophia", "noisy_sgd+clip"])
+def test_an_optimizers_own_draws_differ_between_seeds_and_not_between_runs(name: str) -> None:
+    flat = replace(
+        problems.get("digits-mlp"),
+        name="flat",
+        init=lambda key: ({"x": jnp.ones(3)}, None),
+        loss=lambda params, state, batch, key: (jnp.sum(params["x"] ** 2 * jnp.arange(1.0, 4.0)), state),
+        evaluate=lambda params, state, batch: {"x": params["x"][0] + 10 * params["x"][1] + 100 * params["x"][2]},
+        metrics={"x": Metric("lower")},
+        metric="x",
+        target=None,
+        dataset=NONE,
+        batch_size=None,
+    )
+    optimizer = optimizers.get(name)
+    if name == "sophia":  # its estimate of a diagonal Hessian is exact: what is random has to be seen in the state
+        optimizer = replace(
+            optimizer,
+            eval_params=lambda state, params: {"x": jax.random.normal(state[0].hessian_fn_state.key, (3,))},
+        )
+    program = program_of(flat, optimizer, steps=4, evaluations=2)
+    values = dict.fromkeys(optimizer.space, 0.01)
+    first, again, other = (train_trial(program, values, stage="final", seed=seed) for seed in (0, 0, 1))
+    assert first.curves["x"].tobytes() == again.curves["x"].tobytes()
+    assert first.curves["x"][-1] != other.curves["x"][-1]
+    assert train_trial(program, values, stage="tuning", seed=0).curves["x"][-1] != first.curves["x"][-1]
+
+
+# --- the state that belongs to the evaluated parameters --------------------------------------------------------------
+
+
+def batch_norm_problem() -> Problem:
+    digits = problems.get("digits-mlp").dataset
+    model = layers.serial(layers.dense(16), layers.batch_norm(momentum=0.9), jax.nn.relu, layers.dense(10))
+    plain = classification("digits-bn", model, digits, batch_size=64, steps=40, target=0.9, description="")
+
+    def reestimate(params: Any, state: Any, train: Any) -> Any:
+        return layers.reestimate_batch_statistics(model, params, state, train["inputs"][None])
+
+    return replace(plain, reestimate=reestimate)
+
+
+def test_schedule_free_scores_otherwise_without_reestimated_batch_statistics() -> None:
+    problem = batch_norm_problem()
+    free = optimizers.get("schedule_free_sgd")
+    values = {"learning_rate": 1.0, "b1": 0.9}
+
+    def train(problem: Problem) -> Trajectory:
+        program = program_of(problem, free, steps=40, evaluations=4)
+        return train_trial(program, values, stage="final", seed=0)
+
+    with_it, without = train(problem), train(replace(problem, reestimate=None))
+    assert with_it.curves[TRAINING_LOSS][1:].tobytes() == without.curves[TRAINING_LOSS][1:].tobytes()
+    assert with_it.test["cross_entropy"] != without.test["cross_entropy"]
+    # The statistics are those of the evaluated parameters over the training split, by NumPy.
+    first = with_it.params["layer_0"]
+    hidden = problem.dataset.train["inputs"] @ np.asarray(first["kernel"]) + np.asarray(first["bias"])
+    state = with_it.state["layer_1"]
+    np.testing.assert_allclose(state["mean"], hidden.mean(axis=0), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(state["var"], hidden.var(axis=0), rtol=1e-3, atol=1e-4)
+
+
+def test_trained_parameters_keep_their_running_statistics() -> None:
+    problem = batch_norm_problem()
+    results = [
+        run(program_of(each, steps=4, evaluations=2), 0.1) for each in (problem, replace(problem, reestimate=None))
+    ]
+    assert results[0].test == results[1].test
+
+
+# --- batch sizes -----------------------------------------------------------------------------------------------------
+
+
+def test_one_example_a_batch_and_all_of_them_are_gradient_descents_three_regimes() -> None:
+    # Linear regression: every regime is checked against NumPy on the batches it saw.
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(40, 3)).astype(np.float32)
+    data = split("regimes", {"inputs": inputs, "targets": inputs @ np.array([1.0, -2.0, 0.5], np.float32)})
+    problem = problems.regression("regimes", models.mlp((1,)), data, batch_size=7, steps=6, target=0.1, description="")
+    train = data.train
+    for batch_size in (1, 7, "full"):
+        variant = problem.variant(batch_size=batch_size)
+        result = run(program_of(variant, steps=6, evaluations=2), 0.05)
+        start = run(program_of(variant, steps=6, evaluations=2), 0.0).params
+        weights, bias = (np.asarray(start["output"]["dense"][name], np.float64) for name in ("kernel", "bias"))
+        order = next(bench_batches(variant))
+        for index in order:
+            rows = slice(None) if batch_size == "full" else index
+            x, y = train["inputs"][rows].astype(np.float64), train["targets"][rows].astype(np.float64)
+            error = (x @ weights)[:, 0] + bias - y
+            weights = weights - 0.05 * 2 * (x * error[:, None]).mean(axis=0)[:, None]
+            bias = bias - 0.05 * 2 * error.mean()
+        np.testing.assert_allclose(result.params["output"]["dense"]["kernel"], weights, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(result.params["output"]["dense"]["bias"], bias, rtol=1e-4, atol=1e-5)
+
+
+def bench_batches(problem: Problem) -> Any:
+    from dlkit.bench.training.data_order import data_order
+
+    return data_order(problem, "final", 0, segment=6)
+
+
+def test_factors_cross_optimizers_and_are_told_apart() -> None:
+    result = bench.compare(
+        problems=["digits-mlp"],
+        optimizers=["sgd", bench.Contender(optimizer="adam", schedule="constant", label="plain adam")],
+        factors={"schedule": ["constant", "cosine"], "batch_size": [32, "full"]},
+        budget=bench.Budget(steps=10, evaluations=2, tuning_points=1, tuning_seeds=1, seeds=2),
+        executor="inline",
+    )
+    assert not result.failures
+    plan = result.summary.plan
+    assert [each.label for each in plan.contenders] == [
+        "sgd (constant, batch 32)",
+        "sgd (constant, full batch)",
+        "sgd (cosine, batch 32)",
+        "sgd (cosine, full batch)",
+        "plain adam (batch 32)",
+        "plain adam (full batch)",
+    ]
+    sizes = {
+        each["problem"]["batch_size"] for each in (r.outcome.trial.identity for r in result.summary.records.values())
+    }
+    assert sizes == {32, None}
+    full = next(
+        r.outcome for r in result.summary.records.values() if r.outcome.trial.identity["problem"]["batch_size"] is None
+    )
+    assert result.replay(full.trial.id).exact
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"factors": {"schedul": ["cosine"]}}, "factors.schedul: no factor 'schedul'; did you mean 'schedule'?"),
+        ({"factors": {"schedule": []}}, r"factors.schedule: expected a list of at least one value, got \[\]"),
+        ({"factors": {"schedule": "cosine"}}, "factors.schedule: expected a list"),
+        (
+            {"factors": {"batch_size": [10**6]}},
+            r"optimizer 'sgd \(batch 1000000\)': problem 'digits-mlp': batch_size must",
+        ),
+        (
+            {"optimizers": ["lbfgs"], "factors": {"schedule": ["cosine"]}},
+            "optimizer 'lbfgs': has no 'learning_rate' .* give this optimizer the schedule 'constant'",
+        ),
+        ({"factors": {"schedule": ["cosin"]}}, "no schedule 'cosin'; did you mean 'cosine'?"),
+        (
+            {"early_stopping": EarlyStopping(patience=2, metric="accurac")},
+            "optimizer 'sgd', early_stopping: problem 'digits-mlp' has no metric 'accurac'; did you mean 'accuracy'?",
+        ),
+    ],
+)
+def test_mistakes_in_what_is_crossed_are_named(choices: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message.replace("?", r"\?")):
+        bench.compare(**{"problems": ["digits-mlp"], "optimizers": ["sgd"], "executor": "inline"} | choices)
+
+
+# --- probes ----------------------------------------------------------------------------------------------------------
+
+
+def test_probes_see_the_last_step_of_each_interval() -> None:
+    # On 1/2 x' H x the gradient is H x, and gradient descent moves by the rate times that: all is known in closed form.
+    problem = problems.quadratic(condition=4.0, dimension=2)
+    names = ("gradient_norm", "sharpness", "update_ratio", "weight_norm", "effective_learning_rate")
+    recipe = {"steps": 4, "evaluations": 2, "schedule": schedules.get("linear"), "probes": names}
+    program = program_of(problem, **recipe)
+    values = {"learning_rate": 0.4, "final": 0.0}
+    result = train_trial(program, values, stage="final", seed=0)
+    curves = result.curves
+    assert list(curves) == ["distance", "suboptimality", TRAINING_LOSS, *program.probe_curves]
+    assert all(np.isnan(curves[name][0]) for name in program.probe_curves), "before any step there is nothing to see"
+    # Steps 1 and 3 (from 0) are the last of their intervals; the linear schedule takes a quarter off at each step.
+    np.testing.assert_allclose(curves["learning_rate"][1:], [0.4 * 0.75, 0.4 * 0.25], rtol=1e-6)
+    np.testing.assert_allclose(curves["effective_learning_rate"][1:], curves["learning_rate"][1:], rtol=1e-4)
+    np.testing.assert_allclose(curves["sharpness"][1:], 1.0, rtol=1e-4)
+    x = result.params["x"]
+    gradient = jax.grad(lambda params: problem.loss(params, None, {}, None)[0])({"x": x})["x"]
+    assert curves["gradient_norm"][-1] == pytest.approx(float(jnp.linalg.norm(gradient)), rel=1e-5)
+    assert curves["weight_norm"][-1] == pytest.approx(float(jnp.linalg.norm(x)), rel=1e-5)
+
+    plain = train_trial(program_of(problem, **{**recipe, "probes": ()}), values, stage="final", seed=0)
+    np.testing.assert_allclose(plain.curves["distance"], curves["distance"], rtol=1e-5)
+    assert plain.evaluations == result.evaluations, "what probes cost is not the optimizer's"
+
+
+def test_probes_are_computed_on_final_trials_alone() -> None:
+    result = bench.compare(
+        problems=["digits-mlp"],
+        optimizers=["sgd"],
+        budget=bench.Budget(steps=10, evaluations=2, tuning_points=1, tuning_seeds=1, seeds=2),
+        probes=["dead_units", "gradient_noise_scale"],
+        executor="inline",
+        progress=False,
+    )
+    assert not result.failures
+    for name, record in result.summary.records.items():
+        has = "dead_units" in record.outcome.curves
+        assert has == (record.outcome.trial.stage == "final")
+        assert result.replay(name).exact
+    dead = result.curves().query("metric == 'dead_units' and step > 0")["value"]
+    assert len(dead) == 4 and dead.between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["sharpnes"], r"no probe 'sharpnes'; did you mean 'sharpness'\?"),
+        (["sharpness", "sharpness"], "probes: 'sharpness' is there more than once"),
+        (["dead_units"], "probe 'dead_units', problem 'quadratic': no activation is marked"),
+    ],
+)
+def test_probes_that_cannot_be_are_refused_before_anything_runs(names: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        bench.compare(problems=["quadratic"], optimizers=["sgd"], probes=names, executor="inline")
+
+
+def test_the_steps_that_early_stopping_saved_are_shown() -> None:
+    result = bench.compare(
+        problems=["quadratic"],
+        optimizers=["sgd"],
+        early_stopping=EarlyStopping(patience=1, min_delta=1e9),  # nothing improves so much
+        budget=bench.Budget(steps=20, evaluations=10, tuning_points=1, tuning_seeds=1, seeds=2),
+        executor="inline",
+        progress=False,
+    )
+    # The first evaluation improves on nothing, the second does not: two of ten intervals are trained.
+    assert result.costs()["steps_saved"].tolist() == [pytest.approx(0.8)]
+    assert "80\N{NO-BREAK SPACE}%" in str(result)
