@@ -2,7 +2,8 @@
 
 >>> from dlkit import bench
 >>> budget = bench.Budget(steps=40, evaluations=4, tuning_points=2, seeds=6)
->>> result = bench.compare(problems=["quadratic"], optimizers=["sgd", "adam"], budget=budget, executor="inline")
+>>> resources = bench.Resources(executor="inline")
+>>> result = bench.compare(problems=["quadratic"], optimizers=["sgd", "adam"], budget=budget, resources=resources)
 >>> sorted(result.curves().columns)
 ['metric', 'optimizer', 'problem', 'seed', 'step', 'value']
 """
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from dlkit.bench.data import Dataset, split
     from dlkit.bench.errors import UserError
     from dlkit.bench.execution.replay import Replay
+    from dlkit.bench.execution.resources import Resources
     from dlkit.bench.execution.single_trial import TrainedModel, train
     from dlkit.bench.optimizers.base import Optimizer
     from dlkit.bench.optimizers.schedules import Schedule
@@ -46,6 +48,7 @@ _HOMES = {
     ),
     "dlkit.bench.errors": ("UserError",),
     "dlkit.bench.execution.replay": ("Replay",),
+    "dlkit.bench.execution.resources": ("Resources",),
     "dlkit.bench.execution.single_trial": (
         "TrainedModel",
         "train",
@@ -93,6 +96,7 @@ __all__ = [
     "Problem",
     "ProblemChoice",
     "Replay",
+    "Resources",
     "Result",
     "Schedule",
     "TargetRule",

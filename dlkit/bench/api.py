@@ -9,8 +9,9 @@ from dlkit.bench.analysis.settling import with_rule
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution import runner
-from dlkit.bench.execution.dask_workers import check_executor, make_executor
+from dlkit.bench.execution.dask_workers import make_executor
 from dlkit.bench.execution.replay import Replay, replay
+from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.work import prepare_process
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.plan.policies import EarlyStopping, TargetRule
@@ -22,7 +23,6 @@ from dlkit.bench.spec.bound_plan import BoundPlan
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.store.store import Store
-from dlkit.bench.training.streaming import memory_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,10 +169,7 @@ def compare(
     probes: Sequence[str] = (),
     targets: TargetRule | None = None,
     folder: str | Path | None = None,
-    executor: str = "dask",
-    workers: int | None = None,
-    lanes: int | None = None,
-    memory: int | str | None = None,
+    resources: Resources | None = None,
     timing: bool = False,
     progress: bool = True,
     expand: bool = False,
@@ -192,14 +189,7 @@ def compare(
         probes: names of diagnostics to compute along the final trials' curves.
         targets: how baselines set targets, in place of the problems' own.
         folder: where the run is kept and taken up again; None keeps it in memory.
-        executor: ``"dask"`` for one worker process a core, ``"inline"`` for this process, or a scheduler's address.
-        workers: how many worker processes; None for one per core.
-        lanes: how many trials run side by side in one program, over all local devices; 0 for one at a time. None for
-            one at a time on CPU, and on accelerators for as many as fit into memory.
-        memory: what training examples may take in each worker, such as ``"2GiB"`` or a number of bytes; a training
-            split that is larger stays on the host and streams, with the same order and bits (needs
-            ``dlkit-jax[streaming]``). None for half of an accelerator's memory or, on CPU, half of a core's share of
-            the machine's. Validation and test data always lie on the device.
+        resources: what the run may use; None for one worker process per core.
         timing: whether the tuned contenders' steps are timed at the end, side by side, for seconds per step, time to
             target and memory; a run that is finished can be timed later.
         progress: whether a live display is shown while it runs.
@@ -236,10 +226,7 @@ def compare(
     return run(
         experiment,
         folder=folder,
-        executor=executor,
-        workers=workers,
-        lanes=lanes,
-        memory=memory,
+        resources=resources,
         timing=timing,
         progress=progress,
         expand=expand,
@@ -253,10 +240,7 @@ def run(
     experiment: Experiment,
     *,
     folder: str | Path | None = None,
-    executor: str = "dask",
-    workers: int | None = None,
-    lanes: int | None = None,
-    memory: int | str | None = None,
+    resources: Resources | None = None,
     timing: bool = False,
     progress: bool = True,
     expand: bool = False,
@@ -269,10 +253,7 @@ def run(
     Args:
         experiment: what to compare, from `load` or built by hand.
         folder: as in `compare`.
-        executor: as in `compare`.
-        workers: as in `compare`.
-        lanes: as in `compare`.
-        memory: as in `compare`.
+        resources: as in `compare`.
         timing: as in `compare`.
         progress: as in `compare`.
         expand: as in `compare`.
@@ -288,11 +269,10 @@ def run(
     """
     from dlkit.bench.execution.progress import live_progress
 
-    check_executor(executor, workers)
-    if lanes is not None and lanes < 0:
-        raise UserError(f"lanes must be at least 1, or 0 for one trial at a time, got {lanes}")
-    room = memory_bytes(memory)
-    if executor == "inline":
+    resources = resources or Resources()
+    if not isinstance(resources, Resources):
+        raise UserError(f"resources must be a bench.Resources, such as bench.Resources(workers=2), got {resources!r}")
+    if resources.executor == "inline":
         prepare_process()
     study = planner.plan(experiment)
     study = replace(study, plan=with_rule(study.plan, until_settled, max_seeds=max_seeds, margin=margin))
@@ -302,9 +282,9 @@ def run(
             report = runner.run(
                 study,
                 store,
-                lambda: make_executor(executor, workers=workers, memory=room),
+                lambda: make_executor(resources),
                 display,
-                lanes=lanes,
+                lanes=resources.lanes,
                 expand=expand,
                 timing=timing,
             )

@@ -87,6 +87,7 @@ def run(
     from dataclasses import replace
 
     from dlkit.bench import api
+    from dlkit.bench.execution.resources import Resources
     from dlkit.bench.spec.budget import AMOUNTS
     from dlkit.bench.spec.toml import load
 
@@ -102,10 +103,7 @@ def run(
     result = api.run(
         experiment,
         folder=where,
-        executor=executor,
-        workers=workers,
-        lanes=lanes,
-        memory=memory,
+        resources=Resources(executor=executor, workers=workers, lanes=lanes, memory=memory),
         timing=time,
         expand=expand,
         until_settled=until_settled,

@@ -12,6 +12,8 @@ import pytest
 
 from dlkit import bench
 
+INLINE = bench.Resources(executor="inline")
+
 BUDGET = bench.Budget(steps=20, evaluations=4, tuning_points=2, tuning_seeds=1, seeds=6)
 
 
@@ -23,7 +25,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> bench.Result:
         optimizers=["sgd", "adam"],
         budget=BUDGET,
         folder=folder,
-        executor="inline",
+        resources=INLINE,
     )
 
 
@@ -92,7 +94,7 @@ def test_a_run_with_rungs_studies_and_wider_spaces_replays_and_opens(tmp_path: P
         "optimizers": ["sgd", low],
         "budget": budget,
         "folder": tmp_path,
-        "executor": "inline",
+        "resources": INLINE,
     }
     first = bench.compare(**asked, expand=True)
     widened = first.table().set_index("optimizer").widened
@@ -165,8 +167,8 @@ def test_own_optimizer_and_problem_in_a_run_that_resumes(tmp_path: Path) -> None
         "budget": BUDGET,
         "folder": tmp_path / "r",
     }
-    result = bench.compare(**asked, executor="dask", workers=1)
-    again = bench.compare(**asked, executor="inline")
+    result = bench.compare(**asked, resources=bench.Resources(workers=1))
+    again = bench.compare(**asked, resources=INLINE)
     assert result.curves().equals(again.curves())
     assert "sgd" in result.summary.comparisons[0].targets.source, "no target declared: the baseline's"
     manifest = result.summary.manifest
@@ -185,18 +187,16 @@ def test_own_optimizer_and_problem_in_a_run_that_resumes(tmp_path: Path) -> None
         ({"optimizers": ["adm"]}, ["did you mean 'adam'"]),
         ({"optimizers": ["sgd", "sgd"]}, ["'sgd'", "more than once"]),
         ({"problems": ["digit-mlp"], "optimizers": ["adm"]}, ["did you mean 'digits-mlp'", "did you mean 'adam'"]),
-        ({"executor": "dsk"}, ["executor 'dsk'"]),
         ({"margin": 2.0}, ["margin is for runs until settled"]),
         ({"until_settled": True}, ["'sgd' has no other contender"]),
         (
             {"problems": [bench.ProblemChoice(problem="quadratic", margin=0.5)]},
             ["'quadratic'", "ratio above 1", "got 0.5"],
         ),
-        ({"workers": 0, "executor": "dask"}, ["workers", "at least 1"]),
     ],
 )
 def test_compare_refuses_what_cannot_work(arguments: dict[str, Any], words: list[str]) -> None:
-    asked: dict[str, Any] = {"problems": ["quadratic"], "optimizers": ["sgd"], "budget": BUDGET, "executor": "inline"}
+    asked: dict[str, Any] = {"problems": ["quadratic"], "optimizers": ["sgd"], "budget": BUDGET, "resources": INLINE}
     with pytest.raises(bench.UserError) as caught:
         bench.compare(**(asked | arguments))
     assert all(word in str(caught.value) for word in words), caught.value

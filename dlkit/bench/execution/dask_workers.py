@@ -11,12 +11,13 @@ from typing import Any
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.executor import Executor, InlineExecutor
+from dlkit.bench.execution.resources import Resources, memory_bytes
 from dlkit.bench.execution.work import Done, Task, Timed
 from dlkit.bench.machine.interrupts import first_interrupt, interrupts_held
 from dlkit.bench.spec.bound_plan import OwnProblem
 from dlkit.bench.training.lanes import on_accelerator
 
-__all__ = ["DaskExecutor", "check_executor", "make_executor"]
+__all__ = ["DaskExecutor", "make_executor"]
 
 PATIENCE_SECONDS = 15.0  # how long no worker may be seen before a run is given up, twice over
 
@@ -161,34 +162,22 @@ def _spawned_without_main() -> Iterator[None]:
         main.__spec__ = before
 
 
-def make_executor(name: str, *, workers: int | None = None, memory: int | None = None) -> Executor:
-    """Makes an executor by name.
+def make_executor(resources: Resources) -> Executor:
+    """Makes the executor that a run asks for.
+
+    On an accelerator ``"dask"`` is this process: lanes fill the device, and worker processes would share its memory.
 
     Args:
-        name: ``"dask"`` for local worker processes, ``"inline"`` for this process, or a scheduler's address. On an
-            accelerator ``"dask"`` is this process too: lanes fill the device, and processes would share its memory.
-        workers: how many local processes; None for one per core.
-        memory: bytes that training examples may take in each; None for what suits the device.
+        resources: what the run may use.
 
     Returns:
         The executor.
 
     Raises:
-        UserError: for what `check_executor` refuses, or an address that does not answer.
+        UserError: for an address that does not answer.
     """
-    check_executor(name, workers)
+    name, memory = resources.executor, memory_bytes(resources.memory)
     if name == "inline" or (name == "dask" and on_accelerator()):
         return InlineExecutor(memory)
-    return DaskExecutor(workers=workers, memory=memory) if name == "dask" else DaskExecutor(address=name, memory=memory)
-
-
-def check_executor(name: str, workers: int | None) -> None:
-    """Refuses an executor that there is not, before anything starts.
-
-    Raises:
-        UserError: for another name than `make_executor` knows, or a number of workers below 1.
-    """
-    if workers is not None and workers < 1:
-        raise UserError(f"workers must be at least 1, got {workers}")
-    if name not in ("dask", "inline") and "://" not in name:
-        raise UserError(f"no executor '{name}'; expected 'dask', 'inline', or an address such as 'tcp://10.0.0.1:8786'")
+    address = None if name == "dask" else name
+    return DaskExecutor(workers=resources.workers, address=address, memory=memory)

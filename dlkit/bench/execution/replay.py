@@ -10,6 +10,7 @@ import numpy as np
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.dask_workers import make_executor
+from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.work import Done, Work, prepare_process, run_work
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Trial
@@ -86,7 +87,7 @@ def _run_again(work: Work, threads: int) -> Done:
     """Runs here, or on a worker if JAX has started here with other threads than the worker that ran the trial had."""
     if threads != 1 or prepare_process(threads)["threads"] == "1":
         return run_work(work, threads=threads)
-    executor = make_executor("dask", workers=1)
+    executor = make_executor(Resources(workers=1))
     try:
         executor.submit(0, work)
         _, done = executor.next()

@@ -9,7 +9,6 @@ import itertools
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +21,7 @@ from dlkit.bench.training.data_order import Batches
 from dlkit.bench.training.lanes import Lanes, held_bytes, placed
 from dlkit.typing import Array
 
-__all__ = ["Block", "Cut", "block_bytes", "cut_of", "memory_bytes", "stream"]
+__all__ = ["Block", "Cut", "block_bytes", "cut_of", "stream"]
 
 BLOCKS = 4  # at once: one is trained on, one waits on the device, one is on its way there, one is gathered
 LARGEST_BLOCK = 2**24  # bytes: larger ones make steps slower on CPU, and the first of a trial is waited for
@@ -70,29 +69,6 @@ class Cut(NamedTuple):
             places = [begin, end] if self.steps >= interval else [*range(begin, end, self.steps), end]
             found += [(first, last, last == end) for first, last in itertools.pairwise(places)]
         return found
-
-
-def memory_bytes(given: int | str | None) -> int | None:
-    """Returns an amount of memory in bytes, from a number or a text such as ``"2GiB"``; None stays None.
-
-    Raises:
-        UserError: for what is no amount, or not positive.
-
-    Example:
-        >>> memory_bytes("2GiB"), memory_bytes("300 kB"), memory_bytes(5000)
-        (2147483648, 300000, 5000)
-    """
-    from dask.utils import parse_bytes
-
-    if given is None:
-        return None
-    amount = 0
-    if isinstance(given, int | str) and str(given)[:1].isdigit():  # dask reads "MB" as a megabyte
-        with suppress(ValueError):
-            amount = parse_bytes(given)
-    if amount < 1:
-        raise UserError(f"memory must be an amount such as '2GiB' or '500MB', or a number of bytes, got {given!r}")
-    return amount
 
 
 def block_bytes(problem: Problem, memory: int | None) -> int | None:

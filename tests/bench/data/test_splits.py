@@ -14,6 +14,8 @@ from dlkit.bench.training.program import Program, compile_problem, compile_progr
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.trajectory import Request, train_trials
 
+INLINE = bench.Resources(executor="inline")
+
 VALUES = {"learning_rate": 0.1}
 
 
@@ -58,7 +60,7 @@ def test_other_test_data_change_no_choice() -> None:
             problems=[problem],
             optimizers=["sgd", "adam"],
             budget=bench.Budget(steps=8, evaluations=2, tuning_points=2, tuning_seeds=1, seeds=2),
-            executor="inline",
+            resources=INLINE,
             progress=False,
         )
         for problem in (own, other)
@@ -86,7 +88,7 @@ def test_every_trial_replays_with_the_test_metrics_it_had(stage: str) -> None:
         problems=["diabetes-linear"],
         optimizers=["sgd"],
         budget=bench.Budget(steps=4, evaluations=2, tuning_points=1, tuning_seeds=1, seeds=2),
-        executor="inline",
+        resources=INLINE,
         progress=False,
     )
     name = next(name for name, record in result.summary.records.items() if record.outcome.trial.stage == stage)

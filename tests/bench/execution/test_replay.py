@@ -14,6 +14,8 @@ from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.store.store import Store
 
+INLINE = bench.Resources(executor="inline")
+
 PROBLEMS = ("digits-mlp", "diabetes-linear")
 CONTENDERS = (
     Contender(optimizer="adam"),
@@ -49,7 +51,7 @@ class Interrupted(InlineExecutor):
 
 
 def test_eight_pairs_replay_bit_for_bit_after_a_disturbed_run(tmp_path: Path) -> None:
-    whole = bench.run(asked(), executor="inline", progress=False)
+    whole = bench.run(asked(), resources=INLINE, progress=False)
     assert not whole.failures
     for turn in range(50):
         with Store(tmp_path) as store:

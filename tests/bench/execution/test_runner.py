@@ -20,6 +20,7 @@ from dlkit.bench.execution import runner
 from dlkit.bench.execution.dask_workers import make_executor
 from dlkit.bench.execution.executor import InlineExecutor
 from dlkit.bench.execution.progress import Silent
+from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.work import Work, run_work
 from dlkit.bench.spec import planner
 from dlkit.bench.spec.budget import Budget
@@ -71,7 +72,7 @@ def undisturbed() -> Summary:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_give_the_bits_of_this_process(undisturbed: Summary, workers: int) -> None:
     with Store(None) as store:
-        there = carry_out(experiment(), store, lambda: make_executor("dask", workers=workers))
+        there = carry_out(experiment(), store, lambda: make_executor(Resources(workers=workers)))
     assert len(there.records) == there.planned == len(undisturbed.records)
     assert bits(there) == bits(undisturbed)
     assert there.table().equals(undisturbed.table())
@@ -82,7 +83,7 @@ def test_a_cluster_by_its_address(undisturbed: Summary) -> None:
         n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs="CRITICAL"
     ) as cluster:
         with Store(None) as store:
-            there = carry_out(experiment(), store, lambda: make_executor(cluster.scheduler_address))
+            there = carry_out(experiment(), store, lambda: make_executor(Resources(executor=cluster.scheduler_address)))
         assert len(cluster.scheduler_info["workers"]) == 1, "the cluster is left as it is"
     assert bits(there) == bits(undisturbed)
 
@@ -92,13 +93,13 @@ def test_workers_start_beside_another_dask_cluster() -> None:
         with contextlib.suppress(OSError):  # if it is taken already, so much the better
             taken.bind(("", 8787))  # where dask puts its status page
             taken.listen()
-        executor = make_executor("dask", workers=1)  # a warning would fail the test
+        executor = make_executor(Resources(workers=1))  # a warning would fail the test
         executor.close()
 
 
 def test_an_address_without_an_answer_is_said() -> None:
     with pytest.raises(bench.UserError, match=r"no dask scheduler answers at 'tcp://127\.0\.0\.1:9'"):
-        make_executor("tcp://127.0.0.1:9")
+        make_executor(Resources(executor="tcp://127.0.0.1:9"))
 
 
 def test_every_trial_is_there_once_and_seeds_are_fresh(undisturbed: Summary) -> None:
@@ -252,7 +253,7 @@ def test_ctrl_c_while_an_answer_is_taken_loses_none() -> None:
             return "the answer"
 
     ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a background job, perhaps
-    executor = make_executor("dask", workers=1)
+    executor = make_executor(Resources(workers=1))
     try:
         executor._futures[0] = Answer()
         executor._ended.put(0)

@@ -15,6 +15,8 @@ from dlkit.bench.spec import planner
 from dlkit.bench.spec.entries import Contender
 from dlkit.bench.spec.toml import load
 
+INLINE = bench.Resources(executor="inline")
+
 SOURCE = """
 from dataclasses import dataclass
 import optax
@@ -80,7 +82,7 @@ def test_a_file_beside_the_spec(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     line = '{optimizer = "mine.py:heavy", label = "heavy", space = {learning_rate = [1e-3, 1e-1], momentum = 0.5}}'
     path = spec(folder, line)
     monkeypatch.chdir("/")
-    result = bench.run(load(path), executor="inline", progress=False)
+    result = bench.run(load(path), resources=INLINE, progress=False)
     assert not result.failures and set(result.trials().optimizer) == {"sgd", "heavy"}
     contender = result.summary.plan.contenders[1]
     assert contender.optimizer == "mine.py:heavy" and contender.source
@@ -110,7 +112,7 @@ def test_a_packages_version_is_part_of_what_a_trial_is(package: Path, tmp_path: 
 
 def test_a_packages_optimizer_can_be_replayed_from_the_run_alone(package: Path, tmp_path: Path) -> None:
     line = '{optimizer = "optpack.methods:heavy+clip", space = {learning_rate = [1e-3, 1e-1], max_norm = 2.0}}'
-    bench.run(load(spec(tmp_path, line)), folder=tmp_path / "run", executor="inline", progress=False)
+    bench.run(load(spec(tmp_path, line)), folder=tmp_path / "run", resources=INLINE, progress=False)
     opened = bench.open_run(tmp_path / "run")
     trials = opened.trials()
     trial = trials[trials.optimizer == "optpack.methods:heavy+clip"].trial.iloc[0]

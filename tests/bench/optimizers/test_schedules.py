@@ -16,6 +16,8 @@ from dlkit.bench.training.recipe import Recipe, require_schedulable
 from dlkit.bench.training.trajectory import train_trial
 from tests.bench.optimizers import tasks
 
+INLINE = bench.Resources(executor="inline")
+
 HORIZON = 40
 
 
@@ -170,7 +172,7 @@ def test_ones_own_schedule_trains_and_is_tuned() -> None:
         problems=["quadratic"],
         optimizers=[bench.Contender(optimizer="sgd", schedule=halves), "sgd"],
         budget=bench.Budget(steps=20, evaluations=2, tuning_points=2, tuning_seeds=1, seeds=2),
-        executor="inline",
+        resources=INLINE,
     )
     first = result.summary.plan.contenders[0]
     assert first.label == "sgd (halves)" and first.schedule == "halves" and first.source

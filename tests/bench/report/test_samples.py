@@ -20,6 +20,8 @@ from dlkit.bench.spec.budget import Budget
 from dlkit.bench.store.store import Store
 from tests.bench.synthetic import PROGRAM, fill, make_plan
 
+INLINE = bench.Resources(executor="inline")
+
 IMAGES = np.random.default_rng(0).uniform(-0.2, 1.2, (5, 3, 4)).astype(np.float32)
 POINTS = np.array([[0.0, 0.0], [1.0, 0.5], [-1.0, 2.0], [90.0, 0.0]], np.float32)
 
@@ -101,7 +103,7 @@ def test_a_run_keeps_the_first_seeds_samples_alone(tmp_path: Path) -> None:
         problems=[both],
         optimizers=["sgd"],
         budget=Budget(steps=2, evaluations=1, tuning_points=1, tuning_seeds=1, seeds=2),
-        executor="inline",
+        resources=INLINE,
         folder=tmp_path / "run",
     )
     with Store(tmp_path / "run", write=False) as store:

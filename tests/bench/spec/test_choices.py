@@ -15,6 +15,8 @@ from dlkit.bench.spec import planner
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.spec.toml import load
 
+INLINE = bench.Resources(executor="inline")
+
 BUDGET = bench.Budget(steps=8, evaluations=2, tuning_points=2, tuning_seeds=1, seeds=2)
 
 GRID = """
@@ -184,7 +186,7 @@ def test_labels_let_a_problem_in_twice() -> None:
     entries = [
         ProblemChoice(problem="quadratic", label=f"kappa {n:g}", choices={"condition": n}) for n in (10.0, 100.0)
     ]
-    found = bench.compare(problems=entries, optimizers=["sgd"], budget=BUDGET, executor="inline", progress=False)
+    found = bench.compare(problems=entries, optimizers=["sgd"], budget=BUDGET, resources=INLINE, progress=False)
     assert list(found.verdicts) == ["kappa 10", "kappa 100"] and not found.failures
 
 
@@ -194,7 +196,7 @@ def test_choices_are_trained_and_replayed_from_the_folder(tmp_path: Path) -> Non
         Contender(optimizer="sgd", choices={"activation": "tanh", "l2": [1e-4, 1e-1]}),
     ]
     result = bench.compare(
-        problems=["digits-mlp"], optimizers=entries, budget=BUDGET, folder=tmp_path, executor="inline", progress=False
+        problems=["digits-mlp"], optimizers=entries, budget=BUDGET, folder=tmp_path, resources=INLINE, progress=False
     )
     assert not result.failures
     frame = result.trials()
@@ -216,7 +218,7 @@ def test_a_problem_of_ones_own_comes_from_a_file(tmp_path: Path, executor: str) 
         "[budget]\nevaluations = 2\ntuning_points = 2\ntuning_seeds = 1\nseeds = 2\n"
     )
     folder = tmp_path / "run"
-    result = bench.run(load(spec), folder=folder, executor=executor, progress=False)
+    result = bench.run(load(spec), folder=folder, resources=bench.Resources(executor=executor), progress=False)
     assert not result.failures and len(result.table()) == 4
     (sources,) = result.summary.manifest["sources"].values()
     assert list(sources.values()) == [OWN]

@@ -31,6 +31,8 @@ from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.trajectory import Request, Trajectory, train_trial, train_trials
 
+INLINE = bench.Resources(executor="inline")
+
 RATE = 0.3
 
 
@@ -352,7 +354,7 @@ def test_an_optimizer_for_players_is_a_contender_by_name() -> None:
         problems=["bilinear-game"],
         optimizers=[name, Contender(optimizer="x=sgd,y=sgd", label="two rates", space={"x.learning_rate": 0.01})],
         budget=Budget(steps=8, evaluations=2, tuning_points=1, tuning_seeds=1, seeds=2),
-        executor="inline",
+        resources=INLINE,
     )
     assert set(result.trials()["optimizer"]) == {name, "two rates"}
     whole = optimizers.get(name)

@@ -96,13 +96,20 @@ def experiment(*names: str) -> Experiment:
 
 
 def test_a_run_on_lanes_replays_at_its_width_and_resumes(tmp_path: Path) -> None:
-    first = bench.run(experiment("sgd"), folder=tmp_path, executor="inline", lanes=2, progress=False)
+    first = bench.run(
+        experiment("sgd"), folder=tmp_path, resources=bench.Resources(executor="inline", lanes=2), progress=False
+    )
     assert not first.failures
     for name, record in first.summary.records.items():
         assert record.program["lanes"] == "2"
         replay = first.replay(name)
         assert replay.exact and not replay.program
-    again = bench.run(experiment("sgd", "adam"), folder=tmp_path, executor="inline", lanes=2, progress=False)
+    again = bench.run(
+        experiment("sgd", "adam"),
+        folder=tmp_path,
+        resources=bench.Resources(executor="inline", lanes=2),
+        progress=False,
+    )
     assert again.summary.records.keys() > first.summary.records.keys()
     for name, record in first.summary.records.items():
         assert again.summary.records[name].outcome.seconds == record.outcome.seconds, "it was not run again"
@@ -116,8 +123,7 @@ def test_a_failure_on_lanes_names_the_optimizer() -> None:
         problems=["digits-mlp"],
         optimizers=["sgd", bench.Optimizer("broken", broken, {"learning_rate": bench.log_uniform(0.1, 1.0)})],
         budget=BUDGET,
-        executor="inline",
-        lanes=2,
+        resources=bench.Resources(executor="inline", lanes=2),
         progress=False,
     )
     assert len(result.failures) == 1 and "optimizer 'broken': build raised KeyError" in result.failures[0]
@@ -136,7 +142,11 @@ def test_too_little_memory_halves_the_lanes_and_goes_on(monkeypatch: pytest.Monk
     monkeypatch.setattr(work, "train_trials", small)
     work._narrowed().clear()
     result = bench.compare(
-        problems=["digits-mlp"], optimizers=["sgd", "adam"], budget=BUDGET, executor="inline", lanes=8, progress=False
+        problems=["digits-mlp"],
+        optimizers=["sgd", "adam"],
+        budget=BUDGET,
+        resources=bench.Resources(executor="inline", lanes=8),
+        progress=False,
     )
     assert not result.failures
     assert {record.program["lanes"] for record in result.summary.records.values()} == {"2"}
@@ -202,7 +212,6 @@ def test_on_an_accelerator_the_width_is_chosen_and_recorded(monkeypatch: pytest.
         problems=["digits-mlp"],
         optimizers=["sgd"],
         budget=replace(BUDGET, tuning_seeds=2),
-        executor="dask",
         progress=False,
     )
     widths = {record.outcome.trial.stage: record.program["lanes"] for record in result.summary.records.values()}
@@ -247,7 +256,7 @@ jax.config.update("jax_num_cpu_devices", 2)
 from dlkit import bench
 from dlkit.bench.spec.budget import Budget
 result = bench.compare(
-    problems=["digits-mlp"], optimizers=["sgd"], executor="inline", lanes=4, progress=False,
+    problems=["digits-mlp"], optimizers=["sgd"], resources=bench.Resources(executor="inline", lanes=4), progress=False,
     budget=Budget(steps=20, evaluations=4, tuning_points=3, tuning_seeds=1, seeds=2),
 )
 records = result.summary.records
@@ -263,6 +272,6 @@ def test_lanes_over_two_devices() -> None:
     assert process.returncode == 0, process.stderr
     failures, lanes, exact, final = json.loads(process.stdout.splitlines()[-1])
     assert not failures and lanes == ["4 over 2 devices"] and len(exact) == 5 and all(exact)
-    single = bench.run(experiment("sgd"), executor="inline", lanes=4, progress=False)
+    single = bench.run(experiment("sgd"), resources=bench.Resources(executor="inline", lanes=4), progress=False)
     for name, record in single.summary.records.items():
         assert final[name] == pytest.approx(record.outcome.final("accuracy"), abs=0.01)

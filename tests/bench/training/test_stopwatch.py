@@ -398,7 +398,12 @@ def test_ones_own_problem_stays_here_and_comes_back() -> None:
 @pytest.mark.slow
 def test_workers_time_ones_own_problem() -> None:
     result = bench.compare(
-        problems=[own_problem()], optimizers=["sgd"], budget=BUDGET, workers=1, timing=True, progress=False
+        problems=[own_problem()],
+        optimizers=["sgd"],
+        budget=BUDGET,
+        resources=bench.Resources(workers=1),
+        timing=True,
+        progress=False,
     )
     (row,) = result.costs().to_dict("records")
     assert row["failure"] == "" and 0 < row["seconds_per_step_low"] <= row["seconds_per_step_high"]

@@ -29,7 +29,7 @@ from dlkit.bench.training.loop import scan
 from dlkit.bench.training.program import Program, compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.stopwatch import Contestant, measure
-from dlkit.bench.training.streaming import BLOCKS, Cut, block_bytes, cut_of, memory_bytes, stream
+from dlkit.bench.training.streaming import BLOCKS, Cut, block_bytes, cut_of, stream
 from dlkit.bench.training.trajectory import Request, Trajectory, begin, train_trials
 
 SGD = optimizers.get("sgd")
@@ -223,14 +223,6 @@ def test_batch_statistics_of_averages_do_not_stream() -> None:
     compile_program(shared, replace(recipe, optimizer=SGD))
 
 
-@pytest.mark.parametrize("given", ["much", "-1GB", 0, -5, "", 1.5j])
-def test_amounts_of_memory_are_checked(given: Any) -> None:
-    with pytest.raises(UserError, match="memory must be an amount such as '2GiB'"):
-        memory_bytes(given)
-    with pytest.raises(UserError, match="memory must be an amount"):
-        bench.compare(problems=["digits-mlp"], optimizers=["sgd"], executor="inline", memory=given)
-
-
 # --- whole runs ------------------------------------------------------------------------------------------------------
 
 
@@ -244,14 +236,14 @@ def outcomes(result: bench.Result) -> Mapping[str, Any]:
 
 @pytest.mark.slow
 def test_a_run_with_little_memory_is_the_run_without_a_bound() -> None:
-    def compare(**choices: Any) -> bench.Result:
+    def compare(*, memory: str | None = None, timing: bool = False) -> bench.Result:
         return bench.compare(
             problems=[digits()],
             optimizers=["sgd", "adam"],
             budget=bench.Budget(steps=12, evaluations=3, tuning_points=2, tuning_seeds=1, seeds=2),
-            executor="inline",
+            timing=timing,
+            resources=bench.Resources(executor="inline", memory=memory),
             progress=False,
-            **choices,
         )
 
     small = compare(memory="40kB", timing=True)
@@ -304,11 +296,12 @@ if __name__ == "__main__":
     mapped = replace(own, dataset=data.npy(place))
     budget = bench.Budget(steps=12, evaluations=3, tuning_points=2, tuning_seeds=1, seeds=2)
     found = []
-    for problem, choices in (
-        (mapped, {"executor": "dask", "workers": 1, "memory": "40kB"}),
-        (own, {"executor": "inline"}),
+    for problem, resources in (
+        (mapped, bench.Resources(workers=1, memory="40kB")),
+        (own, bench.Resources(executor="inline")),
     ):
-        result = bench.compare(problems=[problem], optimizers=["sgd"], budget=budget, progress=False, **choices)
+        asked = {"problems": [problem], "optimizers": ["sgd"], "budget": budget}
+        result = bench.compare(**asked, resources=resources, progress=False)
         assert not result.failures, result.failures
         records = {name: each.outcome for name, each in result.summary.records.items()}
         curves = {name: {m: c.tobytes() for m, c in each.curves.items()} for name, each in records.items()}

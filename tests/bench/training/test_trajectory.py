@@ -24,6 +24,8 @@ from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.trajectory import Trajectory, call_points, train_trial
 from dlkit.early_stopping import early_stopping
 
+INLINE = bench.Resources(executor="inline")
+
 SGD = optimizers.get("sgd")
 NONE = Dataset("none", {}, {}, {})
 
@@ -262,7 +264,7 @@ def test_factors_cross_optimizers_and_are_told_apart() -> None:
         optimizers=["sgd", bench.Contender(optimizer="adam", schedule="constant", label="plain adam")],
         factors={"schedule": ["constant", "cosine"], "batch_size": [32, "full"]},
         budget=bench.Budget(steps=10, evaluations=2, tuning_points=1, tuning_seeds=1, seeds=2),
-        executor="inline",
+        resources=INLINE,
     )
     assert not result.failures
     plan = result.summary.plan
@@ -307,7 +309,7 @@ def test_factors_cross_optimizers_and_are_told_apart() -> None:
 )
 def test_mistakes_in_what_is_crossed_are_named(choices: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message.replace("?", r"\?")):
-        bench.compare(**{"problems": ["digits-mlp"], "optimizers": ["sgd"], "executor": "inline"} | choices)
+        bench.compare(**{"problems": ["digits-mlp"], "optimizers": ["sgd"], "resources": INLINE} | choices)
 
 
 # --- probes ----------------------------------------------------------------------------------------------------------
@@ -344,7 +346,7 @@ def test_probes_are_computed_on_final_trials_alone() -> None:
         optimizers=["sgd"],
         budget=bench.Budget(steps=10, evaluations=2, tuning_points=1, tuning_seeds=1, seeds=2),
         probes=["dead_units", "gradient_noise_scale"],
-        executor="inline",
+        resources=INLINE,
         progress=False,
     )
     assert not result.failures
@@ -366,7 +368,7 @@ def test_probes_are_computed_on_final_trials_alone() -> None:
 )
 def test_probes_that_cannot_be_are_refused_before_anything_runs(names: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        bench.compare(problems=["quadratic"], optimizers=["sgd"], probes=names, executor="inline")
+        bench.compare(problems=["quadratic"], optimizers=["sgd"], probes=names, resources=INLINE)
 
 
 def test_the_steps_that_early_stopping_saved_are_shown() -> None:
@@ -375,7 +377,7 @@ def test_the_steps_that_early_stopping_saved_are_shown() -> None:
         optimizers=["sgd"],
         early_stopping=EarlyStopping(patience=1, min_delta=1e9),  # nothing improves so much
         budget=bench.Budget(steps=20, evaluations=10, tuning_points=1, tuning_seeds=1, seeds=2),
-        executor="inline",
+        resources=INLINE,
         progress=False,
     )
     # The first evaluation improves on nothing, the second does not: two of ten intervals are trained.

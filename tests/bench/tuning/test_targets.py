@@ -26,6 +26,8 @@ from dlkit.bench.store.store import Store
 from dlkit.bench.tuning.targets import Ending, Frozen, declared, ending, freeze, reruns, sets_targets, steps_to
 from tests.bench.synthetic import make_plan, make_problem
 
+INLINE = bench.Resources(executor="inline")
+
 INF = math.inf
 
 
@@ -251,7 +253,7 @@ def test_endings_are_stored_and_shown(tmp_path: Path) -> None:
         optimizers=["sgd", "adam"],
         budget=BUDGET,
         folder=tmp_path / "run",
-        executor="inline",
+        resources=INLINE,
         progress=False,
     )
     comparison = result.summary.comparisons[0]

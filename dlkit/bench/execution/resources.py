@@ -1,0 +1,88 @@
+"""What a run may use: processes, lanes, memory. Nothing here decides a result, but for the last bits of its numbers."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from dlkit.bench.errors import UserError
+
+__all__ = ["Resources", "memory_bytes"]
+
+AMOUNT = re.compile(r"(\d+(?:\.\d*)?(?:[eE]\d+)?)\s*([a-zA-Z]*)")
+UNITS = {"": 1, "b": 1} | {
+    prefix + ending: base**power
+    for power, prefix in enumerate("kmgtp", start=1)
+    for ending, base in (("", 1000), ("b", 1000), ("i", 1024), ("ib", 1024))
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a run may use.
+
+    Attributes:
+        executor: ``"dask"`` for one worker process per core, ``"inline"`` for this process, or the address of a dask
+            scheduler, such as ``"tcp://10.0.0.1:8786"``.
+        workers: how many worker processes; None for one per core.
+        lanes: how many trials run side by side in one program, over all local devices; 0 for one at a time. None for
+            one at a time on CPU, and on accelerators for as many as fit into memory.
+        memory: what training examples may take in each worker, such as ``"2GiB"`` or a number of bytes. A larger
+            training split stays on the host and streams, with the same order and bits (this needs the extra
+            ``streaming``). None for half of an accelerator's memory or, on CPU, half of a core's share of the
+            machine's. Validation and test data always lie on the device.
+
+    Raises:
+        UserError: for an executor that there is not, or a number or an amount that cannot be; with every mistake.
+    """
+
+    executor: str = "dask"
+    workers: int | None = None
+    lanes: int | None = None
+    memory: int | str | None = None
+
+    def __post_init__(self) -> None:
+        mistakes = []
+        if self.executor not in ("dask", "inline") and "://" not in str(self.executor):
+            mistakes.append(
+                f"resources.executor: no executor {self.executor!r}; expected 'dask', 'inline', or an address such as "
+                "'tcp://10.0.0.1:8786'"
+            )
+        if self.workers is not None and not _is_whole(self.workers, at_least=1):
+            mistakes.append(f"resources.workers must be a whole number of at least 1, got {self.workers!r}")
+        if self.lanes is not None and not _is_whole(self.lanes, at_least=0):
+            mistakes.append(
+                "resources.lanes must be a whole number of at least 1, or 0 for one trial at a time, "
+                f"got {self.lanes!r}"
+            )
+        try:
+            memory_bytes(self.memory)
+        except UserError as error:
+            mistakes.append(f"resources.{error}")
+        if mistakes:
+            raise UserError("\n".join(mistakes))
+
+
+def _is_whole(value: Any, *, at_least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
+
+
+def memory_bytes(given: int | str | None) -> int | None:
+    """Returns an amount of memory in bytes, from a number or a text such as ``"2GiB"``; None stays None.
+
+    Raises:
+        UserError: for what is no amount, or not positive.
+
+    Example:
+        >>> memory_bytes("2GiB"), memory_bytes("300 kB"), memory_bytes(5000)
+        (2147483648, 300000, 5000)
+    """
+    if given is None:
+        return None
+    amount = 0
+    if isinstance(given, int | str) and not isinstance(given, bool):
+        match = AMOUNT.fullmatch(str(given).strip())
+        if match and match[2].lower() in UNITS:
+            amount = int(float(match[1]) * UNITS[match[2].lower()])
+    if amount < 1:
+        raise UserError(f"memory must be an amount such as '2GiB' or '500MB', or a number of bytes, got {given!r}")
+    return amount

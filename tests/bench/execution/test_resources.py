@@ -1,0 +1,62 @@
+"""What a run may use: amounts of memory against dask's reading of them, mistakes, and what an import costs."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from dask.utils import parse_bytes
+
+from dlkit import bench
+from dlkit.bench.execution.resources import memory_bytes
+
+
+@pytest.mark.parametrize(
+    "given", ["5", "7b", "300 kB", "2GiB", "500MB", "1.5 GB", "1e6", "2Mi", "3k", "1TiB", "0.5kb", "12 MIB", "2.PB"]
+)
+def test_amounts_are_read_as_dask_reads_them(given: str) -> None:
+    assert memory_bytes(given) == parse_bytes(given)
+
+
+@pytest.mark.parametrize("given", ["much", "-1GB", 0, -5, "", 1.5j, "2 GiBs", "1 2", "GB", True, 2.5, "0.1b"])
+def test_what_is_no_amount_of_memory_is_refused(given: Any) -> None:
+    with pytest.raises(bench.UserError, match="memory must be an amount such as '2GiB'"):
+        memory_bytes(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"executor": "dsk"}, ["resources.executor: no executor 'dsk'; expected 'dask', 'inline'"]),
+        ({"executor": 3}, ["resources.executor: no executor 3"]),
+        ({"workers": 0}, ["resources.workers must be a whole number of at least 1, got 0"]),
+        ({"workers": 1.0}, ["resources.workers", "got 1.0"]),
+        ({"workers": True}, ["resources.workers", "got True"]),
+        ({"lanes": -1}, ["resources.lanes must be a whole number of at least 1, or 0 for one trial", "got -1"]),
+        ({"memory": "much"}, ["resources.memory must be an amount such as '2GiB'", "got 'much'"]),
+        ({"workers": 0, "lanes": -1, "memory": 0}, ["resources.workers", "resources.lanes", "resources.memory"]),
+    ],
+)
+def test_mistakes_are_named_all_at_once(given: dict[str, Any], expected: list[str]) -> None:
+    with pytest.raises(bench.UserError) as caught:
+        bench.Resources(**given)
+    assert all(words in str(caught.value) for words in expected), caught.value
+
+
+@pytest.mark.parametrize("given", [{}, {"executor": "tcp://10.0.0.1:8786"}, {"lanes": 0}, {"memory": "2GiB"}])
+def test_what_can_be_is_accepted(given: dict[str, Any]) -> None:
+    bench.Resources(**given)
+
+
+def test_another_type_is_refused_before_anything_runs() -> None:
+    with pytest.raises(bench.UserError, match=r"resources must be a bench\.Resources.* got 'inline'"):
+        bench.compare(problems=["quadratic"], optimizers=["sgd"], resources="inline")  # type: ignore[arg-type]
+
+
+def test_resources_load_neither_jax_nor_dask() -> None:
+    code = (
+        "import sys; from dlkit.bench.execution.resources import Resources; Resources(memory='2GiB');"
+        "print(*({'jax', 'dask', 'distributed', 'numpy'} & set(sys.modules)))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == []
