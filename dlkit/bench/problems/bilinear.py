@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlkit.bench.data.base import Dataset
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Batch, Player, Problem, Updates
+from dlkit.bench.problems.sections import no_data
 from dlkit.checks import require_number, require_size
 from dlkit.typing import Array, Key, Params, State
 
@@ -92,7 +92,7 @@ def bilinear_game(
         init=init,
         loss=paid,
         evaluate=evaluate,
-        dataset=Dataset("none", {}, {}, {}, source="no data: an exact problem"),
+        dataset=no_data("no data: an exact problem"),
         metrics={"distance": Metric("lower", "log", label="distance to the equilibrium")},
         steps=200,
         target=1e-3,

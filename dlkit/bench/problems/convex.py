@@ -5,6 +5,7 @@ minimum is found in float64 when the problem is made, so penalties must be plain
 """
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +17,7 @@ from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems import known_optima
 from dlkit.bench.problems.base import Batch, Problem
 from dlkit.bench.problems.known_optima import Float64, Optimum
-from dlkit.bench.problems.supervised import penalized
+from dlkit.bench.problems.sections import penalized
 from dlkit.typing import Array, Key, Params, State
 
 __all__ = [
@@ -31,6 +32,13 @@ __all__ = [
 FLOOR = 1e-6  # an objective's rounding in float32 is a tenth of this; smaller suboptimalities are counted as this
 
 
+class _Penalties(NamedTuple):
+    """Strengths of the penalties of an objective."""
+
+    l1: float = 0.0
+    l2: float = 0.0
+
+
 def linear_regression() -> Problem:
     """Makes the least-squares regression of diabetes progression on ten features, all examples at every step.
 
@@ -42,9 +50,7 @@ def linear_regression() -> Problem:
     Returns:
         The convex problem.
     """
-    return _least_squares(
-        "linear-regression", l1=0.0, l2=0.0, steps=400, target=1e-5, stresses="collinear features, no noise"
-    )
+    return _least_squares("linear-regression", _Penalties(), target=1e-5, stresses="collinear features, no noise")
 
 
 def ridge_regression(*, l2: float = 0.01) -> Problem:
@@ -61,7 +67,7 @@ def ridge_regression(*, l2: float = 0.01) -> Problem:
         The convex problem.
     """
     return _least_squares(
-        "ridge-regression", l1=0.0, l2=l2, steps=400, target=1e-5, stresses="a strongly convex bowl, no noise"
+        "ridge-regression", _Penalties(l2=l2), target=1e-5, stresses="a strongly convex bowl, no noise"
     )
 
 
@@ -81,7 +87,7 @@ def lasso(*, l1: float = 0.1) -> Problem:
     Reference:
         Tibshirani, "Regression shrinkage and selection via the lasso", 1996.
     """
-    return _least_squares("lasso", l1=l1, l2=0.0, steps=400, target=5e-4, stresses="kinks where the optimum is sparse")
+    return _least_squares("lasso", _Penalties(l1=l1), target=5e-4, stresses="kinks where the optimum is sparse")
 
 
 def logistic_regression(*, l2: float = 1e-3) -> Problem:
@@ -111,9 +117,8 @@ def logistic_regression(*, l2: float = 1e-3) -> Problem:
         loss,
         dataset,
         optimum,
-        l2=l2,
+        _Penalties(l2=l2),
         trivial=_entropy(targets),
-        steps=400,
         target=2e-4,
         description=f"logistic regression on breast cancer, l2 {l2:g}",
         stresses="correlated features, flat far from the optimum",
@@ -140,10 +145,8 @@ def softmax_regression(*, l2: float = 1e-3) -> Problem:
         lambda logits, batch: losses.cross_entropy(logits, batch["targets"]).mean(),
         dataset,
         known_optima.softmax_regression(inputs, targets.astype(int), classes=3, l2=l2),
-        outputs=3,
-        l2=l2,
+        _Penalties(l2=l2),
         trivial=_entropy(targets),
-        steps=400,
         target=2e-4,
         description=f"softmax regression on wine, l2 {l2:g}",
         stresses="smooth and convex, no noise",
@@ -177,9 +180,8 @@ def hinge_svm(*, l2: float = 1e-3) -> Problem:
         loss,
         dataset,
         known_optima.hinge_svm(inputs, 2 * targets - 1, l2=l2),
-        l2=l2,
+        _Penalties(l2=l2),
         trivial=2 * min(targets.mean(), 1 - targets.mean()),
-        steps=400,
         target=2e-3,
         description=f"support vector machine on breast cancer, l2 {l2:g}",
         stresses="kinks: the gradient does not vanish at the optimum",
@@ -201,22 +203,21 @@ def _entropy(targets: Float64) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
-def _least_squares(name: str, *, l1: float, l2: float, steps: int, target: float, stresses: str) -> Problem:
+def _least_squares(name: str, penalties: _Penalties, *, target: float, stresses: str) -> Problem:
     dataset = _training_only(data.diabetes())
     inputs, targets = _float64(dataset)
+    l1, l2 = penalties
     optimum = known_optima.lasso(inputs, targets, l1=l1) if l1 else known_optima.least_squares(inputs, targets, l2=l2)
-    penalty = "".join(f", {kind} {strength:g}" for kind, strength in (("l1", l1), ("l2", l2)) if strength)
+    described = "".join(f", {name} {strength:g}" for name, strength in penalties._asdict().items() if strength)
     return _convex(
         name,
         lambda predictions, batch: losses.squared_error(predictions[..., 0], batch["targets"]).mean(),
         dataset,
         optimum,
-        l1=l1,
-        l2=l2,
+        penalties,
         trivial=float(targets.var()),
-        steps=steps,
         target=target,
-        description=f"least squares on diabetes{penalty}",
+        description=f"least squares on diabetes{described}",
         stresses=stresses,
     )
 
@@ -226,18 +227,16 @@ def _convex(
     loss: Callable[[Array, Batch], Array],
     dataset: Dataset,
     optimum: Optimum,
+    penalties: _Penalties,
     *,
-    outputs: int = 1,
-    l1: float = 0.0,
-    l2: float = 0.0,
     trivial: float,
-    steps: int,
     target: float,
     description: str,
     stresses: str,
 ) -> Problem:
     """A linear model's objective, judged by how far it is above its minimum."""
-    model = models.mlp((outputs,))
+    model = models.mlp((len(optimum.bias),))
+    l1, l2 = penalties
 
     def init(key: Key) -> tuple[Params, State]:
         return model.init(key, dataset.train["inputs"].shape[1:])
@@ -257,7 +256,7 @@ def _convex(
         evaluate=evaluate,
         dataset=dataset,
         metrics={"suboptimality": Metric("lower", "log"), "objective": Metric("lower")},
-        steps=steps,
+        steps=400,
         target=target,
         description=description,
         stresses=stresses,

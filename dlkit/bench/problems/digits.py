@@ -3,6 +3,7 @@
 from dlkit import layers, models
 from dlkit.bench import data
 from dlkit.bench.problems.base import Problem
+from dlkit.bench.problems.sections import Objective
 from dlkit.bench.problems.supervised import classification
 from dlkit.layers import Layer
 from dlkit.typing import Array, Scalar
@@ -52,14 +53,11 @@ def digits_mlp(
     return _digits(
         "digits-mlp",
         models.mlp((width,) * depth + (10,), activation=activation, normalization=norm, dropout=dropout),
+        Objective(loss, label_smoothing, l1, l2),
         steps=600,
         target=0.95,
         description=f"MLP 64{f'-{width}' * depth}-10 on scikit-learn's digits, batch 64",
         stresses="nothing: the plain case",
-        loss=loss,
-        label_smoothing=label_smoothing,
-        l1=l1,
-        l2=l2,
     )
 
 
@@ -99,15 +97,12 @@ def digits_deep_mlp(
     return _digits(
         "digits-deep-mlp",
         models.mlp((width,) * depth + (10,), activation=activation, normalization=norm, dropout=dropout),
+        Objective(loss, label_smoothing, l1, l2),
         steps=800,
         target=0.94,
         description=f"{activation} MLP of {depth} x {width} on scikit-learn's digits, batch 64",
         stresses="vanishing gradients: depth without shortcuts",
         margin=0.7,
-        loss=loss,
-        label_smoothing=label_smoothing,
-        l1=l1,
-        l2=l2,
     )
 
 
@@ -142,14 +137,11 @@ def digits_cnn(
     return _digits(
         "digits-cnn",
         _cnn(width, activation, norm, dropout),
+        Objective(loss, label_smoothing, l1, l2),
         steps=400,
         target=0.98,
         description=f"CNN of {width} and {2 * width} channels on scikit-learn's digits, batch 64",
         stresses="weight sharing",
-        loss=loss,
-        label_smoothing=label_smoothing,
-        l1=l1,
-        l2=l2,
     )
 
 
@@ -184,14 +176,11 @@ def digits_cnn_batch_norm(
     return _digits(
         "digits-cnn-batch-norm",
         _cnn(width, activation, norm, dropout),
+        Objective(loss, label_smoothing, l1, l2),
         steps=400,
         target=0.98,
         description=f"CNN of {width} and {2 * width} channels, normalized, on scikit-learn's digits, batch 64",
         stresses="batch statistics: scale invariance, noise, averages that lag behind",
-        loss=loss,
-        label_smoothing=label_smoothing,
-        l1=l1,
-        l2=l2,
     )
 
 
@@ -231,15 +220,12 @@ def digits_resnet(
     return _digits(
         "digits-resnet",
         layers.serial(layers.reshape(*AS_IMAGE), network, names=("image", "network")),
+        Objective(loss, label_smoothing, l1, l2),
         steps=400,
         target=0.97,
         description=f"residual network, 2 stages of {depth} blocks, {width} channels, on digits, batch 64",
         stresses="shortcuts and batch statistics together",
         margin=0.75,
-        loss=loss,
-        label_smoothing=label_smoothing,
-        l1=l1,
-        l2=l2,
     )
 
 
@@ -282,15 +268,12 @@ def digits_transformer(
     return _digits(
         "digits-transformer",
         layers.serial(_patches, network, names=("patches", "network")),
+        Objective(loss, label_smoothing, l1, l2),
         steps=600,
         target=0.94,
         description=f"transformer of {depth} blocks, {width} features, on patches of digits, batch 64",
         stresses="attention: parameters of very different curvature",
         margin=0.7,
-        loss=loss,
-        label_smoothing=label_smoothing,
-        l1=l1,
-        l2=l2,
     )
 
 
@@ -308,16 +291,13 @@ def _patches(x: Array) -> Array:
 def _digits(
     name: str,
     model: Layer,
+    objective: Objective,
     *,
     steps: int,
     target: float,
     description: str,
     stresses: str,
     margin: float = 0.8,
-    loss: str,
-    label_smoothing: Scalar,
-    l1: Scalar,
-    l2: Scalar,
 ) -> Problem:
     return classification(
         name,
@@ -329,8 +309,5 @@ def _digits(
         description=description,
         stresses=stresses,
         margin=margin,
-        loss=loss,
-        label_smoothing=label_smoothing,
-        l1=l1,
-        l2=l2,
+        **objective._asdict(),
     )

@@ -8,6 +8,7 @@ from dlkit.bench import data
 from dlkit.bench.data import Dataset
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.problems.base import Problem
+from dlkit.bench.problems.sections import class_count
 from dlkit.bench.problems.supervised import classification
 from dlkit.typing import Scalar
 
@@ -160,7 +161,7 @@ def image_file(
     shape = dataset.train["inputs"].shape[1:]
     if len(shape) != 3:
         raise UserError(f"{path}: expected images [examples, height, width, channels], got examples of shape {shape}")
-    classes = 1 + max(int(getattr(dataset, part)["targets"].max()) for part in ("train", "validation", "test"))
+    classes = class_count(dataset)
     return classification(
         "image-file",
         models.cnn(

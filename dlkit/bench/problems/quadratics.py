@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlkit.bench.data.base import Dataset
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Batch, Problem
+from dlkit.bench.problems.sections import no_data
 from dlkit.checks import known_zero, require_number, require_size
 from dlkit.typing import Array, Key, Params, Scalar, State
 
@@ -68,7 +68,6 @@ def quadratic(
         eigenvalues,
         seed,
         noise=0.0,
-        steps=400,
         target=1e-3,
         margin=100.0,
         stresses="ill-conditioning, without noise",
@@ -125,7 +124,6 @@ def noisy_quadratic(
         eigenvalues,
         seed,
         noise=0.0 if known_zero(noise) else noise / samples**0.5,
-        steps=400,
         target=1.5e-2,
         margin=30.0,
         stresses="gradient noise: the rate has to fall",
@@ -140,7 +138,6 @@ def _problem(
     seed: int,
     *,
     noise: Scalar,
-    steps: int,
     target: float,
     margin: float,
     stresses: str,
@@ -182,9 +179,9 @@ def _problem(
         init=init,
         loss=loss,
         evaluate=evaluate,
-        dataset=Dataset("none", {}, {}, {}),
+        dataset=no_data(),
         metrics={"suboptimality": Metric("lower", "log"), "distance": Metric("lower", "log")},
-        steps=steps,
+        steps=400,
         target=target,
         description=f"1/2 (x - x*)' H (x - x*), {dimension} dimensions, condition {condition:g}, {gradients}",
         stresses=stresses,

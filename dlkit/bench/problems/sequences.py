@@ -7,9 +7,10 @@ from dlkit.bench import data
 from dlkit.bench.data import Dataset
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.problems.base import Problem
+from dlkit.bench.problems.sections import Objective, class_count
 from dlkit.bench.problems.supervised import classification, regression
 from dlkit.layers import Layer
-from dlkit.typing import Array, Scalar
+from dlkit.typing import Scalar
 
 __all__ = ["adding", "basic_motions", "copy_memory", "digits_rows", "series_file"]
 
@@ -96,10 +97,6 @@ def copy_memory(
         Arjovsky, Shah and Bengio, "Unitary evolution recurrent neural networks", 2015,
         https://arxiv.org/abs/1511.06464.
     """
-
-    def answer(logits: Array) -> Array:
-        return logits[..., -symbols:, :]
-
     writer = _writer(architecture, VOCABULARY, width, depth, dropout)
     return classification(
         "copy-memory",
@@ -207,14 +204,11 @@ def basic_motions(
         "basic-motions",
         data.packaged_series("BasicMotions"),
         _reader(architecture, 4, width, depth, dropout, norm),
+        Objective(loss, label_smoothing, l1, l2),
         architecture=architecture,
         steps=400,
         target=0.1,
         margin=0.8,
-        loss=loss,
-        label_smoothing=label_smoothing,
-        l1=l1,
-        l2=l2,
     )
 
 
@@ -254,19 +248,15 @@ def series_file(
         UserError: for files that cannot be used.
     """
     dataset = data.series(path, digest=digest)
-    classes = 1 + max(int(getattr(dataset, part)["targets"].max()) for part in ("train", "validation", "test"))
     return _series(
         "series-file",
         dataset,
-        _reader(architecture, classes, width, depth, dropout, norm),
+        _reader(architecture, class_count(dataset), width, depth, dropout, norm),
+        Objective(loss, label_smoothing, l1, l2),
         architecture=architecture,
         steps=600,
         target=None,
         margin=None,
-        loss=loss,
-        label_smoothing=label_smoothing,
-        l1=l1,
-        l2=l2,
     )
 
 
@@ -274,15 +264,12 @@ def _series(
     name: str,
     dataset: Dataset,
     model: Layer,
+    objective: Objective,
     *,
     architecture: str,
     steps: int,
     target: float | None,
     margin: float | None,
-    loss: str,
-    label_smoothing: Scalar,
-    l1: Scalar,
-    l2: Scalar,
 ) -> Problem:
     _, time, channels = dataset.train["inputs"].shape
     batch_size = min(14, dataset.examples)
@@ -297,10 +284,7 @@ def _series(
         stresses="few and long sequences",
         metric="cross_entropy",
         margin=margin,
-        loss=loss,
-        label_smoothing=label_smoothing,
-        l1=l1,
-        l2=l2,
+        **objective._asdict(),
     )
 
 

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlkit import layers, losses, regularizers
+from dlkit import layers, losses
 from dlkit.bench.data.base import Dataset, require_labels
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Batch, Evaluate, Init, Loss, Problem, Reestimate
+from dlkit.bench.problems.sections import penalized
 from dlkit.checks import known_zero, require_number
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, Scalar, State
@@ -26,7 +27,6 @@ __all__ = [
     "classification",
     "functions_of",
     "named_loss",
-    "penalized",
     "reestimation",
     "regression",
 ]
@@ -84,24 +84,6 @@ def named_loss(known: Mapping[str, ElementLoss], loss: str | ElementLoss) -> Ele
     if loss not in known:
         raise UserError(f"no loss '{loss}'; {nearest(loss, known)}")
     return known[loss]
-
-
-def penalized(value: Array, params: Params, *, l1: Scalar, l2: Scalar) -> Array:
-    """Adds l1 * sum |w| + l2 * sum w^2 over the weights (not biases, not normalizations) to a loss.
-
-    Args:
-        value: the loss.
-        params: the parameters.
-        l1: strength of the sum of magnitudes; may be traced.
-        l2: strength of the sum of squares, without a factor 1/2; may be traced.
-
-    Returns:
-        The penalized loss; `value` itself where both strengths are the number 0.
-    """
-    for strength, penalty in ((l1, regularizers.l1), (l2, regularizers.l2)):
-        if not known_zero(strength):
-            value = value + jnp.asarray(strength, value.dtype) * penalty(params)
-    return value
 
 
 def functions_of(

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlkit.bench.data.base import Dataset
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Batch, Problem
+from dlkit.bench.problems.sections import no_data
 from dlkit.checks import require_number, require_size
 from dlkit.typing import Array, Key, Params, State
 
@@ -164,7 +164,7 @@ def _surface(
         init=init,
         loss=loss,
         evaluate=evaluate,
-        dataset=Dataset("none", {}, {}, {}),
+        dataset=no_data(),
         metrics={"suboptimality": Metric("lower", "log")},
         steps=steps,
         target=target,

@@ -5,7 +5,7 @@
 - `data_order`: which examples each step sees; `streaming`: those that do not fit on the device.
 - `step`, `games`: one step; of one loss, of several players.
 - `loop`: the compiled loop.
-- `program`: the executables; `trajectory`: calls them and collects what they return.
+- `segment`: what an executable does; `program`: the executables; `trajectory`: calls them, collects what they return.
 - `lanes`: trials side by side; `fast_convolutions`: convolutions as products, on CPU.
 - `stopwatch`: seconds per step.
 """
@@ -18,6 +18,7 @@ __all__ = [
     "loop",
     "program",
     "recipe",
+    "segment",
     "step",
     "stopwatch",
     "streaming",

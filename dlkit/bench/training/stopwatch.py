@@ -9,6 +9,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -18,6 +19,7 @@ import numpy as np
 from dlkit.bench.machine.environment import threads
 from dlkit.bench.plan.trials import Timing
 from dlkit.bench.problems.base import Batch
+from dlkit.bench.training import segment
 from dlkit.bench.training.lanes import ALONE, compiled, held_bytes
 from dlkit.bench.training.program import Program
 from dlkit.bench.training.step import Carry
@@ -221,7 +223,7 @@ class _Judging:
 
 def _evaluations(program: Program) -> Callable[[Carry, Batch, Batch], Any]:
     """Some evaluations, one after another."""
-    problem, finish = program.shared.problem, program.finish.__wrapped__
+    problem, finish = program.shared.problem, partial(segment.finish, program.setup)
 
     def repeat(carry: Carry, train: Batch, validation: Batch) -> Any:
         def once(carry: Carry, _: None) -> tuple[Carry, Any]:

@@ -11,7 +11,7 @@ from dlkit.bench.data.base import Dataset
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Problem, Reestimate
-from dlkit.bench.problems.frameworks.model import Score, fold, like, modes, pass_over, problem_of_model
+from dlkit.bench.problems.frameworks.model import Score, Task, fold, like, modes, pass_over, problem_of_model
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, Shape, State
 
@@ -68,10 +68,9 @@ def problem_from_equinox(
         _, state = jax.eval_shape(lambda: model.init(jax.random.key(0), ()))
         return pass_over(model, dataset, batch_size) if state["state"] else None
 
-    return problem_of_model(
-        lambda where: _model(where, module),
-        dataset,
-        loss,
+    task = Task(
+        dataset=dataset,
+        loss=loss,
         name=name,
         metrics=metrics,
         targets=targets,
@@ -80,8 +79,8 @@ def problem_from_equinox(
         steps=steps,
         target=target,
         description=description,
-        reestimation=reestimation,
     )
+    return problem_of_model(task, lambda where: _model(where, module), reestimation)
 
 
 def _model(where: str, module: Any) -> Layer:

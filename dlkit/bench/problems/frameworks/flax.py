@@ -12,7 +12,7 @@ from dlkit.bench.data.base import Dataset
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Batch, Problem, Reestimate
-from dlkit.bench.problems.frameworks.model import Score, fold, input_dtype, like, modes, problem_of_model
+from dlkit.bench.problems.frameworks.model import Score, Task, fold, input_dtype, like, modes, problem_of_model
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, Shape, State
 
@@ -83,10 +83,9 @@ def problem_from_flax(
         'loss'
     """
     shape = dataset.train["inputs"].shape[1:] if "inputs" in dataset.train else ()
-    return problem_of_model(
-        lambda where: _model(where, module, input_dtype(dataset)),
-        dataset,
-        loss,
+    task = Task(
+        dataset=dataset,
+        loss=loss,
         name=name,
         metrics=metrics,
         targets=targets,
@@ -95,7 +94,11 @@ def problem_from_flax(
         steps=steps,
         target=target,
         description=description,
-        reestimation=lambda model: _reestimation(model, shape, batch_size),
+    )
+    return problem_of_model(
+        task,
+        lambda where: _model(where, module, input_dtype(dataset)),
+        lambda model: _reestimation(model, shape, batch_size),
     )
 
 

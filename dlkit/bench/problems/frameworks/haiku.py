@@ -10,7 +10,16 @@ from dlkit.bench.data.base import Dataset
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Problem, Reestimate
-from dlkit.bench.problems.frameworks.model import Score, fold, input_dtype, like, modes, pass_over, problem_of_model
+from dlkit.bench.problems.frameworks.model import (
+    Score,
+    Task,
+    fold,
+    input_dtype,
+    like,
+    modes,
+    pass_over,
+    problem_of_model,
+)
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, Shape, State
 
@@ -65,10 +74,9 @@ def problem_from_haiku(
             return None  # the checks that follow say what is wrong with the function
         return pass_over(model, dataset, batch_size) if jax.tree.leaves(state) else None
 
-    return problem_of_model(
-        lambda where: _model(where, transformed, input_dtype(dataset)),
-        dataset,
-        loss,
+    task = Task(
+        dataset=dataset,
+        loss=loss,
         name=name,
         metrics=metrics,
         targets=targets,
@@ -77,8 +85,8 @@ def problem_from_haiku(
         steps=steps,
         target=target,
         description=description,
-        reestimation=reestimation,
     )
+    return problem_of_model(task, lambda where: _model(where, transformed, input_dtype(dataset)), reestimation)
 
 
 def _model(where: str, transformed: Any, dtype: Any) -> Layer:

@@ -3,6 +3,7 @@
 import inspect
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from dlkit.bench.problems.base import Batch, Problem, Reestimate, example_batch
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, State
 
-__all__ = ["Score", "fold", "input_dtype", "like", "modes", "pass_over", "problem_of_model"]
+__all__ = ["Score", "Task", "fold", "input_dtype", "like", "modes", "pass_over", "problem_of_model"]
 
 Score = Callable[[Any, Any], Array]
 """`(predictions, targets)` -> a value per example or element, or one number."""
@@ -30,35 +31,43 @@ TRUE_IN_TRAINING = ("train", "training", "is_training")
 FALSE_IN_TRAINING = ("deterministic", "use_running_average")
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Task:
+    """What a module is to learn: the arguments that the constructors of all libraries share.
+
+    Attributes:
+        dataset: has ``"inputs"``, and what `targets` and `weights` name.
+        loss: ``loss(predictions, targets)`` -> a value per example or element, or one number.
+        name: the problem's name; empty for the dataset's.
+        metrics: name -> (function, what it means); None for the loss alone.
+        targets: the array, or arrays, that losses and metrics get.
+        weights: the array of weights; empty for the plain mean.
+        batch_size: examples a step; None for the whole training split at every step.
+        steps: the default budget.
+        target: the value of the first metric that steps to target count to; None to take it from the baseline.
+        description: a line for lists.
+    """
+
+    dataset: Dataset
+    loss: Score
+    name: str
+    metrics: Mapping[str, tuple[Score, Metric]] | None
+    targets: str | Sequence[str]
+    weights: str
+    batch_size: int | None
+    steps: int
+    target: float | None
+    description: str
+
+
 def problem_of_model(
-    model: Callable[[str], Layer],
-    dataset: Dataset,
-    loss: Score,
-    *,
-    name: str,
-    metrics: Mapping[str, tuple[Score, Metric]] | None,
-    targets: str | Sequence[str],
-    weights: str,
-    batch_size: int | None,
-    steps: int,
-    target: float | None,
-    description: str,
-    reestimation: Callable[[Layer], Reestimate | None],
+    task: Task, model: Callable[[str], Layer], reestimation: Callable[[Layer], Reestimate | None]
 ) -> Problem:
-    """Makes the problem of predicting targets from ``"inputs"`` with a model; the constructors document the arguments.
+    """Makes the problem of predicting targets from ``"inputs"`` with a model.
 
     Args:
+        task: what the model is to learn.
         model: makes the model, given how messages begin.
-        dataset: has ``"inputs"``, and what `targets` and `weights` name.
-        loss: as in `problem_from_flax`; so are all to `description`.
-        name: of the problem.
-        metrics: name -> (function, what it means).
-        targets: the array, or arrays, that losses and metrics get.
-        weights: the array of weights; none for the plain mean.
-        batch_size: examples a step.
-        steps: the default budget.
-        target: of the first metric.
-        description: a line for lists.
         reestimation: makes `Problem.reestimate` of the model.
 
     Returns:
@@ -67,15 +76,14 @@ def problem_of_model(
     Raises:
         UserError: if an array is missing, or the module, the loss or a metric fails or does not fit the arrays.
     """
-    where = f"problem '{name or dataset.name}'"
+    dataset, loss, targets, weights = task.dataset, task.loss, task.targets, task.weights
+    name = task.name or dataset.name
+    where = f"problem '{name}'"
     wanted = [targets] if isinstance(targets, str) else [*targets]
     _require_arrays(where, dataset, ["inputs", *wanted, *([weights] if weights else [])])
     if weights:
         _require_weights(where, dataset, weights)
-    for metric, pair in (metrics or {}).items():
-        if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[0]) and isinstance(pair[1], Metric)):
-            raise UserError(f"{where}: metric '{metric}' must be (function, Metric), got {pair!r}")
-    scores = {"loss": (loss, Metric("lower"))} if metrics is None else dict(metrics)
+    scores = _scores(where, task)
     shape = dataset.train["inputs"].shape[1:]
     made = model(where)
 
@@ -98,17 +106,17 @@ def problem_of_model(
         return {metric: mean_of(function, predictions, batch) for metric, (function, _) in scores.items()}
 
     problem = Problem(
-        name=name or dataset.name,
+        name=name,
         init=init,
         loss=mean_loss,
         evaluate=evaluate,
         reestimate=reestimation(made),
         dataset=dataset,
         metrics={metric: meaning for metric, (_, meaning) in scores.items()},
-        batch_size=batch_size,
-        steps=steps,
-        target=target,
-        description=description,
+        batch_size=task.batch_size,
+        steps=task.steps,
+        target=task.target,
+        description=task.description,
     )
     described = {"the loss": loss, **{f"metric '{metric}'": function for metric, (function, _) in scores.items()}}
     _check(where, made, described, problem, targets_of, wanted[0], weights)
@@ -165,6 +173,14 @@ def pass_over(model: Layer, dataset: Dataset, batch_size: int | None) -> Callabl
         return jax.lax.scan(seen, state, (jnp.arange(len(batches)), batches))[0]
 
     return reestimate
+
+
+def _scores(where: str, task: Task) -> dict[str, tuple[Score, Metric]]:
+    """The metrics of a task, by default its loss."""
+    for name, pair in (task.metrics or {}).items():
+        if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[0]) and isinstance(pair[1], Metric)):
+            raise UserError(f"{where}: metric '{name}' must be (function, Metric), got {pair!r}")
+    return {"loss": (task.loss, Metric("lower"))} if task.metrics is None else dict(task.metrics)
 
 
 def _require_arrays(where: str, dataset: Dataset, names: Sequence[str]) -> None:

@@ -1,0 +1,370 @@
+"""What an executable does, as plain functions: begin a trial, train it for some steps, evaluate it, finish it.
+
+`program` compiles them. Each takes first what its executable fixes, then what differs from trial to trial.
+"""
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+
+from dlkit.bench import probes
+from dlkit.bench.plan.trials import Evaluations
+from dlkit.bench.probes import View
+from dlkit.bench.problems.base import Batch, Problem
+from dlkit.bench.training import games, transformation
+from dlkit.bench.training.loop import scan
+from dlkit.bench.training.recipe import Recipe
+from dlkit.bench.training.step import Carry, play_round, take_step
+from dlkit.early_stopping import EarlyStopping, early_stopping
+from dlkit.typing import Array, Params, State
+
+__all__ = ["Reached", "Setup", "Start", "advance", "begin", "complete", "finish", "segment", "start", "stopping_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """What an executable fixes: the same for every trial of a compile group.
+
+    Attributes:
+        problem: what is trained.
+        recipe: what trains it.
+        stopping: the functions of the recipe's early stopping; None without.
+        variant: ``variant(**choices) -> Problem``: the problem with the traced values of `Recipe.choices`; None where
+            no choice is traced. Its metrics are those of `problem`.
+    """
+
+    problem: Problem
+    recipe: Recipe
+    stopping: EarlyStopping | None = None
+    variant: Callable[..., Problem] | None = None
+
+    def problem_with(self, hyperparameters: Mapping[str, Array]) -> Problem:
+        """Returns the problem with its traced choices, whose values are among the hyperparameters."""
+        if self.variant is None:
+            return self.problem
+        return self.variant(**{name: hyperparameters[name] for name in self.recipe.choices})
+
+
+class Start(NamedTuple):
+    """Where a trial begins: the same bits for every contender with the same seed.
+
+    Attributes:
+        params: the initial parameters.
+        state: the initial state.
+        key_data: of the key that the steps' keys are made from, as plain uint32.
+        optimizer_key_data: of the key for what an optimizer draws itself.
+        metrics: metric -> its value on validation before any step.
+    """
+
+    params: Params
+    state: State
+    key_data: Array
+    optimizer_key_data: Array
+    metrics: Mapping[str, Array]
+
+
+class Reached(NamedTuple):
+    """What a segment returns for each of its evaluations.
+
+    Attributes:
+        point: [columns] float32: metrics by sorted name, the training loss, the losses of the other players, the
+            probes' curves.
+        evaluations: `Carry.evaluations` at this point.
+        bad: whether a loss since the evaluation before was not finite or too large, or a metric is not finite.
+        void: whether early stopping ended the trial before this point; the other fields then mean nothing.
+    """
+
+    point: Array
+    evaluations: Array
+    bad: Array
+    void: Array
+
+
+class _Inputs(NamedTuple):
+    """What a trial is given and no step changes."""
+
+    hyperparameters: Mapping[str, Array]
+    start: Start
+    train: Batch
+    validation: Batch
+
+
+def start(problem: Problem, words: Array, validation: Batch) -> Start:
+    """Draws the initial parameters and the keys of a trial, and evaluates it before any step.
+
+    Args:
+        problem: what is trained.
+        words: [3] uint32: the hash of the problem's name, the stage, the seed.
+        validation: name -> [examples, ...].
+
+    Returns:
+        Where the trial begins.
+    """
+    key = jax.random.key(0)
+    for word in words:  # folded in by meaning, not by position in a split
+        key = jax.random.fold_in(key, word)
+    key_init, key_steps, key_optimizer = (
+        jax.random.fold_in(key, zlib.crc32(purpose)) for purpose in (b"init", b"steps", b"optimizer")
+    )
+    params, state = jax.tree.map(jnp.asarray, problem.init(key_init))
+    metrics = problem.evaluate(params, state, validation)
+    steps_data, optimizer_data = (jax.random.key_data(key) for key in (key_steps, key_optimizer))
+    return Start(_strong(params), _strong(state), steps_data, optimizer_data, metrics)
+
+
+def begin(setup: Setup, start: Start, hyperparameters: Mapping[str, Array]) -> Carry:
+    """Returns what the first step gets.
+
+    Args:
+        setup: what the executable fixes.
+        start: where the trial begins.
+        hyperparameters: a number for each of `Recipe.traced`.
+    """
+    opt_state = transformation.first_state(
+        setup.problem, setup.recipe, hyperparameters, start.params, start.optimizer_key_data
+    )
+    return Carry(
+        start.params,
+        start.state,
+        _strong(opt_state),
+        step=jnp.int32(0),
+        diverged_at=jnp.int32(-1),
+        evaluations=jnp.zeros(3, jnp.int32),
+        stopping=None if setup.stopping is None else setup.stopping.init((start.params, start.state)),
+        previous=start.params if setup.recipe.probes else None,
+    )
+
+
+def segment(
+    setup: Setup,
+    carry: Carry,
+    indices: Array,
+    hyperparameters: Mapping[str, Array],
+    start: Start,
+    train: Batch,
+    validation: Batch,
+) -> tuple[Carry, Reached]:
+    """Trains a trial for some intervals: steps, and an evaluation at the end of each interval.
+
+    Args:
+        setup: what the executable fixes.
+        carry: what the step before handed over.
+        indices: int32 [evaluations, steps, rows] into `train`: the examples of each step.
+        hyperparameters: a number for each of `Recipe.traced`.
+        start: where the trial began.
+        train: name -> [examples, ...].
+        validation: name -> [examples, ...].
+
+    Returns:
+        The last carry; and what every evaluation reached, [evaluations, ...].
+    """
+    return complete(setup, carry, None, indices, hyperparameters, start, train, validation)
+
+
+def advance(
+    setup: Setup, carry: Carry, indices: Array, hyperparameters: Mapping[str, Array], start: Start, train: Batch
+) -> tuple[Carry, Array]:
+    """Trains a trial for some steps, without an evaluation.
+
+    Args:
+        setup: what the executable fixes.
+        carry: what the step before handed over.
+        indices: int32 [steps, rows] into `train`.
+        hyperparameters: a number for each of `Recipe.traced`.
+        start: where the trial began.
+        train: name -> [examples, ...].
+
+    Returns:
+        The last carry; and the losses, [steps], of games [steps, players].
+    """
+    problem, recipe = setup.problem_with(hyperparameters), setup.recipe
+    key = jax.random.wrap_key_data(start.key_data)
+
+    def transformation_at(step: Array) -> Any:
+        return transformation.transformations(setup.problem, recipe, hyperparameters, step, start.optimizer_key_data)
+
+    fixed = None if recipe.schedule.varies else transformation_at(jnp.int32(0))
+
+    def step(carry: Carry, index: Array) -> tuple[Carry, Array]:
+        # The state of a transformation does not depend on the rate it was built with: each step can have its own.
+        built = fixed or transformation_at(carry.step)
+        key_step = jax.random.fold_in(key, carry.step)
+        if problem.players:
+            return play_round(problem, recipe, built, carry, index, partial(_batch_of, setup.problem, train), key_step)
+        return take_step(problem, recipe, built, carry, _batch_of(setup.problem, train, index), key_step)
+
+    carry, losses = scan(step, carry, indices)
+    cost = recipe.optimizer.evaluations
+    if isinstance(cost, Evaluations) and not problem.players:  # the same at each step: counted here, not inside
+        carry = carry._replace(evaluations=carry.evaluations + len(indices) * jnp.array(cost, jnp.int32))
+    return carry, losses
+
+
+def complete(
+    setup: Setup,
+    carry: Carry,
+    earlier: Array | None,
+    indices: Array,
+    hyperparameters: Mapping[str, Array],
+    start: Start,
+    train: Batch,
+    validation: Batch,
+) -> tuple[Carry, Reached]:
+    """Does as `segment`, where `advance` has made the first steps of the interval.
+
+    Args:
+        setup: what the executable fixes.
+        carry: what the step before handed over.
+        earlier: the losses of the interval's steps so far, as `advance` returns them; None where there were none.
+        indices: int32 [evaluations, steps, rows] into `train`; one evaluation where there are earlier losses.
+        hyperparameters: a number for each of `Recipe.traced`.
+        start: where the trial began.
+        train: name -> [examples, ...].
+        validation: name -> [examples, ...].
+
+    Returns:
+        As `segment`.
+    """
+    inputs = _Inputs(hyperparameters, start, train, validation)
+    interval = partial(_interval, setup, inputs, earlier)
+
+    def unless_stopped(carry: Carry, indices: Array) -> tuple[Carry, Reached]:
+        if carry.stopping is None:
+            return interval(carry, indices)
+        skipped = partial(_skipped, interval)
+        after: tuple[Carry, Reached] = jax.lax.cond(carry.stopping.stopped, skipped, interval, carry, indices)
+        return after
+
+    ended: tuple[Carry, Reached] = scan(unless_stopped, carry, indices)
+    return ended
+
+
+def finish(setup: Setup, carry: Carry, train: Batch) -> tuple[Params, State]:
+    """Returns a trial's final parameters and state: early stopping's best, else those to evaluate after the last step.
+
+    Args:
+        setup: what the executable fixes.
+        carry: what the last step handed over.
+        train: name -> [examples, ...]: batch statistics are re-estimated on it.
+    """
+    if carry.stopping is None:
+        return _to_evaluate(setup, carry, train)
+    return cast("tuple[Params, State]", carry.stopping.best_params)
+
+
+def stopping_of(problem: Problem, recipe: Recipe) -> EarlyStopping | None:
+    """Returns the functions of a recipe's early stopping; None without."""
+    policy = recipe.stopping
+    if policy is None:
+        return None
+    higher = problem.metrics[_watched(problem, recipe)].higher_is_better
+    return early_stopping(patience=policy.patience, min_delta=policy.min_delta, higher_is_better=higher)
+
+
+def _watched(problem: Problem, recipe: Recipe) -> str:
+    """The metric that early stopping looks at."""
+    return (recipe.stopping.metric if recipe.stopping else "") or problem.metric
+
+
+def _interval(
+    setup: Setup, inputs: _Inputs, earlier: Array | None, carry: Carry, indices: Array
+) -> tuple[Carry, Reached]:
+    """Steps, then an evaluation."""
+    problem, recipe = setup.problem, setup.recipe
+    hyperparameters, start, train, validation = inputs
+    first_step = carry.step if earlier is None else carry.step - len(earlier)
+    carry, losses = advance(setup, carry, indices, hyperparameters, start, train)
+    if earlier is not None:  # fused into the sums below, this would change their order, and the last bits
+        losses = jax.lax.optimization_barrier(jnp.concatenate([earlier, losses]))
+    bad = _bad(problem, losses)
+    first_bad = jnp.where(bad.any(), first_step + bad.argmax().astype(jnp.int32), -1)
+    carry = carry._replace(diverged_at=jnp.where(carry.diverged_at < 0, first_bad, carry.diverged_at))
+    params, state = _to_evaluate(setup, carry, train)
+    metrics = problem.evaluate(params, state, validation)
+    point = _point(metrics, *(losses.mean(axis=0) if problem.players else [losses.mean()]))
+    if setup.stopping is not None and carry.stopping is not None:
+        watched = metrics[_watched(problem, recipe)]
+        carry = carry._replace(stopping=setup.stopping.update(carry.stopping, watched, (params, state)))
+    wrong = bad.any() | ~jnp.isfinite(point).all()
+    if recipe.probes:
+        point = jnp.concatenate([point, _probed(setup, inputs, carry, indices[-1])])
+    return carry, Reached(point, carry.evaluations, wrong, jnp.bool_(False))
+
+
+def _skipped(
+    interval: Callable[[Carry, Array], tuple[Carry, Reached]], carry: Carry, indices: Array
+) -> tuple[Carry, Reached]:
+    """What stands in for an interval after early stopping."""
+    reached = jax.eval_shape(interval, carry, indices)[1]
+    nothing = jax.tree.map(lambda each: jnp.zeros(each.shape, each.dtype), reached)
+    return carry, nothing._replace(evaluations=carry.evaluations, void=jnp.bool_(True))
+
+
+def _bad(problem: Problem, losses: Array) -> Array:
+    """Whether a step's loss, or that of a player, is not finite or too large: [steps]."""
+    bad = ~jnp.isfinite(losses)
+    if problem.diverged_above is not None:
+        bad |= losses > problem.diverged_above
+    return bad.any(axis=1) if problem.players else bad
+
+
+def _to_evaluate(setup: Setup, carry: Carry, train: Batch) -> tuple[Params, State]:
+    """The parameters and the state to evaluate after the last step."""
+    problem, optimizer = setup.problem, setup.recipe.optimizer
+    if optimizer.eval_params is None:
+        return carry.params, carry.state
+    if problem.players:
+        params = games.evaluated(problem, optimizer, carry.opt_state, carry.params)
+    else:
+        params = optimizer.eval_params(carry.opt_state, carry.params)
+    if problem.reestimate is None:
+        return params, carry.state
+    return params, problem.reestimate(params, carry.state, train)
+
+
+def _probed(setup: Setup, inputs: _Inputs, carry: Carry, last_index: Array) -> Array:
+    """What the probes measure after an interval, with the batch of its last step: [curves]."""
+    recipe, train = setup.recipe, inputs.train
+    key = jax.random.wrap_key_data(inputs.start.key_data)
+    key_probes = jax.random.fold_in(jax.random.fold_in(key, zlib.crc32(b"probes")), carry.step)
+    rate = transformation.rate(recipe, inputs.hyperparameters, carry.step - 1)
+    problem = setup.problem_with(inputs.hyperparameters)
+
+    def loss(params: Params, batch: Batch) -> Array:
+        return problem.loss(params, carry.state, batch, key_probes)[0]
+
+    def apply(params: Params, batch: Batch) -> Any:
+        return problem.evaluate(params, carry.state, batch)
+
+    batch = _batch_of(setup.problem, train, last_index)
+    update = jax.tree.map(jnp.subtract, carry.params, carry.previous)
+    view = View(carry.params, carry.state, update, batch, train, loss, apply, rate, key_probes)
+    values = [value for name in recipe.probes for value in probes.curves_of(probes.get(name), view).values()]
+    return jnp.stack(values)
+
+
+def _point(metrics: Mapping[str, Array], *losses: Array) -> Array:
+    """A point of the curve as one array."""
+    return jnp.stack([jnp.asarray(value, jnp.float32) for value in (*(metrics[k] for k in sorted(metrics)), *losses)])
+
+
+def _batch_of(problem: Problem, train: Batch, index: Array) -> Batch:
+    """The examples of these indices, or all of them where every step uses the whole split."""
+    return train if problem.batch_size is None else {name: _rows(array, index) for name, array in train.items()}
+
+
+def _rows(array: Array, index: Array) -> Array:
+    """Takes rows whose indices are known to be valid: no clamping, no wrapping."""
+    return array.at[index].get(mode="promise_in_bounds", unique_indices=True)
+
+
+def _strong(tree: Any) -> Any:
+    """Drops weak types, which would make the second call of a segment compile again."""
+    return jax.tree.map(
+        lambda leaf: leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf.astype(leaf.dtype), tree
+    )
