@@ -237,7 +237,7 @@ def require_labels(dataset: Dataset, name: str, classes: int) -> None:
         classes: how many there are: the model's outputs.
 
     Raises:
-        UserError: for what is no integer or out of range, with the split and the first one's index.
+        UserError: for a target that is not an integer or is out of range, with the split and the first one's index.
 
     Example:
         >>> arrays = {"targets": np.arange(4)}

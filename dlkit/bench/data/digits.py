@@ -1,4 +1,4 @@
-"""Small images of handwritten digits."""
+"""scikit-learn's small images of handwritten digits."""
 
 import numpy as np
 

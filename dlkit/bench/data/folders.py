@@ -1,4 +1,4 @@
-"""Data sets that may be larger than memory: a folder of ``.npy`` files, which are mapped and not read."""
+"""Datasets that may be larger than memory: a folder of ``.npy`` files, memory-mapped instead of read."""
 
 from pathlib import Path
 from typing import Any

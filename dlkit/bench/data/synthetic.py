@@ -1,4 +1,4 @@
-"""Data made by a formula: memory tasks for sequences, a teacher network, an image."""
+"""Synthetic data: memory tasks for sequences, a teacher network, a picture, Gaussians on a ring."""
 
 from typing import Any
 

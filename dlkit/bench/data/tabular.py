@@ -1,4 +1,4 @@
-"""Small tables."""
+"""Small tables: diabetes, wine and breast cancer from scikit-learn, and synthetic documents."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Text as characters."""
+"""Texts as sequences of characters, from Python's help or from a file."""
 
 import itertools
 from pathlib import Path

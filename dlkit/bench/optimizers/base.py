@@ -1,4 +1,4 @@
-"""What an optimizer is to the bench: how to build it, what is tuned and evaluated, what a step costs."""
+"""An optimizer: how to build it, what is tuned, which parameters are evaluated, and what a step costs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Every registered optimizer by family, and how a name becomes one."""
+"""Every registered optimizer by family; finds an optimizer by its name, with wrappers."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType

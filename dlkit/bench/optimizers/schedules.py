@@ -1,4 +1,4 @@
-"""Learning-rate schedules: what multiplies the tuned rate at every step, over a horizon that is the budget."""
+"""Learning-rate schedules: the factor that multiplies the tuned rate at each step of a trial."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Transformations around another optimizer's: what the wrappers build."""
+"""The optax transformations that the wrappers build around another optimizer's."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

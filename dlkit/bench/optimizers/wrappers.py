@@ -1,4 +1,4 @@
-"""What may be put around any optimizer: each function takes an optimizer and returns one, with its own hyperparameters.
+"""Wrappers, such as clipping and averaging: each function takes an optimizer and returns one with more hyperparameters.
 
 In a spec, and wherever an optimizer is named, ``"adam+clip"`` is Adam with clipped gradients; ``"adam+clip+ema"`` adds
 an average of that. The one on the right is outermost.
@@ -60,7 +60,7 @@ def with_sharpness_awareness(optimizer: Optimizer, *, rho: Range | float = RHO) 
         >>> with_sharpness_awareness(optimizers.get("sgd")).evaluations.gradients
         2
     """
-    inner = optimizer.build  # alone: the optimizer's space is no part of what is built
+    inner = optimizer.build  # alone: what is built must not hold the optimizer's space
 
     def build(rho: Array, **settings: Any) -> Transformation:
         return transformations.sharpness_aware(inner(**settings), rho)

@@ -1,4 +1,4 @@
-"""What wrappers share: an optimizer around another, with the spaces and the costs of both."""
+"""What the wrappers share: building an optimizer around another, with the spaces and the costs of both."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a probe is, what it sees at an evaluation point, and the examples it looks at."""
+"""A probe, what it is given at an evaluation point, and the examples that it is computed on."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

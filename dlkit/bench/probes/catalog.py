@@ -1,4 +1,4 @@
-"""Every registered probe, how a name becomes one, and whether it fits a problem."""
+"""Every registered probe; finds a probe by its name and checks that it fits a problem."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

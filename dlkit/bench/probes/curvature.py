@@ -59,7 +59,7 @@ def sharpness(loss: Callable[[Params], Array], params: Params, *, key: Key, iter
 
 
 def _lanczos(product: Callable[[Array], Array], start: Array, iterations: int) -> tuple[Array, Array]:
-    """The diagonal of T and what stands beside it.
+    """The diagonal of T and the one beside it.
 
     Where the Krylov space is exhausted, the rest of T gets the first diagonal entry and no coupling: a value inside of
     the spectrum, which changes neither of its ends.

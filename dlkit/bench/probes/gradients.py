@@ -1,4 +1,4 @@
-"""Probes of the gradient: its norm, its noise, and the learning rate that an update amounts to."""
+"""Probes of the gradient: its norm, its noise, and the effective learning rate of an update."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Finding the marked activations inside of a function, by tracing it."""
+"""Finds the activations that a function marks, by tracing it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -75,7 +75,7 @@ def _marks(equation: core.JaxprEqn) -> bool:
 
 
 def _body(equation: core.JaxprEqn) -> core.ClosedJaxpr | None:
-    """What a call runs, once and in place; None for what is no such call."""
+    """What a call runs, once and in place; None for any other equation."""
     name = equation.primitive.name
     if name not in BODIES:
         return None

@@ -1,4 +1,4 @@
-"""Probes of the parameters and their change: no evaluation of the loss."""
+"""Probes of the parameters and their last update; they do not evaluate the loss."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What the trainer knows of a problem: pure functions, data, and what its metrics mean."""
+"""A problem: pure functions, a dataset, and what its metrics mean; all that training needs to know of it."""
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +58,7 @@ class Problem:
         description: a line for lists.
         stresses: what about training it is hard, in a line.
         trivial: the value of `metric` on validation that needs no training (of the class prior, the mean, a random
-            start); None if nobody knows.
+            start); None if it is unknown.
         margin: by how much a tuned first-order optimizer beats `trivial` within `steps`: a difference, or a factor
             where `metric` is logarithmic.
         players: of a game, in the order of their moves; parameters are then a dictionary by player. None for the
@@ -113,7 +113,7 @@ class Problem:
         require_players(where, self.players, self.updates, self.loss)
 
     def _make_plain(self, where: str) -> None:
-        """Turns NumPy's numbers into Python's, which plans can be written with, and refuses what is no such number."""
+        """Turns NumPy's numbers into Python's, which JSON can hold, and refuses everything else."""
         for name in ("steps", "batch_size"):
             number = getattr(self, name)
             if number is not None or name == "steps":

@@ -1,4 +1,4 @@
-"""A game whose equilibrium is known: what gradient methods do on it is theory, not experiment."""
+"""A bilinear game of two players with a known equilibrium, on which theory says what gradient methods do."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Every problem by family, and how a name and choices become one."""
+"""Every problem by family; finds a problem by its name and makes it with some of its choices."""
 
 from collections.abc import Mapping
 from pathlib import Path

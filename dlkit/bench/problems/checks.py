@@ -1,4 +1,4 @@
-"""Whether a problem's functions fit together, found out by tracing them without computing."""
+"""Checks that a problem's functions fit together, by tracing them without computing."""
 
 from typing import Any
 

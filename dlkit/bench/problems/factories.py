@@ -1,4 +1,4 @@
-"""Problems as functions of their choices: what can be chosen, what may be traced, and the problems made so far."""
+"""A problem as a function of its choices: checks the choices, tells which may be traced, and makes the problem."""
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,7 +14,7 @@ from dlkit.typing import Scalar
 __all__ = ["REQUIRED", "ChosenValues", "Make", "ProblemFactory"]
 
 Make = Callable[..., Problem]
-REQUIRED = inspect.Parameter.empty  # stands for the default of a choice that must be given
+REQUIRED = inspect.Parameter.empty  # in place of the default of a choice that must be given
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A small classifier that a problem trains itself and then freezes: its hidden layer measures how images look."""
+"""A small frozen classifier: the features of its hidden layer tell how close generated images are to real ones."""
 
 from functools import cache
 from typing import Any, NamedTuple

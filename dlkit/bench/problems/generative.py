@@ -1,4 +1,4 @@
-"""Autoencoders of digits: a code of few numbers, and a distribution of codes."""
+"""Autoencoders of digits: a plain one and a variational one."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Networks on images that a package or the user has: MNIST, Fashion-MNIST, CIFAR and their like."""
+"""Networks on MNIST, Fashion-MNIST, CIFAR and other images, from an installed package or from the user's files."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType

@@ -16,7 +16,7 @@ Updates = Literal["alternating", "simultaneous"]
 
 @dataclass(frozen=True, eq=False)
 class Player:
-    """One of those who share a problem's parameters, and do not want the same.
+    """A player of a game: has parameters of its own and a loss that depends on the parameters of all.
 
     Attributes:
         name: whose parameters it moves: ``params[name]``.

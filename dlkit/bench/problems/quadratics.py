@@ -1,4 +1,4 @@
-"""Quadratics: the optimum is known, so the metric is the exact distance to it in loss."""
+"""Quadratics, with and without gradient noise: the optimum is known, and the metric is the loss above it."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""How good generated samples are, next to held-out examples: distances of distributions, modes, a discriminator's view.
+"""How good generated samples are, compared with held-out examples: distances, modes covered, a discriminator's scores.
 
 All are functions of arrays that work under jit and vmap. Squared MMD and energy distance are unbiased: their mean over
 samples is the true distance of the distributions, so that they are around 0, and may be below, for perfect samples.

@@ -1,4 +1,4 @@
-"""Sequences to read and to remember: the architecture is a choice like any other."""
+"""Problems on sequences, for recurrent networks and transformers: adding, copying, rows of digits, time series."""
 
 import jax.numpy as jnp
 

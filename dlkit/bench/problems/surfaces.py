@@ -1,4 +1,4 @@
-"""Classic surfaces of few coordinates: a curved valley, a flat plain with steep walls, a saddle."""
+"""Classic test functions of few coordinates: Rosenbrock's valley, Beale's plain with steep walls, a saddle."""
 
 import itertools
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Models of small tables."""
+"""Linear models and small networks on small tables: diabetes, wine, breast cancer, synthetic documents."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Language models of characters."""
+"""Language models that predict the next character of a text: an LSTM and a transformer."""
 
 import math
 from collections.abc import Mapping

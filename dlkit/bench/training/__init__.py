@@ -1,13 +1,13 @@
-"""One compile group: a problem and a recipe become executables, these become trajectories.
+"""Training: a problem and a recipe become compiled executables, and these train trials.
 
-- `recipe`: what trains a problem, and for how long.
+- `recipe`: the optimizer, its schedule, the number of steps: what executables are compiled for.
 - `transformation`: the optimizer as it is at a step.
 - `data_order`: which examples each step sees; `streaming`: those that do not fit on the device.
-- `step`, `games`: one step; of one loss, of several players.
+- `step`: one step of training; `games`: one step of several players.
 - `loop`: the compiled loop.
-- `segment`: what an executable does; `program`: the executables; `trajectory`: calls them, collects what they return.
-- `lanes`: trials side by side; `fast_convolutions`: convolutions as products, on CPU.
-- `stopwatch`: seconds per step.
+- `segment`: the functions that are compiled; `program`: the executables; `trajectory`: trains trials with them.
+- `lanes`: trials side by side; `fast_convolutions`: the convolutions of a user's functions, made fast on CPU.
+- `stopwatch`: how long a step takes.
 """
 
 __all__ = [

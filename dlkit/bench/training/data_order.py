@@ -1,4 +1,4 @@
-"""Data order: which examples each step sees, the same for every contender with one seed, on every device."""
+"""Data order: which examples each step sees; the same for every contender with the same seed, on every device."""
 
 import itertools
 import math
@@ -49,7 +49,7 @@ def data_order(problem: Problem, stage: Stage, seed: int, *, segment: int) -> It
 def batches_of(problem: Problem, stage: Stage, seed: int) -> Batches:
     """Returns the order of `data_order` as a function of the steps, for a problem with batches.
 
-    It remembers the epoch it was last in: asked for steps in order, it draws each permutation once.
+    It keeps the permutation of one epoch: asked for steps in order, it draws each permutation once.
     """
     assert problem.batch_size is not None
     examples, batch = problem.dataset.examples, problem.batch_size

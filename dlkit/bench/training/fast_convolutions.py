@@ -1,7 +1,7 @@
-"""Convolutions of a user's own functions, made as fast in a compiled loop on CPU as they are outside of one.
+"""Makes the convolutions of a user's own functions as fast inside a compiled loop on CPU as they are outside.
 
 XLA's CPU backend brings a convolution into the one layout that it has a fast kernel for only outside of loops. Inside
-of one, where the bench trains, the gradients of any convolution and all of those with channels first are computed by a
+a loop, where the bench trains, the gradients of any convolution and all of those with channels first are computed by a
 naive kernel, 20 times slower and more (`benchmarks/own_convolutions.py`). So the programs of such a problem are
 rewritten:
 

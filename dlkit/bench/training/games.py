@@ -1,4 +1,4 @@
-"""A step of a game: players move their own parameters, one after another or all at once.
+"""One step of a game: players update their own parameters, one after another or all at once.
 
 A player that moves often is moved in a loop of its own, each time on another batch. Where players move at once, an
 optimizer that looks ahead (extragradient) must see the others ahead as well: its gradient there is that of the game's
@@ -23,7 +23,7 @@ __all__ = ["Moved", "Position", "Rules", "evaluated", "others", "play"]
 
 
 class Position(NamedTuple):
-    """Where a game stands.
+    """The parameters and states of a game between two moves.
 
     Attributes:
         params: player -> parameters.
@@ -55,7 +55,7 @@ class Rules(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """What came of a step.
+    """What a step returns.
 
     Attributes:
         position: after it.
@@ -69,7 +69,7 @@ class Moved(NamedTuple):
 
 
 class _View(NamedTuple):
-    """What a player sees at a move: its loss as a function of everybody's parameters."""
+    """What a player's move is based on: its loss as a function of all players' parameters."""
 
     player: Player
     state: State
@@ -108,11 +108,11 @@ def play(rules: Rules, position: Position, indices: Array) -> Moved:
 
     Args:
         rules: what holds for the step.
-        position: where the game stands.
+        position: the parameters and states before the step.
         indices: [batches a step, batch size] of examples.
 
     Returns:
-        Where it stands then, and what that took.
+        The parameters and states after it, its losses, and what it evaluated.
     """
     problem = rules.problem
     moves = _at_once if problem.updates == "simultaneous" else _in_turn

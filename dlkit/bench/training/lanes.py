@@ -1,4 +1,4 @@
-"""Where trials lie: one after another, or side by side in lanes over the local devices."""
+"""Lanes: trials that run side by side in one executable, spread over the local devices."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +61,7 @@ class Lanes:
         return Lanes(self.width // 2, self.devices) if self.width // 2 >= self.devices else None
 
     def sharding(self, *, split: bool) -> jax.sharding.Sharding:
-        """Returns where an array lies: cut along its first axis, or whole on every device.
+        """Returns how an array is placed on the devices: cut along its first axis, or whole on every device.
 
         Raises:
             UserError: if there are fewer devices here.
@@ -159,7 +159,7 @@ def compiled(function: Callable[..., Any], laned: Sequence[bool], lanes: Lanes) 
     Args:
         function: of one trial.
         laned: for each argument, whether every lane has its own.
-        lanes: how trials lie.
+        lanes: how many trials run side by side, and on how many devices.
 
     Returns:
         The jitted function. With lanes, its results and the laned arguments have the lanes as their first axis.

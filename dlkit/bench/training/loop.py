@@ -1,4 +1,4 @@
-"""The compiled loop: one that stays a loop, however few turns it takes."""
+"""A scan that XLA compiles as a loop even when it runs once."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,18 +15,18 @@ Carried = TypeVar("Carried")
 
 
 def scan(body: Callable[[Carried, Array], tuple[Carried, Any]], carry: Carried, rows: Array) -> tuple[Carried, Any]:
-    """`jax.lax.scan`, as a loop also where there is one turn only.
+    """`jax.lax.scan`, compiled as a loop even for one iteration.
 
-    XLA dissolves a loop of which it knows that it turns once, and compiles what was in it otherwise: the last bits of a
-    trial would depend on how it is cut into calls.
+    XLA removes a loop that it knows to run once, and compiles its body differently: the last bits of a trial would
+    depend on how the trial is cut into calls.
 
     Args:
         body: ``body(carry, row) -> (carry, result)``.
-        carry: what the first turn gets.
-        rows: [turns, ...], at least one.
+        carry: what the first iteration gets.
+        rows: [iterations, ...], at least one.
 
     Returns:
-        The last carry, and the results with the turns as their first axis.
+        The last carry, and the results with the iterations as their first axis.
 
     Example:
         >>> total, sums = scan(lambda carry, row: (carry + row, carry + row), jnp.float32(1.0), jnp.array([2.0]))

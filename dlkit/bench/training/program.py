@@ -1,4 +1,4 @@
-"""The executables of a compile group: the functions of `segment`, bound to a problem and a recipe, and jitted."""
+"""The executables of a compile group: the functions of `segment`, bound to one problem and recipe and compiled."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class ProblemProgram:
 
     Attributes:
         problem: what is trained.
-        lanes: how trials lie side by side.
+        lanes: how many trials run side by side, and on how many devices.
         rewritten: function -> the one to compile in its place, with fast convolutions.
         start: ``start(words, validation) -> Start``: initial parameters, the steps' key, metrics before any step.
         evaluate: ``evaluate(params, state, arrays) -> metrics``.
@@ -48,11 +48,11 @@ class ProblemProgram:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """The executables of one (problem, recipe): the functions of `segment` of the same names, without the setup.
+    """The executables of one problem and recipe: the functions of `segment` with their setup bound.
 
     Attributes:
-        shared: those of the problem.
-        setup: what these executables fix.
+        shared: the executables of the problem.
+        setup: what holds for the compile group.
         begin: ``begin(start, hyperparameters) -> Carry``.
         segment: ``segment(carry, indices[evaluations, steps, rows], hyperparameters, start, train, validation)
             -> (carry, Reached[evaluations])``: after every `steps` an evaluation.

@@ -1,4 +1,4 @@
-"""How a problem is trained: everything that one executable fixes."""
+"""A recipe: the optimizer, its schedule, the number of steps and whatever else executables are compiled for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,6 +1,7 @@
-"""What an executable does, as plain functions: begin a trial, train it for some steps, evaluate it, finish it.
+"""The functions that are compiled: begin a trial, train it for some steps, evaluate it, finish it.
 
-`program` compiles them. Each takes first what its executable fixes, then what differs from trial to trial.
+`program` binds their first argument, which is the same for a whole compile group, and compiles them. The other
+arguments differ from trial to trial.
 """
 
 import zlib
@@ -28,7 +29,7 @@ __all__ = ["Reached", "Setup", "Start", "advance", "begin", "complete", "finish"
 
 @dataclass(frozen=True, eq=False)
 class Setup:
-    """What an executable fixes: the same for every trial of a compile group.
+    """What is the same for every trial of a compile group.
 
     Attributes:
         problem: what is trained.
@@ -86,7 +87,7 @@ class Reached(NamedTuple):
 
 
 class _Inputs(NamedTuple):
-    """What a trial is given and no step changes."""
+    """The arguments of a trial that no step changes."""
 
     hyperparameters: Mapping[str, Array]
     start: Start
@@ -118,10 +119,10 @@ def start(problem: Problem, words: Array, validation: Batch) -> Start:
 
 
 def begin(setup: Setup, start: Start, hyperparameters: Mapping[str, Array]) -> Carry:
-    """Returns what the first step gets.
+    """Returns the carry that the first step gets.
 
     Args:
-        setup: what the executable fixes.
+        setup: what holds for the compile group.
         start: where the trial begins.
         hyperparameters: a number for each of `Recipe.traced`.
     """
@@ -152,8 +153,8 @@ def segment(
     """Trains a trial for some intervals: steps, and an evaluation at the end of each interval.
 
     Args:
-        setup: what the executable fixes.
-        carry: what the step before handed over.
+        setup: what holds for the compile group.
+        carry: of the step before.
         indices: int32 [evaluations, steps, rows] into `train`: the examples of each step.
         hyperparameters: a number for each of `Recipe.traced`.
         start: where the trial began.
@@ -172,8 +173,8 @@ def advance(
     """Trains a trial for some steps, without an evaluation.
 
     Args:
-        setup: what the executable fixes.
-        carry: what the step before handed over.
+        setup: what holds for the compile group.
+        carry: of the step before.
         indices: int32 [steps, rows] into `train`.
         hyperparameters: a number for each of `Recipe.traced`.
         start: where the trial began.
@@ -218,8 +219,8 @@ def complete(
     """Does as `segment`, where `advance` has made the first steps of the interval.
 
     Args:
-        setup: what the executable fixes.
-        carry: what the step before handed over.
+        setup: what holds for the compile group.
+        carry: of the step before.
         earlier: the losses of the interval's steps so far, as `advance` returns them; None where there were none.
         indices: int32 [evaluations, steps, rows] into `train`; one evaluation where there are earlier losses.
         hyperparameters: a number for each of `Recipe.traced`.
@@ -248,8 +249,8 @@ def finish(setup: Setup, carry: Carry, train: Batch) -> tuple[Params, State]:
     """Returns a trial's final parameters and state: early stopping's best, else those to evaluate after the last step.
 
     Args:
-        setup: what the executable fixes.
-        carry: what the last step handed over.
+        setup: what holds for the compile group.
+        carry: of the last step.
         train: name -> [examples, ...]: batch statistics are re-estimated on it.
     """
     if carry.stopping is None:
@@ -299,7 +300,7 @@ def _interval(
 def _skipped(
     interval: Callable[[Carry, Array], tuple[Carry, Reached]], carry: Carry, indices: Array
 ) -> tuple[Carry, Reached]:
-    """What stands in for an interval after early stopping."""
+    """An interval after early stopping: the carry stays, and the points are void."""
     reached = jax.eval_shape(interval, carry, indices)[1]
     nothing = jax.tree.map(lambda each: jnp.zeros(each.shape, each.dtype), reached)
     return carry, nothing._replace(evaluations=carry.evaluations, void=jnp.bool_(True))

@@ -1,4 +1,4 @@
-"""One training step, and what it hands to the next."""
+"""One training step, and the carry that it hands to the next."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ __all__ = ["Carry", "play_round", "take_step"]
 
 
 class Carry(NamedTuple):
-    """What one step hands to the next."""
+    """What one step hands to the next: parameters, states and counters."""
 
     params: Params
     state: State

@@ -1,8 +1,8 @@
-"""Warm seconds per step, and the bytes beside them: contenders are timed in turn, on one device, one trial at a time.
+"""Measures how long a compiled step takes and how much memory: contenders in turn, one trial at a time, on one device.
 
-What is timed are the calls that trials consist of, where they last so long that the host's share does not count; else a
-call of the same segment with more steps. Evaluations are timed apart, in a loop as in the segment, and taken off. Of
-training examples that stream, one block lies on the device meanwhile: steps are timed, not the way there.
+It times the calls that trials make. Where they are too short to time, because the host's share would count, it times a
+longer call of the same segment. Evaluations are timed apart, in a loop as in the segment, and subtracted. Where
+training examples stream, one block stays on the device: steps are timed, not transfers.
 """
 
 import itertools
@@ -59,9 +59,9 @@ class Stretch(Protocol):
 
 
 def step_clock() -> Callable[[], float]:
-    """Returns what steps are timed by: the processor's time where one thread does all the work, else the wall's.
+    """Returns the clock for steps: the processor's time where one thread does all the work, else the wall clock's.
 
-    The time for which other processes had the core is not in it then. Alone on a core both clocks say the same.
+    The processor's time leaves out what other processes took of the core. Alone on a core both clocks agree.
     """
     alone = jax.default_backend() == "cpu" and threads() == 1
     return time.process_time if alone else time.perf_counter
@@ -201,7 +201,7 @@ class _Training:
 
 
 class _Judging:
-    """Evaluations as the segment has them: in a loop, with the parameters that the optimizer wants evaluated."""
+    """Evaluations as in the segment: in a loop, with the parameters that the optimizer says to evaluate."""
 
     def __init__(self, contestant: Contestant) -> None:
         program = contestant.program

@@ -1,6 +1,6 @@
-"""Training examples that stay on the host: gathered in blocks of steps, in the background, while the device trains.
+"""Streams training examples from the host: gathers them in blocks of steps, in the background, while the device trains.
 
-The compiled programs are those of data on the device: they get a block in the place of the training split, and indices
+The executables are the same as for data on the device: they get a block in place of the training split, and indices
 into the block. Examples and their order are the same, and so are the bits of a trial.
 """
 
@@ -26,7 +26,7 @@ __all__ = ["Block", "Cut", "block_bytes", "cut_of", "stream"]
 BLOCKS = 4  # at once: one is trained on, one waits on the device, one is on its way there, one is gathered
 LARGEST_BLOCK = 2**24  # bytes: larger ones make steps slower on CPU, and the first of a trial is waited for
 SHARE = 0.5  # of a device's memory, or of a core's share of the host's, that a training split may take
-SMALL_SPLIT = 2**28  # bytes: for less, nobody asks how much memory there is
+SMALL_SPLIT = 2**28  # bytes: a smaller split is never streamed unless the user limits the memory
 
 
 class Block(NamedTuple):
@@ -101,7 +101,7 @@ def block_bytes(problem: Problem, memory: int | None) -> int | None:
 
 
 def _usual_memory() -> int:
-    """What a training split may take if nobody says."""
+    """The bytes that a training split may take by default."""
     limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     if limit is None:
         from distributed.system import MEMORY_LIMIT

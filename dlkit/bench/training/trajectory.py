@@ -1,4 +1,4 @@
-"""Runs trials: calls a program's segment a few times and collects what it returns."""
+"""Trains trials: calls a program's segment a few times and collects what it returns as a trajectory."""
 
 import itertools
 import time

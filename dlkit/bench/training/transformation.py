@@ -1,4 +1,4 @@
-"""What a recipe's optimizer is at a step: built with its hyperparameters and the scheduled rate, for every player."""
+"""Builds a recipe's optimizer for a step: with the hyperparameters and the scheduled rate, for every player."""
 
 import math
 import zlib

@@ -1,7 +1,7 @@
-"""Models of other libraries as problems.
+"""Problems from the modules of other libraries.
 
-- `model`: what they have in common.
-- `flax`, `equinox`, `haiku`: modules of each.
+- `model`: what the constructors share.
+- `flax`, `equinox`, `haiku`: the constructor for each library.
 """
 
 __all__ = ["equinox", "flax", "haiku", "model"]

@@ -1,4 +1,4 @@
-"""What the problems made of a module share, whatever its library: weighted means, metrics, and checks."""
+"""What the constructors for flax, equinox and haiku share: the task, weighted means, metrics, and checks."""
 
 import inspect
 import zlib
