@@ -52,7 +52,7 @@ PRIMITIVES_MAY_IMPORT = frozenset({"jax", "jaxtyping", "numpy"})
 MAY_IMPORT_ONLY: dict[str, frozenset[str]] = {
     "": frozenset(),
     "bench.stats": frozenset({"numpy", "scipy"}),
-    "bench.plan": frozenset({"numpy"}),
+    "bench.plan": frozenset({"cattrs", "numpy"}),
     "bench.identity.hashing": frozenset(),
     "bench.tuning": frozenset({"numpy", "optuna", "scipy"}),
     "bench.store": frozenset({"numpy"}),

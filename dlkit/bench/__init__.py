@@ -80,7 +80,7 @@ _HOMES = {
     "dlkit.bench.spec.toml": ("load",),
 }
 _ROOMS = ("data", "optimizers", "probes", "problems", "stats")  # with public names of their own
-_NEEDED = ("distributed", "pandas", "platformdirs", "plotly", "rich", "scipy", "sklearn")
+_NEEDED = ("cattrs", "distributed", "pandas", "platformdirs", "plotly", "rich", "scipy", "sklearn")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dlkit.bench.analysis.along_curves import UNKNOWN
+from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.analysis.ranking import Row
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.plan.trials import Outcome, Timing, timing_key
-from dlkit.bench.stats import Interval
+from dlkit.bench.stats import Interval, median_interval
 
 __all__ = ["Cost", "costs_of"]
 
@@ -54,7 +55,9 @@ def costs_of(
         One cost a row.
     """
     found = [timings.get(timing_key(row.trials[0])) if row.trials else None for row in rows]
-    per_step = [timing.per_step if timing else UNKNOWN for timing in found]
+    per_step = [
+        median_interval(timing.seconds, level=LEVEL) if timing and timing.seconds else UNKNOWN for timing in found
+    ]
     fastest = min((each.estimate for each in per_step if each.estimate > 0), default=math.nan)
     return [
         Cost(

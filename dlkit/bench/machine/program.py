@@ -1,16 +1,14 @@
-"""The program that makes a trial's numbers: code, versions, flags, device, threads; what fixes a trial's bits."""
+"""What decides the bits of a trial's numbers beside the trial itself: code, versions, flags, device, threads."""
 
-import hashlib
 import os
 import platform
 import sys
-from functools import cache
 from importlib import metadata
-from pathlib import Path
 
 from dlkit.bench.machine.environment import compiler_options, cpu_flags, threads
+from dlkit.bench.machine.training_code import code_digest
 
-__all__ = ["SOFTWARE_FIELDS", "code_digest", "program_identity"]
+__all__ = ["SOFTWARE_FIELDS", "program_identity"]
 
 # Trials of programs that differ in these are not mixed; the other fields describe the machine.
 SOFTWARE_FIELDS = (
@@ -25,28 +23,6 @@ SOFTWARE_FIELDS = (
     "optimization",
 )
 
-
-# What a trial's numbers are made by. Reports, statistics and the command line may change without invalidating trials.
-TRAINING_CODE = (
-    "*.py",
-    "activations/*.py",
-    "layers/**/*.py",
-    "losses/*.py",
-    "models/*.py",
-    "regularizers/*.py",
-    "bench/errors.py",
-    "bench/data/*.py",
-    "bench/optimizers/*.py",
-    "bench/plan/metric.py",
-    "bench/plan/policies.py",
-    "bench/plan/space.py",
-    "bench/plan/trials.py",
-    "bench/probes/*.py",
-    "bench/problems/**/*.py",
-    "bench/training/*.py",
-)
-
-
 JAX_SETTINGS = (
     "jax_enable_x64",
     "jax_default_matmul_precision",
@@ -54,17 +30,6 @@ JAX_SETTINGS = (
     "jax_threefry_partitionable",
     "jax_numpy_dtype_promotion",
 )
-
-
-@cache
-def code_digest() -> str:
-    """Returns the SHA-256 of the source files that make a trial's numbers."""
-    package = Path(__file__).parent.parent.parent
-    digest = hashlib.sha256()
-    for pattern in TRAINING_CODE:
-        for path in sorted(package.glob(pattern)):
-            digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
 
 
 def program_identity() -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from dlkit.bench.identity.hashing import canonical, digest
+from dlkit.bench.identity.hashing import digest
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE, EarlyStopping, TargetRule, Tuner
 from dlkit.bench.plan.space import Point, Range
@@ -87,7 +87,7 @@ class PlannedContender:
     space: Mapping[str, Range | float]
     points: Sequence[Point]
     static: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    further: Sequence[Sequence[Point]] = ()
+    further: tuple[Sequence[Point], ...] = ()
     undrawn: int | None = 0
     schedule: str = CONSTANT_SCHEDULE
     batch_size: int | Literal["full"] | None = None
@@ -145,8 +145,8 @@ class Plan:
     tuning_seeds: int
     seeds: int
     tuner: Tuner = field(default_factory=Tuner)
-    expansions: Sequence[Expansion] = ()
-    probes: Sequence[str] = ()
+    expansions: tuple[Expansion, ...] = ()
+    probes: tuple[str, ...] = ()
     trial_seconds: float | None = None
     targets: TargetRule = field(default_factory=TargetRule)
     max_seeds: int | None = None
@@ -255,72 +255,10 @@ class Plan:
         added = 0 if study else self.added_seeds.get(problem.name, {}).get(contender.label, 0)
         return [self.trial(problem, contender, winner, "final", seed) for seed in range(self.seeds + added)]
 
-    def to_json(self) -> str:
-        """Returns the plan in canonical form; its hash names the spec."""
-        return canonical(asdict(self))
-
     @property
     def digest(self) -> str:
-        """The hash of the canonical form."""
+        """The hash of the canonical form, which `json.to_json` writes; it names the spec."""
         return digest(asdict(self))
-
-    @staticmethod
-    def from_json(data: Mapping[str, Any]) -> "Plan":
-        """Returns the plan that `to_json` wrote, parsed."""
-
-        def space(bounds: Any) -> Range | float:
-            return Range(**bounds) if isinstance(bounds, dict) else bounds
-
-        def points(items: Any) -> list[Point]:
-            return [Point(*each) for each in items]
-
-        problems = [
-            PlannedProblem(
-                **{
-                    **facts,
-                    "metrics": {name: Metric(**meaning) for name, meaning in facts["metrics"].items()},
-                    "ladder": tuple(facts["ladder"]),
-                }
-            )
-            for facts in data["problems"]
-        ]
-        contenders = [
-            PlannedContender(
-                **{
-                    **facts,
-                    "space": {name: space(bounds) for name, bounds in facts["space"].items()},
-                    "points": points(facts["points"]),
-                    "further": tuple(points(each) for each in facts["further"]),
-                    "stopping": EarlyStopping(**facts["stopping"]) if facts["stopping"] else None,
-                    "tuned_choices": tuple(facts["tuned_choices"]),
-                }
-            )
-            for facts in data["contenders"]
-        ]
-        expansions = [
-            Expansion(
-                **{
-                    **facts,
-                    "space": {name: space(bounds) for name, bounds in facts["space"].items()},
-                    "points": [points(each) for each in facts["points"]],
-                }
-            )
-            for facts in data["expansions"]
-        ]
-        rule: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in data["targets"].items()
-        }
-        return Plan(
-            **{
-                **data,
-                "problems": problems,
-                "contenders": contenders,
-                "probes": tuple(data["probes"]),
-                "targets": TargetRule(**rule),
-                "tuner": Tuner(**data["tuner"]),
-                "expansions": tuple(expansions),
-            }
-        )
 
 
 def _policy(problem: PlannedProblem, contender: PlannedContender) -> dict[str, Any] | None:

@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from dlkit.bench.identity.hashing import digest
-from dlkit.bench.stats import Interval, median_interval
 
 __all__ = ["STAGES", "STUDY_SEEDS", "Evaluations", "Outcome", "Stage", "Timing", "Trial", "timing_key"]
 
@@ -115,9 +114,6 @@ class Outcome:
         return float(self.curves[metric][at])
 
 
-LEVEL = 0.95
-
-
 @dataclass(frozen=True)
 class Timing:
     """What a contender's steps cost.
@@ -138,23 +134,6 @@ class Timing:
     state_bytes: int = 0
     memory_bytes: int | None = None
     failure: str = ""
-
-    @property
-    def per_step(self) -> Interval:
-        """The median over repeats and its interval; NaN if it could not be timed."""
-        return median_interval(self.seconds, level=LEVEL) if self.seconds else Interval(math.nan, math.nan, math.nan)
-
-    def to_data(self) -> dict[str, Any]:
-        """Returns the fields as JSON has them."""
-        unknown = math.isnan(self.evaluation_seconds)
-        return {**asdict(self), "evaluation_seconds": None if unknown else self.evaluation_seconds}
-
-    @staticmethod
-    def from_data(data: Mapping[str, Any]) -> "Timing":
-        """Returns the timing that `to_data` gave."""
-        known = data["evaluation_seconds"]
-        evaluation = math.nan if known is None else known
-        return Timing(**{**data, "seconds": tuple(data["seconds"]), "evaluation_seconds": evaluation})
 
 
 def timing_key(trial: Trial) -> str:

@@ -15,6 +15,7 @@ from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.ranking import LEVEL
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
+from dlkit.bench.plan.json import to_json
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.report import plotly_across, plotly_figures, samples, tables_across
 from dlkit.bench.report.markdown import markdown_tables
@@ -322,7 +323,7 @@ def _foundations(summary: Summary) -> str:
     outcomes = [record.outcome for record in summary.records.values()]
     seconds, compiling = sum(each.seconds for each in outcomes), sum(each.compile_seconds for each in outcomes)
     took = f"{_count(len(outcomes), 'trial')}: {seconds:.1f} s of training and {compiling:.1f} s of compilation in all."
-    spec = json.dumps(json.loads(plan.to_json()), indent=2, ensure_ascii=False)
+    spec = json.dumps(json.loads(to_json(plan)), indent=2, ensure_ascii=False)
     data = [[name, facts["source"], facts["digest"]] for name, facts in sorted(manifest.get("data", {}).items())]
     sources: Mapping[str, str] = manifest.get("sources", {}).get(plan.digest, {})
     parts = [f"<p>{took}</p>", _programs(manifest.get("programs", {}))]

@@ -16,6 +16,7 @@ import numpy as np
 from dlkit.bench.errors import UserError
 from dlkit.bench.identity.hashing import canonical, digest
 from dlkit.bench.machine.program import SOFTWARE_FIELDS
+from dlkit.bench.plan.json import from_json, to_json
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Evaluations, Outcome, Timing, Trial
@@ -142,8 +143,6 @@ class Store:
         """What is in the rows may be damaged where the file's own structure is not."""
         try:
             yield
-        except UserError:
-            raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._unusable(error) from None
 
@@ -209,7 +208,7 @@ class Store:
         """Makes a plan the current one; every plan that ran here is kept."""
         with self._transaction():
             self._execute(
-                "INSERT OR REPLACE INTO spec VALUES (?, ?, ?)", (plan.digest, plan.to_json(), canonical(dict(sources)))
+                "INSERT OR REPLACE INTO spec VALUES (?, ?, ?)", (plan.digest, to_json(plan), canonical(dict(sources)))
             )
             self._execute("INSERT OR REPLACE INTO meta VALUES ('current', ?)", (plan.digest,))
         self._write_manifest()
@@ -224,7 +223,7 @@ class Store:
         if not rows:
             raise UserError(f"{self.folder}: nothing ran in this folder yet")
         with self._parsing():
-            return Plan.from_json(json.loads(rows[0][0]))
+            return from_json(Plan, rows[0][0])
 
     def manifest(self) -> dict[str, Any]:
         """Returns what the run's numbers rest on: specs in canonical form, programs, data, sources of own functions."""
@@ -261,7 +260,7 @@ class Store:
         software = self.software()
         with self._transaction():
             for position, point in enumerate(points, before):
-                row = (search, software, position, canonical([dict(point.hyperparameters), dict(point.static)]))
+                row = (search, software, position, to_json(point))
                 self._execute("INSERT OR REPLACE INTO drawn VALUES (?, ?, ?, ?)", row)
 
     def drawn(self) -> dict[str, list[Point]]:
@@ -272,7 +271,7 @@ class Store:
         found: dict[str, list[Point]] = {}
         with self._parsing():
             for search, point in rows:
-                found.setdefault(search, []).append(Point(*json.loads(point)))
+                found.setdefault(search, []).append(from_json(Point, point))
         return found
 
     def _write_manifest(self) -> None:
@@ -352,7 +351,7 @@ class Store:
             program: the identity of the program they are timings of.
             machine: which machine they are worth something on.
         """
-        texts = {key: canonical(timing.to_data()) for key, timing in timings.items()}
+        texts = {key: to_json(timing) for key, timing in timings.items()}
         session = digest(texts)
         with self._made_by(program) as (software, name):
             for key, text in texts.items():
@@ -363,7 +362,7 @@ class Store:
         """Returns the current software's timings, by key."""
         rows = self._execute("SELECT key, timing FROM timing WHERE software = ?", (self.software(),))
         with self._parsing():
-            return {key: Timing.from_data(json.loads(text)) for key, text in rows}
+            return {key: from_json(Timing, text) for key, text in rows}
 
     def timed_together(self, keys: Iterable[str], machine: str) -> bool:
         """Whether all of these were timed side by side on a machine, by the current software."""

@@ -3,7 +3,6 @@
 Trials are drawn, not trained; all else is the real run.
 """
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +21,7 @@ from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.execution import runner
 from dlkit.bench.execution.progress import Silent
 from dlkit.bench.execution.work import failed
+from dlkit.bench.plan.json import from_data, from_json, to_data, to_json
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.spec.planner import BoundPlan
@@ -275,13 +275,13 @@ def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path: Path) -> None:
 def test_a_plan_with_added_seeds_survives_json_and_older_plans_are_read() -> None:
     plan = settling.with_rule(make_plan(), True, max_seeds=50, margin=0.1)
     plan = replace(plan, added_seeds={"bowl": {"sgd": 5}})
-    assert Plan.from_json(json.loads(plan.to_json())) == plan
-    older = json.loads(make_plan().to_json())
+    assert from_json(Plan, to_json(plan)) == plan
+    older = to_data(make_plan())
     for name in ("max_seeds", "added_seeds"):
         del older[name]
     for facts in older["problems"]:
         del facts["margin"]
-    assert Plan.from_json(older) == make_plan()
+    assert from_data(Plan, older) == make_plan()
 
 
 # --- what cannot work ------------------------------------------------------------------------------------------------

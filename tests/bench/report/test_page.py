@@ -12,6 +12,7 @@ import pytest
 from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
+from dlkit.bench.plan.json import to_json
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.space import Point
@@ -227,7 +228,7 @@ def test_the_page_holds_what_the_numbers_rest_on(tmp_path: Path) -> None:
     summary.manifest["sources"][summary.plan.digest]["mine.py"] = "def build(x): return x < 1"
     page = Page(written(summary, tmp_path))
     specs = [text for text in page.texts["code"] if text.startswith("{")]
-    assert json.loads(specs[0]) == json.loads(summary.plan.to_json())
+    assert specs[0] == json.dumps(json.loads(to_json(summary.plan)), indent=2, ensure_ascii=False)
     assert "def build(x): return x < 1" in page.texts["code"]
     programs, data = page.tables[-2:]
     assert {row[0]: row[1] for row in programs[1:]} == PROGRAM

@@ -1,6 +1,5 @@
 """Choices of problems as contenders and factors: from a spec to paired trials, their identities and their replays."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 
 from dlkit import bench
 from dlkit.bench.errors import UserError
+from dlkit.bench.plan.json import from_json, to_json
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.space import Point, Range
 from dlkit.bench.problems import quadratic
@@ -88,7 +88,7 @@ def test_a_grid_of_three_factors_takes_few_lines(tmp_path: Path) -> None:
     assert len(labels) == len(set(labels)) == 12
     assert labels[:2] == ["adam (activation=relu, norm=none)", "adam (activation=relu, norm=batch)"]
     assert study.plan.contenders[3].levels == {"optimizer": "adam", "activation": "tanh", "norm": "batch"}
-    assert Plan.from_json(json.loads(study.plan.to_json())) == study.plan
+    assert from_json(Plan, to_json(study.plan)) == study.plan
     (problem,) = study.plan.problems
     groups = {study.group(problem, contender, {}).key for contender in study.plan.contenders}
     assert len(groups) == 12

@@ -1,7 +1,6 @@
 """Plans: which facts are part of a trial's identity and which are not, and that every mistake is found."""
 
 import functools
-import json
 from dataclasses import replace
 
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ import pytest
 from dlkit.bench.data import Dataset, split
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import OPTIMIZERS, Optimizer
+from dlkit.bench.plan.json import from_json, to_json
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.space import Point, Range, log_uniform
@@ -177,7 +177,7 @@ def test_all_trials_of_a_plan_differ():
 
 def test_an_id_is_the_hash_of_the_identity_and_survives_json():
     trial = BASE.tuning_trials(BASE.problems[0], BASE.contenders[0])[1][1]
-    again = Plan.from_json(json.loads(BASE.to_json()))
+    again = from_json(Plan, to_json(BASE))
     assert again.tuning_trials(again.problems[0], again.contenders[0])[1][1] == trial
     assert trial.identity["steps"] == 40 and trial.identity["problem"]["batch_size"] == 4
 
@@ -252,7 +252,7 @@ def test_a_grid_is_laid_over_each_space():
 def test_points_that_cannot_be_drawn_yet():
     made = plan(experiment(["quadratic"], ["sgd"], tuning_points=None, tuning_seconds=2.0, studies=2)).plan
     assert (made.contenders[0].points, made.contenders[0].undrawn, made.tuner.seconds) == ([], None, 2.0)
-    assert Plan.from_json(json.loads(made.to_json())) == made
+    assert from_json(Plan, to_json(made)) == made
 
 
 def test_a_tuner_that_is_not_installed_is_told_with_the_rest(monkeypatch):
@@ -350,7 +350,7 @@ def test_numpys_numbers_are_numbers():
     numbers = {"steps": np.int64(40), "batch_size": np.int32(4), "target": np.float32(0.5)}
     own = Optimizer("own", build, {"learning_rate": Range(np.float32(0.25), np.float64(1))}, {"nesterov": [True]})
     made = plan(experiment([make_problem(**numbers)], [own])).plan
-    assert Plan.from_json(json.loads(made.to_json())) == made
+    assert from_json(Plan, to_json(made)) == made
     assert ids(made) == ids(variant(optimizer=replace(own, space={"learning_rate": Range(0.25, 1.0)})))
 
 
@@ -361,7 +361,7 @@ def test_a_stored_plan_finds_its_functions_again():
     entry = ProblemChoice(problem="digits-mlp", batch_size=16, steps=8, metric="cross_entropy")
     momentum = Contender(optimizer="momentum", label="heavy", space={"momentum": 0.9})
     before = plan(experiment([entry, "quadratic", make_problem()], ["sgd", momentum, OWN]))
-    after = bind(Plan.from_json(json.loads(before.plan.to_json())))
+    after = bind(from_json(Plan, to_json(before.plan)))
     assert after.plan == before.plan
     assert after.problems.keys() == {"digits-mlp", "quadratic"}  # one's own functions are not stored
     assert after.methods.keys() == {"sgd", "heavy"}
@@ -394,7 +394,7 @@ def test_data_that_have_changed_since_are_noticed(monkeypatch):
 @pytest.mark.parametrize("batch_size", ["full", 16, None])
 def test_a_stored_plan_finds_the_batches_that_an_entry_asked_for(batch_size):
     study = plan(experiment([ProblemChoice(problem="digits-mlp", batch_size=batch_size)], ["sgd"]))
-    again = bind(Plan.from_json(json.loads(study.plan.to_json())))
+    again = bind(from_json(Plan, to_json(study.plan)))
     expected = {"full": None, 16: 16, None: 64}[batch_size]
     for each in (study, again):
         assert each.problems["digits-mlp"].load().batch_size == expected

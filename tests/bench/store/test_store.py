@@ -19,6 +19,7 @@ from hypothesis.extra.numpy import arrays
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.machine.program import SOFTWARE_FIELDS
+from dlkit.bench.plan.json import from_data, to_json
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point, Range, one_minus_log_uniform
@@ -230,7 +231,7 @@ def test_plans_come_back_as_they_were(plan, tmp_path):
     with Store(tmp_path, write=False) as store:
         found = store.current_plan()
     assert found == plan
-    assert found.to_json() == plan.to_json() and found.digest == plan.digest
+    assert to_json(found) == to_json(plan) and found.digest == plan.digest
     for problem, again in zip(plan.problems, found.problems, strict=True):
         for contender, other in zip(plan.contenders, found.contenders, strict=True):
             assert plan.tuning_trials(problem, contender) == found.tuning_trials(again, other)
@@ -259,7 +260,7 @@ def test_the_manifest(tmp_path):
     current = make_plan(problems=[changed[-1]])
     assert manifest["format"] == FORMAT
     assert manifest["current"] == current.digest
-    assert Plan.from_json(manifest["specs"][current.digest]) == current
+    assert from_data(Plan, manifest["specs"][current.digest]) == current
     assert len(manifest["specs"]) == 3
     assert list(manifest["programs"].values()) == [PROGRAM]
     assert manifest["data"] == {"bowl": {"digest": "c" * 16, "source": "c"}}  # the current spec's
@@ -511,6 +512,18 @@ def test_damaged_rows(filled, table, column, value):
     connection.close()
     with pytest.raises(UserError, match=r"store.sqlite cannot be used: .*; move the folder away, or name another"):
         use_everything(filled)
+
+
+def test_a_damaged_plan_is_named_by_file_and_place(filled):
+    with sqlite3.connect(filled / FILE) as connection:
+        connection.execute("UPDATE spec SET plan = json_set(plan, '$.contenders[1].space', 'x')")
+    connection.close()
+    with pytest.raises(UserError) as error:
+        use_everything(filled)
+    assert str(error.value) == (
+        f"{filled}: {FILE} cannot be used: Plan.contenders[1].space: expected a table, got 'x'; "
+        "move the folder away, or name another"
+    )
 
 
 def test_a_full_disk(filled):

@@ -1,6 +1,5 @@
 """Targets: declared or set by baselines before the challengers run, frozen, and how trials come out against them."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.execution import runner
 from dlkit.bench.execution.executor import InlineExecutor
 from dlkit.bench.execution.progress import Silent
+from dlkit.bench.plan.json import from_json, to_json
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.policies import TargetRule
@@ -300,7 +300,7 @@ def test_rules_and_ladders_in_a_spec(tmp_path: Path) -> None:
     quadratic, digits = plan.problems
     assert quadratic.target is None, "the rule goes before the problem's own"
     assert (digits.ladder, digits.target) == ((0.8, 0.9), 0.95)
-    assert Plan.from_json(json.loads(plan.to_json())) == plan
+    assert from_json(Plan, to_json(plan)) == plan
     path.write_text(
         'problems = [{problem = "quadratic", target = []}]\noptimizers = ["sgd"]\n'
         '[targets]\nbaseline = ["sgd"]\nreruns = 1.5\nshares = ["half"]\n'

@@ -1,6 +1,5 @@
 """Wider spaces: what is added by hand, optima outside the range that are found, and what stays as it was."""
 
-import json
 import math
 from dataclasses import replace
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 
 from dlkit.bench.analysis.summary import summarize
+from dlkit.bench.plan.json import from_json, to_json
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.space import Point, Range, log_uniform, one_minus_log_uniform, uniform
@@ -174,7 +174,7 @@ def test_halving_goes_on_with_the_rungs_it_has():
 def test_a_widened_plan_survives_json_and_is_told():
     plan = planned({"x": log_uniform(1e-4, 1e-2)})
     wider = expanded(plan, lambda x: -x)
-    assert Plan.from_json(json.loads(wider.to_json())) == wider
+    assert from_json(Plan, to_json(wider)) == wider
     with Store(None) as store:
         fill(store, wider, curve=lambda plan, problem, contender, trial: [1 - trial.hyperparameters["x"]] * 5)
         comparison = summarize(store).comparisons[0]
