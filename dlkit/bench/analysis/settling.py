@@ -6,7 +6,7 @@ taken up elsewhere gets the same seeds.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -19,9 +19,8 @@ from dlkit.bench.analysis.verdict import Verdict
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.plan import Plan, PlannedProblem
 from dlkit.bench.plan.policies import require_margin
-from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.stats import Interval, Settlement, confidence_sequence, luck_p_value, settle
-from dlkit.bench.tuning.search import Drawn
+from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.winner import tune
 
 __all__ = ["MAX_SEEDS", "Addition", "Standing", "conclude", "more_seeds", "rank", "with_rule"]
@@ -119,25 +118,24 @@ def with_rule(plan: Plan, until_settled: bool, *, max_seeds: int | None = None, 
     return replace(plan, problems=problems, max_seeds=most)
 
 
-def more_seeds(plan: Plan, outcomes: Mapping[str, Outcome], *, drawn: Drawn | None = None) -> Addition | None:
+def more_seeds(history: History) -> Addition | None:
     """Adds the next seeds on each problem that is not settled, the same ones for every contender still in question.
 
     The others rest: see `Settlement.in_question`.
 
     Args:
-        plan: what has run.
-        outcomes: trial id -> outcome.
-        drawn: the points that were drawn while the run went on.
+        history: the plan and what has run.
 
     Returns:
         The plan with more seeds; None if it adds none, every problem is settled, or more seeds settle nothing.
     """
+    plan = history.plan
     added = {name: dict(counts) for name, counts in plan.added_seeds.items()}
     notes = []
     for problem in plan.problems if plan.max_seeds is not None else ():
-        tunings = [tune(plan, problem, contender, outcomes, drawn=drawn) for contender in plan.contenders]
+        tunings = [tune(history, problem, contender) for contender in plan.contenders]
         rows = [
-            make_row(plan, problem, contender, tuning, (), outcomes)
+            make_row(plan, problem, contender, tuning, (), history.outcomes)
             for contender, tuning in zip(plan.contenders, tunings, strict=True)
         ]
         # Whoever lacks a trial now could not run it, and would lack it again.

@@ -1,5 +1,6 @@
 """What to try next, from a plan and the outcomes so far.
 
+- `history`: a plan with the outcomes so far, which all the others start from.
 - `sampling`: where points come from: halton, random, grid, optuna.
 - `search`: points and rungs of successive halving.
 - `winner`: what tuning found, and what makes it doubtful.
@@ -7,4 +8,4 @@
 - `targets`: what steps are counted to.
 """
 
-__all__ = ["sampling", "search", "targets", "widening", "winner"]
+__all__ = ["history", "sampling", "search", "targets", "widening", "winner"]

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point, Range, Side
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.stats import expected_best, rank_correlation
-from dlkit.bench.tuning.search import Drawn, Rung, Search, mean_scores, search
+from dlkit.bench.tuning.history import History
+from dlkit.bench.tuning.search import Rung, Search, mean_scores, search
 
 __all__ = ["FEWEST_FINITE", "Tuning", "summarize", "tune"]
 
@@ -79,17 +80,14 @@ class Tuning:
         return self.finite < self.needed
 
 
-def tune(
-    plan: Plan,
-    problem: PlannedProblem,
-    contender: PlannedContender,
-    outcomes: Mapping[str, Outcome],
-    *,
-    drawn: Drawn | None = None,
-    study: int = 0,
-) -> Tuning:
+def tune(history: History, problem: PlannedProblem, contender: PlannedContender, *, study: int = 0) -> Tuning:
     """Summarizes a study of a contender on a problem; arguments as of `search`."""
-    found = search(plan, problem, contender, outcomes, drawn=drawn, study=study)
+    return history.answer(_tune, problem, contender, study)
+
+
+def _tune(history: History, problem: PlannedProblem, contender: PlannedContender, study: int) -> Tuning:
+    plan, outcomes = history.plan, history.outcomes
+    found = search(history, problem, contender, study=study)
     tuning = _summary(found, plan.space(problem, contender), in_order=plan.tuner.name == "optuna")
     known = [trial for rung in found.rungs for row in rung.trials for trial in row]
     ran = {trial.id: outcomes[trial.id].seconds for trial in known if trial.id in outcomes}

@@ -27,6 +27,7 @@ from dlkit.bench.plan.plan import Plan
 from dlkit.bench.spec.planner import BoundPlan
 from dlkit.bench.stats import Settlement, confidence_sequence, evidence, settle
 from dlkit.bench.store.store import Store
+from dlkit.bench.tuning.history import History
 from tests.bench.synthetic import fill, make_plan, make_problem, make_summary
 
 RULE = "by a rule that holds at any time (level 5%)"
@@ -173,7 +174,7 @@ def test_a_problem_that_is_settled_stops_while_another_goes_on() -> None:
             fill(store, plan, curve=curve)
             outcomes = {name: record.outcome for name, record in store.records().items()}
             summary = summarize(store)
-        addition = settling.more_seeds(plan, outcomes)
+        addition = settling.more_seeds(History(plan, outcomes))
         if addition is None:
             break
         assert all(note.startswith("hard: ") for note in addition.notes)

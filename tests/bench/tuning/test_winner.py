@@ -11,6 +11,7 @@ from dlkit.bench.plan.orientation import final_value, oriented, unoriented
 from dlkit.bench.plan.plan import Plan, PlannedContender
 from dlkit.bench.plan.space import Point, log_uniform, one_minus_log_uniform, uniform
 from dlkit.bench.plan.trials import Outcome, Trial
+from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.sampling import halton_points
 from dlkit.bench.tuning.winner import summarize, tune
 from tests.bench.synthetic import make_contender, make_plan, make_problem
@@ -137,11 +138,11 @@ def test_tune_finds_the_outcomes_of_its_own_trials():
         for trial, value in zip(row, line, strict=True)
     }
     strangers = {"other": ended(-1.0)}
-    tuning = tune(plan, problem, contender, {**outcomes, **strangers})
+    tuning = tune(History(plan, {**outcomes, **strangers}), problem, contender)
     np.testing.assert_array_equal(tuning.scores, [4.0, 1.5, 5.0, 4.0])
     assert tuning.winner == 1
     del outcomes[rows[2][1].id]
-    assert tune(plan, problem, contender, outcomes).missing == 1
+    assert tune(History(plan, outcomes), problem, contender).missing == 1
 
 
 # --- the tuning curve ------------------------------------------------------------------------------------------------
