@@ -7,7 +7,8 @@ from dlkit.bench.analysis.across_problems import Standing
 from dlkit.bench.analysis.costs import Cost, costs_of
 from dlkit.bench.analysis.effects import Effect, effects
 from dlkit.bench.analysis.ranking import Row, make_row
-from dlkit.bench.analysis.settling import conclude, rank
+from dlkit.bench.analysis.settled_sentences import conclude
+from dlkit.bench.analysis.settling import rank
 from dlkit.bench.analysis.verdict import Verdict, verdict
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.plan.trials import Timing, Trial
@@ -86,9 +87,9 @@ def compare_on(
         make_row(plan, problem, contender, studies[0], targets.values, outcomes, studies[1:])
         for contender, studies in zip(plan.contenders, tunings, strict=True)
     ]
-    ranked, standing = rank(plan, problem, rows)
+    ranked, settled = rank(plan, problem, rows)
     conclusion = verdict(problem, ranked, targets.hardest, baseline=plan.contenders[0].label)
-    conclusion = conclude(conclusion, plan, problem, ranked, standing)
+    conclusion = conclude(conclusion, plan, problem, ranked, settled)
     every = [[trial for _, trial in every_trial(row)] for row in ranked]
     ran = [[outcomes[trial.id] for trial in trials if trial.id in outcomes] for trials in every]
     costs = costs_of(problem, ranked, timings or {}, ran)

@@ -8,7 +8,9 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-__all__ = ["Listener", "Silent", "live_progress"]
+from dlkit.bench.analysis.settling import AddedSeeds
+
+__all__ = ["Listener", "Silent", "added_seeds", "live_progress"]
 
 
 class Listener(Protocol):
@@ -29,8 +31,8 @@ class Listener(Protocol):
     def timing(self, label: str) -> None:
         """The contenders of a problem are timed."""
 
-    def say(self, text: str) -> None:
-        """The run goes on in a way that was not known before, in a line."""
+    def adding(self, seeds: AddedSeeds) -> None:
+        """A problem is not settled, and gets more seeds."""
 
     def finishing(self) -> None:
         """Ctrl-C came: only the trials in hand are waited for."""
@@ -54,11 +56,17 @@ class Silent:
     def timing(self, label: str) -> None:
         """Nothing to say."""
 
-    def say(self, text: str) -> None:
+    def adding(self, seeds: AddedSeeds) -> None:
         """Nothing to say."""
 
     def finishing(self) -> None:
         """Nothing to say."""
+
+
+def added_seeds(seeds: AddedSeeds) -> str:
+    """Returns a line: how many seeds a problem has, and who gets how many more."""
+    whom = f" to {', '.join(seeds.in_question)}" if seeds.resting else ""
+    return f"{seeds.problem}: {seeds.seeds} seeds, not settled; adding {seeds.added}{whom}"
 
 
 class _Display:
@@ -93,8 +101,8 @@ class _Display:
     def timing(self, label: str) -> None:
         self._progress.update(self._task, description=label)
 
-    def say(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, highlight=False)
+    def adding(self, seeds: AddedSeeds) -> None:
+        self._progress.console.print(added_seeds(seeds), markup=False, highlight=False)
 
     def finishing(self) -> None:
         self._progress.console.print("interrupted: finishing the trials in hand; Ctrl-C again gives them up")

@@ -95,8 +95,8 @@ def run(
             addition = more_seeds(history)
             if addition is None:
                 break
-            for note in addition.notes:
-                progress.say(note)
+            for each in addition.problems:
+                progress.adding(each)
             bound, history = replace(bound, plan=addition.plan), history.with_plan(addition.plan)
         is_interrupted = _round(context, bound, history) or (timing and _time(context, bound, history))
         return Report(is_interrupted, bound)

@@ -20,7 +20,7 @@ from dlkit.bench.analysis import settling
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.execution import runner
-from dlkit.bench.execution.progress import Silent
+from dlkit.bench.execution.progress import Silent, added_seeds
 from dlkit.bench.execution.work import failed
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Plan
@@ -34,13 +34,13 @@ RULE = "by a rule that holds at any time (level 5%)"
 
 
 class Told(Silent):
-    """Keeps what is said."""
+    """Keeps the lines about added seeds."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def say(self, text: str) -> None:
-        self.lines.append(text)
+    def adding(self, seeds: settling.AddedSeeds) -> None:
+        self.lines.append(added_seeds(seeds))
 
 
 def seeds_of(comparison: Comparison) -> dict[str, int]:
@@ -177,7 +177,7 @@ def test_a_problem_that_is_settled_stops_while_another_goes_on() -> None:
         addition = settling.more_seeds(History(plan, outcomes))
         if addition is None:
             break
-        assert all(note.startswith("hard: ") for note in addition.notes)
+        assert [each.problem for each in addition.problems] == ["hard"]
         plan = addition.plan
     assert dict(plan.added_seeds) == {"hard": {"a": 10, "b": 10}}
     assert [max(seeds_of(each).values()) for each in summary.comparisons] == [10, 20]
