@@ -1,4 +1,4 @@
-"""Which contenders are timed side by side, and their timing as something a worker can be given to do."""
+"""A race times the steps of a problem's tuned contenders side by side, as a task for one worker."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -21,7 +21,7 @@ MACHINE_FIELDS = ("device", "cpu_flags", "system")  # of a program's identity
 
 
 class Entrant(NamedTuple):
-    """A tuned contender.
+    """A tuned contender in a race.
 
     Attributes:
         group: its programs, without probes and early stopping.
@@ -33,7 +33,7 @@ class Entrant(NamedTuple):
 
 
 class Race(NamedTuple):
-    """The timing of a problem's contenders.
+    """The timing of a problem's contenders, as a task.
 
     Attributes:
         keys: of the timings, in the order of the entrants.
@@ -69,7 +69,7 @@ class Race(NamedTuple):
         return Timed(tuple(measure(contestants)), program)
 
     def timed_on(self, executor: Executor) -> Timed:
-        """Times the entrants on an executor's first slot; a worker that returns nothing gives its reason to each.
+        """Times the entrants on an executor's first slot. If its worker returns nothing, each timing says why.
 
         Raises:
             KeyboardInterrupt: if Ctrl-C came; the executor must be closed then.
@@ -82,12 +82,12 @@ class Race(NamedTuple):
 
 
 def machine_digest(program: Mapping[str, str]) -> str:
-    """Returns what tells machines apart, as far as a program's identity does."""
+    """Returns the hash of those fields of a program's identity that tell machines apart."""
     return digest({name: program.get(name, "") for name in MACHINE_FIELDS})
 
 
 def races(bound: BoundPlan, history: History, store: Store, machine: str) -> Iterator[Race]:
-    """Yields what is still to be timed: each problem whose contenders were not all timed side by side on this machine.
+    """Yields a race for each problem whose contenders were not all timed side by side on this machine.
 
     Args:
         bound: what ran.
@@ -96,7 +96,7 @@ def races(bound: BoundPlan, history: History, store: Store, machine: str) -> Ite
         machine: this machine.
 
     Yields:
-        A race a problem, of the contenders whose final trials have all run.
+        The races, of the contenders whose final trials have all run.
     """
     failed = {key for key, timing in store.timings().items() if timing.failure}
     for problem in bound.plan.problems:

@@ -1,4 +1,4 @@
-"""Runs a stored trial again and compares its bits."""
+"""A replay runs a stored trial again and compares every number, bit for bit."""
 
 import math
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ __all__ = ["Replay", "replay"]
 
 @dataclass(frozen=True, eq=False)
 class Replay:
-    """What running a trial again showed.
+    """How a trial that ran again compares with the stored one.
 
     Attributes:
         trial: its id.
@@ -49,7 +49,7 @@ def replay(summary: Summary, name: str, bound: BoundPlan | None = None) -> Repla
         bound: the functions that ran; None to find them again by name.
 
     Returns:
-        What the replay showed.
+        The comparison.
 
     Raises:
         UserError: for a trial that failed, or one's own functions that are not at hand.

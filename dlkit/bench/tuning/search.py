@@ -1,7 +1,7 @@
 """What tuning tries next: points, and the rungs of successive halving.
 
-Everything follows from the plan, the points drawn so far and the outcomes there are; so a run that was killed goes on
-as if it had not been.
+Everything follows from the plan, the points drawn so far and the outcomes so far. So a run that was killed goes on as
+if it had not been.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.sampling import beforehand, optuna_points
 
-__all__ = ["MOST_POINTS", "Rung", "Search", "mean_scores", "next_points", "search"]
+__all__ = ["MOST_POINTS", "Rung", "Search", "next_points", "search"]
 
 MOST_POINTS = 1000  # that a study draws within its seconds, however soon they diverge
 
@@ -29,8 +29,8 @@ class Rung(NamedTuple):
     Attributes:
         places: which of the points.
         trials: one row a point, one column a tuning seed.
-        scores: one a point, as in `Tuning.scores`.
-        missing: how many trials of each point have not run.
+        scores: [points] as in `Tuning.scores`.
+        missing: [points] how many trials of each have not run.
         until: the evaluation they end at; None for the last one.
     """
 
@@ -68,7 +68,7 @@ class Search(NamedTuple):
 
 
 def search(history: History, problem: PlannedProblem, contender: PlannedContender, *, study: int = 0) -> Search:
-    """Says what is being tried, from the outcomes there are.
+    """Returns how far a study has come, from the outcomes so far.
 
     With successive halving a rung follows from the scores of the one before, once all of its trials have run: the best
     go on, a point of which a seed diverged never does.
@@ -118,11 +118,11 @@ def _rung(
 ) -> Rung:
     found = [[outcomes.get(trial.id) for trial in row] for row in rows]
     missing = np.array([sum(outcome is None for outcome in row) for row in found], np.int64)
-    return Rung(places, rows, mean_scores(problem, found), missing, until)
+    return Rung(places, rows, _mean_scores(problem, found), missing, until)
 
 
-def mean_scores(problem: PlannedProblem, rows: Sequence[Sequence[Outcome | None]]) -> Floats:
-    """Returns the mean over a row's outcomes, oriented; +inf where one is missing or diverged."""
+def _mean_scores(problem: PlannedProblem, rows: Sequence[Sequence[Outcome | None]]) -> Floats:
+    """[rows] The mean over a row's outcomes, oriented; +inf where one is missing or diverged."""
     if not rows:
         return np.zeros(0)
     finals = [[final_value(outcome, problem.metric) for outcome in row] for row in rows]

@@ -1,4 +1,4 @@
-"""Targets: what steps are counted to, and how each trial came out against one.
+"""Targets: values of the judged metric that trials should reach, and how each trial came out against one.
 
 A problem declares its targets, or the baselines set them before the challengers run: the best tuned baseline is trained
 again on seeds of their own, and the median over these of what it had reached after a share of the budget is a target.
@@ -68,7 +68,7 @@ class Reruns:
 
     @property
     def key(self) -> str:
-        """What the targets depend on."""
+        """The hash of the trials, which is what the targets depend on."""
         return digest([trial.id for trial in self.trials])
 
 

@@ -1,4 +1,4 @@
-"""Wider spaces: where a winner lies at an edge, the range goes on beyond it, and points are drawn in what was added."""
+"""Wider spaces: where a winner lies at an edge, the range grows beyond it, and the added part gets points."""
 
 import math
 from collections.abc import Mapping
