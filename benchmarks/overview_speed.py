@@ -19,6 +19,7 @@ from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point, Range
 from dlkit.bench.plan.trials import Evaluations, Outcome, Trial
 from dlkit.bench.report import tables_across
+from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.winner import tune
 
 CONTENDERS, SEEDS, PROBLEMS, EVALUATIONS, POINTS = 12, 20, 20, 50, 16
@@ -28,7 +29,7 @@ STEPS = np.arange(EVALUATIONS + 1) * 10
 def main() -> None:
     """Prints the seconds of each part, their sum, and the most memory the process held."""
     plan = _plan()
-    outcomes = _outcomes(plan)
+    history = _history(plan)
     before = _memory()
     total = 0.0
     print("| part | CPU seconds |\n|---|---:|")
@@ -42,7 +43,8 @@ def main() -> None:
         print(f"| {label} | {spent:.2f} |", flush=True)
 
     start = time.process_time()
-    comparisons = [compare_on(plan, problem, outcomes) for problem in plan.problems]
+    history = history.with_plan(plan)  # which has hashed nothing yet
+    comparisons = [compare_on(history, problem) for problem in plan.problems]
     of_problems = time.process_time() - start
     found = Summary(plan, comparisons, {}, {})
     timed("gathering outcomes", lambda: found.overview)
@@ -74,31 +76,30 @@ def _plan() -> Plan:
     return Plan("speed", problems, contenders, EVALUATIONS, 2, SEEDS)
 
 
-def _outcomes(plan: Plan) -> dict[str, Outcome]:
+def _history(plan: Plan) -> History:
     """What running the plan could have brought: the better the learning rate, the faster the curve falls."""
     rng = np.random.default_rng(1)
-    outcomes: dict[str, Outcome] = {}
+    history = History(plan)
 
-    def run(trial: Trial, rate: float) -> None:
+    def ran(trial: Trial, rate: float) -> Outcome:
         values = 3 * np.exp(-rate * STEPS / 125) + rng.exponential(0.05)
         curves = {"error": values.astype(np.float32)}
         test = {"error": float(values[-1])}
         steps = STEPS.astype(np.int64)
-        outcomes[trial.id] = Outcome(
-            trial, "finished", "", "", None, 0.1, 0.1, steps, curves, test, Evaluations(int(STEPS[-1]))
-        )
+        return Outcome(trial, "finished", "", "", None, 0.1, 0.1, steps, curves, test, Evaluations(int(STEPS[-1])))
 
     for problem in plan.problems:
         for contender in plan.contenders:
             speed = rng.lognormal(0.0, 0.5)
-            for row in plan.tuning_trials(problem, contender):
-                for trial in row:
-                    run(trial, speed / (1 + abs(math.log10(trial.hyperparameters["learning_rate"]) + 2)))
-            winner = tune(plan, problem, contender, outcomes).point
+            history.add(
+                ran(trial, speed / (1 + abs(math.log10(trial.hyperparameters["learning_rate"]) + 2)))
+                for row in plan.tuning_trials(problem, contender)
+                for trial in row
+            )
+            winner = tune(history, problem, contender).point
             assert winner is not None
-            for trial in plan.final_trials(problem, contender, winner):
-                run(trial, speed)
-    return outcomes
+            history.add(ran(trial, speed) for trial in plan.final_trials(problem, contender, winner))
+    return history
 
 
 def _memory() -> float:

@@ -34,6 +34,7 @@ from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.spec.planner import BoundPlan
 from dlkit.bench.store.store import Store
+from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.winner import tune
 
 __all__ = ["Drawing", "Drawn", "Setting", "judged", "rates", "settled", "study_of_names"]
@@ -149,18 +150,18 @@ def judged(study: BoundPlan, drawing: Drawing) -> Comparison:
     """What `settled` comes to, of a study whose tuning points are known before it runs."""
     plan = study.plan
     (problem,) = plan.problems  # with the margin
-    outcomes: dict[str, Outcome] = {}
+    history = History(plan)
     while True:
         for contender in plan.contenders:
             trials = [trial for row in plan.tuning_trials(problem, contender) for trial in row]
-            outcomes |= {trial.id: drawing.outcome(trial) for trial in trials if trial.id not in outcomes}
-            point = tune(plan, problem, contender, outcomes).point
-            trials = plan.final_trials(problem, contender, point) if point else []
-            outcomes |= {trial.id: drawing.outcome(trial) for trial in trials if trial.id not in outcomes}
-        addition = settling.more_seeds(plan, outcomes)
+            history.add(drawing.outcome(trial) for trial in trials if trial.id not in history.outcomes)
+            point = tune(history, problem, contender).point
+            finals = history.final_trials(problem, contender, point) if point else ()
+            history.add(drawing.outcome(trial) for trial in finals if trial.id not in history.outcomes)
+        addition = settling.more_seeds(history)
         if addition is None:
-            return compare_on(plan, problem, outcomes)
-        plan = addition.plan
+            return compare_on(history, problem)
+        history = history.with_plan(addition.plan)
 
 
 def rates(setting: Setting, studies: int, *, first: int = 0) -> dict[str, float]:

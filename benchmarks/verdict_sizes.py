@@ -76,8 +76,7 @@ def study(plan: Plan, rng: np.random.Generator, contest: Contest, noise: Callabl
         curve = end + (START - end) * np.expm1(4 * rate * (1 - share)) / np.expm1(4 * rate)
         return synthetic_outcome(problem, plan, trial, [float(value) for value in curve])
 
-    outcomes, drawn = play(plan, train)
-    return compare_on(plan, plan.problems[0], outcomes, drawn)
+    return compare_on(play(plan, train), plan.problems[0])
 
 
 def claims(comparison: Comparison) -> dict[str, bool]:

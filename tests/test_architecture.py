@@ -220,6 +220,14 @@ def test_using_the_primitives_loads_jax_and_nothing_else() -> None:
     assert loaded_after(statement, heavy) == {"jax"}
 
 
+def test_a_run_depends_on_no_sentence() -> None:
+    sentences = tuple(f"dlkit.bench.analysis.{name}" for name in ("findings", "verdict"))
+    decisions = "dlkit.bench.analysis.settling"
+    statement = "import dlkit.bench.execution.runner, dlkit.bench.execution.jobs, dlkit.bench.analysis.settling"
+    assert loaded_after(statement, (*sentences, decisions)) == {decisions}
+    assert loaded_after("import dlkit.bench.analysis.verdict", sentences) == {*sentences}
+
+
 def public_names(tree: ast.Module) -> list[str] | None:
     """`__all__`, or None where it is missing or not a literal."""
     for node in tree.body:

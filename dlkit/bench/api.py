@@ -290,7 +290,7 @@ def run(
             )
         found = summarize(store)
         store.keep_endings(found.endings())
-        return Result(found, report.study, where, report.interrupted)
+        return Result(found, report.bound, where, report.interrupted)
 
 
 def open_run(folder: str | Path) -> Result:

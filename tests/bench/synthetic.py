@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Sequence
+from itertools import product
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.space import Point, Range
 from dlkit.bench.plan.trials import Evaluations, Outcome, Trial
 from dlkit.bench.store.store import Store
+from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.search import next_points, search
 from dlkit.bench.tuning.winner import tune
 
@@ -76,9 +78,7 @@ def decay(plan: Plan, problem: PlannedProblem, contender: PlannedContender, tria
     return [1 - value for value in values] if problem.judged.higher_is_better else values
 
 
-def play(
-    plan: Plan, train: Callable[[PlannedProblem, PlannedContender, Trial], Outcome | None]
-) -> tuple[dict[str, Outcome], dict[str, list[Point]]]:
+def play(plan: Plan, train: Callable[[PlannedProblem, PlannedContender, Trial], Outcome | None]) -> History:
     """What running a plan would bring: all tuning trials, then the winners on the final seeds, study by study.
 
     Args:
@@ -86,34 +86,33 @@ def play(
         train: what comes of a trial; None if it does not run.
 
     Returns:
-        The outcomes by trial id, and the points drawn on the way.
+        The plan with its outcomes, and the points drawn on the way.
     """
-    outcomes: dict[str, Outcome] = {}
-    drawn: dict[str, list[Point]] = {}
+    history = History(plan)
 
     def ran(problem: PlannedProblem, contender: PlannedContender, trials: Sequence[Trial]) -> bool:
-        new = {trial.id: train(problem, contender, trial) for trial in trials}
-        outcomes.update({name: outcome for name, outcome in new.items() if outcome is not None})
-        return any(outcome is not None for outcome in new.values())
+        new = [outcome for trial in trials if (outcome := train(problem, contender, trial)) is not None]
+        history.add(new)
+        return bool(new)
 
     for problem in plan.problems:
         for contender in plan.contenders:
-            about = (plan, problem, contender, outcomes)
+            about = (history, problem, contender)
             for study in range(plan.tuner.studies):
                 while True:
-                    trials = [trial for _, trial in search(*about, drawn=drawn, study=study).pending(outcomes)]
+                    trials = [trial for _, trial in search(*about, study=study).pending(history.outcomes)]
                     if trials:
                         if not ran(problem, contender, trials):
                             break
                         continue
-                    points = next_points(*about, drawn=drawn, study=study)
+                    points = next_points(*about, study=study)
                     if not points:
                         break
-                    drawn.setdefault(plan.search_key(problem, contender, study), []).extend(points)
-                winner = tune(*about, drawn=drawn, study=study).point
+                    history.draw(history.search_key(problem, contender, study), points)
+                winner = tune(*about, study=study).point
                 if winner is not None:
-                    ran(problem, contender, plan.final_trials(problem, contender, winner))
-    return outcomes, drawn
+                    ran(problem, contender, history.final_trials(problem, contender, winner))
+    return history
 
 
 def synthetic_outcome(
@@ -171,10 +170,11 @@ def fill(
             problem, plan, trial, [*values[:2], math.nan] if diverged(contender.label, trial) else values
         )
 
-    outcomes, drawn = play(plan, train)
-    store.add(list(outcomes.values()), PROGRAM)
-    for key, points in drawn.items():
-        store.add_points(key, 0, points)
+    history = play(plan, train)
+    store.add(list(history.outcomes.values()), PROGRAM)
+    for problem, contender, study in product(plan.problems, plan.contenders, range(plan.tuner.studies)):
+        points = history.drawn(problem, contender, study)
+        store.add_points(history.search_key(problem, contender, study), 0, points)
 
 
 def make_summary(

@@ -4,7 +4,8 @@
 - `along_curves`: steps to a target, the score at half of the budget.
 - `pairs`, `ranking`: how contenders differ and stand on a problem.
 - `costs`, `effects`: time and memory; what the levels of factors do.
-- `findings`, `verdict`, `settling`: sentences, the conclusion, and who gets more seeds.
+- `settling`: who gets more seeds, and when that ends.
+- `findings`, `verdict`, `settled_sentences`: sentences, the conclusion, and what added seeds settled.
 - `comparison`: all contenders on one problem; `across_problems`: over all problems.
 - `tuning_curves`: how much tuning each contender takes.
 - `summary`: everything a run says.
@@ -20,6 +21,7 @@ __all__ = [
     "numbers",
     "pairs",
     "ranking",
+    "settled_sentences",
     "settling",
     "summary",
     "tuning_curves",

@@ -7,11 +7,12 @@ from dlkit.bench.analysis.across_problems import Standing
 from dlkit.bench.analysis.costs import Cost, costs_of
 from dlkit.bench.analysis.effects import Effect, effects
 from dlkit.bench.analysis.ranking import Row, make_row
-from dlkit.bench.analysis.settling import conclude, rank
+from dlkit.bench.analysis.settled_sentences import conclude
+from dlkit.bench.analysis.settling import rank
 from dlkit.bench.analysis.verdict import Verdict, verdict
-from dlkit.bench.plan.plan import Plan, PlannedProblem
-from dlkit.bench.plan.trials import Outcome, Timing, Trial
-from dlkit.bench.tuning.search import Drawn
+from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.trials import Timing, Trial
+from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.targets import Frozen, Reruns, declared, reruns
 from dlkit.bench.tuning.winner import tune
 
@@ -58,10 +59,8 @@ class Comparison:
 
 
 def compare_on(
-    plan: Plan,
+    history: History,
     problem: PlannedProblem,
-    outcomes: Mapping[str, Outcome],
-    drawn: Drawn | None = None,
     *,
     frozen: Mapping[str, Frozen] | None = None,
     timings: Mapping[str, Timing] | None = None,
@@ -69,29 +68,28 @@ def compare_on(
     """Compares a plan's contenders on a problem.
 
     Args:
-        plan: the plan; its first contender is the baseline.
+        history: the plan, whose first contender is the baseline, and the outcomes so far.
         problem: which.
-        outcomes: trial id -> outcome, of those that have run.
-        drawn: the points that were drawn while the run went on.
         frozen: `Reruns.key` -> the targets that baselines set.
         timings: key -> how long a contender's steps take.
 
     Returns:
         The comparison.
     """
+    plan, outcomes = history.plan, history.outcomes
     tunings = [
-        [tune(plan, problem, contender, outcomes, drawn=drawn, study=study) for study in range(plan.tuner.studies)]
+        [tune(history, problem, contender, study=study) for study in range(plan.tuner.studies)]
         for contender in plan.contenders
     ]
-    again = reruns(plan, problem, outcomes, drawn=drawn)
+    again = reruns(history, problem)
     targets = _targets(problem, again, frozen or {})
     rows = [
         make_row(plan, problem, contender, studies[0], targets.values, outcomes, studies[1:])
         for contender, studies in zip(plan.contenders, tunings, strict=True)
     ]
-    ranked, standing = rank(plan, problem, rows)
+    ranked, settled = rank(plan, problem, rows)
     conclusion = verdict(problem, ranked, targets.hardest, baseline=plan.contenders[0].label)
-    conclusion = conclude(conclusion, plan, problem, ranked, standing)
+    conclusion = conclude(conclusion, plan, problem, ranked, settled)
     every = [[trial for _, trial in every_trial(row)] for row in ranked]
     ran = [[outcomes[trial.id] for trial in trials if trial.id in outcomes] for trials in every]
     costs = costs_of(problem, ranked, timings or {}, ran)

@@ -1,4 +1,4 @@
-"""Seeds added until it is settled who is best: who gets more of them, when that ends, and what to conclude then.
+"""Seeds added until it is settled who is best: who gets more of them, and when and why that ends.
 
 Looking after each seed needs a rule that holds at any time: the e-values of `stats.settle`, in the order of the seeds.
 How many are added at a time changes nothing about it, and does not depend on the workers: a run that is interrupted and
@@ -6,8 +6,9 @@ taken up elsewhere gets the same seeds.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from enum import Enum
 from functools import partial
 from typing import NamedTuple
 
@@ -15,24 +16,37 @@ import numpy as np
 
 from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, common, measured_noise
 from dlkit.bench.analysis.ranking import Row, compared, make_row
-from dlkit.bench.analysis.verdict import Verdict
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.plan import Plan, PlannedProblem
 from dlkit.bench.plan.policies import require_margin
-from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.stats import Interval, Settlement, confidence_sequence, luck_p_value, settle
-from dlkit.bench.tuning.search import Drawn
+from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.winner import tune
 
-__all__ = ["MAX_SEEDS", "Addition", "Standing", "conclude", "more_seeds", "rank", "with_rule"]
+__all__ = ["MAX_SEEDS", "AddedSeeds", "Addition", "Reason", "Settled", "more_seeds", "rank", "with_rule"]
 
 MAX_SEEDS = 100
 FEWEST_ADDED = 5  # seeds at a time
 SHARE_ADDED = 4  # or one for so many that there are: rounds stay few, and few seeds are more than it took
-RULE = f"by a rule that holds at any time (level {ALPHA:.0%})"
 
 
-class Standing(NamedTuple):
+class Reason(Enum):
+    """Why a problem gets no more seeds.
+
+    Attributes:
+        BEST: one contender is best.
+        WITHIN_MARGIN: whoever is not worse than the leader lies within the margin of it.
+        ONLY_LUCK: the luck of tuning could make any difference that more seeds could show.
+        MAX_SEEDS: the contenders in question have as many as the plan allows.
+    """
+
+    BEST = "best"
+    WITHIN_MARGIN = "within margin"
+    ONLY_LUCK = "only luck"
+    MAX_SEEDS = "max seeds"
+
+
+class Settled(NamedTuple):
     """What the seeds so far settle on a problem.
 
     Attributes:
@@ -40,14 +54,14 @@ class Standing(NamedTuple):
         labels: those contenders, in its order.
         in_question: labels of those that may still be best.
         seeds: how many each of these has.
-        only_luck: whether nothing is open but what the luck of tuning can do, which no seed changes.
+        ends: why no more seeds are added; None if there may be more.
     """
 
     settlement: Settlement
     labels: tuple[str, ...]
     in_question: tuple[str, ...]
     seeds: int
-    only_luck: bool
+    ends: Reason | None = None
 
     @property
     def best(self) -> str:
@@ -64,16 +78,34 @@ class Standing(NamedTuple):
         return float(self.settlement.latest[self.labels.index(row.label), self.labels.index(other.label)])
 
 
+class AddedSeeds(NamedTuple):
+    """Seeds that are added on a problem.
+
+    Attributes:
+        problem: its name.
+        seeds: how many those in question have.
+        added: how many more each of them gets.
+        in_question: labels of the contenders that may still be best.
+        resting: how many others there are, which get none.
+    """
+
+    problem: str
+    seeds: int
+    added: int
+    in_question: tuple[str, ...]
+    resting: int
+
+
 class Addition(NamedTuple):
-    """Seeds that are added.
+    """A plan with more seeds.
 
     Attributes:
         plan: with them.
-        notes: a line a problem: how many there are, who gets how many more.
+        problems: what was added, one a problem that is not settled.
     """
 
     plan: Plan
-    notes: tuple[str, ...]
+    problems: tuple[AddedSeeds, ...]
 
 
 def with_rule(plan: Plan, until_settled: bool, *, max_seeds: int | None = None, margin: float | None = None) -> Plan:
@@ -119,43 +151,41 @@ def with_rule(plan: Plan, until_settled: bool, *, max_seeds: int | None = None, 
     return replace(plan, problems=problems, max_seeds=most)
 
 
-def more_seeds(plan: Plan, outcomes: Mapping[str, Outcome], *, drawn: Drawn | None = None) -> Addition | None:
+def more_seeds(history: History) -> Addition | None:
     """Adds the next seeds on each problem that is not settled, the same ones for every contender still in question.
 
     The others rest: see `Settlement.in_question`.
 
     Args:
-        plan: what has run.
-        outcomes: trial id -> outcome.
-        drawn: the points that were drawn while the run went on.
+        history: the plan and what has run.
 
     Returns:
         The plan with more seeds; None if it adds none, every problem is settled, or more seeds settle nothing.
     """
+    plan = history.plan
     added = {name: dict(counts) for name, counts in plan.added_seeds.items()}
-    notes = []
+    given = []
     for problem in plan.problems if plan.max_seeds is not None else ():
-        tunings = [tune(plan, problem, contender, outcomes, drawn=drawn) for contender in plan.contenders]
+        tunings = [tune(history, problem, contender) for contender in plan.contenders]
         rows = [
-            make_row(plan, problem, contender, tuning, (), outcomes)
+            make_row(plan, problem, contender, tuning, (), history.outcomes)
             for contender, tuning in zip(plan.contenders, tunings, strict=True)
         ]
         # Whoever lacks a trial now could not run it, and would lack it again.
-        standing = _ranked(plan, problem, [row for row in rows if len(row.scores) == len(row.trials)])[1]
-        if standing is None or _why_it_ends(plan, problem, standing):
+        settled = _ranked(plan, problem, [row for row in rows if len(row.scores) == len(row.trials)])[1]
+        if settled is None or settled.ends:
             continue
         assert plan.max_seeds is not None
-        count = min(max(FEWEST_ADDED, standing.seeds // SHARE_ADDED), plan.max_seeds - standing.seeds)
-        total = standing.seeds + count - plan.seeds
+        count = min(max(FEWEST_ADDED, settled.seeds // SHARE_ADDED), plan.max_seeds - settled.seeds)
+        total = settled.seeds + count - plan.seeds
         counts = added.setdefault(problem.name, {})
-        counts.update({label: max(total, counts.get(label, 0)) for label in standing.in_question})
-        resting = len(standing.labels) - len(standing.in_question)
-        whom = f" to {', '.join(standing.in_question)}" if resting else ""
-        notes.append(f"{problem.name}: {standing.seeds} seeds, not settled; adding {count}{whom}")
-    return Addition(replace(plan, added_seeds=added), tuple(notes)) if notes else None
+        counts.update({label: max(total, counts.get(label, 0)) for label in settled.in_question})
+        resting = len(settled.labels) - len(settled.in_question)
+        given.append(AddedSeeds(problem.name, settled.seeds, count, settled.in_question, resting))
+    return Addition(replace(plan, added_seeds=added), tuple(given)) if given else None
 
 
-def rank(plan: Plan, problem: PlannedProblem, rows: Sequence[Row]) -> tuple[list[Row], Standing | None]:
+def rank(plan: Plan, problem: PlannedProblem, rows: Sequence[Row]) -> tuple[list[Row], Settled | None]:
     """Ranks a problem's rows as `compared` does; where seeds are added, by numbers that hold at any time.
 
     Then the contender that the seeds say is best stands first, intervals of differences are confidence sequences, and
@@ -169,13 +199,13 @@ def rank(plan: Plan, problem: PlannedProblem, rows: Sequence[Row]) -> tuple[list
     Returns:
         The rows, and what the seeds settle; None where none are added, or no two contenders are there to compare.
     """
-    ranked, standing = _ranked(plan, problem, rows)
-    if standing is None:
+    ranked, settled = _ranked(plan, problem, rows)
+    if settled is None:
         return ranked, None
-    return compared(rows, first=standing.best, judge=partial(_at_any_time, standing)), standing
+    return compared(rows, first=settled.best, judge=partial(_at_any_time, settled)), settled
 
 
-def _ranked(plan: Plan, problem: PlannedProblem, rows: Sequence[Row]) -> tuple[list[Row], Standing | None]:
+def _ranked(plan: Plan, problem: PlannedProblem, rows: Sequence[Row]) -> tuple[list[Row], Settled | None]:
     """What `rank` returns, with differences as `compared` gives them."""
     there = [row for row in rows if row.complete and not row.failure]
     if plan.max_seeds is None or len(there) < 2:
@@ -188,9 +218,22 @@ def _ranked(plan: Plan, problem: PlannedProblem, rows: Sequence[Row]) -> tuple[l
     labels = tuple(row.label for row in there)
     in_question = [place for place, open_ in enumerate(settlement.in_question) if open_]
     seeds = min(counts[place] for place in in_question)
-    standing = Standing(settlement, labels, tuple(labels[place] for place in in_question), seeds, False)
-    ranked = compared(rows, first=standing.best)
-    return ranked, standing._replace(only_luck=_only_luck(plan, problem, ranked[: len(there)], standing))
+    settled = Settled(settlement, labels, tuple(labels[place] for place in in_question), seeds)
+    ranked = compared(rows, first=settled.best)
+    return ranked, settled._replace(ends=_reason(plan, problem, ranked[: len(there)], settled))
+
+
+def _reason(plan: Plan, problem: PlannedProblem, ranked: Sequence[Row], settled: Settled) -> Reason | None:
+    """Why no more seeds are added; None if there may be more."""
+    decision = settled.settlement.decision
+    if decision == "best":
+        return Reason.BEST
+    if decision == "within margin":
+        return Reason.WITHIN_MARGIN
+    if _only_luck(plan, problem, ranked, settled):
+        return Reason.ONLY_LUCK
+    assert plan.max_seeds is not None
+    return Reason.MAX_SEEDS if settled.seeds >= plan.max_seeds else None
 
 
 def _oriented_margin(problem: PlannedProblem) -> float | None:
@@ -199,28 +242,26 @@ def _oriented_margin(problem: PlannedProblem) -> float | None:
     return math.log10(margin) if margin is not None and problem.judged.scale == "log" else margin
 
 
-def _at_any_time(standing: Standing, best: Row, row: Row, pair: Pair) -> Pair:
+def _at_any_time(settled: Settled, best: Row, row: Row, pair: Pair) -> Pair:
     """How a row differs from a better one, by numbers that hold at any time."""
     interval = _interval(best, row)
-    evidence = standing.evidence(best, row)
-    k = len(standing.labels)
+    evidence = settled.evidence(best, row)
+    k = len(settled.labels)
     difference = pair.difference._replace(low=interval.low, high=interval.high, p_value=min(1.0, k / evidence))
     return pair._replace(difference=difference, adjusted_p=min(1.0, k * (k - 1) / evidence))
 
 
-def _only_luck(plan: Plan, problem: PlannedProblem, ranked: Sequence[Row], standing: Standing) -> bool:
+def _only_luck(plan: Plan, problem: PlannedProblem, ranked: Sequence[Row], settled: Settled) -> bool:
     """Whether nobody in question can come to be told from the leader, however many seeds there will be.
 
     That is so where even the largest difference that the seeds allow is one that two equals can have by the luck of
     tuning, and the margin cannot settle it either.
     """
-    if standing.settlement.decision != "continue":
-        return False
     leader = ranked[0]
-    against = [row for row in ranked[1:] if row.label in standing.in_question]
+    against = [row for row in ranked[1:] if row.label in settled.in_question]
     # Whoever lost to the leader is no reason to go on; whoever is in question may still win against it.
-    still = [row for row in against if standing.evidence(leader, row) < standing.settlement.threshold]
-    return leader.label in standing.in_question and all(_is_within_luck(plan, problem, leader, row) for row in still)
+    still = [row for row in against if settled.evidence(leader, row) < settled.settlement.threshold]
+    return leader.label in settled.in_question and all(_is_within_luck(plan, problem, leader, row) for row in still)
 
 
 def _is_within_luck(plan: Plan, problem: PlannedProblem, best: Row, row: Row) -> bool:
@@ -241,58 +282,3 @@ def _is_within_luck(plan: Plan, problem: PlannedProblem, best: Row, row: Row) ->
 
 def _interval(best: Row, row: Row) -> Interval:
     return confidence_sequence(*common(row.scores, best.scores), level=LEVEL)
-
-
-def conclude(
-    conclusion: Verdict, plan: Plan, problem: PlannedProblem, ranked: Sequence[Row], standing: Standing | None
-) -> Verdict:
-    """Adds to a verdict what the seeds settled, and how.
-
-    Args:
-        conclusion: from the rows that `rank` returned.
-        plan: the plan.
-        problem: which.
-        ranked: those rows.
-        standing: what `rank` returned with them; without one the verdict stays what it is.
-
-    Returns:
-        The verdict.
-    """
-    if standing is None:
-        return conclusion
-    ending = _why_it_ends(plan, problem, standing) or f"Not settled at {standing.seeds} seeds yet."
-    if standing.best and conclusion.kind != "winner":
-        ending = (
-            f"As they are tuned, {standing.best} is best: settled at n = {standing.settlement.seeds} seeds {RULE}; "
-            "what else tuning could have found is open, and no seed changes that."
-        )
-    notes = [
-        f"{row.label} rested after {len(row.scores)} seeds, beaten by everyone still in question."
-        for row in ranked
-        if row.label in standing.labels and row.label not in standing.in_question and len(row.scores) < standing.seeds
-    ]
-    notes.append(
-        "P-values and intervals of differences hold at any time, as seeds were added; other intervals only describe."
-    )
-    return conclusion._replace(sentence=f"{conclusion.sentence} {ending}", notes=(*conclusion.notes, *notes))
-
-
-def _why_it_ends(plan: Plan, problem: PlannedProblem, standing: Standing) -> str:
-    """Why no seeds are added, in words; empty if there may be more."""
-    settlement = standing.settlement
-    if settlement.decision == "best":
-        return f"Settled at n = {settlement.seeds} seeds {RULE}."
-    if settlement.decision == "within margin":
-        assert problem.margin is not None
-        width = f"a ratio of {problem.margin:g}" if problem.judged.scale == "log" else f"{problem.margin:g}"
-        return (
-            f"Settled at n = {settlement.seeds} seeds {RULE}: what is not worse than {standing.leader} lies within "
-            f"{width} of it."
-        )
-    if standing.only_luck:
-        return (
-            f"Not settled at {standing.seeds} seeds, and more cannot settle it: equals could come to lie so far apart "
-            "by the luck of tuning; use more tuning seeds."
-        )
-    assert plan.max_seeds is not None
-    return f"Not settled within {plan.max_seeds} seeds." if standing.seeds >= plan.max_seeds else ""

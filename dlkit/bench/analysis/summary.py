@@ -22,6 +22,7 @@ from dlkit.bench.plan.plan import Plan, PlannedProblem
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.stats import Interval, PairedDifference
 from dlkit.bench.store.store import Record, Store
+from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.targets import Ending, ending
 
 if TYPE_CHECKING:
@@ -339,11 +340,8 @@ def summarize(store: Store, plan: Plan | None = None) -> Summary:
         The summary; trials that have not run yet leave gaps, not errors.
     """
     plan = store.current_plan() if plan is None else plan
-    stored, drawn, timings = store.records(), store.drawn(), store.timings()
-    outcomes = {name: record.outcome for name, record in stored.items()}
-    frozen = store.frozen()
-    comparisons = [
-        compare_on(plan, problem, outcomes, drawn, frozen=frozen, timings=timings) for problem in plan.problems
-    ]
+    stored, frozen, timings = store.records(), store.frozen(), store.timings()
+    history = History(plan, {name: record.outcome for name, record in stored.items()}, store.drawn())
+    comparisons = [compare_on(history, problem, frozen=frozen, timings=timings) for problem in plan.problems]
     ids = {trial.id for comparison in comparisons for _, _, trial in comparison.trials()}
     return Summary(plan, comparisons, {name: stored[name] for name in sorted(ids & stored.keys())}, store.manifest())

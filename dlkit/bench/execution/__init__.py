@@ -1,11 +1,12 @@
 """A plan carried out: the only room where what trains and what concludes meet.
 
-- `work`: some trials of a compile group, and how this process runs them.
-- `runner`: rounds, phases, slots.
+- `work`: some trials of a compile group: what a worker gets, runs and returns.
+- `jobs`: what is left to run, of a contender or of the reruns that set targets.
+- `runner`: rounds and phases; keeps workers busy, stores what they return.
 - `executor`: this process as an executor; `dask_workers`: one process a core, or a cluster.
-- `races`: who is timed beside whom.
-- `progress`: who hears how a run goes.
-- `replay`: a stored trial again; `single_trial`: one trial by hand.
+- `races`: which contenders are timed side by side.
+- `progress`: what a run reports while it goes on.
+- `replay`: runs a stored trial again; `single_trial`: trains one by hand.
 """
 
-__all__ = ["dask_workers", "executor", "progress", "races", "replay", "runner", "single_trial", "work"]
+__all__ = ["dask_workers", "executor", "jobs", "progress", "races", "replay", "runner", "single_trial", "work"]

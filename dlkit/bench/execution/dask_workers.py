@@ -1,4 +1,4 @@
-"""Where groups run: in this process, or on dask workers (local processes by default, any cluster by address)."""
+"""Dask workers as an executor: local processes, or a cluster by its address."""
 
 import os
 import sys
@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 15.0  # how long no worker may be seen before a run is given 
 
 
 class DaskExecutor:
-    """Runs works on dask workers: single-threaded processes on this machine, or those of a cluster by address."""
+    """Runs tasks on dask workers: single-threaded processes on this machine, or those of a cluster by address."""
 
     def __init__(self, *, workers: int | None = None, address: str | None = None, memory: int | None = None) -> None:
         """Starts local workers, or connects to a cluster.
@@ -74,7 +74,7 @@ class DaskExecutor:
             raise UserError(f"the dask cluster at '{address}' has no workers; start some, then run again")
 
     def submit(self, slot: int, work: Task) -> None:
-        """Sends the work to the slot's worker; one's own problem is sent there once."""
+        """Sends a task to the slot's worker; a problem of the user's own is sent there once."""
         source = work.problem
         work = work.within(self._memory)
         own = None
@@ -88,7 +88,7 @@ class DaskExecutor:
         self._futures[slot].add_done_callback(lambda _: self._ended.put(slot))
 
     def next(self) -> tuple[int, Done | Timed | UserError]:
-        """Waits for any worker; the first Ctrl-C is heard here alone, where no answer can be lost by it."""
+        """Waits for any worker. The first Ctrl-C is raised here and nowhere else, so that it costs no answer."""
         slot = self._wait()
         future = self._futures.pop(slot)
         error = future.exception()
@@ -129,7 +129,7 @@ def _cores() -> list[int]:
 
 
 def _run_on_worker(work: Task, own: OwnProblem | None) -> Done | Timed:
-    """Runs on a dask worker, with one's own problem put back."""
+    """Runs a task on a dask worker, with the user's own problem put back into it."""
     _prepare_worker()
     return (work if own is None else work.with_own(own)).run()
 

@@ -1,4 +1,4 @@
-"""Executors: what runs tasks on numbered slots. This process is the simplest one."""
+"""Executors run tasks on numbered slots. The simplest one has one slot: this process."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -10,41 +10,41 @@ __all__ = ["Executor", "InlineExecutor", "Workers"]
 
 
 class Executor(Protocol):
-    """Runs works on numbered slots, one at a time on each; a slot keeps what it compiled."""
+    """Runs tasks on numbered slots, one at a time on each. A slot keeps the programs it compiled."""
 
     slots: int
 
     def submit(self, slot: int, work: Task) -> None:
-        """Starts a work on a free slot."""
+        """Starts a task on a free slot."""
 
     def next(self) -> tuple[int, Done | Timed | UserError]:
-        """Waits for the next slot that is done; an error stands for a worker that could not return anything."""
+        """Waits for the next slot that ends its task; an error means that its worker returned nothing."""
 
     def close(self) -> None:
         """Ends the workers, and whatever still runs on them."""
 
 
 class Workers:
-    """The executor of a run: started when there is something to do, and kept for all its rounds."""
+    """The executor of a run: it starts with the first task and stays for all rounds."""
 
     def __init__(self, make: Callable[[], Executor]) -> None:
         self._make = make
         self._executor: Executor | None = None
 
     def start(self) -> Executor:
-        """Returns the executor, started by now."""
+        """Returns the executor; starts it if this is the first call."""
         if self._executor is None:
             self._executor = self._make()
         return self._executor
 
     def close(self) -> None:
-        """Ends it, if there is one."""
+        """Ends the executor, if it was started."""
         if self._executor is not None:
             self._executor.close()
 
 
 class InlineExecutor:
-    """Runs everything in this process, one work at a time."""
+    """Runs tasks in this process, one at a time."""
 
     slots = 1
 
@@ -53,11 +53,11 @@ class InlineExecutor:
         self._memory = memory
 
     def submit(self, slot: int, work: Task) -> None:
-        """Keeps the work until `next` runs it."""
+        """Keeps the task until `next` runs it."""
         self._work = work.within(self._memory)
 
     def next(self) -> tuple[int, Done | Timed | UserError]:
-        """Runs the work."""
+        """Runs the task that `submit` kept."""
         assert self._work is not None
         try:
             return 0, self._work.run()

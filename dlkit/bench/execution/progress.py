@@ -1,4 +1,4 @@
-"""Who hears how a run goes."""
+"""The progress of a run: what the runner reports, and the line that shows it in a terminal."""
 
 import sys
 from collections.abc import Iterator
@@ -8,32 +8,34 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-__all__ = ["Listener", "Silent", "live_progress"]
+from dlkit.bench.analysis.settling import AddedSeeds
+
+__all__ = ["Listener", "Silent", "added_seeds", "live_progress"]
 
 
 class Listener(Protocol):
-    """Hears how a run goes."""
+    """Hears how a run goes, and shows it or not."""
 
     def plan(self, trials: int, done: int) -> None:
-        """How many trials there are, and how many of them the store has already."""
+        """How many trials the run has, as far as is known, and how many of them have ended."""
 
     def compiling(self, label: str) -> None:
-        """A group starts on a worker."""
+        """A worker starts to compile the programs of a contender on a problem."""
 
     def advance(self, label: str, trials: int) -> None:
-        """Trials of a group have ended."""
+        """Some trials have ended."""
 
     def ended(self, label: str) -> None:
-        """A contender is through on a problem."""
+        """Nothing is left to run of a contender on a problem."""
 
     def timing(self, label: str) -> None:
         """The contenders of a problem are timed."""
 
-    def say(self, text: str) -> None:
-        """The run goes on in a way that was not known before, in a line."""
+    def adding(self, seeds: AddedSeeds) -> None:
+        """A problem is not settled, and gets more seeds."""
 
     def finishing(self) -> None:
-        """Ctrl-C came: only the trials in hand are waited for."""
+        """Ctrl-C came: the trials that are running now end, and no others start."""
 
 
 class Silent:
@@ -54,15 +56,21 @@ class Silent:
     def timing(self, label: str) -> None:
         """Nothing to say."""
 
-    def say(self, text: str) -> None:
+    def adding(self, seeds: AddedSeeds) -> None:
         """Nothing to say."""
 
     def finishing(self) -> None:
         """Nothing to say."""
 
 
+def added_seeds(seeds: AddedSeeds) -> str:
+    """Returns a line: how many seeds a problem has, and who gets how many more."""
+    whom = f" to {', '.join(seeds.in_question)}" if seeds.resting else ""
+    return f"{seeds.problem}: {seeds.seeds} seeds, not settled; adding {seeds.added}{whom}"
+
+
 class _Display:
-    """One line: what compiles, how many trials are done, how long it still takes."""
+    """One line: how many trials have ended, how long the rest takes, what compiles and what trains."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -93,8 +101,8 @@ class _Display:
     def timing(self, label: str) -> None:
         self._progress.update(self._task, description=label)
 
-    def say(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, highlight=False)
+    def adding(self, seeds: AddedSeeds) -> None:
+        self._progress.console.print(added_seeds(seeds), markup=False, highlight=False)
 
     def finishing(self) -> None:
         self._progress.console.print("interrupted: finishing the trials in hand; Ctrl-C again gives them up")
@@ -109,10 +117,10 @@ def live_progress(show: bool) -> Iterator[Listener]:
     """Shows a live display while the block runs.
 
     Args:
-        show: whether to; nothing is shown either where there is no terminal.
+        show: whether to show it; without a terminal nothing is shown.
 
     Yields:
-        What to tell how it goes.
+        The listener that the runner reports to.
     """
     if not (show and sys.stderr.isatty()):
         yield Silent()

@@ -1,4 +1,4 @@
-"""Which contenders are timed side by side, and their timing as something a worker can be given to do."""
+"""A race times the steps of a problem's tuned contenders side by side, as a task for one worker."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -12,6 +12,7 @@ from dlkit.bench.plan.trials import Timing, timing_key
 from dlkit.bench.spec.bound_plan import BoundPlan, Group, OwnProblem, ProblemSource
 from dlkit.bench.store.store import Store
 from dlkit.bench.training.stopwatch import Contestant, measure
+from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.winner import tune
 
 __all__ = ["Entrant", "Race", "machine_digest", "races"]
@@ -20,7 +21,7 @@ MACHINE_FIELDS = ("device", "cpu_flags", "system")  # of a program's identity
 
 
 class Entrant(NamedTuple):
-    """A tuned contender.
+    """A tuned contender in a race.
 
     Attributes:
         group: its programs, without probes and early stopping.
@@ -32,7 +33,7 @@ class Entrant(NamedTuple):
 
 
 class Race(NamedTuple):
-    """The timing of a problem's contenders.
+    """The timing of a problem's contenders, as a task.
 
     Attributes:
         keys: of the timings, in the order of the entrants.
@@ -68,7 +69,7 @@ class Race(NamedTuple):
         return Timed(tuple(measure(contestants)), program)
 
     def timed_on(self, executor: Executor) -> Timed:
-        """Times the entrants on an executor's first slot; a worker that returns nothing gives its reason to each.
+        """Times the entrants on an executor's first slot. If its worker returns nothing, each timing says why.
 
         Raises:
             KeyboardInterrupt: if Ctrl-C came; the executor must be closed then.
@@ -81,31 +82,30 @@ class Race(NamedTuple):
 
 
 def machine_digest(program: Mapping[str, str]) -> str:
-    """Returns what tells machines apart, as far as a program's identity does."""
+    """Returns the hash of those fields of a program's identity that tell machines apart."""
     return digest({name: program.get(name, "") for name in MACHINE_FIELDS})
 
 
-def races(study: BoundPlan, store: Store, machine: str) -> Iterator[Race]:
-    """Yields what is still to be timed: each problem whose contenders were not all timed side by side on this machine.
+def races(bound: BoundPlan, history: History, store: Store, machine: str) -> Iterator[Race]:
+    """Yields a race for each problem whose contenders were not all timed side by side on this machine.
 
     Args:
-        study: what ran.
-        store: the trials and timings there are.
+        bound: what ran.
+        history: of its plan.
+        store: the timings so far.
         machine: this machine.
 
     Yields:
-        A race a problem, of the contenders whose final trials have all run.
+        The races, of the contenders whose final trials have all run.
     """
-    outcomes = {name: record.outcome for name, record in store.records(store.finished()).items()}
-    drawn = store.drawn()
     failed = {key for key, timing in store.timings().items() if timing.failure}
-    for problem in study.plan.problems:
+    for problem in bound.plan.problems:
         entrants: dict[str, Entrant] = {}
-        for contender in study.plan.contenders:
-            point = tune(study.plan, problem, contender, outcomes, drawn=drawn).point
-            trials = study.plan.final_trials(problem, contender, point) if point else []
-            if point is not None and all(trial.id in outcomes for trial in trials):
-                group = study.group(problem, replace(contender, stopping=None), point.static)
+        for contender in bound.plan.contenders:
+            point = tune(history, problem, contender).point
+            trials = history.final_trials(problem, contender, point) if point is not None else ()
+            if point is not None and all(trial.id in history.outcomes for trial in trials):
+                group = bound.group(problem, replace(contender, stopping=None), point.static)
                 entrants[timing_key(trials[0])] = Entrant(group, point.hyperparameters)
         known = store.timed_together(entrants, machine) and not failed & entrants.keys()
         if entrants and not known:

@@ -1,4 +1,4 @@
-"""Runs a stored trial again and compares its bits."""
+"""A replay runs a stored trial again and compares every number, bit for bit."""
 
 import math
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ __all__ = ["Replay", "replay"]
 
 @dataclass(frozen=True, eq=False)
 class Replay:
-    """What running a trial again showed.
+    """How a trial that ran again compares with the stored one.
 
     Attributes:
         trial: its id.
@@ -41,16 +41,16 @@ class Replay:
     now: Mapping[str, np.ndarray[Any, Any]]
 
 
-def replay(summary: Summary, name: str, study: BoundPlan | None = None) -> Replay:
+def replay(summary: Summary, name: str, bound: BoundPlan | None = None) -> Replay:
     """Runs a trial again, at the width and with the threads it had, and compares every number.
 
     Args:
         summary: of the run that it belongs to.
         name: its id.
-        study: the functions that ran; None to find them again by name.
+        bound: the functions that ran; None to find them again by name.
 
     Returns:
-        What the replay showed.
+        The comparison.
 
     Raises:
         UserError: for a trial that failed, or one's own functions that are not at hand.
@@ -59,7 +59,7 @@ def replay(summary: Summary, name: str, study: BoundPlan | None = None) -> Repla
     if not outcome.counts:
         raise UserError(f"trial {name} did not run: {outcome.reason}")
     trial = outcome.trial
-    group = _find_group(study or bind(summary.plan), trial)
+    group = _find_group(bound or bind(summary.plan), trial)
     was_cut = outcome.status == "cut off"
     if was_cut:  # by a clock that will not say the same again
         trial = trial._replace(identity={**trial.identity, "seconds": None, "until": len(outcome.steps) - 1})
@@ -99,21 +99,21 @@ def _run_again(work: Work, threads: int) -> Done:
     return done
 
 
-def _find_group(study: BoundPlan, trial: Trial) -> Group:
+def _find_group(bound: BoundPlan, trial: Trial) -> Group:
     """Finds the functions to run a trial with: those of the contender for which it would have the same id."""
     point = Point(dict(trial.hyperparameters), dict(trial.identity["optimizer"]["static"]))
-    for problem in study.plan.problems:
-        for contender in study.plan.contenders:
-            again = study.plan.trial(problem, contender, point, trial.stage, trial.seed, trial.until)
+    for problem in bound.plan.problems:
+        for contender in bound.plan.contenders:
+            again = bound.plan.trial(problem, contender, point, trial.stage, trial.seed, trial.until)
             if again.id == trial.id:
-                _require_functions(study, problem.name, contender.label)
-                return study.group(problem, contender, point.static, stage=trial.stage)
+                _require_functions(bound, problem.name, contender.label)
+                return bound.group(problem, contender, point.static, stage=trial.stage)
     raise UserError(f"trial {trial.id} is not one of this spec's; run its spec again, then replay it")
 
 
-def _require_functions(study: BoundPlan, problem: str, optimizer: str) -> None:
-    missing = [f"problem '{problem}'"] if problem not in study.problems else []
-    missing += [f"optimizer '{optimizer}'"] if optimizer not in study.methods else []
+def _require_functions(bound: BoundPlan, problem: str, optimizer: str) -> None:
+    missing = [f"problem '{problem}'"] if problem not in bound.problems else []
+    missing += [f"optimizer '{optimizer}'"] if optimizer not in bound.methods else []
     if missing:
         raise UserError(
             f"{' and '.join(missing)} came from your own code, and functions are not stored as programs; name the spec "

@@ -1,4 +1,4 @@
-"""One trial by hand."""
+"""Trains one trial by hand, without plan or store."""
 
 import inspect
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ __all__ = ["TrainedModel", "train"]
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """One trial by hand.
+    """What one trial by hand returns.
 
     Attributes:
         curve: columns step, and one per metric on validation, and ``training_loss``.

@@ -1,4 +1,4 @@
-"""Some trials of one compile group as a task, what comes of it, and how this process does it."""
+"""Work is some trials of one compile group: what a worker gets, how it runs them, what it returns."""
 
 import itertools
 import os
@@ -27,12 +27,12 @@ SLICE_SECONDS = 2.0  # a worker reports at least this often, after the trial in 
 
 
 class Work(NamedTuple):
-    """Some trials of one compile group.
+    """Some trials of one compile group, as a task.
 
     Attributes:
-        group: what they share.
+        group: problem and recipe, which the trials share.
         trials: in the order in which they run.
-        seconds: for about how long to run.
+        seconds: after so many, no further trial starts.
         lanes: how many run side by side, over all local devices or as given in full; None for what suits the device:
             one at a time on CPU, and elsewhere as many as fit into memory.
         planned: how many trials the group has in this stage, finished ones included; more lanes than that are no use.
@@ -65,7 +65,7 @@ class Work(NamedTuple):
 
 
 class Task(Protocol):
-    """What a slot can be given to do."""
+    """What an executor runs on a slot."""
 
     @property
     def problem(self) -> ProblemSource:
@@ -78,11 +78,11 @@ class Task(Protocol):
         """Returns the task with a bound on what training examples may take."""
 
     def run(self) -> "Done | Timed":
-        """Does it, in this process."""
+        """Runs the task in this process."""
 
 
 class Timed(NamedTuple):
-    """What came of a timing.
+    """What a timing returns.
 
     Attributes:
         timings: one a contender.
@@ -94,10 +94,10 @@ class Timed(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What came of a work, all by one program.
+    """What work returns; one program made all of it.
 
     Attributes:
-        outcomes: of its first trials; those that are missing did not start.
+        outcomes: of its first trials; the others did not start.
         program: what ran them.
         interrupted: whether Ctrl-C ended it.
     """
@@ -109,7 +109,7 @@ class Done(NamedTuple):
 
 @cache
 def prepare_process(threads: int = 1) -> Mapping[str, str]:
-    """Makes this process ready to train, once, and returns what its programs are.
+    """Makes this process ready to train, once, and returns the identity of its programs.
 
     Args:
         threads: the size of XLA's thread pool; one, so that a process per core is fastest and no core count changes
@@ -140,18 +140,18 @@ def _program(group: Group, lanes: Lanes, memory: int | None) -> Program:
 
 @cache
 def _narrowed() -> dict[str, Lanes]:
-    """Of groups that did not fit into memory: the lanes that are tried next, for as long as this process lives."""
+    """Group key -> the lanes to try next, of groups that did not fit into memory in this process."""
     return {}
 
 
 @lru_cache(maxsize=32)
 def _fitting(group: Group, planned: int, memory: int | None) -> Lanes:
-    """What fits into memory of a group's trials; it takes a trace to tell."""
+    """The lanes of a group that fit into memory; the answer takes a trace, so it is kept."""
     return fitting(planned, lane_bytes(program_alone(group, memory)))
 
 
 def _lanes(work: Work) -> Lanes:
-    """The lanes of a work: those asked for, or what fits; fewer after the memory was not enough."""
+    """The lanes of some work: those asked for, or what fits; fewer once memory was not enough."""
     if work.lanes is not None:
         lanes = work.lanes if isinstance(work.lanes, Lanes) else spread(work.lanes)
     elif on_accelerator():
@@ -168,7 +168,7 @@ def program_alone(group: Group, memory: int | None = None) -> Program:
 
 
 def run_work(work: Work, *, threads: int = 1) -> Done:
-    """Runs trials of one group in this process until the time is up; at least one.
+    """Runs trials of one group in this process until its seconds are over; at least one.
 
     A trial that raises becomes an outcome that says why, and ends the group's turn.
 
@@ -211,7 +211,7 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
 
 
 def _batch(trials: Sequence[Trial], lanes: Lanes) -> Sequence[Trial]:
-    """The first trials that can run at once: they end at the same moment."""
+    """The first trials that can run side by side: they end at the same evaluation, with the same time budget."""
     first = trials[0]
     alike = itertools.takewhile(lambda each: (each.until, each.seconds) == (first.until, first.seconds), trials)
     return list(itertools.islice(alike, lanes.trials))
@@ -224,7 +224,7 @@ def _run_trials(program: Program, trials: Sequence[Trial]) -> list[Outcome]:
 
 
 def _samples(program: Program, trial: Trial, result: Trajectory) -> np.ndarray[Any, Any] | None:
-    """What the first final seed's model generates."""
+    """What the trained model generates, for the first final seed alone; None otherwise."""
     sampler = program.shared.samples
     if sampler is None or trial.stage != "final" or trial.seed != 0 or result.status not in ("finished", "stopped"):
         return None
@@ -250,7 +250,7 @@ def _outcome(program: Program, trial: Trial, result: Trajectory) -> Outcome:
 
 
 def _failure(group: Group, trial: Trial, error: Exception) -> Outcome:
-    """Turns an exception into a row: named after the contender if it does not say so itself."""
+    """Turns an exception into an outcome; the reason names optimizer and problem, unless a UserError says enough."""
     reason = str(error)
     if not isinstance(error, UserError):
         owner = f"optimizer '{group.recipe.optimizer.name}' on problem '{group.problem.name}'"

@@ -1,6 +1,7 @@
 """What is kept: one SQLite file a run, written by the driver alone.
 
-- `store`: plans, trials, targets, timings, the manifest.
+- `database`: the file: its lock, its format, transactions, damage.
+- `store`: what is in it: plans, trials, targets, timings, the manifest.
 """
 
-__all__ = ["store"]
+__all__ = ["database", "store"]

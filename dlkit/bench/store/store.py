@@ -1,9 +1,7 @@
-"""The run store: one SQLite file per run folder, written by the driver alone, one transaction per batch of trials."""
+"""What a run folder keeps: plans, programs, drawn points, trials, timings and targets; the driver alone writes it."""
 
 import json
 import math
-import os
-import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,50 +18,49 @@ from dlkit.bench.plan.json import from_json, to_json
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Evaluations, Outcome, Timing, Trial
+from dlkit.bench.store.database import Database
 from dlkit.bench.tuning.targets import Ending, Frozen
 
 __all__ = ["FORMAT", "Record", "Store", "software_digest"]
 
 FORMAT = 3
-FILE = "store.sqlite"
-SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE spec (digest TEXT PRIMARY KEY, plan TEXT NOT NULL, sources TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE program (digest TEXT PRIMARY KEY, software TEXT NOT NULL, fields TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE trial (
-    id TEXT NOT NULL, software TEXT NOT NULL, program TEXT NOT NULL, identity TEXT NOT NULL, status TEXT NOT NULL,
-    reason TEXT NOT NULL, traceback TEXT NOT NULL, diverged_at INTEGER, seconds REAL NOT NULL,
-    compile_seconds REAL NOT NULL, test TEXT NOT NULL, steps BLOB NOT NULL, gradient_evaluations INTEGER NOT NULL,
-    value_evaluations INTEGER NOT NULL, hvp_evaluations INTEGER NOT NULL, restored_at INTEGER,
-    PRIMARY KEY (id, software)
-) WITHOUT ROWID;
-CREATE TABLE target (
-    key TEXT PRIMARY KEY, problem TEXT NOT NULL, goals TEXT NOT NULL, source TEXT NOT NULL, digest TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE ending (
-    trial TEXT NOT NULL, software TEXT NOT NULL, target REAL, kind TEXT NOT NULL, step INTEGER,
-    PRIMARY KEY (trial, software)
-) WITHOUT ROWID;
-CREATE TABLE drawn (
-    search TEXT NOT NULL, software TEXT NOT NULL, position INTEGER NOT NULL, point TEXT NOT NULL,
-    PRIMARY KEY (search, software, position)
-) WITHOUT ROWID;
-CREATE TABLE timing (
-    key TEXT NOT NULL, software TEXT NOT NULL, program TEXT NOT NULL, machine TEXT NOT NULL, session TEXT NOT NULL,
-    timing TEXT NOT NULL, PRIMARY KEY (key, software)
-) WITHOUT ROWID;
-CREATE TABLE curve (
-    trial TEXT NOT NULL, software TEXT NOT NULL, metric TEXT NOT NULL, points BLOB NOT NULL,
-    PRIMARY KEY (trial, software, metric)
-) WITHOUT ROWID;
-"""
-# Of problems that generate something; a run that is older than this table gets it when it goes on.
-SAMPLES = """
-CREATE TABLE IF NOT EXISTS sample (
-    trial TEXT NOT NULL, software TEXT NOT NULL, shape TEXT NOT NULL, numbers BLOB NOT NULL,
-    PRIMARY KEY (trial, software)
-) WITHOUT ROWID
-"""
+TABLES = (
+    "CREATE TABLE spec (digest TEXT PRIMARY KEY, plan TEXT NOT NULL, sources TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE program (digest TEXT PRIMARY KEY, software TEXT NOT NULL, fields TEXT NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE drawn (
+        search TEXT NOT NULL, software TEXT NOT NULL, position INTEGER NOT NULL, point TEXT NOT NULL,
+        PRIMARY KEY (search, software, position)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE trial (
+        id TEXT NOT NULL, software TEXT NOT NULL, program TEXT NOT NULL, identity TEXT NOT NULL, status TEXT NOT NULL,
+        reason TEXT NOT NULL, traceback TEXT NOT NULL, diverged_at INTEGER, seconds REAL NOT NULL,
+        compile_seconds REAL NOT NULL, test TEXT NOT NULL, steps BLOB NOT NULL, gradient_evaluations INTEGER NOT NULL,
+        value_evaluations INTEGER NOT NULL, hvp_evaluations INTEGER NOT NULL, restored_at INTEGER,
+        PRIMARY KEY (id, software)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE curve (
+        trial TEXT NOT NULL, software TEXT NOT NULL, metric TEXT NOT NULL, points BLOB NOT NULL,
+        PRIMARY KEY (trial, software, metric)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE timing (
+        key TEXT NOT NULL, software TEXT NOT NULL, program TEXT NOT NULL, machine TEXT NOT NULL, session TEXT NOT NULL,
+        timing TEXT NOT NULL, PRIMARY KEY (key, software)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE target (
+        key TEXT PRIMARY KEY, problem TEXT NOT NULL, goals TEXT NOT NULL, source TEXT NOT NULL, digest TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE ending (
+        trial TEXT NOT NULL, software TEXT NOT NULL, target REAL, kind TEXT NOT NULL, step INTEGER,
+        PRIMARY KEY (trial, software)
+    ) WITHOUT ROWID""",
+)
+# Of problems that generate something. Older runs of this format lack the table, and get it when they go on.
+LATER_TABLES = (
+    """CREATE TABLE IF NOT EXISTS sample (
+        trial TEXT NOT NULL, software TEXT NOT NULL, shape TEXT NOT NULL, numbers BLOB NOT NULL,
+        PRIMARY KEY (trial, software)
+    ) WITHOUT ROWID""",
+)
 
 
 class Record(NamedTuple):
@@ -76,8 +73,8 @@ class Record(NamedTuple):
 class Store:
     """The results of a run. A context manager: a writer holds the run folder's lock until it is closed.
 
-    Without a folder the store lives in memory. The journal is a rollback journal: it is safe on network file systems
-    and against being killed at any moment.
+    Attributes:
+        folder: the run folder; None for a store in memory.
     """
 
     def __init__(self, folder: Path | None, *, write: bool = True) -> None:
@@ -91,75 +88,7 @@ class Store:
             UserError: for a folder that is missing, cannot be written, is in use, or was written in another format.
         """
         self.folder = folder
-        self._lock: int | None = None
-        if folder is not None:
-            self._take_folder(folder) if write else _require_store(folder)
-        try:
-            name = ":memory:" if folder is None else str(folder / FILE)
-            self._connection = sqlite3.connect(name, timeout=60, isolation_level=None)
-            if write:
-                self._execute("PRAGMA journal_mode=DELETE")
-                self._execute("PRAGMA synchronous=EXTRA")
-                self._create_tables()
-            self._require_format()
-            if write:
-                self._execute(SAMPLES)  # runs may be older than this table
-        except sqlite3.Error as error:
-            self.close()
-            raise self._unusable(error) from None
-        except UserError:
-            self.close()
-            raise
-
-    def _take_folder(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise UserError(
-                f"{folder}: the run folder cannot be written: {error.strerror}; name another folder"
-            ) from None
-        if not _take_lock(self._lock):
-            os.close(self._lock)
-            self._lock = None
-            raise UserError(f"{folder}: another dlkit is using this run; wait for it, or name another folder")
-
-    def _unusable(self, error: Exception) -> UserError:
-        return UserError(f"{self.folder}: {FILE} cannot be used: {error}; move the folder away, or name another")
-
-    def _execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        """Runs one statement; a damaged file and a full disk are not this program's mistakes."""
-        try:
-            return self._connection.execute(statement, parameters).fetchall()
-        except UnicodeDecodeError as error:
-            raise self._unusable(error) from None
-        except sqlite3.DatabaseError as error:
-            if type(error) in (sqlite3.DatabaseError, sqlite3.OperationalError):
-                raise self._unusable(error) from None
-            raise
-
-    @contextmanager
-    def _parsing(self) -> Iterator[None]:
-        """What is in the rows may be damaged where the file's own structure is not."""
-        try:
-            yield
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise self._unusable(error) from None
-
-    def _create_tables(self) -> None:
-        if not self._execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'"):
-            with self._transaction():
-                for statement in filter(str.strip, SCHEMA.split(";")):
-                    self._execute(statement)
-                self._execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
-
-    def _require_format(self) -> None:
-        found = self._meta("format")
-        if found != str(FORMAT):
-            raise UserError(
-                f"{self.folder}: this run was written in store format {found}, this dlkit reads format {FORMAT}; "
-                "use the dlkit that wrote it, or name another folder"
-            )
+        self._database = Database(folder, write=write, version=FORMAT, tables=TABLES, later_tables=LATER_TABLES)
 
     def __enter__(self) -> "Store":
         return self
@@ -171,46 +100,17 @@ class Store:
 
     def close(self) -> None:
         """Closes the file and gives the folder back."""
-        if hasattr(self, "_connection"):
-            self._connection.close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._database.close()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
-
-    @contextmanager
-    def _snapshot(self) -> Iterator[None]:
-        """Statements inside see one state of the file, though another process writes to it meanwhile."""
-        self._execute("BEGIN")
-        try:
-            yield
-        finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")  # nothing was written
-
-    def _meta(self, key: str) -> str | None:
-        rows = self._execute("SELECT value FROM meta WHERE key = ?", (key,))
-        return rows[0][0] if rows else None
-
-    # --- specs ---
+    # --- plans: table spec ---
 
     def use_plan(self, plan: Plan, sources: Mapping[str, str]) -> None:
         """Makes a plan the current one; every plan that ran here is kept."""
-        with self._transaction():
-            self._execute(
+        with self._database.transaction():
+            self._database.execute(
                 "INSERT OR REPLACE INTO spec VALUES (?, ?, ?)", (plan.digest, to_json(plan), canonical(dict(sources)))
             )
-            self._execute("INSERT OR REPLACE INTO meta VALUES ('current', ?)", (plan.digest,))
+            self._database.set_meta("current", plan.digest)
         self._write_manifest()
 
     def current_plan(self) -> Plan:
@@ -219,35 +119,39 @@ class Store:
         Raises:
             UserError: if none did.
         """
-        rows = self._execute("SELECT plan FROM spec JOIN meta ON meta.value = spec.digest WHERE meta.key = 'current'")
+        rows = self._database.execute(
+            "SELECT plan FROM spec JOIN meta ON meta.value = spec.digest WHERE meta.key = 'current'"
+        )
         if not rows:
             raise UserError(f"{self.folder}: nothing ran in this folder yet")
-        with self._parsing():
+        with self._database.parsing():
             return from_json(Plan, rows[0][0])
 
-    def manifest(self) -> dict[str, Any]:
-        """Returns what the run's numbers rest on: specs in canonical form, programs, data, sources of own functions."""
-        with self._snapshot():
-            current = self._meta("current")
-            specs = self._execute("SELECT digest, plan, sources FROM spec ORDER BY digest = ?, digest", (current,))
-            programs = self._execute("SELECT digest, fields FROM program ORDER BY digest")
-            frozen = self._execute("SELECT problem, goals, source, digest FROM target ORDER BY problem, key")
-        with self._parsing():
-            plans = {name: json.loads(text) for name, text, _ in specs}
-            problems = [facts for each in plans.values() for facts in each["problems"]]  # the current spec's come last
-            data = {facts["name"]: {"digest": facts["data"], "source": facts["data_source"]} for facts in problems}
-            return {
-                "format": FORMAT,
-                "current": current,
-                "specs": plans,
-                "programs": {name: json.loads(text) for name, text in programs},
-                "data": data,
-                "targets": [
-                    {"problem": problem, "values": json.loads(goals), "source": source, "digest": name}
-                    for problem, goals, source, name in frozen
-                ],
-                "sources": {name: json.loads(text) for name, _, text in specs},
-            }
+    # --- programs: table program ---
+
+    def software(self) -> str | None:
+        """Returns the digest of the software that stored trials last, None if there are none."""
+        return self._database.meta("software")
+
+    def use_software(self, program: Mapping[str, str]) -> None:
+        """Makes the trials of one software the ones that `finished` and `records` answer with."""
+        with self._database.transaction():
+            self._database.set_meta("software", software_digest(program))
+
+    @contextmanager
+    def _made_by(self, program: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        """A transaction for what a program made; yields the digests of its software and of all of it."""
+        software, name = software_digest(program), digest(dict(program))
+        new = not self._database.execute("SELECT 1 FROM program WHERE digest = ?", (name,))
+        with self._database.transaction():
+            self._database.execute(
+                "INSERT OR IGNORE INTO program VALUES (?, ?, ?)", (name, software, canonical(dict(program)))
+            )
+            yield software, name
+        if new:
+            self._write_manifest()
+
+    # --- drawn points: table drawn ---
 
     def add_points(self, search: str, before: int, points: Sequence[Point]) -> None:
         """Stores points that were drawn while a run goes on.
@@ -258,37 +162,23 @@ class Store:
             points: the next ones.
         """
         software = self.software()
-        with self._transaction():
+        with self._database.transaction():
             for position, point in enumerate(points, before):
                 row = (search, software, position, to_json(point))
-                self._execute("INSERT OR REPLACE INTO drawn VALUES (?, ?, ?, ?)", row)
+                self._database.execute("INSERT OR REPLACE INTO drawn VALUES (?, ?, ?, ?)", row)
 
     def drawn(self) -> dict[str, list[Point]]:
         """Returns the points that were drawn while runs of the current software went on, in order."""
-        rows = self._execute(
+        rows = self._database.execute(
             "SELECT search, point FROM drawn WHERE software = ? ORDER BY search, position", (self.software(),)
         )
         found: dict[str, list[Point]] = {}
-        with self._parsing():
+        with self._database.parsing():
             for search, point in rows:
                 found.setdefault(search, []).append(from_json(Point, point))
         return found
 
-    def _write_manifest(self) -> None:
-        """Writes the manifest beside the store for people to read; moved into place whole."""
-        if self.folder is None:
-            return
-        try:
-            with tempfile.NamedTemporaryFile(
-                "w", dir=self.folder, suffix=".tmp", delete=False, encoding="utf-8"
-            ) as file:
-                json.dump(self.manifest(), file, indent=1, sort_keys=True)
-            Path(file.name).chmod(0o644)
-            Path(file.name).replace(self.folder / "manifest.json")
-        except OSError as error:
-            raise UserError(f"{self.folder}: manifest.json cannot be written: {error.strerror}") from None
-
-    # --- trials ---
+    # --- trials: tables trial, curve, sample ---
 
     def add(self, outcomes: Sequence[Outcome], program: Mapping[str, str]) -> None:
         """Stores outcomes in one transaction.
@@ -301,21 +191,10 @@ class Store:
             for outcome in outcomes:
                 self._insert(outcome, software, name)
 
-    @contextmanager
-    def _made_by(self, program: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-        """A transaction for what a program made; yields the digests of its software and of all of it."""
-        software, name = software_digest(program), digest(dict(program))
-        new = not self._execute("SELECT 1 FROM program WHERE digest = ?", (name,))
-        with self._transaction():
-            self._execute("INSERT OR IGNORE INTO program VALUES (?, ?, ?)", (name, software, canonical(dict(program))))
-            yield software, name
-        if new:
-            self._write_manifest()
-
     def _insert(self, outcome: Outcome, software: str, program: str) -> None:
         key = (outcome.trial.id, software)
-        self._execute("DELETE FROM curve WHERE trial = ? AND software = ?", key)
-        self._execute(
+        self._database.execute("DELETE FROM curve WHERE trial = ? AND software = ?", key)
+        self._database.execute(
             f"INSERT OR REPLACE INTO trial VALUES ({', '.join('?' * 16)})",
             (
                 *key,
@@ -333,15 +212,63 @@ class Store:
                 outcome.restored_at,
             ),
         )
-        self._execute("DELETE FROM sample WHERE trial = ? AND software = ?", key)
+        self._database.execute("DELETE FROM sample WHERE trial = ? AND software = ?", key)
         if outcome.samples is not None:
             numbers = outcome.samples.astype("<f4").tobytes()
             shape = canonical(list(outcome.samples.shape))
-            self._execute("INSERT INTO sample VALUES (?, ?, ?, ?)", (*key, shape, numbers))
+            self._database.execute("INSERT INTO sample VALUES (?, ?, ?, ?)", (*key, shape, numbers))
         for metric, points in outcome.curves.items():
-            self._execute("INSERT INTO curve VALUES (?, ?, ?, ?)", (*key, metric, points.astype("<f4").tobytes()))
+            self._database.execute(
+                "INSERT INTO curve VALUES (?, ?, ?, ?)", (*key, metric, points.astype("<f4").tobytes())
+            )
 
-    # --- timings ---
+    def finished(self) -> set[str]:
+        """Returns the ids of the trials that need not run again: all but failed ones, by the current software."""
+        rows = self._database.execute(
+            "SELECT id FROM trial WHERE software = ? AND status != 'failed'", (self.software(),)
+        )
+        return {row[0] for row in rows}
+
+    def records(self, ids: Iterable[str] | None = None) -> dict[str, Record]:
+        """Returns stored trials by id.
+
+        Args:
+            ids: which; None for all of the current software.
+
+        Returns:
+            Id -> record, for those that are there.
+        """
+        with self._database.snapshot():
+            software = self.software()
+            programs = self._database.execute("SELECT digest, fields FROM program")
+            points = self._database.execute("SELECT trial, metric, points FROM curve WHERE software = ?", (software,))
+            generated = self._generated(software)
+            rows = self._database.execute(
+                "SELECT id, program, identity, status, reason, traceback, diverged_at, seconds, compile_seconds, test, "
+                "steps, gradient_evaluations, value_evaluations, hvp_evaluations, restored_at "
+                "FROM trial WHERE software = ?",
+                (software,),
+            )
+        wanted = None if ids is None else set(ids)
+        with self._database.parsing():
+            made_by = {name: json.loads(text) for name, text in programs}
+            curves: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
+            for trial, metric, blob in points:
+                curves.setdefault(trial, {})[metric] = np.frombuffer(blob, "<f4")
+            samples = {name: np.frombuffer(blob, "<f4").reshape(json.loads(shape)) for name, shape, blob in generated}
+            return {
+                row[0]: Record(_outcome(row, curves.get(row[0], {}), samples.get(row[0])), made_by[row[1]])
+                for row in rows
+                if wanted is None or row[0] in wanted
+            }
+
+    def _generated(self, software: str | None) -> list[Any]:
+        """The rows of samples; none in a run that is older than their table."""
+        if not self._database.execute("SELECT 1 FROM sqlite_master WHERE name = 'sample'"):
+            return []
+        return self._database.execute("SELECT trial, shape, numbers FROM sample WHERE software = ?", (software,))
+
+    # --- timings: table timing ---
 
     def keep_timings(self, timings: Mapping[str, Timing], program: Mapping[str, str], machine: str) -> None:
         """Stores what was timed side by side, by key; earlier timings of the same are replaced.
@@ -356,35 +283,35 @@ class Store:
         with self._made_by(program) as (software, name):
             for key, text in texts.items():
                 row = (key, software, name, machine, session, _storable(text))
-                self._execute("INSERT OR REPLACE INTO timing VALUES (?, ?, ?, ?, ?, ?)", row)
+                self._database.execute("INSERT OR REPLACE INTO timing VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def timings(self) -> dict[str, Timing]:
         """Returns the current software's timings, by key."""
-        rows = self._execute("SELECT key, timing FROM timing WHERE software = ?", (self.software(),))
-        with self._parsing():
+        rows = self._database.execute("SELECT key, timing FROM timing WHERE software = ?", (self.software(),))
+        with self._database.parsing():
             return {key: from_json(Timing, text) for key, text in rows}
 
     def timed_together(self, keys: Iterable[str], machine: str) -> bool:
         """Whether all of these were timed side by side on a machine, by the current software."""
-        rows = self._execute(
+        rows = self._database.execute(
             "SELECT key, session FROM timing WHERE software = ? AND machine = ?", (self.software(), machine)
         )
         sessions = dict(rows)
         return len({sessions.get(key) for key in keys} - {None}) == 1 and set(keys) <= sessions.keys()
 
-    # --- targets ---
+    # --- targets: tables target, ending ---
 
     def frozen(self) -> dict[str, Frozen]:
         """Returns the targets that were frozen, by key."""
-        rows = self._execute("SELECT key, goals, source, digest FROM target")
-        with self._parsing():
+        rows = self._database.execute("SELECT key, goals, source, digest FROM target")
+        with self._database.parsing():
             return {key: Frozen(tuple(map(float, json.loads(goals))), *rest) for key, goals, *rest in rows}
 
     def freeze(self, key: str, problem: str, targets: Frozen) -> None:
         """Keeps targets for good; those that are there already stay what they are."""
         goals = canonical(list(targets.values))
-        with self._transaction():
-            self._execute(
+        with self._database.transaction():
+            self._database.execute(
                 "INSERT OR IGNORE INTO target VALUES (?, ?, ?, ?, ?)",
                 (key, problem, goals, targets.source, targets.digest),
             )
@@ -393,77 +320,59 @@ class Store:
     def keep_endings(self, endings: Mapping[str, tuple[float, Ending]]) -> None:
         """Stores how trials came out against a target, by id; an earlier ending of the same trial is replaced."""
         software = self.software()
-        with self._transaction():
+        with self._database.transaction():
             for name, (target, (kind, step)) in endings.items():
                 goal = None if math.isnan(target) else target
-                self._execute(
+                self._database.execute(
                     "INSERT OR REPLACE INTO ending VALUES (?, ?, ?, ?, ?)", (name, software, goal, kind, step)
                 )
 
     def endings(self) -> dict[str, Ending]:
         """Returns how the current software's trials came out, by id."""
-        rows = self._execute("SELECT trial, kind, step FROM ending WHERE software = ?", (self.software(),))
+        rows = self._database.execute("SELECT trial, kind, step FROM ending WHERE software = ?", (self.software(),))
         return {name: Ending(kind, step) for name, kind, step in rows}
 
-    # --- trials again ---
+    # --- manifest ---
 
-    def software(self) -> str | None:
-        """Returns the digest of the software that stored trials last, None if there are none."""
-        return self._meta("software")
-
-    def use_software(self, program: Mapping[str, str]) -> None:
-        """Makes the trials of one software the ones that `finished` and `records` answer with."""
-        with self._transaction():
-            self._execute("INSERT OR REPLACE INTO meta VALUES ('software', ?)", (software_digest(program),))
-
-    def finished(self) -> set[str]:
-        """Returns the ids of the trials that need not run again: all but failed ones, by the current software."""
-        rows = self._execute("SELECT id FROM trial WHERE software = ? AND status != 'failed'", (self.software(),))
-        return {row[0] for row in rows}
-
-    def records(self, ids: Iterable[str] | None = None) -> dict[str, Record]:
-        """Returns stored trials by id.
-
-        Args:
-            ids: which; None for all of the current software.
-
-        Returns:
-            Id -> record, for those that are there.
-        """
-        with self._snapshot():
-            software = self.software()
-            programs = self._execute("SELECT digest, fields FROM program")
-            points = self._execute("SELECT trial, metric, points FROM curve WHERE software = ?", (software,))
-            generated = self._generated(software)
-            rows = self._execute(
-                "SELECT id, program, identity, status, reason, traceback, diverged_at, seconds, compile_seconds, test, "
-                "steps, gradient_evaluations, value_evaluations, hvp_evaluations, restored_at "
-                "FROM trial WHERE software = ?",
-                (software,),
+    def manifest(self) -> dict[str, Any]:
+        """Returns what the run's numbers rest on: specs in canonical form, programs, data, sources of own functions."""
+        with self._database.snapshot():
+            current = self._database.meta("current")
+            specs = self._database.execute(
+                "SELECT digest, plan, sources FROM spec ORDER BY digest = ?, digest", (current,)
             )
-        wanted = None if ids is None else set(ids)
-        with self._parsing():
-            made_by = {name: json.loads(text) for name, text in programs}
-            curves: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
-            for trial, metric, blob in points:
-                curves.setdefault(trial, {})[metric] = np.frombuffer(blob, "<f4")
-            samples = {name: np.frombuffer(blob, "<f4").reshape(json.loads(shape)) for name, shape, blob in generated}
+            programs = self._database.execute("SELECT digest, fields FROM program ORDER BY digest")
+            frozen = self._database.execute("SELECT problem, goals, source, digest FROM target ORDER BY problem, key")
+        with self._database.parsing():
+            plans = {name: json.loads(text) for name, text, _ in specs}
+            problems = [facts for each in plans.values() for facts in each["problems"]]  # the current spec's come last
+            data = {facts["name"]: {"digest": facts["data"], "source": facts["data_source"]} for facts in problems}
             return {
-                row[0]: Record(_outcome(row, curves.get(row[0], {}), samples.get(row[0])), made_by[row[1]])
-                for row in rows
-                if wanted is None or row[0] in wanted
+                "format": FORMAT,
+                "current": current,
+                "specs": plans,
+                "programs": {name: json.loads(text) for name, text in programs},
+                "data": data,
+                "targets": [
+                    {"problem": problem, "values": json.loads(goals), "source": source, "digest": name}
+                    for problem, goals, source, name in frozen
+                ],
+                "sources": {name: json.loads(text) for name, _, text in specs},
             }
 
-    def _generated(self, software: str | None) -> list[Any]:
-        """The rows of samples; none in a run that is older than their table."""
-        if not self._execute("SELECT 1 FROM sqlite_master WHERE name = 'sample'"):
-            return []
-        return self._execute("SELECT trial, shape, numbers FROM sample WHERE software = ?", (software,))
-
-
-def _require_store(folder: Path) -> None:
-    if not (folder / FILE).is_file():
-        raise UserError(f"{folder}: no run there (no {FILE}); give the folder that `dlkit run` printed")
+    def _write_manifest(self) -> None:
+        """Writes the manifest beside the store for people to read; moved into place whole."""
+        if self.folder is None:
+            return
+        try:
+            with tempfile.NamedTemporaryFile(
+                "w", dir=self.folder, suffix=".tmp", delete=False, encoding="utf-8"
+            ) as file:
+                json.dump(self.manifest(), file, indent=1, sort_keys=True)
+            Path(file.name).chmod(0o644)
+            Path(file.name).replace(self.folder / "manifest.json")
+        except OSError as error:
+            raise UserError(f"{self.folder}: manifest.json cannot be written: {error.strerror}") from None
 
 
 def software_digest(program: Mapping[str, str]) -> str:
@@ -487,18 +396,3 @@ def _outcome(
 def _storable(text: str) -> str:
     """What SQLite can hold of a message: file names that are not UTF-8 leave halves of characters in it."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _take_lock(descriptor: int) -> bool:
-    """Locks the run folder for this process; the system lets go when the process ends, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system: SQLite's own locks still keep the file whole
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True

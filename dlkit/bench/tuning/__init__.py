@@ -1,10 +1,11 @@
 """What to try next, from a plan and the outcomes so far.
 
+- `history`: a plan with its outcomes and drawn points, which the others start from.
 - `sampling`: where points come from: halton, random, grid, optuna.
 - `search`: points and rungs of successive halving.
-- `winner`: what tuning found, and what makes it doubtful.
+- `winner`: the best point, and reasons to doubt it.
 - `widening`: wider spaces where a winner lies at an edge.
-- `targets`: what steps are counted to.
+- `targets`: values that trials should reach, and how each came out.
 """
 
-__all__ = ["sampling", "search", "targets", "widening", "winner"]
+__all__ = ["history", "sampling", "search", "targets", "widening", "winner"]

@@ -1,4 +1,4 @@
-"""Tuners: where the points of a search space come from. Pure: the same arguments give the same points."""
+"""Tuners draw the points of a search space. They are pure: the same arguments give the same points."""
 
 import importlib.util
 import math

@@ -1,7 +1,7 @@
 """What tuning tries next: points, and the rungs of successive halving.
 
-Everything follows from the plan, the points drawn so far and the outcomes there are; so a run that was killed goes on
-as if it had not been.
+Everything follows from the plan, the points drawn so far and the outcomes so far. So a run that was killed goes on as
+if it had not been.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlkit.bench.plan.orientation import final_value, oriented
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Outcome, Trial
+from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.sampling import beforehand, optuna_points
 
-__all__ = ["MOST_POINTS", "Drawn", "Rung", "Search", "mean_scores", "next_points", "search"]
+__all__ = ["MOST_POINTS", "Rung", "Search", "next_points", "search"]
 
 MOST_POINTS = 1000  # that a study draws within its seconds, however soon they diverge
 
-Drawn = Mapping[str, Sequence[Point]]  # `Plan.search_key` -> the points drawn while a run went on
 Floats = np.ndarray[Any, Any]
 
 
@@ -29,8 +29,8 @@ class Rung(NamedTuple):
     Attributes:
         places: which of the points.
         trials: one row a point, one column a tuning seed.
-        scores: one a point, as in `Tuning.scores`.
-        missing: how many trials of each point have not run.
+        scores: [points] as in `Tuning.scores`.
+        missing: [points] how many trials of each have not run.
         until: the evaluation they end at; None for the last one.
     """
 
@@ -67,32 +67,27 @@ class Search(NamedTuple):
         ]
 
 
-def search(
-    plan: Plan,
-    problem: PlannedProblem,
-    contender: PlannedContender,
-    outcomes: Mapping[str, Outcome],
-    *,
-    drawn: Drawn | None = None,
-    study: int = 0,
-) -> Search:
-    """Says what is being tried, from the outcomes there are.
+def search(history: History, problem: PlannedProblem, contender: PlannedContender, *, study: int = 0) -> Search:
+    """Returns how far a study has come, from the outcomes so far.
 
     With successive halving a rung follows from the scores of the one before, once all of its trials have run: the best
     go on, a point of which a seed diverged never does.
 
     Args:
-        plan: the plan.
+        history: the plan and the outcomes so far.
         problem: what is trained.
         contender: by what.
-        outcomes: trial id -> outcome.
-        drawn: the points drawn while the run went on.
         study: which of the plan's studies.
 
     Returns:
         The search.
     """
-    drawn_points, wanted, left = _drawn_points(plan, problem, contender, outcomes, drawn or {}, study)
+    return history.answer(_search, problem, contender, study)
+
+
+def _search(history: History, problem: PlannedProblem, contender: PlannedContender, study: int) -> Search:
+    plan = history.plan
+    drawn_points, wanted, left = _drawn_points(history, problem, contender, study)
     added = plan.added_points(problem, contender, study)
     points = [*drawn_points, *added]
     lengths = plan.tuner.rungs(len(drawn_points), plan.evaluations, added=len(added))
@@ -100,8 +95,9 @@ def search(
     rungs: list[Rung] = []
     places: Sequence[int] = range(len(points))
     for position, (_, until) in enumerate(lengths):
-        rows = plan.tuning_trials(problem, contender, [points[place] for place in places], study=study, until=until)
-        rungs.append(_rung(problem, places, rows, outcomes, until))
+        chosen = [points[place] for place in places]
+        rows = history.tuning_trials(problem, contender, chosen, study=study, until=until)
+        rungs.append(_rung(problem, places, rows, history.outcomes, until))
         following = lengths[position + 1 :]
         if rungs[-1].missing.any():
             later += sum(size for size, _ in following) * plan.tuning_seeds
@@ -122,11 +118,11 @@ def _rung(
 ) -> Rung:
     found = [[outcomes.get(trial.id) for trial in row] for row in rows]
     missing = np.array([sum(outcome is None for outcome in row) for row in found], np.int64)
-    return Rung(places, rows, mean_scores(problem, found), missing, until)
+    return Rung(places, rows, _mean_scores(problem, found), missing, until)
 
 
-def mean_scores(problem: PlannedProblem, rows: Sequence[Sequence[Outcome | None]]) -> Floats:
-    """Returns the mean over a row's outcomes, oriented; +inf where one is missing or diverged."""
+def _mean_scores(problem: PlannedProblem, rows: Sequence[Sequence[Outcome | None]]) -> Floats:
+    """[rows] The mean over a row's outcomes, oriented; +inf where one is missing or diverged."""
     if not rows:
         return np.zeros(0)
     finals = [[final_value(outcome, problem.metric) for outcome in row] for row in rows]
@@ -135,12 +131,7 @@ def mean_scores(problem: PlannedProblem, rows: Sequence[Sequence[Outcome | None]
 
 
 def _drawn_points(
-    plan: Plan,
-    problem: PlannedProblem,
-    contender: PlannedContender,
-    outcomes: Mapping[str, Outcome],
-    drawn: Drawn,
-    study: int,
+    history: History, problem: PlannedProblem, contender: PlannedContender, study: int
 ) -> tuple[Sequence[Point], int, int]:
     """A study's points but for those of expansions, how many it draws next, and how many more at all, if known.
 
@@ -149,13 +140,14 @@ def _drawn_points(
     """
     if contender.undrawn == 0:
         return contender.points_of(study), 0, 0
-    points = list(drawn.get(plan.search_key(problem, contender, study), ()))
-    batch = plan.tuner.batch if plan.tuner.name == "optuna" else 1
+    tuner, outcomes = history.plan.tuner, history.outcomes
+    points = history.drawn(problem, contender, study)
+    batch = tuner.batch if tuner.name == "optuna" else 1
     if contender.undrawn is not None:
         left = max(contender.undrawn - len(points), 0)
         return points[: contender.undrawn], min(batch, left), left
-    budget, spent = plan.tuner.seconds or 0.0, 0.0
-    for number, row in enumerate(plan.tuning_trials(problem, contender, points[:MOST_POINTS], study=study)):
+    budget, spent = tuner.seconds or 0.0, 0.0
+    for number, row in enumerate(history.tuning_trials(problem, contender, points[:MOST_POINTS], study=study)):
         if number and number % batch == 0 and spent >= budget:
             return points[:number], 0, 0
         spent += sum(outcomes[trial.id].seconds for trial in row if trial.id in outcomes)
@@ -165,28 +157,21 @@ def _drawn_points(
 
 
 def next_points(
-    plan: Plan,
-    problem: PlannedProblem,
-    contender: PlannedContender,
-    outcomes: Mapping[str, Outcome],
-    *,
-    drawn: Drawn | None = None,
-    study: int = 0,
+    history: History, problem: PlannedProblem, contender: PlannedContender, *, study: int = 0
 ) -> list[Point]:
     """Draws the points that a study tries next, where they could not be drawn before anything ran.
 
     Args:
-        plan: as in `search`.
+        history: as in `search`.
         problem: as in `search`.
         contender: as in `search`.
-        outcomes: as in `search`.
-        drawn: as in `search`.
         study: as in `search`.
 
     Returns:
         The points, to be put after those drawn before; none if there are enough, or if some of those have not run.
     """
-    found = search(plan, problem, contender, outcomes, drawn=drawn, study=study)
+    plan = history.plan
+    found = search(history, problem, contender, study=study)
     if not found.wanted or found.rungs[0].missing.any():
         return []
     before = len(found.points) - len(plan.added_points(problem, contender, study))

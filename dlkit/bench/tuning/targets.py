@@ -1,11 +1,11 @@
-"""Targets: what steps are counted to, and how each trial came out against one.
+"""Targets: values of the judged metric that trials should reach, and how each trial came out against one.
 
 A problem declares its targets, or the baselines set them before the challengers run: the best tuned baseline is trained
 again on seeds of their own, and the median over these of what it had reached after a share of the budget is a target.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -15,7 +15,7 @@ from dlkit.bench.identity.hashing import digest
 from dlkit.bench.plan.orientation import oriented, unoriented
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.trials import Outcome, Trial
-from dlkit.bench.tuning.search import Drawn
+from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.winner import Tuning, tune
 
 __all__ = ["Ending", "Frozen", "Reruns", "declared", "ending", "freeze", "reruns", "sets_targets", "steps_to"]
@@ -68,7 +68,7 @@ class Reruns:
 
     @property
     def key(self) -> str:
-        """What the targets depend on."""
+        """The hash of the trials, which is what the targets depend on."""
         return digest([trial.id for trial in self.trials])
 
 
@@ -86,30 +86,29 @@ def declared(problem: PlannedProblem) -> Frozen:
     return Frozen(values, "declared", digest(list(values)))
 
 
-def reruns(
-    plan: Plan, problem: PlannedProblem, outcomes: Mapping[str, Outcome], *, drawn: Drawn | None = None
-) -> Reruns | None:
+def reruns(history: History, problem: PlannedProblem) -> Reruns | None:
     """Returns the trials that set a problem's targets; None before the baselines are tuned, or if none trained."""
     best: tuple[float, PlannedContender, Tuning] | None = None
-    for contender in plan.contenders:
-        if sets_targets(plan, problem, contender):
-            tuning = tune(plan, problem, contender, outcomes, drawn=drawn)
+    for contender in history.plan.contenders:
+        if sets_targets(history.plan, problem, contender):
+            tuning = tune(history, problem, contender)
             if tuning.missing:
                 return None
             if tuning.winner is not None and (best is None or tuning.scores[tuning.winner] < best[0]):
                 best = (float(tuning.scores[tuning.winner]), contender, tuning)
     if best is None or (point := best[2].point) is None:
         return None
-    return Reruns(best[1], plan.reruns(problem, best[1], point))
+    return Reruns(best[1], history.reruns(problem, best[1], point))
 
 
-def freeze(plan: Plan, problem: PlannedProblem, again: Reruns, outcomes: Mapping[str, Outcome]) -> Frozen | None:
+def freeze(history: History, problem: PlannedProblem, again: Reruns) -> Frozen | None:
     """Takes a problem's targets from its reruns; None while one of them has not run."""
+    outcomes = history.outcomes
     ran = [outcomes[trial.id] for trial in again.trials if trial.id in outcomes]
     if len(ran) < len(again.trials):
         return None
     targets = []
-    for share in sorted(plan.targets.shares):
+    for share in sorted(history.plan.targets.shares):
         best = [_best_until(problem, outcome, share * problem.steps) for outcome in ran]
         targets.append(float(np.median(best)))
     # Infinity stands for runs that have nothing to show at that share: no target is made of them.

@@ -1,4 +1,4 @@
-"""Wider spaces: where a winner lies at an edge, the range goes on beyond it, and points are drawn in what was added."""
+"""Wider spaces: where a winner lies at an edge, the range grows beyond it, and the added part gets points."""
 
 import math
 from collections.abc import Mapping
@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 from dlkit.bench.plan.plan import Expansion, Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point, Range
-from dlkit.bench.plan.trials import Outcome
+from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.sampling import beforehand, spread
-from dlkit.bench.tuning.search import Drawn
 from dlkit.bench.tuning.winner import Tuning, tune
 
 __all__ = ["MOST_ADDED", "ROUNDS", "expand"]
@@ -27,7 +26,7 @@ class _Slab(NamedTuple):
     space: Mapping[str, Range | float]
 
 
-def expand(plan: Plan, outcomes: Mapping[str, Outcome], *, drawn: Drawn | None = None) -> Plan | None:
+def expand(history: History) -> Plan | None:
     """Widens the spaces whose winners lie at an edge, each on its own problem, and draws points in what was added.
 
     An edge moves by the width that the range was declared with, on its own scale, as far as `Range.beyond` lets it. The
@@ -36,17 +35,15 @@ def expand(plan: Plan, outcomes: Mapping[str, Outcome], *, drawn: Drawn | None =
     nothing that has been done is done again, and the contender has had more points than those it is compared with.
 
     Args:
-        plan: what has run.
-        outcomes: trial id -> outcome.
-        drawn: the points that were drawn while the run went on.
+        history: the plan and what has run.
 
     Returns:
         The plan with wider spaces; None if no winner lies at an edge that can be moved.
     """
-    found = []
+    plan, found = history.plan, []
     for problem in plan.problems:
         for contender in plan.contenders:
-            expansion = _expansion(plan, problem, contender, tune(plan, problem, contender, outcomes, drawn=drawn))
+            expansion = _expansion(plan, problem, contender, tune(history, problem, contender))
             if expansion is not None:
                 found.append(expansion)
     return replace(plan, expansions=(*plan.expansions, *found)) if found else None

@@ -1,4 +1,4 @@
-"""What tuning found: the winner of the points that were tried, and what makes it doubtful."""
+"""What tuning found: the best of the points that were tried, and reasons to doubt it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point, Range, Side
-from dlkit.bench.plan.trials import Outcome, Trial
+from dlkit.bench.plan.trials import Trial
 from dlkit.bench.stats import expected_best, rank_correlation
-from dlkit.bench.tuning.search import Drawn, Rung, Search, mean_scores, search
+from dlkit.bench.tuning.history import History
+from dlkit.bench.tuning.search import Search, search
 
-__all__ = ["FEWEST_FINITE", "Tuning", "summarize", "tune"]
+__all__ = ["FEWEST_FINITE", "Tuning", "tune"]
 
 FEWEST_FINITE = 3
 EDGE_CORRELATION = 0.5
@@ -79,44 +80,28 @@ class Tuning:
         return self.finite < self.needed
 
 
-def tune(
-    plan: Plan,
-    problem: PlannedProblem,
-    contender: PlannedContender,
-    outcomes: Mapping[str, Outcome],
-    *,
-    drawn: Drawn | None = None,
-    study: int = 0,
-) -> Tuning:
-    """Summarizes a study of a contender on a problem; arguments as of `search`."""
-    found = search(plan, problem, contender, outcomes, drawn=drawn, study=study)
+def tune(history: History, problem: PlannedProblem, contender: PlannedContender, *, study: int = 0) -> Tuning:
+    """Summarizes a study of a contender on a problem.
+
+    Args:
+        history: the plan and the outcomes so far.
+        problem: what is trained.
+        contender: by what.
+        study: which of the plan's studies.
+
+    Returns:
+        What tuning found.
+    """
+    return history.answer(_tune, problem, contender, study)
+
+
+def _tune(history: History, problem: PlannedProblem, contender: PlannedContender, study: int) -> Tuning:
+    plan, outcomes = history.plan, history.outcomes
+    found = search(history, problem, contender, study=study)
     tuning = _summary(found, plan.space(problem, contender), in_order=plan.tuner.name == "optuna")
     known = [trial for rung in found.rungs for row in rung.trials for trial in row]
     ran = {trial.id: outcomes[trial.id].seconds for trial in known if trial.id in outcomes}
     return replace(tuning, known=known, seconds=sum(ran.values()))
-
-
-def summarize(
-    problem: PlannedProblem,
-    points: Sequence[Point],
-    outcomes: Sequence[Sequence[Outcome | None]],
-    space: Mapping[str, Range | float],
-) -> Tuning:
-    """Chooses the winner of a contender's points and looks for reasons to doubt it.
-
-    Args:
-        problem: what was trained.
-        points: what was tried.
-        outcomes: one row a point, one column a tuning seed; None where a trial has not run.
-        space: the ranges the points were drawn from.
-
-    Returns:
-        The summary.
-    """
-    missing = np.array([sum(outcome is None for outcome in row) for row in outcomes], np.int64)
-    trials = [[Trial("", {}) for _ in row] for row in outcomes]
-    rung = Rung(range(len(points)), trials, mean_scores(problem, outcomes), missing, None)
-    return _summary(Search(points, [rung], 0, 0), space)
 
 
 def _summary(found: Search, space: Mapping[str, Range | float], *, in_order: bool = False) -> Tuning:

@@ -54,8 +54,8 @@ def by_hand(labels: Sequence[str] = ("a", "b"), problems: Sequence[PlannedProble
 
 def played(plan: Plan, train: Callable[[PlannedProblem, PlannedContender, Trial], Outcome | None]) -> Overview:
     """The overview of what running a plan would bring."""
-    outcomes, drawn = play(plan, train)
-    return overview(plan, [compare_on(plan, problem, outcomes, drawn).standing for problem in plan.problems])
+    history = play(plan, train)
+    return overview(plan, [compare_on(history, problem).standing for problem in plan.problems])
 
 
 @pytest.fixture(autouse=True)
@@ -236,10 +236,9 @@ def test_seeds_that_not_all_problems_have_do_not_count() -> None:
 
     plan = by_hand()
     more = replace(plan, seeds=5)
-    outcomes = play(more, train)[0]
-    standings = [
-        compare_on(one, each, outcomes).standing for one, each in zip((plan, more), plan.problems, strict=True)
-    ]
+    history = play(more, train)
+    histories = (history.with_plan(plan), history)
+    standings = [compare_on(one, each).standing for one, each in zip(histories, plan.problems, strict=True)]
     found = overview(more, standings)
     assert found.scores.shape == (2, 3, 2)
     assert found.notes == ["only the first 3 seeds count, which all problems have"]

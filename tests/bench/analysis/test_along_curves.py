@@ -10,6 +10,7 @@ from dlkit.bench.analysis.along_curves import at_half, log_steps, steps_to_targe
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.policies import EarlyStopping, Tuner
 from dlkit.bench.plan.trials import Outcome
+from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.winner import tune
 from tests.bench.synthetic import make_plan, make_problem
 
@@ -101,7 +102,7 @@ def moments(finals, *, contender=CONTENDER, plan=PLAN, tuned=None, target=0.1):
         for seed, trial in enumerate(row):
             curve = tuned(place, seed) if tuned else [1.0] * 5
             outcomes[trial.id] = ended(curve, "diverged" if math.isnan(curve[-1]) else "finished", trial)
-    tuning = tune(plan, PROBLEM, contender, outcomes)
+    tuning = tune(History(plan, outcomes), PROBLEM, contender)
     about = (PROBLEM, contender, tuning, finals, outcomes)
     return log_steps(*about, target), at_half(*about)
 
@@ -140,7 +141,7 @@ def test_of_successive_halving_only_what_was_trained_to_the_end_counts():
             for trial in row:
                 curve = [1.0, 0.9, 0.3 * (place + 1)] if until else [1.0, 0.9, 0.1 * (place + 1), 0.3, 0.05]
                 outcomes[trial.id] = ended(curve, trial=trial)
-    tuning = tune(plan, PROBLEM, contender, outcomes)
+    tuning = tune(History(plan, outcomes), PROBLEM, contender)
     half = at_half(PROBLEM, contender, tuning, [hit_at(10)], outcomes)
     assert len(tuning.finalists) == 2
     np.testing.assert_allclose(half.tuned, [0.1, 0.2], rtol=1e-6)

@@ -56,8 +56,7 @@ def judged(plan: Plan, rng: np.random.Generator, *, noise: Callable[[], float], 
         values = [float(end + 3.0 * (1 - point / plan.evaluations)) for point in range(plan.evaluations + 1)]
         return synthetic_outcome(problem, plan, trial, values)
 
-    outcomes, drawn = play(plan, train)
-    return compare_on(plan, PROBLEM, outcomes, drawn).verdict
+    return compare_on(play(plan, train), PROBLEM).verdict
 
 
 def calls_different(found: Verdict) -> bool:

@@ -19,7 +19,7 @@ from dlkit.bench.analysis import settling
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.execution import runner
-from dlkit.bench.execution.progress import Silent
+from dlkit.bench.execution.progress import Silent, added_seeds
 from dlkit.bench.execution.work import failed
 from dlkit.bench.plan.json import from_data, from_json, to_data, to_json
 from dlkit.bench.plan.metric import Metric
@@ -27,19 +27,20 @@ from dlkit.bench.plan.plan import Plan
 from dlkit.bench.spec.planner import BoundPlan
 from dlkit.bench.stats import Settlement, confidence_sequence, evidence, settle
 from dlkit.bench.store.store import Store
+from dlkit.bench.tuning.history import History
 from tests.bench.synthetic import fill, make_plan, make_problem, make_summary
 
 RULE = "by a rule that holds at any time (level 5%)"
 
 
 class Told(Silent):
-    """Keeps what is said."""
+    """Keeps the lines about added seeds."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def say(self, text: str) -> None:
-        self.lines.append(text)
+    def adding(self, seeds: settling.AddedSeeds) -> None:
+        self.lines.append(added_seeds(seeds))
 
 
 def seeds_of(comparison: Comparison) -> dict[str, int]:
@@ -173,10 +174,10 @@ def test_a_problem_that_is_settled_stops_while_another_goes_on() -> None:
             fill(store, plan, curve=curve)
             outcomes = {name: record.outcome for name, record in store.records().items()}
             summary = summarize(store)
-        addition = settling.more_seeds(plan, outcomes)
+        addition = settling.more_seeds(History(plan, outcomes))
         if addition is None:
             break
-        assert all(note.startswith("hard: ") for note in addition.notes)
+        assert [each.problem for each in addition.problems] == ["hard"]
         plan = addition.plan
     assert dict(plan.added_seeds) == {"hard": {"a": 10, "b": 10}}
     assert [max(seeds_of(each).values()) for each in summary.comparisons] == [10, 20]

@@ -25,7 +25,8 @@ from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point, Range, one_minus_log_uniform
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.store import store as store_module
-from dlkit.bench.store.store import FILE, FORMAT, Store, software_digest
+from dlkit.bench.store.database import FILE
+from dlkit.bench.store.store import FORMAT, Store, software_digest
 from tests.bench.synthetic import PROGRAM, make_contender, make_plan, make_problem
 
 ROOT = Path(__file__).parents[3]
@@ -314,7 +315,7 @@ def test_a_reader_sees_one_state_while_another_writes(tmp_path):
 
     writing = threading.Thread(target=write)
     with Store(tmp_path, write=False) as reader:
-        execute = reader._execute
+        execute = reader._database.execute
 
         def interrupted(statement, parameters=()):
             rows = execute(statement, parameters)
@@ -323,9 +324,9 @@ def test_a_reader_sees_one_state_while_another_writes(tmp_path):
                 writing.join(0.5)  # done by now, or waiting for the reader
             return rows
 
-        reader._execute = interrupted
+        reader._database.execute = interrupted
         assert reader.records() == {}
-        reader._execute = execute
+        reader._database.execute = execute
         writing.join()
         assert reader.records().keys() == {trial(number).id for number in range(10)}
 
@@ -528,8 +529,8 @@ def test_a_damaged_plan_is_named_by_file_and_place(filled):
 
 def test_a_full_disk(filled):
     with opened(filled) as store:
-        (pages,) = store._execute("PRAGMA page_count")[0]
-        store._execute(f"PRAGMA max_page_count={pages}")
+        (pages,) = store._database.execute("PRAGMA page_count")[0]
+        store._database.execute(f"PRAGMA max_page_count={pages}")
         with pytest.raises(UserError, match="database or disk is full"):
             store.add([outcome(1000 + number) for number in range(200)], PROGRAM)
         assert len(store.records()) == 200  # nothing of the batch is there

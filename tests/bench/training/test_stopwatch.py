@@ -35,6 +35,7 @@ from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.store.store import Store
 from dlkit.bench.training import stopwatch
 from dlkit.bench.training.stopwatch import Contestant, interleaved, measure
+from dlkit.bench.tuning.history import History
 from tests.bench.synthetic import PROGRAM, fill, make_contender, make_plan, make_problem
 
 BUDGET = Budget(steps=40, evaluations=4, tuning_points=1, tuning_seeds=1, seeds=6)
@@ -345,7 +346,8 @@ def test_a_run_is_timed_once(quick: None) -> None:
         assert Counting.races == 2 and len(store.timings()) == 3, "who came later is timed beside the others"
         carry_out(more, store)
         assert Counting.races == 2
-        assert list(races.races(more, store, "another machine")) != []
+        history = History(more.plan, {name: record.outcome for name, record in store.records().items()})
+        assert list(races.races(more, history, store, "another machine")) != []
         frame = summarize(store).costs()
         assert (frame["seconds_per_step"] > 0).all() and (frame["failure"] == "").all()
 

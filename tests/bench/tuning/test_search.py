@@ -23,6 +23,7 @@ from dlkit.bench.spec import planner
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.store.store import Store
+from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.sampling import halton_points, random_points
 from dlkit.bench.tuning.search import MOST_POINTS, next_points, search
 from dlkit.bench.tuning.winner import tune
@@ -75,8 +76,8 @@ HALVING = make_plan(["x"], points=8, evaluations=8, seeds=3, tuning_seeds=2, tun
 
 def halved(value, plan=HALVING):
     problem, contender = plan.problems[0], plan.contenders[0]
-    outcomes, drawn = played(plan, value)
-    return outcomes, search(plan, problem, contender, outcomes, drawn=drawn), tune(plan, problem, contender, outcomes)
+    history = played(plan, value)
+    return history.outcomes, search(history, problem, contender), tune(history, problem, contender)
 
 
 def test_the_better_half_goes_on_and_one_that_was_trained_to_the_end_wins():
@@ -140,7 +141,7 @@ def test_no_winner_before_the_last_rung_is_over():
     for name, outcome in outcomes.items():
         if outcome.trial.stage == "tuning":
             some = {key: each for key, each in outcomes.items() if key != name}
-            tuning = tune(HALVING, problem, contender, some)
+            tuning = tune(History(HALVING, some), problem, contender)
             assert tuning.winner is None
             assert tuning.missing == {2: 1 + 8 + 4, 4: 1 + 4, None: 1}[outcome.trial.until]
 
@@ -179,21 +180,21 @@ def later(tuner, *, count: int | None = None, **settings: Any) -> Plan:
 def test_points_are_drawn_until_the_seconds_are_spent(name, draw, seconds, each, points):
     """Two trials a point; the last point is the one that reaches the budget."""
     plan = later(Tuner(name, seconds=seconds))
-    outcomes, drawn = played(plan, rate, seconds=each)
+    history = played(plan, rate, seconds=each)
     problem, contender = plan.problems[0], plan.contenders[0]
-    tuning = tune(plan, problem, contender, outcomes, drawn=drawn)
+    tuning = tune(history, problem, contender)
     assert tuning.points == draw(contender.space, {}, points)
     assert tuning.seconds == pytest.approx(2 * each * points) and not tuning.missing
-    assert len(outcomes) == 2 * points + 3
+    assert len(history.outcomes) == 2 * points + 3
 
 
 def test_a_larger_budget_of_seconds_goes_on_and_a_smaller_one_takes_what_it_paid_for():
     small, large = (later(Tuner(seconds=seconds)) for seconds in (4.0, 12.0))
     problem, contender = small.problems[0], small.contenders[0]
     assert small.search_key(problem, contender, 0) == large.search_key(problem, contender, 0)
-    outcomes, drawn = played(large, rate, seconds=1.0)
-    assert len(search(large, problem, contender, outcomes, drawn=drawn).points) == 6
-    found = search(small, problem, contender, outcomes, drawn=drawn)
+    history = played(large, rate, seconds=1.0)
+    assert len(search(history, problem, contender).points) == 6
+    found = search(history.with_plan(small), problem, contender)
     assert len(found.points) == 2 and not found.wanted
 
 
@@ -201,42 +202,42 @@ def test_points_that_cost_nothing_come_to_an_end():
     plan = later(Tuner(seconds=1.0), tuning_seeds=1)
     key = plan.search_key(plan.problems[0], plan.contenders[0], 0)
     points = random_points(plan.contenders[0].space, {}, MOST_POINTS + 1)
-    about = (plan, plan.problems[0], plan.contenders[0])
     rows = plan.tuning_trials(plan.problems[0], plan.contenders[0], points)
     outcomes = {row[0].id: synthetic_outcome(plan.problems[0], plan, row[0], [1.0, NAN], 0.0) for row in rows}
     for count, wanted in ((MOST_POINTS - 1, 1), (MOST_POINTS, 0), (MOST_POINTS + 1, 0)):
-        found = search(*about, outcomes, drawn={key: points[:count]})
+        found = search(History(plan, outcomes, {key: points[:count]}), plan.problems[0], plan.contenders[0])
         assert found.wanted == wanted and len(found.points) <= MOST_POINTS
 
 
 def test_more_points_wait_for_those_before():
     plan = later(Tuner(seconds=10.0))
-    about = (plan, plan.problems[0], plan.contenders[0])
-    first = next_points(*about, {})
+    history = History(plan)
+    about = (history, plan.problems[0], plan.contenders[0])
+    first = next_points(*about)
     assert len(first) == 1
-    drawn = {plan.search_key(*about[1:], 0): first}
-    assert next_points(*about, {}, drawn=drawn) == []
-    assert len(search(*about, {}, drawn=drawn).pending({})) == 2
-    tuning = tune(*about, {}, drawn=drawn)
+    history.draw(plan.search_key(*about[1:], 0), first)
+    assert next_points(*about) == []
+    assert len(search(*about).pending({})) == 2
+    tuning = tune(*about)
     assert tuning.winner is None and tuning.missing == 2 + 2, "at least one point more"
 
 
 def test_optuna_is_asked_in_batches_until_there_are_enough():
     pytest.importorskip("optuna")
     plan = later(Tuner("optuna", batch=3), count=8)
-    about = (plan, plan.problems[0], plan.contenders[0])
-    outcomes, drawn = played(plan, lambda trial: abs(math.log10(rate(trial)) + 1.5))
-    tuning = tune(*about, outcomes, drawn=drawn)
+    history = played(plan, lambda trial: abs(math.log10(rate(trial)) + 1.5))
+    about = (plan.problems[0], plan.contenders[0])
+    tuning = tune(history, *about)
     assert len(tuning.points) == 8 and not tuning.missing and tuning.trials == 16
     np.testing.assert_array_equal(tuning.curve, np.minimum.accumulate(tuning.scores))
-    (points,) = drawn.values()
-    few = {trial.id: outcomes[trial.id] for row in plan.tuning_trials(*about[1:], points[:3]) for trial in row}
-    key = plan.search_key(*about[1:], 0)
-    assert next_points(*about, few, drawn={key: points[:3]}) == points[3:6]
-    assert tune(*about, few, drawn={key: points[:3]}).missing == 10
+    points = list(history.drawn(*about, 0))
+    few = {trial.id: history.outcomes[trial.id] for row in plan.tuning_trials(*about, points[:3]) for trial in row}
+    key = plan.search_key(*about, 0)
+    assert next_points(History(plan, few, {key: points[:3]}), *about) == points[3:6]
+    assert tune(History(plan, few, {key: points[:3]}), *about).missing == 10
     smaller = replace(plan, contenders=[replace(plan.contenders[0], undrawn=5)])
-    assert smaller.search_key(*about[1:], 0) == key
-    assert list(tune(smaller, about[1], smaller.contenders[0], outcomes, drawn=drawn).points) == points[:5]
+    assert smaller.search_key(*about, 0) == key
+    assert list(tune(history.with_plan(smaller), about[0], smaller.contenders[0]).points) == points[:5]
 
 
 @pytest.mark.parametrize(

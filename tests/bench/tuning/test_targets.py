@@ -23,6 +23,7 @@ from dlkit.bench.spec import planner, toml
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.store.store import Store
+from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.targets import Ending, Frozen, declared, ending, freeze, reruns, sets_targets, steps_to
 from tests.bench.synthetic import make_plan, make_problem
 
@@ -68,7 +69,7 @@ def test_declared_targets_need_no_baseline() -> None:
     problem = plan.problems[0]
     assert declared(problem)[:2] == ((0.1,), "declared")
     assert not sets_targets(plan, problem, plan.contenders[0])
-    assert reruns(plan, problem, {}) is None
+    assert reruns(History(plan), problem) is None
 
 
 def tuned(plan: Plan, scores: dict[str, list[float]]) -> dict[str, Outcome]:
@@ -92,8 +93,8 @@ def test_the_best_tuned_baseline_is_trained_again_on_seeds_of_its_own() -> None:
     plan = with_rule(baselines=("a", "c"), reruns=3)
     problem = plan.problems[0]
     assert [sets_targets(plan, problem, each) for each in plan.contenders] == [True, False, True]
-    assert reruns(plan, problem, tuned(plan, {"a": [0.5, 0.4]})) is None, "c is not tuned yet"
-    again = reruns(plan, problem, tuned(plan, {"a": [0.5, 0.4], "b": [0.1, 0.1], "c": [0.3, 0.6]}))
+    assert reruns(History(plan, tuned(plan, {"a": [0.5, 0.4]})), problem) is None, "c is not tuned yet"
+    again = reruns(History(plan, tuned(plan, {"a": [0.5, 0.4], "b": [0.1, 0.1], "c": [0.3, 0.6]})), problem)
     assert again is not None and again.contender.label == "c"
     assert [(trial.stage, trial.seed) for trial in again.trials] == [("target", 0), ("target", 1), ("target", 2)]
     assert {trial.hyperparameters["learning_rate"] for trial in again.trials} == {0.001}, "its first point"
@@ -129,14 +130,14 @@ def test_targets_are_medians_of_what_was_reached_by_shares_of_the_budget(
 ) -> None:
     plan = with_rule(metric, reruns=3)
     problem = plan.problems[0]
-    outcomes = tuned(plan, {"a": [0.5, 0.4]})
-    again = reruns(plan, problem, outcomes)
+    history = History(plan, tuned(plan, {"a": [0.5, 0.4]}))
+    again = reruns(history, problem)
     assert again is not None
-    for trial, curve in list(zip(again.trials, curves, strict=True))[:2]:
-        outcomes[trial.id] = outcome(trial, curve)
-    assert freeze(plan, problem, again, outcomes) is None, "one has not run"
-    outcomes[again.trials[2].id] = outcome(again.trials[2], curves[2])
-    frozen = freeze(plan, problem, again, outcomes)
+    ended = [outcome(trial, curve) for trial, curve in zip(again.trials, curves, strict=True)]
+    history.add(ended[:2])
+    assert freeze(history, problem, again) is None, "one has not run"
+    history.add(ended[2:])
+    frozen = freeze(history, problem, again)
     assert frozen is not None
     assert frozen.values == pytest.approx(expected, rel=1e-6)
     assert frozen.hardest == frozen.values[-1]
@@ -146,11 +147,11 @@ def test_targets_are_medians_of_what_was_reached_by_shares_of_the_budget(
 def test_what_diverged_early_makes_no_target_and_late_divergence_counts_until_then() -> None:
     plan = with_rule(reruns=1, shares=(0.25, 1.0))
     problem = plan.problems[0]
-    outcomes = tuned(plan, {"a": [0.5, 0.4]})
-    again = reruns(plan, problem, outcomes)
+    history = History(plan, tuned(plan, {"a": [0.5, 0.4]}))
+    again = reruns(history, problem)
     assert again is not None
-    outcomes[again.trials[0].id] = outcome(again.trials[0], [1.0, 0.5, math.nan], status="diverged", at=15)
-    frozen = freeze(plan, problem, again, outcomes)
+    history.add([outcome(again.trials[0], [1.0, 0.5, math.nan], status="diverged", at=15)])
+    frozen = freeze(history, problem, again)
     assert frozen is not None and frozen.values == pytest.approx((0.5,))
 
 

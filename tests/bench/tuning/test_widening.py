@@ -13,6 +13,7 @@ from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.space import Point, Range, log_uniform, one_minus_log_uniform, uniform
 from dlkit.bench.report.tables import tuning as tuning_table
 from dlkit.bench.store.store import Store
+from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.sampling import beforehand, grid_points
 from dlkit.bench.tuning.widening import MOST_ADDED, ROUNDS, expand
 from dlkit.bench.tuning.winner import tune
@@ -29,18 +30,18 @@ def planned(space, *, points=16, tuner=None, static=None, **settings):
 
 
 def tuned(plan, score):
-    """Plays a plan in which a point's score is a function of its hyperparameters; returns the tuning, and outcomes."""
+    """Plays a plan in which a point's score is a function of its hyperparameters; returns tuning and history."""
 
     def train(problem, contender, trial):
         return synthetic_outcome(problem, plan, trial, [score(**trial.hyperparameters)] * (plan.evaluations + 1))
 
-    outcomes, drawn = play(plan, train)
-    return tune(plan, plan.problems[0], plan.contenders[0], outcomes, drawn=drawn), outcomes
+    history = play(plan, train)
+    return tune(history, plan.problems[0], plan.contenders[0]), history
 
 
 def expanded(plan, score):
     """Widens a plan once."""
-    return expand(plan, tuned(plan, score)[1])
+    return expand(tuned(plan, score)[1])
 
 
 def values_of(points, name):
@@ -84,7 +85,7 @@ def test_nothing_is_widened_without_an_edge():
     assert expanded(plan, lambda x: (x - 0.4) ** 2) is None
     assert expanded(plan, lambda x: x) is None  # the edge is at 0, where there is no room
     assert expanded(plan, lambda x: math.nan) is None
-    assert expand(plan, {}) is None
+    assert expand(History(plan)) is None
 
 
 def test_two_edges_at_once_fill_an_angle_as_densely():
@@ -143,15 +144,15 @@ def test_the_optimum_outside_is_found_round_by_round(optimum, rounds):
     plan = planned({"x": log_uniform(1e-4, 1e-1)}, points=12)
     before = set()
     for _ in range(ROUNDS):
-        tuning, outcomes = tuned(plan, lambda x: abs(math.log10(x / optimum)))
-        assert before <= set(outcomes), "what was done is part of what is"
-        before = {name for name, each in outcomes.items() if each.trial.stage == "tuning"}
-        wider = expand(plan, outcomes)
+        tuning, history = tuned(plan, lambda x: abs(math.log10(x / optimum)))
+        assert before <= set(history.outcomes), "what was done is part of what is"
+        before = {name for name, each in history.outcomes.items() if each.trial.stage == "tuning"}
+        wider = expand(history)
         if wider is None:
             break
         plan = wider
     assert len(plan.expansions) == rounds
-    tuning, outcomes = tuned(plan, lambda x: abs(math.log10(x / optimum)))
+    tuning, _ = tuned(plan, lambda x: abs(math.log10(x / optimum)))
     assert len(tuning.points) == 12 * (1 + rounds)
     if optimum < 1e6:
         assert not tuning.edges and abs(math.log10(tuning.point.hyperparameters["x"] / optimum)) < 0.5
@@ -161,13 +162,13 @@ def test_the_optimum_outside_is_found_round_by_round(optimum, rounds):
 
 def test_halving_goes_on_with_the_rungs_it_has():
     plan = planned({"x": log_uniform(1e-4, 1e-1)}, points=8, tuner=Tuner(halving=2), evaluations=8)
-    tuning, outcomes = tuned(plan, lambda x: abs(math.log10(x) - 1))
-    wider = expand(plan, outcomes)
+    tuning, history = tuned(plan, lambda x: abs(math.log10(x) - 1))
+    wider = expand(history)
     again, after = tuned(wider, lambda x: abs(math.log10(x) - 1))
-    reached = lambda found: {each.trial.until for each in found.values() if each.trial.stage == "tuning"}  # noqa: E731
-    assert reached(outcomes) == reached(after) == {2, 4, None}
-    firsts = {name for name, each in outcomes.items() if each.trial.until == 2}
-    assert firsts < set(after)
+    reached = lambda found: {each.trial.until for each in found.outcomes.values() if each.trial.stage == "tuning"}  # noqa: E731
+    assert reached(history) == reached(after) == {2, 4, None}
+    firsts = {name for name, each in history.outcomes.items() if each.trial.until == 2}
+    assert firsts < set(after.outcomes)
     assert tuning.edges == {"x": "upper"} and not again.edges
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from dlkit.bench.plan.orientation import final_value, oriented, unoriented
 from dlkit.bench.plan.plan import Plan, PlannedContender
 from dlkit.bench.plan.space import Point, log_uniform, one_minus_log_uniform, uniform
 from dlkit.bench.plan.trials import Outcome, Trial
+from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.sampling import halton_points
-from dlkit.bench.tuning.winner import summarize, tune
+from dlkit.bench.tuning.winner import tune
 from tests.bench.synthetic import make_contender, make_plan, make_problem
 
 INF, NAN = math.inf, math.nan
@@ -33,10 +35,18 @@ def ended(value, *, metric="error", status=None, trial=None):
 
 def summarized(values, *, metric="lower", space=None, points=None):
     """The tuning that a table of final values gives: one row a point, one column a seed; None has not run."""
-    outcomes = [[None if value is None else ended(value) for value in row] for row in values]
     space = {"rate": uniform(0.0, 1.0)} if space is None else space
     points = points or [Point({"rate": i / max(len(values) - 1, 1)}, {}) for i in range(len(values))]
-    return summarize(make_problem(metric=METRICS[metric]), points, outcomes, space)
+    problem, contender = make_problem(metric=METRICS[metric]), PlannedContender("x", "x", "", space, points)
+    plan = replace(make_plan(["x"], problems=[problem], tuning_seeds=len(values[0])), contenders=[contender])
+    rows = plan.tuning_trials(problem, contender)
+    ran = [
+        ended(value, trial=trial)
+        for row, line in zip(rows, values, strict=True)
+        for trial, value in zip(row, line, strict=True)
+        if value is not None
+    ]
+    return tune(History(plan, {each.trial.id: each for each in ran}), problem, contender)
 
 
 # --- orientation -----------------------------------------------------------------------------------------------------
@@ -137,11 +147,11 @@ def test_tune_finds_the_outcomes_of_its_own_trials():
         for trial, value in zip(row, line, strict=True)
     }
     strangers = {"other": ended(-1.0)}
-    tuning = tune(plan, problem, contender, {**outcomes, **strangers})
+    tuning = tune(History(plan, {**outcomes, **strangers}), problem, contender)
     np.testing.assert_array_equal(tuning.scores, [4.0, 1.5, 5.0, 4.0])
     assert tuning.winner == 1
     del outcomes[rows[2][1].id]
-    assert tune(plan, problem, contender, outcomes).missing == 1
+    assert tune(History(plan, outcomes), problem, contender).missing == 1
 
 
 # --- the tuning curve ------------------------------------------------------------------------------------------------

@@ -1,0 +1,158 @@
+"""What is left to run: of a contender on a problem, and of the reruns that set a problem's targets."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from dlkit.bench.execution.work import Work
+from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
+from dlkit.bench.plan.space import Point
+from dlkit.bench.plan.trials import Outcome, Stage, Trial
+from dlkit.bench.spec.bound_plan import BoundPlan
+from dlkit.bench.store.store import Store
+from dlkit.bench.tuning.history import History
+from dlkit.bench.tuning.search import next_points, search
+from dlkit.bench.tuning.targets import Frozen, Reruns, freeze, reruns
+from dlkit.bench.tuning.winner import tune
+
+__all__ = ["ContenderJob", "Job", "TargetJob"]
+
+
+class Job(Protocol):
+    """Trials that belong together.
+
+    Attributes:
+        label: how progress calls it.
+        trials: how many there are, as far as is known.
+        done: how many of them have ended.
+    """
+
+    label: str
+    trials: int
+    done: int
+
+    def work(self) -> Work | None:
+        """Returns what to run next; None if nothing is left, or nothing can run yet."""
+
+    def take(self, outcomes: Sequence[Outcome]) -> None:
+        """Adds outcomes of its trials to the history."""
+
+
+class TargetJob:
+    """The reruns of a problem's best baseline, which set its targets; there are none before the baselines are tuned."""
+
+    def __init__(self, bound: BoundPlan, problem: PlannedProblem, history: History, lanes: int | None) -> None:
+        self.label = f"{problem.name} / targets"
+        self.problem = problem
+        self._bound, self._history, self._lanes = bound, history, lanes
+        self._failed = False
+        self.trials = bound.plan.targets.reruns
+        self.done = self._count()
+
+    def work(self) -> Work | None:
+        """Returns the reruns that have not run; None before the baselines are tuned, and after a failure."""
+        again = self._again()
+        missing = [trial for trial in again.trials if trial.id not in self._history.outcomes] if again else []
+        if again is None or not missing or self._failed:
+            return None
+        static = missing[0].identity["optimizer"]["static"]
+        group = self._bound.group(self.problem, again.contender, static, stage="target")
+        return Work(group, tuple(missing), lanes=self._lanes, planned=len(again.trials))
+
+    def take(self, outcomes: Sequence[Outcome]) -> None:
+        """Adds outcomes to the history; a failure ends the job."""
+        self._failed |= any(not outcome.counts for outcome in outcomes)
+        self._history.add(outcome for outcome in outcomes if outcome.counts)
+        self.done = self._count()
+
+    def targets(self) -> tuple[str, Frozen] | None:
+        """Returns the targets and their key, once all reruns have ended."""
+        again = self._again()
+        found = freeze(self._history, self.problem, again) if again else None
+        return (again.key, found) if again and found else None
+
+    def _again(self) -> Reruns | None:
+        return reruns(self._history, self.problem)
+
+    def _count(self) -> int:
+        again = self._again()
+        return sum(trial.id in self._history.outcomes for trial in again.trials) if again else 0
+
+
+class ContenderJob:
+    """A contender on a problem: each study is tuned, then its winner trains on the final seeds."""
+
+    def __init__(
+        self,
+        bound: BoundPlan,
+        problem: PlannedProblem,
+        contender: PlannedContender,
+        store: Store,
+        history: History,
+        lanes: int | None,
+    ) -> None:
+        self.label = f"{problem.name} / {contender.label}"
+        self.problem, self.contender = problem, contender
+        self._bound, self._store, self._history, self._lanes = bound, store, history, lanes
+        self._failed = False
+        self.trials, self.done = self._count()
+
+    def work(self) -> Work | None:
+        """Returns what to run next: trials of one compile group and one stage; None after a failure."""
+        if self._failed:
+            return None
+        for study in range(self._bound.plan.tuner.studies):
+            pending = self._tuning(study) or self._finals(study)
+            if pending:
+                point, first = pending[0]
+                trials = {trial.id: trial for each, trial in pending if each.static == point.static}
+                group = self._bound.group(self.problem, self.contender, point.static, stage=first.stage)
+                return Work(group, tuple(trials.values()), lanes=self._lanes, planned=self._planned(first.stage))
+        return None
+
+    def take(self, outcomes: Sequence[Outcome]) -> None:
+        """Adds outcomes to the history; a failure ends the job, since its other trials would fail alike."""
+        self._failed |= any(not outcome.counts for outcome in outcomes)
+        self._history.add(outcome for outcome in outcomes if outcome.counts)
+        self.trials, self.done = self._count()
+
+    def _planned(self, stage: Stage) -> int:
+        """How many trials of one group run in a stage, about: it does not depend on how many have run."""
+        plan = self._bound.plan
+        if stage != "tuning":
+            return plan.seeds
+        return max(len(self.contender.points), plan.tuner.batch) * plan.tuning_seeds
+
+    def _tuning(self, study: int) -> list[tuple[Point, Trial]]:
+        """Returns the tuning trials that can run now; draws points where the study has too few."""
+        about = (self._history, self.problem, self.contender)
+        while not (pending := search(*about, study=study).pending(self._history.outcomes)):
+            points = next_points(*about, study=study)
+            if not points:
+                break
+            key = self._history.search_key(self.problem, self.contender, study)
+            self._store.add_points(key, len(self._history.drawn(self.problem, self.contender, study)), points)
+            self._history.draw(key, points)
+        return pending
+
+    def _finals(self, study: int) -> list[tuple[Point, Trial]]:
+        """Returns the final trials of a study's winner that have not run, each with that point."""
+        winner = tune(self._history, self.problem, self.contender, study=study).point
+        if winner is None:
+            return []
+        trials = self._history.final_trials(self.problem, self.contender, winner, study=study)
+        return [(winner, trial) for trial in trials if trial.id not in self._history.outcomes]
+
+    def _count(self) -> tuple[int, int]:
+        """How many trials the job has, as far as is known, and how many of them have ended."""
+        plan, known, later = self._bound.plan, set(), 0
+        for study in range(plan.tuner.studies):
+            tuning = tune(self._history, self.problem, self.contender, study=study)
+            point = tuning.point
+            finals = (
+                self._history.final_trials(self.problem, self.contender, point, study=study)
+                if point is not None
+                else ()
+            )
+            known |= {trial.id for trial in (*tuning.known, *finals)}
+            later += tuning.trials - len(tuning.known) + (plan.seeds if tuning.missing else 0)
+        return len(known) + later, len(known & self._history.outcomes.keys())

@@ -1,0 +1,155 @@
+"""A plan with the outcomes so far and the points drawn on the way: what every function of tuning starts from."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.space import Point
+from dlkit.bench.plan.trials import Outcome, Trial
+
+__all__ = ["History"]
+
+Answer = TypeVar("Answer")
+
+
+class History:
+    """A plan, the outcomes so far, and the points drawn while it ran.
+
+    Outcomes and points are added through `add` and `draw` alone, so the history knows which of its answers still hold:
+
+    - Trials follow from the plan. They are hashed once.
+    - What `answer` computed depends on outcomes and points. All of it is dropped as soon as some are added.
+
+    Problems, contenders and points are told apart as objects, not by their values: 1, 1.0 and True are equal in Python
+    and make three different trials. An equal object is not mixed up with another one; it costs its own hashes.
+
+    Attributes:
+        plan: the plan. It never changes: `with_plan` gives another history.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        outcomes: Mapping[str, Outcome] | None = None,
+        drawn: Mapping[str, Sequence[Point]] | None = None,
+    ) -> None:
+        """Starts a history; the mappings are copied.
+
+        Args:
+            plan: the plan.
+            outcomes: trial id -> outcome. Those of other plans do no harm.
+            drawn: `Plan.search_key` -> the points drawn while the plan ran, in order.
+        """
+        self.plan = plan
+        self._outcomes: dict[str, Outcome] = dict(outcomes or {})
+        self._drawn: dict[str, list[Point]] = {key: list(points) for key, points in (drawn or {}).items()}
+        self._search_keys: dict[tuple[int, int, int], str] = {}
+        self._trials: dict[tuple[str, int, int, int, int, int | None], Sequence[Trial]] = {}
+        self._answers: dict[tuple[Any, int, int, int], Any] = {}
+        self._alive: dict[int, object] = {}
+
+    def with_plan(self, plan: Plan) -> "History":
+        """Returns a history of another plan with the same outcomes and points."""
+        return History(plan, self._outcomes, self._drawn)
+
+    # --- what was added ---
+
+    @property
+    def outcomes(self) -> Mapping[str, Outcome]:
+        """Trial id -> outcome, to be read only."""
+        return MappingProxyType(self._outcomes)
+
+    def add(self, outcomes: Iterable[Outcome]) -> None:
+        """Adds outcomes; one of a trial that has an outcome replaces it."""
+        self._outcomes.update({outcome.trial.id: outcome for outcome in outcomes})
+        self._answers.clear()
+
+    def draw(self, key: str, points: Iterable[Point]) -> None:
+        """Adds points that were drawn.
+
+        Args:
+            key: what they were drawn for, as `search_key` calls it.
+            points: they come after those drawn before.
+        """
+        self._drawn.setdefault(key, []).extend(points)
+        self._answers.clear()
+
+    def drawn(self, problem: PlannedProblem, contender: PlannedContender, study: int) -> Sequence[Point]:
+        """Returns the points that a study drew while it ran, in order."""
+        return tuple(self._drawn.get(self.search_key(problem, contender, study), ()))
+
+    # --- what follows from the plan ---
+
+    def search_key(self, problem: PlannedProblem, contender: PlannedContender, study: int) -> str:
+        """Returns `Plan.search_key`."""
+        key = (self._id(problem), self._id(contender), study)
+        if key not in self._search_keys:
+            self._search_keys[key] = self.plan.search_key(problem, contender, study)
+        return self._search_keys[key]
+
+    def tuning_trials(
+        self,
+        problem: PlannedProblem,
+        contender: PlannedContender,
+        points: Sequence[Point],
+        *,
+        study: int = 0,
+        until: int | None = None,
+    ) -> list[Sequence[Trial]]:
+        """Returns `Plan.tuning_trials`: one row a point, one column a seed."""
+        rows = []
+        for point in points:
+            key = ("tuning", self._id(problem), self._id(contender), self._id(point), study, until)
+            if key not in self._trials:
+                (trials,) = self.plan.tuning_trials(problem, contender, [point], study=study, until=until)
+                self._trials[key] = tuple(trials)
+            rows.append(self._trials[key])
+        return rows
+
+    def final_trials(
+        self, problem: PlannedProblem, contender: PlannedContender, winner: Point, *, study: int = 0
+    ) -> Sequence[Trial]:
+        """Returns `Plan.final_trials`, in seed order."""
+        key = ("final", self._id(problem), self._id(contender), self._id(winner), study, None)
+        if key not in self._trials:
+            self._trials[key] = tuple(self.plan.final_trials(problem, contender, winner, study=study))
+        return self._trials[key]
+
+    def reruns(self, problem: PlannedProblem, baseline: PlannedContender, winner: Point) -> Sequence[Trial]:
+        """Returns `Plan.reruns`, in seed order."""
+        key = ("target", self._id(problem), self._id(baseline), self._id(winner), 0, None)
+        if key not in self._trials:
+            self._trials[key] = tuple(self.plan.reruns(problem, baseline, winner))
+        return self._trials[key]
+
+    # --- what follows from the plan and what was added ---
+
+    def answer(
+        self,
+        question: Callable[["History", PlannedProblem, PlannedContender, int], Answer],
+        problem: PlannedProblem,
+        contender: PlannedContender,
+        study: int,
+    ) -> Answer:
+        """Returns ``question(history, problem, contender, study)``, computed once until something is added.
+
+        Args:
+            question: a function that depends on its arguments alone; nobody may change what it returned.
+            problem: which.
+            contender: which.
+            study: which.
+
+        Returns:
+            The answer.
+        """
+        key = (question, self._id(problem), self._id(contender), study)
+        if key not in self._answers:
+            self._answers[key] = question(self, problem, contender, study)
+        found: Answer = self._answers[key]
+        return found
+
+    def _id(self, thing: object) -> int:
+        """What tells an object from all others: it is kept, so that no other one gets its id."""
+        self._alive.setdefault(id(thing), thing)
+        return id(thing)
