@@ -9,11 +9,13 @@ import pytest
 from dlkit import bench
 from dlkit.bench.optimizers import Optimizer, schedules
 from dlkit.bench.plan.policies import EarlyStopping
-from dlkit.bench.plan.space import uniform
+from dlkit.bench.plan.space import Point, uniform
 from dlkit.bench.plan.trials import Outcome
+from dlkit.bench.store.store import Store
 from dlkit.bench.training.program import Program, compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.trajectory import train_trial
+from tests.bench.synthetic import PROGRAM
 from tests.bench.wiring.walk import WALKER, walk
 
 
@@ -152,3 +154,14 @@ def test_tables_have_the_medians_of_what_is_stored(result: bench.Result) -> None
         assert row.test == pytest.approx(np.median([outcome.test["x0"] for outcome in each]), rel=1e-6)
         assert row.diverged == 0 and row.seeds == 3
     assert list(table["rank"]) == [1, 2] and table.validation.is_monotonic_increasing
+
+
+def test_points_come_back_in_the_order_in_which_they_were_drawn() -> None:
+    points = [Point({"learning_rate": rate}, {}) for rate in (0.5, 0.02, 0.3, 0.001)]
+    others = [Point({"learning_rate": 0.9}, {"direction": "up"})]
+    with Store(None) as store:
+        store.use_software(PROGRAM)
+        store.add_points("one", 0, points[:3])
+        store.add_points("another", 0, others)
+        store.add_points("one", 3, points[3:])
+        assert store.drawn() == {"one": points, "another": others}
