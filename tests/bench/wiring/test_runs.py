@@ -1,6 +1,7 @@
 """What a run stores is what its trials' identities say: each is trained again by hand from its identity."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from dlkit import bench
 from dlkit.bench.optimizers import Optimizer, schedules
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.plan.space import Point, uniform
-from dlkit.bench.plan.trials import Outcome
+from dlkit.bench.plan.trials import Evaluations, Outcome, Trial
 from dlkit.bench.store.store import Store
 from dlkit.bench.training.program import Program, compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
@@ -165,3 +166,30 @@ def test_points_come_back_in_the_order_in_which_they_were_drawn() -> None:
         store.add_points("another", 0, others)
         store.add_points("one", 3, points[3:])
         assert store.drawn() == {"one": points, "another": others}
+
+
+def test_an_outcome_comes_back_with_each_number_in_its_place() -> None:
+    """Every field another number, so that two that are swapped show."""
+    trial = Trial("t", {"stage": "final", "seed": 3, "hyperparameters": {"learning_rate": 0.5}})
+    steps = np.array([0, 20, 40], np.int64)
+    curves = {"error": np.array([3.0, 2.0, 1.0], np.float32), "training_loss": np.array([9.0, 8.0, 7.0], np.float32)}
+    counts = Evaluations(gradients=41, values=42, hessian_products=43)
+    ended = Outcome(
+        trial, "stopped", "why", "where", 11, 1.25, 2.5, steps, curves, {"error": 0.75}, counts, restored_at=20
+    )
+    with Store(None) as store:
+        store.use_software(PROGRAM)
+        store.add([ended], PROGRAM)
+        found, program = store.records()["t"]
+    assert program == PROGRAM
+    for field in fields(Outcome):
+        before, after = getattr(ended, field.name), getattr(found, field.name)
+        if field.name == "steps":
+            np.testing.assert_array_equal(after, steps)
+        elif field.name == "curves":
+            assert {name: curve.tolist() for name, curve in after.items()} == {
+                "error": [3.0, 2.0, 1.0],
+                "training_loss": [9.0, 8.0, 7.0],
+            }
+        else:
+            assert after == before, field.name
