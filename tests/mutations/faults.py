@@ -1,0 +1,486 @@
+"""Small faults, each of which a named test must find: what a slip of a hand may do, in formulas and in the wiring.
+
+A fault replaces a text, which stands exactly once in exactly one of the files that a pattern names, by another. It is
+found if its test fails then. So the tests are tested: a rewrite of them that asserts less shows here.
+"""
+
+from typing import NamedTuple
+
+__all__ = ["FAULTS", "Fault"]
+
+
+class Fault(NamedTuple):
+    """A fault.
+
+    Attributes:
+        name: what goes wrong.
+        where: pattern of the files that it may be in, from the repository's root.
+        old: the text that is replaced.
+        new: the text in its place.
+        test: the test that must find it, as pytest calls it, without ``tests/``.
+    """
+
+    name: str
+    where: str
+    old: str
+    new: str
+    test: str
+
+
+TRAINING = "dlkit/bench/training/*.py"
+PLAN = "dlkit/bench/plan/*.py"
+SPEC = "dlkit/bench/spec/*.py"
+TUNING = "dlkit/bench/tuning/*.py"
+STORE = "dlkit/bench/store/*.py"
+ANALYSIS = "dlkit/bench/analysis/*.py"
+EXECUTION = "dlkit/bench/execution/*.py"
+STATS = "dlkit/bench/stats/*.py"
+
+STREAMS = "bench/wiring/test_streams.py::"
+PRECEDENCE = "bench/wiring/test_precedence.py::"
+IDENTITIES = "bench/wiring/test_identities.py::"
+RUNS = "bench/wiring/test_runs.py::"
+CONCLUSIONS = "bench/wiring/test_conclusions.py::"
+
+RANDOM_STREAMS = [
+    Fault(
+        "the data order forgets the stage",
+        TRAINING,
+        "[name << 32 | STAGES[stage],",
+        "[name << 32,",
+        STREAMS + "test_the_order_of_the_data",
+    ),
+    Fault(
+        "the data order forgets the epoch",
+        TRAINING,
+        "seed << 32 | epoch]",
+        "seed << 32]",
+        "bench/training/test_program.py::TestDataOrder::test_epochs_are_permutations_of_philox_without_the_remainder",
+    ),
+    Fault(
+        "a trial's keys forget the stage",
+        TRAINING,
+        "[name, STAGES[one.stage], one.seed]",
+        "[name, 1, one.seed]",
+        STREAMS + "test_initial_parameters",
+    ),
+    Fault(
+        "the optimizer's own key is that of the steps",
+        TRAINING,
+        '(b"init", b"steps", b"optimizer")',
+        '(b"init", b"steps", b"steps")',
+        STREAMS + "test_the_optimizers_own_key",
+    ),
+    Fault(
+        "every step has the same key",
+        TRAINING,
+        "key_step = jax.random.fold_in(key, carry.step)",
+        "key_step = key",
+        STREAMS + "test_the_key_of_every_step",
+    ),
+    Fault(
+        "a step has the next one's key",
+        TRAINING,
+        "key_step = jax.random.fold_in(key, carry.step)",
+        "key_step = jax.random.fold_in(key, carry.step + 1)",
+        STREAMS + "test_the_key_of_every_step",
+    ),
+    Fault(
+        "a probe sees the next step's learning rate",
+        TRAINING,
+        "hyperparameters, carry.step - 1)",
+        "hyperparameters, carry.step)",
+        STREAMS + "test_a_probe_sees_the_last_step_its_rate_and_its_examples",
+    ),
+    Fault(
+        "a probe has the key of the step before",
+        TRAINING,
+        'zlib.crc32(b"probes")), carry.step)',
+        'zlib.crc32(b"probes")), carry.step - 1)',
+        STREAMS + "test_a_probes_key_is_that_of_its_purpose_and_step",
+    ),
+    Fault(
+        "a probe sees the examples of an interval's first step",
+        TRAINING,
+        "indices[-1]",
+        "indices[0]",
+        STREAMS + "test_a_probe_sees_the_last_step_its_rate_and_its_examples",
+    ),
+    Fault(
+        "players' optimizers share a key",
+        TRAINING,
+        "jax.random.fold_in(key, zlib.crc32(player.encode())) if player else key",
+        "key",
+        STREAMS + "test_every_player_and_every_move_has_a_key_of_its_own",
+    ),
+    Fault(
+        "a player's moves share a key",
+        TRAINING,
+        "zlib.crc32(player.name.encode())), number)",
+        "zlib.crc32(player.name.encode())), 0)",
+        STREAMS + "test_every_player_and_every_move_has_a_key_of_its_own",
+    ),
+    Fault(
+        "every lane starts from the first one's metrics",
+        TRAINING,
+        "_lane(start_metrics, lane, alone)",
+        "_lane(start_metrics, 0, alone)",
+        STREAMS + "test_the_place_among_lanes_changes_nothing",
+    ),
+    Fault(
+        "every study draws the same points beforehand",
+        SPEC,
+        "draw(seed=study)",
+        "draw(seed=0)",
+        "bench/tuning/test_search.py::test_studies_share_no_point_and_no_tuning_seed[halton]",
+    ),
+    Fault(
+        "every study draws the same points while a run goes on",
+        TUNING,
+        "count, seed=study)[before:]",
+        "count, seed=0)[before:]",
+        STREAMS + "test_points_that_are_drawn_while_a_run_goes_on_are_those_of_their_study",
+    ),
+    Fault(
+        "targets are set on final seeds",
+        PLAN,
+        'winner, "target", seed)',
+        'winner, "final", seed)',
+        "bench/tuning/test_targets.py::test_the_best_tuned_baseline_is_trained_again_on_seeds_of_its_own",
+    ),
+]
+
+WHO_OVERRIDES_WHOM = [
+    Fault(
+        "the budget's steps override a problem entry's",
+        SPEC,
+        "budget = experiment.budget if entry.steps is None else",
+        "budget = experiment.budget if True else",
+        PRECEDENCE + "test_who_overrides_whom[entry's steps]",
+    ),
+    Fault(
+        "choices may change a problem's metrics",
+        SPEC,
+        "!= facts.data or problem.metrics != facts.metrics:",
+        "!= facts.data:",
+        PRECEDENCE + "test_choices_that_change_the_question_are_for_the_problem",
+    ),
+    Fault(
+        "a contender without early stopping gets the experiment's",
+        SPEC,
+        "experiment.early_stopping if entry.early_stopping is None else entry.early_stopping or None",
+        "entry.early_stopping or experiment.early_stopping",
+        PRECEDENCE + "test_who_overrides_whom[contender that never stops]",
+    ),
+    Fault(
+        "a problem's own target overrides the experiment's rule",
+        SPEC,
+        "own_target = None if experiment.targets else problem.target",
+        "own_target = problem.target",
+        "bench/tuning/test_targets.py::test_baselines_run_first_and_challengers_change_nothing",
+    ),
+    Fault(
+        "a factor overrides what a contender sets",
+        SPEC,
+        "for name, values in factors.items() if name not in own}",
+        "for name, values in factors.items()}",
+        PRECEDENCE + "test_who_overrides_whom[contender's batch, factor's]",
+    ),
+    Fault(
+        "a contender's settings of its schedule are lost",
+        SPEC,
+        "narrow(schedule.space, own, owner=",
+        "narrow(schedule.space, {}, owner=",
+        PRECEDENCE + "test_who_overrides_whom[contender's setting]",
+    ),
+    Fault(
+        "a problem's choices override a contender's in its identity",
+        PLAN,
+        "{**problem.choices, **contender.choices}",
+        "{**contender.choices, **problem.choices}",
+        "bench/spec/test_choices.py::test_choices_are_in_the_trials_identity_once",
+    ),
+    Fault(
+        "a problem's choices override a contender's in its program",
+        SPEC,
+        "chosen = {**dict(self.choices), **choices}",
+        "chosen = {**choices, **dict(self.choices)}",
+        "bench/spec/test_choices.py::test_values_to_tune_over_are_compiled_each_on_its_own",
+    ),
+    Fault(
+        "a contender's batch size is not trained",
+        SPEC,
+        ".with_batch_size(contender.batch_size).with_choices(choices)",
+        ".with_choices(choices)",
+        PRECEDENCE + "test_who_overrides_whom[contender's batch]",
+    ),
+    Fault(
+        "successive halving does not reach the plan",
+        SPEC,
+        "halving=budget.halving,",
+        "",
+        IDENTITIES + "test_everything_a_spec_says_is_in_its_plan",
+    ),
+]
+
+IDENTITY = [
+    Fault(
+        "probes are part of a tuning trial's identity",
+        PLAN,
+        'list(self.probes) if stage == "final" else []',
+        "list(self.probes)",
+        IDENTITIES + "test_a_trials_identity",
+    ),
+    Fault(
+        "an identity does not say which metric early stopping watches",
+        PLAN,
+        '"metric": stopping.metric or problem.metric',
+        '"metric": stopping.metric',
+        IDENTITIES + "test_a_trials_identity",
+    ),
+    Fault(
+        "an identity has the problem's batch size in place of the contender's",
+        PLAN,
+        '"batch_size": self.batch_size(problem, contender),',
+        '"batch_size": problem.batch_size,',
+        IDENTITIES + "test_a_trials_identity",
+    ),
+    Fault(
+        "an identity forgets the time budget",
+        PLAN,
+        'identity["seconds"] = self.trial_seconds',
+        "pass",
+        IDENTITIES + "test_a_trials_identity",
+    ),
+    Fault(
+        "seeds are added to every study",
+        PLAN,
+        "added = 0 if study else",
+        "added = 0 if False else",
+        "bench/analysis/test_settling.py::test_only_the_first_study_gets_more",
+    ),
+    Fault(
+        "points of one tuner are taken for another's",
+        PLAN,
+        "self.tuner.name, self.tuner.batch",
+        "self.tuner.batch",
+        IDENTITIES + "test_the_search_of_a_study_is_told_apart_by_what_decides_its_points",
+    ),
+    Fault(
+        "steps are timed once for all hyperparameters",
+        PLAN,
+        '"evaluations", "hyperparameters")',
+        '"evaluations")',
+        IDENTITIES + "test_a_timing_is_for_all_that_decides_how_long_a_step_takes",
+    ),
+    Fault(
+        "probes are computed in every stage",
+        SPEC,
+        'self.plan.probes if stage == "final" else ()',
+        "self.plan.probes",
+        IDENTITIES + "test_the_recipe_of_each_stage",
+    ),
+    Fault(
+        "early stopping is told, but not trained with",
+        SPEC,
+        "stopping=contender.stopping,",
+        "stopping=None,",
+        IDENTITIES + "test_the_recipe_of_each_stage",
+    ),
+    Fault(
+        "a program with probes is taken for one without",
+        SPEC,
+        "list(recipe.probes), ",
+        "",
+        IDENTITIES + "test_a_group_for_everything_that_is_compiled_in",
+    ),
+]
+
+EXECUTED = [
+    Fault(
+        "trials of every static choice run in one program",
+        EXECUTION,
+        " if each.static == point.static}",
+        "}",
+        RUNS + "test_every_trial_is_what_its_identity_says",
+    ),
+    Fault(
+        "tuning trials run on final seeds",
+        EXECUTION,
+        "Request(trial.hyperparameters, trial.stage, trial.seed)",
+        'Request(trial.hyperparameters, "final", trial.seed)',
+        RUNS + "test_every_trial_is_what_its_identity_says",
+    ),
+    Fault(
+        "rungs are trained to the end",
+        EXECUTION,
+        "until=trials[0].until, ",
+        "",
+        RUNS + "test_every_trial_is_what_its_identity_says",
+    ),
+    Fault(
+        "test metrics are those on validation",
+        TRAINING,
+        'program.shared.arrays["test"]',
+        'program.shared.arrays["validation"]',
+        "bench/training/test_program.py::test_test_metrics_are_those_of_the_final_parameters",
+    ),
+    Fault(
+        "early stopping looks the wrong way",
+        TRAINING,
+        "higher_is_better=higher)",
+        "higher_is_better=not higher)",
+        "bench/training/test_trajectory.py::test_early_stopping_can_watch_another_metric_and_its_direction",
+    ),
+    Fault(
+        "a failed trial is not tried again",
+        STORE,
+        " AND status != 'failed'",
+        "",
+        "bench/store/test_store.py::test_failed_trials_run_again",
+    ),
+    Fault(
+        "frozen targets move",
+        STORE,
+        "INSERT OR IGNORE INTO target",
+        "INSERT OR REPLACE INTO target",
+        "bench/tuning/test_targets.py::test_frozen_targets_stay",
+    ),
+    Fault(
+        "a store returns another step as the restored one",
+        STORE,
+        "                outcome.restored_at,\n",
+        "                outcome.diverged_at,\n",
+        RUNS + "test_an_outcome_comes_back_with_each_number_in_its_place",
+    ),
+    Fault(
+        "points that were drawn come back in another order",
+        STORE,
+        "ORDER BY search, position",
+        "ORDER BY search, point",
+        RUNS + "test_points_come_back_in_the_order_in_which_they_were_drawn",
+    ),
+]
+
+TUNED = [
+    Fault(
+        "a diverged point goes on to the next rung",
+        TUNING,
+        " if np.isfinite(rungs[-1].scores[place])]",
+        "]",
+        "bench/tuning/test_search.py::test_nothing_goes_on_if_everything_diverged",
+    ),
+    Fault(
+        "a winner need not have been trained to the end",
+        TUNING,
+        "last.places[int(np.argmin(last.scores))]",
+        "int(np.argmin(scores))",
+        "bench/tuning/test_search.py::test_the_better_half_goes_on_and_one_that_was_trained_to_the_end_wins",
+    ),
+    Fault(
+        "the worst baseline sets the targets",
+        TUNING,
+        "tuning.scores[tuning.winner] < best[0]",
+        "tuning.scores[tuning.winner] > best[0]",
+        "bench/tuning/test_targets.py::test_the_best_tuned_baseline_is_trained_again_on_seeds_of_its_own",
+    ),
+    Fault(
+        "an edge moves by the width that it was widened to",
+        TUNING,
+        "span.beyond(side, declared.width)",
+        "span.beyond(side, span.width)",
+        "bench/tuning/test_widening.py::test_the_optimum_outside_is_found_round_by_round",
+    ),
+]
+
+CONCLUDED = [
+    Fault(
+        "a loser catches up only beyond the far end of the gap",
+        ANALYSIS,
+        "row.tuning.gain >= row.difference.low",
+        "row.tuning.gain >= row.difference.high",
+        CONCLUSIONS + "test_a_loser_could_catch_up_where_its_gain_reaches_the_near_end_of_the_gap",
+    ),
+    Fault(
+        "winners are told to tune",
+        ANALYSIS,
+        "if row in doubtful or row in weak",
+        "if row.flags",
+        CONCLUSIONS + "test_nobody_is_told_to_tune_a_winner",
+    ),
+    Fault(
+        "the last contender is the baseline of a verdict",
+        ANALYSIS,
+        "baseline=plan.contenders[0].label",
+        "baseline=plan.contenders[-1].label",
+        CONCLUSIONS + "test_the_baseline_is_the_first_contender",
+    ),
+    Fault(
+        "a frame has validation in the columns of test",
+        ANALYSIS,
+        '_interval_columns("test", row.test)',
+        '_interval_columns("test", row.final)',
+        CONCLUSIONS + "test_validation_and_test_stand_in_their_columns",
+    ),
+    Fault(
+        "a table has validation in the column of test",
+        "dlkit/bench/report/*.py",
+        "numbers.interval(row.test)",
+        "numbers.interval(row.final)",
+        CONCLUSIONS + "test_validation_and_test_stand_in_their_columns",
+    ),
+    Fault(
+        "what the luck of tuning can do makes a winner",
+        ANALYSIS,
+        "p_value <= ALPHA and row.luck <= ALPHA",
+        "p_value <= ALPHA",
+        "bench/analysis/test_verdict.py::test_what_tuning_might_change_is_no_winner",
+    ),
+]
+
+FORMULAS = [
+    Fault(
+        "Holm's factors are one too small",
+        STATS,
+        "np.arange(raw.size, 0, -1)",
+        "np.arange(raw.size - 1, -1, -1)",
+        "bench/stats/test_multiplicity.py::test_holm_by_hand",
+    ),
+    Fault(
+        "Wilson's centre moves half as far",
+        STATS,
+        "(share + z**2 / (2 * trials)) / shrink",
+        "(share + z**2 / (4 * trials)) / shrink",
+        "bench/stats/test_intervals.py::test_wilson_matches_scipy",
+    ),
+    Fault(
+        "runs that end at an event are not at risk",
+        STATS,
+        'np.searchsorted(np.sort(ends), steps, side="left")',
+        'np.searchsorted(np.sort(ends), steps, side="right")',
+        "bench/stats/test_survival.py::test_freireichs_medians_and_curve",
+    ),
+    Fault(
+        "a p-value of signed ranks is one-sided",
+        STATS,
+        "2 * float(cdf[min(negative, positive)])",
+        "float(cdf[min(negative, positive)])",
+        "bench/stats/test_signed_ranks.py::test_p_value_matches_scipy_without_ties",
+    ),
+    Fault(
+        "the expected best draws one point too many",
+        STATS,
+        "math.comb(n - i - 1, k - 1)",
+        "math.comb(n - i, k - 1)",
+        "bench/stats/test_tuning_curves.py::test_expected_best_is_the_mean_over_all_subsets",
+    ),
+    Fault(
+        "early stopping is an evaluation late",
+        "dlkit/*.py",
+        "stopped=stale >= patience",
+        "stopped=stale > patience",
+        "test_early_stopping.py::test_by_hand",
+    ),
+]
+
+FAULTS = (*RANDOM_STREAMS, *WHO_OVERRIDES_WHOM, *IDENTITY, *EXECUTED, *TUNED, *CONCLUDED, *FORMULAS)
