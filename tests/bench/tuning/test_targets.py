@@ -14,6 +14,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.execution import runner
 from dlkit.bench.execution.executor import InlineExecutor
 from dlkit.bench.execution.progress import Silent
+from dlkit.bench.execution.work import Done, Timed
 from dlkit.bench.plan.json import from_json, to_json
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Plan
@@ -182,15 +183,18 @@ def asked(*labels: str, **settings: Any) -> Experiment:
 
 
 class Watching(InlineExecutor):
-    """Notes the stages and optimizers in the order in which they run."""
+    """Notes the stages and optimizers of trials in the order in which they end: a slow machine splits a task."""
 
     def __init__(self, seen: list[tuple[str, str]]) -> None:
         super().__init__()
         self._seen = seen
 
-    def submit(self, slot: int, work: Any) -> None:
-        self._seen += [(trial.stage, trial.identity["optimizer"]["name"]) for trial in work.trials]
-        super().submit(slot, work)
+    def next(self) -> tuple[int, Done | Timed | UserError]:
+        slot, done = super().next()
+        assert isinstance(done, Done)
+        ended = [outcome.trial for outcome in done.outcomes]
+        self._seen += [(trial.stage, trial.identity["optimizer"]["name"]) for trial in ended]
+        return slot, done
 
 
 def test_baselines_run_first_and_challengers_change_nothing(tmp_path: Path) -> None:
