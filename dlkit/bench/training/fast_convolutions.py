@@ -143,6 +143,8 @@ def _rewritten(function: Callable[..., Any], form_of: Callable[[core.JaxprEqn], 
         outputs = _evaluate(traced, jax.tree.leaves(arguments), form_of)
         return jax.tree.unflatten(jax.tree.structure(results), outputs)
 
+    # `wraps` finds no name on a partial; profiles show the executable by it
+    computed.__name__ = getattr(getattr(function, "func", function), "__name__", "computed")
     return computed
 
 
