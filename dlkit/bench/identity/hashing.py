@@ -7,6 +7,9 @@ from typing import Any
 __all__ = ["canonical", "digest"]
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 def canonical(value: Any) -> str:
     """Returns the one JSON text of a value: sorted keys, no spaces, exact floats.
 
@@ -14,7 +17,7 @@ def canonical(value: Any) -> str:
         >>> canonical({"b": 0.1, "a": [1, None]})
         '{"a":[1,null],"b":0.1}'
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(value)
 
 
 def digest(value: Any, *, length: int = 16) -> str:

@@ -178,7 +178,7 @@ class Plan:
         """Returns the hash of what decides which points are drawn while a study runs, but for how many."""
         identity = self.trial(problem, contender, Point({}, {}), "tuning", study * STUDY_SEEDS).identity
         static = {name: list(options) for name, options in contender.static.items()}
-        space = asdict(contender)["space"]
+        space = {name: asdict(part) if isinstance(part, Range) else part for name, part in contender.space.items()}
         return digest([identity, problem.metric, space, static, self.tuner.name, self.tuner.batch, self.tuning_seeds])
 
     def trial(
