@@ -1,4 +1,4 @@
-"""Content hashes: the same content has the same hash, in any process and any order."""
+"""The hash of plain data: equal data have equal hashes, in every process and whatever the order of their keys."""
 
 import hashlib
 import json
