@@ -1,6 +1,6 @@
 """What a thing is: hashes of data, hashes of functions, and functions by name.
 
-- `hashing`: the hash of plain data.
+- `hashing`: the hash of plain data, such as a plan.
 - `fingerprints`: the hash of a user's functions and objects.
 - `references`: ``"package.module:function"`` and ``"file.py:function"``.
 """

@@ -1,4 +1,4 @@
-"""Content hashes: the same content has the same identity, in any process and any order."""
+"""The hash of a user's functions and objects: it changes with what they do, and is the same in every process."""
 
 import dataclasses
 import functools
@@ -25,11 +25,11 @@ NOT_BEHAVIOUR = frozenset({"__dict__", "__doc__", "__firstlineno__", "__module__
 
 
 def fingerprint(*values: Any) -> str:
-    """Returns a hash of what one's own functions and objects do, as far as their content tells.
+    """Returns a hash of what a user's functions and objects do, as far as their content tells.
 
-    Functions count with their source, code, defaults, closures, and the functions and constants of one's own modules
-    they use; arrays with their bytes; dataclasses and plain objects with their attributes. What is installed counts by
-    name only: `package_versions` has the rest.
+    A function counts with its source, code, defaults and closure, and with the functions and constants that it uses of
+    the user's own modules. An array counts with its bytes, a dataclass or plain object with its attributes. What is
+    installed counts by its name only; `package_versions` returns its version.
     """
     hasher = hashlib.sha256()
     seen: dict[int, Any] = {}
@@ -39,9 +39,10 @@ def fingerprint(*values: Any) -> str:
 
 
 def package_versions(*values: Any) -> dict[str, str]:
-    """Returns the installed packages that one's own functions and objects come from or use, as `fingerprint` sees them.
+    """Returns the versions of the installed packages that a user's functions and objects come from or use.
 
-    Those that every program has (JAX and its companions, dlkit itself) belong to its identity and are left out.
+    Packages that every program uses (JAX and its companions, dlkit itself) belong to the program's identity and are
+    left out.
 
     Returns:
         Package -> version, by name.
@@ -126,7 +127,7 @@ def _feed_object(value: Any, update: Callable[[bytes], None], seen: dict[int, An
 
 
 def _home(value: types.FunctionType | type) -> str:
-    """The module of what is installed; one's own is called ``__main__`` or by its name, depending on how it is run."""
+    """The module of what is installed; none for the user's own, which is ``__main__`` or not, as it is run."""
     return str(value.__module__) if _installed(value) else ""
 
 
@@ -211,10 +212,10 @@ def _file(value: types.FunctionType | types.ModuleType | type) -> str | None:
 
 
 def source_files(*values: Any) -> dict[str, str]:
-    """Returns the files of one's own functions and classes, for the record.
+    """Returns the files of a user's functions and classes, to be stored beside a run.
 
     Args:
-        *values: functions, classes, partials; the rest has no file and is passed over.
+        *values: functions, classes, partials. Anything else has no file and is skipped.
 
     Returns:
         File, with the folder it is in -> its text.

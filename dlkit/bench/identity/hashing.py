@@ -1,10 +1,13 @@
-"""Content hashes: the same content has the same hash, in any process and any order."""
+"""The hash of plain data: equal data have equal hashes, in every process and whatever the order of their keys."""
 
 import hashlib
 import json
 from typing import Any
 
 __all__ = ["canonical", "digest"]
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def canonical(value: Any) -> str:
@@ -14,7 +17,7 @@ def canonical(value: Any) -> str:
         >>> canonical({"b": 0.1, "a": [1, None]})
         '{"a":[1,null],"b":0.1}'
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(value)
 
 
 def digest(value: Any, *, length: int = 16) -> str:

@@ -1,4 +1,4 @@
-"""Functions of other packages and files, by name: ``"package.module:function"`` and ``"file.py:function"``."""
+"""Functions of other packages and files, found by name: ``"package.module:function"``, ``"file.py:function"``."""
 
 import hashlib
 import importlib
@@ -14,7 +14,7 @@ __all__ = ["import_attribute", "is_import"]
 
 
 def is_import(name: str) -> bool:
-    """Returns whether a name means something elsewhere, rather than what is registered.
+    """Returns whether a name refers to a package or file, and not to something registered in dlkit.
 
     Example:
         >>> is_import("rollfast.optim:prism"), is_import("adam")
@@ -24,15 +24,15 @@ def is_import(name: str) -> bool:
 
 
 def import_attribute(name: str, *, owner: str, folder: Path | None = None) -> Any:
-    """Imports what a name means.
+    """Imports what a name refers to.
 
     Args:
         name: ``"package.module:attribute"`` or ``"file.py:attribute"``.
-        owner: what it is for, in messages: ``"optimizer 'file.py:mine'"``.
+        owner: who uses it, for messages: ``"optimizer 'file.py:mine'"``.
         folder: where a file's path starts; None for the current folder.
 
     Returns:
-        The attribute. What a file defines travels to workers by value: they need not have the file.
+        The attribute. What a file defines is sent to workers by value: they need not have the file.
 
     Raises:
         UserError: if there is no such module, file or attribute, or the import raises.

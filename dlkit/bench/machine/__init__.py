@@ -1,9 +1,10 @@
 """This process and the computer under it.
 
 - `environment`: cache folder, configuration of JAX, compiler options, threads.
-- `program`: what, beside the trial itself, decides its bits.
+- `program`: what decides the bits of a trial's numbers beside the trial itself.
+- `training_code`: the part of it that is dlkit's own code, as a hash.
 - `doctor`: checks of this machine.
 - `interrupts`: Ctrl-C.
 """
 
-__all__ = ["doctor", "environment", "interrupts", "program"]
+__all__ = ["doctor", "environment", "interrupts", "program", "training_code"]

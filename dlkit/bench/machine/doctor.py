@@ -1,4 +1,4 @@
-"""Is this machine's JAX right? Canaries for wrong answers, and what replays rest on."""
+"""Checks of this machine: whether JAX computes right sums here, and whether the same program gives the same bits."""
 
 import os
 import sqlite3
@@ -13,11 +13,11 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.machine.environment import cache_folder, configure_jax
 from dlkit.bench.machine.program import program_identity
 
-__all__ = ["Finding", "canaries", "examine", "require_right_sums"]
+__all__ = ["Check", "canaries", "examine", "require_right_sums"]
 
 
 def canaries(*, repeats: int = 100) -> Mapping[str, bool]:
-    """Computes what some versions of XLA got wrong, and says what is right here.
+    """Computes what some versions of XLA get wrong, and says whether it is right here.
 
     Args:
         repeats: how often each is computed; wrong sums came in about half of the calls.
@@ -43,7 +43,7 @@ def _broadcast_sum() -> Callable[[], bool]:
 
 
 def _shift() -> Callable[[], bool]:
-    """The form dlkit uses instead of ``x.at[1:].set(x[:-1])``, which is reported to be wrong before a reshape."""
+    """Checks what dlkit uses instead of ``x.at[1:].set(x[:-1])``, which is reported to be wrong before a reshape."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -71,53 +71,55 @@ def require_right_sums() -> None:
         )
 
 
-class Finding(NamedTuple):
-    """Something about this machine; `right` is None where there is nothing to be right or wrong."""
+class Check(NamedTuple):
+    """What one look at this machine showed.
+
+    Attributes:
+        subject: what was looked at.
+        text: what was found, in words.
+        right: whether it is as it should be; None where nothing can be wrong.
+    """
 
     subject: str
     text: str
     right: bool | None = None
 
 
-def examine() -> Iterator[Finding]:
+def examine() -> Iterator[Check]:
     """Yields what matters to a run here: versions, devices, threads, cache, canaries, repeated bits."""
     import jax
 
     configure_jax()
     identity = program_identity()
-    yield Finding("python", f"{identity['python']} ({sys.executable})")
-    yield Finding(
+    yield Check("python", f"{identity['python']} ({sys.executable})")
+    yield Check(
         "versions", ", ".join(f"{name} {identity[name]}" for name in ("jax", "jaxlib", "optax", "flax", "numpy"))
     )
-    yield Finding("SQLite", sqlite3.sqlite_version)
-    yield Finding("devices", ", ".join(f"{device.platform}: {device.device_kind}" for device in jax.devices()))
-    yield Finding("instruction sets", " ".join(each for each in identity["cpu_flags"].split() if "avx" in each) or "–")
-    yield Finding(
-        "cores", f"{os.cpu_count()}; XLA uses {identity['threads']} threads in this process, 1 in each worker"
-    )
+    yield Check("SQLite", sqlite3.sqlite_version)
+    yield Check("devices", ", ".join(f"{device.platform}: {device.device_kind}" for device in jax.devices()))
+    yield Check("instruction sets", " ".join(each for each in identity["cpu_flags"].split() if "avx" in each) or "–")
+    yield Check("cores", f"{os.cpu_count()}; XLA uses {identity['threads']} threads in this process, 1 in each worker")
     yield _cache()
     for name, right in canaries().items():
-        yield Finding(
-            f"canary, {name}", "right in 100 of 100" if right else "wrong results; install another jax", right
-        )
+        yield Check(f"canary, {name}", "right in 100 of 100" if right else "wrong results; install another jax", right)
     yield _repeated_bits()
 
 
-def _cache() -> Finding:
-    """Whether compiled programs and data can be kept."""
+def _cache() -> Check:
+    """Checks whether compiled programs and data can be kept."""
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder):
             pass
     except OSError as error:
-        return Finding("cache", f"{folder}: {error.strerror}; set DLKIT_CACHE to a folder that can be written", False)
+        return Check("cache", f"{folder}: {error.strerror}; set DLKIT_CACHE to a folder that can be written", False)
     size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-    return Finding("cache", f"{folder}, {size / 1e6:.1f} MB", True)
+    return Check("cache", f"{folder}, {size / 1e6:.1f} MB", True)
 
 
-def _repeated_bits() -> Finding:
-    """Whether a small training run gives the same bits twice: what replays need."""
+def _repeated_bits() -> Check:
+    """Checks whether a small training run gives the same bits every time: replays need that."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -134,5 +136,5 @@ def _repeated_bits() -> Finding:
     arrays = rng.normal(size=(64, 64)).astype(np.float32), rng.normal(size=(256, 64)).astype(np.float32)
     curves = {np.asarray(descend(*arrays)).tobytes() for _ in range(20)}
     if len(curves) == 1:
-        return Finding("replays", "exact: 20 runs of one program gave the same bits", True)
-    return Finding("replays", f"not exact: 20 runs of one program gave {len(curves)} different curves", False)
+        return Check("replays", "exact: 20 runs of one program gave the same bits", True)
+    return Check("replays", f"not exact: 20 runs of one program gave {len(curves)} different curves", False)

@@ -1,4 +1,4 @@
-"""The machine and the program that runs on it: cache folder, threads, compilation, and what fixes a trial's bits."""
+"""This process and its computer: the cache folder, how JAX is configured and compiles, threads, the kind of CPU."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Ctrl-C where workers are concerned: who hears it, and when."""
+"""Ctrl-C while workers run: which process hears it, and when."""
 
 import signal
 import threading

@@ -27,7 +27,7 @@ __all__ = ["TRAINING_ROOMS", "code_digest", "content_digest", "reached_modules"]
 TRAINING_ROOMS = ("data", "optimizers", "probes", "problems", "training")
 NOT_EXECUTED = frozenset({"__all__", "__version__"})  # constants that no number depends on
 NOT_WRITTEN = frozenset({"ctx", "kind", "type_comment"})  # of syntax trees: says nothing that the rest does not
-ROUNDS = 3  # how far the meaning of names is followed: a name, the names in its definition, and those in theirs
+ROUNDS = 10  # how far the meaning of names is followed: a name, the names in its definition, the names in theirs, ...
 
 
 @cache

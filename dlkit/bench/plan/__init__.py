@@ -1,12 +1,13 @@
 """An experiment as data: what is compared, what is run, and what came of it.
 
-No functions of users, no JAX: everything here can be written as JSON and read back.
+It holds no functions and needs no JAX. `json` writes a plan as JSON and reads it back.
 
 - `metric`: what a metric means; `orientation`: its values as numbers where lower is better.
 - `space`: ranges of hyperparameters and points in them.
 - `policies`: what holds for every contender alike: tuning, targets, early stopping.
 - `trials`: a trial, its stage and seed, its outcome, what its steps cost.
 - `plan`: problems, contenders and the trials they make.
+- `json`: all of this as JSON, and back.
 """
 
-__all__ = ["metric", "orientation", "plan", "policies", "space", "trials"]
+__all__ = ["json", "metric", "orientation", "plan", "policies", "space", "trials"]

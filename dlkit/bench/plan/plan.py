@@ -1,4 +1,4 @@
-"""An experiment as data: problems, contenders, trials and their outcomes, with the hashes that tell them apart."""
+"""An experiment as data: its problems and contenders, and the trials they make, each with the hash of its content."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,7 +15,7 @@ __all__ = ["Expansion", "Plan", "PlannedContender", "PlannedProblem"]
 
 @dataclass(frozen=True)
 class PlannedProblem:
-    """A problem of a plan, as data: what results need when the functions are no longer there.
+    """A problem of a plan, as data: what reports need of it when its functions are no longer there.
 
     Attributes:
         name: of the problem.
@@ -26,11 +26,11 @@ class PlannedProblem:
         batch_size: examples a step, None for all.
         data: the dataset's digest.
         data_source: where the data come from.
-        source: fingerprint of one's own functions, empty for the catalogue's.
-        description: a line.
-        diverged_above: a training loss beyond which a trial counts as diverged; None for what is not finite alone.
+        source: fingerprint of the user's functions, empty for a problem of the catalogue.
+        description: one line of text.
+        diverged_above: a trial diverges if its training loss exceeds this; None: only if it is not finite.
         ladder: targets that are easier than `target`, the easiest first.
-        made_by: the catalogue's name, or where the function is that made it; empty for a problem that came ready-made.
+        made_by: the catalogue's name, or the reference of the function that made it; empty for a ready-made problem.
         choices: of the function that made it, each with its value.
         margin: differences of the judged metric up to this do not matter: in its units, or for one on a log scale, as a
             ratio above 1; None if every difference does.
@@ -65,11 +65,11 @@ class PlannedContender:
     Attributes:
         label: how tables call it.
         optimizer: its name.
-        source: fingerprint of one's own functions, with the versions of the packages they use; empty for registered
-            ones.
+        source: fingerprint of the user's functions, with the versions of the packages they use; empty for a registered
+            optimizer.
         space: hyperparameter of the optimizer, setting of the schedule or traced choice of the problem -> range or
             fixed number.
-        points: what tuning tries, in order: those that are drawn before anything runs, of the first study.
+        points: what tuning tries in the first study, in this order: the points that are drawn before anything runs.
         static: hyperparameter or choice of the problem -> the values to tune over.
         further: the same as `points`, of the second study, the third, ...
         undrawn: how many points each study draws while it runs; None: until its seconds are spent.
@@ -78,7 +78,7 @@ class PlannedContender:
         stopping: when its trials may end early.
         choices: of the problem, in place of the problem's own.
         tuned_choices: the choices of the problem among `space` and `static`.
-        levels: factor -> what this contender has of it, for those that tell the contenders apart.
+        levels: factor -> this contender's level of it, for the factors in which contenders differ.
     """
 
     label: str
@@ -158,7 +158,7 @@ class Plan:
         return problem.batch_size if own is None else None if own == "full" else own
 
     def choices(self, problem: PlannedProblem, contender: PlannedContender) -> dict[str, Any]:
-        """Returns a problem's choices as a contender has them, but for those that it is tuned over."""
+        """Returns a problem's choices as a contender sets them, without those that it is tuned over."""
         chosen = {**problem.choices, **contender.choices}
         return {name: value for name, value in chosen.items() if name not in contender.tuned_choices}
 
@@ -175,10 +175,10 @@ class Plan:
         return [each for each in self.expansions if (each.problem, each.contender) == (problem.name, contender.label)]
 
     def search_key(self, problem: PlannedProblem, contender: PlannedContender, study: int) -> str:
-        """Returns the hash of what decides which points are drawn while a study runs, but for how many."""
+        """Returns the hash of what decides which points a study draws while it runs, but not how many."""
         identity = self.trial(problem, contender, Point({}, {}), "tuning", study * STUDY_SEEDS).identity
         static = {name: list(options) for name, options in contender.static.items()}
-        space = asdict(contender)["space"]
+        space = {name: asdict(part) if isinstance(part, Range) else part for name, part in contender.space.items()}
         return digest([identity, problem.metric, space, static, self.tuner.name, self.tuner.batch, self.tuning_seeds])
 
     def trial(

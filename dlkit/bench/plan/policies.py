@@ -1,4 +1,4 @@
-"""The rules of an experiment that hold for every contender alike: how they are tuned, and how targets are set."""
+"""What holds for every contender alike: how it is tuned, when its trials may stop early, how targets are set."""
 
 import math
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ class Tuner:
     """How contenders are tuned, the same for all of them.
 
     Attributes:
-        name: where points come from, one of `tuners.TUNERS`.
+        name: where points come from: ``"halton"``, ``"random"``, ``"grid"`` or ``"optuna"``.
         seconds: of training that a study spends on a contender and problem; None where the points are counted.
         studies: independent repetitions of tuning, with points and seeds of their own.
         halving: successive halving goes on with one in so many points; None trains all of them to the end.

@@ -1,4 +1,4 @@
-"""Search spaces: traced ranges, which share an executable, and static choices, each a compile group."""
+"""Search spaces: the ranges that hyperparameters are drawn from, the points in them, and how a space is narrowed."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ RESOLUTION = 2  # digits kept at least of where in its range a value lies: narro
 
 @dataclass(frozen=True)
 class Range:
-    """An interval a hyperparameter is drawn from; traced, so that every value runs in the same executable.
+    """An interval that a hyperparameter is drawn from. It is traced: every value runs in the same executable.
 
     Attributes:
         low: the smallest value.

@@ -1,4 +1,4 @@
-"""A trial, its stage and seed, what came of it, and what its steps cost: as data."""
+"""A trial as data: what decides its numbers, its outcome, and how long its steps take."""
 
 import math
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ class Trial(NamedTuple):
 
     @property
     def stage(self) -> Stage:
-        """Tuning or final."""
+        """What the trial is for: tuning, final, or to set a target."""
         return self.identity["stage"]  # type: ignore[no-any-return]
 
     @property
     def seed(self) -> int:
-        """Which of the stage's seeds."""
+        """Its seed, one of its stage's."""
         return self.identity["seed"]  # type: ignore[no-any-return]
 
     @property
@@ -137,9 +137,9 @@ class Timing:
 
 
 def timing_key(trial: Trial) -> str:
-    """Returns what a final trial's steps depend on: all that it is but its seed, its probes and when it may end.
+    """Returns the hash of what the cost of a trial's steps depends on: not its seed, its probes, or when it may end.
 
-    Hyperparameters count: a line search takes as many evaluations as they make it take.
+    Hyperparameters count, since the evaluations of a line search depend on them.
     """
     facts = ("problem", "optimizer", "schedule", "steps", "evaluations", "hyperparameters")
     return digest({name: trial.identity[name] for name in facts})

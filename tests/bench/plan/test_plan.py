@@ -1,0 +1,128 @@
+"""Identities of trials and searches: hashes of their content, put together here by hand."""
+
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+
+from dlkit.bench.plan.metric import Metric
+from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.policies import EarlyStopping, Tuner
+from dlkit.bench.plan.space import Point, Range
+from dlkit.bench.plan.trials import timing_key
+
+
+def hashed(value):
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+PROBLEM = PlannedProblem(
+    name="bowl",
+    metrics={"error": Metric(), "größe": Metric("higher")},
+    metric="error",
+    target=0.1,
+    steps=40,
+    batch_size=8,
+    data="d" * 16,
+    data_source="made up",
+    source="f" * 16,
+    description="a bowl",
+    diverged_above=1e3,
+    ladder=(0.3, 0.2),
+    made_by="bowls",
+    choices={"depth": 2, "width": 64, "norm": None},
+    margin=0.01,
+)
+CONTENDER = PlannedContender(
+    label="slow sgd",
+    optimizer="sgd",
+    source="c" * 16,
+    space={"learning_rate": Range(1e-3, 1.0, "log"), "momentum": 0.9},
+    points=[Point({"learning_rate": 0.1, "momentum": 0.9}, {"nesterov": True})],
+    static={"nesterov": (True, False), "depth": [1, 2]},
+    schedule="cosine",
+    batch_size="full",
+    stopping=EarlyStopping(patience=3),
+    choices={"width": 32},
+    tuned_choices=("depth",),
+)
+PLAN = Plan("small", [PROBLEM], [CONTENDER], 4, 2, 10, tuner=Tuner(name="optuna", batch=3), probes=("gradient_norm",))
+IDENTITY = {
+    "problem": {
+        "name": "bowl",
+        "data": "d" * 16,
+        "batch_size": None,
+        "diverged_above": 1000.0,
+        "source": "f" * 16,
+        "made_by": "bowls",
+        "choices": {"width": 32, "norm": None},
+    },
+    "optimizer": {"name": "sgd", "static": {"nesterov": True}, "source": "c" * 16},
+    "schedule": "cosine",
+    "early_stopping": {"patience": 3, "min_delta": 0.0, "metric": "error"},
+    "probes": ["gradient_norm"],
+    "steps": 40,
+    "evaluations": 4,
+    "hyperparameters": {"learning_rate": 0.1, "momentum": 0.9},
+    "stage": "final",
+    "seed": 7,
+}
+
+
+@pytest.mark.parametrize(
+    ("plan", "contender", "stage", "until", "changes"),
+    [
+        (PLAN, CONTENDER, "final", None, {}),
+        (PLAN, CONTENDER, "tuning", None, {"probes": [], "stage": "tuning"}),
+        (PLAN, CONTENDER, "target", None, {"probes": [], "stage": "target"}),
+        (PLAN, CONTENDER, "tuning", 2, {"probes": [], "stage": "tuning", "until": 2}),
+        (replace(PLAN, trial_seconds=5), CONTENDER, "final", None, {"seconds": 5}),
+        (PLAN, replace(CONTENDER, stopping=None), "final", None, {"early_stopping": None}),
+        (
+            PLAN,
+            replace(CONTENDER, batch_size=None),
+            "final",
+            None,
+            {"problem": {**IDENTITY["problem"], "batch_size": 8}},
+        ),
+    ],
+)
+def test_the_id_of_a_trial_is_the_hash_of_what_decides_its_numbers(plan, contender, stage, until, changes):
+    trial = plan.trial(PROBLEM, contender, contender.points[0], stage, 7, until)
+    assert trial.identity == {**IDENTITY, **changes}
+    assert trial.id == hashed({**IDENTITY, **changes})
+
+
+def test_what_does_not_decide_the_numbers_of_a_trial_leaves_its_id_alone():
+    point = CONTENDER.points[0]
+    problem = replace(PROBLEM, target=None, description="", margin=None, ladder=(), data_source="elsewhere")
+    contender = replace(CONTENDER, label="other", space={}, points=[], static={}, levels={"rate": "high"}, undrawn=3)
+    plan = replace(PLAN, name="other", seeds=99, max_seeds=100, tuning_seeds=5, tuner=Tuner())
+    assert plan.trial(problem, contender, point, "final", 7) == PLAN.trial(PROBLEM, CONTENDER, point, "final", 7)
+
+
+@pytest.mark.parametrize("study", [0, 2])
+def test_a_search_is_the_hash_of_what_decides_its_points(study):
+    of_a_trial = {
+        **IDENTITY,
+        "optimizer": {**IDENTITY["optimizer"], "static": {}},
+        "hyperparameters": {},
+        "probes": [],
+        "stage": "tuning",
+        "seed": study * 1000,
+    }
+    space = {"learning_rate": {"low": 0.001, "high": 1.0, "scale": "log"}, "momentum": 0.9}
+    static = {"nesterov": [True, False], "depth": [1, 2]}
+    expected = hashed([of_a_trial, "error", space, static, "optuna", 3, 2])
+    assert PLAN.search_key(PROBLEM, CONTENDER, study) == expected
+    fewer = replace(CONTENDER, points=[], undrawn=5)
+    assert PLAN.search_key(PROBLEM, fewer, study) == expected
+
+
+def test_timings_belong_to_all_seeds_of_a_trial():
+    facts = ("problem", "optimizer", "schedule", "steps", "evaluations", "hyperparameters")
+    for seed in (0, 7):
+        trial = PLAN.trial(PROBLEM, CONTENDER, CONTENDER.points[0], "final", seed)
+        assert timing_key(trial) == hashed({name: IDENTITY[name] for name in facts})
