@@ -136,23 +136,20 @@ class ContenderJob:
 
     def _finals(self, study: int) -> list[tuple[Point, Trial]]:
         """Returns the final trials of a study's winner that have not run, each with that point."""
-        winner = tune(self._history, self.problem, self.contender, study=study).point
-        if winner is None:
-            return []
-        trials = self._history.final_trials(self.problem, self.contender, winner, study=study)
-        return [(winner, trial) for trial in trials if trial.id not in self._history.outcomes]
+        winner, trials = self._winner(study)
+        return [(winner, trial) for trial in trials if winner and trial.id not in self._history.outcomes]
+
+    def _winner(self, study: int) -> tuple[Point | None, Sequence[Trial]]:
+        """Returns a study's winner and its final trials; None and none before there is one."""
+        point = tune(self._history, self.problem, self.contender, study=study).point
+        trials = self._history.final_trials(self.problem, self.contender, point, study=study) if point else ()
+        return point, trials
 
     def _count(self) -> tuple[int, int]:
         """How many trials the job has, as far as is known, and how many of them have ended."""
         plan, known, later = self._bound.plan, set(), 0
         for study in range(plan.tuner.studies):
             tuning = tune(self._history, self.problem, self.contender, study=study)
-            point = tuning.point
-            finals = (
-                self._history.final_trials(self.problem, self.contender, point, study=study)
-                if point is not None
-                else ()
-            )
-            known |= {trial.id for trial in (*tuning.known, *finals)}
+            known |= {trial.id for trial in (*tuning.known, *self._winner(study)[1])}
             later += tuning.trials - len(tuning.known) + (plan.seeds if tuning.missing else 0)
         return len(known) + later, len(known & self._history.outcomes.keys())

@@ -211,10 +211,10 @@ def test_static_choices_are_tuned_in_groups_of_their_own() -> None:
 
 
 def test_a_worker_reports_within_its_time() -> None:
-    study = planner.plan(experiment("sgd", problems=("quadratic",)))
-    problem, contender = study.plan.problems[0], study.plan.contenders[0]
-    trials = tuple(trial for row in study.plan.tuning_trials(problem, contender) for trial in row)
-    group = study.group(problem, contender, {})
+    bound = planner.plan(experiment("sgd", problems=("quadratic",)))
+    problem, contender = bound.plan.problems[0], bound.plan.contenders[0]
+    trials = tuple(trial for row in bound.plan.tuning_trials(problem, contender) for trial in row)
+    group = bound.group(problem, contender, {})
     done = run_work(Work(group, trials, seconds=0.0))
     assert [outcome.trial for outcome in done.outcomes] == [trials[0]], "at least one, then the time is up"
     assert len(run_work(Work(group, trials, seconds=60.0)).outcomes) == len(trials)
@@ -231,8 +231,8 @@ def test_interrupted_by_hand_keeps_what_is_done() -> None:
             return super().next()
 
     with Store(None) as store:
-        study = planner.plan(experiment())
-        report = runner.run(study, store, Interrupted, Silent())
+        bound = planner.plan(experiment())
+        report = runner.run(bound, store, Interrupted, Silent())
         summary = summarize(store)
         assert report.interrupted
         assert 0 < len(summary.records) < summary.planned

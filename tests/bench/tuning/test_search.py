@@ -355,17 +355,17 @@ def facts(store: Store) -> Mapping[str, Any]:
 def test_a_run_that_is_killed_again_and_again_finds_what_an_undisturbed_one_does(what, expand):
     if "optuna" in what:
         pytest.importorskip("optuna")
-    study = planner.plan(asked([OWN, CHOICE], Budget(**COMMON, **BUDGETS[what])))
+    bound = planner.plan(asked([OWN, CHOICE], Budget(**COMMON, **BUDGETS[what])))
     with Store(None) as store:
         undisturbed = ClosedForm()
-        runner.run(study, store, lambda: undisturbed, Silent(), expand=expand)
+        runner.run(bound, store, lambda: undisturbed, Silent(), expand=expand)
         expected = facts(store)
     with Store(None) as store:
         ran: list[str] = []
         for attempt in range(300):
             executor = ClosedForm(1 + attempt % 3, lives=1 + attempt % 2)
             try:
-                runner.run(study, store, lambda: executor, Silent(), expand=expand)  # noqa: B023
+                runner.run(bound, store, lambda: executor, Silent(), expand=expand)  # noqa: B023
                 break
             except RuntimeError:
                 pass
@@ -397,18 +397,18 @@ def test_an_edited_budget_runs_only_what_is_new():
 
 def test_a_stored_run_with_asked_points_needs_no_optuna(monkeypatch):
     pytest.importorskip("optuna")
-    study = planner.plan(asked([OWN], Budget(**COMMON, **BUDGETS["optuna"])))
+    bound = planner.plan(asked([OWN], Budget(**COMMON, **BUDGETS["optuna"])))
     with Store(None) as store:
-        runner.run(study, store, ClosedForm, Silent())
+        runner.run(bound, store, ClosedForm, Silent())
         monkeypatch.setitem(__import__("sys").modules, "optuna", None)
         summary = summarize(store)
     assert summary.comparisons[0].rows[0].complete and len(summary.trials()) == 7 * 2 + 6
 
 
 def test_tuning_noise_stands_beside_the_first_study():
-    study = planner.plan(asked([OWN, CHOICE], Budget(**COMMON, tuning_points=3, studies=3)))
+    bound = planner.plan(asked([OWN, CHOICE], Budget(**COMMON, tuning_points=3, studies=3)))
     with Store(None) as store:
-        runner.run(study, store, ClosedForm, Silent())
+        runner.run(bound, store, ClosedForm, Silent())
         summary = summarize(store)
     alone = planner.plan(asked([OWN, CHOICE], Budget(**COMMON, tuning_points=3)))
     with Store(None) as store:

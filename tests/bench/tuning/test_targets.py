@@ -240,11 +240,11 @@ def test_an_interrupted_run_ends_with_the_same_targets(tmp_path: Path) -> None:
     with Store(None) as store:
         runner.run(planner.plan(asked("sgd", "adam", targets=rule)), store, InlineExecutor, Silent())
         whole = summarize(store)
-    study = planner.plan(asked("sgd", "adam", targets=rule))
+    bound = planner.plan(asked("sgd", "adam", targets=rule))
     with Store(tmp_path) as store:
         for _ in range(20):
             Stops.count = 0
-            if not runner.run(study, store, Stops, Silent()).interrupted:
+            if not runner.run(bound, store, Stops, Silent()).interrupted:
                 break
         resumed = summarize(store)
     assert resumed.comparisons[0].targets == whole.comparisons[0].targets
