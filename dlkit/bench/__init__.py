@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dlkit.bench.optimizers.base import Optimizer
     from dlkit.bench.optimizers.schedules import Schedule
     from dlkit.bench.plan.metric import Metric
-    from dlkit.bench.plan.policies import EarlyStopping, TargetRule
+    from dlkit.bench.plan.policies import EarlyStopping, Settling, TargetRule
     from dlkit.bench.plan.space import log_uniform, one_minus_log_uniform, uniform
     from dlkit.bench.plan.trials import Evaluations
     from dlkit.bench.problems.base import Problem
@@ -58,6 +58,7 @@ _HOMES = {
     "dlkit.bench.plan.metric": ("Metric",),
     "dlkit.bench.plan.policies": (
         "EarlyStopping",
+        "Settling",
         "TargetRule",
     ),
     "dlkit.bench.plan.space": (
@@ -99,6 +100,7 @@ __all__ = [
     "Resources",
     "Result",
     "Schedule",
+    "Settling",
     "TargetRule",
     "TrainedModel",
     "UserError",

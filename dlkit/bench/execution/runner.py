@@ -192,13 +192,14 @@ def run(
     progress: Listener,
     *,
     lanes: int | None = None,
-    expand: bool = False,
-    timing: bool = False,
 ) -> Report:
     """Runs every trial of a study that the store does not have, and stores it.
 
-    To a plan with `max_seeds`, seeds are added then until it is settled who is best. Ctrl-C stores what is finished and
-    ends the workers.
+    What the plan says happens in this order. With `expand`, spaces whose winners lie at an edge are widened, up to
+    `widening.ROUNDS` times. With `max_seeds`, seeds are added until it is settled who is best. With `timing`, the tuned
+    contenders' steps are timed, each problem's side by side on one slot while the others rest.
+
+    Ctrl-C stores what is finished and ends the workers; it gives up the timing in hand at once.
 
     Args:
         study: what to run.
@@ -206,10 +207,6 @@ def run(
         make_executor: starts the workers; called only if there is something to run.
         progress: hears how it goes.
         lanes: how many trials run side by side; None for what suits the device.
-        expand: whether spaces whose winners lie at an edge are widened, and the run goes on, up to
-            `expansion.ROUNDS` times.
-        timing: whether the tuned contenders' steps are timed at the end, each problem's side by side on one slot while
-            the others rest. Ctrl-C gives up the timing in hand at once.
 
     Returns:
         How it ended.
@@ -219,7 +216,7 @@ def run(
     """
     workers = Workers(make_executor)
     try:
-        for _ in range(ROUNDS if expand else 0):
+        for _ in range(ROUNDS if study.plan.expand else 0):
             if _run_once(study, store, workers, progress, lanes):
                 return Report(True, study)
             wider = widened(study.plan, _finished(store), drawn=store.drawn())
@@ -235,7 +232,7 @@ def run(
             for note in addition.notes:
                 progress.say(note)
             study = replace(study, plan=addition.plan)
-        return Report(_run_once(study, store, workers, progress, lanes, timing=timing), study)
+        return Report(_run_once(study, store, workers, progress, lanes, timing=study.plan.timing), study)
     except KeyboardInterrupt:  # between rounds
         return Report(True, study)
     finally:
