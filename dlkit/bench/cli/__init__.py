@@ -60,7 +60,7 @@ def report(
 
     Args:
         run: the run's folder.
-        output: A file, or a folder for figures; RUN/report.html, .md, .tex or RUN/figures by default.
+        output: a file, or a folder for figures; RUN/report.html, .md, .tex or RUN/figures by default.
         kind: the page, its tables as Markdown or LaTeX, or figures in one of these formats.
     """
     from dlkit.bench import api
@@ -150,7 +150,7 @@ def doctor() -> int:
 def main() -> None:
     """Runs the command line; a user's mistake ends with its message and exit code 2."""
     try:
-        sys.exit(app(result_action="return_value", exit_on_error=False))
+        sys.exit(app(sys.argv[1:], result_action="return_value", exit_on_error=False))
     except CycloptsError:  # already printed, with the nearest valid name
         sys.exit(USER_ERROR)
     except UserError as error:
