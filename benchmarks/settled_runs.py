@@ -133,8 +133,8 @@ def study_of_names(setting: Setting, **budget: Any) -> BoundPlan:
         budget=Budget(steps=40, evaluations=1, **given),
     )
     made = planner.plan(asked)
-    plan = replace(made.plan, problems=[PROBLEM])
-    return replace(made, plan=settling.with_rule(plan, True, max_seeds=setting.max_seeds, margin=setting.margin))
+    problem = replace(PROBLEM, margin=setting.margin)
+    return replace(made, plan=replace(made.plan, problems=[problem], max_seeds=setting.max_seeds))
 
 
 def settled(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dlkit.bench.optimizers.base import Optimizer
     from dlkit.bench.optimizers.schedules import Schedule
     from dlkit.bench.plan.metric import Metric
-    from dlkit.bench.plan.policies import EarlyStopping, TargetRule
+    from dlkit.bench.plan.policies import EarlyStopping, Settling, TargetRule
     from dlkit.bench.plan.space import log_uniform, one_minus_log_uniform, uniform
     from dlkit.bench.plan.trials import Evaluations
     from dlkit.bench.problems.base import Problem
@@ -34,54 +34,32 @@ if TYPE_CHECKING:
     from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
     from dlkit.bench.spec.toml import load
 
-# Imported on first use: the command line answers --help without JAX.
+# Imported on first use, so that the command line answers --help without JAX. A test compares with the imports above.
 _HOMES = {
-    "dlkit.bench.api": (
-        "Result",
-        "compare",
-        "open_run",
-        "run",
-    ),
-    "dlkit.bench.data": (
-        "Dataset",
-        "split",
-    ),
-    "dlkit.bench.errors": ("UserError",),
-    "dlkit.bench.execution.replay": ("Replay",),
-    "dlkit.bench.execution.resources": ("Resources",),
-    "dlkit.bench.execution.single_trial": (
-        "TrainedModel",
-        "train",
-    ),
-    "dlkit.bench.optimizers.base": ("Optimizer",),
-    "dlkit.bench.optimizers.schedules": ("Schedule",),
-    "dlkit.bench.plan.metric": ("Metric",),
-    "dlkit.bench.plan.policies": (
-        "EarlyStopping",
-        "TargetRule",
-    ),
-    "dlkit.bench.plan.space": (
-        "log_uniform",
-        "one_minus_log_uniform",
-        "uniform",
-    ),
-    "dlkit.bench.plan.trials": ("Evaluations",),
-    "dlkit.bench.problems.base": ("Problem",),
-    "dlkit.bench.problems.players": ("Player",),
-    "dlkit.bench.problems.frameworks.equinox": ("problem_from_equinox",),
-    "dlkit.bench.problems.frameworks.flax": ("problem_from_flax",),
-    "dlkit.bench.problems.frameworks.haiku": ("problem_from_haiku",),
-    "dlkit.bench.spec.budget": ("Budget",),
-    "dlkit.bench.spec.entries": (
-        "Contender",
-        "Experiment",
-        "ProblemChoice",
-    ),
-    "dlkit.bench.spec.toml": ("load",),
+    "api": ("Result", "compare", "open_run", "run"),
+    "data": ("Dataset", "split"),
+    "errors": ("UserError",),
+    "execution.replay": ("Replay",),
+    "execution.resources": ("Resources",),
+    "execution.single_trial": ("TrainedModel", "train"),
+    "optimizers.base": ("Optimizer",),
+    "optimizers.schedules": ("Schedule",),
+    "plan.metric": ("Metric",),
+    "plan.policies": ("EarlyStopping", "Settling", "TargetRule"),
+    "plan.space": ("log_uniform", "one_minus_log_uniform", "uniform"),
+    "plan.trials": ("Evaluations",),
+    "problems.base": ("Problem",),
+    "problems.frameworks.equinox": ("problem_from_equinox",),
+    "problems.frameworks.flax": ("problem_from_flax",),
+    "problems.frameworks.haiku": ("problem_from_haiku",),
+    "problems.players": ("Player",),
+    "spec.budget": ("Budget",),
+    "spec.entries": ("Contender", "Experiment", "ProblemChoice"),
+    "spec.toml": ("load",),
 }
 _ROOMS = ("data", "optimizers", "probes", "problems", "stats")  # with public names of their own
 _NEEDED = ("cattrs", "distributed", "pandas", "platformdirs", "plotly", "rich", "scipy", "sklearn")
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_HOME_OF = {name: f"dlkit.bench.{home}" for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Budget",
@@ -99,6 +77,7 @@ __all__ = [
     "Resources",
     "Result",
     "Schedule",
+    "Settling",
     "TargetRule",
     "TrainedModel",
     "UserError",

@@ -1,33 +1,28 @@
-"""The bench as functions: compare, run, train, replay."""
+"""The bench as functions: compare, run, open a run. What trains is imported when it is called: opening needs no JAX."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlkit.bench.analysis.settling import with_rule
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.errors import UserError
-from dlkit.bench.execution import runner
-from dlkit.bench.execution.dask_workers import make_executor
-from dlkit.bench.execution.replay import Replay, replay
-from dlkit.bench.execution.resources import Resources
-from dlkit.bench.execution.work import prepare_process
-from dlkit.bench.optimizers import Optimizer
-from dlkit.bench.plan.policies import EarlyStopping, TargetRule
-from dlkit.bench.problems import Problem, ProblemFactory
-from dlkit.bench.problems.factories import Make
-from dlkit.bench.report.terminal import print_summary, text_of
-from dlkit.bench.spec import planner
-from dlkit.bench.spec.bound_plan import BoundPlan
-from dlkit.bench.spec.budget import Budget
-from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Replay", "Result", "compare", "open_run", "run"]
+    from dlkit.bench.execution.replay import Replay
+    from dlkit.bench.execution.resources import Resources
+    from dlkit.bench.optimizers import Optimizer
+    from dlkit.bench.plan.policies import EarlyStopping, Settling, TargetRule
+    from dlkit.bench.problems import Problem, ProblemFactory
+    from dlkit.bench.problems.factories import Make
+    from dlkit.bench.spec.bound_plan import BoundPlan
+    from dlkit.bench.spec.budget import Budget
+    from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
+
+__all__ = ["Result", "compare", "open_run", "run"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,21 +31,25 @@ class Result:
 
     Attributes:
         summary: the tables and verdicts as data.
-        study: the functions that ran; None for a run that was opened from its folder.
+        bound: the plan with the functions that ran; None for a run that was opened from its folder.
         folder: the run's folder; None if it was kept in memory.
         interrupted: whether Ctrl-C ended it early.
     """
 
     summary: Summary
-    study: BoundPlan | None = None
+    bound: "BoundPlan | None" = None
     folder: Path | None = None
     interrupted: bool = False
 
     def __str__(self) -> str:
+        from dlkit.bench.report.terminal import text_of
+
         return text_of(self.summary)
 
     def show(self) -> None:
         """Prints the ranked tables and verdicts, in colour where the terminal has it."""
+        from dlkit.bench.report.terminal import print_summary
+
         print_summary(self.summary)
 
     def curves(self) -> "pd.DataFrame":
@@ -66,7 +65,7 @@ class Result:
         return self.summary.table()
 
     def evidence(self) -> "pd.DataFrame":
-        """Returns the numbers behind each sentence of the verdicts, one row a number: see `verdicts.Evidence`."""
+        """Returns the numbers behind each sentence of the verdicts, one row a number: see `findings.Evidence`."""
         return self.summary.evidence()
 
     def costs(self) -> "pd.DataFrame":
@@ -138,7 +137,7 @@ class Result:
 
         return save_figures(self.summary, Path(folder), extension=extension)
 
-    def replay(self, trial: str, experiment: Experiment | None = None) -> Replay:
+    def replay(self, trial: str, experiment: "Experiment | None" = None) -> "Replay":
         """Runs one trial again and compares its bits.
 
         Args:
@@ -155,27 +154,31 @@ class Result:
         if len(matches) != 1:
             found = "no trial starts" if not matches else f"{len(matches)} trials start"
             raise UserError(f"{found} with '{trial}'; `dlkit show RUN --trials` and Result.trials() list the ids")
-        study = planner.plan(experiment) if experiment else self.study
-        return replay(self.summary, matches[0], study)
+        from dlkit.bench.execution import replay
+
+        bound = self.bound
+        if experiment is not None:
+            from dlkit.bench.spec import planner
+
+            bound = planner.plan(experiment)
+        return replay.replay(self.summary, matches[0], bound)
 
 
 def compare(
     *,
-    problems: Sequence[str | Make | ProblemFactory | Problem | ProblemChoice],
-    optimizers: Sequence[str | Optimizer | Contender],
-    budget: Budget | None = None,
+    problems: "Sequence[str | Make | ProblemFactory | Problem | ProblemChoice]",
+    optimizers: "Sequence[str | Optimizer | Contender]",
+    budget: "Budget | None" = None,
     factors: Mapping[str, Sequence[Any]] | None = None,
-    early_stopping: EarlyStopping | None = None,
+    early_stopping: "EarlyStopping | None" = None,
     probes: Sequence[str] = (),
-    targets: TargetRule | None = None,
-    folder: str | Path | None = None,
-    resources: Resources | None = None,
-    timing: bool = False,
-    progress: bool = True,
+    targets: "TargetRule | None" = None,
+    settling: "Settling | None" = None,
     expand: bool = False,
-    until_settled: bool = False,
-    max_seeds: int | None = None,
-    margin: float | None = None,
+    timing: bool = False,
+    folder: str | Path | None = None,
+    resources: "Resources | None" = None,
+    progress: bool = True,
 ) -> Result:
     """Tunes every optimizer on every problem with the same budget, and compares the winners on fresh paired seeds.
 
@@ -188,16 +191,13 @@ def compare(
         early_stopping: when trials may end early.
         probes: names of diagnostics to compute along the final trials' curves.
         targets: how baselines set targets, in place of the problems' own.
-        folder: where the run is kept and taken up again; None keeps it in memory.
-        resources: what the run may use; None for one worker process per core.
+        settling: how seeds are added to the budget's until it is settled who is best; None adds none.
+        expand: whether spaces whose winners lie at an edge are widened, and tuned further there.
         timing: whether the tuned contenders' steps are timed at the end, side by side, for seconds per step, time to
             target and memory; a run that is finished can be timed later.
+        folder: where the run is kept and taken up again; None keeps it in memory.
+        resources: what the run may use; None for one worker process per core.
         progress: whether a live display is shown while it runs.
-        expand: whether spaces whose winners lie at an edge are widened, and tuned further there.
-        until_settled: whether seeds are added to the budget's until one contender is best, or those not worse lie
-            within the margin: by a rule that holds however often one looks.
-        max_seeds: the most that are run until settled; None for 100.
-        margin: differences that do not matter, on problems that do not say: in the metric's units, or a ratio above 1.
 
     Returns:
         The result.
@@ -206,88 +206,66 @@ def compare(
         UserError: for input that cannot work, with every mistake found. A contender that fails while it runs does not
             raise: the result says so, and the others go on.
     """
+    from dlkit.bench.spec.budget import Budget
+    from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
+
     for name, given in (("problems", problems), ("optimizers", optimizers)):
         if isinstance(given, str) or not isinstance(given, Sequence):
             raise UserError(f"{name} must be a list, such as {name}=[...], got {given!r}")
-    if not isinstance(budget, Budget | None):
-        raise UserError(f"budget must be a bench.Budget, such as bench.Budget(seeds=10), got {budget!r}")
-    entries = [each if isinstance(each, ProblemChoice) else ProblemChoice(problem=each) for each in problems]
-    contenders = [each if isinstance(each, Contender) else Contender(optimizer=each) for each in optimizers]
     experiment = Experiment(
         name=Path(folder).name if folder else "comparison",
-        problems=tuple(entries),
-        optimizers=tuple(contenders),
-        budget=budget or Budget(),
+        problems=tuple(each if isinstance(each, ProblemChoice) else ProblemChoice(problem=each) for each in problems),
+        optimizers=tuple(each if isinstance(each, Contender) else Contender(optimizer=each) for each in optimizers),
+        budget=Budget() if budget is None else budget,
         factors=factors or {},
         early_stopping=early_stopping,
         probes=tuple(probes),
         targets=targets,
-    )
-    return run(
-        experiment,
-        folder=folder,
-        resources=resources,
-        timing=timing,
-        progress=progress,
+        settling=settling,
         expand=expand,
-        until_settled=until_settled,
-        max_seeds=max_seeds,
-        margin=margin,
+        timing=timing,
     )
+    return run(experiment, folder=folder, resources=resources, progress=progress)
 
 
 def run(
-    experiment: Experiment,
+    experiment: "Experiment",
     *,
     folder: str | Path | None = None,
-    resources: Resources | None = None,
-    timing: bool = False,
+    resources: "Resources | None" = None,
     progress: bool = True,
-    expand: bool = False,
-    until_settled: bool = False,
-    max_seeds: int | None = None,
-    margin: float | None = None,
 ) -> Result:
     """Runs an experiment, or what is left of it, and sums it up.
 
     Args:
         experiment: what to compare, from `load` or built by hand.
-        folder: as in `compare`.
-        resources: as in `compare`.
-        timing: as in `compare`.
-        progress: as in `compare`.
-        expand: as in `compare`.
-        until_settled: as in `compare`.
-        max_seeds: as in `compare`.
-        margin: as in `compare`.
+        folder: where the run is kept and taken up again; None keeps it in memory.
+        resources: what the run may use; None for one worker process per core.
+        progress: whether a live display is shown while it runs.
 
     Returns:
         The result; of what has run so far, if Ctrl-C interrupted it.
 
     Raises:
-        UserError: for input that cannot work.
+        UserError: for input that cannot work, with every mistake found.
     """
+    from dlkit.bench.execution import runner
+    from dlkit.bench.execution.dask_workers import make_executor
     from dlkit.bench.execution.progress import live_progress
+    from dlkit.bench.execution.resources import Resources
+    from dlkit.bench.execution.work import prepare_process
+    from dlkit.bench.spec import planner
 
-    resources = resources or Resources()
-    if not isinstance(resources, Resources):
+    allowed = Resources() if resources is None else resources
+    if not isinstance(allowed, Resources):
         raise UserError(f"resources must be a bench.Resources, such as bench.Resources(workers=2), got {resources!r}")
-    if resources.executor == "inline":
+    if allowed.executor == "inline":
         prepare_process()
-    study = planner.plan(experiment)
-    study = replace(study, plan=with_rule(study.plan, until_settled, max_seeds=max_seeds, margin=margin))
+    bound = planner.plan(experiment)
     where = Path(folder) if folder is not None else None
     with Store(where) as store:
         with live_progress(progress) as display:
-            report = runner.run(
-                study,
-                store,
-                lambda: make_executor(resources),
-                display,
-                lanes=resources.lanes,
-                expand=expand,
-                timing=timing,
-            )
+            report = runner.run(bound, store, lambda: make_executor(allowed), display, lanes=allowed.lanes)
         found = summarize(store)
         store.keep_endings(found.endings())
         return Result(found, report.bound, where, report.interrupted)

@@ -187,8 +187,15 @@ def test_own_optimizer_and_problem_in_a_run_that_resumes(tmp_path: Path) -> None
         ({"optimizers": ["adm"]}, ["did you mean 'adam'"]),
         ({"optimizers": ["sgd", "sgd"]}, ["'sgd'", "more than once"]),
         ({"problems": ["digit-mlp"], "optimizers": ["adm"]}, ["did you mean 'digits-mlp'", "did you mean 'adam'"]),
-        ({"margin": 2.0}, ["margin is for runs until settled"]),
-        ({"until_settled": True}, ["'sgd' has no other contender"]),
+        (
+            {"budget": {"seeds": 3}, "settling": True},
+            ["budget must be a bench.Budget", "settling must be a bench.Settling"],
+        ),
+        (
+            {"expand": 1, "timing": None},
+            ["expand must be true or false, got 1", "timing must be true or false, got None"],
+        ),
+        ({"settling": bench.Settling()}, ["settling: 'sgd' has no other contender"]),
         (
             {"problems": [bench.ProblemChoice(problem="quadratic", margin=0.5)]},
             ["'quadratic'", "ratio above 1", "got 0.5"],

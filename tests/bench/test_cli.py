@@ -119,15 +119,21 @@ def test_list_and_doctor(work: Path) -> None:
         (["run", "spec.toml", "--seeds", "0"], ["budget.seeds", "at least 1"]),
         (["run", "spec.toml", "--seeds", "many"], ["--seeds", "many"]),
         (["run", "spec.toml", "--sedes", "3"], ["--sedes", "--seeds"]),
-        (["run", "spec.toml", "--tuner", "haltn"], ["--tuner", "halton"]),
+        (["run", "spec.toml", "--tuner", "haltn"], ["budget.tuner", "did you mean 'halton'?"]),
         (["run", "spec.toml", "--tuning-seconds", "1", "--halving", "2"], ["halving", "tuning_seconds"]),
         (
             ["run", "spec.toml", "--tuning-seconds", "1", "--tuning-points", "2"],
             ["give one of", "tuning_seconds = 1.0"],
         ),
-        (["run", "spec.toml", "--until-settled", "--max-seeds", "5"], ["max_seeds", "at least the 6 seeds", "got 5"]),
-        (["run", "spec.toml", "--margin", "1.1"], ["margin is for runs until settled", "--until-settled"]),
-        (["run", "spec.toml", "--until-settled", "--margin", "-1"], ["'quadratic'", "ratio above 1", "got -1.0"]),
+        (
+            ["run", "spec.toml", "--until-settled", "--max-seeds", "5"],
+            ["settling.max_seeds must be at least the 6 seeds", "got 5"],
+        ),
+        (["run", "spec.toml", "--margin", "1.1"], ["settling.margin: nothing is to be settled", "--until-settled"]),
+        (
+            ["run", "spec.toml", "--until-settled", "--margin", "-1"],
+            ["settling.margin must be a number above 0, got -1.0"],
+        ),
         (["run", "spec.toml", "--executor", "dsk"], ["executor 'dsk'"]),
         (["run", "spec.toml", "--folder", "spec.toml/run"], ["spec.toml/run", "cannot be written"]),
         (["show", "runs/other"], ["runs/other", "no run there"]),
@@ -159,3 +165,43 @@ def test_help_imports_neither_jax_nor_optax(work: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", code], cwd=work, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stderr
     assert "run" in ended.stdout and "replay" in ended.stdout
+
+
+BLOCKED = """
+import sys
+from importlib.machinery import ModuleSpec
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        blocked = name.partition(".")[0] in ("jax", "jaxlib", "optax", "flax", "dask", "distributed")
+        return ModuleSpec(name, self) if blocked else None
+    def create_module(self, spec):
+        raise ImportError(f"{spec.name} is not to be imported")
+    def exec_module(self, module): ...
+sys.meta_path.insert(0, Blocker())
+from dlkit.bench.cli import main
+try:
+    main()
+finally:
+    print(*sorted({"pandas", "scipy.stats", "plotly", "matplotlib"} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "loaded"),
+    [
+        (("show", "runs/small"), []),
+        (("show", "runs/small", "--trials"), ["pandas"]),
+        (("report", "runs/small", "--format", "markdown", "--output", "blocked.md"), []),
+        (("report", "runs/small", "--output", "blocked.html"), ["plotly"]),
+    ],
+)
+def test_a_stored_run_is_shown_without_what_trains(
+    first: subprocess.CompletedProcess[str], work: Path, arguments: tuple[str, ...], loaded: list[str]
+) -> None:
+    """In an interpreter where importing JAX raises; and what is slow to import is loaded where it is needed only."""
+    command = [sys.executable, "-c", BLOCKED, *arguments]
+    environment = {**os.environ, "COLUMNS": "200"}
+    ended = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=120, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == dlkit(*arguments, cwd=work).stdout
+    assert ended.stderr.split() == loaded

@@ -159,6 +159,12 @@ class Overview:
         return sorted(range(len(self.contenders)), key=shares.__getitem__) if shares else range(len(self.contenders))
 
     def frame(self) -> "pd.DataFrame":
+        """Returns `rows` as a data frame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows())
+
+    def rows(self) -> list[dict[str, Any]]:
         """Returns the overview's numbers, one row a contender, best first.
 
         Returns:
@@ -166,8 +172,6 @@ class Overview:
             _high), targets_reached (share at the end of the budget, with _low and _high), target_area; NaN where there
             are too few problems or no targets.
         """
-        import pandas as pd
-
         rows = []
         for index in self.order:
             ranks, profile = self.ranks.bootstrap if self.ranks else None, self.profile
@@ -188,7 +192,7 @@ class Overview:
                     "target_area": reached.area if reached else math.nan,
                 }
             )
-        return pd.DataFrame(rows)
+        return rows
 
     @property
     def _shares(self) -> Floats:

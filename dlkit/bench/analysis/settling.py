@@ -16,16 +16,13 @@ import numpy as np
 
 from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, common, measured_noise
 from dlkit.bench.analysis.ranking import Row, compared, make_row
-from dlkit.bench.errors import UserError
 from dlkit.bench.plan.plan import Plan, PlannedProblem
-from dlkit.bench.plan.policies import require_margin
 from dlkit.bench.stats import Interval, Settlement, confidence_sequence, luck_p_value, settle
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.winner import tune
 
-__all__ = ["MAX_SEEDS", "AddedSeeds", "Addition", "Reason", "Settled", "more_seeds", "rank", "with_rule"]
+__all__ = ["AddedSeeds", "Addition", "Reason", "Settled", "more_seeds", "rank"]
 
-MAX_SEEDS = 100
 FEWEST_ADDED = 5  # seeds at a time
 SHARE_ADDED = 4  # or one for so many that there are: rounds stay few, and few seeds are more than it took
 
@@ -106,49 +103,6 @@ class Addition(NamedTuple):
 
     plan: Plan
     problems: tuple[AddedSeeds, ...]
-
-
-def with_rule(plan: Plan, until_settled: bool, *, max_seeds: int | None = None, margin: float | None = None) -> Plan:
-    """Returns a plan with the rule by which seeds are added to it, if any are.
-
-    Args:
-        plan: what runs first.
-        until_settled: whether seeds are added until it is settled who is best.
-        max_seeds: no contender gets more; None for `MAX_SEEDS`.
-        margin: of problems that have none of their own.
-
-    Returns:
-        The plan.
-
-    Raises:
-        UserError: for fewer seeds than the plan has, a margin that does not fit, no two contenders, or settings of a
-            rule that is not asked for.
-    """
-    if not until_settled:
-        given = {"max_seeds": max_seeds, "margin": margin}
-        for name in (name for name, value in given.items() if value is not None):
-            raise UserError(f"{name} is for runs until settled: ask for one (--until-settled), or leave {name} out")
-        return plan
-    mistakes = []
-    most = MAX_SEEDS if max_seeds is None else max_seeds
-    if not isinstance(most, int) or isinstance(most, bool) or most < plan.seeds:
-        mistakes.append(
-            f"max_seeds must be a whole number of at least the {plan.seeds} seeds of the plan, got {most!r}"
-        )
-    if len(plan.contenders) < 2:
-        mistakes.append(f"until settled: '{plan.contenders[0].label}' has no other contender to be compared with")
-    problems = []
-    for problem in plan.problems:
-        if margin is not None and problem.margin is None:
-            problem = replace(problem, margin=margin)
-            try:
-                require_margin(problem.name, problem.judged, margin)
-            except UserError as error:
-                mistakes.append(str(error))
-        problems.append(problem)
-    if mistakes:
-        raise UserError("\n".join(mistakes))
-    return replace(plan, problems=problems, max_seeds=most)
 
 
 def more_seeds(history: History) -> Addition | None:

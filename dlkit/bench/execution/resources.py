@@ -21,15 +21,15 @@ class Resources:
     """What a run may use.
 
     Attributes:
-        executor: ``"dask"`` for one worker process per core, ``"inline"`` for this process, or the address of a dask
-            scheduler, such as ``"tcp://10.0.0.1:8786"``.
-        workers: how many worker processes; None for one per core.
-        lanes: how many trials run side by side in one program, over all local devices; 0 for one at a time. None for
-            one at a time on CPU, and on accelerators for as many as fit into memory.
-        memory: what training examples may take in each worker, such as ``"2GiB"`` or a number of bytes. A larger
-            training split stays on the host and streams, with the same order and bits (this needs the extra
-            ``streaming``). None for half of an accelerator's memory or, on CPU, half of a core's share of the
-            machine's. Validation and test data always lie on the device.
+        executor: dask (one worker process per core), inline (this process), or the address of a dask scheduler, such
+            as tcp://10.0.0.1:8786.
+        workers: worker processes; by default one per core.
+        lanes: trials that run side by side in one program, over all local devices; 0 for one at a time. By default one
+            at a time on CPU, and on accelerators as many as fit into memory.
+        memory: what training examples may take in each worker, such as 2GiB, or a number of bytes. A larger training
+            split stays on the host and streams, with the same order and bits (this needs the extra "streaming"). By
+            default half of an accelerator's memory or, on CPU, half of a core's share of the machine's. Validation
+            and test data always lie on the device.
 
     Raises:
         UserError: for an executor that there is not, or a number or an amount that cannot be; with every mistake.

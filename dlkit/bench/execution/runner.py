@@ -53,13 +53,14 @@ def run(
     progress: Listener,
     *,
     lanes: int | None = None,
-    expand: bool = False,
-    timing: bool = False,
 ) -> Report:
     """Runs every trial of a plan that the store does not have, and stores it.
 
-    To a plan with `max_seeds`, seeds are added then until it is settled who is best. Ctrl-C stores what is finished and
-    ends the workers.
+    What the plan says happens in this order. With `expand`, spaces whose winners lie at an edge are widened, up to
+    `widening.ROUNDS` times. With `max_seeds`, seeds are added until it is settled who is best. With `timing`, the tuned
+    contenders' steps are timed, each problem's side by side on one slot while the others rest.
+
+    Ctrl-C stores what is finished and ends the workers; it gives up the timing in hand at once.
 
     Args:
         bound: what to run.
@@ -67,10 +68,6 @@ def run(
         make_executor: starts the workers; called only if there is something to run.
         progress: hears how it goes.
         lanes: how many trials run side by side; None for what suits the device.
-        expand: whether spaces whose winners lie at an edge are widened, and the run goes on, up to `widening.ROUNDS`
-            times.
-        timing: whether the tuned contenders' steps are timed at the end, each problem's side by side on one slot while
-            the others rest. Ctrl-C gives up the timing in hand at once.
 
     Returns:
         How it ended.
@@ -82,7 +79,7 @@ def run(
     try:
         context = _Context(store, workers, progress, lanes, program_identity())
         history = _stored(bound.plan, context)
-        for _ in range(ROUNDS if expand else 0):
+        for _ in range(ROUNDS if bound.plan.expand else 0):
             if _round(context, bound, history):
                 return Report(True, bound)
             wider = widened(history)
@@ -98,7 +95,7 @@ def run(
             for each in addition.problems:
                 progress.adding(each)
             bound, history = replace(bound, plan=addition.plan), history.with_plan(addition.plan)
-        is_interrupted = _round(context, bound, history) or (timing and _time(context, bound, history))
+        is_interrupted = _round(context, bound, history) or (bound.plan.timing and _time(context, bound, history))
         return Report(is_interrupted, bound)
     except KeyboardInterrupt:  # between rounds
         return Report(True, bound)

@@ -136,6 +136,8 @@ class Plan:
         targets: how baselines set the targets of problems that declare none.
         max_seeds: final seeds are added until it is settled who is best, up to so many; None: none are added.
         added_seeds: problem -> contender -> how many were added since.
+        expand: whether spaces whose winners lie at an edge are widened, and the run goes on there.
+        timing: whether the tuned contenders' steps are timed at the end, side by side.
     """
 
     name: str
@@ -151,6 +153,8 @@ class Plan:
     targets: TargetRule = field(default_factory=TargetRule)
     max_seeds: int | None = None
     added_seeds: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    expand: bool = False
+    timing: bool = False
 
     def batch_size(self, problem: PlannedProblem, contender: PlannedContender) -> int | None:
         """Returns how many examples a contender's step takes, None for all."""

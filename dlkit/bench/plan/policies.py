@@ -9,7 +9,16 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.space import is_number
 
-__all__ = ["CONSTANT_SCHEDULE", "TUNED", "EarlyStopping", "TargetRule", "Tuner", "level_name", "require_margin"]
+__all__ = [
+    "CONSTANT_SCHEDULE",
+    "TUNED",
+    "EarlyStopping",
+    "Settling",
+    "TargetRule",
+    "Tuner",
+    "level_name",
+    "require_margin",
+]
 
 TUNED = "tuned"  # what tables say of a choice that has no single value
 CONSTANT_SCHEDULE = "constant"  # the name of the schedule that leaves the learning rate as it is
@@ -104,6 +113,34 @@ class TargetRule:
             raise UserError(f"targets.reruns must be a whole number of at least 1, got {self.reruns!r}")
         if not self.shares or not all(is_number(share) and 0 < share <= 1 for share in self.shares):
             raise UserError(f"targets.shares must be shares of the budget, above 0 and up to 1, got {self.shares!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settling:
+    """Seeds are added to the budget's until it is settled who is best, by a rule that holds however often one looks.
+
+    On each problem that is so once one contender is best, or those that are not worse lie within the margin.
+
+    Attributes:
+        max_seeds: the most seeds any contender gets; by default 100.
+        margin: how large a difference does not matter, on problems that have no margin of their own: in the metric's
+            units, or a ratio such as 1.1 where values are compared as ratios.
+
+    Raises:
+        UserError: for fewer than one seed, or a margin of 0 or less.
+    """
+
+    max_seeds: int = 100
+    margin: float | None = None
+
+    def __post_init__(self) -> None:
+        mistakes = []
+        if not isinstance(self.max_seeds, int) or isinstance(self.max_seeds, bool) or self.max_seeds < 1:
+            mistakes.append(f"settling.max_seeds must be a whole number of at least 1, got {self.max_seeds!r}")
+        if self.margin is not None and not (is_number(self.margin) and self.margin > 0):
+            mistakes.append(f"settling.margin must be a number above 0, got {self.margin!r}")
+        if mistakes:
+            raise UserError("\n".join(mistakes))
 
 
 def require_margin(problem: str, metric: Metric, margin: Any) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from dlkit.bench.analysis.ranking import LEVEL
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.analysis.tuning_curves import FEWEST_GOOD, TOLERANCE, Leaders, Width
 from dlkit.bench.report.tables import Table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["Section", "heading", "ladders", "left_out", "sections"]
 
@@ -93,20 +90,23 @@ def sections(summary: Summary) -> list[Section]:
 
 def _contenders(found: Overview, studies: int) -> Section:
     """One row a contender, best first."""
-    level, frame, ranks = f"[{LEVEL * 100:.0f}{PERCENT}]", found.frame(), found.ranks
-    columns: dict[str, list[str]] = {"optimizer": [*frame["optimizer"]]} if len(found.contenders) else {}
+    level, numbered, ranks = f"[{LEVEL * 100:.0f}{PERCENT}]", found.rows(), found.ranks
+    columns: dict[str, list[str]] = (
+        {"optimizer": [row["optimizer"] for row in numbered]} if len(found.contenders) else {}
+    )
     if ranks is not None:
-        columns[f"mean rank {level}"] = _intervals(frame, "mean_rank")
-        columns["probability best"] = [_share(value) for value in frame["probability_best"]]
-        behind = frame["mean_rank"] - frame["mean_rank"].min()
+        columns[f"mean rank {level}"] = _intervals(numbered, "mean_rank")
+        columns["probability best"] = [_share(row["probability_best"]) for row in numbered]
+        best = min(row["mean_rank"] for row in numbered)
+        behind = [row["mean_rank"] - best for row in numbered]
         columns["Nemenyi"] = [
             "worse" if gap > ranks.distance else "not told apart" if gap else "best" for gap in behind
         ]
     if found.profile is not None:
-        columns[f"profile score {level}"] = _intervals(frame, "profile_score")
+        columns[f"profile score {level}"] = _intervals(numbered, "profile_score")
     if found.target_ecdf:
-        columns[f"targets reached {level}"] = _intervals(frame, "targets_reached")
-        columns["area"] = [f"{value:.2f}" for value in frame["target_area"]]
+        columns[f"targets reached {level}"] = _intervals(numbered, "targets_reached")
+        columns["area"] = [f"{row['target_area']:.2f}" for row in numbered]
     rows = list(zip(*columns.values(), strict=True)) if len(columns) > 1 else []
     text = _about_contenders(found) + (f" All of the first of {studies} tuning studies." if studies > 1 else "")
     return Section("Contenders", text, Table([*columns], rows))
@@ -268,9 +268,8 @@ def _ordered(found: Overview) -> list[str]:
     return [found.contenders[index] for index in found.order]
 
 
-def _intervals(frame: "pd.DataFrame", name: str) -> list[str]:
-    columns = (frame[column] for column in (name, f"{name}_low", f"{name}_high"))
-    return [f"{middle:.2f} [{low:.2f}, {high:.2f}]" for middle, low, high in zip(*columns, strict=True)]
+def _intervals(rows: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+    return [f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]" for row in rows]
 
 
 def _share(value: float) -> str:

@@ -157,7 +157,7 @@ def bind(plan: Plan) -> BoundPlan:
         plan: a plan as it was stored.
 
     Returns:
-        The study, without the user's own problems and optimizers.
+        The bound plan, without the user's own problems and optimizers.
 
     Raises:
         UserError: if a catalogue problem's data are not what they were, or a package's optimizer is not there.

@@ -25,25 +25,25 @@ class Budget:
     """What every contender gets on every problem.
 
     Attributes:
-        steps: training steps of a trial; None for each problem's own default.
-        evaluations: points of the curve after step 0; divides `steps`.
-        tuner: where tuning points come from: ``"halton"`` (scrambled), ``"random"``, ``"grid"``, or ``"optuna"`` (its
-            tree-structured Parzen estimator, asked in batches).
-        tuning_points: how many points are tried over the contender's space; 16 if neither this nor one of the next two
-            is given. A grid has at most so many.
-        tuning_points_per_dimension: how many for each hyperparameter that is tuned, static choices included.
-        tuning_seconds: seconds of training that the points of a contender may take on a problem: points are drawn
-            until they have taken so long, at least one. How many that are depends on the machine.
-        tuning_batch: how many points optuna is asked for before it is told how they did.
+        steps: training steps of each trial; by default each problem's own.
+        evaluations: points of the curve after step 0; their number divides the steps.
+        tuner: where tuning points come from: halton (scrambled), random, grid, or optuna (its tree-structured Parzen
+            estimator, asked in batches).
+        tuning_points: points tried over a contender's space; 16 if none of this and the next two is given. A grid has
+            at most so many.
+        tuning_points_per_dimension: points tried for each hyperparameter that is tuned, static choices included.
+        tuning_seconds: seconds of training that a contender's points may take on a problem. Points are drawn until
+            they have taken so long, at least one; how many that are depends on the machine.
+        tuning_batch: points that optuna is asked for before it is told how they did.
         grid: hyperparameter -> how many values a grid has along it, for contenders that have it.
         tuning_seeds: seeds each point is trained on; they are not used again.
-        studies: how often tuning is repeated with fresh points and tuning seeds. Tables show the first study, and how
-            much the others differ.
+        studies: how often tuning is repeated with fresh points and seeds. Tables show the first study, and how much
+            the others differ.
         halving: successive halving: points are trained for a part of the steps first, and one in so many goes on, to
-            a part so many times as long. None trains all points to the end.
-        seeds: fresh seeds the winner is trained on, the same ones for every contender.
-        trial_seconds: how long a trial may train, compilation not counted; it is cut off then, at the next of a few
-            moments where it can be. Results then depend on the machine. None for no limit.
+            a part so many times as long. By default all points are trained to the end.
+        seeds: fresh seeds each tuned contender is trained on, the same ones for all.
+        trial_seconds: how long a trial may train, compilation not counted. It is cut off then, at the next of a few
+            moments where it can be; results then depend on the machine. By default there is no limit.
 
     Raises:
         UserError: for a number below 1, settings that exclude each other, or steps that evaluations do not divide.

@@ -13,7 +13,7 @@ from dlkit.bench.optimizers import Optimizer, load_plugin
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.optimizers.schedules import CONSTANT, Schedule
 from dlkit.bench.optimizers.schedules import get as get_schedule
-from dlkit.bench.plan.policies import TUNED, EarlyStopping, TargetRule, level_name, require_margin
+from dlkit.bench.plan.policies import TUNED, EarlyStopping, Settling, TargetRule, level_name, require_margin
 from dlkit.bench.plan.space import is_number, narrow
 from dlkit.bench.problems import Problem, ProblemFactory, catalog
 from dlkit.bench.problems.factories import Make
@@ -197,6 +197,13 @@ class Experiment:
         probes: names of diagnostics to compute at every point of the final trials' curves.
         targets: how baselines set targets, in place of the problems' own; None for the problems' own, and the first
             contender's where they have none.
+        settling: how seeds are added to the budget's until it is settled who is best; None: none are added.
+        expand: whether spaces whose winners lie at an edge are widened, and tuned further there.
+        timing: whether the tuned contenders' steps are timed at the end, side by side, for seconds per step, time to
+            target and memory. A run that is finished can be timed later.
+
+    Raises:
+        UserError: for a value of another type.
     """
 
     name: str
@@ -207,6 +214,24 @@ class Experiment:
     early_stopping: EarlyStopping | None = None
     probes: tuple[str, ...] = ()
     targets: TargetRule | None = None
+    settling: Settling | None = None
+    expand: bool = False
+    timing: bool = False
+
+    def __post_init__(self) -> None:
+        kinds = {"budget": Budget, "early_stopping": EarlyStopping, "targets": TargetRule, "settling": Settling}
+        mistakes = [
+            f"{name} must be a bench.{kind.__name__}, got {getattr(self, name)!r}"
+            for name, kind in kinds.items()
+            if not isinstance(getattr(self, name), kind) and (name == "budget" or getattr(self, name) is not None)
+        ]
+        mistakes += [
+            f"{name} must be true or false, got {getattr(self, name)!r}"
+            for name in ("expand", "timing")
+            if not isinstance(getattr(self, name), bool)
+        ]
+        if mistakes:
+            raise UserError("\n".join(mistakes))
 
     def contenders(self) -> "list[Crossed]":
         """Returns every optimizer with every combination of the factors that it leaves open.

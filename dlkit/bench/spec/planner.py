@@ -1,10 +1,10 @@
 """Spec -> plan: points are drawn, identities fixed, and everything is checked before anything runs."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from dlkit.bench import probes
 from dlkit.bench.errors import UserError, nearest
@@ -12,7 +12,7 @@ from dlkit.bench.identity.fingerprints import source_files
 from dlkit.bench.identity.references import is_import
 from dlkit.bench.optimizers.schedules import Schedule
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
-from dlkit.bench.plan.policies import TargetRule, Tuner
+from dlkit.bench.plan.policies import Settling, TargetRule, Tuner, require_margin
 from dlkit.bench.plan.space import Point, Range, Space
 from dlkit.bench.problems import Problem, ProblemFactory, check_problem
 from dlkit.bench.problems.factories import ChosenValues
@@ -34,6 +34,11 @@ from dlkit.bench.tuning.sampling import beforehand, dimensions, grid_points, req
 
 __all__ = ["plan"]
 
+Entry = TypeVar("Entry")
+Made = TypeVar("Made")
+_PlannedSource = tuple[PlannedProblem, ProblemSource]
+_PlannedMethod = tuple[PlannedContender, Method]
+
 
 def plan(experiment: Experiment) -> BoundPlan:
     """Draws the points, fixes every identity, and checks what can be checked before anything runs.
@@ -42,83 +47,143 @@ def plan(experiment: Experiment) -> BoundPlan:
         experiment: what was asked.
 
     Returns:
-        The study.
+        The plan with the functions that carry it out.
 
     Raises:
-        UserError: for an empty list, two of the same name, a problem whose functions do not work, choices that do not
-            fit; with every mistake found.
+        UserError: for an empty list, two of the same name, a problem whose functions do not work, choices or settings
+            that do not fit; with every mistake found.
     """
+    mistakes: list[str] = []
+    problems = _each(experiment.problems, lambda entry: _problem(experiment, entry), mistakes)
+    crossed = _attempt(experiment.contenders, mistakes) or []
+    sources = [source for _, source in problems]
+    contenders = _each(crossed, lambda each: _contender(experiment, each, sources), mistakes)
+    mistakes += _wrong_settings(experiment) + _wrong_settling(experiment, problems)
+    if len(contenders) == len(crossed):
+        mistakes += _wrong_for_all(experiment, [facts for facts, _ in contenders])
+    mistakes += _wrong_together(experiment, problems, contenders)
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    own: list[Any] = [each for facts, method in contenders if facts.source for each in functions_of(method)]
+    own += [each for facts, source in problems if facts.source for each in functions_of_problem(source.own)]
+    return BoundPlan(
+        plan=_plan(experiment, [facts for facts, _ in problems], [facts for facts, _ in contenders]),
+        problems={facts.name: source for facts, source in problems},
+        methods={facts.label: method for facts, method in contenders},
+        sources=source_files(*own),
+    )
+
+
+def _attempt(make: Callable[[], Made], mistakes: list[str]) -> Made | None:
+    """Returns what `make` returns, or notes the mistakes it raises."""
+    try:
+        return make()
+    except UserError as error:
+        mistakes += str(error).splitlines()
+        return None
+
+
+def _each(entries: Sequence[Entry], make: Callable[[Entry], Made], mistakes: list[str]) -> list[Made]:
+    """What `make` returns for each entry that it makes something of; notes the mistakes of the others."""
+    made = [_attempt(partial(make, entry), mistakes) for entry in entries]
+    return [each for each in made if each is not None]
+
+
+def _plan(experiment: Experiment, problems: Sequence[PlannedProblem], contenders: Sequence[PlannedContender]) -> Plan:
+    """The plan of an experiment whose problems and contenders are found."""
+    budget, settling = experiment.budget, experiment.settling
+    if settling is not None:
+        problems = [_with_margin(facts, settling) for facts in problems]
+    return Plan(
+        name=experiment.name,
+        problems=list(problems),
+        contenders=list(contenders),
+        evaluations=budget.evaluations,
+        tuning_seeds=budget.tuning_seeds,
+        seeds=budget.seeds,
+        tuner=Tuner(
+            name=budget.tuner,
+            seconds=budget.tuning_seconds,
+            studies=budget.studies,
+            halving=budget.halving,
+            batch=budget.tuning_batch,
+            grid=dict(budget.grid),
+        ),
+        probes=experiment.probes,
+        trial_seconds=budget.trial_seconds,
+        targets=experiment.targets or TargetRule(),
+        max_seeds=settling.max_seeds if settling else None,
+        expand=experiment.expand,
+        timing=experiment.timing,
+    )
+
+
+def _with_margin(facts: PlannedProblem, settling: Settling) -> PlannedProblem:
+    """A problem with the margin of the experiment, unless it has one of its own."""
+    return facts if facts.margin is not None else replace(facts, margin=settling.margin)
+
+
+def _wrong_settings(experiment: Experiment) -> list[str]:
+    """What is wrong with the experiment's lists and settings alone."""
     mistakes = [
         f"{what}: the list is empty; name at least one"
         for what in ("problems", "optimizers")
         if not getattr(experiment, what)
     ]
-    try:
-        require_tuner(experiment.budget.tuner)
-    except UserError as error:
-        mistakes.append(str(error))
-    problems: list[tuple[PlannedProblem, ProblemSource]] = []
-    contenders: list[tuple[PlannedContender, Method]] = []
-    for problem_entry in experiment.problems:
-        try:
-            problems.append(_problem(experiment, problem_entry))
-        except UserError as error:
-            mistakes.append(str(error))
-    every = experiment.contenders()
-    for crossed in every:
-        try:
-            contenders.append(_contender(experiment, crossed, [source for _, source in problems]))
-        except UserError as error:
-            mistakes.append(str(error))
-    rule = experiment.targets or TargetRule()
-    labels = [facts.label for facts, _ in contenders]
-    mistakes += [
+    _attempt(lambda: require_tuner(experiment.budget.tuner), mistakes)
+    return mistakes
+
+
+def _wrong_settling(experiment: Experiment, problems: Sequence[_PlannedSource]) -> list[str]:
+    """What is wrong with how the run is to be settled."""
+    settling, mistakes = experiment.settling, list[str]()
+    if settling is None:
+        return mistakes
+    if settling.max_seeds < experiment.budget.seeds:
+        mistakes.append(
+            f"settling.max_seeds must be at least the {experiment.budget.seeds} seeds of the budget, got "
+            f"{settling.max_seeds}"
+        )
+    for facts, _ in problems if settling.margin is not None else ():
+        found: list[str] = []
+        _attempt(partial(require_margin, facts.name, facts.judged, _with_margin(facts, settling).margin), found)
+        mistakes += [f"settling.margin: {mistake}" for mistake in found]
+    return mistakes
+
+
+def _wrong_for_all(experiment: Experiment, contenders: Sequence[PlannedContender]) -> list[str]:
+    """What is wrong with what needs every contender: baselines of that name, another one to compare with."""
+    labels = [facts.label for facts in contenders]
+    mistakes = [
         f"targets.baselines: no contender '{label}'; {nearest(label, labels)}"
-        for label in rule.baselines
-        if label not in labels and len(contenders) == len(every)
+        for label in (experiment.targets or TargetRule()).baselines
+        if label not in labels
     ]
-    mistakes += _unlookable(experiment.probes, [source for _, source in problems])
-    mistakes += _misfits(problems, [facts for facts, _ in contenders])
-    varied = {name for facts, _ in contenders for name in (*facts.choices, *facts.tuned_choices)}
-    mistakes += [
-        f"problems: '{entry.problem}' has its choice '{name}' set, and contenders vary it; leave one of them out"
-        for entry in experiment.problems
-        for name in entry.choices
-        if name in varied
-    ]
-    mistakes += _misplayed([source for _, source in problems], [method for _, method in contenders])
-    mistakes += _repeated("problems", [facts.name for facts, _ in problems], "give each a label of its own")
-    mistakes += _unknown_on_the_grid(experiment.budget, [facts for facts, _ in contenders])
-    mistakes += _repeated("optimizers", [facts.label for facts, _ in contenders], "give each a label of its own")
-    if mistakes:
-        raise UserError("\n".join(mistakes))
-    budget = experiment.budget
-    own: list[Any] = [each for facts, method in contenders if facts.source for each in functions_of(method)]
-    own += [each for facts, source in problems if facts.source for each in functions_of_problem(source.own)]
-    return BoundPlan(
-        plan=Plan(
-            name=experiment.name,
-            problems=[facts for facts, _ in problems],
-            contenders=[facts for facts, _ in contenders],
-            evaluations=budget.evaluations,
-            tuning_seeds=budget.tuning_seeds,
-            seeds=budget.seeds,
-            tuner=Tuner(
-                name=budget.tuner,
-                seconds=budget.tuning_seconds,
-                studies=budget.studies,
-                halving=budget.halving,
-                batch=budget.tuning_batch,
-                grid=dict(budget.grid),
-            ),
-            probes=experiment.probes,
-            trial_seconds=budget.trial_seconds,
-            targets=rule,
+    if experiment.settling and len(labels) == 1:
+        mistakes.append(f"settling: '{labels[0]}' has no other contender to be compared with")
+    return mistakes
+
+
+def _wrong_together(
+    experiment: Experiment, problems: Sequence[_PlannedSource], contenders: Sequence[_PlannedMethod]
+) -> list[str]:
+    """What is wrong with problems and contenders together."""
+    sources, planned = [source for _, source in problems], [facts for facts, _ in contenders]
+    varied = {name for facts in planned for name in (*facts.choices, *facts.tuned_choices)}
+    return [
+        *_unlookable(experiment.probes, sources),
+        *_misfits(problems, planned),
+        *(
+            f"problems: '{entry.problem}' has its choice '{name}' set, and contenders vary it; leave one of them out"
+            for entry in experiment.problems
+            for name in entry.choices
+            if name in varied
         ),
-        problems={facts.name: source for facts, source in problems},
-        methods={facts.label: method for facts, method in contenders},
-        sources=source_files(*own),
-    )
+        *_misplayed(sources, [method for _, method in contenders]),
+        *_repeated("problems", [facts.name for facts, _ in problems], "give each a label of its own"),
+        *_unknown_on_the_grid(experiment.budget, planned),
+        *_repeated("optimizers", [facts.label for facts in planned], "give each a label of its own"),
+    ]
 
 
 def _repeated(what: str, names: Sequence[str], remedy: str) -> list[str]:
@@ -126,7 +191,7 @@ def _repeated(what: str, names: Sequence[str], remedy: str) -> list[str]:
     return [f"{what}: '{name}' is there more than once; {remedy}" for name in twice]
 
 
-def _problem(experiment: Experiment, entry: ProblemChoice) -> tuple[PlannedProblem, ProblemSource]:
+def _problem(experiment: Experiment, entry: ProblemChoice) -> _PlannedSource:
     problem = entry.load()
     check_problem(problem)
     goals = entry.ladder(problem)
@@ -167,9 +232,7 @@ def _unlookable(names: Sequence[str], sources: Sequence[ProblemSource]) -> list[
     return mistakes + _repeated("probes", names, "name each once")
 
 
-def _misfits(
-    problems: Sequence[tuple[PlannedProblem, ProblemSource]], contenders: Sequence[PlannedContender]
-) -> list[str]:
+def _misfits(problems: Sequence[_PlannedSource], contenders: Sequence[PlannedContender]) -> list[str]:
     """What a contender asks of a problem that the problem cannot give."""
     mistakes = []
     for contender in contenders:
@@ -229,9 +292,7 @@ def _steps(experiment: Experiment, entry: ProblemChoice, problem: Problem) -> in
     return budget.steps_for(f"problem '{problem.name}'", problem.steps)
 
 
-def _contender(
-    experiment: Experiment, crossed: Crossed, problems: Sequence[ProblemSource]
-) -> tuple[PlannedContender, Method]:
+def _contender(experiment: Experiment, crossed: Crossed, problems: Sequence[ProblemSource]) -> _PlannedMethod:
     entry = crossed.entry
     method = Method(entry.load(), entry.load_schedule())
     optimizer, schedule = method

@@ -1,6 +1,5 @@
 """Reads an experiment from TOML, strictly: every mistake is named at once, with its file and key."""
 
-import difflib
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
@@ -8,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dlkit.bench.errors import UserError
+from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity.references import is_import
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.optimizers import load_plugin
 from dlkit.bench.optimizers.schedules import get as get_schedule
-from dlkit.bench.plan.policies import EarlyStopping, TargetRule
+from dlkit.bench.plan.policies import EarlyStopping, Settling, TargetRule
 from dlkit.bench.plan.space import is_number
 from dlkit.bench.probes import get as get_probe
 from dlkit.bench.problems import maker as find_maker
@@ -21,6 +20,15 @@ from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice, unknown_factor
 
 __all__ = ["load"]
+
+KINDS = {
+    bool: "true or false",
+    dict: "a table",
+    float: "a finite number",
+    int: "a whole number",
+    list: "a list",
+    str: "a text",
+}
 
 
 class _Reader:
@@ -39,12 +47,9 @@ class _Reader:
         """Notes unknown and missing keys of a table."""
         for key in table:
             if key not in valid:
-                here = f"{path}.{key}" if path else key
-                close = difflib.get_close_matches(key, valid, n=1)
-                fix = (
-                    f"did you mean '{path + '.' if path else ''}{close[0]}'?" if close else f"expected {_listed(valid)}"
-                )
-                self.mistakes.append(f"{self.file}: unknown key '{here}'; {fix}")
+                start = f"{path}." if path else ""
+                hint = nearest(key, valid).replace("did you mean '", f"did you mean '{start}")
+                self.mistakes.append(f"{self.file}: unknown key '{start}{key}'; {hint}")
         for key in required:
             if key not in table:
                 self.mistake(path, f"missing key '{key}'")
@@ -55,9 +60,8 @@ class _Reader:
             return default
         value = table[key]
         fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
-        if not fits or isinstance(value, bool) or (kind is float and not is_number(value)):
-            words = {str: "a text", int: "a whole number", float: "a finite number", dict: "a table", list: "a list"}
-            self.mistake(f"{path}.{key}" if path else key, f"expected {words[kind]}, got {value!r}")
+        if not fits or (isinstance(value, bool) and kind is not bool) or (kind is float and not is_number(value)):
+            self.mistake(f"{path}.{key}" if path else key, f"expected {KINDS[kind]}, got {value!r}")
             return default
         return float(value) if kind is float else value
 
@@ -189,6 +193,29 @@ class _Reader:
             read["shares"] = tuple(self.numbers(given, "targets", "shares"))
         return None if len(self.mistakes) > before else self.attempt("", lambda: TargetRule(**read))
 
+    def settling(self, table: Mapping[str, Any]) -> Settling | None:
+        given = self.value(table, "", "settling", dict)
+        if given is None:
+            return None
+        before = len(self.mistakes)
+        self.keys(given, "settling", [setting.name for setting in fields(Settling)])
+        read = {
+            "max_seeds": self.value(given, "settling", "max_seeds", int, Settling.max_seeds),
+            "margin": self.value(given, "settling", "margin", float),
+        }
+        return None if len(self.mistakes) > before else self.attempt("", lambda: Settling(**read))
+
+    def budget(self, table: Mapping[str, Any]) -> Budget | None:
+        given = self.value(table, "", "budget", dict, {})
+        names = [setting.name for setting in fields(Budget)]
+        self.keys(given, "budget", names)
+        kinds = {"tuner": str, "tuning_seconds": float, "trial_seconds": float, "grid": dict}
+        read = {name: self.value(given, "budget", name, kinds.get(name, int)) for name in names}
+        made: Budget | None = self.attempt(
+            "", lambda: Budget(**{name: value for name, value in read.items() if value is not None})
+        )
+        return made
+
     def batch_size(self, item: Mapping[str, Any], path: str) -> Any:
         """Returns a whole number or "full"."""
         if item.get("batch_size") == "full":
@@ -245,10 +272,6 @@ class _Reader:
         return schedule
 
 
-def _listed(names: Sequence[str]) -> str:
-    return "one of " + ", ".join(f"'{name}'" for name in names)
-
-
 def load(path: str | Path) -> Experiment:
     """Reads an experiment from a TOML file.
 
@@ -281,19 +304,17 @@ def load(path: str | Path) -> Experiment:
     early_stopping = reader.early_stopping(table, "") or None
     targets = reader.target_rule(table)
     probes = reader.entries(table, "probes", reader.probe) if "probes" in table else ()
-    settings = reader.value(table, "", "budget", dict, {})
-    budget_names = [setting.name for setting in fields(Budget)]
-    reader.keys(settings, "budget", budget_names)
-    kinds = {"tuner": str, "tuning_seconds": float, "trial_seconds": float, "grid": dict}
-    given = {name: reader.value(settings, "budget", name, kinds.get(name, int)) for name in budget_names}
-    budget = reader.attempt("", lambda: Budget(**{name: value for name, value in given.items() if value is not None}))
+    budget = reader.budget(table)
+    settling = reader.settling(table)
+    expand = reader.value(table, "", "expand", bool, False)
+    timing = reader.value(table, "", "timing", bool, False)
     name = reader.value(table, "", "name", str, path.resolve().parent.name)
     if not name or not name.isprintable() or Path(name).name != name or name.startswith("."):
         reader.mistake("name", f"expected a plain name for the run's folder, got {name!r}")
     problems = reader.entries(table, "problems", reader.problem)
     factors = reader.factors(table, problems)
     optimizers = reader.entries(table, "optimizers", reader.optimizer)
-    if reader.mistakes:
+    if reader.mistakes or budget is None:
         raise UserError("\n".join(reader.mistakes))
     return Experiment(
         name=name,
@@ -304,4 +325,7 @@ def load(path: str | Path) -> Experiment:
         early_stopping=early_stopping,
         probes=probes,
         targets=targets,
+        settling=settling,
+        expand=expand,
+        timing=timing,
     )

@@ -14,7 +14,6 @@ import pytest
 import scipy.stats
 
 from benchmarks.settled_runs import EQUALS, Drawing, Drawn, Setting, judged, rates, settled, study_of_names
-from dlkit import bench
 from dlkit.bench.analysis import settling
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.summary import Summary, summarize
@@ -22,7 +21,6 @@ from dlkit.bench.execution import runner
 from dlkit.bench.execution.progress import Silent, added_seeds
 from dlkit.bench.execution.work import failed
 from dlkit.bench.plan.json import from_data, from_json, to_data, to_json
-from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.spec.planner import BoundPlan
 from dlkit.bench.stats import Settlement, confidence_sequence, evidence, settle
@@ -168,7 +166,7 @@ def test_a_problem_that_is_settled_stops_while_another_goes_on() -> None:
         gap = 1.0 * (problem is easy) * plan.contenders.index(contender)
         return [2.0, 1.0 + gap + noise, 1.0 + gap + noise]
 
-    plan = settling.with_rule(make_plan(("a", "b"), problems=[easy, hard], points=1, evaluations=2), True, max_seeds=20)
+    plan = replace(make_plan(("a", "b"), problems=[easy, hard], points=1, evaluations=2), max_seeds=20)
     while True:
         with Store(None) as store:
             fill(store, plan, curve=curve)
@@ -274,8 +272,8 @@ def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path: Path) -> None:
 
 
 def test_a_plan_with_added_seeds_survives_json_and_older_plans_are_read() -> None:
-    plan = settling.with_rule(make_plan(), True, max_seeds=50, margin=0.1)
-    plan = replace(plan, added_seeds={"bowl": {"sgd": 5}})
+    problem = replace(make_problem(), margin=0.1)
+    plan = replace(make_plan(problems=[problem]), max_seeds=50, added_seeds={"bowl": {"sgd": 5}})
     assert from_json(Plan, to_json(plan)) == plan
     older = to_data(make_plan())
     for name in ("max_seeds", "added_seeds"):
@@ -283,37 +281,6 @@ def test_a_plan_with_added_seeds_survives_json_and_older_plans_are_read() -> Non
     for facts in older["problems"]:
         del facts["margin"]
     assert from_data(Plan, older) == make_plan()
-
-
-# --- what cannot work ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"max_seeds": 9}, "max_seeds must be a whole number of at least the 10 seeds of the plan, got 9"),
-        ({"max_seeds": 20.5}, "got 20.5"),
-        ({"margin": -1.0}, "problem 'bowl': margin must be a number above 0, in the metric's units, got -1.0"),
-        ({"margin": math.nan}, "margin must be a number above 0"),
-        ({"margin": 0.5, "scale": "log"}, "problem 'bowl': .* ratio above 1, such as 1.1 for a tenth, got 0.5"),
-        ({"labels": ("sgd",)}, "'sgd' has no other contender"),
-        ({"until_settled": False, "margin": 0.1}, r"margin is for runs until settled: ask for one \(--until-settled\)"),
-        ({"until_settled": False, "max_seeds": 20}, "max_seeds is for runs until settled"),
-    ],
-)
-def test_rules_that_cannot_work_are_refused(settings: dict[str, Any], words: str) -> None:
-    problem = make_problem(metric=Metric("lower", settings.pop("scale", "linear"), "error"))
-    plan = make_plan(settings.pop("labels", ("sgd", "adam")), problems=[problem])
-    with pytest.raises(bench.UserError, match=words):
-        settling.with_rule(plan, settings.pop("until_settled", True), **settings)
-
-
-def test_a_problem_keeps_the_margin_of_its_own() -> None:
-    ratio = make_problem("ratio", metric=Metric("lower", "log", "error"))
-    plan = make_plan(problems=[make_problem("plain"), replace(ratio, margin=1.2)])
-    ruled = settling.with_rule(plan, True, margin=0.05)
-    assert [problem.margin for problem in ruled.problems] == [0.05, 1.2] and ruled.max_seeds == settling.MAX_SEEDS
-    assert settling.with_rule(plan, False) is plan
 
 
 # --- how often equals are told apart ---------------------------------------------------------------------------------

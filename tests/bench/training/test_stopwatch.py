@@ -328,7 +328,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def carry_out(study: BoundPlan, store: Store, executor: Any = Counting, *, timing: bool = True) -> Any:
-    return runner.run(study, store, executor, Silent(), timing=timing)
+    timed = replace(study, plan=replace(study.plan, timing=timing))
+    return runner.run(timed, store, executor, Silent())
 
 
 def test_a_run_is_timed_once(quick: None) -> None:

@@ -355,17 +355,17 @@ def facts(store: Store) -> Mapping[str, Any]:
 def test_a_run_that_is_killed_again_and_again_finds_what_an_undisturbed_one_does(what, expand):
     if "optuna" in what:
         pytest.importorskip("optuna")
-    bound = planner.plan(asked([OWN, CHOICE], Budget(**COMMON, **BUDGETS[what])))
+    bound = planner.plan(replace(asked([OWN, CHOICE], Budget(**COMMON, **BUDGETS[what])), expand=expand))
     with Store(None) as store:
         undisturbed = ClosedForm()
-        runner.run(bound, store, lambda: undisturbed, Silent(), expand=expand)
+        runner.run(bound, store, lambda: undisturbed, Silent())
         expected = facts(store)
     with Store(None) as store:
         ran: list[str] = []
         for attempt in range(300):
             executor = ClosedForm(1 + attempt % 3, lives=1 + attempt % 2)
             try:
-                runner.run(bound, store, lambda: executor, Silent(), expand=expand)  # noqa: B023
+                runner.run(bound, store, lambda: executor, Silent())  # noqa: B023
                 break
             except RuntimeError:
                 pass

@@ -1,0 +1,164 @@
+"""The command line: arguments to the API, answers to the terminal. A command imports what it needs when it runs."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+try:
+    from cyclopts import App, CycloptsError, Parameter
+except ModuleNotFoundError:
+    sys.exit("error: the dlkit command needs the bench's packages: pip install 'dlkit-jax[bench]'")
+
+import dlkit
+from dlkit.bench.cli.exit_codes import DIFFERENT, INTERRUPTED, USER_ERROR
+from dlkit.bench.errors import UserError
+
+__all__ = ["app", "main"]
+
+app = App(
+    name="dlkit",
+    help="Which choice trains better? Tunes every contender with the same budget, compares them on paired fresh seeds.",
+    version=dlkit.__version__,
+    help_format="plaintext",
+)
+
+
+# Its options come from dataclasses, which are imported when they are needed.
+app.command(
+    "dlkit.bench.cli.run:run", name="run", help="Run an experiment, or what is left of it, and write its report."
+)
+
+
+@app.command
+def show(run: Path, /, *, trials: bool = False) -> int:
+    """Print a run's tables and verdicts.
+
+    Args:
+        run: the run's folder, such as runs/quickstart.
+        trials: list every trial with its id, setting and outcome instead.
+    """
+    from dlkit.bench import api
+
+    result = api.open_run(run)
+    if trials:
+        print(result.trials().to_string(index=False, na_rep=""))  # noqa: T201
+    else:
+        result.show()
+    return 0
+
+
+@app.command
+def report(
+    run: Path,
+    /,
+    *,
+    output: Path | None = None,
+    kind: Annotated[Literal["html", "markdown", "latex", "pdf", "svg", "png"], Parameter(name="--format")] = "html",
+) -> int:
+    """Write a run's report again: the page, its tables as Markdown or LaTeX, or figures for a paper.
+
+    Args:
+        run: the run's folder.
+        output: a file, or a folder for figures; RUN/report.html, .md, .tex or RUN/figures by default.
+        kind: the page, its tables as Markdown or LaTeX, or figures in one of these formats.
+    """
+    from dlkit.bench import api
+    from dlkit.bench.report.latex import latex_tables
+    from dlkit.bench.report.markdown import markdown_tables
+    from dlkit.bench.report.page import write_text
+
+    result = api.open_run(run)
+    if kind == "html":
+        written = [result.report(output or run / "report.html")]
+    elif kind == "markdown":
+        written = [write_text(output or run / "report.md", markdown_tables(result.summary))]
+    elif kind == "latex":
+        written = [write_text(output or run / "report.tex", latex_tables(result.summary))]
+    else:
+        written = result.figures(output or run / "figures", extension=kind)
+    for path in written:
+        print(f"report: {path}")  # noqa: T201
+    return 0
+
+
+@app.command
+def replay(run: Path, trial: str, /, *, spec: Path | None = None) -> int:
+    """Run one trial again and say whether its curve matches bit for bit.
+
+    Args:
+        run: the run's folder.
+        trial: the trial's id, or its first characters; `dlkit show RUN --trials` lists them.
+        spec: the spec that ran, where it names functions in files of your own.
+    """
+    from dlkit.bench import api
+    from dlkit.bench.spec.toml import load
+
+    outcome = api.open_run(run).replay(trial, load(spec) if spec else None)
+    for field, (then, now) in outcome.program.items():
+        print(f"program differs in {field}: {_short(then)} then, {_short(now)} now")  # noqa: T201
+    if outcome.exact:
+        print(f"trial {outcome.trial}: every number matches, bit for bit")  # noqa: T201
+        return 0
+    for metric, difference in outcome.largest.items():
+        print(f"trial {outcome.trial}: {metric} differs by up to {difference:g}")  # noqa: T201
+    return DIFFERENT
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= 60 else f"{value[:57]}..."
+
+
+@app.command(name="list")
+def list_(what: Literal["problems", "optimizers", "schedules", "probes"], problem: str | None = None, /) -> int:
+    """List what there is to compare, and to look at.
+
+    Args:
+        what: problems, optimizers, schedules or probes.
+        problem: one of the problems, for its choices.
+    """
+    from dlkit.bench import listing
+
+    if problem is not None:
+        if what != "problems":
+            raise UserError(f"dlkit list {what} takes no name, got '{problem}'; only 'dlkit list problems NAME' does")
+        listing.print_choices(problem)
+        return 0
+    {
+        "problems": listing.print_problems,
+        "optimizers": listing.print_optimizers,
+        "schedules": listing.print_schedules,
+        "probes": listing.print_probes,
+    }[what]()
+    return 0
+
+
+@app.command
+def doctor() -> int:
+    """Check this machine: versions, devices, threads, cache, wrong sums, and whether replays can be exact here."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from dlkit.bench.machine.doctor import examine
+
+    healthy = True
+    for finding in examine():
+        mark = {True: "ok   ", False: "WRONG", None: "     "}[finding.right]
+        print(f"{mark} {finding.subject}: {finding.text}")  # noqa: T201
+        healthy &= finding.right is not False
+    return 0 if healthy else DIFFERENT
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake ends with its message and exit code 2."""
+    try:
+        sys.exit(app(sys.argv[1:], result_action="return_value", exit_on_error=False))
+    except CycloptsError:  # already printed, with the nearest valid name
+        sys.exit(USER_ERROR)
+    except UserError as error:
+        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)  # noqa: T201
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)  # noqa: T201
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

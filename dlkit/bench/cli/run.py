@@ -1,0 +1,92 @@
+"""`dlkit run`: its options are the fields of `Budget`, `Settling` and `Resources`, with the help that stands there."""
+
+import inspect
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_args, get_origin, get_type_hints
+
+from cyclopts import Parameter
+
+from dlkit.bench.cli.exit_codes import INTERRUPTED, USER_ERROR
+from dlkit.bench.execution.resources import Resources
+from dlkit.bench.plan.policies import Settling
+from dlkit.bench.spec.budget import Budget
+
+__all__ = ["run"]
+
+RUNS = Path("runs")
+
+
+def _part_of(options: type) -> Any:
+    """Returns the type of a dictionary with those fields of a dataclass that are given, each with its help."""
+    make: Any = TypedDict
+    make_dict: Any = dict.__class_getitem__
+    hints = get_type_hints(options)
+    types = {each.name: hints[each.name] for each in fields(options)}
+    # --grid.learning_rate 5: the command line can fill a dict, not every Mapping
+    types = {name: make_dict(get_args(hint)) if get_origin(hint) is Mapping else hint for name, hint in types.items()}
+    part = make(f"PartOf{options.__name__}", types, total=False)
+    part.__doc__ = re.sub(r"\n {8,}", " ", inspect.cleandoc(options.__doc__ or ""))  # a field's help is one paragraph
+    return part
+
+
+if TYPE_CHECKING:
+    SomeBudget = Mapping[str, Any]
+    SomeSettling = Mapping[str, Any]
+    SomeResources = Mapping[str, Any]
+else:
+    SomeBudget, SomeSettling, SomeResources = map(_part_of, (Budget, Settling, Resources))
+Flat = Parameter(name="*")  # fields are options of their own
+
+
+def run(
+    spec: Path,
+    /,
+    *,
+    budget: Annotated[SomeBudget | None, Flat] = None,
+    until_settled: bool | None = None,
+    settling: Annotated[SomeSettling | None, Flat] = None,
+    expand: bool | None = None,
+    time: bool | None = None,
+    folder: Path | None = None,
+    resources: Annotated[SomeResources | None, Flat] = None,
+    report: bool = True,
+) -> int:
+    """Run an experiment, or what is left of it, and write its report.
+
+    What is given here of the budget and of the other settings takes the place of what the spec says.
+
+    Args:
+        spec: the experiment, a TOML file.
+        budget: settings of `Budget`.
+        until_settled: add fresh seeds until one contender is best, or all that are not worse lie within the margin.
+        settling: settings of `Settling`.
+        expand: widen spaces whose winners lie at an edge, and go on there.
+        time: time the tuned contenders' steps at the end, side by side; a finished run can be timed later.
+        folder: where the run is kept and taken up again; by default runs/NAME.
+        resources: settings of `Resources`.
+        report: write report.html into the run's folder.
+    """
+    from dlkit.bench import api
+    from dlkit.bench.spec.changes import changed
+    from dlkit.bench.spec.toml import load
+
+    experiment = changed(
+        load(spec), budget=budget, until_settled=until_settled, settling=settling, expand=expand, timing=time
+    )
+    where = folder or RUNS / experiment.name
+    result = api.run(experiment, folder=where, resources=Resources(**resources or {}))
+    result.show()
+    print()  # noqa: T201
+    if report:
+        print(f"report: {result.report(where / 'report.html')}")  # noqa: T201
+    if result.interrupted:
+        done = len(result.summary.records)
+        print(f"interrupted: {done} of {result.summary.planned} trials are done; the same command goes on from there")  # noqa: T201
+        return INTERRUPTED
+    for reason in result.failures:
+        print(f"error: {reason}", file=sys.stderr)  # noqa: T201
+    return USER_ERROR if result.failures else 0

@@ -1,0 +1,164 @@
+"""How a run is settled, widened and timed: said in a spec, changed on the command line, kept in the plan."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlkit import bench
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.spec import planner
+from dlkit.bench.spec.changes import changed
+from dlkit.bench.spec.toml import load
+
+SPEC = """
+problems = ["quadratic"]
+optimizers = ["sgd", "adam"]
+expand = true
+timing = true
+budget = {steps = 20, evaluations = 4, tuning_points = 2, seeds = 6}
+[settling]
+max_seeds = 40
+margin = 1.1
+"""
+
+
+def experiment(**settings: Any) -> bench.Experiment:
+    facts: dict[str, Any] = {
+        "name": "x",
+        "problems": (bench.ProblemChoice(problem="quadratic"),),
+        "optimizers": (bench.Contender(optimizer="sgd"), bench.Contender(optimizer="adam")),
+        "budget": bench.Budget(steps=20, evaluations=4, tuning_points=2, seeds=6),
+    }
+    return bench.Experiment(**{**facts, **settings})
+
+
+def test_a_spec_says_by_which_protocol_its_run_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "spec.toml"
+    path.write_text(SPEC)
+    read = load(path)
+    assert (read.settling, read.expand, read.timing) == (bench.Settling(max_seeds=40, margin=1.1), True, True)
+    plan = planner.plan(read).plan
+    assert (plan.max_seeds, plan.expand, plan.timing) == (40, True, True)
+    assert [problem.margin for problem in plan.problems] == [1.1]
+    assert Plan.from_json(json.loads(plan.to_json())) == plan
+
+
+def test_a_spec_that_says_nothing_asks_for_nothing() -> None:
+    plan = planner.plan(experiment()).plan
+    assert (plan.max_seeds, plan.expand, plan.timing) == (None, False, False)
+    older = json.loads(plan.to_json())
+    del older["expand"], older["timing"]
+    assert Plan.from_json(older) == plan, "plans that were stored before these fields are read"
+
+
+def test_the_protocol_changes_no_trial() -> None:
+    plain = planner.plan(experiment()).plan
+    asked = planner.plan(experiment(settling=bench.Settling(), expand=True, timing=True)).plan
+
+    def ids(plan: Plan) -> list[str]:
+        (problem,) = plan.problems
+        found = []
+        for contender in plan.contenders:
+            rows = plan.tuning_trials(problem, contender)
+            rows.append(plan.final_trials(problem, contender, contender.points[0]))
+            found += [trial.id for row in rows for trial in row]
+        return found
+
+    assert ids(asked) == ids(plain)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("expand = 1", "expand: expected true or false, got 1"),
+        ('timing = "yes"', "timing: expected true or false, got 'yes'"),
+        ("timin = true", "unknown key 'timin'; did you mean 'timing'?"),
+        ("until_settled = true", "unknown key 'until_settled'; expected one of"),
+        ("settling = true", "settling: expected a table, got True"),
+        ("settling = {max_seed = 9}", "unknown key 'settling.max_seed'; did you mean 'settling.max_seeds'?"),
+        ("settling = {max_seeds = 0}", "settling.max_seeds must be a whole number of at least 1, got 0"),
+        ("settling = {margin = nan}", "settling.margin: expected a finite number, got nan"),
+    ],
+)
+def test_mistakes_of_a_spec_are_named(tmp_path: Path, line: str, expected: str) -> None:
+    path = tmp_path / "spec.toml"
+    path.write_text(f'{line}\nproblems = ["quadratic"]\noptimizers = ["sgd", "adam"]\n')
+    with pytest.raises(bench.UserError) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}: {expected}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"max_seeds": 0}, "settling.max_seeds must be a whole number of at least 1, got 0"),
+        ({"max_seeds": 20.5}, "got 20.5"),
+        ({"max_seeds": True}, "got True"),
+        ({"margin": 0}, "settling.margin must be a number above 0, got 0"),
+        ({"margin": math.nan}, "settling.margin must be a number above 0, got nan"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], expected: str) -> None:
+    with pytest.raises(bench.UserError, match=expected):
+        bench.Settling(**settings)
+
+
+def test_every_mistake_of_settling_is_named_at_once() -> None:
+    alone = (bench.Contender(optimizer="sgd"),)
+    with pytest.raises(bench.UserError) as caught:
+        planner.plan(experiment(optimizers=alone, settling=bench.Settling(max_seeds=5, margin=0.5)))
+    lines = str(caught.value).splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "settling.max_seeds must be at least the 6 seeds of the budget, got 5",
+        "settling.margin",
+        "settling",
+    ]
+    assert "problem 'quadratic'" in lines[1] and "ratio above 1" in lines[1] and "got 0.5" in lines[1]
+    assert "'sgd' has no other contender" in lines[2]
+
+
+def test_as_many_seeds_as_the_budget_has_are_enough() -> None:
+    assert planner.plan(experiment(settling=bench.Settling(max_seeds=6))).plan.max_seeds == 6
+
+
+def test_a_problem_keeps_the_margin_of_its_own() -> None:
+    problems = (
+        bench.ProblemChoice(problem="quadratic", margin=1.2),
+        bench.ProblemChoice(problem="quadratic", label="other"),
+    )
+    plan = planner.plan(experiment(problems=problems, settling=bench.Settling(margin=1.5))).plan
+    assert [problem.margin for problem in plan.problems] == [1.2, 1.5]
+
+
+# --- changes ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_given_stays() -> None:
+    asked = experiment(settling=bench.Settling(max_seeds=30), expand=True, timing=True)
+    assert changed(asked) == asked
+    assert changed(asked, budget={}, settling={}) == asked
+
+
+@pytest.mark.parametrize("name", ["tuning_points", "tuning_points_per_dimension", "tuning_seconds"])
+def test_a_way_to_say_how_many_points_replaces_the_others(name: str) -> None:
+    budget = changed(experiment(), budget={name: 3}).budget
+    amounts = (budget.tuning_points, budget.tuning_points_per_dimension, budget.tuning_seconds)
+    assert getattr(budget, name) == 3 and sum(amount is not None for amount in amounts) == 1
+    assert (budget.steps, budget.seeds) == (20, 6)
+
+
+def test_settings_of_the_experiment_are_changed() -> None:
+    asked = experiment(settling=bench.Settling(max_seeds=30, margin=1.1), expand=True)
+    other = changed(asked, until_settled=True, settling={"max_seeds": 50}, expand=False, timing=True)
+    assert other.settling == bench.Settling(max_seeds=50, margin=1.1)
+    assert (other.expand, other.timing) == (False, True)
+    assert changed(asked, until_settled=False).settling is None
+    assert changed(experiment(), until_settled=True).settling == bench.Settling()
+
+
+def test_settings_for_what_is_not_asked_are_all_named() -> None:
+    with pytest.raises(bench.UserError, match=r"settling\.max_seeds and settling\.margin: nothing is to be settled"):
+        changed(experiment(), settling={"max_seeds": 9, "margin": 1.1})
