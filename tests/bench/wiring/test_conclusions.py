@@ -56,11 +56,11 @@ def undertuned(gain: float) -> Final:
 )
 def test_a_loser_could_catch_up_where_its_gain_reaches_the_near_end_of_the_gap(gain: float, kind: str) -> None:
     """The gap's interval is about [0.4, 0.6]: a gain inside of it may be all there is between the two."""
-    comparison = summary_of(undertuned(gain), points=4).comparisons[0]
-    by_label = {row.label: row for row in comparison.rows}
-    difference, tuning = by_label["b"].difference, by_label["b"].tuning
-    assert difference is not None and 0.35 < difference.low < 0.45 and 0.55 < difference.high < 0.65
-    assert tuning.gain == pytest.approx(gain, rel=1e-5) and not tuning.edges
+    summary = summary_of(undertuned(gain), points=4)
+    comparison = summary.comparisons[0]
+    loser = summary.table().set_index("optimizer").loc["b"]
+    assert 0.35 < loser.difference_low < 0.45 and 0.55 < loser.difference_high < 0.65
+    assert loser["flags"] == "tuning curve still falling"
     assert comparison.verdict.kind == kind
     advised = [note for note in comparison.verdict.notes if note.startswith("b: tuning curve still falling")]
     assert len(advised) == (kind == "unsettled")
@@ -78,10 +78,9 @@ def edgy(best: str) -> Final:
 @pytest.mark.parametrize("best", ["a", "b"])
 def test_nobody_is_told_to_tune_a_winner(best: str) -> None:
     """A winner whose tuning is doubtful wins all the more: only the loser's is worth the time, baseline or not."""
-    comparison = summary_of(edgy(best)).comparisons[0]
-    assert {row.label: row.tuning.edges for row in comparison.rows} == {
-        label: {"learning_rate": "upper"} for label in "ab"
-    }
+    summary = summary_of(edgy(best))
+    comparison = summary.comparisons[0]
+    assert summary.table()["flags"].str.startswith("learning_rate at the upper edge of its space").all()
     loser = "b" if best == "a" else "a"
     assert comparison.verdict.kind == "unsettled"
     advised = [note.partition(":")[0] for note in comparison.verdict.notes if note.endswith("then run again.")]
@@ -93,8 +92,10 @@ def test_a_doubtful_winner_alone_gets_no_advice() -> None:
         off = -0.2 * place(trial, 5) * (label == "b")  # a is the same at every point: nothing to tune
         return 2.0 + off + 3.0 * (label == "a") + 0.01 * math.sin(3.0 * trial.seed + (label == "a"))
 
-    comparison = summary_of(final).comparisons[0]
-    assert comparison.rows[0].label == "b" and comparison.rows[0].flags
+    summary = summary_of(final)
+    comparison = summary.comparisons[0]
+    first = summary.table().iloc[0]
+    assert first.optimizer == "b" and first["flags"]
     assert comparison.verdict.kind == "winner" and comparison.verdict.best == ("b",)
     assert not [note for note in comparison.verdict.notes if "run again" in note]
 
@@ -142,4 +143,3 @@ def test_steps_are_counted_to_the_hardest_target() -> None:
     assert summary.table().steps_to_target.tolist() == [30.0]
     finals = summary.trials().query("stage == 'final'")
     assert set(finals.outcome_step) == {30} and set(finals.outcome) == {"reached"}
-    assert {ending for _, ending in summary.endings().values()} == {("reached", 30)}

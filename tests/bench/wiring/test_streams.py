@@ -24,13 +24,14 @@ from dlkit.bench.problems import Player
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.spec.planner import plan
+from dlkit.bench.store.store import Store
 from dlkit.bench.training.data_order import data_order
 from dlkit.bench.training.lanes import Lanes
 from dlkit.bench.training.program import Program, compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.trajectory import Request, Trajectory, train_trial, train_trials
 from dlkit.bench.tuning.sampling import beforehand
-from tests.bench.synthetic import make_plan, play, synthetic_outcome
+from tests.bench.synthetic import fill, make_plan
 from tests.bench.wiring.walk import OWN_DRAWS, STEP_DRAWS, WALKER, key_of, order_of, walk
 
 STEPS = 6
@@ -289,11 +290,13 @@ def test_studies_have_points_of_their_own_and_nothing_else_changes_them(tuner: s
 @pytest.mark.parametrize("tuner", ["halton", "random"])
 def test_points_that_are_drawn_while_a_run_goes_on_are_those_of_their_study(tuner: str) -> None:
     """Where seconds count, points are drawn one by one: the same ones, in each study its own."""
-    studies = Tuner(tuner, seconds=10.0, studies=2)
+    studies = Tuner(tuner, seconds=1.0, studies=2)  # a made-up trial takes a quarter of a second
     made = make_plan(["x"], tuner=studies, tuning_seeds=1)
     (contender,) = made.contenders
     made = replace(made, contenders=[replace(contender, points=(), undrawn=None)])
-    _, drawn = play(made, lambda problem, contender, trial: synthetic_outcome(problem, made, trial, [1.0] * 5, 3.0))
+    with Store(None) as store:
+        fill(store, made, curve=lambda *_: [1.0] * 5)
+        drawn = store.drawn()
     (contender,) = made.contenders
     found = [drawn[made.search_key(made.problems[0], contender, study)] for study in range(2)]
     assert found == [beforehand(tuner, contender.space, {}, 4, seed=study) for study in range(2)]
