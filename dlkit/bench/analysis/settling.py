@@ -1,4 +1,4 @@
-"""Seeds added until it is settled who is best: who gets more of them, when that ends, and what to conclude then.
+"""Adding seeds until it is settled who is best: who gets more of them, when that ends, what to conclude then.
 
 Looking after each seed needs a rule that holds at any time: the e-values of `stats.settle`, in the order of the seeds.
 How many are added at a time changes nothing about it, and does not depend on the workers: a run that is interrupted and
@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dlkit.bench.analysis.contender_result import ContenderResult, make_result
+from dlkit.bench.analysis.findings import Finding
 from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, common, measured_noise
-from dlkit.bench.analysis.ranking import Row, compared, make_row
+from dlkit.bench.analysis.ranking import Ranked, Ranking, compared
 from dlkit.bench.analysis.verdict import Verdict
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.plan import Plan, PlannedProblem
@@ -24,7 +26,7 @@ from dlkit.bench.stats import Interval, Settlement, confidence_sequence, luck_p_
 from dlkit.bench.tuning.search import Drawn
 from dlkit.bench.tuning.winner import tune
 
-__all__ = ["MAX_SEEDS", "Addition", "Standing", "conclude", "more_seeds", "rank", "with_rule"]
+__all__ = ["MAX_SEEDS", "Addition", "Settled", "conclude", "more_seeds", "rank", "with_rule"]
 
 MAX_SEEDS = 100
 FEWEST_ADDED = 5  # seeds at a time
@@ -32,7 +34,7 @@ SHARE_ADDED = 4  # or one for so many that there are: rounds stay few, and few s
 RULE = f"by a rule that holds at any time (level {ALPHA:.0%})"
 
 
-class Standing(NamedTuple):
+class Settled(NamedTuple):
     """What the seeds so far settle on a problem.
 
     Attributes:
@@ -59,9 +61,9 @@ class Standing(NamedTuple):
         """Label of the contender that the decision is about; empty while there is none."""
         return "" if self.settlement.leader is None else self.labels[self.settlement.leader]
 
-    def evidence(self, row: Row, other: Row) -> float:
+    def evidence(self, label: str, other: str) -> float:
         """The largest e-value so far that one contender is better than another."""
-        return float(self.settlement.latest[self.labels.index(row.label), self.labels.index(other.label)])
+        return float(self.settlement.latest[self.labels.index(label), self.labels.index(other)])
 
 
 class Addition(NamedTuple):
@@ -136,27 +138,27 @@ def more_seeds(plan: Plan, outcomes: Mapping[str, Outcome], *, drawn: Drawn | No
     notes = []
     for problem in plan.problems if plan.max_seeds is not None else ():
         tunings = [tune(plan, problem, contender, outcomes, drawn=drawn) for contender in plan.contenders]
-        rows = [
-            make_row(plan, problem, contender, tuning, (), outcomes)
+        results = [
+            make_result(plan, problem, contender, tuning, (), outcomes)
             for contender, tuning in zip(plan.contenders, tunings, strict=True)
         ]
         # Whoever lacks a trial now could not run it, and would lack it again.
-        standing = _ranked(plan, problem, [row for row in rows if len(row.scores) == len(row.trials)])[1]
-        if standing is None or _why_it_ends(plan, problem, standing):
+        settled = _ranked(plan, problem, [each for each in results if len(each.scores) == len(each.trials)])[1]
+        if settled is None or _why_it_ends(plan, problem, settled):
             continue
         assert plan.max_seeds is not None
-        count = min(max(FEWEST_ADDED, standing.seeds // SHARE_ADDED), plan.max_seeds - standing.seeds)
-        total = standing.seeds + count - plan.seeds
+        count = min(max(FEWEST_ADDED, settled.seeds // SHARE_ADDED), plan.max_seeds - settled.seeds)
+        total = settled.seeds + count - plan.seeds
         counts = added.setdefault(problem.name, {})
-        counts.update({label: max(total, counts.get(label, 0)) for label in standing.in_question})
-        resting = len(standing.labels) - len(standing.in_question)
-        whom = f" to {', '.join(standing.in_question)}" if resting else ""
-        notes.append(f"{problem.name}: {standing.seeds} seeds, not settled; adding {count}{whom}")
+        counts.update({label: max(total, counts.get(label, 0)) for label in settled.in_question})
+        resting = len(settled.labels) - len(settled.in_question)
+        whom = f" to {', '.join(settled.in_question)}" if resting else ""
+        notes.append(f"{problem.name}: {settled.seeds} seeds, not settled; adding {count}{whom}")
     return Addition(replace(plan, added_seeds=added), tuple(notes)) if notes else None
 
 
-def rank(plan: Plan, problem: PlannedProblem, rows: Sequence[Row]) -> tuple[list[Row], Standing | None]:
-    """Ranks a problem's rows as `compared` does; where seeds are added, by numbers that hold at any time.
+def rank(plan: Plan, problem: PlannedProblem, results: Sequence[ContenderResult]) -> tuple[Ranking, Settled | None]:
+    """Ranks a problem's contenders as `compared` does; where seeds are added, by numbers that hold at any time.
 
     Then the contender that the seeds say is best stands first, intervals of differences are confidence sequences, and
     p-values come from e-values: k / e against a claim to be best, k (k - 1) / e for any pair.
@@ -164,33 +166,33 @@ def rank(plan: Plan, problem: PlannedProblem, rows: Sequence[Row]) -> tuple[list
     Args:
         plan: the plan.
         problem: which.
-        rows: its rows.
+        results: of its contenders.
 
     Returns:
-        The rows, and what the seeds settle; None where none are added, or no two contenders are there to compare.
+        The ranking, and what the seeds settle; None where none are added, or no two contenders are there to compare.
     """
-    ranked, standing = _ranked(plan, problem, rows)
-    if standing is None:
-        return ranked, None
-    return compared(rows, first=standing.best, judge=partial(_at_any_time, standing)), standing
+    ranking, settled = _ranked(plan, problem, results)
+    if settled is None:
+        return ranking, None
+    return compared(results, first=settled.best, judge=partial(_at_any_time, settled)), settled
 
 
-def _ranked(plan: Plan, problem: PlannedProblem, rows: Sequence[Row]) -> tuple[list[Row], Standing | None]:
+def _ranked(plan: Plan, problem: PlannedProblem, results: Sequence[ContenderResult]) -> tuple[Ranking, Settled | None]:
     """What `rank` returns, with differences as `compared` gives them."""
-    there = [row for row in rows if row.complete and not row.failure]
+    there = [each for each in results if each.is_comparable]
     if plan.max_seeds is None or len(there) < 2:
-        return compared(rows), None
-    counts = [len(row.scores) for row in there]
+        return compared(results), None
+    counts = [len(each.scores) for each in there]
     scores = np.zeros((len(there), max(counts)))
-    for line, row in zip(scores, there, strict=True):
-        line[: len(row.scores)] = row.scores
+    for line, each in zip(scores, there, strict=True):
+        line[: len(each.scores)] = each.scores
     settlement = settle(scores, margin=_oriented_margin(problem), level=LEVEL, seeds=counts)
-    labels = tuple(row.label for row in there)
+    labels = tuple(each.label for each in there)
     in_question = [place for place, open_ in enumerate(settlement.in_question) if open_]
     seeds = min(counts[place] for place in in_question)
-    standing = Standing(settlement, labels, tuple(labels[place] for place in in_question), seeds, False)
-    ranked = compared(rows, first=standing.best)
-    return ranked, standing._replace(only_luck=_only_luck(plan, problem, ranked[: len(there)], standing))
+    settled = Settled(settlement, labels, tuple(labels[place] for place in in_question), seeds, False)
+    ranking = compared(results, first=settled.best)
+    return ranking, settled._replace(only_luck=_only_luck(plan, problem, ranking.compared, settled))
 
 
 def _oriented_margin(problem: PlannedProblem) -> float | None:
@@ -199,100 +201,106 @@ def _oriented_margin(problem: PlannedProblem) -> float | None:
     return math.log10(margin) if margin is not None and problem.judged.scale == "log" else margin
 
 
-def _at_any_time(standing: Standing, best: Row, row: Row, pair: Pair) -> Pair:
-    """How a row differs from a better one, by numbers that hold at any time."""
-    interval = _interval(best, row)
-    evidence = standing.evidence(best, row)
-    k = len(standing.labels)
+def _at_any_time(settled: Settled, best: ContenderResult, other: ContenderResult, pair: Pair) -> Pair:
+    """How a contender differs from a better one, by numbers that hold at any time."""
+    interval = _interval(best, other)
+    evidence = settled.evidence(best.label, other.label)
+    k = len(settled.labels)
     difference = pair.difference._replace(low=interval.low, high=interval.high, p_value=min(1.0, k / evidence))
     return pair._replace(difference=difference, adjusted_p=min(1.0, k * (k - 1) / evidence))
 
 
-def _only_luck(plan: Plan, problem: PlannedProblem, ranked: Sequence[Row], standing: Standing) -> bool:
+def _only_luck(plan: Plan, problem: PlannedProblem, compared: Sequence[Ranked], settled: Settled) -> bool:
     """Whether nobody in question can come to be told from the leader, however many seeds there will be.
 
     That is so where even the largest difference that the seeds allow is one that two equals can have by the luck of
     tuning, and the margin cannot settle it either.
     """
-    if standing.settlement.decision != "continue":
+    if settled.settlement.decision != "continue":
         return False
-    leader = ranked[0]
-    against = [row for row in ranked[1:] if row.label in standing.in_question]
+    leader = compared[0]
+    against = [each for each in compared[1:] if each.label in settled.in_question]
     # Whoever lost to the leader is no reason to go on; whoever is in question may still win against it.
-    still = [row for row in against if standing.evidence(leader, row) < standing.settlement.threshold]
-    return leader.label in standing.in_question and all(_is_within_luck(plan, problem, leader, row) for row in still)
+    still = [each for each in against if settled.evidence(leader.label, each.label) < settled.settlement.threshold]
+    return leader.label in settled.in_question and all(
+        _is_within_luck(plan, problem, leader.result, each) for each in still
+    )
 
 
-def _is_within_luck(plan: Plan, problem: PlannedProblem, best: Row, row: Row) -> bool:
-    assert row.difference is not None and plan.max_seeds is not None
-    if row.luck <= ALPHA:  # and less with a larger difference
+def _is_within_luck(plan: Plan, problem: PlannedProblem, best: ContenderResult, other: Ranked) -> bool:
+    result, pair = other.result, other.standing.to_best
+    assert pair is not None and plan.max_seeds is not None
+    if pair.luck <= ALPHA:  # and less with a larger difference
         return False
-    error, noise = measured_noise(best.tuning, row.difference, min(len(row.scores), len(best.scores)))
-    interval = _interval(best, row)
+    seeds = min(len(result.scores), len(best.scores))
+    error, noise = measured_noise(best.tuning, pair.difference, seeds)
+    interval = _interval(best, result)
     farthest = max(abs(interval.low), abs(interval.high))
     if not 0 < error < math.inf or math.isinf(farthest):
         return False
     margin = _oriented_margin(problem)
     if margin is not None and interval.low <= margin and interval.high >= -margin:
         return False
-    left = error * math.sqrt(min(len(row.scores), len(best.scores)) / plan.max_seeds)
-    return luck_p_value(farthest, left, row.tuning.finalists, best.tuning.finalists, noise) > ALPHA
+    left = error * math.sqrt(seeds / plan.max_seeds)
+    return luck_p_value(farthest, left, result.tuning.finalists, best.tuning.finalists, noise) > ALPHA
 
 
-def _interval(best: Row, row: Row) -> Interval:
-    return confidence_sequence(*common(row.scores, best.scores), level=LEVEL)
+def _interval(best: ContenderResult, other: ContenderResult) -> Interval:
+    return confidence_sequence(*common(other.scores, best.scores), level=LEVEL)
 
 
 def conclude(
-    conclusion: Verdict, plan: Plan, problem: PlannedProblem, ranked: Sequence[Row], standing: Standing | None
+    conclusion: Verdict, plan: Plan, problem: PlannedProblem, ranking: Ranking, settled: Settled | None
 ) -> Verdict:
     """Adds to a verdict what the seeds settled, and how.
 
     Args:
-        conclusion: from the rows that `rank` returned.
+        conclusion: from the ranking that `rank` returned.
         plan: the plan.
         problem: which.
-        ranked: those rows.
-        standing: what `rank` returned with them; without one the verdict stays what it is.
+        ranking: that ranking.
+        settled: what `rank` returned with it; without one the verdict stays what it is.
 
     Returns:
         The verdict.
     """
-    if standing is None:
+    if settled is None:
         return conclusion
-    ending = _why_it_ends(plan, problem, standing) or f"Not settled at {standing.seeds} seeds yet."
-    if standing.best and conclusion.kind != "winner":
+    ending = _why_it_ends(plan, problem, settled) or f"Not settled at {settled.seeds} seeds yet."
+    if settled.best and conclusion.kind != "winner":
         ending = (
-            f"As they are tuned, {standing.best} is best: settled at n = {standing.settlement.seeds} seeds {RULE}; "
+            f"As they are tuned, {settled.best} is best: settled at n = {settled.settlement.seeds} seeds {RULE}; "
             "what else tuning could have found is open, and no seed changes that."
         )
     notes = [
-        f"{row.label} rested after {len(row.scores)} seeds, beaten by everyone still in question."
-        for row in ranked
-        if row.label in standing.labels and row.label not in standing.in_question and len(row.scores) < standing.seeds
+        f"{each.label} rested after {len(each.scores)} seeds, beaten by everyone still in question."
+        for each in ranking.results
+        if each.label in settled.labels and each.label not in settled.in_question and len(each.scores) < settled.seeds
     ]
     notes.append(
         "P-values and intervals of differences hold at any time, as seeds were added; other intervals only describe."
     )
-    return conclusion._replace(sentence=f"{conclusion.sentence} {ending}", notes=(*conclusion.notes, *notes))
+    first, *others = conclusion.findings
+    findings = (first._replace(text=f"{first.text} {ending}"), *others, *map(Finding, notes))
+    return conclusion._replace(findings=findings)
 
 
-def _why_it_ends(plan: Plan, problem: PlannedProblem, standing: Standing) -> str:
+def _why_it_ends(plan: Plan, problem: PlannedProblem, settled: Settled) -> str:
     """Why no seeds are added, in words; empty if there may be more."""
-    settlement = standing.settlement
+    settlement = settled.settlement
     if settlement.decision == "best":
         return f"Settled at n = {settlement.seeds} seeds {RULE}."
     if settlement.decision == "within margin":
         assert problem.margin is not None
         width = f"a ratio of {problem.margin:g}" if problem.judged.scale == "log" else f"{problem.margin:g}"
         return (
-            f"Settled at n = {settlement.seeds} seeds {RULE}: what is not worse than {standing.leader} lies within "
+            f"Settled at n = {settlement.seeds} seeds {RULE}: what is not worse than {settled.leader} lies within "
             f"{width} of it."
         )
-    if standing.only_luck:
+    if settled.only_luck:
         return (
-            f"Not settled at {standing.seeds} seeds, and more cannot settle it: equals could come to lie so far apart "
+            f"Not settled at {settled.seeds} seeds, and more cannot settle it: equals could come to lie so far apart "
             "by the luck of tuning; use more tuning seeds."
         )
     assert plan.max_seeds is not None
-    return f"Not settled within {plan.max_seeds} seeds." if standing.seeds >= plan.max_seeds else ""
+    return f"Not settled within {plan.max_seeds} seeds." if settled.seeds >= plan.max_seeds else ""
