@@ -187,7 +187,7 @@ def rates(setting: Setting, studies: int, *, first: int = 0) -> dict[str, float]
         )
         counts["first is best"] += verdict.best == ("name 0",)
         counts["within margin"] += "lies within" in verdict.sentence
-        seeds += sum(len(row.scores) for row in found.rows) / len(found.rows)
+        seeds += sum(len(each.scores) for each in found.results) / len(found.results)
     return {name: count / studies for name, count in counts.items()} | {"seeds": seeds / studies}
 
 

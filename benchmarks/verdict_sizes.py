@@ -83,7 +83,7 @@ def claims(comparison: Comparison) -> dict[str, bool]:
     """Which sentences claim a difference; softer ones do not."""
     found = comparison.verdict
     texts = [found.sentence, *found.notes]
-    groups = [set(row.among.group) for row in comparison.rows]
+    groups = [set(standing.group) for standing in comparison.ranking.standings.values()]
     return {
         "winner or worse": found.kind == "winner" or " is ahead" in texts[0] or "; worse: " in texts[0],
         "groups": any(not one & other for one in groups for other in groups),

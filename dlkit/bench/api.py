@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.errors import UserError
 from dlkit.bench.store.store import Store
@@ -54,45 +55,45 @@ class Result:
 
     def curves(self) -> "pd.DataFrame":
         """Returns the final trials' curves: columns problem, optimizer, seed, step, metric, value."""
-        return self.summary.curves()
+        return frames.curves(self.summary)
 
     def trials(self) -> "pd.DataFrame":
         """Returns every trial, tuning and final, one row each, with its hyperparameters and outcome."""
-        return self.summary.trials()
+        return frames.trials(self.summary)
 
     def table(self) -> "pd.DataFrame":
         """Returns the ranked tables as one frame, numbers unrounded."""
-        return self.summary.table()
+        return frames.table(self.summary)
 
     def evidence(self) -> "pd.DataFrame":
         """Returns the numbers behind each sentence of the verdicts, one row a number: see `findings.Evidence`."""
-        return self.summary.evidence()
+        return frames.evidence(self.summary)
 
     def costs(self) -> "pd.DataFrame":
         """Returns seconds per step, time to target, compilation and memory, one row a (problem, optimizer).
 
         What was not timed is NaN: see `timing` in `compare`.
         """
-        return self.summary.costs()
+        return frames.costs(self.summary)
 
     def overview(self) -> "pd.DataFrame":
         """Returns one row a contender, best first: mean rank, probability of being best, profile score, targets.
 
         With intervals, unrounded; NaN where there are too few problems. `summary.overview` has what lies behind them.
         """
-        return self.summary.overview.frame()
+        return frames.overview(self.summary)
 
     def tuning_leaders(self) -> "pd.DataFrame":
         """Returns how probably each contender has the best of 1, 4, 16, ... tuning points, and its expected best."""
-        return self.summary.tuning_leaders()
+        return frames.tuning_leaders(self.summary)
 
     def sensitivity(self) -> "pd.DataFrame":
         """Returns each tuned hyperparameter's range within 5 % of the best point, and its width in decades."""
-        return self.summary.sensitivity()
+        return frames.sensitivity(self.summary)
 
     def effects(self) -> "pd.DataFrame":
         """Returns what the levels of factors do, one row a (problem, factor, level); empty without factors."""
-        return self.summary.effects()
+        return frames.effects(self.summary)
 
     @property
     def verdicts(self) -> dict[str, str]:

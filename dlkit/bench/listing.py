@@ -20,7 +20,7 @@ from dlkit.bench.problems import get as get_problem
 from dlkit.bench.problems import maker as find_maker
 from dlkit.bench.problems.catalog import Entry
 from dlkit.bench.problems.factories import REQUIRED
-from dlkit.bench.report.terminal import NOTHING, terminal
+from dlkit.bench.report.terminal import terminal
 
 __all__ = ["print_choices", "print_optimizers", "print_probes", "print_problems", "print_schedules"]
 
@@ -40,12 +40,12 @@ def print_problems() -> None:
 def _problem_cells(name: str, entry: Entry) -> list[str]:
     """A problem's metric, target, steps, batch, cost and what it stresses; what it needs where that is missing."""
     needs = f" (needs {entry.needs})" if entry.needs else ""
-    cost = NOTHING if entry.seconds is None else numbers.number(entry.seconds)
+    cost = numbers.NOTHING if entry.seconds is None else numbers.number(entry.seconds)
     try:
         problem = get_problem(name)
     except UserError:
-        return [NOTHING] * 4 + [cost, (entry.make.__doc__ or "").splitlines()[0] + needs]
-    target = NOTHING if problem.target is None else numbers.number(problem.target)
+        return [numbers.NOTHING] * 4 + [cost, (entry.make.__doc__ or "").splitlines()[0] + needs]
+    target = numbers.NOTHING if problem.target is None else numbers.number(problem.target)
     batch = "all" if problem.batch_size is None else str(problem.batch_size)
     return [problem.metric, target, str(problem.steps), batch, cost, problem.stresses + needs]
 

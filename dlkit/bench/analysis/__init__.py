@@ -1,23 +1,25 @@
-"""What follows: outcomes become numbers, numbers become sentences. Never JAX.
+"""From outcomes to numbers, and from numbers to sentences. Never imports JAX.
 
-- `numbers`: numbers as text, the same everywhere.
+- `numbers`: how numbers are written.
 - `along_curves`: steps to a target, the score at half of the budget.
-- `pairs`, `ranking`: how contenders differ and stand on a problem.
+- `contender_result`, `pairs`, `ranking`: a contender's own numbers, how two differ, how all of them stand.
 - `costs`, `effects`: time and memory; what the levels of factors do.
 - `settling`: who gets more seeds, and when that ends.
 - `findings`, `verdict`, `settled_sentences`: sentences, the conclusion, and what added seeds settled.
 - `comparison`: all contenders on one problem; `across_problems`: over all problems.
 - `tuning_curves`: how much tuning each contender takes.
-- `summary`: everything a run says.
+- `summary`: everything a run says; `frames`: the same as data frames.
 """
 
 __all__ = [
     "across_problems",
     "along_curves",
     "comparison",
+    "contender_result",
     "costs",
     "effects",
     "findings",
+    "frames",
     "numbers",
     "pairs",
     "ranking",

@@ -1,4 +1,4 @@
-"""All problems of a run together: ranks, performance profiles, and the share of targets reached along the budget.
+"""Contenders over all problems of a run: ranks, performance profiles, and the share of targets that they reach.
 
 Problems differ in metric, scale and budget, so nothing is averaged over them but what has no unit: ranks, ratios of
 times to the fastest, and shares of targets reached by a share of the budget.
@@ -8,19 +8,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dlkit.bench import stats
-from dlkit.bench.analysis.ranking import LEVEL, Row
+from dlkit.bench.analysis.along_curves import UNKNOWN
+from dlkit.bench.analysis.contender_result import ContenderResult
+from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.orientation import oriented
 from dlkit.bench.plan.plan import Plan, PlannedProblem
+from dlkit.bench.stats import Interval
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["BUDGETS", "MAX_RATIO", "Overview", "Ranks", "Standing", "overview"]
+__all__ = ["BUDGETS", "MAX_RATIO", "AcrossProblems", "Overview", "ProblemResults", "Ranks", "overview"]
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -30,18 +30,18 @@ RESAMPLES, SEED = 10_000, 0  # the same numbers whenever a run is summed up
 MOST_TARGETS = 60  # a problem, once ladders are made equally long
 
 
-class Standing(NamedTuple):
-    """One problem, as far as it has come.
+class ProblemResults(NamedTuple):
+    """What came of a problem, as far as it has run.
 
     Attributes:
         problem: which.
         targets: the easiest first; none where there are none yet.
-        rows: its contenders, in any order.
+        results: of its contenders, in any order.
     """
 
     problem: PlannedProblem
     targets: Sequence[float]
-    rows: Sequence[Row]
+    results: Sequence[ContenderResult]
 
 
 class Ranks(NamedTuple):
@@ -60,6 +60,26 @@ class Ranks(NamedTuple):
     friedman: stats.Friedman
     p_value: float
     distance: float
+
+
+class AcrossProblems(NamedTuple):
+    """One contender's numbers over all problems; NaN where there are too few problems, or no targets.
+
+    Attributes:
+        label: the contender's.
+        mean_rank: over problems, with its interval.
+        probability_best: that its mean rank is the lowest.
+        profile_score: area under the performance profile, with its interval.
+        targets_reached: share of targets reached at the end of the budget, with its interval.
+        target_area: the mean of that share along the budget.
+    """
+
+    label: str
+    mean_rank: Interval
+    probability_best: float
+    profile_score: Interval
+    targets_reached: Interval
+    target_area: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,41 +178,21 @@ class Overview:
         shares = [(-each.area, -float(each.share[-1])) for each in self.target_ecdf]
         return sorted(range(len(self.contenders)), key=shares.__getitem__) if shares else range(len(self.contenders))
 
-    def frame(self) -> "pd.DataFrame":
-        """Returns `rows` as a data frame."""
-        import pandas as pd
+    def by_contender(self) -> list[AcrossProblems]:
+        """Returns each contender's numbers, best first."""
+        return [self._of_contender(index) for index in self.order]
 
-        return pd.DataFrame(self.rows())
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Returns the overview's numbers, one row a contender, best first.
-
-        Returns:
-            Columns optimizer, mean_rank, probability_best, profile_score (each but the probability with _low and
-            _high), targets_reached (share at the end of the budget, with _low and _high), target_area; NaN where there
-            are too few problems or no targets.
-        """
-        rows = []
-        for index in self.order:
-            ranks, profile = self.ranks.bootstrap if self.ranks else None, self.profile
-            reached = self.target_ecdf[index] if self.target_ecdf else None
-            rows.append(
-                {
-                    "optimizer": self.contenders[index],
-                    "mean_rank": ranks.mean_ranks[index] if ranks else math.nan,
-                    "mean_rank_low": ranks.low[index] if ranks else math.nan,
-                    "mean_rank_high": ranks.high[index] if ranks else math.nan,
-                    "probability_best": ranks.probability_best[index] if ranks else math.nan,
-                    "profile_score": profile.profile.exact_scores[index] if profile else math.nan,
-                    "profile_score_low": profile.score_low[index] if profile else math.nan,
-                    "profile_score_high": profile.score_high[index] if profile else math.nan,
-                    "targets_reached": reached.share[-1] if reached else math.nan,
-                    "targets_reached_low": reached.low[-1] if reached else math.nan,
-                    "targets_reached_high": reached.high[-1] if reached else math.nan,
-                    "target_area": reached.area if reached else math.nan,
-                }
-            )
-        return rows
+    def _of_contender(self, index: int) -> AcrossProblems:
+        ranks, profile = self.ranks.bootstrap if self.ranks else None, self.profile
+        reached = self.target_ecdf[index] if self.target_ecdf else None
+        return AcrossProblems(
+            self.contenders[index],
+            _at(index, ranks.mean_ranks, ranks.low, ranks.high) if ranks else UNKNOWN,
+            float(ranks.probability_best[index]) if ranks else math.nan,
+            _at(index, profile.profile.exact_scores, profile.score_low, profile.score_high) if profile else UNKNOWN,
+            _at(-1, reached.share, reached.low, reached.high) if reached else UNKNOWN,
+            float(reached.area) if reached else math.nan,
+        )
 
     @property
     def _shares(self) -> Floats:
@@ -213,62 +213,67 @@ class Overview:
         return np.stack([stats.times_to_targets(each, ladders, **how) for each in self._targeted_curves])
 
 
-def overview(plan: Plan, standings: Sequence[Standing]) -> Overview:
+def overview(plan: Plan, problems: Sequence[ProblemResults]) -> Overview:
     """Gathers what all problems have in common.
 
     Args:
         plan: the plan.
-        standings: one a problem.
+        problems: what came of each.
 
     Returns:
         The overview; nothing is drawn at random before one of its numbers is asked for.
     """
     labels = [contender.label for contender in plan.contenders]
-    notes = [note for each in standings if (note := _unfinished(each))]
-    over = [each for each in standings if not _unfinished(each)]
-    found = [{row.label: row for row in each.rows} for each in over]
-    lost = [[_lost(rows[label]) for rows in found] for label in labels]
+    notes = [note for each in problems if (note := _unfinished(each))]
+    over = [each for each in problems if not _unfinished(each)]
+    found = [{result.label: result for result in each.results} for each in over]
+    lost = [[_lost(results[label]) for results in found] for label in labels]
     taking = [index for index, reasons in enumerate(lost) if not reasons or not all(reasons)]
     notes += [f"{label} is left out: it trained on no problem" for i, label in enumerate(labels) if i not in taking]
     for index in taking:
         names = [each.problem.name for each, reason in zip(over, lost[index], strict=True) if reason]
         notes += [f"{labels[index]} lost on {', '.join(names)}: it could not run, or no point trained"] if names else []
-    trained = [rows[label] for rows in found for label in labels if not _lost(rows[label])]
-    counts = {len(row.scores) for row in trained}
+    trained = [results[label] for results in found for label in labels if not _lost(results[label])]
+    counts = {len(each.scores) for each in trained}
     seeds = min(counts, default=plan.seeds)
     notes += [f"only the first {seeds} seeds count, which all problems have"] if len(counts) > 1 else []
     shape = (len(taking), seeds, len(over))
     scores, curves = np.full(shape, np.inf), np.full((*shape, plan.evaluations + 1), np.inf)
-    for place, (each, rows) in enumerate(zip(over, found, strict=True)):
+    for place, (each, results) in enumerate(zip(over, found, strict=True)):
         for position, index in enumerate(taking):
             if not lost[index][place]:
-                row = rows[labels[index]]
-                scores[position, :, place] = row.scores[:seeds]
-                curves[position, :, place] = _curves(each.problem, row, plan.evaluations)[:seeds]
+                result = results[labels[index]]
+                scores[position, :, place] = result.scores[:seeds]
+                curves[position, :, place] = _curves(each.problem, result, plan.evaluations)[:seeds]
     ladders = [_oriented(each.problem, each.targets) for each in over]
     notes += [f"{each.problem.name} has no target" for each in over if not each.targets]
     names = [labels[index] for index in taking]
     return Overview(names, [each.problem for each in over], plan.evaluations, scores, curves, ladders, notes)
 
 
-def _lost(row: Row) -> bool:
+def _at(index: int, *values: Floats) -> Interval:
+    """The interval whose estimate and ends stand at an index of arrays."""
+    return Interval(*(float(each[index]) for each in values))
+
+
+def _lost(result: ContenderResult) -> bool:
     """Whether a contender has nothing to show where it is done: an exception, or a tuning in which nothing trained."""
-    return bool(row.failure) or (not row.tuning.missing and row.tuning.winner is None)
+    return bool(result.failure) or (not result.tuning.missing and result.tuning.winner is None)
 
 
-def _unfinished(standing: Standing) -> str:
+def _unfinished(found: ProblemResults) -> str:
     """Why a problem does not count yet; empty if it does."""
-    waiting = [row.label for row in standing.rows if not _lost(row) and not row.complete]
-    return f"{standing.problem.name} is left out: {', '.join(waiting)} still to run" if waiting else ""
+    waiting = [each.label for each in found.results if not _lost(each) and not each.is_complete]
+    return f"{found.problem.name} is left out: {', '.join(waiting)} still to run" if waiting else ""
 
 
-def _curves(problem: PlannedProblem, row: Row, evaluations: int) -> Floats:
+def _curves(problem: PlannedProblem, result: ContenderResult, evaluations: int) -> Floats:
     """[seeds, evaluations + 1] the judged metric, oriented: +inf where it diverged, and after an early stop.
 
     What stopped early has been at all the targets that it reaches.
     """
-    values = np.full((len(row.outcomes), evaluations + 1), np.nan)
-    for line, outcome in zip(values, row.outcomes, strict=True):
+    values = np.full((len(result.outcomes), evaluations + 1), np.nan)
+    for line, outcome in zip(values, result.outcomes, strict=True):
         if outcome is not None:
             line[: len(outcome.steps)] = outcome.curves[problem.metric]
     return _oriented(problem, values)

@@ -1,4 +1,4 @@
-"""What curves show before their last step: when a target is reached, and the score at half of the budget."""
+"""Steps to a target and the score at half of the budget, read off the curves of a contender's trials."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from dlkit.bench.stats import Interval, expected_running_time, kaplan_meier, med
 from dlkit.bench.tuning.targets import ending, steps_to
 from dlkit.bench.tuning.winner import Tuning
 
-__all__ = ["UNKNOWN", "Moment", "StepsToTarget", "at_half", "log_steps", "steps_to_target"]
+__all__ = ["UNKNOWN", "AlongCurve", "StepsToTarget", "at_half", "log_steps", "steps_to_target"]
 
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
 LEAST_HALF = 0.4  # share of the budget at which there must be an evaluation for it to count as half
@@ -52,8 +52,8 @@ class StepsToTarget(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
-    """One quantity of all trials of a contender, lower is better, which can be compared over common seeds.
+class AlongCurve:
+    """A quantity read off every curve of a contender before its end, such as the steps to a target; lower is better.
 
     Attributes:
         values: [seeds] of the final trials; +inf where there is none.
@@ -112,7 +112,7 @@ def log_steps(
     finals: Sequence[Outcome],
     outcomes: Mapping[str, Outcome],
     target: float,
-) -> Moment | None:
+) -> AlongCurve | None:
     """Returns log2 of the steps to a target, so that a difference is the logarithm of a ratio.
 
     Args:
@@ -124,8 +124,8 @@ def log_steps(
         target: of the judged metric; NaN if there is none yet.
 
     Returns:
-        The moment. None without a target; with a schedule, which is made for its horizon: moments before the last step
-        do not compare; and where a trial was cut off, as nobody knows when it would have been there.
+        The logarithms. None without a target; with a schedule, which is made for its horizon, so that curves do not
+        compare before the last step; and where a trial was cut off, as nobody knows when it would have been there.
     """
     does_compare = contender.schedule == CONSTANT_SCHEDULE and all(outcome.status != "cut off" for outcome in finals)
     if math.isnan(target) or not does_compare:
@@ -136,7 +136,7 @@ def log_steps(
         return math.log2(max(steps_to(problem, outcome, target), 1.0))  # at step 0: as soon as one can
 
     tuned = _of_points(tuning, outcomes, lambda outcome: min(logarithm(outcome), most))
-    return Moment(np.array([logarithm(outcome) for outcome in finals]), tuned, most)
+    return AlongCurve(np.array([logarithm(outcome) for outcome in finals]), tuned, most)
 
 
 def at_half(
@@ -145,7 +145,7 @@ def at_half(
     tuning: Tuning,
     finals: Sequence[Outcome],
     outcomes: Mapping[str, Outcome],
-) -> Moment | None:
+) -> AlongCurve | None:
     """Returns the judged metric at half of the budget, oriented.
 
     Args:
@@ -156,7 +156,7 @@ def at_half(
         outcomes: trial id -> outcome, of its tuning trials.
 
     Returns:
-        The moment. None with a schedule or early stopping, whose curves at half are not what half of the budget would
+        The scores. None with a schedule or early stopping, whose curves at half are not what half of the budget would
         give, where a trial was cut off, or where nothing was evaluated near half of the budget.
     """
     is_plain = contender.schedule == CONSTANT_SCHEDULE and contender.stopping is None
@@ -174,7 +174,7 @@ def at_half(
         return float(oriented(problem, problem.metric, value(outcome)))
 
     values = oriented(problem, problem.metric, [value(outcome) for outcome in finals])
-    return Moment(values, _of_points(tuning, outcomes, score), step=step)
+    return AlongCurve(values, _of_points(tuning, outcomes, score), step=step)
 
 
 def _of_points(tuning: Tuning, outcomes: Mapping[str, Outcome], value: Callable[[Outcome], float]) -> Floats:

@@ -1,12 +1,13 @@
-"""All contenders on one problem: outcomes -> rows -> statistics -> a verdict."""
+"""All contenders on one problem: from outcomes to results, their ranking, the verdict and the costs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dlkit.bench.analysis.across_problems import Standing
+from dlkit.bench.analysis.across_problems import ProblemResults
+from dlkit.bench.analysis.contender_result import ContenderResult, make_result
 from dlkit.bench.analysis.costs import Cost, costs_of
 from dlkit.bench.analysis.effects import Effect, effects
-from dlkit.bench.analysis.ranking import Row, make_row
+from dlkit.bench.analysis.ranking import Ranking
 from dlkit.bench.analysis.settled_sentences import conclude
 from dlkit.bench.analysis.settling import rank
 from dlkit.bench.analysis.verdict import Verdict, verdict
@@ -16,7 +17,7 @@ from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.targets import Frozen, Reruns, declared, reruns
 from dlkit.bench.tuning.winner import tune
 
-__all__ = ["Comparison", "compare_on", "every_trial"]
+__all__ = ["Comparison", "compare_on"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,16 +28,16 @@ class Comparison:
         problem: which.
         targets: of the judged metric on validation, and where they come from.
         reruns: the trials that set them; None where they are declared, or the baselines are not tuned yet.
-        rows: best first; contenders that did not finish come last.
+        ranking: of the contenders, best first.
         verdict: what to conclude.
-        costs: one a row: time, memory, compilation.
+        costs: one a contender, in the order of `results`: time, memory, compilation.
         effects: what the levels of factors do, where there are others than the optimizer.
     """
 
     problem: PlannedProblem
     targets: Frozen
     reruns: Reruns | None
-    rows: Sequence[Row]
+    ranking: Ranking
     verdict: Verdict
     costs: Sequence[Cost]
     effects: Sequence[Effect] = ()
@@ -47,15 +48,20 @@ class Comparison:
         return self.targets.hardest
 
     @property
-    def standing(self) -> Standing:
+    def results(self) -> Sequence[ContenderResult]:
+        """All contenders, best first; those that did not finish come last."""
+        return self.ranking.results
+
+    @property
+    def problem_results(self) -> ProblemResults:
         """What the overview over problems takes from this one."""
-        return Standing(self.problem, self.targets.values, self.rows)
+        return ProblemResults(self.problem, self.targets.values, self.results)
 
     def trials(self) -> list[tuple[str, int, Trial]]:
-        """Returns every trial with its contender's label and study: those of rows, then those that set the targets."""
-        of_rows = [(row.label, study, trial) for row in self.rows for study, trial in every_trial(row)]
+        """Returns every trial with its contender's label and study: those compared, then those that set the targets."""
+        compared = [(each.label, study, trial) for each in self.results for study, trial in each.every_trial]
         again = self.reruns
-        return of_rows + ([(again.contender.label, 0, trial) for trial in again.trials] if again else [])
+        return compared + ([(again.contender.label, 0, trial) for trial in again.trials] if again else [])
 
 
 def compare_on(
@@ -83,17 +89,18 @@ def compare_on(
     ]
     again = reruns(history, problem)
     targets = _targets(problem, again, frozen or {})
-    rows = [
-        make_row(plan, problem, contender, studies[0], targets.values, outcomes, studies[1:])
+    results = [
+        make_result(plan, problem, contender, studies[0], targets.values, outcomes, studies[1:])
         for contender, studies in zip(plan.contenders, tunings, strict=True)
     ]
-    ranked, settled = rank(plan, problem, rows)
-    conclusion = verdict(problem, ranked, targets.hardest, baseline=plan.contenders[0].label)
-    conclusion = conclude(conclusion, plan, problem, ranked, settled)
-    every = [[trial for _, trial in every_trial(row)] for row in ranked]
+    ranking, settled = rank(plan, problem, results)
+    conclusion = verdict(problem, ranking, targets.hardest, baseline=plan.contenders[0].label)
+    conclusion = conclude(conclusion, plan, problem, ranking, settled)
+    every = [[trial for _, trial in each.every_trial] for each in ranking.results]
     ran = [[outcomes[trial.id] for trial in trials if trial.id in outcomes] for trials in every]
-    costs = costs_of(problem, ranked, timings or {}, ran)
-    return Comparison(problem, targets, again, ranked, conclusion, costs, effects(problem, plan.contenders, ranked))
+    costs = costs_of(problem, ranking.results, timings or {}, ran)
+    found = effects(problem, plan.contenders, ranking.results)
+    return Comparison(problem, targets, again, ranking, conclusion, costs, found)
 
 
 def _targets(problem: PlannedProblem, again: Reruns | None, frozen: Mapping[str, Frozen]) -> Frozen:
@@ -102,9 +109,3 @@ def _targets(problem: PlannedProblem, again: Reruns | None, frozen: Mapping[str,
         return declared(problem)
     unset = Frozen((), "not set yet: a baseline has to be tuned first", "")
     return frozen.get(again.key, unset) if again else unset
-
-
-def every_trial(row: Row) -> list[tuple[int, Trial]]:
-    """Returns a row's trials with their study, tuning first."""
-    studies = [(row.tuning, row.trials), *((each.tuning, each.trials) for each in row.repetitions)]
-    return [(study, trial) for study, (tuning, trials) in enumerate(studies) for trial in [*tuning.known, *trials]]

@@ -1,12 +1,12 @@
-"""What contenders cost beside their steps: time, memory, compilation, and what early stopping saves."""
+"""What contenders cost: seconds a step and to the target, memory, compilation, and steps that early stopping saves."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dlkit.bench.analysis.along_curves import UNKNOWN
+from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.pairs import LEVEL
-from dlkit.bench.analysis.ranking import Row
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.plan.trials import Outcome, Timing, timing_key
 from dlkit.bench.stats import Interval, median_interval
@@ -39,7 +39,7 @@ class Cost:
 
 def costs_of(
     problem: PlannedProblem,
-    rows: Sequence[Row],
+    results: Sequence[ContenderResult],
     timings: Mapping[str, Timing],
     ran: Sequence[Sequence[Outcome]],
 ) -> list[Cost]:
@@ -47,36 +47,36 @@ def costs_of(
 
     Args:
         problem: which.
-        rows: its contenders.
+        results: of its contenders.
         timings: timings by key.
-        ran: for each row, what has run of its trials.
+        ran: for each of them, what has run of its trials.
 
     Returns:
-        One cost a row.
+        One cost a contender.
     """
-    found = [timings.get(timing_key(row.trials[0])) if row.trials else None for row in rows]
+    found = [timings.get(timing_key(each.trials[0])) if each.trials else None for each in results]
     per_step = [
         median_interval(timing.seconds, level=LEVEL) if timing and timing.seconds else UNKNOWN for timing in found
     ]
     fastest = min((each.estimate for each in per_step if each.estimate > 0), default=math.nan)
     return [
         Cost(
-            label=row.label,
+            label=result.label,
             timing=timing,
             per_step=seconds,
             ratio=seconds.estimate / fastest,
             # time to target = steps to target x seconds per step
-            to_target=Interval(*(steps * seconds.estimate for steps in row.time)),
+            to_target=Interval(*(steps * seconds.estimate for steps in result.median_steps)),
             compile_seconds=sum(outcome.compile_seconds for outcome in outcomes),
-            saved=_saved(problem, row),
+            saved=_saved(problem, result),
         )
-        for row, timing, seconds, outcomes in zip(rows, found, per_step, ran, strict=True)
+        for result, timing, seconds, outcomes in zip(results, found, per_step, ran, strict=True)
     ]
 
 
-def _saved(problem: PlannedProblem, row: Row) -> float:
-    ended = [outcome for outcome in row.outcomes if outcome and outcome.status in ("stopped", "finished")]
-    if row.contender.stopping is None or not ended:
+def _saved(problem: PlannedProblem, result: ContenderResult) -> float:
+    ended = [outcome for outcome in result.outcomes if outcome and outcome.status in ("stopped", "finished")]
+    if result.contender.stopping is None or not ended:
         return math.nan
     # share left out = 1 - steps made / budget
     return sum(1 - int(outcome.steps[-1]) / problem.steps for outcome in ended) / len(ended)

@@ -1,4 +1,4 @@
-"""What a factor does: its levels compared over contenders that differ in nothing else, paired by seed."""
+"""Effects of factors: a level against another over contenders that differ in nothing else, paired by seed."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlkit.bench.analysis import numbers
-from dlkit.bench.analysis.numbers import power_of_two
-from dlkit.bench.analysis.pairs import ALPHA, LEVEL, MOMENT_ALPHA, moment_luck, score_luck
-from dlkit.bench.analysis.ranking import Row
+from dlkit.bench.analysis.contender_result import ContenderResult
+from dlkit.bench.analysis.pairs import ALPHA, CURVE_ALPHA, LEVEL, curve_luck, score_luck
 from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE, level_name
 from dlkit.bench.stats import Interval, PairedDifference, holm, paired_difference
@@ -31,7 +30,7 @@ class Effect(NamedTuple):
         final: `level - baseline` in the final score, oriented: lower is better. Of a seed, the mean over the pairs.
         ratio: of the steps to the hardest target, `level / baseline`; below 1 is sooner. Of a seed, the median over the
             pairs; two that both miss the target are equally fast. NaN where there is no target, and with schedules or
-            trials that were cut off: moments before the last step do not compare then.
+            trials that were cut off: curves do not compare before the last step then.
         final_p: of the paired test, Holm-adjusted over all that is compared on the problem.
         ratio_p: the same of the steps; 1 where there is no ratio.
         luck: how probable it is that the luck of tuning alone sets equal levels so far apart in the final score: of the
@@ -59,21 +58,23 @@ class Effect(NamedTuple):
     @property
     def is_faster(self) -> bool:
         """Whether one level reaches the target sooner, beyond chance and the luck of tuning."""
-        return self.ratio_p <= ALPHA and self.ratio_luck <= MOMENT_ALPHA and self.ratio.estimate != 1
+        return self.ratio_p <= ALPHA and self.ratio_luck <= CURVE_ALPHA and self.ratio.estimate != 1
 
 
-def effects(problem: PlannedProblem, contenders: Sequence[PlannedContender], rows: Sequence[Row]) -> list[Effect]:
+def effects(
+    problem: PlannedProblem, contenders: Sequence[PlannedContender], results: Sequence[ContenderResult]
+) -> list[Effect]:
     """Compares the levels of every factor on one problem.
 
     Args:
         problem: which.
         contenders: in the order of the plan; the first has the levels that the others are compared with.
-        rows: of the problem; those that are incomplete are left out.
+        results: of the problem; those that are incomplete are left out.
 
     Returns:
         An effect a level, in the order of the factors; none where the optimizer is the only factor.
     """
-    complete = {row.label: row for row in rows if row.complete and not row.failure}
+    complete = {each.label: each for each in results if each.is_comparable}
     levels = {each.label: _levels(problem, each, contenders) for each in contenders}
     factors = [name for name in levels[contenders[0].label] if len({each[name] for each in levels.values()}) > 1]
     if factors in ([], ["optimizer"]):
@@ -102,28 +103,32 @@ def _levels(
 
 
 def _pairs(
-    levels: Mapping[str, Mapping[str, str]], complete: Mapping[str, Row], factor: str, name: str, baseline: str
-) -> list[tuple[Row, Row]]:
-    """Rows that have a level and its baseline, and are otherwise alike."""
+    levels: Mapping[str, Mapping[str, str]],
+    complete: Mapping[str, ContenderResult],
+    factor: str,
+    name: str,
+    baseline: str,
+) -> list[tuple[ContenderResult, ContenderResult]]:
+    """Contenders that have a level and its baseline, and are otherwise alike."""
 
-    def by_the_rest(wanted: str) -> dict[tuple[str, ...], Row]:
+    def by_the_rest(wanted: str) -> dict[tuple[str, ...], ContenderResult]:
         return {
-            tuple(value for key, value in levels[label].items() if key != factor): row
-            for label, row in complete.items()
+            tuple(value for key, value in levels[label].items() if key != factor): result
+            for label, result in complete.items()
             if levels[label][factor] == wanted
         }
 
     ours, theirs = by_the_rest(name), by_the_rest(baseline)
-    return [(row, theirs[rest]) for rest, row in ours.items() if rest in theirs]
+    return [(result, theirs[rest]) for rest, result in ours.items() if rest in theirs]
 
 
-def _effect(factor: str, name: str, baseline: str, pairs: Sequence[tuple[Row, Row]]) -> Effect:
+def _effect(factor: str, name: str, baseline: str, pairs: Sequence[tuple[ContenderResult, ContenderResult]]) -> Effect:
     """Compares two levels on the seeds that were planned."""
     ours, theirs = (np.mean([pair[side].planned(pair[side].scores) for pair in pairs], axis=0) for side in (0, 1))
     final = paired_difference(ours, theirs, level=LEVEL)
     each = [paired_difference(a.planned(a.scores), b.planned(b.scores), level=LEVEL) for a, b in pairs]
     steps = _steps(pairs)
-    ratio = Interval(*(power_of_two(bound) if steps else math.nan for bound in (steps or final)[:3]))
+    ratio = Interval(*(numbers.power_of_two(bound) if steps else math.nan for bound in (steps or final)[:3]))
     return Effect(
         factor,
         name,
@@ -142,7 +147,7 @@ def _effect(factor: str, name: str, baseline: str, pairs: Sequence[tuple[Row, Ro
     )
 
 
-def _steps(pairs: Sequence[tuple[Row, Row]]) -> PairedDifference | None:
+def _steps(pairs: Sequence[tuple[ContenderResult, ContenderResult]]) -> PairedDifference | None:
     """The difference of log2 steps to the target, of a seed the median over the pairs; None where there is none."""
     logs = []
     for a, b in pairs:
@@ -163,11 +168,13 @@ def _or_equal(differences: Floats) -> Floats:
     return np.where(np.isnan(differences), 0.0, differences)
 
 
-def _luck_of_steps(row: Row, other: Row, difference: PairedDifference, steps: PairedDifference | None) -> float:
-    if steps is None or row.log_steps is None or other.log_steps is None or math.isinf(steps.estimate):
+def _luck_of_steps(
+    result: ContenderResult, other: ContenderResult, difference: PairedDifference, steps: PairedDifference | None
+) -> float:
+    if steps is None or result.log_steps is None or other.log_steps is None or math.isinf(steps.estimate):
         return 1.0
-    ours, theirs = ((each.tuning, each.log_steps) for each in (row, other))
-    return moment_luck(ours, theirs, difference, gap=steps.estimate)  # type: ignore[arg-type]
+    ours, theirs = (result.tuning, result.log_steps), (other.tuning, other.log_steps)
+    return curve_luck(ours, theirs, difference, gap=steps.estimate)
 
 
 def sentence(problem: PlannedProblem, effect: Effect, target: float) -> str:

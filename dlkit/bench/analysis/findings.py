@@ -1,4 +1,4 @@
-"""What else the rows of a problem say, in sentences that carry the numbers they rest on."""
+"""Notes beside a verdict, with their numbers: seeds needed, who is fastest, what half of the budget would change."""
 
 import math
 from collections.abc import Sequence
@@ -8,12 +8,23 @@ from typing import NamedTuple
 import numpy as np
 
 from dlkit.bench.analysis import numbers
-from dlkit.bench.analysis.pairs import ALPHA, LEVEL, MOMENT_ALPHA, Pair
-from dlkit.bench.analysis.ranking import Row, is_worse
+from dlkit.bench.analysis.contender_result import ContenderResult
+from dlkit.bench.analysis.pairs import ALPHA, CURVE_ALPHA, LEVEL, Pair
+from dlkit.bench.analysis.ranking import Ranked
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.stats import Interval, PairedDifference, detectable_difference, required_pairs
 
-__all__ = ["POWER", "Evidence", "Finding", "across_studies", "differences", "flip", "power", "speed"]
+__all__ = [
+    "POWER",
+    "Evidence",
+    "Finding",
+    "across_studies",
+    "difference_to_best",
+    "differences",
+    "flip",
+    "power",
+    "speed",
+]
 
 POWER = 0.8
 LEAST_SPREAD = 1e-3  # of scores over seeds, in that of paired differences: no number of seeds that one can train
@@ -60,32 +71,36 @@ class Finding(NamedTuple):
 # --- the numbers ---
 
 
-def differences(problem: PlannedProblem, best: Row, others: Sequence[Row]) -> tuple[Evidence, ...]:
+def differences(problem: PlannedProblem, best: Ranked, others: Sequence[Ranked]) -> tuple[Evidence, ...]:
     """Returns the best final value, and each other's difference to it."""
-    final = Evidence("final value", best.label, "", *best.final[:3], seeds=len(best.scores))
-    return (final, *(_of_pair("difference", problem, row, best, pair) for row in others if (pair := _final_pair(row))))
+    final = Evidence("final value", best.label, "", *best.result.final[:3], seeds=len(best.result.scores))
+    return (final, *(each for other in others for each in difference_to_best(problem, best, other)))
 
 
-def _final_pair(row: Row) -> Pair | None:
-    return None if row.difference is None else Pair(row.difference, row.adjusted_p, row.luck)
+def difference_to_best(problem: PlannedProblem, best: Ranked, other: Ranked) -> tuple[Evidence, ...]:
+    """Returns a contender's difference to the best; nothing for the best itself."""
+    pair = other.standing.to_best
+    return (_of_pair("difference", problem, other, best, pair),) if pair else ()
 
 
-def _of_pair(name: str, problem: PlannedProblem, row: Row, best: Row, pair: Pair) -> Evidence:
-    interval = numbers.in_units(problem, Interval(*pair.difference[:3]))
-    tests = (pair.difference.p_value, pair.adjusted_p, pair.luck)
-    return Evidence(name, row.label, best.label, *interval, *tests, len(row.scores))
+def _of_pair(name: str, problem: PlannedProblem, other: Ranked, best: Ranked, pair: Pair) -> Evidence:
+    return _compared(name, other, best, pair, numbers.in_units(problem, Interval(*pair.difference[:3])))
 
 
-def _of_steps(row: Row, best: Row, pair: Pair) -> Evidence:
+def _of_steps(other: Ranked, best: Ranked, pair: Pair) -> Evidence:
     ratio = Interval(*(numbers.power_of_two(value) for value in pair.difference[:3]))
+    return _compared("ratio of steps", other, best, pair, ratio)
+
+
+def _compared(name: str, other: Ranked, best: Ranked, pair: Pair, shown: Interval) -> Evidence:
     tests = (pair.difference.p_value, pair.adjusted_p, pair.luck)
-    return Evidence("ratio of steps", row.label, best.label, *ratio, *tests, len(row.scores))
+    return Evidence(name, other.label, best.label, *shown, *tests, len(other.result.scores))
 
 
 # --- a tie ---
 
 
-def power(problem: PlannedProblem, best: Row, tied: Sequence[Row], compared: int) -> Finding | None:
+def power(problem: PlannedProblem, best: Ranked, tied: Sequence[Ranked], compared: int) -> Finding | None:
     """Says how many paired seeds would settle a difference of one standard deviation, and what these seeds can settle.
 
     A standard deviation is that of final values over seeds, before pairing, from their quartiles, so that a single bad
@@ -94,31 +109,35 @@ def power(problem: PlannedProblem, best: Row, tied: Sequence[Row], compared: int
 
     Args:
         problem: what was trained.
-        best: the first row.
+        best: the first contender.
         tied: those that it is not told apart from.
         compared: how many contenders were compared.
 
     Returns:
         The sentence; None where seeds are not what is missing, are too few to tell, or where nothing varies.
     """
-    lacking = [row for row in tied if row.difference and not row.adjusted_p <= ALPHA]
-    seeds, level = len(best.scores), 1 - ALPHA / math.comb(compared, 2)
-    noises = [_noise(row.difference, seeds) for row in lacking if row.difference]
+    lacking = [
+        (each.result, pair.difference)
+        for each in tied
+        if (pair := each.standing.to_best) and not pair.adjusted_p <= ALPHA
+    ]
+    seeds, level = len(best.result.scores), 1 - ALPHA / math.comb(compared, 2)
+    noises = [_noise(difference, seeds) for _, difference in lacking]
     if not noises or not 0 < max(noises) < math.inf:
         return None
-    row, noise = lacking[int(np.argmax(noises))], max(noises)
-    spread = math.sqrt(0.5 * (_deviation(row) ** 2 + _deviation(best) ** 2))
+    noisiest, noise = lacking[int(np.argmax(noises))][0], max(noises)
+    spread = math.sqrt(0.5 * (_deviation(noisiest) ** 2 + _deviation(best.result) ** 2))
     if not LEAST_SPREAD * noise < spread < math.inf:
         return None
     fewest = math.ceil(1 - math.log2(1 - level))  # so that the smallest p-value can pass
     needed = max(fewest, required_pairs(spread, noise, power=POWER, level=level))
     text = f"{needed} paired seeds would settle a difference of 1 sd ({numbers.size(problem, spread)})"
-    evidence = [Evidence("seeds needed", row.label, best.label, float(needed), seeds=seeds)]
+    evidence = [Evidence("seeds needed", noisiest.label, best.label, float(needed), seeds=seeds)]
     if seeds >= fewest:
         shown = detectable_difference(seeds, noise, power=POWER, level=level)
         text += f", these {seeds} one of {numbers.size(problem, shown)}"
         units = 10.0**shown if problem.judged.scale == "log" else shown
-        evidence.append(Evidence("difference shown", row.label, best.label, units, seeds=seeds))
+        evidence.append(Evidence("difference shown", noisiest.label, best.label, units, seeds=seeds))
     return Finding(f"{text}.", tuple(evidence))
 
 
@@ -131,146 +150,144 @@ def _noise(difference: PairedDifference, seeds: int) -> float:
     return 0.5 * (difference.high - difference.low) * math.sqrt(seeds) / float(stdtrit(seeds - 1, 0.5 + LEVEL / 2))
 
 
-def _deviation(row: Row) -> float:
+def _deviation(result: ContenderResult) -> float:
     """The standard deviation of normal scores with these quartiles; +inf or NaN where too many diverged."""
     with np.errstate(invalid="ignore"):
-        low, high = np.quantile(np.asarray(row.scores, np.float64), (0.25, 0.75))
+        low, high = np.quantile(np.asarray(result.scores, np.float64), (0.25, 0.75))
     return float(high - low) / (2 * NormalDist().inv_cdf(0.75))
 
 
 # --- before the last step ---
 
 
-def speed(problem: PlannedProblem, complete: Sequence[Row], target: float) -> Finding | None:
+def speed(problem: PlannedProblem, compared: Sequence[Ranked], target: float) -> Finding | None:
     """Says who reaches the target first: beyond chance and beyond the luck of tuning, or softly.
 
     Args:
         problem: what was trained.
-        complete: the rows that finished, best first.
+        compared: the contenders that finished, best first.
         target: what steps were counted to.
 
     Returns:
-        The sentence; None where moments before the last step do not compare, or there is nothing to say.
+        The sentence; None where curves do not compare before the last step, or there is nothing to say.
     """
-    best, others = complete[0], complete[1:]
-    if not all(row.among.steps for row in others):
+    best, others = compared[0], compared[1:]
+    if not all(each.standing.steps_ratio for each in others):
         return None
-    first = min(complete, key=lambda row: row.time.estimate)
-    if math.isinf(first.time.estimate):
+    first = min(compared, key=lambda each: each.result.median_steps.estimate)
+    median = first.result.median_steps.estimate
+    if math.isinf(median):
         return None
-    if not first.time.estimate < best.time.estimate:
+    pair = first.standing.steps_ratio
+    if pair is None or not median < best.result.median_steps.estimate:
         return _first_and_best(best, others, target)
-    pair = first.among.steps
-    assert pair is not None
-    evidence = (_of_steps(first, best, pair), *_worse_evidence(problem, best, first))
-    goal, sooner = numbers.number(target), _sooner(first, best, pair.difference)
-    p_value = f"adjusted p {numbers.p_value(pair.adjusted_p)}"
+    text = _first_and_not_best(problem, best, first, pair, numbers.number(target))
+    return Finding(text, (_of_steps(first, best, pair), *difference_to_best(problem, best, first)))
+
+
+def _first_and_not_best(problem: PlannedProblem, best: Ranked, first: Ranked, pair: Pair, target: str) -> str:
+    """Says that another contender than the best is first at the target, and how sure that is."""
+    sooner, p_value = _sooner(first, best, pair.difference), f"adjusted p {numbers.p_value(pair.adjusted_p)}"
     if pair.difference.estimate >= 0 or pair.adjusted_p > ALPHA:
-        ours, theirs = (numbers.steps(row.time, problem.steps) for row in (first, best))
-        text = f"First to {goal}: {first.label}, median {ours} steps ({best.label}: {theirs}); not beyond chance."
-    elif pair.luck > MOMENT_ALPHA:
-        text = (
-            f"First to {goal} at the points that tuning picked: {first.label}, {sooner} {best.label} ({p_value}); "
+        ours, theirs = (numbers.steps(each.result.median_steps, problem.steps) for each in (first, best))
+        return f"First to {target}: {first.label}, median {ours} steps ({best.label}: {theirs}); not beyond chance."
+    if pair.luck > CURVE_ALPHA:
+        return (
+            f"First to {target} at the points that tuning picked: {first.label}, {sooner} {best.label} ({p_value}); "
             f"other tuning points could change that."
         )
-    elif is_worse(first, first.adjusted_p) and first.difference is not None:
-        text = (
-            f"{first.label} is faster to {goal}, {best.label} ends better: {first.label} is there {sooner} "
-            f"{best.label} ({p_value}), and ends {numbers.difference(problem, first.difference)} away "
-            f"(adjusted p {numbers.p_value(first.adjusted_p)})."
+    end = first.standing.to_best
+    if end is not None and end.is_worse(end.adjusted_p):
+        return (
+            f"{first.label} is faster to {target}, {best.label} ends better: {first.label} is there {sooner} "
+            f"{best.label} ({p_value}), and ends {numbers.difference(problem, end.difference)} away "
+            f"(adjusted p {numbers.p_value(end.adjusted_p)})."
         )
-    else:
-        text = (
-            f"{first.label} is faster to {goal}: it is there {sooner} {best.label} ({p_value}), from which it is not "
-            f"told apart at the end."
-        )
-    return Finding(text, evidence)
+    return (
+        f"{first.label} is faster to {target}: it is there {sooner} {best.label} ({p_value}), from which it is not "
+        f"told apart at the end."
+    )
 
 
-def _worse_evidence(problem: PlannedProblem, best: Row, row: Row) -> tuple[Evidence, ...]:
-    pair = _final_pair(row)
-    return (_of_pair("difference", problem, row, best, pair),) if pair else ()
-
-
-def _first_and_best(best: Row, others: Sequence[Row], target: float) -> Finding | None:
+def _first_and_best(best: Ranked, others: Sequence[Ranked], target: float) -> Finding | None:
     """Says that the best at the end is also the first at the target; it takes every single comparison."""
-    pairs = [row.among.steps for row in others if row.among.steps]
+    pairs = [pair for each in others if (pair := each.standing.steps_ratio)]
     if not all(
-        each.difference.estimate > 0 and each.difference.p_value <= ALPHA and each.luck <= MOMENT_ALPHA
-        for each in pairs
+        each.difference.estimate > 0 and each.difference.p_value <= ALPHA and each.luck <= CURVE_ALPHA for each in pairs
     ):
         return None
     next_one, pair = min(zip(others, pairs, strict=True), key=lambda each: each[1].difference.estimate)
-    largest = numbers.p_value(max(each.difference.p_value for each in pairs))
-    bound = largest if largest.startswith("<") else f"≤ {largest}"
     turned = pair.difference._replace(
         estimate=-pair.difference.estimate, low=-pair.difference.high, high=-pair.difference.low
     )
+    bound = numbers.largest_p_value([each.difference.p_value for each in pairs])
     text = (
         f"{best.label} is the first to {numbers.number(target)}, too: {_sooner(best, next_one, turned)} "
         f"{next_one.label}, the next there (p {bound} against each)."
     )
-    return Finding(text, tuple(_of_steps(row, best, each) for row, each in zip(others, pairs, strict=True)))
+    return Finding(text, tuple(_of_steps(other, best, each) for other, each in zip(others, pairs, strict=True)))
 
 
-def _sooner(row: Row, other: Row, log_ratio: PairedDifference) -> str:
+def _sooner(first: Ranked, other: Ranked, log_ratio: PairedDifference) -> str:
     """How many times sooner a contender is at the target than another, with the interval."""
     if math.isinf(log_ratio.estimate):
-        hits, of = (f"{each.steps.reached if each.steps else 0}/{len(each.scores)}" for each in (row, other))
+        hits, of = (
+            f"{each.to_target.reached if each.to_target else 0}/{len(each.scores)}"
+            for each in (first.result, other.result)
+        )
         return f"in {hits} seeds, against {of} of"
     times, low, high = (numbers.power_of_two(-value) for value in (log_ratio.estimate, log_ratio.high, log_ratio.low))
     return f"{numbers.number(times)}{numbers.TIMES} sooner [{numbers.number(low)}, {numbers.number(high)}] than"
 
 
-def flip(problem: PlannedProblem, complete: Sequence[Row]) -> Finding | None:
+def flip(problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding | None:
     """Says that another contender leads at half of the budget, where both leads are beyond chance and tuning's luck.
 
     Args:
         problem: what was trained.
-        complete: the rows that finished, best first.
+        compared: the contenders that finished, best first.
 
     Returns:
         The sentence; None where there is no such flip, or where curves at half do not say what half would give.
     """
-    best, others = complete[0], complete[1:]
-    halves = [row.half for row in complete if row.half is not None]
-    if len(halves) < len(complete) or not all(row.among.half for row in others):
+    best, others = compared[0], compared[1:]
+    halves = [half for each in compared if (half := each.result.half) is not None]
+    if len(halves) < len(compared) or not all(each.standing.half for each in others):
         return None
-    medians = [float(np.median(half.values)) for half in halves]
-    ahead = complete[int(np.argmin(medians))]
-    pair = ahead.among.half
-    if pair is None or ahead.difference is None:
+    ahead = compared[int(np.argmin([float(np.median(half.values)) for half in halves]))]
+    pair, end = ahead.standing.half, ahead.standing.to_best
+    if pair is None or end is None:
         return None
-    leads = pair.difference.estimate < 0 and pair.adjusted_p <= ALPHA and pair.luck <= MOMENT_ALPHA
-    if not (leads and is_worse(ahead, ahead.adjusted_p)):
+    leads = pair.difference.estimate < 0 and pair.adjusted_p <= ALPHA and pair.luck <= CURVE_ALPHA
+    if not (leads and end.is_worse(end.adjusted_p)):
         return None
-    then, now = (numbers.difference(problem, each) for each in (pair.difference, ahead.difference))
+    then, now = (numbers.difference(problem, each.difference) for each in (pair, end))
     text = (
         f"The ranking flips if the budget is halved: after {halves[0].step} steps {ahead.label} leads, {then} from "
         f"{best.label} (adjusted p {numbers.p_value(pair.adjusted_p)}); after {problem.steps} {best.label} does, "
-        f"{ahead.label} is {now} away (adjusted p {numbers.p_value(ahead.adjusted_p)}). Both were tuned for "
+        f"{ahead.label} is {now} away (adjusted p {numbers.p_value(end.adjusted_p)}). Both were tuned for "
         f"{problem.steps} steps."
     )
-    evidence = (_of_pair("difference at half", problem, ahead, best, pair), *_worse_evidence(problem, best, ahead))
-    return Finding(text, evidence)
+    evidence = _of_pair("difference at half", problem, ahead, best, pair)
+    return Finding(text, (evidence, *difference_to_best(problem, best, ahead)))
 
 
 # --- several tuning studies ---
 
 
-def across_studies(problem: PlannedProblem, best: Row, row: Row) -> Finding | None:
+def across_studies(problem: PlannedProblem, best: Ranked, other: Ranked) -> Finding | None:
     """Says how far a contender is from the best with the noise of tuning, and without; None with one study."""
-    nested = row.among.across_difference
+    nested = other.standing.across_difference
     if nested is None:
         return None
     with_tuning, seeds_only = nested.with_tuning, nested.seeds_only
     shown, alone = (numbers.oriented_interval(problem, each) for each in (with_tuning, seeds_only))
     doubt = "; another tuning could undo it" if with_tuning.low <= 0 < seeds_only.low else ""
-    count = 1 + len(row.repetitions)
-    text = f"Over {count} studies {row.label} is {shown} away, with the noise of tuning; seeds alone: {alone}{doubt}."
+    count = len(other.result.tunings)
+    text = f"Over {count} studies {other.label} is {shown} away, with the noise of tuning; seeds alone: {alone}{doubt}."
     named = (("difference over studies", with_tuning), ("difference over studies, seeds alone", seeds_only))
+    seeds = len(other.result.scores)
     evidence = tuple(
-        Evidence(name, row.label, best.label, *numbers.in_units(problem, each), seeds=len(row.scores))
-        for name, each in named
+        Evidence(name, other.label, best.label, *numbers.in_units(problem, each), seeds=seeds) for name, each in named
     )
     return Finding(text, evidence)

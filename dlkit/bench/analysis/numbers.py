@@ -1,18 +1,21 @@
-"""Numbers as text, the same in the terminal, in verdicts and in reports."""
+"""How numbers are written: the same in the terminal, in verdicts and in reports."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.stats import Interval, PairedDifference
 
 __all__ = [
+    "NOTHING",
+    "TIMES",
     "byte_count",
     "difference",
     "duration",
     "durations",
     "in_units",
     "interval",
+    "largest_p_value",
     "number",
     "oriented_interval",
     "p_value",
@@ -24,6 +27,7 @@ __all__ = [
     "steps",
 ]
 
+NOTHING = "–"  # where there is no number
 MINUS = "\N{MINUS SIGN}"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -37,7 +41,7 @@ def number(value: float, *, digits: int = 3) -> str:
         ('0.981', '1.23e+06', '–')
     """
     if math.isnan(value):
-        return "–"
+        return NOTHING
     if math.isinf(value):
         return "∞" if value > 0 else f"{MINUS}∞"
     if 10**digits - 0.5 <= abs(value) < 1e4:
@@ -75,7 +79,7 @@ def interval(value: Interval) -> str:
         '0.500 [0.250, 0.750]'
     """
     if math.isnan(value.estimate):
-        return "–"
+        return NOTHING
     return f"{number(value.estimate)} [{number(value.low)}, {number(value.high)}]"
 
 
@@ -159,7 +163,7 @@ def _signed(value: float) -> str:
 def steps(value: Interval, budget: int) -> str:
     """Returns steps to target: the median over seeds and its interval; beyond the budget is only known to be more."""
     if math.isnan(value.estimate):
-        return "–"
+        return NOTHING
     shown = [f"{bound:.0f}" if math.isfinite(bound) else (f">{budget}" if bound > 0 else "0") for bound in value]
     return f"{shown[0]} [{shown[1]}, {shown[2]}]"
 
@@ -172,7 +176,7 @@ def duration(seconds: float) -> str:
         ('25.0\xa0µs', '31.5\xa0ms', '12.0\xa0s', '90.0\xa0min')
     """
     if math.isnan(seconds):
-        return "–"
+        return NOTHING
     if math.isinf(seconds):
         return "∞"
     size, unit = _unit(seconds)
@@ -191,7 +195,7 @@ def durations(value: Interval, *, most: float = math.inf) -> str:
         '2.00 [1.50, >4.00]\xa0ms'
     """
     if math.isnan(value.estimate):
-        return "–"
+        return NOTHING
     size, unit = _unit(value.estimate if math.isfinite(value.estimate) else most)
 
     def shown(seconds: float) -> str:
@@ -216,7 +220,7 @@ def byte_count(count: float | None) -> str:
         ('0\xa0B', '71.8\xa0kB', '–')
     """
     if count is None or math.isnan(count):
-        return "–"
+        return NOTHING
     if count < 1000:
         return f"{count:.0f}{NO_BREAK}B"
     power = min(int(math.log10(count) // 3), 4)
@@ -231,5 +235,16 @@ def p_value(value: float) -> str:
         ('0.031', '<0.001')
     """
     if math.isnan(value):
-        return "–"
+        return NOTHING
     return "<0.001" if value < 0.001 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
+
+
+def largest_p_value(values: Sequence[float]) -> str:
+    """Returns what the p-values of several tests are at most.
+
+    Example:
+        >>> largest_p_value([0.0312, 0.01]), largest_p_value([1e-6, 1e-5])
+        ('≤ 0.031', '<0.001')
+    """
+    largest = p_value(max(values))
+    return largest if largest.startswith("<") else f"≤ {largest}"

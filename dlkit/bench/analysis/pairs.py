@@ -1,35 +1,36 @@
-"""All pairs of a problem's contenders, compared seed by seed: tests, what the luck of tuning may do, and groups."""
+"""Every pair of a problem's contenders compared seed by seed: a test, the luck of tuning, and letters for groups."""
 
 import itertools
 import math
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlkit.bench.analysis.along_curves import Moment
+from dlkit.bench.analysis.along_curves import AlongCurve
 from dlkit.bench.stats import PairedDifference, holm, luck_p_value, paired_difference, redrawn_luck_p_value
 from dlkit.bench.tuning.winner import Tuning
 
 __all__ = [
     "ALPHA",
+    "CURVE_ALPHA",
     "LEVEL",
-    "MOMENT_ALPHA",
     "Pair",
     "Pairs",
     "all_pairs",
+    "beats_all",
     "common",
+    "curve_luck",
     "letters",
     "measured_noise",
-    "moment_luck",
     "score_luck",
 ]
 
 LEVEL = 0.95
 ALPHA = 1 - LEVEL
-MOMENT_ALPHA = 0.02  # for the luck of tuning in moments: few points show little of what others would (simulated)
+CURVE_ALPHA = 0.02  # for the luck of tuning along curves: few points show little of what others would (simulated)
 Z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
 LEAST_ERROR = 0.05  # of a gap that every seed shows alike, as a share: steps are counted at evaluations only
 
@@ -54,8 +55,24 @@ class Pair(NamedTuple):
         """Whether the two differ beyond chance, all pairs taken together, and beyond the luck of tuning."""
         return self.adjusted_p <= ALPHA and self.luck <= ALPHA and self.difference.estimate != 0
 
+    def is_worse(self, p_value: float) -> bool:
+        """Returns whether it is worse than the other beyond chance, by that p-value, and beyond the luck of tuning."""
+        return self.difference.estimate > 0 and p_value <= ALPHA and self.luck <= ALPHA
+
 
 Pairs = Mapping[tuple[int, int], Pair]  # (i, j) with i < j: how j differs from i
+
+
+def beats_all(pairs: Iterable[Pair]) -> bool:
+    """Returns whether a contender is better than every other one, by single comparisons.
+
+    To be better than all takes that every single comparison comes out that way, which is a test of its own size
+    (intersection-union): no adjustment.
+
+    Args:
+        pairs: how each of the others differs from it.
+    """
+    return all(pair.is_worse(pair.difference.p_value) for pair in pairs)
 
 
 def all_pairs(values: Sequence[Floats], luck: Callable[[int, int, PairedDifference], float]) -> Pairs:
@@ -113,32 +130,32 @@ def measured_noise(tuning: Tuning, difference: PairedDifference, seeds: int) -> 
     return error, _noise(error, seeds, tuning.seeds)
 
 
-def moment_luck(
-    ours: tuple[Tuning, Moment],
-    theirs: tuple[Tuning, Moment],
+def curve_luck(
+    ours: tuple[Tuning, AlongCurve],
+    theirs: tuple[Tuning, AlongCurve],
     score_difference: PairedDifference,
     *,
     gap: float | None = None,
 ) -> float:
-    """The p-value of a difference of moments under the luck of tuning, whose points were picked by final scores.
+    """The p-value of a difference along curves under the luck of tuning, whose points were picked by final scores.
 
     Args:
-        ours: the tuning of the contender, and its moment.
+        ours: the tuning of the contender, and what its curves show.
         theirs: of the other.
         score_difference: of their final scores: the noise that points are picked with.
-        gap: what has to be explained; None for the difference of the moments.
+        gap: what has to be explained; None for the difference of what curves show.
 
     Returns:
         The p-value; 1 where too many seeds have no value for it to be told.
     """
-    (tuning, moment), (their_tuning, their_moment) = ours, theirs
-    values, others = common(*(np.minimum(each.values, each.most) for each in (moment, their_moment)))
+    (tuning, along), (their_tuning, their_along) = ours, theirs
+    values, others = common(*(np.minimum(each.values, each.most) for each in (along, their_along)))
     difference = paired_difference(values, others, level=LEVEL)
     gap, score_error = difference.estimate if gap is None else gap, _spread(score_difference)
     error = max(_spread(difference), LEAST_ERROR * abs(gap))
     if not (0 < error < math.inf and score_error < math.inf):
         return 1.0
-    picked, their_picked = (tuning.finalists, moment.tuned), (their_tuning.finalists, their_moment.tuned)
+    picked, their_picked = (tuning.finalists, along.tuned), (their_tuning.finalists, their_along.tuned)
     noise = _noise(score_error, len(values), tuning.seeds)
     return redrawn_luck_p_value(gap, error, picked, their_picked, noise, seed=0)
 

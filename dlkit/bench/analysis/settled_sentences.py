@@ -1,9 +1,8 @@
 """What a verdict says of seeds that were added: what they settled, or why no more are added."""
 
-from collections.abc import Sequence
-
+from dlkit.bench.analysis.findings import Finding
 from dlkit.bench.analysis.pairs import ALPHA
-from dlkit.bench.analysis.ranking import Row
+from dlkit.bench.analysis.ranking import Ranking
 from dlkit.bench.analysis.settling import Reason, Settled
 from dlkit.bench.analysis.verdict import Verdict
 from dlkit.bench.plan.plan import Plan, PlannedProblem
@@ -14,16 +13,16 @@ RULE = f"by a rule that holds at any time (level {ALPHA:.0%})"
 
 
 def conclude(
-    conclusion: Verdict, plan: Plan, problem: PlannedProblem, ranked: Sequence[Row], settled: Settled | None
+    conclusion: Verdict, plan: Plan, problem: PlannedProblem, ranking: Ranking, settled: Settled | None
 ) -> Verdict:
     """Adds to a verdict what the seeds settled, and how.
 
     Args:
-        conclusion: from the rows that `rank` returned.
+        conclusion: from the ranking that `rank` returned.
         plan: the plan.
         problem: which.
-        ranked: those rows.
-        settled: what `rank` returned with them; without one the verdict stays what it is.
+        ranking: that ranking.
+        settled: what `rank` returned with it; without one the verdict stays what it is.
 
     Returns:
         The verdict.
@@ -37,14 +36,15 @@ def conclude(
             "what else tuning could have found is open, and no seed changes that."
         )
     notes = [
-        f"{row.label} rested after {len(row.scores)} seeds, beaten by everyone still in question."
-        for row in ranked
-        if row.label in settled.labels and row.label not in settled.in_question and len(row.scores) < settled.seeds
+        f"{each.label} rested after {len(each.scores)} seeds, beaten by everyone still in question."
+        for each in ranking.results
+        if each.label in settled.labels and each.label not in settled.in_question and len(each.scores) < settled.seeds
     ]
     notes.append(
         "P-values and intervals of differences hold at any time, as seeds were added; other intervals only describe."
     )
-    return conclusion._replace(sentence=f"{conclusion.sentence} {ending}", notes=(*conclusion.notes, *notes))
+    first, *others = conclusion.findings
+    return conclusion._replace(findings=(first._replace(text=f"{first.text} {ending}"), *others, *map(Finding, notes)))
 
 
 def _why_it_ends(plan: Plan, problem: PlannedProblem, settled: Settled) -> str:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dlkit.bench.analysis.contender_result import ContenderResult, make_result
 from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, common, measured_noise
-from dlkit.bench.analysis.ranking import Row, compared, make_row
+from dlkit.bench.analysis.ranking import Ranked, Ranking, compared
 from dlkit.bench.plan.plan import Plan, PlannedProblem
 from dlkit.bench.stats import Interval, Settlement, confidence_sequence, luck_p_value, settle
 from dlkit.bench.tuning.history import History
@@ -70,9 +71,9 @@ class Settled(NamedTuple):
         """Label of the contender that the decision is about; empty while there is none."""
         return "" if self.settlement.leader is None else self.labels[self.settlement.leader]
 
-    def evidence(self, row: Row, other: Row) -> float:
+    def evidence(self, label: str, other: str) -> float:
         """The largest e-value so far that one contender is better than another."""
-        return float(self.settlement.latest[self.labels.index(row.label), self.labels.index(other.label)])
+        return float(self.settlement.latest[self.labels.index(label), self.labels.index(other)])
 
 
 class AddedSeeds(NamedTuple):
@@ -121,12 +122,12 @@ def more_seeds(history: History) -> Addition | None:
     given = []
     for problem in plan.problems if plan.max_seeds is not None else ():
         tunings = [tune(history, problem, contender) for contender in plan.contenders]
-        rows = [
-            make_row(plan, problem, contender, tuning, (), history.outcomes)
+        results = [
+            make_result(plan, problem, contender, tuning, (), history.outcomes)
             for contender, tuning in zip(plan.contenders, tunings, strict=True)
         ]
         # Whoever lacks a trial now could not run it, and would lack it again.
-        settled = _ranked(plan, problem, [row for row in rows if len(row.scores) == len(row.trials)])[1]
+        settled = _ranked(plan, problem, [each for each in results if len(each.scores) == len(each.trials)])[1]
         if settled is None or settled.ends:
             continue
         assert plan.max_seeds is not None
@@ -139,8 +140,8 @@ def more_seeds(history: History) -> Addition | None:
     return Addition(replace(plan, added_seeds=added), tuple(given)) if given else None
 
 
-def rank(plan: Plan, problem: PlannedProblem, rows: Sequence[Row]) -> tuple[list[Row], Settled | None]:
-    """Ranks a problem's rows as `compared` does; where seeds are added, by numbers that hold at any time.
+def rank(plan: Plan, problem: PlannedProblem, results: Sequence[ContenderResult]) -> tuple[Ranking, Settled | None]:
+    """Ranks a problem's contenders as `compared` does; where seeds are added, by numbers that hold at any time.
 
     Then the contender that the seeds say is best stands first, intervals of differences are confidence sequences, and
     p-values come from e-values: k / e against a claim to be best, k (k - 1) / e for any pair.
@@ -148,43 +149,43 @@ def rank(plan: Plan, problem: PlannedProblem, rows: Sequence[Row]) -> tuple[list
     Args:
         plan: the plan.
         problem: which.
-        rows: its rows.
+        results: of its contenders.
 
     Returns:
-        The rows, and what the seeds settle; None where none are added, or no two contenders are there to compare.
+        The ranking, and what the seeds settle; None where none are added, or no two contenders are there to compare.
     """
-    ranked, settled = _ranked(plan, problem, rows)
+    ranking, settled = _ranked(plan, problem, results)
     if settled is None:
-        return ranked, None
-    return compared(rows, first=settled.best, judge=partial(_at_any_time, settled)), settled
+        return ranking, None
+    return compared(results, first=settled.best, judge=partial(_at_any_time, settled)), settled
 
 
-def _ranked(plan: Plan, problem: PlannedProblem, rows: Sequence[Row]) -> tuple[list[Row], Settled | None]:
+def _ranked(plan: Plan, problem: PlannedProblem, results: Sequence[ContenderResult]) -> tuple[Ranking, Settled | None]:
     """What `rank` returns, with differences as `compared` gives them."""
-    there = [row for row in rows if row.complete and not row.failure]
+    there = [each for each in results if each.is_comparable]
     if plan.max_seeds is None or len(there) < 2:
-        return compared(rows), None
-    counts = [len(row.scores) for row in there]
+        return compared(results), None
+    counts = [len(each.scores) for each in there]
     scores = np.zeros((len(there), max(counts)))
-    for line, row in zip(scores, there, strict=True):
-        line[: len(row.scores)] = row.scores
+    for line, each in zip(scores, there, strict=True):
+        line[: len(each.scores)] = each.scores
     settlement = settle(scores, margin=_oriented_margin(problem), level=LEVEL, seeds=counts)
-    labels = tuple(row.label for row in there)
+    labels = tuple(each.label for each in there)
     in_question = [place for place, open_ in enumerate(settlement.in_question) if open_]
     seeds = min(counts[place] for place in in_question)
     settled = Settled(settlement, labels, tuple(labels[place] for place in in_question), seeds)
-    ranked = compared(rows, first=settled.best)
-    return ranked, settled._replace(ends=_reason(plan, problem, ranked[: len(there)], settled))
+    ranking = compared(results, first=settled.best)
+    return ranking, settled._replace(ends=_reason(plan, problem, ranking.compared, settled))
 
 
-def _reason(plan: Plan, problem: PlannedProblem, ranked: Sequence[Row], settled: Settled) -> Reason | None:
+def _reason(plan: Plan, problem: PlannedProblem, compared: Sequence[Ranked], settled: Settled) -> Reason | None:
     """Why no more seeds are added; None if there may be more."""
     decision = settled.settlement.decision
     if decision == "best":
         return Reason.BEST
     if decision == "within margin":
         return Reason.WITHIN_MARGIN
-    if _only_luck(plan, problem, ranked, settled):
+    if _only_luck(plan, problem, compared, settled):
         return Reason.ONLY_LUCK
     assert plan.max_seeds is not None
     return Reason.MAX_SEEDS if settled.seeds >= plan.max_seeds else None
@@ -196,43 +197,47 @@ def _oriented_margin(problem: PlannedProblem) -> float | None:
     return math.log10(margin) if margin is not None and problem.judged.scale == "log" else margin
 
 
-def _at_any_time(settled: Settled, best: Row, row: Row, pair: Pair) -> Pair:
-    """How a row differs from a better one, by numbers that hold at any time."""
-    interval = _interval(best, row)
-    evidence = settled.evidence(best, row)
+def _at_any_time(settled: Settled, best: ContenderResult, other: ContenderResult, pair: Pair) -> Pair:
+    """How a contender differs from a better one, by numbers that hold at any time."""
+    interval = _interval(best, other)
+    evidence = settled.evidence(best.label, other.label)
     k = len(settled.labels)
     difference = pair.difference._replace(low=interval.low, high=interval.high, p_value=min(1.0, k / evidence))
     return pair._replace(difference=difference, adjusted_p=min(1.0, k * (k - 1) / evidence))
 
 
-def _only_luck(plan: Plan, problem: PlannedProblem, ranked: Sequence[Row], settled: Settled) -> bool:
+def _only_luck(plan: Plan, problem: PlannedProblem, compared: Sequence[Ranked], settled: Settled) -> bool:
     """Whether nobody in question can come to be told from the leader, however many seeds there will be.
 
     That is so where even the largest difference that the seeds allow is one that two equals can have by the luck of
     tuning, and the margin cannot settle it either.
     """
-    leader = ranked[0]
-    against = [row for row in ranked[1:] if row.label in settled.in_question]
+    leader = compared[0]
+    against = [each for each in compared[1:] if each.label in settled.in_question]
     # Whoever lost to the leader is no reason to go on; whoever is in question may still win against it.
-    still = [row for row in against if settled.evidence(leader, row) < settled.settlement.threshold]
-    return leader.label in settled.in_question and all(_is_within_luck(plan, problem, leader, row) for row in still)
+    still = [each for each in against if settled.evidence(leader.label, each.label) < settled.settlement.threshold]
+    return leader.label in settled.in_question and all(
+        _is_within_luck(plan, problem, leader.result, each) for each in still
+    )
 
 
-def _is_within_luck(plan: Plan, problem: PlannedProblem, best: Row, row: Row) -> bool:
-    assert row.difference is not None and plan.max_seeds is not None
-    if row.luck <= ALPHA:  # and less with a larger difference
+def _is_within_luck(plan: Plan, problem: PlannedProblem, best: ContenderResult, other: Ranked) -> bool:
+    result, pair = other.result, other.standing.to_best
+    assert pair is not None and plan.max_seeds is not None
+    if pair.luck <= ALPHA:  # and less with a larger difference
         return False
-    error, noise = measured_noise(best.tuning, row.difference, min(len(row.scores), len(best.scores)))
-    interval = _interval(best, row)
+    seeds = min(len(result.scores), len(best.scores))
+    error, noise = measured_noise(best.tuning, pair.difference, seeds)
+    interval = _interval(best, result)
     farthest = max(abs(interval.low), abs(interval.high))
     if not 0 < error < math.inf or math.isinf(farthest):
         return False
     margin = _oriented_margin(problem)
     if margin is not None and interval.low <= margin and interval.high >= -margin:
         return False
-    left = error * math.sqrt(min(len(row.scores), len(best.scores)) / plan.max_seeds)
-    return luck_p_value(farthest, left, row.tuning.finalists, best.tuning.finalists, noise) > ALPHA
+    left = error * math.sqrt(seeds / plan.max_seeds)
+    return luck_p_value(farthest, left, result.tuning.finalists, best.tuning.finalists, noise) > ALPHA
 
 
-def _interval(best: Row, row: Row) -> Interval:
-    return confidence_sequence(*common(row.scores, best.scores), level=LEVEL)
+def _interval(best: ContenderResult, other: ContenderResult) -> Interval:
+    return confidence_sequence(*common(other.scores, best.scores), level=LEVEL)

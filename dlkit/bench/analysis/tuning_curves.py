@@ -1,22 +1,21 @@
-"""What the points of tuning tell beyond their winner: tuning curves with bands, who leads at how many, good ranges.
+"""What tuning points tell beyond the winner: tuning curves with bands, who leads after how many points, good ranges.
 
 The points of all studies count together: they are drawn from the same space, each scored on its own study's seeds.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dlkit.bench import stats
-from dlkit.bench.analysis.across_problems import Standing
-from dlkit.bench.analysis.ranking import LEVEL, Row
+from dlkit.bench.analysis.across_problems import ProblemResults
+from dlkit.bench.analysis.contender_result import ContenderResult
+from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.orientation import unoriented
 from dlkit.bench.plan.plan import Plan, PlannedProblem
 from dlkit.bench.plan.space import Range
-
-if TYPE_CHECKING:
-    import pandas as pd
+from dlkit.bench.tuning.winner import Tuning
 
 __all__ = [
     "FEWEST_GOOD",
@@ -25,10 +24,8 @@ __all__ = [
     "Width",
     "bands",
     "leaders",
-    "leaders_frame",
     "not_drawn",
     "widths",
-    "widths_frame",
 ]
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -82,29 +79,29 @@ def not_drawn(plan: Plan) -> str:
     return ""
 
 
-def bands(plan: Plan, problem: PlannedProblem, row: Row) -> stats.TuningBands | None:
+def bands(plan: Plan, problem: PlannedProblem, result: ContenderResult) -> stats.TuningBands | None:
     """Returns a contender's tuning curve with simultaneous bands, oriented; None where there is none.
 
     A space that was widened since counts as it was in the spec.
     """
-    scores = _drawn(plan, problem, row)
+    scores = _drawn(plan, problem, result)
     return None if not_drawn(plan) or not len(scores) else stats.tuning_bands(scores, level=LEVEL)
 
 
-def leaders(plan: Plan, standing: Standing) -> Leaders | None:
+def leaders(plan: Plan, found: ProblemResults) -> Leaders | None:
     """Says who leads a problem at 1, 4, 16, ... tuning points and at all.
 
     A contender with nothing to tune has the same score at any number of points.
 
     Args:
         plan: the plan.
-        standing: the problem.
+        found: what came of the problem.
 
     Returns:
         The leaders; None with fewer than two contenders, nothing to tune, points that are no sample, or none that
         trained.
     """
-    scores = {row.label: _drawn(plan, standing.problem, row) for row in standing.rows}
+    scores = {each.label: _drawn(plan, found.problem, each) for each in found.results}
     scores = {label: each for label, each in scores.items() if len(each)}
     tuned = [len(each) for each in scores.values() if len(each) > plan.tuner.studies]
     if not_drawn(plan) or len(scores) < 2 or not tuned or not any(np.isfinite(each).any() for each in scores.values()):
@@ -113,97 +110,58 @@ def leaders(plan: Plan, standing: Standing) -> Leaders | None:
     labels = [contender.label for contender in plan.contenders if contender.label in scores]
     points = sorted({4**power for power in range(fewest.bit_length()) if 4**power <= fewest} | {fewest})
     values = [np.resize(each, fewest) if len(each) < fewest else each for each in map(scores.__getitem__, labels)]
-    return Leaders(standing.problem.name, labels, stats.tuning_leaders(values, points), fewest)
+    return Leaders(found.problem.name, labels, stats.tuning_leaders(values, points), fewest)
 
 
-def widths(plan: Plan, standing: Standing) -> list[Width]:
+def widths(plan: Plan, found: ProblemResults) -> list[Width]:
     """Measures the good range of every hyperparameter that was tuned on a scale with decades.
 
     Args:
         plan: the plan.
-        standing: the problem.
+        found: what came of the problem.
 
     Returns:
         One a (contender, hyperparameter), in the plan's order; with successive halving, none.
     """
-    rows = {row.label: row for row in standing.rows}
-    found = []
+    results = {each.label: each for each in found.results}
+    measured = []
     for contender in plan.contenders if plan.tuner.halving is None else ():
-        row, space = rows[contender.label], plan.space(standing.problem, contender)
+        result, space = results[contender.label], plan.space(found.problem, contender)
         tuned = {name: span for name, span in space.items() if isinstance(span, Range)}
-        scores = _in_units(standing.problem, _scores(row))
+        scores = _in_units(found.problem, _scores(result))
         for name, span in tuned.items() if len(scores) else ():
             ends = sorted(_on_decades(span, np.array([span.low, span.high])))
             if ends[0] <= 0:
                 continue  # a range that holds 0 has no width in decades
-            points = [point for tuning in _tunings(row) for point in tuning.points]
+            points = [point for tuning in _tunings(result) for point in tuning.points]
             values = _on_decades(span, np.array([point.hyperparameters[name] for point in points]))
-            higher = standing.problem.judged.higher_is_better
+            higher = found.problem.judged.higher_is_better
             good = stats.sensitivity(values, scores, tolerance=TOLERANCE, higher_is_better=higher)
             tried = float(np.log10(ends[1] / ends[0]))
             decades = stats.Interval(np.nan, np.nan, np.nan)
             if good.good >= FEWEST_GOOD:
                 decades = stats.width_interval(good, tried=tried, dimensions=len(tuned), level=LEVEL)
             label = f"1 \N{MINUS SIGN} {name}" if span.scale == "one_minus_log" else name
-            found.append(Width(standing.problem.name, contender.label, label, len(values), good, decades))
-    return found
+            measured.append(Width(found.problem.name, contender.label, label, len(values), good, decades))
+    return measured
 
 
-def leaders_frame(found: Sequence[Leaders]) -> "pd.DataFrame":
-    """Returns leaders as a frame: columns problem, points, optimizer, expected_best (oriented), probability."""
-    import pandas as pd
-
-    rows = [
-        {
-            "problem": each.problem,
-            "points": int(points),
-            "optimizer": label,
-            "expected_best": expected,
-            "probability": probability,
-        }
-        for each in found
-        for points, *numbers in zip(each.found.points, each.found.expected, each.found.probability, strict=True)
-        for label, expected, probability in zip(each.contenders, *numbers, strict=True)
-    ]
-    return pd.DataFrame(rows, columns=["problem", "points", "optimizer", "expected_best", "probability"])
-
-
-def widths_frame(found: Sequence[Width]) -> "pd.DataFrame":
-    """Returns widths as a frame, one row a (problem, optimizer, hyperparameter)."""
-    import pandas as pd
-
-    rows = [
-        {
-            "problem": each.problem,
-            "optimizer": each.contender,
-            "hyperparameter": each.hyperparameter,
-            "points": each.points,
-            "decades": each.decades.estimate,
-            "decades_low": each.decades.low,
-            "decades_high": each.decades.high,
-            **{name: value for name, value in each.found._asdict().items() if name != "decades"},
-        }
-        for each in found
-    ]
-    return pd.DataFrame(rows)
-
-
-def _tunings(row: Row) -> list[Any]:
+def _tunings(result: ContenderResult) -> list[Tuning]:
     """A contender's studies; none while one of them goes on, or where it could not run."""
-    found = [row.tuning, *(each.tuning for each in row.repetitions)]
-    return [] if row.failure or any(each.missing for each in found) else found
+    found = result.tunings
+    return [] if result.failure or any(each.missing for each in found) else found
 
 
-def _scores(row: Row) -> Floats:
+def _scores(result: ContenderResult) -> Floats:
     """[points of all studies] oriented scores."""
-    return np.concatenate([np.zeros(0), *(each.scores for each in _tunings(row))])
+    return np.concatenate([np.zeros(0), *(each.scores for each in _tunings(result))])
 
 
-def _drawn(plan: Plan, problem: PlannedProblem, row: Row) -> Floats:
+def _drawn(plan: Plan, problem: PlannedProblem, result: ContenderResult) -> Floats:
     """The scores of the points that were drawn from the space as it was in the spec."""
     kept = [np.zeros(0)]
-    for study, tuning in enumerate(_tunings(row)):
-        added = len(plan.added_points(problem, row.contender, study))
+    for study, tuning in enumerate(_tunings(result)):
+        added = len(plan.added_points(problem, result.contender, study))
         kept.append(tuning.scores[: len(tuning.scores) - added])
     return np.concatenate(kept)
 

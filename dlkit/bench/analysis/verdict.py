@@ -1,16 +1,25 @@
-"""What to conclude from a problem's rows, in a sentence that says how sure it is."""
+"""The verdict on a problem: who is best, how sure that is, and what leaves it open."""
 
 import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from dlkit.bench.analysis import numbers
-from dlkit.bench.analysis.findings import Evidence, Finding, across_studies, differences, flip, power, speed
-from dlkit.bench.analysis.pairs import ALPHA, LEVEL
-from dlkit.bench.analysis.ranking import Row, is_worse
+from dlkit.bench.analysis.contender_result import ContenderResult
+from dlkit.bench.analysis.findings import (
+    Finding,
+    across_studies,
+    difference_to_best,
+    differences,
+    flip,
+    power,
+    speed,
+)
+from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, beats_all
+from dlkit.bench.analysis.ranking import Ranked, Ranking
 from dlkit.bench.plan.plan import PlannedProblem
 
-__all__ = ["Evidence", "Finding", "Verdict", "verdict"]
+__all__ = ["Verdict", "verdict"]
 
 Kind = Literal["winner", "tie", "unsettled", "incomplete"]
 MOST_LISTED = 8  # contenders in a sentence
@@ -24,21 +33,30 @@ class Verdict(NamedTuple):
         kind: ``"winner"``; ``"tie"``: the best is not told apart from others; ``"unsettled"``: the tuning of a
             contender that could catch up is doubtful, or that of the baseline; ``"incomplete"``: too little ran.
         best: labels of the contenders that nothing here says are worse than another.
-        sentence: the conclusion with its numbers.
-        notes: further sentences: who could not run, who is doubtful and what to change, who is fastest, whether half of
-            the budget would turn the ranking around, what other tuning would.
-        findings: the sentence and then each note, with the numbers they rest on.
+        findings: the conclusion first, then what else there is to say, each with the numbers it rests on.
     """
 
     kind: Kind
     best: tuple[str, ...]
-    sentence: str
-    notes: tuple[str, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The conclusion with its numbers."""
+        return self.findings[0].text
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Further sentences.
+
+        They say who could not run, who is doubtful and what to change, who is fastest, whether half of the budget would
+        turn the ranking around, and what other tuning would.
+        """
+        return tuple(finding.text for finding in self.findings[1:])
 
 
-def verdict(problem: PlannedProblem, rows: Sequence[Row], target: float, *, baseline: str = "") -> Verdict:
-    """Concludes from ranked rows.
+def verdict(problem: PlannedProblem, ranking: Ranking, target: float, *, baseline: str = "") -> Verdict:
+    """Concludes from a ranking.
 
     The best contender wins if every other is worse by the paired signed-rank test and no loser's tuning leaves room to
     catch up. A difference that the luck of tuning could make alone does not count. Without a winner, contenders are
@@ -47,136 +65,158 @@ def verdict(problem: PlannedProblem, rows: Sequence[Row], target: float, *, base
 
     Args:
         problem: what was trained.
-        rows: as `ranking.compared` returns them.
+        ranking: of its contenders.
         target: what steps were counted to.
         baseline: label of the contender that the others challenge; empty if there is none.
 
     Returns:
         The verdict.
     """
-    complete = [row for row in rows if row.complete and not row.failure]
-    notes = _failures(rows) + _untuned(rows)
-    if len(complete) < 2:
-        ended = f"only {complete[0].label} finished" if complete else "no contender finished"
-        return _made("incomplete", (), Finding(f"{problem.name}: {ended}; there is nothing to compare."), notes)
-    best, others = complete[0], complete[1:]
-    # To be worse than one contender named by the data takes an adjusted p; to be better than all of them, every
-    # single comparison has to come out that way, which is a test of its own size (intersection-union).
-    beats_all = all(is_worse(row, row.difference.p_value) for row in others if row.difference)
-    tied = [] if beats_all else [row for row in others if not is_worse(row, row.adjusted_p)]
-    weak = [row for row in complete if row.label == baseline and row.flags and (tied or row is not best)]
-    doubtful = [row for row in others if row in weak or (row not in tied and _could_catch_up(row))]
-    notes += (
-        _advice([row for row in complete if row in doubtful or row in weak])
-        + _lucky(problem, best, tied)
-        + _too_few(complete)
-        + [
-            found
-            for found in (
-                speed(problem, complete, target),
-                flip(problem, complete),
-                across_studies(problem, best, others[0]),
-            )
-            if found
-        ]
+    notes = _failures(ranking.results) + _untuned(ranking.results)
+    compared = ranking.compared
+    if not compared:
+        finished = next((each.label for each in ranking.others if each.is_comparable), None)
+        ended = "no contender finished" if finished is None else f"only {finished} finished"
+        sentence = Finding(f"{problem.name}: {ended}; there is nothing to compare.")
+        return Verdict("incomplete", (), (sentence, *notes))
+    best, others = compared[0], compared[1:]
+    # To be worse than one contender named by the data takes an adjusted p.
+    tied = [] if beats_all(_gaps(others)) else [each for each in others if not _is_worse(each)]
+    weak = [each for each in compared if each.label == baseline and each.result.flags and (tied or each is not best)]
+    doubtful = [each for each in others if each in weak or (each not in tied and _could_catch_up(each))]
+    notes += _advice([each.result for each in compared if each in doubtful or each in weak])
+    notes += _lucky(problem, best, tied) + _too_few(len(best.result.scores))
+    beside = (speed(problem, compared, target), flip(problem, compared), across_studies(problem, best, others[0]))
+    notes += [finding for finding in beside if finding]
+    if tied:
+        kind, labels, sentence = _tie(problem, compared, tied, weak)
+        return Verdict(kind, labels, (sentence, *notes))
+    if doubtful:
+        sentence = _ahead(problem, compared, doubtful, is_baseline=bool(weak))
+        return Verdict("unsettled", (best.label, *(each.label for each in doubtful)), (sentence, *notes))
+    return Verdict("winner", (best.label,), (_winner(problem, compared), *notes))
+
+
+def _gaps(others: Sequence[Ranked]) -> list[Pair]:
+    """How contenders differ from the best."""
+    return [pair for each in others if (pair := each.standing.to_best)]
+
+
+def _is_worse(other: Ranked) -> bool:
+    return any(pair.is_worse(pair.adjusted_p) for pair in _gaps([other]))
+
+
+# --- the sentence ---
+
+
+def _tie(
+    problem: PlannedProblem, compared: Sequence[Ranked], tied: Sequence[Ranked], weak: Sequence[Ranked]
+) -> tuple[Kind, tuple[str, ...], Finding]:
+    """A verdict without a winner: who is not told apart, who is worse, and how many seeds it would take."""
+    best, others = compared[0], compared[1:]
+    worse = [each for each in others if each not in tied]
+    rest = f"; worse: {_listed(worse)}" if worse else ""
+    text = (
+        f"{_listed([best, *tied])} cannot be told apart at {len(best.result.scores)} seeds "
+        f"({best.label}: {_score(problem, best)}){rest}."
     )
     evidence = differences(problem, best, others)
-    score = f"{_metric(problem)} {numbers.interval(best.final)} after {problem.steps} steps"
-    if tied:
-        names = _listed([best, *tied])
-        worse = [row for row in others if row not in tied]
-        rest = f"; worse: {_listed(worse)}" if worse else ""
-        finding = f"{names} cannot be told apart at {len(best.scores)} seeds ({best.label}: {score}){rest}."
-        if needed := power(problem, best, tied, len(complete)):
-            finding, evidence = f"{finding} {needed.text}", (*evidence, *needed.evidence)
-        if weak:
-            labels = tuple(row.label for row in complete if row in [best, *tied, *weak])
-            sentence = f"{problem.name}: {UNDERTUNED}. {finding}"
-            return _made("unsettled", labels, Finding(sentence, evidence), notes)
-        labels = tuple(row.label for row in [best, *tied])
-        return _made("tie", labels, Finding(f"{problem.name}: {finding}", evidence), notes)
-    margin = _margin(problem, others)
-    if doubtful:
-        names = _listed(doubtful)
-        ahead = f"{best.label} is ahead, with {score}; {margin}"
-        open_question = UNDERTUNED if weak else "not settled"
-        sentence = f"{problem.name}: {open_question}. {ahead}; but {names} may be undertuned."
-        labels = (best.label, *(row.label for row in doubtful))
-        return _made("unsettled", labels, Finding(sentence, evidence), notes)
-    sentence = f"{problem.name}: {best.label} is best, with {score}; {margin}."
-    return _made("winner", (best.label,), Finding(sentence, evidence), notes)
+    if needed := power(problem, best, tied, len(compared)):
+        text, evidence = f"{text} {needed.text}", (*evidence, *needed.evidence)
+    if weak:
+        labels = tuple(each.label for each in compared if each in [best, *tied, *weak])
+        return "unsettled", labels, Finding(f"{problem.name}: {UNDERTUNED}. {text}", evidence)
+    return "tie", tuple(each.label for each in [best, *tied]), Finding(f"{problem.name}: {text}", evidence)
 
 
-def _made(kind: Kind, best: tuple[str, ...], sentence: Finding, notes: Sequence[Finding]) -> Verdict:
-    return Verdict(kind, best, sentence.text, tuple(note.text for note in notes), (sentence, *notes))
+def _ahead(
+    problem: PlannedProblem, compared: Sequence[Ranked], doubtful: Sequence[Ranked], *, is_baseline: bool
+) -> Finding:
+    """Says that the first contender is ahead of others whose tuning is doubtful."""
+    best, others = compared[0], compared[1:]
+    text = (
+        f"{problem.name}: {UNDERTUNED if is_baseline else 'not settled'}. {best.label} is ahead, with "
+        f"{_score(problem, best)}; {_margin(problem, others)}; but {_listed(doubtful)} may be undertuned."
+    )
+    return Finding(text, differences(problem, best, others))
 
 
-def _listed(rows: Sequence[Row]) -> str:
+def _winner(problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding:
+    best, others = compared[0], compared[1:]
+    text = f"{problem.name}: {best.label} is best, with {_score(problem, best)}; {_margin(problem, others)}."
+    return Finding(text, differences(problem, best, others))
+
+
+def _listed(ranked: Sequence[Ranked]) -> str:
     """Labels, the best first; of many, some: the table has all with their groups."""
-    labels = [row.label for row in rows]
+    labels = [each.label for each in ranked]
     shown = (
         labels if len(labels) <= MOST_LISTED else [*labels[: MOST_LISTED - 1], f"{len(labels) - MOST_LISTED + 1} more"]
     )
     return ", ".join(shown)
 
 
-def _metric(problem: PlannedProblem) -> str:
-    return f"validation {problem.judged.label or problem.metric}"
+def _score(problem: PlannedProblem, ranked: Ranked) -> str:
+    metric = problem.judged.label or problem.metric
+    return f"validation {metric} {numbers.interval(ranked.result.final)} after {problem.steps} steps"
 
 
-def _margin(problem: PlannedProblem, others: Sequence[Row]) -> str:
+def _margin(problem: PlannedProblem, others: Sequence[Ranked]) -> str:
     """How far behind the next contender is, and how sure that each of them is behind."""
-    differences = [row.difference for row in others if row.difference]
-    shown = numbers.difference(problem, differences[0])
-    largest = numbers.p_value(max(each.p_value for each in differences))
-    bound = largest if largest.startswith("<") else f"≤ {largest}"
+    gaps = [pair.difference for pair in _gaps(others)]
+    bound = numbers.largest_p_value([each.p_value for each in gaps])
     return (
-        f"{others[0].label}, the next, is {shown} away (p {bound} against each, {len(others[0].scores)} paired seeds)"
+        f"{others[0].label}, the next, is {numbers.difference(problem, gaps[0])} away (p {bound} against each, "
+        f"{len(others[0].result.scores)} paired seeds)"
     )
 
 
-def _could_catch_up(row: Row) -> bool:
+# --- notes ---
+
+
+def _could_catch_up(other: Ranked) -> bool:
     """Whether better tuning of a loser could undo its gap: a doubtful space, or a last doubling worth the gap."""
-    assert row.difference is not None
-    if row.tuning.edges or row.tuning.too_few:
+    result = other.result
+    if result.tuning.edges or result.tuning.too_few:
         return True
-    return bool(row.flags) and row.tuning.gain >= row.difference.low
+    return bool(result.flags) and any(result.tuning.gain >= gap.difference.low for gap in _gaps([other]))
 
 
-def _advice(doubtful: Sequence[Row]) -> list[Finding]:
+def _advice(doubtful: Sequence[ContenderResult]) -> list[Finding]:
     notes = []
-    for row in doubtful:
-        if row.tuning.edges:
+    for each in doubtful:
+        if each.tuning.edges:
             change = "widen that range (--expand does)"
-        elif row.tuning.too_few:
+        elif each.tuning.too_few:
             change = "narrow its space to where it trains, or give more tuning points"
         else:
             change = "give more tuning points"
-        notes.append(Finding(f"{row.label}: {'; '.join(row.flags)}; {change}, then run again."))
+        notes.append(Finding(f"{each.label}: {'; '.join(each.flags)}; {change}, then run again."))
     return notes
 
 
-def _failures(rows: Sequence[Row]) -> list[Finding]:
-    return [Finding(f"{row.label} could not run: {row.failure}") for row in rows if row.failure]
+def _failures(results: Sequence[ContenderResult]) -> list[Finding]:
+    return [Finding(f"{each.label} could not run: {each.failure}") for each in results if each.failure]
 
 
-def _untuned(rows: Sequence[Row]) -> list[Finding]:
+def _untuned(results: Sequence[ContenderResult]) -> list[Finding]:
     notes = []
-    for row in rows:
-        if row.tuning.missing and not row.failure:
-            total = row.tuning.trials
-            notes.append(f"{row.label}: {total - row.tuning.missing} of {total} tuning trials have run.")
-        elif row.tuning.winner is None and not row.failure:
-            notes.append(f"{row.label}: no tuning point trained on every tuning seed; its space may be wrong.")
-        elif not row.complete and not row.failure:
-            ran = sum(outcome is not None for outcome in row.outcomes)
-            notes.append(f"{row.label}: {ran} of {len(row.outcomes)} seeds have run; it is not compared yet.")
+    for each in results:
+        if each.failure:
+            continue
+        if each.tuning.missing:
+            total = each.tuning.trials
+            notes.append(f"{each.label}: {total - each.tuning.missing} of {total} tuning trials have run.")
+        elif each.tuning.winner is None:
+            notes.append(f"{each.label}: no tuning point trained on every tuning seed; its space may be wrong.")
+        elif not each.is_complete:
+            ran = sum(outcome is not None for outcome in each.outcomes)
+            notes.append(f"{each.label}: {ran} of {len(each.outcomes)} seeds have run; it is not compared yet.")
     return [Finding(note) for note in notes]
 
 
-def _too_few(complete: Sequence[Row]) -> list[Finding]:
+def _too_few(seeds: int) -> list[Finding]:
     """Says when no difference, however large, could pass the test at this number of seeds."""
-    seeds = len(complete[0].scores)
     if 2.0 ** (1 - seeds) <= ALPHA:
         return []
     needed = math.ceil(1 - math.log2(ALPHA))
@@ -184,14 +224,16 @@ def _too_few(complete: Sequence[Row]) -> list[Finding]:
     return [Finding(text)]
 
 
-def _lucky(problem: PlannedProblem, best: Row, rows: Sequence[Row]) -> list[Finding]:
+def _lucky(problem: PlannedProblem, best: Ranked, tied: Sequence[Ranked]) -> list[Finding]:
     """Names those whose winners are worse than the best one, but not by more than another tuning might change."""
-    return [
-        Finding(
-            f"{row.label} is {numbers.difference(problem, row.difference)} away, but tuning on {row.tuning.seeds} "
-            f"seed{'s' * (row.tuning.seeds > 1)} could set equals so far apart by luck; use more tuning seeds.",
-            differences(problem, best, [row])[1:],
-        )
-        for row in rows
-        if row.difference and row.difference.p_value <= ALPHA < row.luck
-    ]
+    found = []
+    for each in tied:
+        seeds = each.result.tuning.seeds
+        for pair in _gaps([each]):
+            if pair.difference.p_value <= ALPHA < pair.luck:
+                text = (
+                    f"{each.label} is {numbers.difference(problem, pair.difference)} away, but tuning on {seeds} "
+                    f"seed{'s' * (seeds > 1)} could set equals so far apart by luck; use more tuning seeds."
+                )
+                found.append(Finding(text, difference_to_best(problem, best, each)))
+    return found

@@ -1,4 +1,4 @@
-"""How results are shown: tables, figures, pages, the terminal. Never JAX.
+"""How results are shown: tables, figures, the HTML page, the terminal. Never imports JAX.
 
 - `tables`, `tables_across`: what tables say, of a problem and of all;
   `markdown`, `latex`, `terminal`: how they are written.

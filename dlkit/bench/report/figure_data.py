@@ -1,4 +1,4 @@
-"""What figures draw, as numbers: medians and bands of curves, final values, tuning scores, and axes that fit them.
+"""The numbers that figures draw: medians and bands of curves, final values, tuning scores, and axes that fit them.
 
 Everything is oriented (lower is better, +inf where a trial diverged) until an `Axis` turns it into the metric's units.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.comparison import Comparison
-from dlkit.bench.analysis.ranking import Row
+from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.analysis.tuning_curves import bands
 from dlkit.bench.plan.metric import TRAINING_LOSS
@@ -108,7 +108,7 @@ class Curve:
     """The judged metric on validation over a contender's final seeds.
 
     Attributes:
-        row: the contender.
+        result: the contender's.
         steps: [points] the evaluated steps.
         middle: [points] the median over seeds, oriented.
         low: [points] the 25 % quantile.
@@ -116,7 +116,7 @@ class Curve:
         seeds: how many seeds there are.
     """
 
-    row: Row
+    result: ContenderResult
     steps: np.ndarray[Any, Any]
     middle: Floats
     low: Floats
@@ -126,8 +126,8 @@ class Curve:
     @property
     def name(self) -> str:
         """The contender's label, and how many of its seeds have run unless all have."""
-        planned = len(self.row.outcomes)
-        return self.row.label if self.seeds == planned else f"{self.row.label} ({self.seeds} of {planned} seeds)"
+        planned = len(self.result.outcomes)
+        return self.result.label if self.seeds == planned else f"{self.result.label} ({self.seeds} of {planned} seeds)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,28 +136,30 @@ class ProbeCurve:
 
     Attributes:
         name: of the probe's curve.
-        row: the contender.
+        result: the contender's.
         steps: [points] the evaluated steps at which a seed has a number.
         middle: [points] the median over the seeds that have one.
     """
 
     name: str
-    row: Row
+    result: ContenderResult
     steps: np.ndarray[Any, Any]
     middle: Floats
 
 
 def probe_curves(summary: Summary, comparison: Comparison) -> list[ProbeCurve]:
     """Returns the curves of a run's probes, those of one name together, contenders best first."""
-    outcomes = [outcome for row in comparison.rows for outcome in row.outcomes if outcome is not None]
+    outcomes = [outcome for result in comparison.results for outcome in result.outcomes if outcome is not None]
     others = {name for outcome in outcomes for name in outcome.curves if not name.startswith(TRAINING_LOSS)}
     names = sorted(others - comparison.problem.metrics.keys()) if summary.plan.probes else []
-    return [curve for name in names for row in comparison.rows if (curve := _probe_curve(name, row)) is not None]
+    return [
+        curve for name in names for result in comparison.results if (curve := _probe_curve(name, result)) is not None
+    ]
 
 
-def _probe_curve(name: str, row: Row) -> ProbeCurve | None:
+def _probe_curve(name: str, result: ContenderResult) -> ProbeCurve | None:
     """One curve; None where no seed has a number."""
-    ran = [outcome for outcome in row.outcomes if outcome is not None and name in outcome.curves]
+    ran = [outcome for outcome in result.outcomes if outcome is not None and name in outcome.curves]
     points = max((len(outcome.steps) for outcome in ran), default=0)
     table = np.full((len(ran), points), np.nan)
     for line, outcome in zip(table, ran, strict=True):
@@ -167,7 +169,7 @@ def _probe_curve(name: str, row: Row) -> ProbeCurve | None:
         return None
     steps = max((outcome.steps for outcome in ran), key=len)[known]
     finite = np.where(np.isfinite(table), table, np.nan)[:, known]
-    return ProbeCurve(name, row, steps, np.nanmedian(finite, axis=0))
+    return ProbeCurve(name, result, steps, np.nanmedian(finite, axis=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +177,7 @@ class Finals:
     """A contender's final values on one split.
 
     Attributes:
-        row: the contender.
+        result: the contender's.
         split: ``"validation"`` or ``"test"``.
         values: [seeds] oriented.
         median: over seeds, in the metric's units.
@@ -183,7 +185,7 @@ class Finals:
         heights: [seeds] the same, spread a little so that dots of the same value stay apart.
     """
 
-    row: Row
+    result: ContenderResult
     split: str
     values: Floats
     median: Interval
@@ -196,7 +198,7 @@ class Scores:
     """The tuning scores of a contender against one hyperparameter.
 
     Attributes:
-        row: the contender.
+        result: the contender's.
         name: of the hyperparameter.
         values: [points] what it was.
         scores: [points] the tuning scores, oriented.
@@ -204,7 +206,7 @@ class Scores:
         settings: [points] the whole setting in words.
     """
 
-    row: Row
+    result: ContenderResult
     name: str
     values: Floats
     scores: Floats
@@ -217,22 +219,22 @@ class TuningCurve:
     """The best score of a contender against the number of its tuning points.
 
     Attributes:
-        row: the contender.
+        result: the contender's.
         middle: [points] oriented: with bands the median best of so many points, else what `Tuning.curve` holds.
         low: [points] the lower end of a band that holds for all numbers of points at once; infinite where nothing
             bounds it.
         high: [points] the upper end.
     """
 
-    row: Row
+    result: ContenderResult
     middle: Floats
     low: Floats
     high: Floats
 
 
-def position(summary: Summary, row: Row) -> int:
+def position(summary: Summary, result: ContenderResult) -> int:
     """Returns a contender's place in the plan; it decides colour, dash and marker in every figure."""
-    return [contender.label for contender in summary.plan.contenders].index(row.label)
+    return [contender.label for contender in summary.plan.contenders].index(result.label)
 
 
 def short(label: str) -> str:
@@ -259,8 +261,8 @@ def curves(summary: Summary, comparison: Comparison) -> list[Curve]:
     problem, evaluations = comparison.problem, summary.plan.evaluations
     steps = np.arange(evaluations + 1) * (problem.steps // evaluations)
     found = []
-    for row in comparison.rows:
-        outcomes = [each for each in row.outcomes if each is not None and each.counts]
+    for result in comparison.results:
+        outcomes = [each for each in result.outcomes if each is not None and each.counts]
         if not outcomes:
             continue
         values = np.full((len(outcomes), len(steps)), np.nan)
@@ -270,7 +272,7 @@ def curves(summary: Summary, comparison: Comparison) -> list[Curve]:
         values[~np.isfinite(values)] = np.nan
         ordered = np.sort(oriented(problem, problem.metric, values).astype(np.float64), axis=0)
         low, middle, high = (_quantile(ordered, share) for share in (0.25, 0.5, 0.75))
-        found.append(Curve(row, steps, middle, low, high, len(outcomes)))
+        found.append(Curve(result, steps, middle, low, high, len(outcomes)))
     return found
 
 
@@ -288,18 +290,18 @@ def _quantile(ordered: Floats, share: float) -> Floats:
 def finals(comparison: Comparison) -> list[Finals]:
     """Returns every contender's final values on validation, then on test, best contender first."""
     problem, found = comparison.problem, []
-    for place, row in enumerate(comparison.rows):
-        there = [each for each in row.outcomes if each is not None and each.counts]
+    for place, result in enumerate(comparison.results):
+        there = [each for each in result.outcomes if each is not None and each.counts]
         tests = oriented(problem, problem.metric, [each.test.get(problem.metric, math.nan) for each in there])
         # A low-discrepancy sequence: the same at every drawing, and neighbours stay apart.
         spread = (np.arange(len(there)) * 0.618 % 1 - 0.5) * 0.2
         for split, values, median, offset in (
-            ("validation", row.scores, row.final, -0.18),
-            ("test", tests, row.test, 0.18),
+            ("validation", result.scores, result.final, -0.18),
+            ("test", tests, result.test, 0.18),
         ):
             height = place + offset
             heights = np.asarray(height + spread, np.float64)
-            found.append(Finals(row, split, values.astype(np.float64), median, height, heights))
+            found.append(Finals(result, split, values.astype(np.float64), median, height, heights))
     return found
 
 
@@ -314,43 +316,43 @@ def in_words(problem: PlannedProblem, values: Floats) -> list[str]:
 def scores(comparison: Comparison) -> list[Scores]:
     """Returns the tuning scores against the learning rate, or else the first hyperparameter that was tuned."""
     found = []
-    for row in comparison.rows:
-        ran = [index for index, done in enumerate(row.tuning.ran) if done]
-        name = _shown(row)
-        if name is None or not ran or row.failure:
+    for result in comparison.results:
+        ran = [index for index, done in enumerate(result.tuning.ran) if done]
+        name = _shown(result)
+        if name is None or not ran or result.failure:
             continue
-        points = [row.tuning.points[index] for index in ran]
+        points = [result.tuning.points[index] for index in ran]
         values = np.array([point.hyperparameters[name] for point in points])
-        winner = ran.index(row.tuning.winner) if row.tuning.winner in ran else None
-        settings = [_setting(row, index) for index in ran]
-        found.append(Scores(row, name, values, row.tuning.scores[ran].astype(np.float64), winner, settings))
+        winner = ran.index(result.tuning.winner) if result.tuning.winner in ran else None
+        settings = [_setting(result, index) for index in ran]
+        found.append(Scores(result, name, values, result.tuning.scores[ran].astype(np.float64), winner, settings))
     return found
 
 
 def tuning_curves(summary: Summary, comparison: Comparison) -> list[TuningCurve]:
     """Returns the tuning curves of the contenders whose tuning is complete, best first."""
     found = []
-    for row in comparison.rows:
-        if row.failure or row.tuning.missing:
+    for result in comparison.results:
+        if result.failure or result.tuning.missing:
             continue
-        band = bands(summary.plan, comparison.problem, row)
+        band = bands(summary.plan, comparison.problem, result)
         if band is None:
-            nowhere = np.full(len(row.tuning.curve), np.inf)
-            found.append(TuningCurve(row, row.tuning.curve, -nowhere, nowhere))
+            nowhere = np.full(len(result.tuning.curve), np.inf)
+            found.append(TuningCurve(result, result.tuning.curve, -nowhere, nowhere))
         else:
-            found.append(TuningCurve(row, band.median, band.median_low, band.median_high))
+            found.append(TuningCurve(result, band.median, band.median_low, band.median_high))
     return found
 
 
-def _setting(row: Row, index: int) -> str:
+def _setting(result: ContenderResult, index: int) -> str:
     """A point in words, and where successive halving dropped it."""
-    point, until = row.tuning.points[index], row.tuning.until[index]
+    point, until = result.tuning.points[index], result.tuning.until[index]
     words = numbers.point({**point.hyperparameters, **point.static})
     return words if until is None else f"{words}, dropped at evaluation {until}"
 
 
-def _shown(row: Row) -> str | None:
-    space = row.contender.space
+def _shown(result: ContenderResult) -> str | None:
+    space = result.contender.space
     ranges = [name for name, span in space.items() if isinstance(span, Range)]
     return "learning_rate" if "learning_rate" in space else next(iter(ranges), None)
 

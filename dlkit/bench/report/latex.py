@@ -1,4 +1,4 @@
-"""The tables of a run in LaTeX, with the booktabs package."""
+"""A run's tables in LaTeX, for the package booktabs."""
 
 from collections.abc import Sequence
 

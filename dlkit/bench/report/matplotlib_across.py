@@ -1,4 +1,4 @@
-"""The figure over all problems for papers, by matplotlib, which is imported when it is drawn."""
+"""The figure over all problems, for papers, drawn by matplotlib."""
 
 import math
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Figures for papers, by matplotlib, which is imported when one is drawn."""
+"""A figure for each problem, for papers, drawn by matplotlib."""
 
 import io
 import math
@@ -94,7 +94,7 @@ def _curves(axes: "Axes", summary: Summary, comparison: Comparison) -> list["Lin
     axis = figure_data.curve_axis(comparison, found)
     lines: list[Line2D] = []
     for rank, curve in enumerate(found):
-        style, above = style_of(summary, curve.row), 3 - rank / len(found)  # the best is drawn last
+        style, above = style_of(summary, curve.result), 3 - rank / len(found)  # the best is drawn last
         low, middle, high = (axis.units(values) for values in (curve.low, curve.middle, curve.high))
         axes.fill_between(curve.steps, low, high, color=style.colour, alpha=0.14, linewidth=0)
         line = {"color": style.colour, "linestyle": style.paper_dash, "linewidth": 1.2, "zorder": above}
@@ -110,10 +110,10 @@ def _curves(axes: "Axes", summary: Summary, comparison: Comparison) -> list["Lin
 
 
 def _finals(axes: "Axes", summary: Summary, comparison: Comparison) -> None:
-    problem, rows, found = comparison.problem, comparison.rows, figure_data.finals(comparison)
+    problem, results, found = comparison.problem, comparison.results, figure_data.finals(comparison)
     axis = figure_data.fit_axis(problem, [each.values for each in found])
     for each in found:
-        colour = style_of(summary, each.row).colour
+        colour = style_of(summary, each.result).colour
         shape, face = ("o", colour) if each.split == "validation" else ("D", "white")
         off, shown = axis.off(each.values), axis.pinned(each.values)
         axes.scatter(shown[~off], each.heights[~off], s=4, color=colour, alpha=0.4, linewidths=0, marker=shape)
@@ -124,8 +124,8 @@ def _finals(axes: "Axes", summary: Summary, comparison: Comparison) -> None:
             axes.plot([middle], [each.height], marker=shape, markersize=4.5, color=colour, markerfacecolor=face)
     axes.set_xscale(problem.judged.scale)
     axes.set_xlim(*axis.bounds)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    for tick in axes.set_yticks(range(len(rows)), [figure_data.short(row.label) for row in rows]):
+    axes.set_ylim(len(results) - 0.5, -0.5)
+    for tick in axes.set_yticks(range(len(results)), [figure_data.short(each.label) for each in results]):
         tick.label1.set_parse_math(False)
     axes.set_xlabel(
         f"final {metric_label(problem)} (\u25cf validation, \u25c7 test)", fontsize=POINTS, parse_math=False

@@ -1,4 +1,4 @@
-"""Results and figures -> one HTML file that opens without a network."""
+"""The report: one HTML file with verdicts, tables and figures, which opens without a network."""
 
 import json
 import os
@@ -12,16 +12,15 @@ from typing import Any
 
 import dlkit
 from dlkit.bench.analysis.comparison import Comparison
-from dlkit.bench.analysis.ranking import LEVEL
+from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.json import to_json
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.report import plotly_across, plotly_figures, samples, tables_across
-from dlkit.bench.report.markdown import markdown_tables
 from dlkit.bench.report.tables import Part, Table, caption, factor_findings, parts, ranking
 
-__all__ = ["markdown_tables", "write_report", "write_text"]
+__all__ = ["write_report", "write_text"]
 
 KINDS = {
     "winner": "winner",

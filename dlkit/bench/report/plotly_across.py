@@ -1,4 +1,4 @@
-"""Figures over all problems, by plotly, which is imported when one is drawn."""
+"""The report's figures over all problems, drawn by plotly."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ SHARES = {"range": [-0.02, 1.02], "tickformat": ".0%", "dtick": 0.25}
 
 def contender_style(summary: Summary, label: str) -> Style:
     """Returns how a contender looks in every figure, by its label."""
-    return style_of(summary, next(row for row in summary.comparisons[0].rows if row.label == label))
+    return style_of(summary, next(each for each in summary.comparisons[0].results if each.label == label))
 
 
 def ranks(summary: Summary) -> "go.Figure":

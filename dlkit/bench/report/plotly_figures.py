@@ -1,4 +1,4 @@
-"""Figures of the report, by plotly, which is imported when one is drawn."""
+"""The report's figures of one problem, drawn by plotly."""
 
 import html
 import math
@@ -9,7 +9,7 @@ import numpy as np
 
 from dlkit.bench.analysis import numbers, tuning_curves
 from dlkit.bench.analysis.comparison import Comparison
-from dlkit.bench.analysis.ranking import Row
+from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.report import figure_data
@@ -53,9 +53,9 @@ class Style(NamedTuple):
     paper_dash: Any
 
 
-def style_of(summary: Summary, row: Row) -> Style:
+def style_of(summary: Summary, result: ContenderResult) -> Style:
     """Returns how a contender looks in every figure."""
-    index = figure_data.position(summary, row)
+    index = figure_data.position(summary, result)
     dash, paper_dash = DASHES[index % len(DASHES)]
     return Style(COLOURS[index % len(COLOURS)], dash, MARKERS[index % len(MARKERS)], paper_dash)
 
@@ -80,10 +80,10 @@ def curves(summary: Summary, comparison: Comparison) -> "go.Figure":
     problem = comparison.problem
     found = figure_data.curves(summary, comparison)
     axis = figure_data.curve_axis(comparison, found)
-    figure = blank(height=380 + 20 * len(comparison.rows))
+    figure = blank(height=380 + 20 * len(comparison.results))
     for rank, curve in enumerate(found):
-        style, low, high = style_of(summary, curve.row), axis.units(curve.low), axis.units(curve.high)
-        common = {"name": literal(curve.name), "legendgroup": curve.row.label}
+        style, low, high = style_of(summary, curve.result), axis.units(curve.low), axis.units(curve.high)
+        common = {"name": literal(curve.name), "legendgroup": curve.result.label}
         fill_between(figure, curve.steps, low, high, style.colour, common)
         line = {"color": style.colour, "dash": style.dash, "width": 2}
         middle, above = axis.units(curve.middle), len(found) - rank  # the best is drawn last
@@ -109,24 +109,26 @@ def finals(summary: Summary, comparison: Comparison) -> "go.Figure":
     Returns:
         The figure; per contender four traces: dots and median on validation, then on test.
     """
-    problem, rows, found = comparison.problem, comparison.rows, figure_data.finals(comparison)
+    problem, results, found = comparison.problem, comparison.results, figure_data.finals(comparison)
     axis = figure_data.fit_axis(problem, [each.values for each in found])
-    figure = blank(height=150 + 52 * len(rows))
+    figure = blank(height=150 + 52 * len(results))
     for each in found:
         common = {
             "mode": "markers",
-            "name": f"{literal(each.row.label)}, {each.split}",
+            "name": f"{literal(each.result.label)}, {each.split}",
             "legendgroup": each.split,
             "showlegend": False,
             "hoverinfo": "text+name",
         }
-        _dots(figure, axis, each, style_of(summary, each.row).colour, common)
-        _median(figure, axis, each, style_of(summary, each.row).colour, common)
+        _dots(figure, axis, each, style_of(summary, each.result).colour, common)
+        _median(figure, axis, each, style_of(summary, each.result).colour, common)
     for split, symbol in SPLIT_MARKERS.items():
         marker = {"symbol": symbol, "size": 10, "color": GREY}
         figure.add_scatter(x=[None], y=[None], mode="markers", name=split, legendgroup=split, marker=marker)
-    labels = [literal(figure_data.short(row.label)).replace("\n", "<br>") for row in rows]
-    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=labels, range=[len(rows) - 0.5, -0.5], showgrid=False)
+    labels = [literal(figure_data.short(each.label)).replace("\n", "<br>") for each in results]
+    figure.update_yaxes(
+        tickvals=list(range(len(results))), ticktext=labels, range=[len(results) - 0.5, -0.5], showgrid=False
+    )
     figure.update_layout(hovermode="closest")
     _metric_axis(figure.update_xaxes, problem, axis, "final")
     return figure
@@ -145,16 +147,16 @@ def sensitivity(summary: Summary, comparison: Comparison) -> "go.Figure":
     problem = comparison.problem
     found = figure_data.scores(comparison)
     axis = figure_data.fit_axis(problem, [each.scores for each in found])
-    figure = blank(height=380 + 20 * len(comparison.rows))
+    figure = blank(height=380 + 20 * len(comparison.results))
     for each in found:
-        style, off = style_of(summary, each.row), axis.off(each.scores)
+        style, off = style_of(summary, each.result), axis.off(each.scores)
         symbols = np.where(off, "x", style.marker).astype(object)
         sizes = np.where(off, 7, 8)
         if each.winner is not None:
             symbols[each.winner], sizes[each.winner] = "star", 15
-        name = each.row.label if each.name == "learning_rate" else f"{each.row.label} ({each.name})"
+        name = each.result.label if each.name == "learning_rate" else f"{each.result.label} ({each.name})"
         shown = figure_data.in_words(problem, each.scores)
-        common = {"name": literal(name), "legendgroup": each.row.label, "mode": "markers"}
+        common = {"name": literal(name), "legendgroup": each.result.label, "mode": "markers"}
         figure.add_scatter(
             x=each.values,
             y=axis.pinned(each.scores),
@@ -188,10 +190,10 @@ def tuning_curve(summary: Summary, comparison: Comparison) -> "go.Figure":
     problem = comparison.problem
     found = figure_data.tuning_curves(summary, comparison)
     axis = figure_data.fit_axis(problem, [each.middle for each in found])
-    figure = blank(height=380 + 20 * len(comparison.rows))
+    figure = blank(height=380 + 20 * len(comparison.results))
     for each in found:
-        style, points = style_of(summary, each.row), np.arange(1, len(each.middle) + 1)
-        common = {"name": literal(each.row.label), "legendgroup": each.row.label}
+        style, points = style_of(summary, each.result), np.arange(1, len(each.middle) + 1)
+        common = {"name": literal(each.result.label), "legendgroup": each.result.label}
         for end in (each.low, each.high):
             shown = np.isfinite(end)  # a band's end that the points do not bound is nowhere
             edge = {"color": style.colour, "dash": "dot", "width": 1}
@@ -241,15 +243,15 @@ def probes(summary: Summary, comparison: Comparison) -> "go.Figure":
     grid = make_subplots(rows=rows, cols=PANELS, subplot_titles=titles, vertical_spacing=0.5 / (rows + 1))
     figure = grid.update_layout(figure.layout)
     for each in found:
-        style, panel = style_of(summary, each.row), names.index(each.name)
+        style, panel = style_of(summary, each.result), names.index(each.name)
         figure.add_scatter(
             x=each.steps,
             y=each.middle,
             mode="lines+markers",
             marker={"size": 4},
             line={"color": style.colour, "dash": style.dash, "width": 1.5},
-            name=literal(each.row.label),
-            legendgroup=each.row.label,
+            name=literal(each.result.label),
+            legendgroup=each.result.label,
             showlegend=panel == 0,
             row=panel // PANELS + 1,
             col=panel % PANELS + 1,

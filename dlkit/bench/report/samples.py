@@ -1,4 +1,4 @@
-"""What trained models generate, drawn for the report: images in a grid, points in a square."""
+"""What trained generative models make, drawn for the report: images in a grid, points in a square."""
 
 import base64
 import math
@@ -26,7 +26,7 @@ def drawn_samples(comparison: Comparison) -> str:
     Args:
         comparison: the problem; its contenders are drawn best first.
     """
-    found = [(row.label, samples) for row in comparison.rows if (samples := _first(row.outcomes)) is not None]
+    found = [(each.label, samples) for each in comparison.results if (samples := _first(each.outcomes)) is not None]
     if not found:
         return ""
     side = _side([samples for _, samples in found if samples.ndim == 2])

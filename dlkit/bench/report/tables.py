@@ -1,4 +1,4 @@
-"""The ranked tables as text, the same cells wherever they are shown."""
+"""The tables of one problem as text: the same cells in the terminal, the report, Markdown and LaTeX."""
 
 import math
 import re
@@ -9,7 +9,8 @@ import numpy as np
 
 from dlkit.bench.analysis import effects, numbers
 from dlkit.bench.analysis.comparison import Comparison
-from dlkit.bench.analysis.ranking import LEVEL, Row
+from dlkit.bench.analysis.contender_result import ContenderResult
+from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.orientation import unoriented
 from dlkit.bench.stats import Interval, median_interval, nemenyi_distance
 
@@ -69,28 +70,29 @@ def ranking(comparison: Comparison) -> Table:
 
     Mean ranks are over seeds; the heading has Nemenyi's distance, beyond which two of them differ.
     """
-    count, seeds = (
-        sum(bool(row.among.group) for row in comparison.rows),
-        len(comparison.rows[0].planned(comparison.rows[0].scores)),
-    )
-    distance = f" (Nemenyi {nemenyi_distance(count, seeds, 1 - LEVEL):.2f})" if count > 1 else ""
+    standings = comparison.ranking.standings
+    distance = ""
+    if count := len(standings):
+        seeds = len(comparison.results[0].planned(comparison.results[0].scores))
+        distance = f" (Nemenyi {nemenyi_distance(count, seeds, 1 - LEVEL):.2f})"
     header = ["rank", "optimizer", "group", f"validation {SHOWN_LEVEL}", f"test {SHOWN_LEVEL}"]
     header += [f"difference to best {SHOWN_LEVEL}", "p", "adjusted p", f"mean rank{distance}", "diverged"]
     rows = []
-    for rank, row in enumerate(comparison.rows, 1):
-        paired = row.difference
+    for rank, result in enumerate(comparison.results, 1):
+        standing = standings.get(result.label)
+        pair = standing.to_best if standing else None
         rows.append(
             [
-                str(rank) if row.complete and not row.failure else "–",
-                row.label,
-                _group(row),
-                numbers.interval(row.final),
-                numbers.interval(row.test),
-                numbers.difference(comparison.problem, paired) if paired else "–",
-                numbers.p_value(paired.p_value) if paired else "–",
-                numbers.p_value(row.adjusted_p),
-                numbers.number(row.among.mean_rank),
-                f"{row.diverged}/{len(row.scores)}" if len(row.scores) else "–",
+                str(rank) if result.is_comparable else numbers.NOTHING,
+                result.label,
+                _group(standing.group) if standing else numbers.NOTHING,
+                numbers.interval(result.final),
+                numbers.interval(result.test),
+                numbers.difference(comparison.problem, pair.difference) if pair else numbers.NOTHING,
+                numbers.p_value(pair.difference.p_value) if pair else numbers.NOTHING,
+                numbers.p_value(pair.adjusted_p) if pair else numbers.NOTHING,
+                numbers.number(standing.mean_rank) if standing else numbers.NOTHING,
+                f"{result.diverged}/{len(result.scores)}" if len(result.scores) else numbers.NOTHING,
             ]
         )
     return Table(header, rows)
@@ -106,25 +108,26 @@ def steps(comparison: Comparison) -> Table:
     budget = comparison.problem.steps
     header = ["optimizer", f"hits {SHOWN_LEVEL}", "missed", "diverged before", f"median {SHOWN_LEVEL}"]
     header += [f"mean to budget {SHOWN_LEVEL}", "expected running time", f"ratio to best {SHOWN_LEVEL}", "adjusted p"]
-    was_cut = any(row.steps and row.steps.cut_off for row in comparison.rows)
+    was_cut = any(each.to_target and each.to_target.cut_off for each in comparison.results)
     header[4:4] = ["cut off"] if was_cut else []
     rows = []
-    for row in comparison.rows:
-        if not row.steps:
+    for result in comparison.results:
+        found, standing = result.to_target, comparison.ranking.standings.get(result.label)
+        if not found:
             continue
-        pair = row.among.steps
+        pair = standing.steps_ratio if standing else None
         cells = [
-            row.label,
-            _hits(row),
-            str(row.steps.missed),
-            str(row.steps.diverged),
-            numbers.steps(row.steps.median, budget),
-            numbers.interval(row.steps.restricted),
-            numbers.number(row.steps.expected),
-            numbers.ratio_of_steps(pair.difference) if pair else "–",
-            numbers.p_value(pair.adjusted_p) if pair else "–",
+            result.label,
+            _hits(result),
+            str(found.missed),
+            str(found.diverged),
+            numbers.steps(found.median, budget),
+            numbers.interval(found.restricted),
+            numbers.number(found.expected),
+            numbers.ratio_of_steps(pair.difference) if pair else numbers.NOTHING,
+            numbers.p_value(pair.adjusted_p) if pair else numbers.NOTHING,
         ]
-        cells[4:4] = [str(row.steps.cut_off)] if was_cut else []
+        cells[4:4] = [str(found.cut_off)] if was_cut else []
         rows.append(cells)
     return Table(header, rows)
 
@@ -135,14 +138,14 @@ def studies(comparison: Comparison) -> Table:
     header = ["optimizer", f"mean, seeds alone {SHOWN_LEVEL}", f"mean, with tuning {SHOWN_LEVEL}"]
     header += [f"difference, seeds alone {SHOWN_LEVEL}", f"difference, with tuning {SHOWN_LEVEL}"]
     rows = []
-    for row in comparison.rows:
-        across, difference = row.among.across, row.among.across_difference
+    for label, standing in comparison.ranking.standings.items():
+        across, difference = standing.across, standing.across_difference
         if across:
             means = (across.seeds_only, across.with_tuning)
             gaps = (difference.seeds_only, difference.with_tuning) if difference else ()
             cells = [numbers.interval(_in_units(comparison, mean)) for mean in means]
-            cells += [numbers.oriented_interval(problem, gap) for gap in gaps] or ["–", "–"]
-            rows.append([row.label, *cells])
+            cells += [numbers.oriented_interval(problem, gap) for gap in gaps] or [numbers.NOTHING, numbers.NOTHING]
+            rows.append([label, *cells])
     return Table(header, rows)
 
 
@@ -187,9 +190,9 @@ def ladder(comparison: Comparison) -> Table:
     targets = comparison.targets.values
     header = ["optimizer", *(f"steps to {numbers.number(target)}" for target in targets)]
     rows = [
-        [row.label, *(_rung(comparison, times) for times in row.ladder)]
-        for row in comparison.rows
-        if len(targets) > 1 and len(row.scores)
+        [each.label, *(_rung(comparison, times) for times in each.ladder)]
+        for each in comparison.results
+        if len(targets) > 1 and len(each.scores)
     ]
     return Table(header, rows)
 
@@ -212,7 +215,7 @@ def costs(comparison: Comparison) -> Table:
         row = [
             cost.label,
             numbers.durations(cost.per_step),
-            numbers.TIMES + numbers.number(cost.ratio) if timing else "–",
+            numbers.TIMES + numbers.number(cost.ratio) if timing else numbers.NOTHING,
             numbers.durations(cost.to_target, most=cost.per_step.estimate * comparison.problem.steps),
             numbers.duration(cost.compile_seconds),
             numbers.byte_count(timing.state_bytes if timing else None),
@@ -243,7 +246,7 @@ def factors(comparison: Comparison) -> Table:
             numbers.difference(comparison.problem, each.final),
             _p_value(each.final_p, is_luck=not each.differs),
             numbers.interval(each.ratio),
-            "–" if math.isnan(each.ratio.estimate) else _p_value(each.ratio_p, is_luck=not each.is_faster),
+            numbers.NOTHING if math.isnan(each.ratio.estimate) else _p_value(each.ratio_p, is_luck=not each.is_faster),
             f"{each.pairs}, {each.agreeing} of this sign" if each.pairs > 1 else "1",
         ]
         for each in comparison.effects
@@ -262,48 +265,48 @@ def factor_findings(comparison: Comparison) -> list[str]:
 
 
 def _share(value: float) -> str:
-    return "–" if math.isnan(value) else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
+    return numbers.NOTHING if math.isnan(value) else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
 
 
 def tuning(comparison: Comparison) -> Table:
     """Returns what each contender was tuned to, what makes that doubtful, and how much repeated tuning differs."""
     header = ["optimizer", "tuned to", "points trained", "flags"]
-    rows = [[row.label, _setting(row), _points(row), _flags(row)] for row in comparison.rows]
-    studies = 1 + max((len(row.repetitions) for row in comparison.rows), default=0)
+    rows = [[each.label, _setting(each), _points(each), _flags(each)] for each in comparison.results]
+    studies = max((len(each.tunings) for each in comparison.results), default=1)
     if studies > 1:
         header.append(f"median across {studies} studies [min, max]")
-        rows = [[*cells, _across(row)] for cells, row in zip(rows, comparison.rows, strict=True)]
+        rows = [[*cells, _across(each)] for cells, each in zip(rows, comparison.results, strict=True)]
     return Table(header, rows)
 
 
-def _group(row: Row) -> str:
+def _group(letters: str) -> str:
     """A contender's letters; of many, the first ones and how many there are."""
-    names = re.findall(r"\(\d+\)|[a-z]", row.among.group)
+    names = re.findall(r"\(\d+\)|[a-z]", letters)
     shown = "".join(names[:MOST_LETTERS])
-    return f"{shown}… ({len(names)})" if len(names) > MOST_LETTERS else shown or "–"
+    return f"{shown}… ({len(names)})" if len(names) > MOST_LETTERS else shown
 
 
-def _hits(row: Row) -> str:
-    count = len(row.scores)
+def _hits(result: ContenderResult) -> str:
+    count = len(result.scores)
     if not count:
-        return "–"
-    return f"{round(row.hits.estimate * count)}/{count} [{row.hits.low:.2f}, {row.hits.high:.2f}]"
+        return numbers.NOTHING
+    return f"{round(result.hits.estimate * count)}/{count} [{result.hits.low:.2f}, {result.hits.high:.2f}]"
 
 
-def _setting(row: Row) -> str:
-    point = row.tuning.point
-    return numbers.point({**point.hyperparameters, **point.static}) or "nothing to tune" if point else "–"
+def _setting(result: ContenderResult) -> str:
+    point = result.tuning.point
+    return numbers.point({**point.hyperparameters, **point.static}) or "nothing to tune" if point else numbers.NOTHING
 
 
-def _points(row: Row) -> str:
-    points = f"{row.tuning.finite}/{len(row.tuning.points)}"
-    return points if row.contender.undrawn is not None else f"{points} in {row.tuning.seconds:.3g} s"
+def _points(result: ContenderResult) -> str:
+    points = f"{result.tuning.finite}/{len(result.tuning.points)}"
+    return points if result.contender.undrawn is not None else f"{points} in {result.tuning.seconds:.3g} s"
 
 
-def _flags(row: Row) -> str:
-    noted = [*row.flags, row.widened] if row.widened else row.flags
-    return "could not run" if row.failure else "; ".join(noted) or "–"
+def _flags(result: ContenderResult) -> str:
+    noted = [*result.flags, result.widened] if result.widened else result.flags
+    return "could not run" if result.failure else "; ".join(noted) or numbers.NOTHING
 
 
-def _across(row: Row) -> str:
-    return numbers.interval(row.across) if row.across else "–"
+def _across(result: ContenderResult) -> str:
+    return numbers.interval(result.across) if result.across else numbers.NOTHING

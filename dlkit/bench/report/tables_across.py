@@ -1,4 +1,4 @@
-"""The tables over all problems as text, each with what it shows and what that cannot tell."""
+"""The tables over all problems as text, each with a caption that says what its numbers are and what they are not."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,14 +8,14 @@ import numpy as np
 
 from dlkit.bench.analysis import numbers, tuning_curves
 from dlkit.bench.analysis.across_problems import BUDGETS, MAX_RATIO, Overview
-from dlkit.bench.analysis.ranking import LEVEL
+from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.analysis.tuning_curves import FEWEST_GOOD, TOLERANCE, Leaders, Width
 from dlkit.bench.report.tables import Table
+from dlkit.bench.stats import Interval
 
-__all__ = ["Section", "heading", "ladders", "left_out", "sections"]
+__all__ = ["Section", "contenders", "heading", "ladders", "left_out", "sections"]
 
-NONE = "–"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 PERCENT = f"{NO_BREAK}%"
 MOST_LADDERS, MOST_PAIRS = 6, 4  # that a caption names
@@ -77,39 +77,41 @@ def left_out(summary: Summary) -> list[str]:
 
 def sections(summary: Summary) -> list[Section]:
     """Returns the tables that a run has enough problems, contenders and points for."""
-    found = summary.overview
     made = [
-        _contenders(found, summary.plan.tuner.studies),
-        _by_problem(summary),
-        _movement(found),
+        contenders(summary),
+        _ranks_by_problem(summary),
+        _movement(summary.overview),
         _leaders(summary),
         _widths(summary),
     ]
     return [section for section in made if section.table.rows]
 
 
-def _contenders(found: Overview, studies: int) -> Section:
-    """One row a contender, best first."""
-    level, numbered, ranks = f"[{LEVEL * 100:.0f}{PERCENT}]", found.rows(), found.ranks
-    columns: dict[str, list[str]] = (
-        {"optimizer": [row["optimizer"] for row in numbered]} if len(found.contenders) else {}
-    )
+def contenders(summary: Summary) -> Section:
+    """Returns the table that has one row a contender, best first; no rows where nothing is over yet."""
+    found, studies, level = summary.overview, summary.plan.tuner.studies, f"[{LEVEL * 100:.0f}{PERCENT}]"
+    lines, ranks = found.by_contender(), found.ranks
+    columns: dict[str, list[str]] = {"optimizer": [each.label for each in lines]} if lines else {}
     if ranks is not None:
-        columns[f"mean rank {level}"] = _intervals(numbered, "mean_rank")
-        columns["probability best"] = [_share(row["probability_best"]) for row in numbered]
-        best = min(row["mean_rank"] for row in numbered)
-        behind = [row["mean_rank"] - best for row in numbered]
-        columns["Nemenyi"] = [
-            "worse" if gap > ranks.distance else "not told apart" if gap else "best" for gap in behind
-        ]
+        least = min(each.mean_rank.estimate for each in lines)
+        columns[f"mean rank {level}"] = [_interval(each.mean_rank) for each in lines]
+        columns["probability best"] = [_share(each.probability_best) for each in lines]
+        columns["Nemenyi"] = [_apart(each.mean_rank.estimate - least, ranks.distance) for each in lines]
     if found.profile is not None:
-        columns[f"profile score {level}"] = _intervals(numbered, "profile_score")
+        columns[f"profile score {level}"] = [_interval(each.profile_score) for each in lines]
     if found.target_ecdf:
-        columns[f"targets reached {level}"] = _intervals(numbered, "targets_reached")
-        columns["area"] = [f"{row['target_area']:.2f}" for row in numbered]
+        columns[f"targets reached {level}"] = [_interval(each.targets_reached) for each in lines]
+        columns["area"] = [f"{each.target_area:.2f}" for each in lines]
     rows = list(zip(*columns.values(), strict=True)) if len(columns) > 1 else []
     text = _about_contenders(found) + (f" All of the first of {studies} tuning studies." if studies > 1 else "")
     return Section("Contenders", text, Table([*columns], rows))
+
+
+def _apart(gap: float, distance: float) -> str:
+    """Whether a mean rank is told from the best one, by Nemenyi's distance."""
+    if gap > distance:
+        return "worse"
+    return "not told apart" if gap else "best"
 
 
 def _about_contenders(found: Overview) -> str:
@@ -135,7 +137,7 @@ def _about_contenders(found: Overview) -> str:
     return " ".join(parts)
 
 
-def _by_problem(summary: Summary) -> Section:
+def _ranks_by_problem(summary: Summary) -> Section:
     """One row a problem, one column a contender, best mean rank first."""
     found = summary.overview
     text = (
@@ -144,15 +146,17 @@ def _by_problem(summary: Summary) -> Section:
     )
     if found.ranks is None:
         return Section("Ranks by problem", text, Table([], []))
-    names = [problem.name for problem in found.problems]
-    rows = {each.problem.name: {row.label: row for row in each.rows} for each in summary.comparisons}
+    comparisons = {each.problem.name: each for each in summary.comparisons}
     cells = []
-    for place, name in enumerate(names):
-        line = [name]
+    for place, problem in enumerate(found.problems):
+        standings = comparisons[problem.name].ranking.standings
+        finished = {each.label for each in comparisons[problem.name].results if each.is_comparable}
+        line = [problem.name]
         for index in found.order:
-            row = rows[name][found.contenders[index]]
-            mark = "" if row.difference is None or row.adjusted_p <= 1 - LEVEL else " ="
-            line.append(f"{found.ranks.by_problem[index, place]:g}{mark if row.complete and not row.failure else ' ×'}")
+            label = found.contenders[index]
+            pair = standings[label].to_best if label in standings else None
+            mark = "" if pair is None or pair.adjusted_p <= 1 - LEVEL else " ="
+            line.append(f"{found.ranks.by_problem[index, place]:g}{mark if label in finished else ' ×'}")
         cells.append(line)
     return Section("Ranks by problem", text, Table(["problem", *_ordered(found)], cells))
 
@@ -191,7 +195,7 @@ def _ahead(found: Overview, costs: np.ndarray[Any, Any], ranks: np.ndarray[Any, 
 def _leaders(summary: Summary) -> Section:
     """One row a problem, one column a number of tuning points."""
     plan = summary.plan
-    each = [tuning_curves.leaders(plan, comparison.standing) for comparison in summary.comparisons]
+    each = [tuning_curves.leaders(plan, comparison.problem_results) for comparison in summary.comparisons]
     found = [one for one in each if one is not None]
     studies = f"the points of all {plan.tuner.studies} studies" if plan.tuner.studies > 1 else "those that were tried"
     text = (
@@ -208,7 +212,7 @@ def _leaders(summary: Summary) -> Section:
 
 def _leader(one: Leaders, k: int) -> str:
     if k not in one.found.points:
-        return NONE
+        return numbers.NOTHING
     chances = dict(zip(one.contenders, one.found.probability[one.found.points.tolist().index(k)], strict=True))
     return _first(chances, with_chance=k < one.all_points)
 
@@ -217,7 +221,7 @@ def _leader_of_all(found: Sequence[Leaders], k: int) -> str:
     chances: dict[str, float] = {}
     for one in found:
         if k not in one.found.points or k == one.all_points:
-            return NONE
+            return numbers.NOTHING
         of_one = one.found.probability[one.found.points.tolist().index(k)]
         for label, chance in zip(one.contenders, of_one, strict=True):
             chances[label] = chances.get(label, 0.0) + float(chance) / len(found)
@@ -234,7 +238,9 @@ def _first(chances: Mapping[str, float], *, with_chance: bool = True) -> str:
 def _widths(summary: Summary) -> Section:
     """One row a hyperparameter of a contender, one column a problem."""
     found = [
-        width for comparison in summary.comparisons for width in tuning_curves.widths(summary.plan, comparison.standing)
+        width
+        for comparison in summary.comparisons
+        for width in tuning_curves.widths(summary.plan, comparison.problem_results)
     ]
     studies = ", over the points of all studies" if summary.plan.tuner.studies > 1 else ""
     text = (
@@ -249,9 +255,17 @@ def _widths(summary: Summary) -> Section:
         cells.setdefault((width.contender, width.hyperparameter), {})[width.problem] = width
     rows = []
     for (contender, name), by_problem in cells.items():
-        row = [contender, name, *(_width(by_problem[each]) if each in by_problem else NONE for each in names)]
+        row = [
+            contender,
+            name,
+            *(_width(by_problem[each]) if each in by_problem else numbers.NOTHING for each in names),
+        ]
         known = [width.decades.estimate for width in by_problem.values() if not np.isnan(width.decades.estimate)]
-        middle = f"{numbers.number(float(np.median(known)))}{NO_BREAK}({len(known)}/{len(names)})" if known else NONE
+        middle = (
+            f"{numbers.number(float(np.median(known)))}{NO_BREAK}({len(known)}/{len(names)})"
+            if known
+            else numbers.NOTHING
+        )
         rows.append([*row, middle] if len(names) > 1 else row)
     header = ["optimizer", "hyperparameter", *names, *(["median"] if len(names) > 1 else [])]
     title = f"How exactly a hyperparameter has to be hit: decades within {100 * TOLERANCE:.0f}{PERCENT} of the best"
@@ -268,8 +282,8 @@ def _ordered(found: Overview) -> list[str]:
     return [found.contenders[index] for index in found.order]
 
 
-def _intervals(rows: Sequence[Mapping[str, Any]], name: str) -> list[str]:
-    return [f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]" for row in rows]
+def _interval(value: Interval) -> str:
+    return f"{value.estimate:.2f} [{value.low:.2f}, {value.high:.2f}]"
 
 
 def _share(value: float) -> str:

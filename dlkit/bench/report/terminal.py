@@ -1,4 +1,4 @@
-"""The terminal: ranked tables, verdicts, and one live display while a run goes on."""
+"""A run in the terminal: its tables and verdicts, plain or in colour."""
 
 import io
 import shutil
@@ -12,10 +12,9 @@ from rich.text import Text
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report import tables, tables_across
 
-__all__ = ["NOTHING", "print_summary", "terminal", "text_of"]
+__all__ = ["print_summary", "terminal", "text_of"]
 
 WIDE = 160  # columns a ranking takes; used where there is no terminal to ask
-NOTHING = "–"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
@@ -58,9 +57,10 @@ def _print_overview(summary: Summary, console: Console) -> None:
     if len(summary.comparisons) < 2:
         return
     console.print(Text(tables_across.heading(summary), style="bold"))
-    for each in tables_across.sections(summary)[:1]:
-        console.print(_table(each.table, numbers=True, width=console.width))
-        console.print(Text(each.text))
+    contenders = tables_across.contenders(summary)
+    if contenders.table.rows:
+        console.print(_table(contenders.table, numbers=True, width=console.width))
+        console.print(Text(contenders.text))
     for note in tables_across.left_out(summary):
         console.print(Text(f"  {note}"))
     console.print()

@@ -138,8 +138,8 @@ def percentile_bands(replicates: NDArray[Any], level: float) -> tuple[Floats, Fl
     if level >= 1:
         return np.full(replicates.shape[1:], -np.inf), np.full(replicates.shape[1:], np.inf)
     places = [_place(share, len(replicates)) for share in ((1 - level) / 2, (1 + level) / 2)]
-    ordered = np.partition(replicates, places, axis=0)
-    low, high = (ordered[place].astype(np.float64) for place in places)
+    ordered = np.sort(np.ascontiguousarray(np.moveaxis(replicates, 0, -1)))  # faster than a partition along axis 0
+    low, high = (ordered[..., place].astype(np.float64) for place in places)
     return low, high
 
 

@@ -68,12 +68,12 @@ def _weighted_medians(values: Floats, counts: np.ndarray[tuple[int, ...], np.dty
     contenders, seeds = values.shape
     order = np.argsort(values, axis=1, kind="stable")
     ordered = np.take_along_axis(values, order, axis=1)
-    # How many draws are at or below the r-th smallest value: whole numbers, exact in float32.
+    # How many draws are at or below the r-th smallest value: whole numbers, exact in float32; rising with r.
     is_below = np.argsort(order, axis=1)[:, :, None] <= np.arange(seeds)
-    below = counts @ is_below.transpose(1, 2, 0).reshape(seeds, -1).astype(np.float32)
-    below = below.reshape(-1, seeds, contenders)
+    below = counts @ is_below.transpose(1, 0, 2).reshape(seeds, -1).astype(np.float32)
+    below = below.reshape(-1, contenders, seeds)
     places = ((seeds + 1) // 2, seeds // 2 + 1)
-    low, high = (ordered[np.arange(contenders), (below < place).sum(axis=1)] for place in places)
+    low, high = (ordered[np.arange(contenders), (below >= place).argmax(axis=2)] for place in places)
     with np.errstate(invalid="ignore"):
         middle: Floats = 0.5 * low + 0.5 * high
     return middle

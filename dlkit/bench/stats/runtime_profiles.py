@@ -1,6 +1,8 @@
 """Runtime profiles over a ladder of targets, and how the ranking moves with target and budget."""
 
 import math
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -202,16 +204,26 @@ def target_ranking(times: ArrayLike, budgets: ArrayLike) -> TargetRanking:
 
 def _resampled_means(runs: Floats, seeds: int, problems: int, resamples: int, seed: int) -> Floats:
     """Means over runs [seeds · problems, columns] of resamples that draw seeds within problems."""
-    rng = np.random.default_rng(seed)
-    means = np.empty((resamples, runs.shape[1]))
-    size = max(1, CHUNK // runs.shape[0])
+    fits = resamples * seeds * problems <= CHUNK
+    counts = _kept_counts(seeds, problems, resamples, seed) if fits else _counts(seeds, problems, resamples, seed)
+    return np.concatenate([each @ runs / runs.shape[0] for each in counts])
+
+
+@lru_cache(maxsize=1)
+def _kept_counts(seeds: int, problems: int, resamples: int, seed: int) -> tuple[Floats, ...]:
+    """The counts, kept: contenders are resampled one after the other, all with the same draws."""
+    return tuple(_counts(seeds, problems, resamples, seed))
+
+
+def _counts(seeds: int, problems: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """How often each run is drawn where seeds are drawn within problems: [draws, seeds · problems], chunk by chunk."""
+    rng, runs = np.random.default_rng(seed), seeds * problems
+    size = max(1, CHUNK // runs)
     for start in range(0, resamples, size):
         draws = min(size, resamples - start)
         rows = rng.integers(0, seeds, size=(draws, seeds, problems)) * problems + np.arange(problems)
-        flat = rows.reshape(draws, -1) + np.arange(draws)[:, None] * runs.shape[0]
-        counts = np.bincount(flat.ravel(), minlength=draws * runs.shape[0]).reshape(draws, -1)
-        means[start : start + draws] = counts @ runs / runs.shape[0]
-    return means
+        flat = rows.reshape(draws, -1) + np.arange(draws)[:, None] * runs
+        yield np.bincount(flat.ravel(), minlength=draws * runs).reshape(draws, -1).astype(np.float64)
 
 
 def _wilson_of_share(share: float, trials: int, level: float) -> tuple[float, float]:

@@ -1,7 +1,9 @@
 """The luck of tuning: how far two equal contenders may come to lie apart because each picked among noisy points."""
 
+from functools import lru_cache
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from dlkit.bench.stats.checks import Floats, samples
 
@@ -96,14 +98,21 @@ def picked_again(scores: ArrayLike, noise: float, *, seed: int) -> Floats:
     centres = samples(scores=scores)[0]
     if not noise >= 0:
         raise ValueError(f"noise must be at least 0, got {noise}")
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(0, centres.size, size=(DRAWS, centres.size))
-    measured = centres[drawn] + noise * rng.normal(size=drawn.shape)
+    drawn, normal = _drawn_again(centres.size, seed)
+    measured = centres[drawn] + noise * normal
     best = measured.argmin(axis=1)[:, None]
     can_win = np.isfinite(np.take_along_axis(measured, best, axis=1))
     picked = np.take_along_axis(drawn, best, axis=1)[can_win]
     shares: Floats = np.bincount(picked, minlength=centres.size) / max(picked.size, 1)
     return shares
+
+
+@lru_cache(maxsize=8)
+def _drawn_again(count: int, seed: int) -> tuple[NDArray[np.int64], Floats]:
+    """Points drawn with replacement, and normal noise for each: [draws, count], the same for every contender."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(0, count, size=(DRAWS, count))
+    return drawn, rng.normal(size=drawn.shape)
 
 
 def redrawn_luck_p_value(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dlkit.bench import stats
-from dlkit.bench.analysis import tuning_curves
+from dlkit.bench.analysis import frames, tuning_curves
 from dlkit.bench.analysis.across_problems import BUDGETS, Overview, overview
 from dlkit.bench.analysis.comparison import compare_on
 from dlkit.bench.analysis.summary import Summary
@@ -55,7 +55,7 @@ def by_hand(labels: Sequence[str] = ("a", "b"), problems: Sequence[PlannedProble
 def played(plan: Plan, train: Callable[[PlannedProblem, PlannedContender, Trial], Outcome | None]) -> Overview:
     """The overview of what running a plan would bring."""
     history = play(plan, train)
-    return overview(plan, [compare_on(history, problem).standing for problem in plan.problems])
+    return overview(plan, [compare_on(history, problem).problem_results for problem in plan.problems])
 
 
 @pytest.fixture(autouse=True)
@@ -124,7 +124,7 @@ def test_the_ranking_by_target_and_budget(summary: Summary) -> None:
 
 
 def test_the_frame_and_the_table_hold_the_same_numbers(summary: Summary) -> None:
-    frame = summary.overview.frame().set_index("optimizer")
+    frame = frames.overview(summary).set_index("optimizer")
     assert frame.loc["b", "profile_score"] == pytest.approx(11 / 12)
     assert frame.loc["a", "targets_reached"] == 1.0
     table = tables_across.sections(summary)[0].table
@@ -227,7 +227,7 @@ def test_runs_with_nothing_to_show_say_why(case: dict, reason: str, tmp_path: Pa
     assert reason in write_report(summary, tmp_path / "report.html").read_text(encoding="utf-8")
     assert summary.overview.target_ranking is None
     assert [section.title for section in tables_across.sections(summary)][1:] == []
-    assert summary.tuning_leaders().empty
+    assert frames.tuning_leaders(summary).empty
 
 
 def test_seeds_that_not_all_problems_have_do_not_count() -> None:
@@ -238,8 +238,8 @@ def test_seeds_that_not_all_problems_have_do_not_count() -> None:
     more = replace(plan, seeds=5)
     history = play(more, train)
     histories = (history.with_plan(plan), history)
-    standings = [compare_on(one, each).standing for one, each in zip(histories, plan.problems, strict=True)]
-    found = overview(more, standings)
+    problems = [compare_on(one, each).problem_results for one, each in zip(histories, plan.problems, strict=True)]
+    found = overview(more, problems)
     assert found.scores.shape == (2, 3, 2)
     assert found.notes == ["only the first 3 seeds count, which all problems have"]
 
@@ -269,15 +269,15 @@ def test_leaders_are_those_of_the_points_of_all_studies() -> None:
     plan = replace(plan, contenders=[*(replace(each, further=again) for each in plan.contenders[:2]), fixed])
     summary = make_summary(plan, curve=tuned)
     (comparison,) = summary.comparisons
-    found = tuning_curves.leaders(plan, comparison.standing)
+    found = tuning_curves.leaders(plan, comparison.problem_results)
     assert found is not None and found.contenders == ["a", "b", "still"]
-    rows = {row.label: row for row in comparison.rows}
-    scores = [[*rows[label].tuning.scores, *rows[label].repetitions[0].tuning.scores] for label in "ab"]
-    still = [*rows["still"].tuning.scores, *rows["still"].repetitions[0].tuning.scores] * 3
+    results = {each.label: each for each in comparison.results}
+    scores = [[*results[label].tuning.scores, *results[label].repetitions[0].tuning.scores] for label in "ab"]
+    still = [*results["still"].tuning.scores, *results["still"].repetitions[0].tuning.scores] * 3
     expected = stats.tuning_leaders([*scores, still], (1, 4, 6))
     assert found.found.points.tolist() == [1, 4, 6]
     np.testing.assert_allclose(found.found.probability, expected.probability)
-    frame = summary.tuning_leaders()
+    frame = frames.tuning_leaders(summary)
     assert frame.groupby("points")["probability"].sum().tolist() == pytest.approx([1.0, 1.0, 1.0])
 
 
@@ -288,8 +288,8 @@ def test_leaders_are_those_of_the_points_of_all_studies() -> None:
 def test_points_that_are_no_sample_have_no_leaders(tuner: Tuner, reason: str) -> None:
     summary = make_summary(make_plan(tuner=tuner))
     (comparison,) = summary.comparisons
-    assert tuning_curves.leaders(summary.plan, comparison.standing) is None
-    assert summary.tuning_leaders().empty
+    assert tuning_curves.leaders(summary.plan, comparison.problem_results) is None
+    assert frames.tuning_leaders(summary).empty
     assert any(reason in note for note in tables_across.left_out(summary))
 
 
@@ -302,7 +302,7 @@ def test_three_good_points_a_width_apart(metric: Metric) -> None:
         return [1.0] * 4 + [1 - 0.04 * off**2 if metric.higher_is_better else 1 + 0.04 * off**2]
 
     summary = make_summary(make_plan(["a"], problems=[make_problem(metric=metric)], seeds=1), curve=parabola)
-    (row,) = summary.sensitivity().to_dict("records")
+    (row,) = frames.sensitivity(summary).to_dict("records")
     assert (row["points"], row["good"], row["open_low"], row["open_high"]) == (5, 3, False, False)
     assert (row["decades"], row["decades_low"], row["decades_high"]) == pytest.approx((1.5, 1.5, 3.0), abs=1e-4)
 
@@ -313,12 +313,12 @@ def test_what_has_no_width() -> None:
     values = [0.9, 0.99, 0.999]
     points = [Point({"b1": value, "decay": 0.5, "fixed": 0.5}, {}) for value in values]
     plan = replace(make_plan(["a"], seeds=1), contenders=[PlannedContender("a", "a", "", space, points)])
-    flat = make_summary(plan, curve=lambda *_: [1.0] * 5).sensitivity()
+    flat = frames.sensitivity(make_summary(plan, curve=lambda *_: [1.0] * 5))
     assert flat["hyperparameter"].tolist() == ["1 \N{MINUS SIGN} b1"]
     assert flat["decades"].tolist() == pytest.approx([2.0])
     assert flat[["open_low", "open_high"]].to_numpy().tolist() == [[True, True]]
     steep = make_summary(plan, curve=lambda plan, problem, c, trial: [1 / (1 - trial.hyperparameters["b1"])] * 5)
-    assert math.isnan(steep.sensitivity()["decades"][0])
+    assert math.isnan(frames.sensitivity(steep)["decades"][0])
     assert "too\N{NO-BREAK SPACE}few (1/3)" in tables_across.sections(steep)[-1].table.rows[0]
 
 

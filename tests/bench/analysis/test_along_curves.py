@@ -92,11 +92,11 @@ def test_without_a_target_there_are_no_steps():
     assert reached([]) is None
 
 
-# --- moments ---------------------------------------------------------------------------------------------------------
+# --- along curves ----------------------------------------------------------------------------------------------------
 
 
-def moments(finals, *, contender=CONTENDER, plan=PLAN, tuned=None, target=0.1):
-    """The two moments after a tuning whose trials have the curve that `tuned` gives for a point and a seed."""
+def along(finals, *, contender=CONTENDER, plan=PLAN, tuned=None, target=0.1):
+    """Steps and scores at half after a tuning whose trials have the curve that `tuned` gives for a point and a seed."""
     outcomes = {}
     for place, row in enumerate(plan.tuning_trials(PROBLEM, contender)):
         for seed, trial in enumerate(row):
@@ -108,25 +108,25 @@ def moments(finals, *, contender=CONTENDER, plan=PLAN, tuned=None, target=0.1):
 
 
 def test_steps_are_logarithms_and_step_0_counts_as_1():
-    steps, _ = moments([hit_at(0), hit_at(20), MISS, DIVERGED])
+    steps, _ = along([hit_at(0), hit_at(20), MISS, DIVERGED])
     np.testing.assert_allclose(steps.values, [0.0, math.log2(20), INF, INF])
     assert steps.most == math.log2(80)
 
 
 def test_the_score_at_half_of_the_budget():
     later = ended([1.0, 0.9, 0.7, 0.5, NAN], "diverged")
-    _, half = moments([ended([1.0, 0.8, 0.6, 0.4, 0.2]), later, DIVERGED])
+    _, half = along([ended([1.0, 0.8, 0.6, 0.4, 0.2]), later, DIVERGED])
     np.testing.assert_allclose(half.values, np.array([0.6, 0.7, INF]), rtol=1e-6)
     assert half.step == 20
 
 
-def test_tuning_points_have_moments_too():
+def test_tuning_points_have_them_too():
     def curve(place, seed):
         end = [0.05, 0.04, 0.2, NAN, 0.05][place]
         half = 0.05 if place == 1 and seed == 0 else 0.5 + 0.1 * seed
         return [1.0, 0.9, half, 0.3, end]
 
-    steps, half = moments([hit_at(10)] * 2, tuned=curve)
+    steps, half = along([hit_at(10)] * 2, tuned=curve)
     most, at_end, at_middle = math.log2(80), math.log2(40), math.log2(20)
     np.testing.assert_allclose(steps.tuned, [at_end, (at_middle + at_end) / 2, most, most, at_end])
     np.testing.assert_allclose(half.tuned, [0.55, 0.325, 0.55, 0.55, 0.55], rtol=1e-6)
@@ -155,20 +155,20 @@ def test_of_successive_halving_only_what_was_trained_to_the_end_counts():
     ],
 )
 def test_whose_curves_do_not_say_what_half_of_the_budget_gives(change, steps_compare):
-    steps, half = moments([hit_at(10)], contender=replace(CONTENDER, **change))
+    steps, half = along([hit_at(10)], contender=replace(CONTENDER, **change))
     assert half is None and (steps is not None) == steps_compare
 
 
 def test_what_was_cut_off_does_not_compare_before_its_end():
-    assert moments([hit_at(10), CUT]) == (None, None)
+    assert along([hit_at(10), CUT]) == (None, None)
 
 
 def test_half_must_have_been_evaluated():
     plan = make_plan(["x"], evaluations=1)
     coarse = [replace(hit_at(10), steps=np.array([0, 40]), curves={"error": np.array([1.0, 0.1], np.float32)})]
-    steps, half = moments(coarse, plan=plan)
+    steps, half = along(coarse, plan=plan)
     assert half is None and steps is not None
-    assert moments([hit_at(10)], target=NAN)[0] is None
+    assert along([hit_at(10)], target=NAN)[0] is None
 
 
 def test_high_metrics_are_turned():

@@ -1,4 +1,4 @@
-"""Pairs and their letters: laws of the groups, SciPy's test, and moments under the luck of tuning."""
+"""Pairs and their letters: laws of the groups, SciPy's test, and what curves show under the luck of tuning."""
 
 import itertools
 import math
@@ -9,12 +9,12 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlkit.bench.analysis.along_curves import Moment
-from dlkit.bench.analysis.pairs import all_pairs, letters, moment_luck
+from dlkit.bench.analysis.along_curves import AlongCurve
+from dlkit.bench.analysis.pairs import all_pairs, curve_luck, letters
 from dlkit.bench.analysis.ranking import compared
 from dlkit.bench.stats import friedman, paired_difference
 from dlkit.bench.tuning.winner import Tuning
-from tests.bench.analysis.test_verdict import judged, make_row, values
+from tests.bench.analysis.test_verdict import judged, make_result, values
 from tests.bench.synthetic import make_contender
 
 relations = st.integers(1, 6).flatmap(
@@ -65,7 +65,7 @@ def test_pairs_are_tested_by_signed_ranks_and_adjusted_together():
     assert all_pairs([table[0]], lambda *_: 0.0) == {}
 
 
-# --- the luck of tuning in a moment ----------------------------------------------------------------------------------
+# --- the luck of tuning along curves ----------------------------------------------------------------------------------
 
 CONTENDER = make_contender("x", points=4)
 GOOD, BAD = np.linspace(3.0, 3.5, 10), np.linspace(4.0, 4.6, 10)
@@ -73,15 +73,15 @@ GOOD, BAD = np.linspace(3.0, 3.5, 10), np.linspace(4.0, 4.6, 10)
 
 def side(values, *, scores=(0.0, 0.01, 0.9, 0.9), tuned=(3.0, 3.0, 3.0, 3.0), most=8.0):
     tuning = Tuning(CONTENDER.points, np.array(scores), 0, np.zeros(4), {}, 0.0, 4, 8, 0)
-    return tuning, Moment(np.asarray(values), np.array(tuned), most)
+    return tuning, AlongCurve(np.asarray(values), np.array(tuned), most)
 
 
 def luck(ours, theirs, *, noise=0.3):
     scores = noise * np.array([1, -1, 2, -2, 3, -3, 4, -4, 5, -5]) / 3
-    return moment_luck(ours, theirs, paired_difference(scores, np.zeros(10)))
+    return curve_luck(ours, theirs, paired_difference(scores, np.zeros(10)))
 
 
-def test_points_alike_in_a_moment_leave_nothing_to_luck():
+def test_points_alike_along_their_curves_leave_nothing_to_luck():
     assert luck(side(GOOD), side(BAD)) == 0.0
     assert luck(side(GOOD, tuned=(3.0, 5.0, 3.0, 3.0)), side(BAD)) > 0.2
     assert luck(side(GOOD), side(BAD, tuned=(3.0, 5.0, 3.0, 3.0))) > 0.2
@@ -111,7 +111,7 @@ def test_a_gap_without_spread_is_not_certain():
 
 def test_too_few_seeds_leave_all_to_luck():
     few = paired_difference([0.1, 0.2, 0.3], [0.2, 0.1, 0.3])
-    assert moment_luck(side(GOOD), side(BAD), few) == 1.0
+    assert curve_luck(side(GOOD), side(BAD), few) == 1.0
 
 
 # --- among the others ------------------------------------------------------------------------------------------------
@@ -120,24 +120,32 @@ def test_too_few_seeds_leave_all_to_luck():
 def test_a_winner_stands_alone_in_its_group():
     """Each comparison passes at 5 %, all six together do not: the winner is one by its own test."""
     wide = 0.05 * np.array([1, 2, 3, 4, 5, 6, 7, 8, 9, -7.5])
-    rows = [make_row("a", values(0.2, noise=0))] + [make_row(label, values(0.2, noise=wide)) for label in "bcd"]
-    ranked = compared(rows)
-    assert [row.adjusted_p > 0.05 for row in ranked[1:]] == [True] * 3
-    assert judged(*rows).kind == "winner"
-    assert [row.among.group for row in ranked] == ["a", "b", "b", "b"]
+    results = [
+        make_result("a", values(0.2, noise=0)),
+        *(make_result(label, values(0.2, noise=wide)) for label in "bcd"),
+    ]
+    standings = list(compared(results).standings.values())
+    assert [each.to_best.adjusted_p > 0.05 for each in standings[1:]] == [True] * 3
+    assert judged(*results).kind == "winner"
+    assert [each.group for each in standings] == ["a", "b", "b", "b"]
 
 
 def test_groups_are_those_of_the_verdict():
     noise = 0.02 * np.array([1, -1, 2, -2, 3, -3, 4, -4, 5, -5])
-    rows = [make_row("a", values(0.2)), make_row("b", values(0.24, noise=noise)), make_row("c", values(0.7))]
-    ranked = compared([*rows, make_row("gone", [None] * 10)])
-    assert [row.among.group for row in ranked] == ["a", "a", "b", ""]
+    results = [
+        make_result("a", values(0.2)),
+        make_result("b", values(0.24, noise=noise)),
+        make_result("c", values(0.7)),
+    ]
+    ranking = compared([*results, make_result("gone", [None] * 10)])
+    assert [each.standing.group for each in ranking.compared] == ["a", "a", "b"]
+    assert [each.label for each in ranking.others] == ["gone"]
 
 
 def test_mean_ranks_are_friedmans():
-    rows = [make_row(label, np.random.default_rng(k).normal(size=10)) for k, label in enumerate("abc")]
-    ranked = compared(rows)
-    expected = friedman([row.scores for row in ranked]).mean_ranks
-    np.testing.assert_allclose([row.among.mean_rank for row in ranked], expected)
-    by_hand = scipy.stats.rankdata([row.scores for row in ranked], axis=0).mean(axis=1)
+    results = [make_result(label, np.random.default_rng(k).normal(size=10)) for k, label in enumerate("abc")]
+    ranking = compared(results)
+    expected = friedman([each.scores for each in ranking.results]).mean_ranks
+    np.testing.assert_allclose([each.standing.mean_rank for each in ranking.compared], expected)
+    by_hand = scipy.stats.rankdata([each.scores for each in ranking.results], axis=0).mean(axis=1)
     np.testing.assert_allclose(expected, by_hand)

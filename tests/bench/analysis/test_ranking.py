@@ -1,4 +1,4 @@
-"""Rows by hand: hits, steps to target, intervals in the metric's units, differences; SciPy's tests as oracles."""
+"""Contenders by hand: hits, steps to target, intervals in the metric's units, differences; SciPy's tests as oracles."""
 
 import itertools
 import math
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dlkit.bench.analysis.ranking import compared, make_row
+from dlkit.bench.analysis.contender_result import make_result
+from dlkit.bench.analysis.ranking import compared
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.tuning.winner import tune
@@ -26,11 +27,11 @@ def ended(trial, curve, *, status="finished", test=None, reason=""):
     return Outcome(trial, status, reason, "", None, 0.0, 0.0, steps, {"error": points}, test)
 
 
-def make_rows(curves, *, metric=None, target=0.1, points=1, tuning_value=0.5):
-    """One row a label from the curves of its final seeds; None has not run, a list ending in NaN diverged."""
+def make_results(curves, *, metric=None, target=0.1, points=1, tuning_value=0.5):
+    """One result a label from the curves of its final seeds; None has not run, a list ending in NaN diverged."""
     problem = make_problem(metric=metric, target=target)
     plan = make_plan(list(curves), problems=[problem], points=points, seeds=SEEDS)
-    rows = []
+    results = []
     for contender in plan.contenders:
         outcomes = {}
         for place, row in enumerate(plan.tuning_trials(problem, contender)):
@@ -44,8 +45,8 @@ def make_rows(curves, *, metric=None, target=0.1, points=1, tuning_value=0.5):
                 outcomes[trial.id] = ended(trial, [], status="failed", reason=curve)
             elif curve is not None:
                 outcomes[trial.id] = ended(trial, curve, status="diverged" if math.isnan(curve[-1]) else "finished")
-        rows.append(
-            make_row(
+        results.append(
+            make_result(
                 plan,
                 problem,
                 contender,
@@ -54,14 +55,14 @@ def make_rows(curves, *, metric=None, target=0.1, points=1, tuning_value=0.5):
                 outcomes,
             )
         )
-    return rows
+    return results
 
 
 def constant(values):
     return [[1.0, value] for value in values]
 
 
-# --- one row ---------------------------------------------------------------------------------------------------------
+# --- one contender ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -85,24 +86,24 @@ def constant(values):
     ],
 )
 def test_steps_to_target(curve, metric, target, expected):
-    (row,) = make_rows({"x": [curve] * SEEDS}, metric=metric, target=target)
-    np.testing.assert_array_equal(row.steps_to_target, [expected] * SEEDS)
+    (result,) = make_results({"x": [curve] * SEEDS}, metric=metric, target=target)
+    np.testing.assert_array_equal(result.steps_to_target, [expected] * SEEDS)
 
 
 def test_hits_are_wilsons_share():
     curves = [[1.0, 0.05]] * 6 + [[1.0, 0.5]] * 3 + [[1.0, NAN]]
-    (row,) = make_rows({"x": curves})
+    (result,) = make_results({"x": curves})
     expected = scipy.stats.binomtest(6, 10).proportion_ci(0.95, method="wilson")
-    assert row.hits == pytest.approx((0.6, expected.low, expected.high))
-    assert row.time.estimate == 10
-    assert (row.time.low, row.time.high) == (10, INF)
-    assert row.diverged == 1
+    assert result.hits == pytest.approx((0.6, expected.low, expected.high))
+    assert result.median_steps.estimate == 10
+    assert (result.median_steps.low, result.median_steps.high) == (10, INF)
+    assert result.diverged == 1
 
 
 def test_more_misses_than_hits_have_no_median_time():
-    (row,) = make_rows({"x": [[1.0, 0.05]] * 4 + [[1.0, 0.5]] * 6})
-    assert row.time.estimate == INF
-    assert row.hits.estimate == 0.4
+    (result,) = make_results({"x": [[1.0, 0.05]] * 4 + [[1.0, 0.5]] * 6})
+    assert result.median_steps.estimate == INF
+    assert result.hits.estimate == 0.4
 
 
 # The second smallest and the second largest of ten: P(Binomial(10, 1/2) <= 1) = 11/1024, twice that is 0.021.
@@ -113,48 +114,52 @@ VALUES = [0.3, 0.1, 0.9, 0.5, 0.7, 0.2, 0.8, 0.4, 0.6, 1.0]
     "metric", [Metric(*kind) for kind in itertools.product(("lower", "higher"), ("linear", "log"))]
 )
 def test_final_intervals_are_in_the_metrics_units_low_before_high(metric):
-    (row,) = make_rows({"x": constant(VALUES)}, metric=metric)
+    (result,) = make_results({"x": constant(VALUES)}, metric=metric)
     middle = math.sqrt(0.5 * 0.6) if metric.scale == "log" else 0.55
-    assert row.final == pytest.approx((middle, 0.2, 0.9), rel=1e-6)
-    assert row.test == pytest.approx((middle, 0.2, 0.9), rel=1e-6)
+    assert result.final == pytest.approx((middle, 0.2, 0.9), rel=1e-6)
+    assert result.test == pytest.approx((middle, 0.2, 0.9), rel=1e-6)
 
 
 @pytest.mark.parametrize(("direction", "low", "high"), [("lower", 0.2, INF), ("higher", -INF, 0.9)])
 def test_diverged_seeds_count_as_the_worst(direction, low, high):
     values = [NAN if value in ((1.0, 0.9) if direction == "lower" else (0.1, 0.2)) else value for value in VALUES]
-    (row,) = make_rows({"x": constant(values)}, metric=Metric(direction))
-    assert row.final == pytest.approx((0.55, low, high), rel=1e-6)
-    assert row.diverged == 2
-    assert np.isinf(row.scores).sum() == 2
+    (result,) = make_results({"x": constant(values)}, metric=Metric(direction))
+    assert result.final == pytest.approx((0.55, low, high), rel=1e-6)
+    assert result.diverged == 2
+    assert np.isinf(result.scores).sum() == 2
 
 
 def test_scores_are_oriented():
-    (row,) = make_rows({"x": constant(VALUES)}, metric=Metric("higher", "log"))
-    np.testing.assert_allclose(row.scores, -np.log10(VALUES), rtol=1e-6, atol=1e-7)
+    (result,) = make_results({"x": constant(VALUES)}, metric=Metric("higher", "log"))
+    np.testing.assert_allclose(result.scores, -np.log10(VALUES), rtol=1e-6, atol=1e-7)
 
 
-def test_what_has_not_run_is_no_row_yet():
+def test_what_has_not_run_is_not_complete():
     curves = constant(VALUES)
-    (row,) = make_rows({"x": [*curves[:4], None, *curves[5:]]})
-    assert not row.complete
-    assert len(row.scores) == 9
-    assert row.outcomes[4] is None
+    (result,) = make_results({"x": [*curves[:4], None, *curves[5:]]})
+    assert not result.is_complete
+    assert len(result.scores) == 9
+    assert result.outcomes[4] is None
 
 
 def test_a_failure_is_told():
     curves = constant(VALUES)
-    (row,) = make_rows({"x": [*curves[:4], "no such thing", *curves[5:]]})
-    assert not row.complete
-    assert row.failure == "no such thing"
-    assert row.flags == ()
+    (result,) = make_results({"x": [*curves[:4], "no such thing", *curves[5:]]})
+    assert not result.is_complete
+    assert result.failure == "no such thing"
+    assert result.flags == ()
 
 
 def test_nothing_ran():
     plan = make_plan(["x"], seeds=SEEDS)
     problem, contender = plan.problems[0], plan.contenders[0]
-    row = make_row(plan, problem, contender, tune(plan, problem, contender, {}), [0.1], {})
-    assert not row.complete and row.failure == "" and row.flags == ()
-    assert math.isnan(row.final.estimate) and math.isnan(row.time.estimate) and math.isnan(row.hits.estimate)
+    result = make_result(plan, problem, contender, tune(plan, problem, contender, {}), [0.1], {})
+    assert not result.is_complete and result.failure == "" and result.flags == ()
+    assert (
+        math.isnan(result.final.estimate)
+        and math.isnan(result.median_steps.estimate)
+        and math.isnan(result.hits.estimate)
+    )
 
 
 # --- flags -----------------------------------------------------------------------------------------------------------
@@ -171,7 +176,7 @@ def flagged(tuning_values, *, finals=VALUES):
     tuning = tune(plan, problem, contender, outcomes)
     for trial, value in zip(plan.final_trials(problem, contender, tuning.point), finals, strict=True):
         outcomes[trial.id] = ended(trial, [1.0, value], status="diverged" if math.isnan(value) else "finished")
-    return make_row(plan, problem, contender, tuning, [0.1], outcomes).flags
+    return make_result(plan, problem, contender, tuning, [0.1], outcomes).flags
 
 
 @pytest.mark.parametrize(
@@ -202,7 +207,12 @@ TABLE = {label: 0.5 + 0.1 * place + 0.2 * RNG.random(SEEDS) for place, label in 
 
 
 def ranked(table=TABLE, **settings):
-    return compared(make_rows({label: constant(values) for label, values in table.items()}, **settings))
+    return compared(make_results({label: constant(values) for label, values in table.items()}, **settings))
+
+
+def second(ranking):
+    """How the second contender differs from the best."""
+    return ranking.compared[1].standing.to_best
 
 
 def holm_by_hand(p_values):
@@ -217,77 +227,80 @@ def holm_by_hand(p_values):
 
 @pytest.mark.parametrize(("metric", "order"), [(Metric("lower"), "abcd"), (Metric("higher"), "dcba")])
 def test_differences_to_the_best(metric, order):
-    rows = ranked(dict(reversed(TABLE.items())), metric=metric)
-    assert "".join(row.label for row in rows) == order
-    best, *others = rows
-    assert best.difference is None and math.isnan(best.adjusted_p)
+    ranking = ranked(dict(reversed(TABLE.items())), metric=metric)
+    assert "".join(each.label for each in ranking.compared) == order
+    best, *others = ranking.compared
+    assert best.standing.to_best is None
     table = {label: values.astype(np.float32).astype(float) for label, values in TABLE.items()}
     sign = 1 if metric.direction == "lower" else -1
-    for row in others:
-        differences = sign * (table[row.label] - table[best.label])
+    for other in others:
+        differences = sign * (table[other.label] - table[best.label])
+        found = other.standing.to_best.difference
         walsh = [(x + y) / 2 for x, y in itertools.combinations_with_replacement(differences, 2)]
-        assert row.difference.estimate == pytest.approx(np.median(walsh), abs=1e-6)
-        assert row.difference.estimate > 0  # worse than the best, whichever way is better
-        assert row.difference.low < row.difference.estimate < row.difference.high
-        assert row.difference.p_value == pytest.approx(scipy.stats.wilcoxon(differences, method="exact").pvalue)
-        assert row.difference.losses == sum(differences > 0)
+        assert found.estimate == pytest.approx(np.median(walsh), abs=1e-6)
+        assert found.estimate > 0  # worse than the best, whichever way is better
+        assert found.low < found.estimate < found.high
+        assert found.p_value == pytest.approx(scipy.stats.wilcoxon(differences, method="exact").pvalue)
+        assert found.losses == sum(differences > 0)
 
 
 def test_p_values_are_adjusted_over_all_pairs():
-    best, *others = ranked()
+    best, *others = ranked().compared
     pairs = list(itertools.combinations("abcd", 2))
     p_values = [scipy.stats.wilcoxon(TABLE[x] - TABLE[y], method="exact").pvalue for x, y in pairs]
     adjusted = dict(zip(pairs, holm_by_hand(p_values), strict=True))
-    for row in others:
-        assert row.adjusted_p == pytest.approx(adjusted[best.label, row.label])
+    for other in others:
+        assert other.standing.to_best.adjusted_p == pytest.approx(adjusted[best.label, other.label])
 
 
 def test_a_log_scale_compares_ratios():
-    rows = ranked(
+    ranking = ranked(
         {"a": np.full(SEEDS, 1e-6) * (1 + TABLE["a"]), "b": np.full(SEEDS, 1e-4) * (1 + TABLE["a"])},
         metric=Metric("lower", "log"),
     )
-    assert rows[1].difference.estimate == pytest.approx(2.0, abs=1e-5)
+    assert second(ranking).difference.estimate == pytest.approx(2.0, abs=1e-5)
 
 
 def test_differences_are_paired_by_seed():
     """A shift far smaller than the spread over seeds is found, since every seed shows it."""
-    rows = ranked({"a": np.array(VALUES), "b": np.array(VALUES) + 0.01})
-    assert rows[1].difference.p_value == pytest.approx(2 / 2**SEEDS)
+    ranking = ranked({"a": np.array(VALUES), "b": np.array(VALUES) + 0.01})
+    assert second(ranking).difference.p_value == pytest.approx(2 / 2**SEEDS)
     shuffled = ranked({"a": np.array(VALUES), "b": np.roll(VALUES, 3) + 0.01})
-    assert shuffled[1].difference.p_value > 0.05
+    assert second(shuffled).difference.p_value > 0.05
 
 
 def test_equal_finals_are_ranked_by_steps_to_target():
     curves = {"slow": [[1.0, 0.5, 0.05]] * SEEDS, "fast": [[1.0, 0.05, 0.05]] * SEEDS}
-    assert [row.label for row in compared(make_rows(curves))] == ["fast", "slow"]
+    assert [each.label for each in compared(make_results(curves)).compared] == ["fast", "slow"]
 
 
 def test_a_contender_that_diverged_everywhere_is_last_but_compared():
-    rows = ranked({"a": [NAN] * SEEDS, "b": TABLE["b"]})
-    assert [row.label for row in rows] == ["b", "a"]
-    assert rows[1].difference.estimate == INF
-    assert rows[1].difference.p_value == pytest.approx(2 / 2**SEEDS)
+    ranking = ranked({"a": [NAN] * SEEDS, "b": TABLE["b"]})
+    assert [each.label for each in ranking.compared] == ["b", "a"]
+    assert second(ranking).difference.estimate == INF
+    assert second(ranking).difference.p_value == pytest.approx(2 / 2**SEEDS)
 
 
 def test_incomplete_rows_come_last_and_are_not_compared():
     curves = {label: constant(values) for label, values in TABLE.items()}
     curves["a"] = [None, *curves["a"][1:]]
     curves["b"] = ["it raised", *curves["b"][1:]]
-    rows = compared(make_rows(curves))
-    assert [row.label for row in rows] == ["c", "d", "a", "b"]
-    assert [row.difference is not None for row in rows] == [False, True, False, False]
-    assert rows[1].adjusted_p == rows[1].difference.p_value  # one pair: nothing to adjust
+    ranking = compared(make_results(curves))
+    assert [each.label for each in ranking.results] == ["c", "d", "a", "b"]
+    assert list(ranking.standings) == ["c", "d"] and [each.label for each in ranking.others] == ["a", "b"]
+    assert second(ranking).adjusted_p == second(ranking).difference.p_value  # one pair: nothing to adjust
 
 
-def test_one_row_alone_is_left_as_it_is():
-    (row,) = make_rows({"a": constant(VALUES)})
-    assert compared([row]) == [row]
-    assert compared([]) == []
+def test_one_alone_is_compared_with_nobody():
+    (alone,) = make_results({"a": constant(VALUES)})
+    assert compared([alone]).results == [alone] and not compared([alone]).compared
+    (unfinished,) = make_results({"b": [None] * SEEDS})
+    assert compared([unfinished, alone]).others == [alone, unfinished]
+    assert not compared([]).results
 
 
 def test_tuning_is_kept_as_it_is():
-    (row,) = make_rows({"x": constant(VALUES)}, points=5)
-    assert row.tuning.winner == 2
-    assert row.label == "x" and len(row.trials) == SEEDS
-    assert replace(row, flags=("a",)).contender == make_contender("x")
+    (result,) = make_results({"x": constant(VALUES)}, points=5)
+    assert result.tuning.winner == 2
+    assert result.label == "x" and len(result.trials) == SEEDS
+    assert replace(result, flags=("a",)).contender == make_contender("x")

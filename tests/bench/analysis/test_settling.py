@@ -14,7 +14,7 @@ import pytest
 import scipy.stats
 
 from benchmarks.settled_runs import EQUALS, Drawing, Drawn, Setting, judged, rates, settled, study_of_names
-from dlkit.bench.analysis import settling
+from dlkit.bench.analysis import frames, settling
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.execution import runner
@@ -42,7 +42,7 @@ class Told(Silent):
 
 
 def seeds_of(comparison: Comparison) -> dict[str, int]:
-    return {row.label: len(row.scores) for row in comparison.rows}
+    return {result.label: len(result.scores) for result in comparison.results}
 
 
 # --- when it ends ----------------------------------------------------------------------------------------------------
@@ -55,7 +55,7 @@ def test_a_clear_winner_ends_it_early() -> None:
     assert told.lines == ["quadratic: 3 seeds, not settled; adding 5"]
     assert seeds_of(found) == {"name 0": 8, "name 1": 8}
     assert (found.verdict.kind, found.verdict.best) == ("winner", ("name 0",))
-    scores = np.array([row.scores for row in found.rows])
+    scores = np.array([result.scores for result in found.results])
     decided = settle(scores)
     assert decided.decision == "best" and found.verdict.sentence.endswith(
         f"Settled at n = {decided.seeds} seeds {RULE}."
@@ -72,11 +72,11 @@ def test_equals_end_at_the_maximum_with_the_trials_of_a_plan_of_so_many() -> Non
     assert seeds_of(found) == {"name 0": 17, "name 1": 17}
     assert found.verdict.kind == "tie" and found.verdict.sentence.endswith("Not settled within 17 seeds.")
     plan = study_of_names(Setting(seeds=17)).plan
-    for row in found.rows:
-        assert [each.id for each in row.trials] == [
-            each.id for each in plan.final_trials(plan.problems[0], row.contender, row.contender.points[0])
+    for result in found.results:
+        assert [each.id for each in result.trials] == [
+            each.id for each in plan.final_trials(plan.problems[0], result.contender, result.contender.points[0])
         ]
-        assert {each.id for each in row.trials} <= ids
+        assert {each.id for each in result.trials} <= ids
 
 
 def test_a_margin_ends_it() -> None:
@@ -84,8 +84,8 @@ def test_a_margin_ends_it() -> None:
     found = settled(study_of_names(setting), Drawing(setting, 0))
     counts = set(seeds_of(found).values())
     assert found.verdict.kind == "tie" and max(counts) < 40
-    row = found.rows[1]
-    assert row.difference is not None and row.difference.low <= 0 <= row.difference.high and row.adjusted_p > 0.05
+    pair = found.ranking.compared[1].standing.to_best
+    assert pair is not None and pair.difference.low <= 0 <= pair.difference.high and pair.adjusted_p > 0.05
     assert (
         "lies within 3 of it." in found.verdict.sentence
         and f"seeds {RULE}: what is not worse" in found.verdict.sentence
@@ -143,19 +143,20 @@ def test_who_is_beaten_by_everyone_in_question_rests() -> None:
     assert seeds_of(found) == {"name 0": 20, "name 1": 20, "name 2": 11}
     assert set(found.verdict.best) == {"name 0", "name 1"} and "; worse: name 2." in found.verdict.sentence
     assert "name 2 rested after 11 seeds, beaten by everyone still in question." in found.verdict.notes
-    best, worst = found.rows[0], found.rows[-1]
+    best, worst = found.results[0], found.results[-1]
     on_common = worst.scores - best.scores[:11]
-    assert worst.difference is not None and worst.adjusted_p == pytest.approx(6 / evidence(-on_common).max(), rel=0.05)
+    pair = found.ranking.standings[worst.label].to_best
+    assert pair is not None and pair.adjusted_p == pytest.approx(6 / evidence(-on_common).max(), rel=0.05)
     interval = confidence_sequence(worst.scores, best.scores[:11])
-    assert (worst.difference.low, worst.difference.high) == (interval.low, interval.high)
+    assert (pair.difference.low, pair.difference.high) == (interval.low, interval.high)
 
 
 def test_only_the_first_study_gets_more() -> None:
     setting = Setting(max_seeds=15)
     found = settled(study_of_names(setting, studies=2), Drawing(setting, 0))
-    for row in found.rows:
-        assert len(row.trials) == 15 and [len(each.trials) for each in row.repetitions] == [10]
-        assert row.across is not None
+    for result in found.results:
+        assert len(result.trials) == 15 and [len(each.trials) for each in result.repetitions] == [10]
+        assert result.across is not None
 
 
 def test_a_problem_that_is_settled_stops_while_another_goes_on() -> None:
@@ -213,8 +214,8 @@ def test_a_contender_that_fails_on_the_way_leaves_the_others_going(contenders: i
     setting = Setting(contenders=contenders, max_seeds=20)
     _, summary = carried_out(study_of_names(setting), None, lambda: Failing(Drawing(setting, 0)))
     (found,) = summary.comparisons
-    assert summary.failures == ["no more memory"] and found.rows[-1].label == "name 1"
-    assert [len(row.scores) for row in found.rows[:-1]] == seeds
+    assert summary.failures == ["no more memory"] and found.results[-1].label == "name 1"
+    assert [len(result.scores) for result in found.results[:-1]] == seeds
     assert any("name 1 could not run: no more memory" in note for note in found.verdict.notes)
 
 
@@ -258,7 +259,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path: Path) -> None:
         turns += 1
     assert turns >= 3 and ran[-1] == max(ran), "finished trials are never lost"
     assert summary.records.keys() == whole.records.keys() and summary.planned == whole.planned
-    assert summary.table().equals(whole.table()) and summary.plan == whole.plan
+    assert frames.table(summary).equals(frames.table(whole)) and summary.plan == whole.plan
     assert summary.comparisons[0].verdict == whole.comparisons[0].verdict
 
     def never() -> Any:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlkit.bench.analysis.along_curves import Moment, StepsToTarget
-from dlkit.bench.analysis.ranking import Row, compared
+from dlkit.bench.analysis.along_curves import AlongCurve, StepsToTarget
+from dlkit.bench.analysis.contender_result import ContenderResult
+from dlkit.bench.analysis.ranking import compared
 from dlkit.bench.analysis.verdict import verdict
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.orientation import oriented, unoriented
@@ -25,7 +26,7 @@ SPREAD = np.linspace(0.0, 0.09, SEEDS)  # what the seeds have in common
 NOISE = 1e-3 * np.array([3, -1, 4, -1, 5, -9, 2, -6, 5, -3])  # and what they have not
 
 
-def make_row(
+def make_result(
     label,
     values,
     *,
@@ -40,7 +41,7 @@ def make_row(
     flags=(),
     failure="",
 ):
-    """A row with these final values, in the metric's own units; None has not run."""
+    """A result with these final values, in the metric's own units; None has not run."""
     contender = make_contender(label)
     tuning = Tuning(contender.points, np.zeros(5), winner, np.zeros(5), edges or {}, gain, finite, 10, missing)
     trials = [Trial(f"{label}{seed}", {"seed": seed}) for seed in range(len(values))]
@@ -56,28 +57,32 @@ def make_row(
     hits = int(np.isfinite(steps).sum())
     middle = median_interval(scores) if there else Interval(NAN, NAN, NAN)
     low, high = sorted(unoriented(problem, "error", bound) for bound in middle[1:])
-    return Row(
+    return ContenderResult(
         contender=contender,
         tuning=tuning,
         trials=trials,
         outcomes=outcomes,
         steps_to_target=steps,
+        ladder=(),
         scores=scores,
         hits=wilson_interval(hits, len(there)),
-        time=median,
+        median_steps=median,
         final=Interval(unoriented(problem, "error", middle.estimate), low, high),
         test=Interval(NAN, NAN, NAN),
         diverged=0,
         failure=failure,
         flags=tuple(flags),
-        steps=StepsToTarget(hits, len(there) - hits, 0, 0, median, Interval(NAN, NAN, NAN), NAN),
-        log_steps=Moment(np.log2(steps), np.zeros(5), math.log2(80)),
-        half=None if half is None else Moment(oriented(problem, "error", half), np.zeros(5), step=20),
+        widened="",
+        repetitions=(),
+        to_target=StepsToTarget(hits, len(there) - hits, 0, 0, median, Interval(NAN, NAN, NAN), NAN),
+        log_steps=AlongCurve(np.log2(steps), np.zeros(5), math.log2(80)),
+        half=None if half is None else AlongCurve(oriented(problem, "error", half), np.zeros(5), step=20),
+        required=None,
     )
 
 
-def judged(*rows, problem=PROBLEM, target=0.1, baseline=""):
-    return verdict(problem, compared(rows), target, baseline=baseline)
+def judged(*results, problem=PROBLEM, target=0.1, baseline=""):
+    return verdict(problem, compared(results), target, baseline=baseline)
 
 
 def values(level, *, noise=NOISE):
@@ -88,7 +93,7 @@ def values(level, *, noise=NOISE):
 
 
 def test_a_winner():
-    found = judged(make_row("b", values(0.5)), make_row("a", values(0.2, noise=0)), make_row("c", values(0.8)))
+    found = judged(make_result("b", values(0.5)), make_result("a", values(0.2, noise=0)), make_result("c", values(0.8)))
     assert (found.kind, found.best, found.notes) == ("winner", ("a",), ())
     # medians of ten: 0.2 + 0.045; the second smallest and second largest; Walsh averages of 0.3 + noise
     assert found.sentence == (
@@ -99,8 +104,8 @@ def test_a_winner():
 
 def test_a_winner_where_high_is_good():
     problem = make_problem(metric=Metric("higher", "linear", "accuracy"))
-    rows = [make_row(label, values(level), problem=problem) for label, level in (("low", 0.2), ("high", 0.6))]
-    found = judged(*rows, problem=problem)
+    results = [make_result(label, values(level), problem=problem) for label, level in (("low", 0.2), ("high", 0.6))]
+    found = judged(*results, problem=problem)
     assert (found.kind, found.best) == ("winner", ("high",))
     assert "high is best, with validation accuracy 0.64" in found.sentence
     assert "low, the next, is −0.40 [−0.40, −0.40] away" in found.sentence
@@ -108,8 +113,10 @@ def test_a_winner_where_high_is_good():
 
 def test_a_winner_by_a_ratio():
     problem = make_problem(metric=Metric("lower", "log"))
-    rows = [make_row(label, scale * values(1.0), problem=problem) for label, scale in (("near", 1e-6), ("far", 1e-4))]
-    found = judged(*rows, problem=problem)
+    results = [
+        make_result(label, scale * values(1.0), problem=problem) for label, scale in (("near", 1e-6), ("far", 1e-4))
+    ]
+    found = judged(*results, problem=problem)
     assert found.kind == "winner"
     assert "far, the next, is ×100 [×100, ×100] away" in found.sentence
     assert "validation error 1.04e-06" in found.sentence
@@ -117,7 +124,7 @@ def test_a_winner_by_a_ratio():
 
 def test_a_tie():
     noise = 0.02 * np.array([1, -1, 2, -2, 3, -3, 4, -4, 5, -5])
-    found = judged(make_row("a", values(0.2)), make_row("b", values(0.24, noise=noise)))
+    found = judged(make_result("a", values(0.2)), make_result("b", values(0.24, noise=noise)))
     assert (found.kind, found.best) == ("tie", ("a", "b"))
     assert found.sentence.startswith("bowl: a, b cannot be told apart at 10 seeds (a: validation error 0.2")
     assert "worse" not in found.sentence
@@ -125,25 +132,29 @@ def test_a_tie():
 
 def test_a_tie_that_leaves_some_behind():
     noise = 0.02 * np.array([1, -1, 2, -2, 3, -3, 4, -4, 5, -5])
-    rows = [make_row("d", values(0.7)), make_row("b", values(0.24, noise=noise)), make_row("a", values(0.2))]
-    found = judged(*rows, make_row("c", values(0.5)))
+    results = [
+        make_result("d", values(0.7)),
+        make_result("b", values(0.24, noise=noise)),
+        make_result("a", values(0.2)),
+    ]
+    found = judged(*results, make_result("c", values(0.5)))
     assert (found.kind, found.best) == ("tie", ("a", "b"))
     assert "after 40 steps); worse: c, d. " in found.sentence
 
 
 def test_exactly_equal_contenders_tie():
-    found = judged(*(make_row(label, values(0.2)) for label in "abc"))
+    found = judged(*(make_result(label, values(0.2)) for label in "abc"))
     assert (found.kind, set(found.best)) == ("tie", {"a", "b", "c"})
 
 
 def test_contenders_that_all_diverged_tie():
-    found = judged(*(make_row(label, [NAN] * SEEDS) for label in "ab"))
+    found = judged(*(make_result(label, [NAN] * SEEDS) for label in "ab"))
     assert (found.kind, found.best) == ("tie", ("a", "b"))
     assert "validation error ∞" in found.sentence
 
 
 def test_a_contender_that_diverged_everywhere_loses():
-    found = judged(make_row("a", [NAN] * SEEDS), make_row("b", values(0.2)))
+    found = judged(make_result("a", [NAN] * SEEDS), make_result("b", values(0.2)))
     assert (found.kind, found.best) == ("winner", ("b",))
     assert "a, the next, is ∞ [∞, ∞] away" in found.sentence or "a, the next, is +∞ [+∞, +∞] away" in found.sentence
 
@@ -164,7 +175,7 @@ FALLING = ("tuning curve still falling",)
     ],
 )
 def test_a_doubtful_loser_leaves_it_open(doubt, kind):
-    found = judged(make_row("a", values(0.2)), make_row("b", values(0.5), **doubt), make_row("c", values(0.9)))
+    found = judged(make_result("a", values(0.2)), make_result("b", values(0.5), **doubt), make_result("c", values(0.9)))
     assert found.kind == kind
     assert found.best == (("a", "b") if kind == "unsettled" else ("a",))
     if kind == "unsettled":
@@ -182,13 +193,13 @@ def test_a_doubtful_loser_leaves_it_open(doubt, kind):
     "doubt", [{"edges": {"learning_rate": "upper"}}, {"gain": INF, "flags": FALLING}, {"finite": 1}]
 )
 def test_a_doubtful_winner_wins_all_the_more(doubt):
-    assert judged(make_row("a", values(0.2), **doubt), make_row("b", values(0.5))).kind == "winner"
+    assert judged(make_result("a", values(0.2), **doubt), make_result("b", values(0.5))).kind == "winner"
 
 
 def test_a_doubtful_loser_of_a_tie_is_noted():
     noise = 0.02 * np.array([1, -1, 2, -2, 3, -3, 4, -4, 5, -5])
-    worse = make_row("c", values(0.7), edges={"learning_rate": "lower"}, flags=["learning_rate at the lower edge"])
-    found = judged(make_row("a", values(0.2)), make_row("b", values(0.24, noise=noise)), worse)
+    worse = make_result("c", values(0.7), edges={"learning_rate": "lower"}, flags=["learning_rate at the lower edge"])
+    found = judged(make_result("a", values(0.2)), make_result("b", values(0.24, noise=noise)), worse)
     assert found.kind == "tie"
     assert found.notes == ("c: learning_rate at the lower edge; widen that range (--expand does), then run again.",)
 
@@ -206,41 +217,46 @@ AT_EDGE = {"edges": {"learning_rate": "lower"}, "flags": ["learning_rate at the 
 )
 def test_a_doubtful_baseline_settles_nothing(doubt, remedy):
     found = judged(
-        make_row("a", values(0.2)), make_row("c", values(0.4)), make_row("b", values(0.5), **doubt), baseline="b"
+        make_result("a", values(0.2)),
+        make_result("c", values(0.4)),
+        make_result("b", values(0.5), **doubt),
+        baseline="b",
     )
     assert (found.kind, found.best) == ("unsettled", ("a", "b"))
     assert found.sentence.startswith("bowl: not settled: baseline undertuned. a is ahead, with validation error 0.2")
     assert found.sentence.endswith("; but b may be undertuned.")
     assert len(found.notes) == 1 and found.notes[0].startswith(f"b: {doubt['flags'][0]}; {remedy}")
-    assert judged(make_row("a", values(0.2)), make_row("b", values(0.5)), baseline="b").kind == "winner"
+    assert judged(make_result("a", values(0.2)), make_result("b", values(0.5)), baseline="b").kind == "winner"
 
 
 def test_a_doubtful_baseline_that_wins_wins_all_the_more():
-    assert judged(make_row("a", values(0.2), **AT_EDGE), make_row("b", values(0.5)), baseline="a").kind == "winner"
+    assert (
+        judged(make_result("a", values(0.2), **AT_EDGE), make_result("b", values(0.5)), baseline="a").kind == "winner"
+    )
 
 
 @pytest.mark.parametrize("level", [0.2, 0.7])
 def test_a_tie_is_no_tie_if_the_baseline_is_doubtful(level):
     """Whether it is among the best or behind them: it might be better than all if it were tuned."""
     noise = 0.02 * np.array([1, -1, 2, -2, 3, -3, 4, -4, 5, -5])
-    rows = [make_row("a", values(0.2)), make_row("b", values(0.24, noise=noise))]
-    found = judged(*rows, make_row("base", values(level), **AT_EDGE), baseline="base")
+    results = [make_result("a", values(0.2)), make_result("b", values(0.24, noise=noise))]
+    found = judged(*results, make_result("base", values(level), **AT_EDGE), baseline="base")
     assert found.kind == "unsettled" and "base" in found.best
     assert found.sentence.startswith("bowl: not settled: baseline undertuned. ")
     assert "cannot be told apart at 10 seeds" in found.sentence
     assert found.notes[0].endswith("widen that range (--expand does), then run again.")
-    assert judged(*rows, make_row("base", values(level)), baseline="base").kind == "tie"
+    assert judged(*results, make_result("base", values(level)), baseline="base").kind == "tie"
 
 
 # --- too little ------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_to_compare():
-    unfinished = make_row("b", [*values(0.5)[:9], None])
-    failed = make_row("c", [], failure="optimizer 'c': build raised TypeError")
-    untuned = make_row("d", [], missing=4, winner=None)
-    hopeless = make_row("e", [], winner=None, finite=0)
-    alone = judged(make_row("a", values(0.2)), unfinished, failed, untuned, hopeless)
+    unfinished = make_result("b", [*values(0.5)[:9], None])
+    failed = make_result("c", [], failure="optimizer 'c': build raised TypeError")
+    untuned = make_result("d", [], missing=4, winner=None)
+    hopeless = make_result("e", [], winner=None, finite=0)
+    alone = judged(make_result("a", values(0.2)), unfinished, failed, untuned, hopeless)
     assert (alone.kind, alone.best) == ("incomplete", ())
     assert alone.sentence == "bowl: only a finished; there is nothing to compare."
     assert set(alone.notes) == {
@@ -254,15 +270,15 @@ def test_nothing_to_compare():
 
 
 def test_who_could_not_run_is_noted_beside_the_verdict():
-    failed = make_row("c", [], failure="it raised")
-    found = judged(make_row("a", values(0.2)), make_row("b", values(0.5)), failed)
+    failed = make_result("c", [], failure="it raised")
+    found = judged(make_result("a", values(0.2)), make_result("b", values(0.5)), failed)
     assert (found.kind, found.best, found.notes) == ("winner", ("a",), ("c could not run: it raised",))
 
 
 @pytest.mark.parametrize(("seeds", "kind"), [(1, "tie"), (3, "tie"), (5, "tie"), (6, "winner"), (10, "winner")])
 def test_too_few_seeds_are_told(seeds, kind):
     """2 / 2^n is the smallest p-value of n pairs: 0.0625 at five, 0.03125 at six."""
-    found = judged(make_row("a", values(0.2)[:seeds]), make_row("b", values(0.9)[:seeds]))
+    found = judged(make_result("a", values(0.2)[:seeds]), make_result("b", values(0.9)[:seeds]))
     assert found.kind == kind
     note = f"{seeds} paired seeds cannot show any difference at 95%, however large; use 6 or more."
     assert found.notes == ((note,) if seeds < 6 else ())
@@ -282,11 +298,11 @@ tables = st.integers(2, 5).flatmap(
 @settings(max_examples=60)
 @given(tables, st.randoms(use_true_random=False))
 def test_the_order_of_contenders_does_not_matter(table, random):
-    rows = [make_row(f"x{i}", line) for i, line in enumerate(table)]
-    shuffled = list(rows)
+    results = [make_result(f"x{i}", line) for i, line in enumerate(table)]
+    shuffled = list(results)
     random.shuffle(shuffled)
-    first, second = judged(*rows), judged(*shuffled)
-    medians = sorted(float(np.median(row.scores)) for row in rows)
+    first, second = judged(*results), judged(*shuffled)
+    medians = sorted(float(np.median(result.scores)) for result in results)
     if medians[0] < medians[1]:  # else the data do not say who comes first
         assert (first.kind, set(first.best)) == (second.kind, set(second.best))
 
@@ -295,9 +311,10 @@ def test_the_order_of_contenders_does_not_matter(table, random):
 @given(tables)
 def test_flipping_the_metric_flips_nothing_else(table):
     higher = make_problem(metric=Metric("higher"))
-    down = judged(*(make_row(f"x{i}", line) for i, line in enumerate(table)))
+    down = judged(*(make_result(f"x{i}", line) for i, line in enumerate(table)))
     up = judged(
-        *(make_row(f"x{i}", [-value for value in line], problem=higher) for i, line in enumerate(table)), problem=higher
+        *(make_result(f"x{i}", [-value for value in line], problem=higher) for i, line in enumerate(table)),
+        problem=higher,
     )
     assert (down.kind, down.best) == (up.kind, up.best)
 
@@ -311,8 +328,8 @@ def false_claims(count, repeats, draw):
     winners = claims = 0
     for _ in range(repeats):
         seeds = draw(rng, SEEDS)
-        rows = [make_row(f"x{i}", seeds + draw(rng, SEEDS)) for i in range(count)]
-        found = judged(*rows)
+        results = [make_result(f"x{i}", seeds + draw(rng, SEEDS)) for i in range(count)]
+        found = judged(*results)
         winners += found.kind == "winner"
         claims += found.kind == "winner" or "; worse: " in found.sentence
     return winners / repeats, claims / repeats
@@ -337,7 +354,7 @@ def test_unequal_contenders_are_told_apart():
     """What the level is worth: three standard deviations apart, a winner is nearly always found."""
     rng = np.random.default_rng(0)
     found = [
-        judged(*(make_row(f"x{i}", 3.0 * min(i, 1) + rng.normal(size=SEEDS)) for i in range(3))) for _ in range(100)
+        judged(*(make_result(f"x{i}", 3.0 * min(i, 1) + rng.normal(size=SEEDS)) for i in range(3))) for _ in range(100)
     ]
     assert sum(each.kind == "winner" and each.best == ("x0",) for each in found) >= 95
 
@@ -347,13 +364,15 @@ def test_what_tuning_might_change_is_no_winner():
     rng = np.random.default_rng(0)
     noise = 0.3 * rng.normal(size=SEEDS)
     noise -= np.median(noise)
-    rows = [make_row("a", values(0.2)), make_row("b", values(0.45, noise=noise))]
-    assert judged(*rows).kind == "winner"
-    close = [replace(row, tuning=replace(row.tuning, scores=np.array([0.0, 0.3, 0.6, 0.9, 1.2]))) for row in rows]
+    results = [make_result("a", values(0.2)), make_result("b", values(0.45, noise=noise))]
+    assert judged(*results).kind == "winner"
+    close = [
+        replace(result, tuning=replace(result.tuning, scores=np.array([0.0, 0.3, 0.6, 0.9, 1.2]))) for result in results
+    ]
     found = judged(*close)
     assert found.kind == "tie" and "a, b cannot be told apart" in found.sentence
     assert found.notes[0].startswith("b is +0.") and found.notes[0].endswith(
         "away, but tuning on 1 seed could set equals so far apart by luck; use more tuning seeds."
     )
-    many = [replace(row, tuning=replace(row.tuning, seeds=200)) for row in close]
+    many = [replace(result, tuning=replace(result.tuning, seeds=200)) for result in close]
     assert judged(*many).kind == "winner"

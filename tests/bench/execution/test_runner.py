@@ -15,6 +15,7 @@ import pytest
 from distributed import LocalCluster
 
 from dlkit import bench
+from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.execution import runner
 from dlkit.bench.execution.dask_workers import make_executor
@@ -75,7 +76,7 @@ def test_workers_give_the_bits_of_this_process(undisturbed: Summary, workers: in
         there = carry_out(experiment(), store, lambda: make_executor(Resources(workers=workers)))
     assert len(there.records) == there.planned == len(undisturbed.records)
     assert bits(there) == bits(undisturbed)
-    assert there.table().equals(undisturbed.table())
+    assert frames.table(there).equals(frames.table(undisturbed))
 
 
 def test_a_cluster_by_its_address(undisturbed: Summary) -> None:
@@ -103,12 +104,12 @@ def test_an_address_without_an_answer_is_said() -> None:
 
 
 def test_every_trial_is_there_once_and_seeds_are_fresh(undisturbed: Summary) -> None:
-    frame = undisturbed.trials()
+    frame = frames.trials(undisturbed)
     assert len(frame) == len(PROBLEMS) * 2 * (3 * 2 + 6)
     assert frame["trial"].is_unique
     counts = frame.groupby(["problem", "optimizer", "stage"]).size().unstack()
     assert (counts["tuning"] == 6).all() and (counts["final"] == 6).all()
-    curves = undisturbed.curves()
+    curves = frames.curves(undisturbed)
     assert list(curves.columns) == ["problem", "optimizer", "seed", "step", "metric", "value"]
     accuracy = curves[(curves.problem == "digits-mlp") & (curves.metric == "accuracy")]
     assert sorted(accuracy.step.unique()) == [0, 10, 20, 30, 40]
@@ -117,7 +118,7 @@ def test_every_trial_is_there_once_and_seeds_are_fresh(undisturbed: Summary) -> 
 
 
 def test_the_winner_is_the_best_mean_over_tuning_seeds(undisturbed: Summary) -> None:
-    frame = undisturbed.trials()
+    frame = frames.trials(undisturbed)
     tuning = frame[(frame.problem == "digits-mlp") & (frame.optimizer == "sgd") & (frame.stage == "tuning")]
     best = tuning.groupby("learning_rate")["value"].mean().idxmax()
     final = frame[(frame.problem == "digits-mlp") & (frame.optimizer == "sgd") & (frame.stage == "final")]
@@ -149,8 +150,10 @@ def test_an_edited_spec_runs_only_what_is_new(tmp_path: Path) -> None:
         Counting.ran = 0
         summary = carry_out(experiment("adam", "rmsprop"), store, Counting)
         assert Counting.ran == 2 * 12, "rmsprop alone"
-        assert {row.label for each in summary.comparisons for row in each.rows} == {"adam", "rmsprop"}
-        assert set(summary.trials().optimizer) == {"adam", "rmsprop"}, "tables show the current spec's trials alone"
+        assert {row.label for each in summary.comparisons for row in each.results} == {"adam", "rmsprop"}
+        assert set(frames.trials(summary).optimizer) == {"adam", "rmsprop"}, (
+            "tables show the current spec's trials alone"
+        )
         Counting.ran = 0
         carry_out(experiment("sgd", "adam"), store, Counting)
         assert Counting.ran == 0
@@ -179,7 +182,7 @@ def test_a_contender_that_raises_harms_no_other(undisturbed: Summary) -> None:
     assert [reason for reason in summary.failures if "'mine'" in reason and "out of ideas" in reason]
     assert bits(undisturbed).items() <= bits(summary).items()
     for comparison in summary.comparisons:
-        assert [row.label for row in comparison.rows][-1] == "mine"
+        assert [row.label for row in comparison.results][-1] == "mine"
         assert any("mine could not run" in note for note in comparison.verdict.notes)
         assert comparison.verdict.kind in ("winner", "tie", "unsettled")
 
@@ -204,10 +207,10 @@ def test_static_choices_are_tuned_in_groups_of_their_own() -> None:
     )
     with Store(None) as store:
         summary = carry_out(experiment(nesterov, problems=("quadratic",)), store)
-    row = summary.comparisons[0].rows[0]
-    assert row.complete
+    row = summary.comparisons[0].results[0]
+    assert row.is_complete
     assert {point.static["nesterov"] for point in row.contender.points} == {False, True}
-    assert set(summary.trials()["nesterov"]) == {False, True}
+    assert set(frames.trials(summary)["nesterov"]) == {False, True}
 
 
 def test_a_worker_reports_within_its_time() -> None:
@@ -272,7 +275,7 @@ def test_all_points_diverging_is_said() -> None:
     wild = bench.Optimizer("wild", optax.sgd, {"learning_rate": bench.log_uniform(1e20, 1e30)})
     with Store(None) as store:
         summary = carry_out(experiment("sgd", wild, problems=("digits-mlp",)), store)
-    row = summary.comparisons[0].rows[-1]
+    row = summary.comparisons[0].results[-1]
     assert row.label == "wild" and row.tuning.finite == 0 and not row.trials
     assert any("wild: no tuning point trained" in note for note in summary.comparisons[0].verdict.notes)
     outcomes = [record.outcome for record in summary.records.values() if record.outcome.status == "diverged"]

@@ -101,10 +101,10 @@ def test_curves_are_medians_and_quartiles_over_seeds(metric: str) -> None:
     summary = make_summary(make_plan(problems=[make_problem(metric=meaning)], seeds=7))
     (comparison,) = summary.comparisons
     figure = plotly_figures.curves(summary, comparison)
-    for rank, row in enumerate(comparison.rows):
+    for rank, result in enumerate(comparison.results):
         band, line = figure.data[2 * rank : 2 * rank + 2]
-        values = np.array([outcome.curves["error"] for outcome in row.outcomes if outcome], np.float64)
-        assert line.name == row.label
+        values = np.array([outcome.curves["error"] for outcome in result.outcomes if outcome], np.float64)
+        assert line.name == result.label
         np.testing.assert_array_equal(line.x, [0, 10, 20, 30, 40])
         np.testing.assert_allclose(line.y, np.median(values, axis=0), rtol=1e-5)  # 7 seeds: an order statistic
         space = np.log(values) if meaning.scale == "log" else values
@@ -112,7 +112,7 @@ def test_curves_are_medians_and_quartiles_over_seeds(metric: str) -> None:
         drawn = np.sort([band.y[:5], band.y[5:][::-1]], axis=0)
         np.testing.assert_allclose(np.log(drawn) if meaning.scale == "log" else drawn, expected, rtol=1e-4, atol=1e-6)
     lines = [trace.name for trace in figure.data if trace.mode == "lines"]
-    assert lines == [row.label for row in comparison.rows]
+    assert lines == [result.label for result in comparison.results]
     assert figure.layout.yaxis.type == meaning.scale
     assert figure.layout.shapes[0].y0 == comparison.target
 
@@ -120,7 +120,7 @@ def test_curves_are_medians_and_quartiles_over_seeds(metric: str) -> None:
 def test_diverged_seeds_count_as_worst_in_curves() -> None:
     summary = make_summary(diverged=lambda label, trial: label == "lion" and trial.stage == "final" and trial.seed < 6)
     (comparison,) = summary.comparisons
-    lion = next(each for each in figure_data.curves(summary, comparison) if each.row.label == "lion")
+    lion = next(each for each in figure_data.curves(summary, comparison) if each.result.label == "lion")
     assert np.isfinite(lion.middle[:2]).all()
     assert np.isposinf(lion.middle[2:]).all()
     assert np.isfinite(lion.low[2:]).all()  # four of ten trained
@@ -152,9 +152,9 @@ def test_incomplete_contenders_are_drawn_with_what_is_there() -> None:
     (comparison,) = summary.comparisons
     names = [trace.name for trace in plotly_figures.curves(summary, comparison).data]
     assert "adam (4 of 10 seeds)" in names
-    row = next(row for row in comparison.rows if row.label == "adam")
+    result = next(result for result in comparison.results if result.label == "adam")
     drawn = [trace for trace in plotly_figures.finals(summary, comparison).data if trace.name == "adam, validation"]
-    assert len(drawn[0].x) == 4 == len(row.scores)
+    assert len(drawn[0].x) == 4 == len(result.scores)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -164,10 +164,10 @@ def test_finals_show_every_seed_and_the_tables_medians(metric: str) -> None:
     figure = plotly_figures.finals(summary, comparison)
     axis = figure_data.fit_axis(comparison.problem, [each.values for each in figure_data.finals(comparison)])
     low, high = axis.bounds
-    for rank, row in enumerate(comparison.rows):
-        for split, interval, sign in (("validation", row.final, -1), ("test", row.test, 1)):
-            dots, median = (trace for trace in figure.data if trace.name == f"{row.label}, {split}")
-            exact = [outcome.curves["error"][-1] if sign < 0 else outcome.test["error"] for outcome in row.outcomes]
+    for rank, result in enumerate(comparison.results):
+        for split, interval, sign in (("validation", result.final, -1), ("test", result.test, 1)):
+            dots, median = (trace for trace in figure.data if trace.name == f"{result.label}, {split}")
+            exact = [outcome.curves["error"][-1] if sign < 0 else outcome.test["error"] for outcome in result.outcomes]
             np.testing.assert_allclose(dots.x, np.clip(exact, low, high), rtol=0.06)
             inside = np.array(dots.marker.symbol) != "x"
             np.testing.assert_allclose(np.array(dots.x)[inside], np.array(exact)[inside], rtol=1e-4)
@@ -175,7 +175,7 @@ def test_finals_show_every_seed_and_the_tables_medians(metric: str) -> None:
             assert median.x[0] - median.error_x.arrayminus[0] == pytest.approx(np.clip(interval.low, low, high))
             assert median.x[0] + median.error_x.array[0] == pytest.approx(np.clip(interval.high, low, high))
             assert sign * (median.y[0] - rank) > 0
-    assert list(figure.layout.yaxis.ticktext) == [row.label for row in comparison.rows]
+    assert list(figure.layout.yaxis.ticktext) == [result.label for result in comparison.results]
     assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]  # rank 1 on top
 
 
@@ -191,7 +191,7 @@ def test_diverged_finals_are_crosses_at_the_edge() -> None:
 def test_no_interval_is_drawn_where_there_is_none() -> None:
     summary = make_summary(make_plan(seeds=3))
     (comparison,) = summary.comparisons
-    assert math.isinf(comparison.rows[0].final.low)
+    assert math.isinf(comparison.results[0].final.low)
     for trace in plotly_figures.finals(summary, comparison).data:
         if trace.error_x.array is not None:
             assert trace.error_x.array[0] == trace.error_x.arrayminus[0] == 0
@@ -202,16 +202,18 @@ def test_sensitivity_shows_every_point_and_marks_the_winner() -> None:
     (comparison,) = summary.comparisons
     figure = plotly_figures.sensitivity(summary, comparison)
     assert figure.layout.xaxis.type == "log"
-    for row in comparison.rows:
-        points, legend = (trace for trace in figure.data if trace.name == row.label)
-        np.testing.assert_array_equal(points.x, [point.hyperparameters["learning_rate"] for point in row.tuning.points])
-        expected = [unoriented(comparison.problem, "error", float(score)) for score in row.tuning.scores]
+    for result in comparison.results:
+        points, legend = (trace for trace in figure.data if trace.name == result.label)
+        np.testing.assert_array_equal(
+            points.x, [point.hyperparameters["learning_rate"] for point in result.tuning.points]
+        )
+        expected = [unoriented(comparison.problem, "error", float(score)) for score in result.tuning.scores]
         symbols = list(points.marker.symbol)
         for value, drawn, symbol in zip(expected, points.y, symbols, strict=True):
             assert (symbol == "x") == (value > max(points.y))
             assert symbol == "x" or drawn == pytest.approx(value, rel=1e-5)
         assert symbols[-1] == "x" and points.hovertext[-1].startswith("diverged")
-        assert [index for index, symbol in enumerate(symbols) if symbol == "star"] == [row.tuning.winner]
+        assert [index for index, symbol in enumerate(symbols) if symbol == "star"] == [result.tuning.winner]
         assert legend.marker.symbol not in ("x", "star")
 
 
@@ -231,8 +233,8 @@ def test_tuning_curves_are_medians_with_the_bands_of_the_points() -> None:
     (comparison,) = summary.comparisons
     figure = plotly_figures.tuning_curve(summary, comparison)
     assert len(figure.data) == 9
-    for place, row in enumerate(comparison.rows):
-        bands = stats.tuning_bands(row.tuning.scores)
+    for place, result in enumerate(comparison.results):
+        bands = stats.tuning_bands(result.tuning.scores)
         shown = dict(zip(("low", "high", "middle"), figure.data[3 * place : 3 * place + 3], strict=True))
         for name, numbers in (("low", bands.median_low), ("high", bands.median_high), ("middle", bands.median)):
             known = np.isfinite(numbers)
@@ -246,8 +248,8 @@ def test_points_that_are_no_sample_have_the_expected_best_and_no_band() -> None:
     (comparison,) = summary.comparisons
     figure = plotly_figures.tuning_curve(summary, comparison)
     lines = [trace for trace in figure.data if len(trace.x)]
-    for trace, row in zip(lines, comparison.rows, strict=True):
-        np.testing.assert_allclose(trace.y, row.tuning.curve)
+    for trace, result in zip(lines, comparison.results, strict=True):
+        np.testing.assert_allclose(trace.y, result.tuning.curve)
     assert figure.layout.yaxis.title.text == "expected best tuning error"
 
 
@@ -325,8 +327,8 @@ def test_probes_have_a_panel_a_curve_and_a_median_over_the_seeds_that_have_one()
         summary = summarize(store)
     (comparison,) = summary.comparisons
     found = figure_data.probe_curves(summary, comparison)
-    assert [(each.name, each.row.label) for each in found] == [
-        (name, row.label) for name in ("effective_learning_rate", "learning_rate") for row in comparison.rows
+    assert [(each.name, each.result.label) for each in found] == [
+        (name, result.label) for name in ("effective_learning_rate", "learning_rate") for result in comparison.results
     ]
     assert [each.middle.tolist() for each in found[:2]] == [[1, 2], [1, 2]]  # of seeds 0, 1, 2
     assert found[0].steps.tolist() == [10, 20]

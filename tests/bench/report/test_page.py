@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dlkit.bench.analysis import numbers
+from dlkit.bench.analysis import frames, numbers
+from dlkit.bench.analysis.ranking import Ranking
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.json import to_json
@@ -17,6 +18,8 @@ from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.space import Point
 from dlkit.bench.report import page, plotly_across, plotly_figures, tables, tables_across
+from dlkit.bench.report.markdown import markdown_tables
+from dlkit.bench.report.page import KINDS
 from tests.bench.synthetic import PROGRAM, make_plan, make_problem, make_summary
 
 HOSTILE = '<b>&"</script><script>alert(1)</script>'
@@ -99,7 +102,7 @@ def test_the_page_of_every_case(name: str, tmp_path: Path) -> None:
     kinds = {attributes.get("lang") for tag, attributes in page.elements if tag == "html"}
     assert kinds == {"en"}
     assert page.texts["h3"] == [
-        *(f"{each.problem.name} {page.KINDS[each.verdict.kind]}" for each in summary.comparisons),
+        *(f"{each.problem.name} {KINDS[each.verdict.kind]}" for each in summary.comparisons),
         *(each.title for each in tables_across.sections(summary)),
     ]
     articles = page.texts["article"]
@@ -124,49 +127,51 @@ def test_the_page_of_every_case(name: str, tmp_path: Path) -> None:
 
 def check_ranking(table: list[list[str]], comparison) -> None:
     problem = comparison.problem
-    assert len(table) == 1 + len(comparison.rows)
-    for rank, (cells, row) in enumerate(zip(table[1:], comparison.rows, strict=True), 1):
-        ran, paired = len(row.scores), row.difference
+    assert len(table) == 1 + len(comparison.results)
+    for rank, (cells, result) in enumerate(zip(table[1:], comparison.results, strict=True), 1):
+        ran, standing = len(result.scores), comparison.ranking.standings.get(result.label)
+        pair = standing.to_best if standing else None
         assert cells == [
-            str(rank) if row.complete and not row.failure else "–",
-            row.label,
-            row.among.group or "–",
-            numbers.interval(row.final),
-            numbers.interval(row.test),
-            numbers.difference(problem, paired) if paired else "–",
-            numbers.p_value(paired.p_value) if paired else "–",
-            numbers.p_value(row.adjusted_p),
-            numbers.number(row.among.mean_rank),
-            f"{row.diverged}/{ran}" if ran else "–",
+            str(rank) if result.is_comparable else "–",
+            result.label,
+            standing.group if standing else "–",
+            numbers.interval(result.final),
+            numbers.interval(result.test),
+            numbers.difference(problem, pair.difference) if pair else "–",
+            numbers.p_value(pair.difference.p_value) if pair else "–",
+            numbers.p_value(pair.adjusted_p) if pair else "–",
+            numbers.number(standing.mean_rank) if standing else "–",
+            f"{result.diverged}/{ran}" if ran else "–",
         ]
 
 
 def check_steps(table: list[list[str]], comparison) -> None:
     budget = comparison.problem.steps
-    rows = [row for row in comparison.rows if row.steps]
-    for cells, row in zip(table[1:], rows, strict=True):
-        ran, pair = len(row.scores), row.among.steps
-        hits = int(sum(row.steps_to_target < float("inf")))
-        before = sum(outcome.status == "diverged" for outcome in row.outcomes if outcome)
+    results = [each for each in comparison.results if each.to_target]
+    for cells, result in zip(table[1:], results, strict=True):
+        ran, standing = len(result.scores), comparison.ranking.standings.get(result.label)
+        pair = standing.steps_ratio if standing else None
+        hits = int(sum(result.steps_to_target < float("inf")))
+        before = sum(outcome.status == "diverged" for outcome in result.outcomes if outcome)
         assert cells == [
-            row.label,
-            f"{hits}/{ran} [{row.hits.low:.2f}, {row.hits.high:.2f}]",
+            result.label,
+            f"{hits}/{ran} [{result.hits.low:.2f}, {result.hits.high:.2f}]",
             str(ran - hits - before),
             str(before),  # no diverged trial here had been at the target
-            numbers.steps(row.time, budget),
-            numbers.interval(row.steps.restricted),
-            numbers.number(row.steps.expected),
+            numbers.steps(result.median_steps, budget),
+            numbers.interval(result.to_target.restricted),
+            numbers.number(result.to_target.expected),
             numbers.ratio_of_steps(pair.difference) if pair else "–",
             numbers.p_value(pair.adjusted_p) if pair else "–",
         ]
 
 
 def check_tuning(table: list[list[str]], comparison) -> None:
-    for cells, row in zip(table[1:], comparison.rows, strict=True):
-        assert cells[0] == row.label
-        if row.tuning.point:
-            assert cells[1] == numbers.point({**row.tuning.point.hyperparameters, **row.tuning.point.static})
-        for flag in row.flags:
+    for cells, result in zip(table[1:], comparison.results, strict=True):
+        assert cells[0] == result.label
+        if result.tuning.point:
+            assert cells[1] == numbers.point({**result.tuning.point.hyperparameters, **result.tuning.point.static})
+        for flag in result.flags:
             assert flag in cells[3]
 
 
@@ -300,7 +305,7 @@ def test_missing_folders_are_made(tmp_path: Path) -> None:
 
 def test_markdown_has_the_same_cells() -> None:
     summary = CASES["two_problems"]()
-    text = page.markdown_tables(summary)
+    text = markdown_tables(summary)
     lines = [line for line in text.splitlines() if line.startswith("|")]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     expected: list[list[str]] = []
@@ -320,9 +325,9 @@ def test_trials_cut_off_have_a_column_of_their_own() -> None:
     summary = CASES["plain"]()
     (comparison,) = summary.comparisons
     assert "cut off" not in tables.steps(comparison).header
-    best = comparison.rows[0]
-    cut = replace(best, steps=best.steps._replace(reached=7, missed=1, cut_off=2))
-    table = tables.steps(replace(comparison, rows=[cut, *comparison.rows[1:]]))
+    best, *others = comparison.ranking.compared
+    cut = replace(best.result, to_target=best.result.to_target._replace(reached=7, missed=1, cut_off=2))
+    table = tables.steps(replace(comparison, ranking=Ranking([replace(best, result=cut), *others], ())))
     place = list(table.header).index("cut off")
     assert [row[place] for row in table.rows] == ["2", "0", "0"]
     assert all(len(row) == len(table.header) for row in table.rows)
@@ -330,11 +335,17 @@ def test_trials_cut_off_have_a_column_of_their_own() -> None:
 
 def test_many_groups_are_counted() -> None:
     (comparison,) = CASES["plain"]().comparisons
-    rows = [
-        replace(row, among=row.among._replace(group=group))
-        for row, group in zip(comparison.rows, ("abcde", "abcdefz(27)", ""), strict=True)
+    *ranked, last = comparison.ranking.compared
+    grouped = [
+        replace(each, standing=each.standing._replace(group=group))
+        for each, group in zip(ranked, ("abcde", "abcdefz(27)"), strict=True)
     ]
-    assert [cells[2] for cells in tables.ranking(replace(comparison, rows=rows)).rows] == ["abcde", "abcde… (8)", "–"]
+    ranking = Ranking(grouped, [last.result])
+    assert [cells[2] for cells in tables.ranking(replace(comparison, ranking=ranking)).rows] == [
+        "abcde",
+        "abcde… (8)",
+        "–",
+    ]
 
 
 def test_repeated_studies_have_a_table_with_the_noise_of_tuning() -> None:
@@ -344,39 +355,38 @@ def test_repeated_studies_have_a_table_with_the_noise_of_tuning() -> None:
     summary = make_summary(replace(plan, contenders=contenders))
     (comparison,) = summary.comparisons
     table = tables.studies(comparison)
-    assert [row[0] for row in table.rows] == [row.label for row in comparison.rows]
-    best, *others = comparison.rows
-    assert table.rows[0][1] == numbers.interval(best.among.across.seeds_only)
+    assert [row[0] for row in table.rows] == [row.label for row in comparison.results]
+    best, *others = comparison.ranking.standings.values()
+    assert table.rows[0][1] == numbers.interval(best.across.seeds_only)
     assert table.rows[0][3:] == ["–", "–"]
-    for cells, row in zip(table.rows[1:], others, strict=True):
-        difference = row.among.across_difference
-        assert cells[2] == numbers.interval(row.among.across.with_tuning)
+    for cells, standing in zip(table.rows[1:], others, strict=True):
+        difference = standing.across_difference
+        assert cells[2] == numbers.interval(standing.across.with_tuning)
         assert cells[3] == numbers.oriented_interval(comparison.problem, difference.seeds_only)
         assert cells[4] == numbers.oriented_interval(comparison.problem, difference.with_tuning)
-    assert tables.STUDIES_CAPTION in page.markdown_tables(summary)
+    assert tables.STUDIES_CAPTION in markdown_tables(summary)
     assert any(note.startswith("Over 3 studies ") for note in comparison.verdict.notes)
     assert not tables.studies(CASES["plain"]().comparisons[0]).rows
 
 
 def test_evidence_has_the_numbers_of_the_sentences() -> None:
     summary = CASES["two_problems"]()
-    frame = summary.evidence()
+    frame = frames.evidence(summary)
     for comparison in summary.comparisons:
-        best, *others = comparison.rows
+        best, *others = comparison.ranking.compared
         of_problem = frame[frame["problem"] == comparison.problem.name]
-        assert set(of_problem["sentence"]) <= {comparison.verdict.sentence, *comparison.verdict.notes}
         of_sentence = of_problem[of_problem["sentence"] == comparison.verdict.sentence]
         gaps = of_sentence[of_sentence["name"] == "difference"].set_index("contender")
-        for row in others:
-            assert gaps.loc[row.label, "other"] == best.label
-            assert gaps.loc[row.label, "adjusted_p"] == row.adjusted_p
-            assert gaps.loc[row.label, "low"] == row.difference.low
-    assert list(make_summary(make_plan(["sgd"])).evidence().columns) == list(frame.columns)
+        for other in others:
+            assert gaps.loc[other.label, "other"] == best.label
+            assert gaps.loc[other.label, "adjusted_p"] == other.standing.to_best.adjusted_p
+            assert gaps.loc[other.label, "low"] == other.standing.to_best.difference.low
+    assert list(frames.evidence(make_summary(make_plan(["sgd"]))).columns) == list(frame.columns)
 
 
 def test_markdown_takes_labels_literally() -> None:
     label = "a|b [x](http://y) <i> *bold* _it_ learning_rate\nnew"
-    text = page.markdown_tables(make_summary(make_plan([label, "adam"])))
+    text = markdown_tables(make_summary(make_plan([label, "adam"])))
     shown = r"a\|b [x\](http://y) \<i\> \*bold\* \_it\_ learning_rate new"
     assert f"| {shown} |" in text
 

@@ -15,7 +15,7 @@ import pytest
 
 from dlkit import bench
 from dlkit.bench import problems
-from dlkit.bench.analysis import costs
+from dlkit.bench.analysis import costs, frames
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.execution import races, runner
 from dlkit.bench.execution.executor import InlineExecutor
@@ -217,7 +217,7 @@ def timed(plan: Plan, store: Store, seconds: dict[str, tuple[float, ...]], **cha
     """The summary after contenders were timed as told."""
     found = {}
     for comparison in summarize(store).comparisons:
-        for row in comparison.rows:
+        for row in comparison.results:
             if row.label in seconds:
                 made = Timing(seconds[row.label], 0.5, 44, 88, 5000)
                 found[timing_key(row.trials[0])] = replace(made, **changes)
@@ -231,10 +231,10 @@ def test_time_to_target_is_steps_times_seconds() -> None:
         fill(store, plan)
         before = summarize(store)
         assert tables.costs(before.comparisons[0]).rows == []
-        assert before.costs()["seconds_per_step"].isna().all()
+        assert frames.costs(before)["seconds_per_step"].isna().all()
         summary = timed(plan, store, {"sgd": (0.003, 0.001, 0.002), "adam": (0.008,) * 9})
     comparison = summary.comparisons[0]
-    for row, cost in zip(comparison.rows, comparison.costs, strict=True):
+    for row, cost in zip(comparison.results, comparison.costs, strict=True):
         median = {"sgd": 0.002, "adam": 0.008}[row.label]
         assert cost.per_step.estimate == median
         assert cost.ratio == {"sgd": 1.0, "adam": 4.0}[row.label]
@@ -242,10 +242,10 @@ def test_time_to_target_is_steps_times_seconds() -> None:
         # 10 trials of 0.5 s in the final stage; 5 points with 2 seeds in tuning
         assert cost.compile_seconds == (5 * 2 + 10) * 0.5
         assert math.isnan(cost.saved)
-    assert comparison.costs[0].label == comparison.rows[0].label
-    frame = summary.costs().set_index("optimizer")
+    assert comparison.costs[0].label == comparison.results[0].label
+    frame = frames.costs(summary).set_index("optimizer")
     assert frame.loc["adam", "optimizer_state_bytes"] == 88 and frame.loc["adam", "memory_bytes"] == 5000
-    table = summary.table().set_index("optimizer")
+    table = frames.table(summary).set_index("optimizer")
     assert (table["seconds_to_target"] == table["steps_to_target"] * table["seconds_per_step"]).all()
 
 
@@ -264,7 +264,7 @@ def test_what_early_stopping_saves_is_a_share_of_the_steps() -> None:
     with Store(None) as store:
         fill(store, plan)
         summary = summarize(store)
-    row = summary.comparisons[0].rows[0]
+    row = summary.comparisons[0].results[0]
     outcomes = (
         [
             replace(outcome, status="stopped", steps=np.array([0, 10]))  # of 40
@@ -349,7 +349,7 @@ def test_a_run_is_timed_once(quick: None) -> None:
         assert Counting.races == 2
         history = History(more.plan, {name: record.outcome for name, record in store.records().items()})
         assert list(races.races(more, history, store, "another machine")) != []
-        frame = summarize(store).costs()
+        frame = frames.costs(summarize(store))
         assert (frame["seconds_per_step"] > 0).all() and (frame["failure"] == "").all()
 
 
@@ -373,7 +373,7 @@ def test_early_stopping_probes_and_labels_do_not_count(quick: None) -> None:
     with Store(None) as store:
         carry_out(study, store)
         assert len(store.timings()) == 1, "both take the same steps"
-        frame = summarize(store).costs()
+        frame = frames.costs(summarize(store))
     assert frame["seconds_per_step"].nunique() == 1 and frame["steps_saved"].notna().sum() == 1
 
 

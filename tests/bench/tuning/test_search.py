@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import summarize
 from dlkit.bench.execution import runner
 from dlkit.bench.execution.progress import Silent
@@ -341,8 +342,8 @@ def facts(store: Store) -> Mapping[str, Any]:
     summary = summarize(store)
     assert summary.missing == 0 and summary.planned == len(summary.records)
     return {
-        "table": summary.table().to_csv(),
-        "trials": summary.trials().to_csv(),
+        "table": frames.table(summary).to_csv(),
+        "trials": frames.trials(summary).to_csv(),
         "drawn": store.drawn(),
         "plan": summary.plan.digest,
         "expansions": summary.plan.expansions,
@@ -402,7 +403,7 @@ def test_a_stored_run_with_asked_points_needs_no_optuna(monkeypatch):
         runner.run(bound, store, ClosedForm, Silent())
         monkeypatch.setitem(__import__("sys").modules, "optuna", None)
         summary = summarize(store)
-    assert summary.comparisons[0].rows[0].complete and len(summary.trials()) == 7 * 2 + 6
+    assert summary.comparisons[0].results[0].is_complete and len(frames.trials(summary)) == 7 * 2 + 6
 
 
 def test_tuning_noise_stands_beside_the_first_study():
@@ -414,10 +415,10 @@ def test_tuning_noise_stands_beside_the_first_study():
     with Store(None) as store:
         runner.run(alone, store, ClosedForm, Silent())
         first = summarize(store)
-    for row, same in zip(summary.comparisons[0].rows, first.comparisons[0].rows, strict=True):
+    for row, same in zip(summary.comparisons[0].results, first.comparisons[0].results, strict=True):
         assert (row.label, row.final, row.tuning.point) == (same.label, same.final, same.tuning.point)
         assert same.across is None and len(row.repetitions) == 2
-        frame = summary.trials().query(f"optimizer == '{row.label}'")
+        frame = frames.trials(summary).query(f"optimizer == '{row.label}'")
         assert set(frame.study) == {0, 1, 2}
         medians = []
         for winner in [row.tuning.point, *(each.tuning.point for each in row.repetitions)]:
@@ -425,7 +426,7 @@ def test_tuning_noise_stands_beside_the_first_study():
             medians.append(frame[is_winner & (frame.stage == "final")].value.median())
         # within 0.1 %: of an even number of values on a log scale the median is a geometric mean
         assert row.across == pytest.approx((np.median(medians), min(medians), max(medians)), rel=1e-3)
-    table = summary.table()
+    table = frames.table(summary)
     assert (table.studies == 3).all() and (table.across_studies_low <= table.across_studies_high).all()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dlkit import bench
+from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import summarize
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution import runner
@@ -248,7 +249,7 @@ def test_an_interrupted_run_ends_with_the_same_targets(tmp_path: Path) -> None:
                 break
         resumed = summarize(store)
     assert resumed.comparisons[0].targets == whole.comparisons[0].targets
-    assert resumed.table().equals(whole.table())
+    assert frames.table(resumed).equals(frames.table(whole))
 
 
 def test_endings_are_stored_and_shown(tmp_path: Path) -> None:
@@ -271,7 +272,7 @@ def test_endings_are_stored_and_shown(tmp_path: Path) -> None:
         assert stored[row["trial"]].kind == row["outcome"]
     text = str(result)
     assert "steps to 10.0" in " ".join(text.split()) or "10.0" in text
-    for row in comparison.rows:
+    for row in comparison.results:
         assert [np.median(times) for times in row.ladder] == sorted(np.median(times) for times in row.ladder)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import summarize
 from dlkit.bench.plan.json import from_json, to_json
 from dlkit.bench.plan.plan import Plan
@@ -179,9 +180,9 @@ def test_a_widened_plan_survives_json_and_is_told():
     with Store(None) as store:
         fill(store, wider, curve=lambda plan, problem, contender, trial: [1 - trial.hyperparameters["x"]] * 5)
         comparison = summarize(store).comparisons[0]
-        widened = summarize(store).table().widened[0]
+        widened = frames.table(summarize(store)).widened[0]
     assert widened == "widened: x [0.0001, 0.01] → [0.0001, 1], 16 more points"
     (cells,) = tuning_table(comparison).rows
     assert cells[2] == "32/32" and cells[3].endswith(widened)
     assert cells[3].startswith("x at the upper edge of its space (1)")
-    assert isinstance(comparison.rows[0].contender.space["x"], Range)
+    assert isinstance(comparison.results[0].contender.space["x"], Range)

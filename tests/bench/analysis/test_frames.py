@@ -1,0 +1,72 @@
+"""Data frames: every number of the evidence belongs to a sentence that the verdict says."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from dlkit.bench.analysis import frames, settling
+from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.policies import Tuner
+from dlkit.bench.plan.space import Point
+from dlkit.bench.plan.trials import Trial
+from tests.bench.synthetic import make_plan, make_problem, make_summary
+
+Curve = Callable[[Plan, PlannedProblem, PlannedContender, Trial], list[float]]
+
+
+def apart(gap: float) -> Curve:
+    """Curves that end a gap apart, up to noise that a contender and a seed have of their own."""
+
+    def curve(plan: Plan, problem: PlannedProblem, contender: PlannedContender, trial: Trial) -> list[float]:
+        place = plan.contenders.index(contender)
+        end = 1.0 + gap * place + 0.1 * math.sin(17.0 * trial.seed * trial.seed + place)
+        return [2.0 + end, 1.5 + end, 1.0 + end, 0.5 + end, end]
+
+    return curve
+
+
+def several_studies() -> Summary:
+    plan = make_plan(tuner=Tuner(studies=3))
+    others = [Point({"learning_rate": rate}, {}) for rate in (0.02, 0.03, 0.05)]
+    return make_summary(
+        replace(plan, contenders=[replace(each, further=(others, others[1:])) for each in plan.contenders])
+    )
+
+
+def until_settled(gap: float, *, seeds: int, points: int = 1, margin: float | None = None) -> Summary:
+    plan = make_plan(("a", "b"), points=points, seeds=seeds)
+    return make_summary(settling.with_rule(plan, True, max_seeds=seeds, margin=margin), curve=apart(gap))
+
+
+def with_factors() -> Summary:
+    plan = make_plan(("relu", "tanh"), points=1)
+    contenders = [replace(each, levels={"optimizer": "adam", "activation": each.label}) for each in plan.contenders]
+    return make_summary(replace(plan, contenders=contenders), curve=apart(1.0))
+
+
+# name -> (the run, words of its verdict)
+RUNS: dict[str, tuple[Callable[[], Summary], str]] = {
+    "plain": (lambda: make_summary(make_plan(problems=[make_problem("bowl"), make_problem("cup")])), "bowl: "),
+    "several studies": (several_studies, "bowl: "),
+    "settled: one is best": (lambda: until_settled(5.0, seeds=20), "Settled at n = "),
+    "settled: within a margin": (lambda: until_settled(0.0, seeds=60, margin=1.0), "lies within 1 of it."),
+    "not settled": (lambda: until_settled(0.0, seeds=10), "Not settled within 10 seeds."),
+    "best, but undertuned": (lambda: until_settled(5.0, seeds=20, points=2), "As they are tuned, a is best"),
+    "factors": (with_factors, "relu is best"),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_evidence_is_of_sentences_that_the_verdict_says(name: str) -> None:
+    make, words = RUNS[name]
+    summary = make()
+    evidence = frames.evidence(summary)
+    assert words in summary.comparisons[0].verdict.sentence
+    for comparison in summary.comparisons:
+        verdict = comparison.verdict
+        told = set(evidence[evidence["problem"] == comparison.problem.name]["sentence"])
+        assert verdict.sentence in told, "the conclusion has numbers"
+        assert told <= {verdict.sentence, *verdict.notes}
