@@ -1,5 +1,6 @@
 """The skeletons of docs/extending: each is run, and most go through the conformance test that their page names."""
 
+import dataclasses
 import doctest
 import importlib.util
 import math
@@ -19,7 +20,6 @@ import scipy.stats
 
 from dlkit import layers, losses
 from dlkit.bench import optimizers, stats
-from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.optimizers import catalog as optimizer_catalog
 from dlkit.bench.optimizers import schedules
 from dlkit.bench.plan.space import log_uniform
@@ -226,12 +226,13 @@ def test_what_a_tuner_draws_is_tuned_over_and_compared(skeleton: Any) -> None:
         space = {"learning_rate": log_uniform(1e-3, 1.0)}
         contenders.append(type(contender)(**{**vars(contender), "space": space, "points": draw(space, {}, 6)}))
     comparison = make_summary(type(plan)(**{**vars(plan), "contenders": contenders})).comparisons[0]
-    assert [row.label for row in comparison.rows] == ["adam", "sgd"]
-    for row in comparison.rows:  # the made-up curves end lowest at 10^-1.5
-        drawn = [point.hyperparameters["learning_rate"] for point in draw(space, {}, 6)]
-        assert row.tuning.point.hyperparameters["learning_rate"] == min(
-            drawn, key=lambda rate: abs(math.log10(rate) + 1.5)
-        )
+    drawn = [point.hyperparameters["learning_rate"] for point in draw(space, {}, 6)]
+    best = min(drawn, key=lambda rate: abs(math.log10(rate) + 1.5))  # where the made-up curves end lowest
+    assert sorted(set(drawn)) == sorted(drawn) and len(drawn) == 6
+    for label in ("sgd", "adam"):
+        trials = [trial for name, _, trial in comparison.trials() if name == label]
+        assert {trial.hyperparameters["learning_rate"] for trial in trials} == {*drawn}
+        assert {trial.hyperparameters["learning_rate"] for trial in trials if trial.stage == "final"} == {best}
 
 
 def test_a_statistic_is_scipys_and_refuses_what_is_no_sample(skeleton: Any) -> None:
@@ -261,19 +262,20 @@ def test_a_statistics_interval_covers(skeleton: Any) -> None:
     assert module.trimmed_mean_interval(scores, seed=0).bca.estimate == module.trimmed_mean(scores)
 
 
-def comparison_with(diverged: int) -> Comparison:
-    """Two contenders on ten seeds; so many final trials of the second one diverge."""
-    plan = make_plan(("sgd", "adam"))
-    return make_summary(
-        plan, diverged=lambda label, trial: label == "adam" and trial.stage == "final" and trial.seed < diverged
-    ).comparisons[0]
-
-
 def test_a_report_table_is_shown_as_the_others_are(skeleton: Any) -> None:
     module = skeleton("report_table")
-    assert module.seeds(comparison_with(0)).rows == []
-    part = module.part(comparison_with(3))
-    assert sorted(part.table.rows) == [["adam", "10", "3", "0.300"], ["sgd", "10", "0", "0"]]
-    assert "| adam | 10 | 3 | 0.300 |" in markdown.markdown(part.table, numbers=part.numbers)
+    # Every made-up trial compiles for half a second: 5 points on 2 seeds and 10 final ones, of which adam lacks 5.
+    comparison = make_summary(
+        make_plan(("sgd", "adam")),
+        missing=lambda label, trial: label == "adam" and trial.stage == "final" and trial.seed >= 5,
+    ).comparisons[0]
+    part = module.part(comparison)
+    cells = {"sgd": ["sgd", "10.0\N{NO-BREAK SPACE}s", "0.571"], "adam": ["adam", "7.50\N{NO-BREAK SPACE}s", "0.429"]}
+    assert list(part.table.rows) == [cells[cost.label] for cost in comparison.costs]
+    assert "| 0.571 |" in markdown.markdown(part.table, numbers=part.numbers)
     written = latex.latex(part.table, part.caption)
-    assert r"adam & 10 & 3 & 0.300 \\" in written and r"\caption{Final trials that diverged}" in written
+    assert r"& 0.571 \\" in written and r"\caption{Seconds of compilation over all trials}" in written
+    quick = dataclasses.replace(
+        comparison, costs=[dataclasses.replace(cost, compile_seconds=0.1) for cost in comparison.costs]
+    )
+    assert module.compilation(quick).rows == []
