@@ -32,11 +32,11 @@ def test_the_python_examples_run_as_one_script(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").stat().st_size > 100_000
 
 
-@pytest.mark.parametrize("table", blocks("toml"), ids=["first", "choices", "factors", "tuning"])
+@pytest.mark.parametrize("table", blocks("toml"), ids=["first", "choices", "factors", "tuning", "settling"])
 def test_the_specs_can_be_run(tmp_path: Path, table: str) -> None:
     path = tmp_path / "spec.toml"
     if "problems" not in tomllib.loads(table):  # a part of a spec
-        table = f'problems = ["quadratic"]\noptimizers = ["sgd"]\n{table}'
+        table = f'problems = ["quadratic"]\noptimizers = ["sgd", "adam"]\n{table}'
     path.write_text(table)
     experiment = toml.load(path)
     assert len(experiment.problems) == len(tomllib.loads(table)["problems"])
