@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 # Tests of the bench compare bits, and processes: they need programs compiled as in a user's run.
-BENCH_TESTS := tests/bench tests/faults tests/oracles tests/test_readme.py dlkit/bench
+BENCH_TESTS := tests/bench tests/faults tests/oracles tests/test_extending.py tests/test_readme.py dlkit/bench
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-faults test-slow lint docs bench clean help
+.PHONY: demo test test-faults test-slow lint fix docs bench clean help
 
 help:
 	@echo "make demo   compare six optimizers on three problems and write a report"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-slow  those that take long, and the primitives compiled as in a user's program"
 	@echo "make test-faults  kills and interruptions, all of them"
 	@echo "make lint   format check, lint, types"
+	@echo "make fix    format, and correct what the linter can"
 	@echo "make docs   the reference pages, in docs/_build/index.html"
 	@echo "make bench  speed against hand-written loops, as ratios"
 	@echo "PYTHON=python3.12 selects an interpreter"
@@ -48,6 +49,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+fix: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 
 docs: $(VENV)/.docs-ready
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build

@@ -81,7 +81,7 @@ def _sections(family: ModuleType) -> list[tuple[ModuleType, list[str]]]:
     if not hasattr(family, "__path__") or family.__name__ == "dlkit.bench":
         return [(family, sorted(family.__all__))]
     modules = [
-        importlib.import_module(f"{family.__name__}.{each.name}") for each in pkgutil.iter_modules(family.__path__)
+        importlib.import_module(each.name) for each in pkgutil.walk_packages(family.__path__, f"{family.__name__}.")
     ]
     sections = []
     left = set(family.__all__)

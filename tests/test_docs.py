@@ -1,5 +1,6 @@
 """The reference pages: every public name is on one, every activation and every loss has a plot."""
 
+import ast
 import inspect
 import re
 import xml.etree.ElementTree as ElementTree
@@ -11,11 +12,17 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+import dlkit
 from dlkit import activations, gan_losses, losses
 from dlkit.bench.problems import catalog
 from docs import pages, plots, problem_pages
 
+ROOT = Path(__file__).parent.parent
 HELPERS = {"activations.get", "gan_losses.get", "gan_losses.gradient_penalty", "gan_losses.r1_penalty"}
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
 
 
 def test_every_activation_and_loss_has_a_plot() -> None:
@@ -72,10 +79,98 @@ def test_pages_that_have_not_changed_are_not_written_again(tmp_path) -> None:
 
 
 def test_the_examples_of_own_problems_run_as_one_script() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "own_problems.md").read_text(encoding="utf-8")
+    page = read("docs/own_problems.md")
     names: dict[str, Any] = {"__name__": "own_problems"}
     exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), names)
     assert [problem.metric for problem in names["made"]] == ["loss"] * 4
     curve = names["trained"].curve
     assert curve["squared_error"].iloc[-1] < curve["squared_error"].iloc[0]
     assert {"accuracy", "squared_error", "training_loss"} <= set(curve.columns)
+
+
+# --- documents about the repository ----------------------------------------------------------------------------------
+
+PLACES = re.findall(r"^\| ([^|]+) \| `(dlkit/[\w/]+\.py)` \| `([\w.]+)` \|$", read("ARCHITECTURE.md"), re.MULTILINE)
+PROSE = (
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "README.md",
+    "benchmarks/README.md",
+    "experiments/README.md",
+    "docs/glossary.md",
+    "docs/extending/index.md",
+)
+
+
+def definitions(path: str) -> set[str]:
+    """Names that a module defines: functions, classes, constants, and methods as ``Class.method``."""
+    found = set()
+    for node in ast.parse(read(path)).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+            inner = node.body if isinstance(node, ast.ClassDef) else []
+            found |= {f"{node.name}.{each.name}" for each in inner if isinstance(each, ast.FunctionDef)}
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return found
+
+
+@pytest.mark.parametrize(("concept", "path", "name"), PLACES, ids=[concept for concept, _, _ in PLACES])
+def test_what_is_looked_for_is_where_the_architecture_says(concept: str, path: str, name: str) -> None:
+    assert name in definitions(path), f"{concept}: {path} has no {name}"
+
+
+def test_the_architecture_says_of_many_things_where_they_are() -> None:
+    rows = read("ARCHITECTURE.md").partition("## Where is ...?")[2].count("\n| ") - 1  # but for the table's head
+    assert len(PLACES) == rows >= 20
+    assert len({concept for concept, _, _ in PLACES}) == len(PLACES)
+
+
+def test_every_folder_of_the_bench_has_its_paragraph_and_its_place_in_the_order() -> None:
+    text = read("ARCHITECTURE.md")
+    order = text.partition("## What may import what")[2].split("```")[1]
+    for path in sorted((ROOT / "dlkit" / "bench").glob("*/__init__.py")):
+        room = path.parent.name
+        assert f"\n- **`{room}/`** " in text
+        assert len(re.findall(rf"\b{room}\b", order)) == 1
+
+
+@pytest.mark.parametrize("document", PROSE)
+def test_documents_name_files_and_tests_that_exist(document: str) -> None:
+    text = read(document)
+    named = set(re.findall(r"`((?:dlkit|tests|benchmarks|docs|experiments)/[\w/.]*\w/?)`", text))
+    links = {link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link}
+    here = (ROOT / document).parent
+    assert not [path for path in named if not (ROOT / path).exists()]
+    assert not [link for link in links if not (here / link).exists()]
+    tests = {
+        name for path in ROOT.glob("tests/**/*.py") for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+    }
+    assert set(re.findall(r"`(test_\w+)`", text)) <= tests
+
+
+def test_every_benchmark_and_experiment_is_listed() -> None:
+    listed = read("benchmarks/README.md")
+    scripts = {path.stem for path in ROOT.glob("benchmarks/*.py")} - {"__init__", "loops"}
+    assert not [script for script in scripts if f"| `{script}` |" not in listed]
+    folders = {path.parent.name for path in ROOT.glob("experiments/*/*") if path.suffix in (".toml", ".py")}
+    assert not [folder for folder in folders if f"[`{folder}`](./{folder}/" not in read("experiments/README.md")]
+
+
+def test_the_citation_has_what_the_format_asks_for_and_this_version() -> None:
+    yaml = pytest.importorskip("yaml")
+    citation = yaml.safe_load(read("CITATION.cff"))
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()  # what 1.2.0 requires
+    assert citation["cff-version"] == "1.2.0" and citation["type"] == "software"
+    assert citation["version"] == dlkit.__version__ and citation["license"] == "Apache-2.0"
+    assert all(author["name"] for author in citation["authors"])
+
+
+def test_hooks_are_of_this_repository_alone() -> None:
+    yaml = pytest.importorskip("yaml")
+    repositories = yaml.safe_load(read(".pre-commit-config.yaml"))["repos"]
+    assert [each["repo"] for each in repositories] == ["local"]
+    entries = [hook["entry"] for hook in repositories[0]["hooks"]]
+    assert "make fix" in entries and "\nfix: " in read("Makefile")
+    assert any(entry.endswith("tests/test_architecture.py") for entry in entries)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.trials import Trial
@@ -58,7 +59,7 @@ def test_a_loser_could_catch_up_where_its_gain_reaches_the_near_end_of_the_gap(g
     """The gap's interval is about [0.4, 0.6]: a gain inside of it may be all there is between the two."""
     summary = summary_of(undertuned(gain), points=4)
     comparison = summary.comparisons[0]
-    loser = summary.table().set_index("optimizer").loc["b"]
+    loser = frames.table(summary).set_index("optimizer").loc["b"]
     assert 0.35 < loser.difference_low < 0.45 and 0.55 < loser.difference_high < 0.65
     assert loser["flags"] == "tuning curve still falling"
     assert comparison.verdict.kind == kind
@@ -80,7 +81,7 @@ def test_nobody_is_told_to_tune_a_winner(best: str) -> None:
     """A winner whose tuning is doubtful wins all the more: only the loser's is worth the time, baseline or not."""
     summary = summary_of(edgy(best))
     comparison = summary.comparisons[0]
-    assert summary.table()["flags"].str.startswith("learning_rate at the upper edge of its space").all()
+    assert frames.table(summary)["flags"].str.startswith("learning_rate at the upper edge of its space").all()
     loser = "b" if best == "a" else "a"
     assert comparison.verdict.kind == "unsettled"
     advised = [note.partition(":")[0] for note in comparison.verdict.notes if note.endswith("then run again.")]
@@ -94,7 +95,7 @@ def test_a_doubtful_winner_alone_gets_no_advice() -> None:
 
     summary = summary_of(final)
     comparison = summary.comparisons[0]
-    first = summary.table().iloc[0]
+    first = frames.table(summary).iloc[0]
     assert first.optimizer == "b" and first["flags"]
     assert comparison.verdict.kind == "winner" and comparison.verdict.best == ("b",)
     assert not [note for note in comparison.verdict.notes if "run again" in note]
@@ -117,7 +118,7 @@ def test_the_baseline_is_the_first_contender(doubtful: str) -> None:
 def test_validation_and_test_stand_in_their_columns() -> None:
     """The made-up test values are 1 % above validation's."""
     summary = summary_of(lambda label, trial: 1.0 + (label == "b") + 0.01 * trial.seed)
-    for _, row in summary.table().iterrows():
+    for _, row in frames.table(summary).iterrows():
         assert row.test == pytest.approx(1.01 * row.validation, rel=1e-5)
         assert row.test_low == pytest.approx(1.01 * row.validation_low, rel=1e-5)
     table = ranking(summary.comparisons[0])
@@ -140,6 +141,6 @@ def test_steps_are_counted_to_the_hardest_target() -> None:
 
     summary = make_summary(plan, curve=curve)
     assert summary.comparisons[0].target == 0.3
-    assert summary.table().steps_to_target.tolist() == [30.0]
-    finals = summary.trials().query("stage == 'final'")
+    assert frames.table(summary).steps_to_target.tolist() == [30.0]
+    finals = frames.trials(summary).query("stage == 'final'")
     assert set(finals.outcome_step) == {30} and set(finals.outcome) == {"reached"}
