@@ -15,17 +15,14 @@ def once(decorate: Callable[[F], F]) -> Callable[[F], F]:
     jaxtyping has beartype check an empty function of the same signature. A function defined inside another is decorated
     at each call of the outer one: twice beartype writes and compiles the check that it wrote the time before.
     """
-    written: dict[Any, F] = {}
+    written: dict[tuple[str, ...], F] = {}
 
     def decorated(function: F) -> F:
-        try:
-            key = (function.__module__, function.__qualname__, inspect.signature(function))
-            return written[key]
-        except KeyError:
+        # As text, because the same annotation of an array is another class each time it is evaluated.
+        key = (function.__module__, function.__qualname__, str(inspect.signature(function)))
+        if key not in written:
             written[key] = decorate(function)
-            return written[key]
-        except TypeError:  # a default that has no hash
-            return decorate(function)
+        return written[key]
 
     return decorated
 
