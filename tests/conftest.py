@@ -18,6 +18,10 @@ os.environ["NPROC"] = "1"  # as in dlkit's workers: the same bits here and there
 import hypothesis
 import jax
 
+from tests import typechecker
+
+typechecker.install()
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 hypothesis.settings.register_profile("dlkit", deadline=None)

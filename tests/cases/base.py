@@ -1,9 +1,12 @@
 """What a row of the conformance table is. The rows of a family stand in the module of its name beside this one."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from dlkit import layers
 
@@ -26,6 +29,21 @@ class Case(NamedTuple):
     tolerance: float = 1.0  # a multiple of the usual one between two orders of the same arithmetic
 
 
+def initialized(layer: Any, shape: tuple[int, ...]) -> Callable[[str], tuple[Any, Any]]:
+    """Parameters of any dtype and the state of a layer, by one program that runs once. Call it outside of traces."""
+
+    @cache
+    def initial() -> tuple[Any, Any]:
+        with jax.enable_x64(False):
+            return jax.jit(lambda: layer.init(jax.random.key(0), shape))()
+
+    def of_dtype(dtype: str) -> tuple[Any, Any]:
+        params, state = initial()
+        return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf).astype(jnp.dtype(dtype))), params), state
+
+    return of_dtype
+
+
 def layer(
     name: str,
     layer: layers.Layer,
@@ -39,11 +57,10 @@ def layer(
 ) -> Case:
     """A layer, with parameters of the dtype, as a function of its inputs (token ids when `classes` is given)."""
 
-    init = jax.jit(lambda: layer.init(jax.random.key(0), shape))  # one program instead of one per operation
+    initial = initialized(layer, shape)
 
     def make(dtype: str) -> Callable[..., jax.Array]:
-        params, state = init()
-        params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+        params, state = initial(dtype)
         return lambda x: layer.apply(params, state, x, key=jax.random.key(1), train=train)[0]
 
     batched = not train if batched is None else batched

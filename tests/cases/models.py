@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 
 from dlkit import models
-from tests.cases.base import Case, Input, layer
+from tests.cases.base import Case, Input, initialized, layer
 
 AUTOENCODER = models.autoencoder((2, 3), latent=2, hidden=(4,))
 DENSE_GAN = models.dense_gan((2,), latent=3, hidden=(4,))
@@ -14,10 +14,10 @@ CONVOLUTIONAL_GAN = models.convolutional_gan((4, 4, 1), latent=3, features=(2,),
 
 def vae(*, train: bool) -> Callable[[str], Callable[..., jax.Array]]:
     model = models.vae((2, 3), latent=2, hidden=(4,))
+    initial = initialized(model, (2, 3))
 
     def make(dtype: str) -> Callable[..., jax.Array]:
-        params, state = model.init(jax.random.key(0), (2, 3))
-        params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+        params, state = initial(dtype)
         return lambda x: model.apply(params, state, x, key=jax.random.key(1), train=train)[0].reconstruction
 
     return make

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from dlkit import losses, models
+from tests.compiled import compiled
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(6, 4, 3)), jnp.float32)
 
 
 def test_an_autoencoder_is_its_decoder_after_its_encoder() -> None:
     model = models.autoencoder((4, 3), latent=2, hidden=(7,), normalization="batch")
-    params, state = model.layer.init(jax.random.key(0), (4, 3))
+    params, state = compiled(model.layer).init(jax.random.key(0), (4, 3))
     codes, _ = model.encoder.apply(params["encoder"], state["encoder"], X)
     restored, _ = model.decoder.apply(params["decoder"], state["decoder"], codes)
     assert codes.shape == (6, 2) and restored.shape == X.shape
@@ -26,7 +27,7 @@ def test_a_linear_autoencoder_reaches_the_error_of_principal_components() -> Non
     data = jnp.asarray(data - data.mean(0), jnp.float32)
     best = float((np.linalg.svd(np.asarray(data, np.float64))[1][2:] ** 2).sum())
     model = models.autoencoder((5,), latent=2, hidden=())
-    params, state = model.layer.init(jax.random.key(0), (5,))
+    params, state = compiled(model.layer).init(jax.random.key(0), (5,))
 
     @jax.jit
     def step(params, _):
@@ -42,7 +43,7 @@ def test_a_linear_autoencoder_reaches_the_error_of_principal_components() -> Non
 
 def test_a_vae_draws_while_training_and_takes_the_mean_otherwise() -> None:
     model = models.vae((4, 3), latent=2, hidden=(7,))
-    params, state = model.init(jax.random.key(0), (4, 3))
+    params, state = compiled(model).init(jax.random.key(0), (4, 3))
     outputs, _ = model.apply(params, state, X)
     restored, _ = model.decoder.apply(params["decoder"], {}, outputs.mean)
     np.testing.assert_array_equal(outputs.reconstruction, restored)
@@ -69,7 +70,7 @@ def test_a_vaes_codes_have_the_mean_and_variance_that_it_says() -> None:
 
 
 def test_gradients_of_the_evidence_bound_reach_every_parameter() -> None:
-    model = models.vae((4, 3), latent=2, hidden=(7,), activation="tanh")
+    model = compiled(models.vae((4, 3), latent=2, hidden=(7,), activation="tanh"))
     params, state = model.init(jax.random.key(0), (4, 3))
 
     def bound(params):
@@ -77,7 +78,7 @@ def test_gradients_of_the_evidence_bound_reach_every_parameter() -> None:
         divergence = losses.kl_divergence_normal(outputs.mean, outputs.log_variance)
         return (losses.squared_error(outputs.reconstruction, X).sum((-2, -1)) + divergence).mean()
 
-    assert all(np.any(np.asarray(leaf) != 0) for leaf in jax.tree.leaves(jax.grad(bound)(params)))
+    assert all(np.any(np.asarray(leaf) != 0) for leaf in jax.tree.leaves(jax.jit(jax.grad(bound))(params)))
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,6 @@ def test_refuses(make, message) -> None:
 
 def test_a_vae_needs_a_key_while_training() -> None:
     model = models.vae((4, 3), latent=2)
-    params, state = model.init(jax.random.key(0), (4, 3))
+    params, state = compiled(model).init(jax.random.key(0), (4, 3))
     with pytest.raises(ValueError, match="vae: expected a key while training, got None"):
         model.apply(params, state, X, train=True)

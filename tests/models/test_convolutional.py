@@ -7,6 +7,7 @@ import pytest
 from flax import linen
 
 from dlkit import models
+from tests.compiled import compiled
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(4, 8, 8, 2)), jnp.float32)
 
@@ -21,7 +22,7 @@ class LinenCNN(linen.Module):
 
 
 def test_cnn_equals_flax() -> None:
-    model = models.cnn(((4, 6),), outputs=3, hidden=(5,))
+    model = compiled(models.cnn(((4, 6),), outputs=3, hidden=(5,)))
     params, state = model.init(jax.random.key(0), (8, 8, 2))
     stage = params["stage_0"]
     copied = {
@@ -30,7 +31,7 @@ def test_cnn_equals_flax() -> None:
         "hidden": params["hidden_0"]["dense"],
         "output": params["output"],
     }
-    expected = LinenCNN().apply({"params": copied}, X)
+    expected = jax.jit(LinenCNN().apply)({"params": copied}, X)
     np.testing.assert_allclose(model.apply(params, state, X)[0], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -95,7 +96,7 @@ def merged(first, second):
 
 @pytest.mark.parametrize("train", [True, False])
 def test_resnet_equals_flax(train: bool) -> None:
-    model = models.resnet((1, 1), outputs=3, width=4)
+    model = compiled(models.resnet((1, 1), outputs=3, width=4))
     params, state = model.init(jax.random.key(0), (8, 8, 2))
     state = jax.tree.map(lambda leaf: leaf + 0.25, state)
     copied = merged(linen_tree(params, "conv"), linen_tree(params, "norm")) | {"output": params["output"]}
@@ -105,7 +106,8 @@ def test_resnet_equals_flax(train: bool) -> None:
         is_leaf=lambda entry: isinstance(entry, dict) and "mean" in entry,
     )
     variables = {"params": copied, "batch_stats": statistics}
-    expected, _ = LinenResnet(train=train).apply(variables, X, mutable=["batch_stats"])
+    reference = jax.jit(lambda variables, x: LinenResnet(train=train).apply(variables, x, mutable=["batch_stats"]))
+    expected, _ = reference(variables, X)
     y, _ = model.apply(params, state, X, key=jax.random.key(1), train=train)
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
 
@@ -131,14 +133,14 @@ def test_resnet_20_has_the_papers_number_of_parameters() -> None:
 )
 @pytest.mark.parametrize("normalization", [None, "batch", "layer", "group", "instance"])
 def test_normalizations_are_arguments(model, changes, normalization) -> None:
-    made = model(normalization=normalization, activation="prelu", dropout=0.5, **changes)
+    made = compiled(model(normalization=normalization, activation="prelu", dropout=0.5, **changes))
     params, state = made.init(jax.random.key(0), (8, 8, 2))
 
     def total(params, x):
         y, new_state = made.apply(params, state, x, key=jax.random.key(1), train=True)
         return y.sum(), new_state
 
-    (value, new_state), gradients = jax.value_and_grad(total, has_aux=True)(params, X)
+    (value, new_state), gradients = jax.jit(jax.value_and_grad(total, has_aux=True))(params, X)
     assert np.isfinite(float(value))
     assert jax.tree.structure(new_state) == jax.tree.structure(state)
     assert bool(jax.tree.leaves(state)) == (normalization == "batch")
@@ -159,12 +161,13 @@ def test_the_same_seed_gives_the_same_bits_with_another_activation_or_normalizat
 
 @pytest.mark.parametrize("normalization", [None, "none"])
 def test_without_normalization_a_resnet_has_biases(normalization) -> None:
-    params, _ = models.resnet((1,), outputs=3, width=4, normalization=normalization).init(jax.random.key(0), (8, 8, 2))
+    model = models.resnet((1,), outputs=3, width=4, normalization=normalization)
+    params, _ = jax.eval_shape(lambda: model.init(jax.random.key(0), (8, 8, 2)))
     assert params["stem"]["first"]["conv"]["bias"].shape == (4,)
 
 
 def test_cnn_in_one_dimension() -> None:
-    model = models.cnn(((4,), (4,)), outputs=2, kernel_size=(3,), hidden=())
+    model = compiled(models.cnn(((4,), (4,)), outputs=2, kernel_size=(3,), hidden=()))
     params, state = model.init(jax.random.key(0), (16, 3))
     assert model.apply(params, state, jnp.ones((2, 5, 16, 3)))[0].shape == (2, 5, 2)
 

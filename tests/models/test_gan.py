@@ -8,6 +8,7 @@ import pytest
 from flax import linen
 
 from dlkit import gan_losses, models
+from tests.compiled import compiled
 
 KEY = jax.random.key(0)
 
@@ -26,22 +27,23 @@ class Perceptron(linen.Module):
 
 def test_the_dense_players_equal_flax() -> None:
     gan = models.dense_gan((4, 3), latent=5, hidden=(8, 6), output_activation="tanh")
-    params, state = gan.generator.init(KEY, (5,))
+    params, state = compiled(gan.generator).init(KEY, (5,))
     latent = jax.random.normal(jax.random.key(1), (3, 5))
     copied = {name: block["dense"] for name, block in params["mlp"].items()}
-    expected = jnp.tanh(Perceptron((8, 6, 12)).apply({"params": copied}, latent)).reshape(3, 4, 3)
+    expected = jnp.tanh(jax.jit(Perceptron((8, 6, 12)).apply)({"params": copied}, latent)).reshape(3, 4, 3)
     examples = jax.jit(lambda x: gan.generator.apply(params, state, x)[0])(latent)
     np.testing.assert_allclose(examples, expected, rtol=1e-5, atol=1e-6)
 
-    params, state = gan.discriminator.init(KEY, (4, 3))
+    discriminator = compiled(gan.discriminator)
+    params, state = discriminator.init(KEY, (4, 3))
     copied = {name: block["dense"] for name, block in params["mlp"].items()}
-    expected = Perceptron((6, 8, 1)).apply({"params": copied}, examples.reshape(3, 12))[:, 0]
-    np.testing.assert_allclose(gan.discriminator.apply(params, state, examples)[0], expected, rtol=1e-5, atol=1e-6)
+    expected = jax.jit(Perceptron((6, 8, 1)).apply)({"params": copied}, examples.reshape(3, 12))[:, 0]
+    np.testing.assert_allclose(discriminator.apply(params, state, examples)[0], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_the_feature_maps_of_the_convolutional_players() -> None:
     gan = models.convolutional_gan((8, 12, 2), latent=5, features=(8, 6))
-    params, state = gan.generator.init(KEY, (5,))
+    params, state = compiled(gan.generator).init(KEY, (5,))
     # 2 x 3 x 8 features, doubled twice.
     assert params["start"]["dense"]["kernel"].shape == (5, 2 * 3 * 8)
     assert params["start"]["normalization"]["scale"].shape == (8,)
@@ -55,10 +57,11 @@ def test_the_feature_maps_of_the_convolutional_players() -> None:
     assert images.shape == (2, 3, 8, 12, 2) and float(jnp.abs(images).max()) <= 1
     assert sorted(new_state) == sorted(state) == ["grow_0", "start"]
 
-    params, state = gan.discriminator.init(KEY, (8, 12, 2))
+    discriminator = compiled(gan.discriminator)
+    params, state = discriminator.init(KEY, (8, 12, 2))
     assert sorted(params) == ["output", "shrink_0", "shrink_1"] and state == {}
     assert params["output"]["kernel"].shape == (2 * 3 * 8, 1)
-    assert gan.discriminator.apply(params, state, images)[0].shape == (2, 3)
+    assert discriminator.apply(params, state, images)[0].shape == (2, 3)
 
 
 @pytest.mark.parametrize(
@@ -70,8 +73,8 @@ def test_the_feature_maps_of_the_convolutional_players() -> None:
     ids=["dense", "convolutional"],
 )
 def test_gradients_of_a_score_reach_every_kernel_of_both_players(gan: models.Gan, shape: tuple[int, ...]) -> None:
-    params_g, state_g = gan.generator.init(KEY, (5,))
-    params_d, state_d = gan.discriminator.init(jax.random.key(1), shape)
+    params_g, state_g = compiled(gan.generator).init(KEY, (5,))
+    params_d, state_d = compiled(gan.discriminator).init(jax.random.key(1), shape)
     assert jax.tree.leaves(state_g) and not jax.tree.leaves(state_d)
     latent = jax.random.normal(jax.random.key(2), (3, 5))
 
@@ -94,7 +97,7 @@ def test_gradients_of_a_score_reach_every_kernel_of_both_players(gan: models.Gan
     ids=["dense", "convolutional"],
 )
 def test_the_score_of_an_example_ignores_its_neighbours(gan: models.Gan) -> None:
-    params, state = gan.discriminator.init(KEY, (4, 4, 1))
+    params, state = compiled(gan.discriminator).init(KEY, (4, 4, 1))
     x = jax.random.normal(jax.random.key(1), (3, 4, 4, 1))
     score = jax.jit(lambda x: gan.discriminator.apply(params, state, x, key=KEY, train=True)[0])
     np.testing.assert_allclose(score(x), jnp.stack([score(each) for each in x]), rtol=1e-5, atol=1e-7)
@@ -120,7 +123,7 @@ def test_a_generator_learns_where_the_examples_are() -> None:
     gan, loss = models.dense_gan((2,), latent=2, hidden=(16,)), gan_losses.get("least_squares")
     optimizer = optax.adam(3e-3, b1=0.5)
     centre = jnp.array([2.0, -1.0])
-    players = gan.generator.init(KEY, (2,))[0], gan.discriminator.init(jax.random.key(1), (2,))[0]
+    players = compiled(gan.generator).init(KEY, (2,))[0], compiled(gan.discriminator).init(jax.random.key(1), (2,))[0]
 
     def generated(params, key: jax.Array) -> jax.Array:
         return gan.generator.apply(params, {}, jax.random.normal(key, (64, 2)))[0]

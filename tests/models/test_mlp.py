@@ -9,6 +9,7 @@ import pytest
 from flax import linen
 
 from dlkit import losses, models
+from tests.compiled import compiled
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(7, 2, 3)), jnp.float32)
 
@@ -25,13 +26,15 @@ class Reference(linen.Module):
 
 
 def test_mlp_equals_flax_in_values_and_gradients() -> None:
-    model = models.mlp((5, 4, 2), activation="tanh")
+    model = compiled(models.mlp((5, 4, 2), activation="tanh"))
     params, state = model.init(jax.random.key(0), (2, 3))
     copied = {name: block["dense"] for name, block in params.items()}
     expected = Reference().apply({"params": copied}, X)
     np.testing.assert_allclose(model.apply(params, state, X)[0], expected, rtol=1e-5, atol=1e-6)
-    gradient = jax.grad(lambda params: jnp.sum(model.apply(params, state, X)[0] ** 2))(params)
-    reference_gradient = jax.grad(lambda params: jnp.sum(Reference().apply({"params": params}, X) ** 2))(copied)
+    gradient = jax.jit(jax.grad(lambda params: jnp.sum(model.apply(params, state, X)[0] ** 2)))(params)
+    reference_gradient = jax.jit(jax.grad(lambda params: jnp.sum(Reference().apply({"params": params}, X) ** 2)))(
+        copied
+    )
     chex.assert_trees_all_close(
         {name: block["dense"] for name, block in gradient.items()}, reference_gradient, rtol=1e-4, atol=1e-5
     )
@@ -69,7 +72,7 @@ def test_a_function_and_its_name_are_the_same_activation() -> None:
 
 def test_dropout_acts_on_hidden_values_while_training_only() -> None:
     model = models.mlp((500, 1), dropout=0.5)
-    params, state = model.init(jax.random.key(0), (2, 3))
+    params, state = compiled(model).init(jax.random.key(0), (2, 3))
     evaluated, _ = model.apply(params, state, X)
     trained, _ = model.apply(params, state, X, key=jax.random.key(1), train=True)
     plain, _ = models.mlp((500, 1)).apply(params, state, X)
@@ -93,7 +96,7 @@ def test_the_dropout_rate_may_be_traced() -> None:
 @pytest.mark.parametrize("example", [(6,), (2, 3), (3, 2, 1), (6, 1, 1), (1,)])
 def test_examples_of_any_shape_are_flattened(batch: tuple[int, ...], example: tuple[int, ...]) -> None:
     model = models.mlp((3, 2))
-    params, state = model.init(jax.random.key(0), example)
+    params, state = jax.eval_shape(lambda: model.init(jax.random.key(0), example))
     y = jax.eval_shape(model.apply, params, state, jnp.ones(batch + example))[0]
     assert y.shape == (*batch, 2)
 
@@ -151,7 +154,7 @@ def test_bad_arguments_are_refused() -> None:
 @pytest.mark.parametrize("width", [2, 4, 8, 12, 20, 32])
 def test_group_normalization_leaves_something_of_any_width(width: int) -> None:
     """A group of one feature would be normalized to 0."""
-    model = models.mlp((width, 3), normalization="group", activation="tanh")
+    model = compiled(models.mlp((width, 3), normalization="group", activation="tanh"))
     params, state = model.init(jax.random.key(0), (4,))
     x = jax.random.normal(jax.random.key(1), (5, 4))
     assert float(model.apply(params, state, x)[0].std(axis=0).min()) > 1e-3

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dlkit import losses, models
+from tests.compiled import compiled
 
 CELLS = ("rnn", "gru", "lstm")
 X = jnp.asarray(np.random.default_rng(0).normal(size=(3, 6, 4)), jnp.float32)
@@ -32,6 +33,7 @@ every_language_model = pytest.mark.parametrize("model", list(language_models()),
 
 @every_classifier
 def test_what_stands_after_a_sequence_does_not_matter(model) -> None:
+    model = compiled(model)
     params, state = model.init(jax.random.key(0), (6, 4))
     padding = jnp.arange(6)[None, :, None] >= LENGTHS[:, None, None]
     other = jnp.where(padding, 100.0, X)
@@ -40,13 +42,14 @@ def test_what_stands_after_a_sequence_does_not_matter(model) -> None:
         return model.apply(params, state, x, lengths=LENGTHS)[0]
 
     np.testing.assert_allclose(outputs(params, X), outputs(params, other), rtol=1e-5, atol=1e-6)
-    gradient = jax.grad(lambda x: outputs(params, x).sum())(X)
+    gradient = jax.jit(jax.grad(lambda x: outputs(params, x).sum()))(X)
     assert not np.any(np.asarray(jnp.where(padding, gradient, 0)))
     assert np.any(np.asarray(gradient[:, 0]))
 
 
 @every_classifier
 def test_lengths_equal_cutting_the_sequence(model) -> None:
+    model = compiled(model)
     params, state = model.init(jax.random.key(0), (6, 4))
     together = model.apply(params, state, X, lengths=LENGTHS)[0]
     for position, length in enumerate(LENGTHS.tolist()):
@@ -59,6 +62,7 @@ def test_lengths_equal_cutting_the_sequence(model) -> None:
 
 @every_language_model
 def test_no_step_sees_the_future(model) -> None:
+    model = compiled(model)
     params, state = model.init(jax.random.key(0), (6,))
     changed = TOKENS.at[:, 4:].set((TOKENS[:, 4:] + 1) % 7)
     first, second = (model.apply(params, state, tokens)[0] for tokens in (TOKENS, changed))
@@ -69,21 +73,22 @@ def test_no_step_sees_the_future(model) -> None:
 
 @every_language_model
 def test_gradients_reach_every_parameter(model) -> None:
+    model = compiled(model)
     params, state = model.init(jax.random.key(0), (6,))
 
     def loss(params):
         logits, _ = model.apply(params, state, TOKENS[:, :-1])
         return losses.cross_entropy(logits, TOKENS[:, 1:]).mean()
 
-    for path, leaf in jax.tree.leaves_with_path(jax.grad(loss)(params)):
+    for path, leaf in jax.tree.leaves_with_path(jax.jit(jax.grad(loss))(params)):
         # The softmax over keys does not see a bias that all keys share.
         assert np.any(np.asarray(leaf) != 0) or "key" in jax.tree_util.keystr(path), jax.tree_util.keystr(path)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_carried_state_continues_the_sequence(cell) -> None:
-    whole = models.recurrent_language_model(cell, vocabulary=7, units=5)
-    chunked = models.recurrent_language_model(cell, vocabulary=7, units=5, carry_batch_shape=(3,))
+    whole = compiled(models.recurrent_language_model(cell, vocabulary=7, units=5))
+    chunked = compiled(models.recurrent_language_model(cell, vocabulary=7, units=5, carry_batch_shape=(3,)))
     params, _ = whole.init(jax.random.key(0), (6,))
     _, state = chunked.init(jax.random.key(0), (2,))
     outputs = []
@@ -97,7 +102,7 @@ def test_a_carried_state_continues_the_sequence(cell) -> None:
 @pytest.mark.parametrize("normalization", [None, "layer", "rms", "group"])
 def test_activation_normalization_and_dropout_are_arguments(normalization) -> None:
     changes = {"normalization": normalization, "activation": "silu", "dropout": 0.3}
-    for model in classifiers(**changes):
+    for model in map(compiled, classifiers(**changes)):
         params, state = model.init(jax.random.key(0), (6, 4))
         first, second = (model.apply(params, state, X, key=jax.random.key(seed), train=True)[0] for seed in (0, 1))
         assert np.abs(np.asarray(first - second)).max() > 1e-4
@@ -118,7 +123,7 @@ def test_the_activation_is_that_of_the_simple_cell_too() -> None:
     x = jnp.ones((1, 3, 1))
     outputs = {}
     for name in ("relu", "tanh"):
-        model = models.recurrent_classifier("rnn", outputs=1, units=2, activation=name)
+        model = compiled(models.recurrent_classifier("rnn", outputs=1, units=2, activation=name))
         params, state = model.init(jax.random.key(0), (3, 1))
         params = jax.tree.map(jnp.ones_like, params)
         outputs[name] = float(model.apply(params, state, x)[0][0, 0])
@@ -129,13 +134,13 @@ def test_the_activation_is_that_of_the_simple_cell_too() -> None:
 
 @every_classifier
 def test_lengths_out_of_range_are_refused(model) -> None:
-    params, state = model.init(jax.random.key(0), (6, 4))
+    params, state = compiled(model).init(jax.random.key(0), (6, 4))
     with pytest.raises(ValueError, match=r"expected lengths in \[0, 6\], got 7 at position \(1,\)"):
         model.apply(params, state, X, lengths=jnp.array([6, 7, 1]))
 
 
 def test_token_classifiers_embed() -> None:
-    for model in classifiers(vocabulary=7):
+    for model in map(compiled, classifiers(vocabulary=7)):
         params, state = model.init(jax.random.key(0), (6,))
         assert model.apply(params, state, TOKENS)[0].shape == (3, 2)
 
@@ -158,7 +163,7 @@ def test_refuses(make, message) -> None:
 
 def test_an_unknown_part_of_a_chain_is_located() -> None:
     model = models.transformer_classifier(outputs=2, features=8, heads=2, depth=1)
-    params, state = model.init(jax.random.key(0), (6, 4))
+    params, state = compiled(model).init(jax.random.key(0), (6, 4))
     with pytest.raises(Exception) as caught:
         model.apply(params, state, jnp.ones((3, 6, 5)))
     assert any("'projection'" in note for note in getattr(caught.value, "__notes__", []))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -100,6 +101,11 @@ def test_a_dtype_error_names_the_penalty_and_the_parameter(name: str) -> None:
         penalty_of(name)(codes)
 
 
+@cache
+def value_and_gradient(name: str):
+    return jax.jit(jax.value_and_grad(lambda w: penalty_of(name)({"kernel": w})))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("magnitude", [0.0, 1e-38, 1e-30, 1e-19, 1.0, 1e8, 1e18])
 @every_penalty
@@ -108,7 +114,7 @@ def test_penalties_at_all_magnitudes(name: str, magnitude: float, dtype: str) ->
         pytest.skip("the fourth power is beyond float32")
     pattern = np.array([[1.0, 0.0, -0.5, 1.0], [-2.0, 0.0, 0.25, 0.0], [0.0, 0.0, 0.0, 1.0]])
     w = jnp.asarray(magnitude * pattern, dtype)
-    value, gradient = jax.value_and_grad(lambda w: penalty_of(name)({"kernel": w}))(w)
+    value, gradient = value_and_gradient(name)(w)
     # Numbers below 1.2e-38 may be flushed to zero.
     np.testing.assert_allclose(
         float(value),
@@ -148,7 +154,7 @@ def test_group_lasso_neither_overflows_nor_underflows_in_the_square(scale: float
 
 def test_the_curvature_of_group_lasso_is_finite_too() -> None:
     w = np.array([[3.0, 0.0], [4.0, 0.0]])
-    hessian = jax.hessian(lambda w: regularizers.group_lasso({"w": w}, size_weighted=False))(
+    hessian = jax.jit(jax.hessian(lambda w: regularizers.group_lasso({"w": w}, size_weighted=False)))(
         jnp.asarray(w, jnp.float32)
     )
     # (I - u u^T) / ||w|| with u = (0.6, 0.8), ||w|| = 5
