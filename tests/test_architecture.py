@@ -5,7 +5,7 @@ import fnmatch
 import graphlib
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -66,9 +66,9 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES: dict[str, ast.Module] = {
-    module_name(path): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))
-}
+TEXTS = {module_name(path): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+MODULES: dict[str, ast.Module] = {name: ast.parse(text) for name, text in TEXTS.items()}
+LENGTHS = {name: len(text.splitlines()) for name, text in TEXTS.items()}
 PRIMITIVES = sorted(name for name in MODULES if name and name.split(".")[0] != "bench")
 
 every_module = pytest.mark.parametrize("name", sorted(MODULES), ids=lambda name: f"dlkit.{name}".rstrip("."))
@@ -102,13 +102,14 @@ def imports(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def internal(tree: ast.Module) -> set[str]:
+def internal(tree: ast.Module, modules: Collection[str] | None = None) -> set[str]:
     """The modules of dlkit that a module imports: `from dlkit.layers import Layer` is `layers`."""
+    known = MODULES if modules is None else modules
     found = set()
     for name in imports(tree):
         if name.split(".")[0] == "dlkit":
             parts = name.split(".")[1:]
-            found.add(".".join(parts) if ".".join(parts) in MODULES else ".".join(parts[:-1]))
+            found.add(".".join(parts) if ".".join(parts) in known else ".".join(parts[:-1]))
     return found
 
 
@@ -200,6 +201,82 @@ def test_the_checker_allows_what_is_allowed() -> None:
     source = "import math\nimport jax.numpy as jnp\nfrom dlkit.typing import Array\nfrom dlkit.layers.base import Layer"
     assert violations("layers.dense", ast.parse(source)) == []
     assert violations("bench.report.plotly_figures", ast.parse("import plotly")) == []
+
+
+# What concludes, and the plain data below it: none of it may load JAX, not even by way of something else.
+NEVER_JAX = frozenset(
+    f"bench.{room}"
+    for room in ("analysis", "errors", "identity", "machine", "plan", "report", "stats", "store", "tuning")
+)
+
+
+def at_import(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """The import statements that run when a module is imported: not those of functions and of type checking."""
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
+            yield from at_import([*node.body, *node.orelse])
+        elif isinstance(node, ast.Try):
+            yield from at_import([*node.body, *(each for handler in node.handlers for each in handler.body)])
+
+
+def loaded_with(name: str, modules: Mapping[str, ast.Module]) -> tuple[set[str], set[str]]:
+    """What importing a module loads: modules of dlkit with their packages, and packages from outside."""
+    seen: set[str] = set()
+    packages: set[str] = set()
+    waiting = [name]
+    while waiting:
+        current = waiting.pop()
+        if current in seen or current not in modules:
+            continue
+        seen.add(current)
+        part = ast.Module(list(at_import(modules[current].body)), [])
+        packages |= external(part)
+        parts = current.split(".")
+        waiting += [*internal(part, modules), *(".".join(parts[:count]) for count in range(len(parts)))]
+    return seen, packages
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MODULES if room_of(name) in NEVER_JAX))
+def test_what_concludes_never_loads_jax(name: str) -> None:
+    assert not loaded_with(name, MODULES)[1] & {"jax", "jaxlib", "flax", "optax"}
+
+
+def test_the_checker_follows_imports() -> None:
+    sources = {
+        "bench.plan.a": "from dlkit.bench.plan import b",
+        "bench.plan.b": "import numpy\ndef late():\n    import pandas",
+        "bench.plan": "try:\n    import jax\nexcept ImportError:\n    import rich",
+    }
+    modules = {name: ast.parse(source) for name, source in sources.items()}
+    assert loaded_with("bench.plan.a", modules) == ({*sources}, {"jax", "numpy", "rich"})
+
+
+LONGEST_MODULE = 400  # lines
+LONGEST_FUNCTION = 60  # lines of code, without the docstring
+
+
+def lines_of_code(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How many lines a function takes after its docstring."""
+    has_docstring = ast.get_docstring(function) is not None and len(function.body) > 1
+    first = function.body[1 if has_docstring else 0]
+    assert function.end_lineno is not None
+    return function.end_lineno - first.lineno + 1
+
+
+@every_module
+def test_modules_and_functions_are_short(name: str) -> None:
+    assert LENGTHS[name] <= LONGEST_MODULE
+    functions = [node for node in ast.walk(MODULES[name]) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert [each.name for each in functions if lines_of_code(each) > LONGEST_FUNCTION] == []
+
+
+def test_the_checker_counts_lines() -> None:
+    function = ast.parse(
+        'def f():\n    """Says.\n\n    More.\n    """\n    a = 1\n    return (\n        a\n    )'
+    ).body[0]
+    assert isinstance(function, ast.FunctionDef) and lines_of_code(function) == 4
 
 
 def loaded_after(statement: str, packages: tuple[str, ...]) -> set[str]:
