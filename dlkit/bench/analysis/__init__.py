@@ -5,7 +5,7 @@
 - `contender_result`, `pairs`, `ranking`: a contender's own numbers, how two differ, how all of them stand.
 - `costs`, `effects`: time and memory; what the levels of factors do.
 - `settling`: who gets more seeds, and when that ends.
-- `findings`, `verdict`, `settled_sentences`: sentences, the conclusion, and what added seeds settled.
+- `findings`, `verdict`: notes and the conclusion, each with its numbers.
 - `comparison`: all contenders on one problem; `across_problems`: over all problems.
 - `tuning_curves`: how much tuning each contender takes.
 - `summary`: everything a run says; `frames`: the same as data frames.
@@ -23,7 +23,6 @@ __all__ = [
     "numbers",
     "pairs",
     "ranking",
-    "settled_sentences",
     "settling",
     "summary",
     "tuning_curves",

@@ -178,14 +178,14 @@ def _ranked(plan: Plan, problem: PlannedProblem, results: Sequence[ContenderResu
     return ranking, settled._replace(ends=_reason(plan, problem, ranking.compared, settled))
 
 
-def _reason(plan: Plan, problem: PlannedProblem, compared: Sequence[Ranked], settled: Settled) -> Reason | None:
+def _reason(plan: Plan, problem: PlannedProblem, ranked: Sequence[Ranked], settled: Settled) -> Reason | None:
     """Why no more seeds are added; None if there may be more."""
     decision = settled.settlement.decision
     if decision == "best":
         return Reason.BEST
     if decision == "within margin":
         return Reason.WITHIN_MARGIN
-    if _only_luck(plan, problem, compared, settled):
+    if _only_luck(plan, problem, ranked, settled):
         return Reason.ONLY_LUCK
     assert plan.max_seeds is not None
     return Reason.MAX_SEEDS if settled.seeds >= plan.max_seeds else None
@@ -206,14 +206,14 @@ def _at_any_time(settled: Settled, best: ContenderResult, other: ContenderResult
     return pair._replace(difference=difference, adjusted_p=min(1.0, k * (k - 1) / evidence))
 
 
-def _only_luck(plan: Plan, problem: PlannedProblem, compared: Sequence[Ranked], settled: Settled) -> bool:
+def _only_luck(plan: Plan, problem: PlannedProblem, ranked: Sequence[Ranked], settled: Settled) -> bool:
     """Whether nobody in question can come to be told from the leader, however many seeds there will be.
 
     That is so where even the largest difference that the seeds allow is one that two equals can have by the luck of
     tuning, and the margin cannot settle it either.
     """
-    leader = compared[0]
-    against = [each for each in compared[1:] if each.label in settled.in_question]
+    leader = ranked[0]
+    against = [each for each in ranked[1:] if each.label in settled.in_question]
     # Whoever lost to the leader is no reason to go on; whoever is in question may still win against it.
     still = [each for each in against if settled.evidence(leader.label, each.label) < settled.settlement.threshold]
     return leader.label in settled.in_question and all(

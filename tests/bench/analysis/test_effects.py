@@ -42,8 +42,7 @@ def compared(levels: Mapping[str, Mapping[str, str]], curve: Callable[..., list[
     def train(problem: PlannedProblem, contender: PlannedContender, trial: Trial) -> Outcome:
         return synthetic_outcome(problem, plan, trial, curve(contender.levels, trial))
 
-    outcomes, drawn = play(plan, train)
-    return compare_on(plan, problem, outcomes, drawn)
+    return compare_on(play(plan, train), problem)
 
 
 def found(comparison: Comparison) -> dict[str, Effect]:
@@ -139,10 +138,10 @@ def test_schedules_do_not_compare_before_their_end() -> None:
     problem = make_problem(target=0.5)
     plan = plan_of(levels, problem=problem)
     plan = replace(plan, contenders=[replace(each, schedule=each.levels["schedule"]) for each in plan.contenders])
-    outcomes, drawn = play(
+    history = play(
         plan, lambda problem, contender, trial: synthetic_outcome(problem, plan, trial, falling(0.5, 0.3))
     )
-    (schedule,) = compare_on(plan, problem, outcomes, drawn).effects
+    (schedule,) = compare_on(history, problem).effects
     assert math.isnan(schedule.ratio.estimate) and schedule.ratio_p == 1 and not schedule.is_faster
     assert sentence(problem, schedule, 0.5) == "schedule: cosine and constant cannot be told apart."
 

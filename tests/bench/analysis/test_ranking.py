@@ -12,6 +12,7 @@ from dlkit.bench.analysis.contender_result import make_result
 from dlkit.bench.analysis.ranking import compared
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.trials import Outcome
+from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.winner import tune
 from tests.bench.synthetic import make_contender, make_plan, make_problem
 
@@ -38,7 +39,7 @@ def make_results(curves, *, metric=None, target=0.1, points=1, tuning_value=0.5)
             for trial in row:
                 value = tuning_value + abs(place - (points - 1) // 2)
                 outcomes[trial.id] = ended(trial, [1.0, value])
-        point = tune(plan, problem, contender, outcomes).point
+        point = tune(History(plan, outcomes), problem, contender).point
         finals = plan.final_trials(problem, contender, point)
         for trial, curve in zip(finals, curves[contender.label], strict=False):
             if isinstance(curve, str):
@@ -50,7 +51,7 @@ def make_results(curves, *, metric=None, target=0.1, points=1, tuning_value=0.5)
                 plan,
                 problem,
                 contender,
-                tune(plan, problem, contender, outcomes),
+                tune(History(plan, outcomes), problem, contender),
                 [] if target is None else [target],
                 outcomes,
             )
@@ -153,7 +154,7 @@ def test_a_failure_is_told():
 def test_nothing_ran():
     plan = make_plan(["x"], seeds=SEEDS)
     problem, contender = plan.problems[0], plan.contenders[0]
-    result = make_result(plan, problem, contender, tune(plan, problem, contender, {}), [0.1], {})
+    result = make_result(plan, problem, contender, tune(History(plan), problem, contender), [0.1], {})
     assert not result.is_complete and result.failure == "" and result.flags == ()
     assert (
         math.isnan(result.final.estimate)
@@ -173,7 +174,7 @@ def flagged(tuning_values, *, finals=VALUES):
         row[0].id: ended(row[0], [1.0, value], status="diverged" if math.isnan(value) else "finished")
         for row, value in zip(plan.tuning_trials(problem, contender), tuning_values, strict=True)
     }
-    tuning = tune(plan, problem, contender, outcomes)
+    tuning = tune(History(plan, outcomes), problem, contender)
     for trial, value in zip(plan.final_trials(problem, contender, tuning.point), finals, strict=True):
         outcomes[trial.id] = ended(trial, [1.0, value], status="diverged" if math.isnan(value) else "finished")
     return make_result(plan, problem, contender, tuning, [0.1], outcomes).flags
