@@ -36,7 +36,7 @@ def test_the_python_examples_run_as_one_script(tmp_path: Path) -> None:
 def test_the_specs_can_be_run(tmp_path: Path, table: str) -> None:
     path = tmp_path / "spec.toml"
     if "problems" not in tomllib.loads(table):  # a part of a spec
-        table = f'problems = ["quadratic"]\noptimizers = ["sgd"]\n{table}'
+        table = f'problems = ["quadratic"]\noptimizers = ["sgd", "adam"]\n{table}'
     path.write_text(table)
     experiment = toml.load(path)
     assert len(experiment.problems) == len(tomllib.loads(table)["problems"])
