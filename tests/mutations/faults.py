@@ -264,7 +264,7 @@ IDENTITY = [
         PLAN,
         "self.tuner.name, self.tuner.batch",
         "self.tuner.batch",
-        IDENTITIES + "test_the_search_of_a_study_is_told_apart_by_what_decides_its_points",
+        "bench/tuning/test_search.py::test_points_are_not_taken_from_another_search",
     ),
     Fault(
         "steps are timed once for all hyperparameters",

@@ -58,7 +58,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the package and its tests, to plant faults in."""
     root = tmp_path_factory.mktemp("mutated")
     ignored = shutil.ignore_patterns("__pycache__", "faults", "mutations")
-    for name in ("dlkit", "tests"):
+    for name in ("dlkit", "tests", "benchmarks", "experiments"):  # tests import some of them
         shutil.copytree(ROOT / name, root / name, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", root)
     compileall.compile_dir(root, quiet=1)  # once: a file that is changed later is newer than this
