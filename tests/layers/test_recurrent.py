@@ -16,6 +16,7 @@ from jax.test_util import check_grads
 from dlkit import layers
 from dlkit.layers import Layer
 from dlkit.layers.recurrent.cells import GRU_CELL, LSTM_CELL, Cell, recurrence, simple_cell
+from tests.compiled import compiled
 
 MAKE: dict[str, Callable[..., Layer]] = {"rnn": layers.rnn, "gru": layers.gru, "lstm": layers.lstm}
 CELLS = {"rnn": simple_cell(jnp.tanh), "gru": GRU_CELL, "lstm": LSTM_CELL}
@@ -123,7 +124,7 @@ def test_equals_torch_stacked_in_both_directions_with_lengths(name: str) -> None
 @pytest.mark.parametrize("output", ["sequence", "last"])
 @every_cell
 def test_lengths_equal_cutting_the_sequence(name: str, output: str) -> None:
-    layer = MAKE[name](5, depth=2, bidirectional=True, output=output)
+    layer = compiled(MAKE[name](5, depth=2, bidirectional=True, output=output))
     params, state = filled(layer)
     together, _ = layer.apply(params, state, X, lengths=LENGTHS)
     for position, length in ((0, 4), (2, 6)):
@@ -151,7 +152,7 @@ def test_padding_matters_to_nothing_even_if_it_is_nan(name: str) -> None:
 
 @every_cell
 def test_a_carried_state_continues_the_sequence(name: str) -> None:
-    whole, parts = MAKE[name](5, depth=2), MAKE[name](5, depth=2, carry_batch_shape=(3,))
+    whole, parts = (compiled(MAKE[name](5, depth=2, **settings)) for settings in ({}, {"carry_batch_shape": (3,)}))
     params, state = filled(parts)
     expected, unchanged = whole.apply(params, {}, X)
     assert unchanged == {}
@@ -185,7 +186,7 @@ def test_no_gradient_flows_back_through_a_carried_state() -> None:
         y, after = layer.apply(params, state, X)
         return y.sum() + after["layer_0"]["hidden"].sum()
 
-    by_params, by_state = jax.grad(loss, argnums=(0, 1))(params, begun)
+    by_params, by_state = jax.jit(jax.grad(loss, argnums=(0, 1)))(params, begun)
     assert not by_state["layer_0"]["hidden"].any()
     assert all(leaf.any() for leaf in jax.tree.leaves(by_params))
 
@@ -200,7 +201,7 @@ def test_held_out_examples_in_another_number_start_afresh() -> None:
 
 
 def test_the_initial_parameters() -> None:
-    params, state = layers.lstm(16, depth=2, bidirectional=True).init(KEY, (6, 400))
+    params, state = compiled(layers.lstm(16, depth=2, bidirectional=True)).init(KEY, (6, 400))
     assert state == {}
     kernels = set()
     for name, features in (("layer_0", 400), ("layer_1", 32)):
@@ -307,7 +308,7 @@ def test_derivatives_in_both_modes_and_of_second_order(cell: Cell) -> None:
 
 @pytest.mark.parametrize("batch", [(), (2, 3)])
 def test_any_number_of_batch_axes(batch: tuple[int, ...]) -> None:
-    layer = layers.lstm(5, bidirectional=True)
+    layer = compiled(layers.lstm(5, bidirectional=True))
     params, state = filled(layer)
     x = jnp.asarray(np.random.default_rng(2).normal(size=(*batch, 6, 4)), jnp.float32)
     lengths = jnp.asarray(np.random.default_rng(2).integers(0, 7, batch))
@@ -319,7 +320,7 @@ def test_any_number_of_batch_axes(batch: tuple[int, ...]) -> None:
 
 @every_cell
 def test_half_precision_keeps_its_state_in_float32(name: str) -> None:
-    layer = MAKE[name](5, carry_batch_shape=(3,))
+    layer = compiled(MAKE[name](5, carry_batch_shape=(3,)))
     half, state = filled(layer, "bfloat16")
     y, after = layer.apply(half, state, X.astype(jnp.bfloat16))
     assert y.dtype == jnp.bfloat16 and {leaf.dtype for leaf in jax.tree.leaves(after)} == {jnp.dtype("float32")}
