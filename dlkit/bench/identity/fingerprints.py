@@ -127,8 +127,14 @@ def _feed_object(value: Any, update: Callable[[bytes], None], seen: dict[int, An
 
 
 def _home(value: types.FunctionType | type) -> str:
-    """The module of what is installed; none for the user's own, which is ``__main__`` or not, as it is run."""
-    return str(value.__module__) if _installed(value) else ""
+    """The module of what is installed; none for the user's own, which is ``__main__`` or not, as it is run.
+
+    Of dlkit itself, its family (``dlkit.losses``, ``dlkit.bench``): where a file of it lies changes no identity.
+    """
+    if not _installed(value):
+        return ""
+    module = str(value.__module__)
+    return ".".join(module.split(".")[:2]) if module.partition(".")[0] == "dlkit" else module
 
 
 def _content(value: Any) -> list[Any]:

@@ -53,12 +53,12 @@ def plan(experiment: Experiment) -> BoundPlan:
         UserError: for an empty list, two of the same name, a problem whose functions do not work, choices or settings
             that do not fit; with every mistake found.
     """
-    mistakes: list[str] = []
+    mistakes = _wrong_settings(experiment)
     problems = _each(experiment.problems, lambda entry: _problem(experiment, entry), mistakes)
     crossed = _attempt(experiment.contenders, mistakes) or []
     sources = [source for _, source in problems]
     contenders = _each(crossed, lambda each: _contender(experiment, each, sources), mistakes)
-    mistakes += _wrong_settings(experiment) + _wrong_settling(experiment, problems)
+    mistakes += _wrong_settling(experiment, problems)
     if len(contenders) == len(crossed):
         mistakes += _wrong_for_all(experiment, [facts for facts, _ in contenders])
     mistakes += _wrong_together(experiment, problems, contenders)

@@ -173,5 +173,7 @@ def test_half_must_have_been_evaluated():
 
 def test_high_metrics_are_turned():
     problem = make_problem(metric=Metric("higher", "log"))
-    half = at_half(problem, CONTENDER, tune(PLAN, problem, CONTENDER, {}), [ended([0.1, 1.0, 10.0, 10.0, 10.0])], {})
+    half = at_half(
+        problem, CONTENDER, tune(History(PLAN), problem, CONTENDER), [ended([0.1, 1.0, 10.0, 10.0, 10.0])], {}
+    )
     np.testing.assert_allclose(half.values, [-1.0])

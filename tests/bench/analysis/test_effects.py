@@ -138,9 +138,7 @@ def test_schedules_do_not_compare_before_their_end() -> None:
     problem = make_problem(target=0.5)
     plan = plan_of(levels, problem=problem)
     plan = replace(plan, contenders=[replace(each, schedule=each.levels["schedule"]) for each in plan.contenders])
-    history = play(
-        plan, lambda problem, contender, trial: synthetic_outcome(problem, plan, trial, falling(0.5, 0.3))
-    )
+    history = play(plan, lambda problem, contender, trial: synthetic_outcome(problem, plan, trial, falling(0.5, 0.3)))
     (schedule,) = compare_on(history, problem).effects
     assert math.isnan(schedule.ratio.estimate) and schedule.ratio_p == 1 and not schedule.is_faster
     assert sentence(problem, schedule, 0.5) == "schedule: cosine and constant cannot be told apart."

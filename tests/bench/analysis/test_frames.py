@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from dlkit.bench.analysis import frames, settling
+from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import Tuner
@@ -37,8 +37,8 @@ def several_studies() -> Summary:
 
 
 def until_settled(gap: float, *, seeds: int, points: int = 1, margin: float | None = None) -> Summary:
-    plan = make_plan(("a", "b"), points=points, seeds=seeds)
-    return make_summary(settling.with_rule(plan, True, max_seeds=seeds, margin=margin), curve=apart(gap))
+    plan = make_plan(("a", "b"), problems=[replace(make_problem(), margin=margin)], points=points, seeds=seeds)
+    return make_summary(replace(plan, max_seeds=seeds), curve=apart(gap))
 
 
 def with_factors() -> Summary:

@@ -26,6 +26,8 @@ from hypothesis import strategies as st
 from dlkit import models
 from dlkit.bench.identity.fingerprints import fingerprint, source_files
 from dlkit.bench.identity.hashing import canonical, digest
+from dlkit.bench.plan.space import log_uniform
+from dlkit.bench.plan.trials import Evaluations
 
 ROOT = Path(__file__).parents[3]
 
@@ -435,6 +437,16 @@ def test_installed_functions_count_by_name_only(tmp_path, monkeypatch):
             prints.append((fingerprint(loaded.f), fingerprint(loaded.C)))
     assert prints[0] == prints[2]
     assert prints[1][0] != prints[3][0] and prints[1][1] != prints[3][1]
+
+
+def test_where_a_file_of_dlkit_lies_changes_no_identity(monkeypatch):
+    """What one's own function uses of dlkit counts by its family and name, not by its file."""
+    before = fingerprint(Evaluations(), log_uniform)
+    for kind in (Evaluations, log_uniform):
+        monkeypatch.setattr(kind, "__module__", "dlkit.bench.errors")  # another file of the bench
+    assert fingerprint(Evaluations(), log_uniform) == before
+    monkeypatch.setattr(log_uniform, "__module__", "dlkit.losses.regression")
+    assert fingerprint(Evaluations(), log_uniform) != before
 
 
 def test_a_folder_whose_name_begins_like_an_installed_one_is_ones_own(tmp_path):

@@ -102,6 +102,8 @@ plans = st.builds(
     trial_seconds=st.none() | positive,
     targets=rules,
     max_seeds=st.none() | counts,
+    expand=st.booleans(),
+    timing=st.booleans(),
     added_seeds=st.dictionaries(names, st.dictionaries(names, counts, max_size=2), max_size=2),
 )
 timings = st.builds(

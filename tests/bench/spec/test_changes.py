@@ -1,6 +1,5 @@
 """How a run is settled, widened and timed: said in a spec, changed on the command line, kept in the plan."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pytest
 
 from dlkit import bench
+from dlkit.bench.plan.json import from_data, from_json, to_data, to_json
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.spec import planner
 from dlkit.bench.spec.changes import changed
@@ -43,15 +43,15 @@ def test_a_spec_says_by_which_protocol_its_run_is_made(tmp_path: Path) -> None:
     plan = planner.plan(read).plan
     assert (plan.max_seeds, plan.expand, plan.timing) == (40, True, True)
     assert [problem.margin for problem in plan.problems] == [1.1]
-    assert Plan.from_json(json.loads(plan.to_json())) == plan
+    assert from_json(Plan, to_json(plan)) == plan
 
 
 def test_a_spec_that_says_nothing_asks_for_nothing() -> None:
     plan = planner.plan(experiment()).plan
     assert (plan.max_seeds, plan.expand, plan.timing) == (None, False, False)
-    older = json.loads(plan.to_json())
+    older = to_data(plan)
     del older["expand"], older["timing"]
-    assert Plan.from_json(older) == plan, "plans that were stored before these fields are read"
+    assert from_data(Plan, older) == plan, "plans that were stored before these fields are read"
 
 
 def test_the_protocol_changes_no_trial() -> None:

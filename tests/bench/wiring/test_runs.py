@@ -35,7 +35,7 @@ PROBLEM = walk(diverged_above=1e9)
 
 def compared(**asked: Any) -> bench.Result:
     """The one place here that says how a comparison is run in this process."""
-    return bench.compare(**asked, executor="inline", progress=False)
+    return bench.compare(**asked, resources=bench.Resources(executor="inline"), progress=False)
 
 
 @pytest.fixture(scope="module")
