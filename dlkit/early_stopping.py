@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int32
 from dlkit.checks import known_number, require_number
 from dlkit.typing import Array, Params, Scalar
 
-__all__ = ["EarlyStopping", "EarlyStoppingState", "early_stopping"]
+__all__ = ["EarlyStoppingFunctions", "EarlyStoppingState", "early_stopping"]
 
 _Tree = TypeVar("_Tree")
 
@@ -40,7 +40,7 @@ class EarlyStoppingState(NamedTuple):
     stopped: Bool[Array, ""]
 
 
-class EarlyStopping(NamedTuple):
+class EarlyStoppingFunctions(NamedTuple):
     """A pair of pure functions.
 
     Attributes:
@@ -56,7 +56,7 @@ class EarlyStopping(NamedTuple):
 
 def early_stopping(
     *, patience: int | Array, min_delta: Scalar = 0.0, higher_is_better: bool = False, restore_best: bool = True
-) -> EarlyStopping:
+) -> EarlyStoppingFunctions:
     """Stop after `patience` evaluations in a row without improvement.
 
     An evaluation improves if its metric is better than the best so far by **more** than min_delta: metric < best -
@@ -122,7 +122,7 @@ def early_stopping(
         )
         return _select(~state.stopped, updated, state)
 
-    return EarlyStopping(init, update)
+    return EarlyStoppingFunctions(init, update)
 
 
 def _select(condition: Array, new: _Tree, old: _Tree) -> _Tree:

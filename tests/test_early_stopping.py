@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlkit.early_stopping import EarlyStopping, EarlyStoppingState, early_stopping
+from dlkit.early_stopping import EarlyStoppingFunctions, EarlyStoppingState, early_stopping
 
 
 class Outcome(NamedTuple):
@@ -58,7 +58,7 @@ def outcome(state: EarlyStoppingState) -> Outcome:
     )
 
 
-def run(stopping: EarlyStopping, metrics: list[float]) -> list[Outcome]:
+def run(stopping: EarlyStoppingFunctions, metrics: list[float]) -> list[Outcome]:
     """The outcome after every evaluation, one call at a time."""
     state, outcomes = stopping.init(jnp.array(-1.0)), []
     for evaluation, metric in enumerate(metrics):

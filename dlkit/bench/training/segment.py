@@ -21,7 +21,7 @@ from dlkit.bench.training import games, transformation
 from dlkit.bench.training.loop import scan
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.step import Carry, play_round, take_step
-from dlkit.early_stopping import EarlyStopping, early_stopping
+from dlkit.early_stopping import EarlyStoppingFunctions, early_stopping
 from dlkit.typing import Array, Params, State
 
 __all__ = ["Reached", "Setup", "Start", "advance", "begin", "complete", "finish", "segment", "start", "stopping_of"]
@@ -41,7 +41,7 @@ class Setup:
 
     problem: Problem
     recipe: Recipe
-    stopping: EarlyStopping | None = None
+    stopping: EarlyStoppingFunctions | None = None
     variant: Callable[..., Problem] | None = None
 
     def problem_with(self, hyperparameters: Mapping[str, Array]) -> Problem:
@@ -258,7 +258,7 @@ def finish(setup: Setup, carry: Carry, train: Batch) -> tuple[Params, State]:
     return cast("tuple[Params, State]", carry.stopping.best_params)
 
 
-def stopping_of(problem: Problem, recipe: Recipe) -> EarlyStopping | None:
+def stopping_of(problem: Problem, recipe: Recipe) -> EarlyStoppingFunctions | None:
     """Returns the functions of a recipe's early stopping; None without."""
     policy = recipe.stopping
     if policy is None:
