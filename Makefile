@@ -9,12 +9,13 @@ READY := $(VENV)/.ready
 BENCH_TESTS := tests/bench tests/faults tests/oracles tests/test_extending.py tests/test_readme.py dlkit/bench
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-faults test-slow lint fix docs bench clean help
+.PHONY: demo test test-long test-faults test-slow lint fix docs bench clean help
 
 help:
 	@echo "make demo   compare six optimizers on three problems and write a report"
-	@echo "make test   run the tests"
-	@echo "make test-slow  those that take long, and the primitives compiled as in a user's program"
+	@echo "make test   run the tests, but for those that take long"
+	@echo "make test-long  the tests of a few seconds each that make test leaves out"
+	@echo "make test-slow  those of a minute and more, and the primitives compiled as in a user's program"
 	@echo "make test-faults  kills and interruptions, all of them"
 	@echo "make lint   format check, lint, types"
 	@echo "make fix    format, and correct what the linter can"
@@ -35,8 +36,12 @@ demo: $(READY)
 	$(BIN)/dlkit run experiments/quickstart/spec.toml
 
 test: $(READY)
-	QUICK_COMPILATION=1 $(PYTEST) $(BENCH_TESTS:%=--ignore=%)
-	$(PYTEST) $(BENCH_TESTS)
+	QUICK_COMPILATION=1 $(PYTEST) -m "not slow and not long" $(BENCH_TESTS:%=--ignore=%)
+	$(PYTEST) -m "not slow and not long" $(BENCH_TESTS)
+
+test-long: $(READY)
+	QUICK_COMPILATION=1 $(PYTEST) -m "long and not slow" $(BENCH_TESTS:%=--ignore=%)
+	$(PYTEST) -m "long and not slow" $(BENCH_TESTS)
 
 test-faults: $(READY)
 	$(PYTEST) -m "slow or not slow" tests/faults
