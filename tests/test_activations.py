@@ -61,6 +61,7 @@ def test_values_follow_the_formula(name: str) -> None:
     np.testing.assert_allclose(actual, expected, rtol=2e-5, atol=1e-7)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CLOSED_FORMS)
 def test_gradients_follow_the_formula(name: str) -> None:
     formula, step = CLOSED_FORMS[name], 1e-5
@@ -77,6 +78,7 @@ def test_agrees_with_jax(name: str) -> None:
     np.testing.assert_allclose(activations.get(name)(x), reference(x), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("function", "reference"),
     [
@@ -97,6 +99,7 @@ def test_agrees_with_jax_along_an_axis(
     np.testing.assert_allclose(*slopes, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", AXIS_FORMS)
 def test_values_and_gradients_along_an_axis_follow_the_formula(name: str) -> None:
     formula, x = AXIS_FORMS[name], np.random.default_rng(0).normal(0.0, 3.0, (2, 6))

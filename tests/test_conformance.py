@@ -85,6 +85,7 @@ def test_every_public_primitive_has_a_case() -> None:
     assert public == covered
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", DTYPES)
 @every_case
 def test_keeps_the_dtype(case: Case, dtype: str) -> None:
@@ -130,6 +131,7 @@ def test_leading_axes_are_batch_axes(case: Case) -> None:
     assert_close(case, got.leading, got.looped)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @every_case
 def test_values_and_gradients_are_finite(case: Case, dtype: str) -> None:
@@ -161,6 +163,7 @@ def test_values_and_gradients_are_finite(case: Case, dtype: str) -> None:
     chex.assert_tree_all_finite(jax.jit(jax.vmap(example))(*inputs))
 
 
+@pytest.mark.long
 @every_case
 def test_jit_equals_eager_and_compiles_once(case: Case) -> None:
     function = case.make("float32")

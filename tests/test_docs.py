@@ -35,6 +35,7 @@ def test_every_activation_and_loss_has_a_plot() -> None:
     assert expected - HELPERS <= set(plots.PLOTS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", plots.PLOTS)
 def test_curves_are_finite_and_different(name: str) -> None:
     plot = plots.PLOTS[name]
@@ -58,6 +59,7 @@ def test_every_public_name_is_on_its_page(family: str) -> None:
         assert f":: dlkit.{family}.{name}\n" in text
 
 
+@pytest.mark.long
 def test_every_problem_is_on_its_page() -> None:
     text = problem_pages.problems_page()
     for name, entry in catalog.ENTRIES.items():
@@ -78,6 +80,7 @@ def test_pages_that_have_not_changed_are_not_written_again(tmp_path) -> None:
     assert page.stat().st_mtime_ns == before
 
 
+@pytest.mark.long
 def test_the_examples_of_own_problems_run_as_one_script() -> None:
     page = read("docs/own_problems.md")
     names: dict[str, Any] = {"__name__": "own_problems"}

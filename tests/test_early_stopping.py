@@ -112,6 +112,7 @@ def test_maximising_mirrors_minimising(metrics: list[float], patience: int) -> N
     assert [each._replace(best=-each.best) for each in highest] == lowest
 
 
+@pytest.mark.long
 @given(st.lists(METRICS, min_size=3, max_size=3), st.lists(PATIENCE, min_size=3, max_size=3))
 def test_lanes_of_a_vmap_stop_one_by_one(metrics: list[list[float]], patience: list[int]) -> None:
     lanes = jax.vmap(scanned)(jnp.array(metrics), jnp.array(patience), jnp.zeros(3))

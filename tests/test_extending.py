@@ -82,6 +82,7 @@ def test_examples_in_docstrings_are_right(page: str, skeleton: Any) -> None:
 # --- by the conformance tests of what is registered -------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_problem_meets_what_the_catalogue_does(skeleton: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made = skeleton("problem").two_moons
     rows = MappingProxyType({**problem_catalog.PROBLEMS, "two-moons": made})
@@ -94,6 +95,7 @@ def test_a_problem_meets_what_the_catalogue_does(skeleton: Any, monkeypatch: pyt
     assert problem_catalog.tunable("two-moons") == ("l2",)
 
 
+@pytest.mark.long
 def test_an_optimizer_meets_what_the_registry_does(skeleton: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     own = skeleton("optimizer").optimizer
     rows = MappingProxyType({**optimizer_catalog.OPTIMIZERS, own.name: own})
@@ -113,6 +115,7 @@ def test_an_optimizer_makes_the_steps_of_its_formula(skeleton: Any) -> None:
         np.testing.assert_allclose(updates, expected, rtol=1e-6)
 
 
+@pytest.mark.long
 def test_a_wrapper_meets_what_the_registry_does(skeleton: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = MappingProxyType({**optimizers.WRAPPERS, "value-clip": skeleton("wrapper").with_value_clipping})
     monkeypatch.setattr(optimizer_catalog, "WRAPPERS", rows)
@@ -143,6 +146,7 @@ def test_a_schedule_meets_what_the_others_do(skeleton: Any, monkeypatch: pytest.
     np.testing.assert_allclose(shape, test_schedules.of_optax(oracle), rtol=1e-5)
 
 
+@pytest.mark.long
 def test_a_probe_meets_what_the_others_do(skeleton: Any) -> None:
     own = skeleton("probe").probe
     assert not {*own.curves} & {curve for probe in PROBES.values() for curve in probe.curves}
@@ -180,6 +184,7 @@ def conforms(case: Case) -> None:
     test_conformance.test_the_same_arguments_give_the_same_bits(case)
 
 
+@pytest.mark.long
 def test_a_layer_meets_what_the_others_do(skeleton: Any) -> None:
     own = skeleton("layer").scale()
     conforms(layer("layers.scale", own, (2, 4), limit=3.2e38))
@@ -190,10 +195,12 @@ def test_a_layer_meets_what_the_others_do(skeleton: Any) -> None:
         own.apply({"scale": jnp.ones(1)}, {}, jnp.ones(1, jnp.int32))
 
 
+@pytest.mark.long
 def test_a_loss_meets_what_the_others_do(skeleton: Any) -> None:
     conforms(Case("losses.pseudo_huber", plain(skeleton("loss").pseudo_huber), (Input((3,)), Input((3,))), 1e18))
 
 
+@pytest.mark.long
 def test_a_loss_is_its_formula_and_lies_between_squares_and_magnitudes(skeleton: Any) -> None:
     errors = np.array([-1e4, -2.0, -1e-3, 0.0, 0.5, 3.0, 1e6], np.float32)
     ours = skeleton("loss").pseudo_huber(jnp.asarray(errors), jnp.zeros(7), delta=2.0)

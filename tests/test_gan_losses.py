@@ -219,6 +219,7 @@ def test_r1_in_closed_form() -> None:
     np.testing.assert_allclose(pooled, [9.0 * (REAL[:4] ** 4).sum()], rtol=1e-5)
 
 
+@pytest.mark.long
 def test_the_second_order_gradients_of_the_penalties() -> None:
     # D(x) = s |x|^2 / 2 has the gradient s x: the R1 penalty is s^2 |x|^2, with the slopes 2 s |x|^2 and 2 s^2 x.
     def r1(scale: jax.Array, x: jax.Array) -> jax.Array:

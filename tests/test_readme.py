@@ -24,6 +24,7 @@ def run(script: Path, cwd: Path) -> str:
     return ended.stdout
 
 
+@pytest.mark.long
 def test_the_python_examples_run_as_one_script(tmp_path: Path) -> None:
     script = tmp_path / "examples.py"
     script.write_text("\n".join(blocks("python")))
@@ -32,6 +33,7 @@ def test_the_python_examples_run_as_one_script(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").stat().st_size > 100_000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("table", blocks("toml"), ids=["first", "choices", "factors", "tuning", "settling"])
 def test_the_specs_can_be_run(tmp_path: Path, table: str) -> None:
     path = tmp_path / "spec.toml"
@@ -49,6 +51,7 @@ def test_links_lead_somewhere() -> None:
     assert not [target for target in targets if not (ROOT / target).exists()]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("script", sorted(ROOT.glob("experiments/*/run.py")), ids=lambda path: path.parent.name)
 def test_experiments_run(script: Path, tmp_path: Path) -> None:
     assert "report:" in run(script, tmp_path)

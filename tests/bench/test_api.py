@@ -53,6 +53,7 @@ def test_train_is_the_trial_of_a_comparison(result: bench.Result) -> None:
     assert jax.tree.leaves(model.params)[0].dtype == jnp.float32 and logits.shape == ()
 
 
+@pytest.mark.long
 def test_train_takes_the_defaults_of_the_function_that_builds() -> None:
     settings: dict[str, Any] = {"seed": 0, "steps": 20, "evaluations": 4, "learning_rate": 1e-3}
     short = bench.train("quadratic", "adam", **settings)
@@ -77,6 +78,7 @@ def test_train_says_what_does_not_fit(arguments: dict[str, Any], words: list[str
     assert all(word in str(caught.value) for word in words)
 
 
+@pytest.mark.long
 def test_every_trial_replays_bit_for_bit(result: bench.Result) -> None:
     reopened = bench.open_run(result.folder)
     for trial in reopened.trials().trial:
@@ -84,6 +86,7 @@ def test_every_trial_replays_bit_for_bit(result: bench.Result) -> None:
         assert replay.exact and replay.largest == {} and replay.program == {}
 
 
+@pytest.mark.long
 def test_a_run_with_rungs_studies_and_wider_spaces_replays_and_opens(tmp_path: Path) -> None:
     low = bench.Optimizer("low", optax.sgd, {"learning_rate": bench.log_uniform(1e-5, 1e-4)})
     budget = bench.Budget(
@@ -143,6 +146,7 @@ def signed(learning_rate: Any) -> optax.GradientTransformation:
     return optax.chain(optax.scale_by_sign(), optax.scale_by_learning_rate(learning_rate))
 
 
+@pytest.mark.long
 def test_own_optimizer_and_problem_in_a_run_that_resumes(tmp_path: Path) -> None:
     mine = bench.Optimizer("signed", signed, {"learning_rate": bench.log_uniform(1e-4, 1e-1)})
     rng = np.random.default_rng(0)

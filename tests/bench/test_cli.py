@@ -48,12 +48,14 @@ def test_run_prints_tables_verdict_and_report(first: subprocess.CompletedProcess
     assert {"store.sqlite", "manifest.json"} <= {path.name for path in (work / "runs/small").iterdir()}
 
 
+@pytest.mark.long
 def test_show_prints_the_same_tables(first: subprocess.CompletedProcess[str], work: Path) -> None:
     shown = dlkit("show", "runs/small", cwd=work)
     assert shown.returncode == 0
     assert first.stdout.startswith(shown.stdout.rstrip())
 
 
+@pytest.mark.long
 def test_replay_by_the_id_that_show_lists(first: subprocess.CompletedProcess[str], work: Path) -> None:
     listed = dlkit("show", "runs/small", "--trials", cwd=work).stdout.splitlines()
     assert len(listed) == 1 + 2 * (2 * 2 + 6)
@@ -62,6 +64,7 @@ def test_replay_by_the_id_that_show_lists(first: subprocess.CompletedProcess[str
     assert (replayed.returncode, replayed.stdout) == (0, f"trial {trial}: every number matches, bit for bit\n")
 
 
+@pytest.mark.long
 def test_how_to_tune_can_be_said_on_the_command_line(work: Path) -> None:
     command = ["run", "spec.toml", "--executor", "inline", "--folder", "runs/tuned", "--seeds", "2", "--no-report"]
     tuning = ["--tuner", "random", "--tuning-points-per-dimension", "1", "--tuning-seeds", "1", "--studies", "2"]
@@ -92,6 +95,7 @@ def test_a_run_until_settled_goes_on_and_replays_an_added_seed(work: Path) -> No
     assert (replayed.returncode, replayed.stdout) == (0, f"trial {added[-1]}: every number matches, bit for bit\n")
 
 
+@pytest.mark.long
 def test_report_in_other_formats(first: subprocess.CompletedProcess[str], work: Path) -> None:
     markdown = dlkit("report", "runs/small", "--format", "markdown", cwd=work)
     assert markdown.returncode == 0 and "| adam" in (work / "runs/small/report.md").read_text()
@@ -99,6 +103,7 @@ def test_report_in_other_formats(first: subprocess.CompletedProcess[str], work: 
     assert figures.returncode == 0 and (work / "figures/quadratic.svg").stat().st_size > 1000
 
 
+@pytest.mark.long
 def test_list_and_doctor(work: Path) -> None:
     problems = dlkit("list", "problems", cwd=work).stdout
     assert all(name in problems for name in ("digits-mlp", "diabetes-linear", "quadratic"))
@@ -111,6 +116,7 @@ def test_list_and_doctor(work: Path) -> None:
     assert "WRONG" not in doctor.stdout and doctor.stdout.count("ok ") >= 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -186,6 +192,7 @@ finally:
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "loaded"),
     [

@@ -129,6 +129,7 @@ def test_a_killed_worker_is_replaced(work: Path, undisturbed: str) -> None:
     assert out == undisturbed
 
 
+@pytest.mark.long
 def test_two_runs_cannot_share_a_folder(work: Path) -> None:
     process = start(work, "--folder", "shared", "--executor", "inline", "--seeds", "200")
     wait_for(work / "shared", 1)
@@ -142,6 +143,7 @@ def test_two_runs_cannot_share_a_folder(work: Path) -> None:
     assert "shared: another dlkit is using this run" in second.stderr
 
 
+@pytest.mark.long
 def test_a_run_of_another_format_is_left_alone(work: Path) -> None:
     folder = work / "foreign"
     folder.mkdir()
@@ -155,6 +157,7 @@ def test_a_run_of_another_format_is_left_alone(work: Path) -> None:
     assert (folder / "store.sqlite").read_bytes() == before
 
 
+@pytest.mark.long
 def test_a_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(

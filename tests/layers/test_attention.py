@@ -55,6 +55,7 @@ def flax_attention(params, *inputs: jax.Array, mask: jax.Array | None = None) ->
     return module.apply({"params": variables}, *inputs, mask=None if mask is None else mask[:, None])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("settings", "inputs", "mask"),
     [
@@ -293,6 +294,7 @@ def test_the_structure_of_the_parameters_and_their_initial_values() -> None:
     assert all(float(part["bias"].std()) == pytest.approx(1.0, rel=0.5) for part in params.values())
 
 
+@pytest.mark.long
 def test_leading_axes_are_batch_axes_of_inputs_context_mask_and_lengths() -> None:
     layer = layers.multi_head_attention(HEADS, context_features=7)
     params, state = filled(layer)

@@ -86,6 +86,7 @@ def flax_settings(row: Row) -> dict[str, Any]:
     return settings
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ROWS)
 def test_conv_equals_flax_in_values_and_gradients(name: str) -> None:
     row = ROWS[name]
@@ -99,6 +100,7 @@ def test_conv_equals_flax_in_values_and_gradients(name: str) -> None:
     chex.assert_trees_all_close(actual, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", TRANSPOSED)
 def test_conv_transpose_equals_flax_in_values_and_gradients(name: str) -> None:
     row = TRANSPOSED[name]
@@ -125,6 +127,7 @@ FORMS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", WINDOWS)
 def test_the_forms_agree_in_derivatives_of_every_order_and_mode(name: str) -> None:
     window, groups = WINDOWS[name]

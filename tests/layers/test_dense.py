@@ -63,6 +63,7 @@ def test_initializers_are_used_with_different_subkeys() -> None:
     assert (params["kernel"][0] != params["bias"]).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kernel_init", "first", "factor"),
     [(jax.nn.initializers.he_normal(), 2.0, 1.0), (layers.default_kernel_init, 1.0, 0.5)],

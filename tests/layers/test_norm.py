@@ -35,6 +35,7 @@ def filled(layer: Layer, input_shape: tuple[int, ...]) -> tuple[dict[str, jax.Ar
     return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(1.0, 0.5, leaf.shape), jnp.float32), params), state
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("layer", "reference"),
     [
@@ -85,6 +86,7 @@ def test_the_initial_parameters() -> None:
     assert (params["scale"] != params["bias"]).all()
 
 
+@pytest.mark.long
 @every_norm
 def test_nothing_crosses_examples(name: str) -> None:
     layer = EVERY[name]()
@@ -95,6 +97,7 @@ def test_nothing_crosses_examples(name: str) -> None:
     np.testing.assert_allclose(layer.apply(params, state, X[0])[0], y[0], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("offset", [1e4, 1e6])
 @pytest.mark.parametrize("axes", [(0,), (0, 2), (-1,)])
 def test_a_mean_far_from_zero_costs_no_digits(offset: float, axes: tuple[int, ...]) -> None:
@@ -151,6 +154,7 @@ def test_subnormal_and_tiny_inputs_are_governed_by_epsilon() -> None:
     np.testing.assert_allclose(y, [1e-17, 3e-17], rtol=1e-5)
 
 
+@pytest.mark.long
 def test_derivatives_of_first_and_second_order() -> None:
     with jax.enable_x64(True):
         x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)))

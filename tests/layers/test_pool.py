@@ -44,6 +44,7 @@ def results(function: Any, x: jax.Array) -> Any:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["max", "average"])
 @pytest.mark.parametrize("name", CASES)
 def test_equals_flax_in_values_and_gradients(name: str, kind: str) -> None:

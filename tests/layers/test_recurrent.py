@@ -62,6 +62,7 @@ def to_flax(name: str, params: dict[str, jax.Array]) -> dict[str, Any]:
     return {"params": {"cell": tree}}
 
 
+@pytest.mark.long
 @every_cell
 def test_equals_flax_in_values_and_gradients(name: str) -> None:
     cell = {"rnn": linen.SimpleCell, "gru": linen.GRUCell, "lstm": linen.OptimizedLSTMCell}[name](5)
@@ -121,6 +122,7 @@ def test_equals_torch_stacked_in_both_directions_with_lengths(name: str) -> None
     np.testing.assert_allclose(last, np.concatenate(list(hidden[-2:]), axis=-1), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("output", ["sequence", "last"])
 @every_cell
 def test_lengths_equal_cutting_the_sequence(name: str, output: str) -> None:
@@ -136,6 +138,7 @@ def test_lengths_equal_cutting_the_sequence(name: str, output: str) -> None:
         assert not together[0, 4:].any()
 
 
+@pytest.mark.long
 @every_cell
 def test_padding_matters_to_nothing_even_if_it_is_nan(name: str) -> None:
     layer = MAKE[name](5, depth=2, bidirectional=True)
@@ -150,6 +153,7 @@ def test_padding_matters_to_nothing_even_if_it_is_nan(name: str) -> None:
     assert not jnp.where(padding, results[1][1], 0).any()
 
 
+@pytest.mark.long
 @every_cell
 def test_a_carried_state_continues_the_sequence(name: str) -> None:
     whole, parts = (compiled(MAKE[name](5, depth=2, **settings)) for settings in ({}, {"carry_batch_shape": (3,)}))
@@ -200,6 +204,7 @@ def test_held_out_examples_in_another_number_start_afresh() -> None:
     np.testing.assert_array_equal(y, fresh.apply(params, {}, X[:2])[0])
 
 
+@pytest.mark.long
 def test_the_initial_parameters() -> None:
     params, state = compiled(layers.lstm(16, depth=2, bidirectional=True)).init(KEY, (6, 400))
     assert state == {}
@@ -271,6 +276,7 @@ def test_the_rates_may_be_traced() -> None:
     np.testing.assert_allclose(jax.jit(outputs)(0.3, 0.6), outputs(0.3, 0.6), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 @every_cell
 def test_unrolling_and_jit_change_nothing(name: str) -> None:
     params, state = filled(MAKE[name](5))
@@ -283,6 +289,7 @@ def test_unrolling_and_jit_change_nothing(name: str) -> None:
     chex.assert_trees_all_close(expected, pull_back(functools.partial(apply, 4), params, X), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 def test_derivatives_in_both_modes_and_of_second_order(cell: Cell) -> None:
     rng = np.random.default_rng(0)
@@ -318,6 +325,7 @@ def test_any_number_of_batch_axes(batch: tuple[int, ...]) -> None:
     np.testing.assert_allclose(y.reshape(-1, 6, 10), flat, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 @every_cell
 def test_half_precision_keeps_its_state_in_float32(name: str) -> None:
     layer = compiled(MAKE[name](5, carry_batch_shape=(3,)))

@@ -58,6 +58,7 @@ def in_flax(params):
     return {name: params[name] for name in ("attention_norm", "mlp_norm")} | {"attention": attention} | params["mlp"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pre_norm", [True, False])
 def test_equals_flax_in_values_and_gradients(pre_norm: bool) -> None:
     layer = layers.transformer_block(HEADS, pre_norm=pre_norm, causal=True)
@@ -151,6 +152,7 @@ def test_a_gated_activation_halves_the_hidden_features() -> None:
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pre_norm", [True, False])
 def test_lengths_equal_cutting_even_if_the_padding_is_nan(pre_norm: bool) -> None:
     layer = layers.transformer_block(HEADS, pre_norm=pre_norm)
@@ -178,6 +180,7 @@ def test_a_mask_and_causality_decide_what_a_position_sees() -> None:
     np.testing.assert_array_equal(depends, np.asarray(allowed[0]) & np.tri(TIME, dtype=bool))
 
 
+@pytest.mark.long
 def test_dropout_acts_in_every_place_with_its_own_subkey_while_training() -> None:
     @jax.jit
     def trained(rate: jax.Array, params, x: jax.Array, key: jax.Array) -> jax.Array:

@@ -104,6 +104,7 @@ def test_class_weights_multiply_each_class_after_smoothing(smoothing: float) -> 
     np.testing.assert_allclose(by_index, formula(LOGITS, one_hot), rtol=1e-5)
 
 
+@pytest.mark.long
 def test_an_ignored_example_has_no_loss_and_no_gradient_whatever_its_logits_are() -> None:
     logits = jnp.array([[1.0, 2.0, 3.0], [jnp.nan, jnp.inf, -jnp.inf], [1e38, -1e38, 0.0]])
     targets = jnp.array([2, -1, -1])

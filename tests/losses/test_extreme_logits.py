@@ -152,6 +152,7 @@ def test_contrast_at_an_extreme_temperature(dtype: str) -> None:
     np.testing.assert_allclose(gradient, [[0.0, -1e4], [-1e4, 0.0]], rtol=tolerance(dtype), atol=1e-3)
 
 
+@pytest.mark.long
 @every_dtype
 def test_ctc_at_extreme_logits(dtype: str) -> None:
     # Three steps, classes: blank, label, another one.

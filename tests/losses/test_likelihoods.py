@@ -71,6 +71,7 @@ def test_without_an_error_any_variance_is_finite() -> None:
         assert [float(gradient) for gradient in gradients] == [0.0, 0.0, 0.5]
 
 
+@pytest.mark.long
 @given(st.floats(0.125, 100, width=32))
 def test_the_best_log_variance_is_that_of_the_squared_error(error: float) -> None:
     def loss(log_variance: jax.Array) -> jax.Array:

@@ -144,6 +144,7 @@ def test_log_cosh_is_continuous_where_its_forms_meet() -> None:
 # ── Laws ──
 
 
+@pytest.mark.long
 @every_loss
 @given(VECTORS, VECTORS)
 def test_losses_are_nonnegative_and_zero_without_an_error(name: str, p: np.ndarray, t: np.ndarray) -> None:

@@ -102,6 +102,7 @@ def test_agrees_with_torch() -> None:
     assert_agrees_with_torch(ours, reference, LOGITS)
 
 
+@pytest.mark.long
 def test_by_hand() -> None:
     # Two steps, three equal classes: 0 1, 1 0 and 1 1 of nine paths give the label 1; only 0 0 gives nothing.
     # No labels at all: the product of the probabilities of the blank.

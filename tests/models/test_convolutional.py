@@ -94,6 +94,7 @@ def merged(first, second):
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("train", [True, False])
 def test_resnet_equals_flax(train: bool) -> None:
     model = compiled(models.resnet((1, 1), outputs=3, width=4))
@@ -124,6 +125,7 @@ def test_resnet_20_has_the_papers_number_of_parameters() -> None:
     assert 0.27e6 < count < 0.28e6
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("model", "changes"),
     [

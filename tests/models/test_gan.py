@@ -25,6 +25,7 @@ class Perceptron(linen.Module):
         return linen.Dense(self.widths[-1], name="output")(x)
 
 
+@pytest.mark.long
 def test_the_dense_players_equal_flax() -> None:
     gan = models.dense_gan((4, 3), latent=5, hidden=(8, 6), output_activation="tanh")
     params, state = compiled(gan.generator).init(KEY, (5,))
@@ -41,6 +42,7 @@ def test_the_dense_players_equal_flax() -> None:
     np.testing.assert_allclose(discriminator.apply(params, state, examples)[0], expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_the_feature_maps_of_the_convolutional_players() -> None:
     gan = models.convolutional_gan((8, 12, 2), latent=5, features=(8, 6))
     params, state = compiled(gan.generator).init(KEY, (5,))
@@ -64,6 +66,7 @@ def test_the_feature_maps_of_the_convolutional_players() -> None:
     assert discriminator.apply(params, state, images)[0].shape == (2, 3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("gan", "shape"),
     [
@@ -118,6 +121,7 @@ def test_dropout_acts_on_the_discriminator_only() -> None:
         gan.discriminator.apply(params, state, jnp.ones((3, 4)), train=True)
 
 
+@pytest.mark.long
 def test_a_generator_learns_where_the_examples_are() -> None:
     """Points around (2, -1), against a generator that starts at the origin; least-squares scores."""
     gan, loss = models.dense_gan((2,), latent=2, hidden=(16,)), gan_losses.get("least_squares")

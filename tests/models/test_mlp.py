@@ -151,6 +151,7 @@ def test_bad_arguments_are_refused() -> None:
         model.apply(params, state, jnp.ones((7, 4)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [2, 4, 8, 12, 20, 32])
 def test_group_normalization_leaves_something_of_any_width(width: int) -> None:
     """A group of one feature would be normalized to 0."""

@@ -31,6 +31,7 @@ every_classifier = pytest.mark.parametrize("model", list(classifiers()), ids=NAM
 every_language_model = pytest.mark.parametrize("model", list(language_models()), ids=NAMES)
 
 
+@pytest.mark.long
 @every_classifier
 def test_what_stands_after_a_sequence_does_not_matter(model) -> None:
     model = compiled(model)
@@ -47,6 +48,7 @@ def test_what_stands_after_a_sequence_does_not_matter(model) -> None:
     assert np.any(np.asarray(gradient[:, 0]))
 
 
+@pytest.mark.long
 @every_classifier
 def test_lengths_equal_cutting_the_sequence(model) -> None:
     model = compiled(model)
@@ -60,6 +62,7 @@ def test_lengths_equal_cutting_the_sequence(model) -> None:
     )
 
 
+@pytest.mark.long
 @every_language_model
 def test_no_step_sees_the_future(model) -> None:
     model = compiled(model)
@@ -71,6 +74,7 @@ def test_no_step_sees_the_future(model) -> None:
     assert np.abs(np.asarray(first[:, 4:] - second[:, 4:])).max() > 1e-3
 
 
+@pytest.mark.long
 @every_language_model
 def test_gradients_reach_every_parameter(model) -> None:
     model = compiled(model)
@@ -85,6 +89,7 @@ def test_gradients_reach_every_parameter(model) -> None:
         assert np.any(np.asarray(leaf) != 0) or "key" in jax.tree_util.keystr(path), jax.tree_util.keystr(path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_carried_state_continues_the_sequence(cell) -> None:
     whole = compiled(models.recurrent_language_model(cell, vocabulary=7, units=5))
@@ -99,6 +104,7 @@ def test_a_carried_state_continues_the_sequence(cell) -> None:
     np.testing.assert_allclose(jnp.concatenate(outputs, 1), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("normalization", [None, "layer", "rms", "group"])
 def test_activation_normalization_and_dropout_are_arguments(normalization) -> None:
     changes = {"normalization": normalization, "activation": "silu", "dropout": 0.3}
@@ -132,6 +138,7 @@ def test_the_activation_is_that_of_the_simple_cell_too() -> None:
     assert outputs["tanh"] == pytest.approx(2.0 * np.tanh(2 + 2 * np.tanh(2 + 2 * np.tanh(2))) + 1.0, rel=1e-6)
 
 
+@pytest.mark.long
 @every_classifier
 def test_lengths_out_of_range_are_refused(model) -> None:
     params, state = compiled(model).init(jax.random.key(0), (6, 4))
@@ -139,6 +146,7 @@ def test_lengths_out_of_range_are_refused(model) -> None:
         model.apply(params, state, X, lengths=jnp.array([6, 7, 1]))
 
 
+@pytest.mark.long
 def test_token_classifiers_embed() -> None:
     for model in map(compiled, classifiers(vocabulary=7)):
         params, state = model.init(jax.random.key(0), (6,))

@@ -144,6 +144,7 @@ def assert_same_parameters(ours: Any, theirs: Any, rtol: float) -> None:
         np.testing.assert_allclose(mine, other, rtol=rtol, atol=rtol * float(jnp.abs(other).max()))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 100.0])
 def test_ridge_and_least_squares(alpha: float) -> None:
     inputs, targets = DIABETES
@@ -159,6 +160,7 @@ def test_ridge_and_least_squares(alpha: float) -> None:
     assert_same_parameters(ours, fitted(model), rtol=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("alpha", "l1_ratio"), [(1.0, 1.0), (10.0, 1.0), (1.0, 0.7), (5.0, 0.9)])
 def test_lasso_and_elastic_net_with_their_zeros(alpha: float, l1_ratio: float) -> None:
     inputs, targets = DIABETES
@@ -183,6 +185,7 @@ def test_lasso_and_elastic_net_with_their_zeros(alpha: float, l1_ratio: float) -
     assert l1_ratio < 1 or zeros.any()  # there is something to reproduce
 
 
+@pytest.mark.long
 def test_huber_with_its_scale() -> None:
     inputs, targets = DIABETES
     targets = np.where(np.arange(len(targets)) % 20 == 0, targets + 500, targets)  # outliers
@@ -200,6 +203,7 @@ def test_huber_with_its_scale() -> None:
     assert_same_optimum(objective, ours, (fitted(model), jnp.asarray(model.scale_)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("level", "alpha"), [(0.5, 0.0), (0.9, 0.05)])
 def test_quantile(level: float, alpha: float) -> None:
     inputs, targets = DIABETES[0][:150, 2:5], DIABETES[1][:150] / 100
@@ -214,6 +218,7 @@ def test_quantile(level: float, alpha: float) -> None:
     assert_same_optimum(objective, polyhedral_minimum(objective, start), fitted(model))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("strength", [0.01, 1.0])
 def test_logistic_with_an_unpenalised_intercept(strength: float) -> None:
     inputs, targets = CANCER
@@ -229,6 +234,7 @@ def test_logistic_with_an_unpenalised_intercept(strength: float) -> None:
     assert_same_parameters(ours, fitted(model), rtol=1e-3)
 
 
+@pytest.mark.long
 def test_softmax() -> None:
     inputs, targets = WINE
     model = linear_model.LogisticRegression(C=0.5, tol=1e-10, max_iter=10_000).fit(inputs, targets)
@@ -254,6 +260,7 @@ def test_squared_hinge(strength: float) -> None:
     assert_same_optimum(objective, smooth_minimum(objective, start), fitted(model))
 
 
+@pytest.mark.long
 def test_hinge() -> None:
     inputs, targets = CANCER[0][:200, :3], CANCER[1][:200]
     strength = 0.05

@@ -31,6 +31,7 @@ def test_dropout_shares_its_mask_along_the_axes_and_nowhere_else(shared_axes: tu
     np.testing.assert_array_equal(y, 2.0 * jax.random.bernoulli(KEY, jnp.float32(0.5), shape) * x)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("shared_axes", [(), (1,)])
 def test_dropout_keeps_the_mean_and_drops_at_the_rate(rate: float, shared_axes: tuple[int, ...]) -> None:
@@ -185,6 +186,7 @@ def test_noise_refuses(call: Callable[[Any], Any], error: type, message: str) ->
         call(Unchecked())
 
 
+@pytest.mark.long
 def test_dropout_of_the_inputs_of_a_linear_model_is_ridge_regression() -> None:
     # The model predicts sum_j w_j x_ij m_ij / q with independent m_ij ~ Bernoulli(q), q the probability of keeping.
     # E[m / q] = 1 and Var(m / q) = q (1 - q) / q^2 = (1 - q) / q, so that for every w

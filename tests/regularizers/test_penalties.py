@@ -81,6 +81,7 @@ def test_penalties_and_their_gradients_follow_the_formula(name: str, shape: tupl
     np.testing.assert_allclose(gradient.ravel(), slopes, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.long
 @every_penalty
 def test_penalties_skip_biases_by_default_obey_the_mask_and_add_up(name: str) -> None:
     w = jnp.asarray(np.random.default_rng(1).normal(size=(4, 2)), jnp.float32)

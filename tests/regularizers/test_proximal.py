@@ -42,6 +42,7 @@ def test_proximal_elastic_net_solves_the_problem_of_scikit_learn(ratio: float) -
         np.testing.assert_array_equal(regularizers.proximal_l1(params, strength=strength)["kernel"].ravel(), actual)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("operator", "penalty", "settings"),
     [

@@ -182,6 +182,7 @@ def test_problems_that_still_run_are_left_out() -> None:
     assert "accuracy is left out: b still to run." in tables_across.left_out(summary)
 
 
+@pytest.mark.long
 def test_one_problem_shows_what_one_problem_can(tmp_path: Path) -> None:
     summary = make_summary(make_plan(points=8))
     found = summary.overview
@@ -213,6 +214,7 @@ def test_one_problem_shows_what_one_problem_can(tmp_path: Path) -> None:
     assert [path.stem for path in matplotlib_figures.save_figures(summary, tmp_path, extension="svg")] == ["bowl"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("case", "reason"),
     [
@@ -338,6 +340,7 @@ def test_figures_draw_the_numbers(summary: Summary) -> None:
     np.testing.assert_array_equal(profile[0].y, found.profile.profile.fractions[0])
 
 
+@pytest.mark.long
 def test_text_markdown_latex_and_paper_have_the_overview(summary: Summary, tmp_path: Path) -> None:
     assert "1.50 [1.00, 2.00]" in text_of(summary).partition("Across problems")[2]
     text = latex_tables(summary)

@@ -178,6 +178,7 @@ SMALL = {name: levels for name, levels in GRID.items() if levels["optimizer"] ==
 SINGLE = {name: {**levels, "activation": "relu"} for name, levels in list(GRID.items())[:2]}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("levels", [SINGLE, SMALL], ids=["one pair", "two factors"])
 def test_equal_levels_are_seldom_called_different(levels: Mapping[str, Mapping[str, str]]) -> None:
     assert false_calls(100, levels, points=8, seeds=8) <= most(100)

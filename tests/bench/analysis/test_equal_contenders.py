@@ -83,6 +83,7 @@ QUICK = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", QUICK)
 def test_one_optimizer_under_two_names_is_seldom_called_different(what: str) -> None:
     assert false_calls(250, 2, "normal", **QUICK[what]) <= most(250)
@@ -122,6 +123,7 @@ def test_the_simulation_finds_what_is_there() -> None:
 CLAIMS = ("winner or worse", "groups", "faster", "flips")
 
 
+@pytest.mark.long
 def test_equals_whose_points_differ_in_speed_are_seldom_called_faster() -> None:
     """The points that tuning picks differ in speed: without allowing for that, two studies of three would say so."""
     found = rates(150, Contest(), points=8)

@@ -210,6 +210,7 @@ def test_what_seeds_have_in_common_saves_seeds():
     assert few == 6  # the fewest with which the signed-rank test can pass
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", [12, 30])
 def test_the_difference_shown_is_found_in_four_of_five_studies(seeds):
     rng = np.random.default_rng(seeds)

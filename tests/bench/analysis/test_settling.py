@@ -301,6 +301,7 @@ def test_the_simulation_comes_to_what_a_run_does(setting: Setting) -> None:
     assert short.verdict == whole.verdict and seeds_of(short) == seeds_of(whole)
 
 
+@pytest.mark.long
 def test_equals_are_seldom_told_apart() -> None:
     found = rates(Setting(seeds=8, max_seeds=18), 50)
     assert found["told apart"] * 50 <= most(50) and found["seeds"] > 15

@@ -295,6 +295,7 @@ tables = st.integers(2, 5).flatmap(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=60)
 @given(tables, st.randoms(use_true_random=False))
 def test_the_order_of_contenders_does_not_matter(table, random):
@@ -342,6 +343,7 @@ DRAWS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
 @pytest.mark.parametrize(("count", "repeats"), [(2, 1000), (3, 600), (6, 300)])
 def test_equal_contenders_are_seldom_told_apart(count, repeats, draw):

@@ -32,6 +32,7 @@ def counting(lanes: Lanes = ALONE) -> tuple[Program, list[Any]]:
     return compile_program(replace(shared, evaluate=evaluate), recipe), seen
 
 
+@pytest.mark.long
 def test_test_data_are_evaluated_once_a_final_trial_and_by_no_other() -> None:
     program, seen = counting()
     for stage in ("tuning", "target"):
@@ -43,12 +44,14 @@ def test_test_data_are_evaluated_once_a_final_trial_and_by_no_other() -> None:
     assert set(final.test) == {"mean_squared_error", "mean_absolute_error"}
 
 
+@pytest.mark.long
 def test_a_tuning_trial_beside_a_final_one_gets_no_test_metrics() -> None:
     program, _ = counting(Lanes(2))
     tuning, final = train_trials(program, [Request(VALUES, "tuning", 0), Request(VALUES, "final", 0)])
     assert tuning.test == {} and np.isfinite(final.test["mean_squared_error"])
 
 
+@pytest.mark.long
 def test_other_test_data_change_no_choice() -> None:
     # the same name, the same training and validation data: points, seeds, orders are the same
     own = problems.get("diabetes-linear")

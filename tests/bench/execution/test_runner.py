@@ -70,6 +70,7 @@ def undisturbed() -> Summary:
         return carry_out(experiment(), store)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_give_the_bits_of_this_process(undisturbed: Summary, workers: int) -> None:
     with Store(None) as store:
@@ -79,6 +80,7 @@ def test_workers_give_the_bits_of_this_process(undisturbed: Summary, workers: in
     assert frames.table(there).equals(frames.table(undisturbed))
 
 
+@pytest.mark.long
 def test_a_cluster_by_its_address(undisturbed: Summary) -> None:
     with LocalCluster(
         n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs="CRITICAL"
@@ -89,6 +91,7 @@ def test_a_cluster_by_its_address(undisturbed: Summary) -> None:
     assert bits(there) == bits(undisturbed)
 
 
+@pytest.mark.long
 def test_workers_start_beside_another_dask_cluster() -> None:
     with socket.socket() as taken:
         with contextlib.suppress(OSError):  # if it is taken already, so much the better
@@ -98,6 +101,7 @@ def test_workers_start_beside_another_dask_cluster() -> None:
         executor.close()
 
 
+@pytest.mark.long
 def test_an_address_without_an_answer_is_said() -> None:
     with pytest.raises(bench.UserError, match=r"no dask scheduler answers at 'tcp://127\.0\.0\.1:9'"):
         make_executor(Resources(executor="tcp://127.0.0.1:9"))
@@ -137,6 +141,7 @@ def test_a_second_run_does_nothing_and_starts_no_worker(tmp_path: Path, undistur
     assert bits(first) == bits(second) == bits(undisturbed)
 
 
+@pytest.mark.long
 def test_an_edited_spec_runs_only_what_is_new(tmp_path: Path) -> None:
     Counting.ran = 0
     with Store(tmp_path) as store:
@@ -198,6 +203,7 @@ def test_a_failed_trial_is_tried_again(tmp_path: Path) -> None:
         assert not summary.failures and summary.missing == 0
 
 
+@pytest.mark.long
 def test_static_choices_are_tuned_in_groups_of_their_own() -> None:
     nesterov = bench.Optimizer(
         "choice",

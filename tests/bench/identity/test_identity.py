@@ -227,6 +227,7 @@ def test_where_and_how_a_module_is_loaded_does_not_matter(module):
     assert fingerprints(module()) == fingerprints(module(moved)) == fingerprints(module(MODULE, name="another"))
 
 
+@pytest.mark.long
 def test_the_same_in_every_process(module, tmp_path):
     """With other hash seeds, other addresses, as a script or imported."""
     expected = fingerprints(module())

@@ -234,6 +234,7 @@ def test_a_file_that_training_begins_to_import_counts(planted, tmp_path, stateme
 # --- dlkit itself ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_every_module_that_training_loads_is_reached():
     """The interpreter's own list of what importing the rooms loads."""
     names = [
@@ -249,11 +250,13 @@ def test_every_module_that_training_loads_is_reached():
     assert loaded - {"dlkit", "dlkit.bench"} <= reached
 
 
+@pytest.mark.long
 def test_what_concludes_from_numbers_does_not_count():
     rooms = {name.split(".")[2] for name in reached_modules(PACKAGE) if name.startswith("dlkit.bench.")}
     assert rooms - {*TRAINING_ROOMS} == {"errors", "identity", "machine", "plan"}
 
 
+@pytest.mark.long
 def test_dlkit_written_anew_without_comments_and_docstrings_is_the_same_code(tmp_path):
     """Every file as Python's own formatter writes it, and the version of the next release."""
 

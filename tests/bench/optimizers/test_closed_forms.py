@@ -53,6 +53,7 @@ def test_steps_on_a_quadratic_at_the_optimal_constants(name: str, settings: dict
     assert 1 + int(np.argmax(norms <= 1e-6)) == steps
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_stationary_variance_of_gradient_descent_with_noise(momentum: float) -> None:
     # Var x = lr sigma^2 (1 + b) / (lambda (1 - b) (2 (1 + b) - lr lambda)); 4000 independent walks

@@ -40,6 +40,7 @@ def count(name: str, **values: float) -> tuple[Evaluations, int]:
     return result.evaluations, len(calls)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "values"),
     [
@@ -63,6 +64,7 @@ def test_counted_evaluations_are_the_calls_of_the_loss(name: str, values: Mappin
         assert counted.gradients == 20 and counted.values >= 20
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["sophia+clip", "sophia+ema"])
 def test_hessian_products_are_counted_where_they_are_made(name: str) -> None:
     optimizer = optimizers.get(name)
@@ -71,6 +73,7 @@ def test_hessian_products_are_counted_where_they_are_made(name: str) -> None:
     assert tasks.train(tasks.program(optimizer, {}), values).evaluations == (60, 0, 6)  # at steps 0, 10, ... 50
 
 
+@pytest.mark.long
 def test_a_diverged_trial_counts_up_to_the_end_of_its_curve() -> None:
     for name in ("sgd", "sophia"):
         optimizer = optimizers.get(name)
@@ -81,6 +84,7 @@ def test_a_diverged_trial_counts_up_to_the_end_of_its_curve() -> None:
         assert result.evaluations.hessian_products == (2 if name == "sophia" else 0)
 
 
+@pytest.mark.long
 def test_every_update_gets_the_loss_of_its_own_batch() -> None:
     # The update asks for all that is offered, and moves only if all agree.
     def build(learning_rate: Any) -> Any:
@@ -101,6 +105,7 @@ def test_every_update_gets_the_loss_of_its_own_batch() -> None:
     )
 
 
+@pytest.mark.long
 def test_functions_that_are_not_called_are_not_traced() -> None:
     traces = []
     problem = tasks.problem()
@@ -112,12 +117,14 @@ def test_functions_that_are_not_called_are_not_traced() -> None:
     assert len(traces) == 1
 
 
+@pytest.mark.long
 def test_a_line_search_of_ones_own_gets_along_with_what_it_does_not_know() -> None:
     chain = Optimizer("mine", lambda: optax.chain(optax.sgd(1.0), optax.scale_by_zoom_linesearch(15)), {})
     curve = tasks.train(tasks.program(chain, {}), {}).curves["error"]
     assert curve[-1] < 0.1 * curve[0]
 
 
+@pytest.mark.long
 def test_optaxs_own_sam_gets_its_gradient_function() -> None:
     def build(learning_rate: Any) -> Any:
         ascent = optax.chain(optax.contrib.normalize(), optax.sgd(0.1))

@@ -67,6 +67,7 @@ def soap_by_the_paper(
     return results
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("frequency", [1, 4])
 def test_soap_is_the_papers(frequency: int) -> None:
     # Both sides are square: of a first gradient with fewer columns than rows, some eigenvectors would be arbitrary.
@@ -78,6 +79,7 @@ def test_soap_is_the_papers(frequency: int) -> None:
             np.testing.assert_allclose(result[name].reshape(expected.shape), expected, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.long
 def test_soap_trains_vectors_and_scalars_by_adam() -> None:
     ours = directions(scale_by_soap(0.9, 0.8, 1e-8))
     adam = directions(optax.scale_by_adam(0.9, 0.8, 1e-8), GRADIENTS[1:])
@@ -133,6 +135,7 @@ def shampoo_by_the_paper(gradients: list[Any], epsilon: float, frequency: int) -
     return results
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("frequency", [1, 4])
 def test_shampoo_is_the_papers(frequency: int) -> None:
     ours = directions(scale_by_shampoo(0.01, frequency=frequency))
@@ -142,6 +145,7 @@ def test_shampoo_is_the_papers(frequency: int) -> None:
             np.testing.assert_allclose(result[name], expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.long
 def test_shampoo_of_a_scalar_and_of_long_axes_is_adagrad(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shampoo_module, "LARGEST", 2)
     ours = directions(scale_by_shampoo(0.01, frequency=1))
@@ -161,6 +165,7 @@ def test_shampoo_of_a_scalar_and_of_long_axes_is_adagrad(monkeypatch: pytest.Mon
 # --- both as optimizers ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_learning_rate_and_weight_decay_of_soap() -> None:
     gradient = {"w": jnp.ones((2, 2))}
     transformation = soap(0.1, weight_decay=0.5)
@@ -169,6 +174,7 @@ def test_the_learning_rate_and_weight_decay_of_soap() -> None:
     np.testing.assert_allclose(updates["w"], -0.1 * 0.5 * 3.0, rtol=1e-6)
 
 
+@pytest.mark.long
 def test_the_learning_rate_and_momentum_of_shampoo() -> None:
     gradient = {"w": jnp.asarray(2.0)}
     transformation = shampoo(0.1, momentum=0.75, epsilon=0.0)

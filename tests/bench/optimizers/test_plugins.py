@@ -99,6 +99,7 @@ def test_an_edited_file_is_another_optimizer(folder: Path) -> None:
     assert planner.plan(load(path)).plan.contenders[1].source != before.source
 
 
+@pytest.mark.long
 def test_a_packages_version_is_part_of_what_a_trial_is(package: Path, tmp_path: Path) -> None:
     path = spec(tmp_path, '{optimizer = "optpack.methods:heavy", space = {learning_rate = [1e-3, 1e-1]}}')
     plan = planner.plan(load(path)).plan
@@ -110,6 +111,7 @@ def test_a_packages_version_is_part_of_what_a_trial_is(package: Path, tmp_path: 
     assert first != second
 
 
+@pytest.mark.long
 def test_a_packages_optimizer_can_be_replayed_from_the_run_alone(package: Path, tmp_path: Path) -> None:
     line = '{optimizer = "optpack.methods:heavy+clip", space = {learning_rate = [1e-3, 1e-1], max_norm = 2.0}}'
     bench.run(load(spec(tmp_path, line)), folder=tmp_path / "run", resources=INLINE, progress=False)

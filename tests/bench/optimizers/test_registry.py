@@ -45,6 +45,7 @@ def trained(name: str) -> tuple[Program, list[Trajectory]]:
     return program, [tasks.train(program, point.hyperparameters) for point in same]
 
 
+@pytest.mark.long
 @every_optimizer
 def test_converges_somewhere_in_its_space_with_one_trace(name: str) -> None:
     program, results = trained(name)
@@ -64,6 +65,7 @@ def with_a_rate() -> list[Any]:
     return [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in names]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", with_a_rate())
 def test_a_constant_and_a_traced_learning_rate_give_the_same_bits(name: str) -> None:
     optimizer = optimizers.get(name)
@@ -84,6 +86,7 @@ def strong(leaf: Any) -> Any:
     return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf.astype(leaf.dtype)
 
 
+@pytest.mark.long
 @every_optimizer
 def test_can_be_traced_in_a_loop_under_vmap_and_keeps_bfloat16(name: str) -> None:
     # A loop refuses a state whose types or shapes change; training above has shown it of float32. The whole space is

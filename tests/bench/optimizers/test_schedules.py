@@ -32,6 +32,7 @@ def of_optax(schedule: optax.Schedule) -> np.ndarray:
     return np.array([schedule(step) for step in range(HORIZON)])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "settings", "oracle"),
     [
@@ -72,6 +73,7 @@ def test_inverse_sqrt_is_the_papers_formula() -> None:
     np.testing.assert_allclose(multipliers("inverse-sqrt", warmup=0.2), formula, rtol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", schedules.SCHEDULES)
 @pytest.mark.parametrize("horizon", [1, 2, 7])
 def test_rates_stay_between_nothing_and_the_peak_for_any_horizon(name: str, horizon: int) -> None:
@@ -90,6 +92,7 @@ def test_is_described(name: str) -> None:
     assert schedule.anytime == (name == "constant")
 
 
+@pytest.mark.long
 def test_a_scheduled_trial_equals_optax_with_the_same_schedule() -> None:
     peak = 0.2
     recipe = Recipe(
@@ -106,6 +109,7 @@ def test_a_scheduled_trial_equals_optax_with_the_same_schedule() -> None:
     np.testing.assert_allclose(ours.curves["error"], expected.curves["error"], rtol=1e-5)
 
 
+@pytest.mark.long
 def test_one_trace_serves_every_setting_of_a_schedule() -> None:
     recipe = Recipe(
         optimizer=optimizers.get("sgd"), steps=tasks.STEPS, evaluations=5, schedule=schedules.get("warmup-cosine")
@@ -118,6 +122,7 @@ def test_one_trace_serves_every_setting_of_a_schedule() -> None:
     assert program.segment._cache_size() == program.begin._cache_size() == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", [name for name in optimizers.OPTIMIZERS if "learning_rate" in optimizers.get(name).space]
 )
@@ -164,6 +169,7 @@ def test_mistakes_are_named(make, message: str) -> None:
         make()
 
 
+@pytest.mark.long
 def test_ones_own_schedule_trains_and_is_tuned() -> None:
     halves = bench.Schedule(
         "halves", lambda step, horizon, at: jnp.where(step < at * horizon, 1.0, 0.5), {"at": bench.uniform(0.2, 0.8)}
@@ -191,6 +197,7 @@ def test_rates_keep_low_precision_what_it_is() -> None:
     assert jax.eval_shape(scaled, jnp.int32(0), jnp.asarray(0.1), jnp.asarray(0.0)).dtype == jnp.bfloat16
 
 
+@pytest.mark.long
 def test_compiles_with_a_problem_of_its_own() -> None:
     recipe = Recipe(optimizer=optimizers.get("sgd"), steps=4, evaluations=2, schedule=schedules.get("linear"))
     program = compile_program(compile_problem(problems.quadratic(condition=1.0, dimension=1)), recipe)

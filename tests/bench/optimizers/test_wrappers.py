@@ -45,6 +45,7 @@ def follow(name: str, steps: int, **settings: Any) -> tuple[list[Any], list[Any]
     return trained, evaluated, states
 
 
+@pytest.mark.long
 def test_sam_steps_along_the_gradient_at_the_worst_neighbour() -> None:
     trained, _, _ = follow("sgd+sam", 5, learning_rate=RATE, rho=0.3)
     x = START
@@ -100,6 +101,7 @@ def test_adaptive_clipping_bounds_each_units_relative_step() -> None:
     np.testing.assert_allclose(updates["w"], [[-0.3, 0.0], [-0.4, -0.01]], rtol=1e-5)
 
 
+@pytest.mark.long
 def test_caution_drops_what_goes_against_the_gradient_and_keeps_the_mean_size() -> None:
     signed = Optimizer("signed", lambda learning_rate: optax.sgd(learning_rate, 0.9), {"learning_rate": 1.0})
     transformation = optimizers.with_caution(signed).build(learning_rate=1.0)
@@ -122,6 +124,7 @@ def test_weight_decay_is_decoupled_and_scales_with_the_learning_rate() -> None:
     np.testing.assert_allclose(updates, -0.25)
 
 
+@pytest.mark.long
 def test_accumulation_steps_on_the_mean_gradient_and_rests_between() -> None:
     optimizer = optimizers.get("adam+accumulate")
     settings = {"learning_rate": RATE, "b1": 0.9, "b2": 0.99}
@@ -152,6 +155,7 @@ def test_wrappers_pass_on_what_the_inner_optimizer_evaluates_and_costs() -> None
     assert optimizers.get("adam+sam+clip+ema").evaluations == Evaluations(2, 0, 0)
 
 
+@pytest.mark.long
 def test_what_the_inner_optimizer_defaults_to_may_be_left_out() -> None:
     settings = {"steps": 10, "evaluations": 2, "learning_rate": 0.1}
     clipped = bench.train("quadratic", "adam+clip", max_norm=1e9, **settings)

@@ -144,6 +144,7 @@ def exactly(value):
     return type(value), repr(value)
 
 
+@pytest.mark.long
 @given(plans)
 def test_plans_come_back_as_they_were(plan):
     text = to_json(plan)
@@ -154,6 +155,7 @@ def test_plans_come_back_as_they_were(plan):
     assert again.digest == plan.digest == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+@pytest.mark.long
 @given(st.one_of(*BUILT.values(), points))
 def test_so_do_its_parts(part):
     assert exactly(from_json(type(part), to_json(part))) == exactly(part)
@@ -177,6 +179,7 @@ def test_a_timing_by_hand():
     assert to_json(timing) == text and exactly(from_json(Timing, text)) == exactly(timing)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [*BUILT, Timing])
 def test_every_field_is_drawn_at_random(kind):
     """A field that is added later must be added to the strategies above, or it would never be tested."""

@@ -97,6 +97,7 @@ def vmapped(lanes: Any) -> Any:
     return jax.jit(jax.vmap(lambda params: all_curves(params, seen.update, seen.key)))(lanes)
 
 
+@pytest.mark.long
 @every_probe
 def test_jit_equals_eager_and_values_are_float32_scalars(probe: Probe, compiled: Any) -> None:
     seen = network("relu")
@@ -108,6 +109,7 @@ def test_jit_equals_eager_and_values_are_float32_scalars(probe: Probe, compiled:
         np.testing.assert_allclose(jitted[name], value, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.long
 @every_probe
 def test_vmapped_lanes_see_their_own_parameters_and_nan_stays_in_its_lane(
     probe: Probe, compiled: Any, lanes: Any, vmapped: Any
@@ -120,6 +122,7 @@ def test_vmapped_lanes_see_their_own_parameters_and_nan_stays_in_its_lane(
     assert all(np.isnan(vmapped[name][2]) for name in probe.curves if name != "learning_rate")
 
 
+@pytest.mark.long
 @every_probe
 def test_without_data_and_activations_curves_are_numbers_or_nan(probe: Probe) -> None:
     seen = view(loss=lambda params, batch: jnp.sum(params["w"] ** 2), update={"w": -0.4 * jnp.ones(1)})
@@ -221,6 +224,7 @@ def test_the_gradient_norm_is_that_on_the_first_training_examples() -> None:
     assert values("gradient_norm", seen) == pytest.approx({"gradient_norm": 6.0})
 
 
+@pytest.mark.long
 def test_the_effective_learning_rate_of_gradient_descent_is_its_rate() -> None:
     seen = network()
     assert values("effective_learning_rate", seen) == pytest.approx(
@@ -257,6 +261,7 @@ def noise_view(rng: np.random.Generator, mean: Any, deviations: Any, examples: i
     return view(params={"a": jnp.zeros(len(mean)), "b": jnp.zeros(())}, train={"x": draws}, loss=loss)
 
 
+@pytest.mark.long
 def test_the_noise_scale_has_the_known_trace_and_signal_on_average() -> None:
     mean, deviations = np.array([0.5, -1.0, 0.0]), np.array([1.0, 3.0, 2.0])
     trace, signal = 14.0, 1.25
@@ -316,6 +321,7 @@ def sharpness_of_a_matrix() -> Any:
     return jax.jit(compute)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SPECTRA)
 def test_sharpness_of_quadratics_with_known_spectra(name: str, sharpness_of_a_matrix: Any) -> None:
     spectrum = SPECTRA[name]
@@ -328,6 +334,7 @@ def test_sharpness_of_quadratics_with_known_spectra(name: str, sharpness_of_a_ma
         assert abs(float(got) - spectrum.max()) <= tolerance
 
 
+@pytest.mark.long
 def test_as_many_iterations_as_parameters_are_exact_and_more_change_nothing() -> None:
     spectrum = jnp.array([-4.0, -2.0, -1.5, -1.0])  # all negative: what padding adds must not be 0
     for iterations in (4, 50):
@@ -335,6 +342,7 @@ def test_as_many_iterations_as_parameters_are_exact_and_more_change_nothing() ->
         np.testing.assert_allclose(got, -1.0, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_sharpness_of_an_exhausted_krylov_space_stays_inside_of_the_spectrum() -> None:
     # Two eigenvalues: two iterations exhaust the space, whatever follows is rounding or padding.
     spectrum = jnp.array([-3.0] * 15 + [-1.0] * 15)
@@ -342,6 +350,7 @@ def test_sharpness_of_an_exhausted_krylov_space_stays_inside_of_the_spectrum() -
     np.testing.assert_allclose(got, -1.0, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_sharpness_of_a_network_by_numpy_and_scipy() -> None:
     seen = network()
 
@@ -358,6 +367,7 @@ def test_sharpness_of_a_network_by_numpy_and_scipy() -> None:
         assert float(compute(seen.params, KEY)) == pytest.approx(expected, rel=tolerance)
 
 
+@pytest.mark.long
 def test_sharpness_sees_trees_of_mixed_precision() -> None:
     params = {"half": jnp.ones(3, jnp.bfloat16), "single": jnp.ones(())}
     got = sharpness(lambda x: 2 * jnp.sum(x["half"] ** 2) + 0.5 * x["single"] ** 2, params, key=KEY)
@@ -398,6 +408,7 @@ def nested(x: Any) -> Any:
     return checkpoint_name(x, "something else").sum()
 
 
+@pytest.mark.long
 def test_marks_are_found_in_nested_calls_in_order_and_only_once() -> None:
     x = jnp.array([-2.0, 0.5, 1.0])
     first = x + 1
@@ -410,6 +421,7 @@ def test_marks_are_found_in_nested_calls_in_order_and_only_once() -> None:
             np.testing.assert_allclose(got, value, rtol=1e-6)
 
 
+@pytest.mark.long
 def test_marks_are_found_under_vmap_and_inside_of_it() -> None:
     x = jnp.linspace(-1, 1, 6).reshape(2, 3)
     alone = [marked_activations(nested, row) for row in x]
@@ -453,6 +465,7 @@ def seen_activations(*arrays: Any) -> View:
     return view(apply=lambda params, batch: [marked(array * params["w"][0]) for array in arrays])
 
 
+@pytest.mark.long
 def test_dead_units_by_hand() -> None:
     # Two of three are 0 everywhere; a negative value, and one example, keep a unit alive. The second layer: 1 of 2.
     first = units([0.0, -0.0, 0.0], [0.0, 0.0, 0.0], [0.0, -1e-20, 0.0])
@@ -489,6 +502,7 @@ def test_activation_statistics_by_hand() -> None:
     )
 
 
+@pytest.mark.long
 def test_saturation_of_tanh_is_the_share_of_large_inputs_and_of_relu_that_of_negative_ones() -> None:
     inputs = jnp.asarray(np.random.default_rng(0).normal(size=(500, 40)), jnp.float32)
     edge = float(np.arctanh(0.98))  # 1 % of the range from either end
@@ -519,6 +533,7 @@ def flax_problem(*, mark: bool) -> Problem:
     return bench.problem_from_flax(Network(mark), split("mine", arrays), losses.cross_entropy, batch_size=5)
 
 
+@pytest.mark.long
 def test_activations_of_a_flax_module_are_found_where_they_are_marked() -> None:
     problem = flax_problem(mark=True)
     check(get("dead_units"), problem)

@@ -62,6 +62,7 @@ def some(problem: Problem, rows: int = ROWS) -> dict[str, jax.Array]:
     return {key: jnp.asarray(array[:rows]) for key, array in problem.dataset.train.items()}
 
 
+@pytest.mark.long
 @every_problem
 def test_is_described_and_can_be_traced(name: str) -> None:
     problem = catalog.get(name)
@@ -149,6 +150,7 @@ def with_bias(bias: Any) -> Any:
     return predict
 
 
+@pytest.mark.long
 def test_trivial_scores_are_those_of_constant_predictions() -> None:
     for name in ("digits-mlp", "wine-mlp"):
         problem = catalog.get(name)
@@ -250,6 +252,7 @@ def test_without_batch_statistics_there_is_nothing_to_re_estimate(name: str) -> 
 # --- choices ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_plain_case_keeps_its_bits() -> None:
     """The start and the losses of digits-mlp, as classification by mlp((64, 64, 10)) always had them."""
     from dlkit import losses, models
@@ -351,6 +354,7 @@ def test_families_share_no_name_and_optional_problems_say_what_they_need() -> No
     assert all(entry.seconds is None or entry.seconds > 0 for entry in ENTRIES.values())
 
 
+@pytest.mark.long
 def test_making_a_problem_does_not_start_jax() -> None:
     """Workers set what XLA reads from the environment before it starts; plans are made before workers are."""
     code = (

@@ -138,6 +138,7 @@ def trained(problem: Problem, values: dict[str, float], variant: Any = None) -> 
     return train_trial(program, {"learning_rate": 0.05, **values}, stage="final", seed=1)
 
 
+@pytest.mark.long
 def test_a_traced_penalty_is_the_constant_one() -> None:
     traced = trained(MAKER.make(), {"l2": 0.3}, lambda **values: MAKER.traced(power=2, **values))
     constant = trained(MAKER.make(l2=0.3), {})

@@ -122,6 +122,7 @@ def assert_same_curves(trajectory: Trajectory, expected: Any) -> None:
     assert trajectory.curves["loss"][-1] < trajectory.curves["loss"][0] - 0.1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", [LinenMLP(), LinenNorm()], ids=["plain", "batch norm"])
 def test_linen_trains_as_a_hand_written_loop(module: Any) -> None:
     problem = make(module)
@@ -152,6 +153,7 @@ def test_linen_trains_as_a_hand_written_loop(module: Any) -> None:
     assert bool(jax.tree.leaves(trajectory.state)) == normed
 
 
+@pytest.mark.long
 def test_nnx_trains_as_a_hand_written_loop() -> None:
     problem = make(lambda rngs: NnxNorm(rngs=rngs))
     (trajectory,), program = train(problem, 0)
@@ -185,6 +187,7 @@ STOCHASTIC = {
 every_kind = pytest.mark.parametrize("kind", STOCHASTIC)
 
 
+@pytest.mark.long
 @every_kind
 def test_draws_in_training_only_and_updates_the_state(kind: str) -> None:
     problem = make(STOCHASTIC[kind]())
@@ -205,6 +208,7 @@ def test_draws_in_training_only_and_updates_the_state(kind: str) -> None:
     assert jax.tree.map(lambda leaf: leaf.dtype, state) == jax.tree.map(lambda leaf: leaf.dtype, updated)
 
 
+@pytest.mark.long
 @every_kind
 def test_trains_in_one_compilation_after_a_pickle(kind: str) -> None:
     problem = pickle.loads(cloudpickle.dumps(make(STOCHASTIC[kind]())))
@@ -218,6 +222,7 @@ def test_trains_in_one_compilation_after_a_pickle(kind: str) -> None:
         assert int(trajectories[0].state["count"]) == STEPS
 
 
+@pytest.mark.long
 def test_the_loss_is_traced_once_for_all_seeds_after_a_look_for_convolutions() -> None:
     traced = []
 
@@ -231,6 +236,7 @@ def test_the_loss_is_traced_once_for_all_seeds_after_a_look_for_convolutions() -
     assert traced == [(16, 2)] * 2
 
 
+@pytest.mark.long
 def test_an_instance_is_copied() -> None:
     model = NnxNorm(0.5, rngs=nnx.Rngs(0))
     model.eval()
@@ -361,6 +367,7 @@ def fingerprints(folder: Path, *, seed: int, variants: tuple[tuple[str, int], ..
     return [printed[start : start + 6] for start in range(0, 6 * len(variants), 6)]
 
 
+@pytest.mark.long
 def test_the_fingerprint_is_the_content_of_the_module(tmp_path: Path) -> None:
     variants = (PLAIN, PLAIN, ("jax.nn.tanh", 2), ("jax.nn.relu", 3))
     first, same, other_activation, other_outputs = fingerprints(tmp_path, seed=1, variants=variants)
@@ -403,6 +410,7 @@ def two_norms(kind: str, momentum: float) -> bench.Problem:
     return make(lambda rngs: NnxTwoNorms(momentum, rngs=rngs))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["linen", "nnx"])
 def test_running_averages_are_those_of_all_batches(kind: str) -> None:
     problem, without_memory = two_norms(kind, 0.99), two_norms(kind, 0.0)
@@ -434,6 +442,7 @@ def test_running_averages_are_those_of_all_batches(kind: str) -> None:
     assert abs(score - in_training) < 0.2 < abs(problem.evaluate(params, state, DATA.train)["loss"] - in_training)
 
 
+@pytest.mark.long
 def test_other_state_is_not_re_estimated() -> None:
     assert make(LinenMLP()).reestimate is None
     assert make(NnxNoise).reestimate is None

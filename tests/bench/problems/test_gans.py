@@ -99,6 +99,7 @@ def test_a_spectrally_normalized_discriminator_is_flat_and_its_vectors_move() ->
     jax.tree.map(np.testing.assert_array_equal, start, jax.jit(plain.init)(jax.random.key(0))[0])
 
 
+@pytest.mark.long
 def test_samples_come_from_the_same_latent_vectors() -> None:
     problem, params, state, _ = begun()
     samples = np.asarray(jax.jit(problem.samples)(params, state))
@@ -112,6 +113,7 @@ def test_samples_come_from_the_same_latent_vectors() -> None:
     assert float(found["energy_distance"]) == pytest.approx(2 * distances[0].mean() - within, rel=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["ring-gan", "digits-gan"])
 def test_trivial_is_the_mmd_of_a_fitted_gaussians_samples(name: str) -> None:
     problem = catalog.get(name)

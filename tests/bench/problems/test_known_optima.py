@@ -76,6 +76,7 @@ def test_softmax_regression_is_scikit_learns(name: str, classes: int, l2: float)
     np.testing.assert_allclose(found.kernel.T, model.coef_, atol=1e-4)
 
 
+@pytest.mark.long
 def test_logistic_regression_is_scikit_learns() -> None:
     problem, l2 = catalog.get("logistic-regression"), 1e-3
     inputs, targets = data_of("logistic-regression")
@@ -126,6 +127,7 @@ def test_the_support_vector_machine_has_no_duality_gap(l2: float) -> None:
 EXACT = ["linear-regression", "ridge-regression", "lasso", "logistic-regression", "softmax-regression", "hinge-svm"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", EXACT)
 def test_nothing_is_below_the_optimum(name: str) -> None:
     problem = catalog.get(name)
@@ -152,6 +154,7 @@ def value(problem: Problem, x: Any) -> float:
     return float(problem.loss({"x": jnp.asarray(x, jnp.float32)}, None, {}, jax.random.key(0))[0])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("problem", "minimum"),
     [
@@ -170,6 +173,7 @@ def test_minima_of_surfaces(problem: Problem, minimum: list[float]) -> None:
     assert min(near) > 0
 
 
+@pytest.mark.long
 def test_surfaces_are_their_formulas() -> None:
     x = RNG.normal(size=5)
     rosenbrock = catalog.PROBLEMS["rosenbrock"](dimension=5)
@@ -194,6 +198,7 @@ def hessian_of(problem: Problem) -> np.ndarray:
     return np.asarray(jax.hessian(loss)(params["x"]), np.float64)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("law", "expected"),
     [
@@ -209,6 +214,7 @@ def test_eigenvalues_follow_their_law(name: str, law: str, expected: Any) -> Non
     assert problem.trivial == pytest.approx(np.sum(expected) / 2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("noise", "samples"), [(0.5, 1), (0.5, 8)])
 def test_the_noisy_quadratic_follows_its_recursion(noise: float, samples: int) -> None:
     problem = catalog.get("noisy-quadratic", condition=20.0, dimension=6, noise=noise, samples=samples)

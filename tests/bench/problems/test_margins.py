@@ -71,6 +71,7 @@ def best_margin(problem_name: str, optimizer_name: str) -> None:
     assert over >= problem.margin, scores
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("problem", "optimizer"), SAMPLE)
 def test_a_sample_beats_what_is_trivial(problem: str, optimizer: str) -> None:
     best_margin(problem, optimizer)

@@ -194,6 +194,7 @@ OWN = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("library", OWN)
 def test_trains_as_its_users_would(library: str) -> None:
     own = OWN[library]
@@ -216,6 +217,7 @@ def test_trains_as_its_users_would(library: str) -> None:
     assert found.curves["loss"][-1] < found.curves["loss"][0]
 
 
+@pytest.mark.long
 def test_dropout_draws_in_training_only() -> None:
     def noisy(x: Array, is_training: bool) -> Array:
         x = haiku.Flatten()(x)
@@ -249,6 +251,7 @@ def test_dropout_draws_in_training_only() -> None:
         assert score == pytest.approx(float(CROSS_ENTROPY(logits, DATA.train["targets"]).mean()), rel=1e-5)
 
 
+@pytest.mark.long
 def test_an_equinox_module_starts_from_its_present_parameters() -> None:
     model = equinox.nn.MLP(2, 2, 3, 1, key=jax.random.key(5))
     points = bench.split("points", {"inputs": IMAGES[:, 0, 0], "targets": LABELS})
@@ -260,6 +263,7 @@ def test_an_equinox_module_starts_from_its_present_parameters() -> None:
     assert problem.evaluate(params, {"arrays": {}, "state": {}}, points.test)["loss"] == pytest.approx(float(expected))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("library", ["equinox", "haiku"])
 def test_the_state_of_other_parameters_is_re_estimated(library: str) -> None:
     own = OWN[library]

@@ -35,6 +35,7 @@ def drawn(rows: int, features: int = 3, shift: float = 0.0) -> np.ndarray:
     return (RNG.normal(size=(rows, features)) + shift).astype(np.float32)
 
 
+@pytest.mark.long
 def test_squared_mmd_is_its_double_loop() -> None:
     x, y = drawn(7), drawn(5, shift=0.5)
 
@@ -47,6 +48,7 @@ def test_squared_mmd_is_its_double_loop() -> None:
     assert float(squared_mmd(x, y, KERNEL)) == pytest.approx(within_x + within_y - 2 * across, abs=1e-6)
 
 
+@pytest.mark.long
 def test_the_energy_distance_is_scipys_without_its_bias() -> None:
     x, y = drawn(40, 1), drawn(30, 1, shift=0.7)
     # SciPy's is the square root of the biased one: its means are over all pairs, also of an example with itself
@@ -58,6 +60,7 @@ def test_the_energy_distance_is_scipys_without_its_bias() -> None:
     assert float(energy_distance(x, y)) == pytest.approx(2 * cdist(x, y).mean() - sum(within), abs=1e-5)
 
 
+@pytest.mark.long
 def test_both_are_unbiased() -> None:
     """Over 2,000 pairs of samples of one distribution, the mean is within 4 standard errors of 0."""
     pairs = jnp.asarray(RNG.normal(size=(2000, 2, 6, 2)), jnp.float32)
@@ -67,6 +70,7 @@ def test_both_are_unbiased() -> None:
         assert values.min() < 0
 
 
+@pytest.mark.long
 def test_the_frechet_distance_is_that_of_scipys_square_root() -> None:
     x, y = drawn(50, 5) @ RNG.normal(size=(5, 5)), drawn(60, 5, shift=1.0) @ RNG.normal(size=(5, 5))
     first, second = np.cov(x.T), np.cov(y.T)
@@ -78,6 +82,7 @@ def test_the_frechet_distance_is_that_of_scipys_square_root() -> None:
     assert float(frechet_distance(moments[0], moments[0])) == pytest.approx(0, abs=1e-4 * np.trace(first))
 
 
+@pytest.mark.long
 def test_the_frechet_distance_of_normal_distributions_on_a_line() -> None:
     # (m1 - m2)^2 + (s1 - s2)^2
     first = Moments(jnp.array([1.0]), jnp.array([[9.0]]))
@@ -87,6 +92,7 @@ def test_the_frechet_distance_of_normal_distributions_on_a_line() -> None:
     assert float(frechet_distance(flat, Moments(jnp.zeros(3), jnp.zeros((3, 3))))) == pytest.approx(1, rel=1e-6)
 
 
+@pytest.mark.long
 def test_a_gaussian_fits_mmd_in_closed_form_is_that_of_its_samples() -> None:
     examples = (RNG.normal(size=(60, 2)) * [1.0, 0.2]).astype(np.float32)
     fitted = Gaussian(np.array([0.3, -0.2]), np.array([[1.0, 0.3], [0.3, 0.5]]))
@@ -105,6 +111,7 @@ def test_widths_are_multiples_of_the_median_distance() -> None:
     np.testing.assert_allclose(Kernel.of(examples, scales=(0.5, 2.0)).widths, [median / 2, 2 * median], rtol=1e-6)
 
 
+@pytest.mark.long
 def test_modes_and_good_samples_of_points_by_hand() -> None:
     centres = jnp.asarray(data.ring_centres(8))
     np.testing.assert_allclose(np.linalg.norm(centres, axis=1), 1, rtol=1e-6)
@@ -116,6 +123,7 @@ def test_modes_and_good_samples_of_points_by_hand() -> None:
     assert float(modes_covered(points, centres, radius=0.01)) == float(good_share(points, centres, radius=0.01)) == 0
 
 
+@pytest.mark.long
 def test_ordered_pairs_are_the_area_under_the_roc_curve() -> None:
     real, fake = RNG.integers(0, 6, 30).astype(np.float32), RNG.integers(-2, 4, 20).astype(np.float32)
     truth = np.repeat([1, 0], [30, 20])

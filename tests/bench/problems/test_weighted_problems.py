@@ -76,6 +76,7 @@ def weighted_data(**changes: Any) -> bench.Dataset:
     return bench.split("weighted", {**arrays, **changes})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_examples_are_weighted(split: str) -> None:
     data = weighted_data()
@@ -103,6 +104,7 @@ def test_what_has_no_weight_has_no_influence() -> None:
     assert loss == 0 and all((leaf == 0).all() for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.long
 def test_steps_of_sequences_are_masked() -> None:
     lengths = RNG.integers(1, TIME + 1, size=EXAMPLES)
     mask = np.arange(TIME)[None] < lengths[:, None]
@@ -138,6 +140,7 @@ def two_tasks(**options: Any) -> bench.Problem:
     )
 
 
+@pytest.mark.long
 def test_several_tasks_have_one_loss_and_metrics_of_their_own() -> None:
     problem = two_tasks()
     params, loss, found = scores(problem, "test")
@@ -150,6 +153,7 @@ def test_several_tasks_have_one_loss_and_metrics_of_their_own() -> None:
     assert problem.metric == "accuracy"
 
 
+@pytest.mark.long
 def test_plain_functions_weigh_as_they_are_written() -> None:
     """The same as a problem of functions, trained: the curve's points are weighted means over the whole split."""
     data = weighted_data()

@@ -65,6 +65,7 @@ def test_every_case_can_be_drawn(draw, case: Summary) -> None:
                 assert all(value is None or np.isfinite(value) for value in values)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["plain", "log_zero", "all_diverged", "nothing_yet", "one_seed", "hostile"])
 def test_every_kind_of_case_can_be_printed(name: str, tmp_path: Path) -> None:
     case = CASES[name]()
@@ -75,6 +76,7 @@ def test_every_kind_of_case_can_be_printed(name: str, tmp_path: Path) -> None:
     assert all(file.parent == tmp_path / "deep" / "figures" and file.stat().st_size > 1000 for file in files)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["pdf", "svg"])
 def test_figures_are_the_same_bytes_each_time(kind: str, tmp_path: Path) -> None:
     summary = make_summary()
@@ -309,6 +311,7 @@ def test_between_perfect_and_diverged_is_diverged() -> None:
         assert curve.low[3] == pytest.approx(np.log10(np.finfo(np.float32).tiny))  # what 0 counts as
 
 
+@pytest.mark.long
 def test_probes_have_a_panel_a_curve_and_a_median_over_the_seeds_that_have_one():
     plan = replace(make_plan(["a", "b"], seeds=3), probes=("effective_learning_rate",))
     with Store(None) as store:

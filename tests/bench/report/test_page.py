@@ -94,6 +94,7 @@ CASES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_the_page_of_every_case(name: str, tmp_path: Path) -> None:
     summary = CASES[name]()
@@ -185,6 +186,7 @@ def figures(page: Page) -> list[dict]:
     ]
 
 
+@pytest.mark.long
 def test_the_page_has_its_figures_with_their_data(tmp_path: Path) -> None:
     summary = CASES["two_problems"]()
     found = figures(Page(written(summary, tmp_path)))
@@ -203,6 +205,7 @@ def test_the_page_has_its_figures_with_their_data(tmp_path: Path) -> None:
     assert found == expected
 
 
+@pytest.mark.long
 def test_labels_cannot_break_out(tmp_path: Path) -> None:
     text = written(CASES["hostile"](), tmp_path)
     assert "alert(1)</script>" not in text
@@ -212,6 +215,7 @@ def test_labels_cannot_break_out(tmp_path: Path) -> None:
     assert HOSTILE in page.texts["h2"]
 
 
+@pytest.mark.long
 def test_a_banner_says_how_much_is_missing(tmp_path: Path) -> None:
     summary = CASES["interrupted"]()
     assert summary.missing > 0
@@ -221,6 +225,7 @@ def test_a_banner_says_how_much_is_missing(tmp_path: Path) -> None:
     assert 'class="banner"' not in written(CASES["plain"](), tmp_path)
 
 
+@pytest.mark.long
 def test_failures_are_listed_literally(tmp_path: Path) -> None:
     summary = CASES["failed"]()
     page = Page(written(summary, tmp_path))
@@ -228,6 +233,7 @@ def test_failures_are_listed_literally(tmp_path: Path) -> None:
     assert any(HOSTILE in section for section in page.texts["section"] if section.startswith("What could not run"))
 
 
+@pytest.mark.long
 def test_the_page_holds_what_the_numbers_rest_on(tmp_path: Path) -> None:
     summary = make_summary()
     summary.manifest["sources"][summary.plan.digest]["mine.py"] = "def build(x): return x < 1"
@@ -242,6 +248,7 @@ def test_the_page_holds_what_the_numbers_rest_on(tmp_path: Path) -> None:
     assert f"{trials} trials: {0.25 * trials:.1f} s of training and {0.5 * trials:.1f} s" in page.texts["main"][0]
 
 
+@pytest.mark.long
 def test_the_budget_is_told(tmp_path: Path) -> None:
     page = Page(written(make_summary(), tmp_path))
     assert (
@@ -250,6 +257,7 @@ def test_the_budget_is_told(tmp_path: Path) -> None:
     ) in page.texts["p"]
 
 
+@pytest.mark.long
 def test_the_page_is_self_contained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plotly_figures, "javascript", JAVASCRIPT)
     text = written(make_summary(), tmp_path)
@@ -264,6 +272,7 @@ def test_the_page_is_self_contained(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not re.search(r"https?://|//cdn", outside)
 
 
+@pytest.mark.long
 def test_writing_replaces_the_file_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "report.html"
     path.write_text("the last one")
@@ -391,6 +400,7 @@ def test_markdown_takes_labels_literally() -> None:
     assert f"| {shown} |" in text
 
 
+@pytest.mark.long
 def test_words_in_any_cell_are_escaped(tmp_path: Path) -> None:
     summary = make_summary(make_plan(problems=[replace(make_problem(), data_source=HOSTILE, description=HOSTILE)]))
     page = Page(written(summary, tmp_path))

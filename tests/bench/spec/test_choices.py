@@ -190,6 +190,7 @@ def test_labels_let_a_problem_in_twice() -> None:
     assert list(found.verdicts) == ["kappa 10", "kappa 100"] and not found.failures
 
 
+@pytest.mark.long
 def test_choices_are_trained_and_replayed_from_the_folder(tmp_path: Path) -> None:
     entries = [
         Contender(optimizer="sgd"),

@@ -52,6 +52,7 @@ def test_the_quickstart_spec():
     assert experiment.budget == Budget(tuning_points=16, tuning_seeds=2, seeds=20, evaluations=20)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments").rglob("*.toml")), ids=lambda path: path.parent.name)
 def test_every_spec_of_the_repository_can_be_planned(path):
     planner.plan(load(path))
@@ -391,6 +392,7 @@ def dlkit(folder, *arguments):
     )
 
 
+@pytest.mark.long
 def test_the_command_line_reports_every_mistake_and_leaves_nothing_behind(tmp_path):
     write(tmp_path, 'problems = ["quadratc"]\noptimizers = ["adm"]\nname = "x"\n')
     process = dlkit(tmp_path, "run", "spec.toml")
@@ -403,6 +405,7 @@ def test_the_command_line_reports_every_mistake_and_leaves_nothing_behind(tmp_pa
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.long
 def test_the_command_line_reports_what_only_the_plan_shows(tmp_path):
     write(tmp_path, 'problems = ["quadratic"]\noptimizers = ["adam", "adam"]\n[budget]\nevaluations = 7\n')
     process = dlkit(tmp_path, "run", "spec.toml")

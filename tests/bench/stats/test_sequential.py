@@ -42,6 +42,7 @@ def test_units_do_not_matter_and_ties_change_nothing():
     assert evidence([-1.0] * 2000)[-1] > 1e300
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_false_decisions_under_optional_stopping(name):
     """Looking after each of 100 seeds, equal contenders are settled, and a margin met exactly, in 5 % at most."""
@@ -199,6 +200,7 @@ def test_intervals_move_with_the_differences_and_stand_infinities():
     assert confidence_sequence([1.0] * 9, [0.0] * 9)[1:] == pytest.approx((1.0, 1.0), abs=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["normal", "Student t(2)"])
 def test_all_intervals_of_a_sequence_hold_the_centre(name):
     """The last one is the narrowest: it holds the centre in 95 % at least."""

@@ -226,6 +226,7 @@ def test_wilcoxon_matches_scipys_statistic_and_the_paired_difference(differences
 # --- a small part of benchmarks/stats_simulation.py ------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_simulated_coverage_and_size(name):
     rng = np.random.default_rng(11)

@@ -80,6 +80,7 @@ def assert_close(found: Any, expected: Any) -> None:
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * largest), found, expected)
 
 
+@pytest.mark.long
 @every_case
 def test_values_and_derivatives_stay(case: str) -> None:
     function, pair = convolution(CASES[case]), arrays(CASES[case])
@@ -144,6 +145,7 @@ NESTED: dict[str, Callable[[Array, Array], Array]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("where", NESTED)
 def test_bodies_are_rewritten_and_own_derivatives_kept(where: str) -> None:
     function, pair = NESTED[where], arrays(CASES["flax"])
@@ -222,6 +224,7 @@ class Network(linen.Module):
         return linen.ConvTranspose(2, (2, 2), strides=(2, 2))(x).mean(axis=(1, 2))
 
 
+@pytest.mark.long
 @CPU_ONLY
 @pytest.mark.parametrize("few", [True, False], ids=["few patches", "many patches"])
 def test_no_slow_convolution_is_left_in_a_program(few: bool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,7 @@ def ratios(result: Trajectory) -> np.ndarray:
 # --- theory ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -99,12 +100,14 @@ def test_alternating_moves_stay_on_their_ellipse() -> None:
     assert x.min() < -0.5 < 0.5 < x.max()
 
 
+@pytest.mark.long
 def test_looking_ahead_alone_changes_nothing_without_curvature_of_ones_own() -> None:
     plain = run(bilinear("alternating"), "sgd", learning_rate=RATE)
     ahead = run(bilinear("alternating"), "sgd+extragradient", learning_rate=RATE)
     np.testing.assert_array_equal(plain.curves["x"], ahead.curves["x"])
 
 
+@pytest.mark.long
 def test_optimism_converges_at_the_rate_of_its_characteristic_equation() -> None:
     result = run(bilinear("simultaneous"), "optimistic_gradient_descent", steps=100, evaluations=10, learning_rate=RATE)
     # z' = z - 2 i r z + i r z_before: lambda^2 - (1 - 2 i r) lambda - i r = 0
@@ -113,6 +116,7 @@ def test_optimism_converges_at_the_rate_of_its_characteristic_equation() -> None
     assert ratios(result)[-5:] == pytest.approx(slowest**10, rel=1e-3)
 
 
+@pytest.mark.long
 def test_extra_adam_is_its_algorithm() -> None:
     result = run(bilinear("simultaneous"), "adam+extragradient", learning_rate=0.1, b1=0.5, b2=0.9)
     z = np.array([result.curves["x"][0], result.curves["y"][0]], np.float64)
@@ -129,6 +133,7 @@ def test_extra_adam_is_its_algorithm() -> None:
     np.testing.assert_allclose(np.stack([result.curves["x"], result.curves["y"]], 1), path, atol=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_on_one_player_extragradient_is_the_proximal_points_approximation(name: str) -> None:
     """w - r g(w - r g(w)) on a quadratic: 1 - r h + (r h)^2 along each eigenvector."""
@@ -256,6 +261,7 @@ def test_every_move_of_a_step_has_examples_of_its_own() -> None:
 # --- what trials of other problems have ------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_gradients_are_counted_for_every_player() -> None:
     simultaneous = bilinear("simultaneous")
     assert run(simultaneous, "sgd", learning_rate=0.1).evaluations == Evaluations(40)
@@ -287,6 +293,7 @@ CRITIC_SAM = {
 }
 
 
+@pytest.mark.long
 def test_a_rate_that_is_too_large_diverges_by_either_players_loss() -> None:
     result = run(bilinear("simultaneous"), "sgd", steps=40, evaluations=10, learning_rate=10.0)
     assert result.status == "diverged" and result.diverged_at is not None

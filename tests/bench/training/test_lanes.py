@@ -54,6 +54,7 @@ def four() -> Program:
     return program_of(Lanes(4), stopping=EarlyStopping(patience=2))
 
 
+@pytest.mark.long
 def test_lanes_train_what_one_at_a_time_trains(four: Program) -> None:
     # The lanes stop at different moments, one diverges, and one is padding.
     requests = [request(0.05), request(math.inf), request(0.5, seed=1)]
@@ -95,6 +96,7 @@ def experiment(*names: str) -> Experiment:
     )
 
 
+@pytest.mark.long
 def test_a_run_on_lanes_replays_at_its_width_and_resumes(tmp_path: Path) -> None:
     first = bench.run(
         experiment("sgd"), folder=tmp_path, resources=bench.Resources(executor="inline", lanes=2), progress=False
@@ -129,6 +131,7 @@ def test_a_failure_on_lanes_names_the_optimizer() -> None:
     assert len(result.failures) == 1 and "optimizer 'broken': build raised KeyError" in result.failures[0]
 
 
+@pytest.mark.long
 def test_too_little_memory_halves_the_lanes_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     widths = []
     real = work.train_trials
@@ -205,6 +208,7 @@ def test_the_width_comes_from_memory_and_plan(
     assert fitting(planned, lane) == expected
 
 
+@pytest.mark.long
 def test_on_an_accelerator_the_width_is_chosen_and_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (work, dask_workers):
         monkeypatch.setattr(module, "on_accelerator", lambda: True)
@@ -266,6 +270,7 @@ print(json.dumps([result.failures, sorted({each.program["lanes"] for each in rec
 """
 
 
+@pytest.mark.long
 def test_lanes_over_two_devices() -> None:
     """In a process of its own, as the number of CPU devices is fixed when JAX starts."""
     process = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)

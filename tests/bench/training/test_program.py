@@ -69,6 +69,7 @@ def linear_problem(*, noise: float = 0.0, batch_size: int | None = 16) -> Proble
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("condition", [10.0, 100.0])
 def test_gradient_descent_on_a_quadratic_contracts_as_theory_says(condition: float) -> None:
     # At 2/(L+mu) the two extreme eigenvectors shrink by (kappa-1)/(kappa+1) a step, all others faster.
@@ -82,6 +83,7 @@ def test_gradient_descent_on_a_quadratic_contracts_as_theory_says(condition: flo
     assert measured == pytest.approx(rate, rel=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["sgd", "momentum", "rmsprop", "adagrad", "adam", "adamw"])
 def test_equals_a_hand_written_step_loop(name: str) -> None:
     problem = problems.get("digits-mlp")
@@ -128,6 +130,7 @@ def test_one_trace_serves_every_point_seed_and_stage() -> None:
     assert program.segment._cache_size() == program.begin._cache_size() == program.shared.start._cache_size() == 1
 
 
+@pytest.mark.long
 def test_cutting_steps_into_segments_changes_no_bit() -> None:
     problem = linear_problem(noise=0.1)
     few = run(problem, SGD, {"learning_rate": 0.05}, steps=24, evaluations=3)
@@ -136,6 +139,7 @@ def test_cutting_steps_into_segments_changes_no_bit() -> None:
     np.testing.assert_array_equal(few.steps, many.steps[::4])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("until", [1, 3, 6, 7])
 def test_a_rung_is_the_beginning_of_the_whole_trial(until: int) -> None:
     """Whatever calls the steps are cut into: here five of two evaluations."""
@@ -150,6 +154,7 @@ def test_a_rung_is_the_beginning_of_the_whole_trial(until: int) -> None:
     assert wild.status == "diverged" and len(wild.steps) <= until + 1
 
 
+@pytest.mark.long
 def test_seeds_pair_contenders_and_differ_among_themselves() -> None:
     problem = linear_problem()
     adam = {"learning_rate": 0.1, "b1": 0.9, "b2": 0.99}
@@ -160,6 +165,7 @@ def test_seeds_pair_contenders_and_differ_among_themselves() -> None:
     assert len({*first.values(), tuning}) == 4
 
 
+@pytest.mark.long
 def test_the_step_key_changes_every_step_and_repeats_with_the_seed() -> None:
     # With a constant key the tilt would pull w the same way at every step; over many steps fresh tilts average out.
     problem = linear_problem(noise=1.0)
@@ -186,6 +192,7 @@ def test_state_is_carried_and_every_step_counts() -> None:
     np.testing.assert_array_equal(result.steps, [0, 5, 10, 15, 20])
 
 
+@pytest.mark.long
 def test_full_batch_uses_every_example_at_every_step() -> None:
     problem = linear_problem(batch_size=None)
     result = run(problem, SGD, {"learning_rate": 0.1}, steps=200, evaluations=1)
@@ -194,6 +201,7 @@ def test_full_batch_uses_every_example_at_every_step() -> None:
     np.testing.assert_allclose(result.params["w"], expected, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_training_loss_is_the_mean_over_the_segment() -> None:
     problem = linear_problem()
     result = run(problem, SGD, {"learning_rate": 0.0}, steps=6, evaluations=2)
@@ -212,6 +220,7 @@ def test_test_metrics_are_those_of_the_final_parameters() -> None:
     assert result.test["error"] == pytest.approx(float(expected), rel=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rate", [1e30, math.inf, math.nan])
 def test_divergence_is_a_result_and_harms_no_other_trial(rate: float) -> None:
     program = program_of(linear_problem(), SGD)
@@ -225,6 +234,7 @@ def test_divergence_is_a_result_and_harms_no_other_trial(rate: float) -> None:
     assert before.curves["error"].tobytes() == after.curves["error"].tobytes()
 
 
+@pytest.mark.long
 def test_eval_params_are_what_is_evaluated() -> None:
     problem = linear_problem()
     averaging = Optimizer(
@@ -241,6 +251,7 @@ def test_eval_params_are_what_is_evaluated() -> None:
     assert with_hook.curves["error"][-1] == pytest.approx(float(expected), rel=1e-5)
 
 
+@pytest.mark.long
 def test_static_choices_reach_build_as_they_are() -> None:
     seen = []
 
@@ -254,6 +265,7 @@ def test_static_choices_reach_build_as_they_are() -> None:
     assert not np.array_equal(curves[0].curves["error"], curves[1].curves["error"])
 
 
+@pytest.mark.long
 def test_update_gets_what_some_optimizers_need() -> None:
     polyak = Optimizer("polyak", lambda scale: optax.polyak_sgd(scaling=scale), {"scale": 1.0})
     result = run(linear_problem(batch_size=None), polyak, {"scale": 1.0}, steps=40)

@@ -252,6 +252,7 @@ def test_a_run_with_little_memory_is_the_run_without_a_bound() -> None:
     assert (small.costs()["seconds_per_step"] > 0).all()
 
 
+@pytest.mark.long
 def test_timing_takes_parts_of_intervals() -> None:
     values = {"learning_rate": 0.1}
     (timing,) = measure([Contestant(program_of(digits(), 4), values)], repeats=2, seconds=1e-4)
@@ -267,6 +268,7 @@ def mapped_digits(place: Path) -> Problem:
     return replace(digits(), dataset=data.npy(place))
 
 
+@pytest.mark.long
 def test_mapped_examples_stream_without_being_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mapped = mapped_digits(tmp_path / "digits")
     sizes = []

@@ -62,6 +62,7 @@ def walk(scores: Mapping[int, float] | None = None) -> Problem:
 SCORES = [5.0, 4.0, 3.0, 3.5, 2.9, 2.95, 3.0, 3.1, 1.0, 0.5]  # after 2, 4, ... 20 steps
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("patience", "min_delta"), [(1, 0.0), (2, 0.0), (3, 0.0), (2, 0.2), (9, 0.0)])
 def test_early_stopping_is_the_state_machine(patience: int, min_delta: float) -> None:
     policy = EarlyStopping(patience=patience, min_delta=min_delta)
@@ -82,6 +83,7 @@ def test_early_stopping_is_the_state_machine(patience: int, min_delta: float) ->
     assert result.evaluations.gradients == 2 * evaluations, "what was not trained is not counted"
 
 
+@pytest.mark.long
 def test_early_stopping_can_watch_another_metric_and_its_direction() -> None:
     # x rises with every step: never stale, although the score is
     watching = EarlyStopping(patience=1, metric="x")
@@ -89,6 +91,7 @@ def test_early_stopping_can_watch_another_metric_and_its_direction() -> None:
     assert run(program_of(walk(), stopping=EarlyStopping(patience=1)), 1.0).restored_at == 2
 
 
+@pytest.mark.long
 def test_a_stopped_trial_keeps_the_bits_of_an_unstopped_one() -> None:
     problem = problems.get("digits-mlp")
     stopped = run(program_of(problem, steps=200, evaluations=20, stopping=EarlyStopping(patience=1)), 1.0)
@@ -123,6 +126,7 @@ def test_policies_are_checked(settings: dict[str, Any], message: str) -> None:
 # --- where a trial ends ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_loss_above_the_bound_is_a_divergence() -> None:
     # the loss is -x: falling, so bound the opposite walk
     rising = replace(walk(), loss=lambda params, state, batch, key: (params["x"], state), diverged_above=6.5)
@@ -135,6 +139,7 @@ def test_a_loss_above_the_bound_is_a_divergence() -> None:
     assert run(program_of(replace(rising, diverged_above=None), away), 1.0).status == "finished"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("until", [1, 2, 3, 10])
 def test_a_rung_begins_with_the_bits_of_a_whole_trial(until: int) -> None:
     program = program_of(walk())
@@ -156,6 +161,7 @@ def test_a_trial_is_cut_off_when_its_time_is_up() -> None:
 # --- randomness of the optimizer -------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["noisy_sgd", "sophia", "noisy_sgd+clip"])
 def test_an_optimizers_own_draws_differ_between_seeds_and_not_between_runs(name: str) -> None:
     flat = replace(
@@ -198,6 +204,7 @@ def batch_norm_problem() -> Problem:
     return replace(plain, reestimate=reestimate)
 
 
+@pytest.mark.long
 def test_schedule_free_scores_otherwise_without_reestimated_batch_statistics() -> None:
     problem = batch_norm_problem()
     free = optimizers.get("schedule_free_sgd")
@@ -218,6 +225,7 @@ def test_schedule_free_scores_otherwise_without_reestimated_batch_statistics() -
     np.testing.assert_allclose(state["var"], hidden.var(axis=0), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.long
 def test_trained_parameters_keep_their_running_statistics() -> None:
     problem = batch_norm_problem()
     results = [
@@ -229,6 +237,7 @@ def test_trained_parameters_keep_their_running_statistics() -> None:
 # --- batch sizes -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_one_example_a_batch_and_all_of_them_are_gradient_descents_three_regimes() -> None:
     # Linear regression: every regime is checked against NumPy on the batches it saw.
     rng = np.random.default_rng(0)
@@ -258,6 +267,7 @@ def bench_batches(problem: Problem) -> Any:
     return data_order(problem, "final", 0, segment=6)
 
 
+@pytest.mark.long
 def test_factors_cross_optimizers_and_are_told_apart() -> None:
     result = bench.compare(
         problems=["digits-mlp"],
@@ -340,6 +350,7 @@ def test_probes_see_the_last_step_of_each_interval() -> None:
     assert plain.evaluations == result.evaluations, "what probes cost is not the optimizer's"
 
 
+@pytest.mark.long
 def test_probes_are_computed_on_final_trials_alone() -> None:
     result = bench.compare(
         problems=["digits-mlp"],
@@ -371,6 +382,7 @@ def test_probes_that_cannot_be_are_refused_before_anything_runs(names: list[str]
         bench.compare(problems=["quadratic"], optimizers=["sgd"], probes=names, resources=INLINE)
 
 
+@pytest.mark.long
 def test_the_steps_that_early_stopping_saved_are_shown() -> None:
     result = bench.compare(
         problems=["quadratic"],

@@ -106,6 +106,7 @@ def known_trials(history: History) -> list[tuple[PlannedProblem, Trial]]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", PLANS)
 @settings(max_examples=12, deadline=None)
 @given(data=st.data())

@@ -351,6 +351,7 @@ def facts(store: Store) -> Mapping[str, Any]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", BUDGETS)
 @pytest.mark.parametrize("expand", [False, True])
 def test_a_run_that_is_killed_again_and_again_finds_what_an_undisturbed_one_does(what, expand):

@@ -69,6 +69,7 @@ def step_draws(name: str, stage: str, seed: int) -> np.ndarray[Any, Any]:
 # --- the draws of a trial, as whole values ---------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @EACH
 def test_initial_parameters(programs: dict[str, Program], name: str, stage: Any, seed: int) -> None:
     result = train_trial(programs[name], STEP_DRAWS, stage=stage, seed=seed, until=1)
