@@ -37,7 +37,7 @@ from dlkit.bench.store.store import Store
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.winner import tune
 
-__all__ = ["Drawing", "Drawn", "Setting", "judged", "rates", "settled", "study_of_names"]
+__all__ = ["Drawing", "Drawn", "Setting", "judged", "rates", "settled", "bound_plan_of_names"]
 
 PROBLEM = PlannedProblem(
     "quadratic", {"error": Metric("lower", "linear", "error")}, "error", 0.1, 40, 8, "d" * 16, "drawn", "", "drawn"
@@ -118,7 +118,7 @@ class Drawn:
         """Nothing to end."""
 
 
-def study_of_names(setting: Setting, **budget: Any) -> BoundPlan:
+def bound_plan_of_names(setting: Setting, **budget: Any) -> BoundPlan:
     """One optimizer under several names, as the planner sees it."""
 
     def build(learning_rate: Any) -> None: ...
@@ -176,7 +176,7 @@ def rates(setting: Setting, studies: int, *, first: int = 0) -> dict[str, float]
         Shares of studies that call the last contender best or anyone better than another; that call the first best;
         that settle within the margin; and the mean seeds of a contender.
     """
-    study = study_of_names(setting)
+    study = bound_plan_of_names(setting)
     counts = dict.fromkeys(("told apart", "first is best", "within margin"), 0)
     seeds = 0.0
     for number in range(first, first + studies):

@@ -336,6 +336,17 @@ def test_public_names_are_declared_and_documented(name: str) -> None:
     assert [label for label, node in found.items() if not ast.get_docstring(node)] == []
 
 
+LISTED = ("plan", "identity", "machine", "training", "spec", "tuning", "store", "analysis", "report", "execution")
+
+
+@pytest.mark.parametrize("room", [*(f"bench.{room}" for room in LISTED), "bench.problems.frameworks"])
+def test_a_room_says_what_each_of_its_modules_is(room: str) -> None:
+    modules = {name.rpartition(".")[2] for name in MODULES if name.rpartition(".")[0] == room}
+    assert {*(public_names(MODULES[room]) or ())} == modules
+    docstring = ast.get_docstring(MODULES[room]) or ""
+    assert [module for module in sorted(modules) if f"`{module}`" not in docstring] == []
+
+
 @every_module
 def test_all_names_exist(name: str) -> None:
     tree = MODULES[name]

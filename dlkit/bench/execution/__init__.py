@@ -3,10 +3,22 @@
 - `work`: some trials of a compile group: what a worker gets, runs and returns.
 - `jobs`: what is left to run, of a contender or of the reruns that set targets.
 - `runner`: rounds and phases; keeps workers busy, stores what they return.
+- `resources`: what a run may use.
 - `executor`: this process as an executor; `dask_workers`: one process a core, or a cluster.
 - `races`: which contenders are timed side by side.
 - `progress`: what a run reports while it goes on.
 - `replay`: runs a stored trial again; `single_trial`: trains one by hand.
 """
 
-__all__ = ["dask_workers", "executor", "jobs", "progress", "races", "replay", "runner", "single_trial", "work"]
+__all__ = [
+    "dask_workers",
+    "executor",
+    "jobs",
+    "progress",
+    "races",
+    "replay",
+    "resources",
+    "runner",
+    "single_trial",
+    "work",
+]

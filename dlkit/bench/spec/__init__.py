@@ -2,9 +2,9 @@
 
 - `budget`: what every contender gets.
 - `entries`: experiment, contenders, problems, factors.
-- `toml`: the same from a file.
+- `toml`: the same from a file; `changes`: with some settings changed, as on the command line.
 - `planner`: entries become a plan.
 - `bound_plan`: a plan with the functions that carry it out.
 """
 
-__all__ = ["bound_plan", "budget", "entries", "planner", "toml"]
+__all__ = ["bound_plan", "budget", "changes", "entries", "planner", "toml"]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks.settled_runs import EQUALS, Drawing, Drawn, Setting, judged, rates, settled, study_of_names
+from benchmarks.settled_runs import EQUALS, Drawing, Drawn, Setting, judged, rates, settled, bound_plan_of_names
 from dlkit.bench.analysis import frames, settling
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.summary import Summary, summarize
@@ -51,7 +51,7 @@ def seeds_of(comparison: Comparison) -> dict[str, int]:
 def test_a_clear_winner_ends_it_early() -> None:
     setting = Setting(gap=20.0, seeds=3)
     told = Told()
-    found = settled(study_of_names(setting), Drawing(setting, 0), progress=told)
+    found = settled(bound_plan_of_names(setting), Drawing(setting, 0), progress=told)
     assert told.lines == ["quadratic: 3 seeds, not settled; adding 5"]
     assert seeds_of(found) == {"name 0": 8, "name 1": 8}
     assert (found.verdict.kind, found.verdict.best) == ("winner", ("name 0",))
@@ -64,14 +64,14 @@ def test_a_clear_winner_ends_it_early() -> None:
 
 def test_equals_end_at_the_maximum_with_the_trials_of_a_plan_of_so_many() -> None:
     setting = Setting(max_seeds=17)
-    told, study, drawing = Told(), study_of_names(setting), Drawing(setting, 0)
+    told, study, drawing = Told(), bound_plan_of_names(setting), Drawing(setting, 0)
     with Store(None) as store:
         runner.run(study, store, lambda: Drawn(drawing), told)
         found, ids = summarize(store).comparisons[0], store.finished()
     assert told.lines == ["quadratic: 10 seeds, not settled; adding 5", "quadratic: 15 seeds, not settled; adding 2"]
     assert seeds_of(found) == {"name 0": 17, "name 1": 17}
     assert found.verdict.kind == "tie" and found.verdict.sentence.endswith("Not settled within 17 seeds.")
-    plan = study_of_names(Setting(seeds=17)).plan
+    plan = bound_plan_of_names(Setting(seeds=17)).plan
     for result in found.results:
         assert [each.id for each in result.trials] == [
             each.id for each in plan.final_trials(plan.problems[0], result.contender, result.contender.points[0])
@@ -81,7 +81,7 @@ def test_equals_end_at_the_maximum_with_the_trials_of_a_plan_of_so_many() -> Non
 
 def test_a_margin_ends_it() -> None:
     setting = Setting(margin=3.0)
-    found = settled(study_of_names(setting), Drawing(setting, 0))
+    found = settled(bound_plan_of_names(setting), Drawing(setting, 0))
     counts = set(seeds_of(found).values())
     assert found.verdict.kind == "tie" and max(counts) < 40
     pair = found.ranking.compared[1].standing.to_best
@@ -99,13 +99,13 @@ def test_how_many_are_added_at_a_time_decides_nothing(monkeypatch: pytest.Monkey
     assert (expected.decision, expected.leader) == ("best", 0)
     monkeypatch.setattr(settling, "FEWEST_ADDED", at_a_time)
     monkeypatch.setattr(settling, "SHARE_ADDED", 1000)
-    verdict = settled(study_of_names(setting), Drawing(setting, number)).verdict
+    verdict = settled(bound_plan_of_names(setting), Drawing(setting, number)).verdict
     assert verdict.kind == "winner" and f"Settled at n = {expected.seeds} seeds" in verdict.sentence
 
 
 def decided(setting: Setting, number: int) -> Settlement:
     """What the first 40 seeds of a drawing settle, by themselves."""
-    plan = replace(study_of_names(setting).plan, seeds=40)
+    plan = replace(bound_plan_of_names(setting).plan, seeds=40)
     scores = [
         [Drawing(setting, number).outcome(trial).curves["error"][-1] for trial in trials]
         for each in plan.contenders
@@ -117,7 +117,7 @@ def decided(setting: Setting, number: int) -> Settlement:
 def test_where_only_the_luck_of_tuning_is_left_no_seeds_are_spent() -> None:
     """Two equals of eight points each, tuned on one seed: whatever gap seeds allow, tuning may have made it."""
     setting = Setting(points=8, max_seeds=60)
-    study = study_of_names(setting)
+    study = bound_plan_of_names(setting)
     found = [settled(study, Drawing(setting, number)) for number in range(3)]
     stopped = [each for each in found if "more cannot settle it" in each.verdict.sentence]
     assert stopped, "some end before the maximum"
@@ -128,7 +128,7 @@ def test_where_only_the_luck_of_tuning_is_left_no_seeds_are_spent() -> None:
 
 def test_seeds_do_not_mend_tuning() -> None:
     setting = Setting(points=2, gap=20.0)  # two points are too few for either
-    found = settled(study_of_names(setting), Drawing(setting, 0))
+    found = settled(bound_plan_of_names(setting), Drawing(setting, 0))
     assert found.verdict.kind == "unsettled" and "not settled" in found.verdict.sentence
     assert "As they are tuned, name 0 is best: settled at n = " in found.verdict.sentence
     assert set(seeds_of(found).values()) == {10}, "nothing was added"
@@ -139,7 +139,7 @@ def test_seeds_do_not_mend_tuning() -> None:
 
 def test_who_is_beaten_by_everyone_in_question_rests() -> None:
     setting = Setting(contenders=3, gap=20.0, seeds=6, max_seeds=20)
-    found = settled(study_of_names(setting), Drawing(setting, 0))
+    found = settled(bound_plan_of_names(setting), Drawing(setting, 0))
     assert seeds_of(found) == {"name 0": 20, "name 1": 20, "name 2": 11}
     assert set(found.verdict.best) == {"name 0", "name 1"} and "; worse: name 2." in found.verdict.sentence
     assert "name 2 rested after 11 seeds, beaten by everyone still in question." in found.verdict.notes
@@ -153,7 +153,7 @@ def test_who_is_beaten_by_everyone_in_question_rests() -> None:
 
 def test_only_the_first_study_gets_more() -> None:
     setting = Setting(max_seeds=15)
-    found = settled(study_of_names(setting, studies=2), Drawing(setting, 0))
+    found = settled(bound_plan_of_names(setting, studies=2), Drawing(setting, 0))
     for result in found.results:
         assert len(result.trials) == 15 and [len(each.trials) for each in result.repetitions] == [10]
         assert result.across is not None
@@ -212,7 +212,7 @@ class Failing(Drawn):
 @pytest.mark.parametrize(("contenders", "seeds"), [(2, [15]), (3, [20, 20])])
 def test_a_contender_that_fails_on_the_way_leaves_the_others_going(contenders: int, seeds: list[int]) -> None:
     setting = Setting(contenders=contenders, max_seeds=20)
-    _, summary = carried_out(study_of_names(setting), None, lambda: Failing(Drawing(setting, 0)))
+    _, summary = carried_out(bound_plan_of_names(setting), None, lambda: Failing(Drawing(setting, 0)))
     (found,) = summary.comparisons
     assert summary.failures == ["no more memory"] and found.results[-1].label == "name 1"
     assert [len(result.scores) for result in found.results[:-1]] == seeds
@@ -248,7 +248,7 @@ def carried_out(study: BoundPlan, folder: Path | None, make: Callable[[], Any]) 
 
 def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path: Path) -> None:
     setting = Setting(contenders=3, gap=20.0, seeds=6, max_seeds=16)
-    study, drawing = study_of_names(setting), Drawing(setting, 0)
+    study, drawing = bound_plan_of_names(setting), Drawing(setting, 0)
     _, whole = carried_out(study, None, lambda: Drawn(drawing))
     turns, ran = 0, [0]
     while True:
@@ -296,7 +296,7 @@ def most(studies: int) -> int:
     "setting", [Setting(gap=1.0), Setting(contenders=3, gap=3.0, max_seeds=20), Setting(margin=3.0), Setting(points=8)]
 )
 def test_the_simulation_comes_to_what_a_run_does(setting: Setting) -> None:
-    study = study_of_names(setting)
+    study = bound_plan_of_names(setting)
     short, whole = judged(study, Drawing(setting, 1)), settled(study, Drawing(setting, 1))
     assert short.verdict == whole.verdict and seeds_of(short) == seeds_of(whole)
 
