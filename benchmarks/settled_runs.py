@@ -37,7 +37,7 @@ from dlkit.bench.store.store import Store
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.winner import tune
 
-__all__ = ["Drawing", "Drawn", "Setting", "judged", "rates", "settled", "bound_plan_of_names"]
+__all__ = ["Drawing", "Drawn", "Setting", "bound_plan_of_names", "judged", "rates", "settled"]
 
 PROBLEM = PlannedProblem(
     "quadratic", {"error": Metric("lower", "linear", "error")}, "error", 0.1, 40, 8, "d" * 16, "drawn", "", "drawn"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks.settled_runs import EQUALS, Drawing, Drawn, Setting, judged, rates, settled, bound_plan_of_names
+from benchmarks.settled_runs import EQUALS, Drawing, Drawn, Setting, bound_plan_of_names, judged, rates, settled
 from dlkit.bench.analysis import frames, settling
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.summary import Summary, summarize
