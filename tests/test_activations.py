@@ -112,6 +112,7 @@ def test_values_and_gradients_along_an_axis_follow_the_formula(name: str) -> Non
     np.testing.assert_allclose(gradient.ravel(), slopes, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", AXIS_FORMS)
 @pytest.mark.parametrize("axis", [0, 1, -2])
 def test_the_axis_may_be_chosen(name: str, axis: int) -> None:
@@ -120,6 +121,7 @@ def test_the_axis_may_be_chosen(name: str, axis: int) -> None:
     np.testing.assert_allclose(function(x, axis=axis), moved, rtol=1e-6)
 
 
+@pytest.mark.long
 def test_softmax_at_the_ends_of_the_range() -> None:
     extreme = jnp.array([[3.2e38, -3.2e38, 0.0], [-3.2e38, -3.2e38, -3.2e38], [-jnp.inf, 1.0, 1.0]])
     third = [1 / 3] * 3

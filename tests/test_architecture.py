@@ -297,6 +297,7 @@ def test_using_the_primitives_loads_jax_and_nothing_else() -> None:
     assert loaded_after(statement, heavy) == {"jax"}
 
 
+@pytest.mark.long
 def test_a_run_depends_on_no_sentence() -> None:
     sentences = tuple(f"dlkit.bench.analysis.{name}" for name in ("findings", "verdict"))
     decisions = "dlkit.bench.analysis.settling"

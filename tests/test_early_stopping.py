@@ -90,6 +90,7 @@ METRICS = st.lists(
 PATIENCE, DELTA = st.integers(1, 4), st.sampled_from([0.0, 0.25, 0.3])
 
 
+@pytest.mark.long
 @given(METRICS, PATIENCE, DELTA)
 def test_a_scan_equals_a_loop_with_a_break(metrics: list[float], patience: int, min_delta: float) -> None:
     states = scanned(jnp.array(metrics), jnp.array(patience), jnp.array(min_delta))
@@ -104,6 +105,7 @@ def test_one_call_at_a_time_equals_it_too(
     assert run(early_stopping(**settings), metrics[:4]) == reference(metrics[:4], **settings)
 
 
+@pytest.mark.long
 @given(METRICS, PATIENCE)
 def test_maximising_mirrors_minimising(metrics: list[float], patience: int) -> None:
     mirrored = [-metric for metric in metrics[:4]]

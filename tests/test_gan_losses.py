@@ -45,6 +45,7 @@ def sides(name: str) -> tuple[Callable[[jax.Array], jax.Array], ...]:
     )
 
 
+@pytest.mark.long
 @every_loss
 def test_values_and_gradients_follow_the_formulas(name: str) -> None:
     step = 1e-6
@@ -193,6 +194,7 @@ def test_the_gradient_penalty_of_a_linear_critic(target: Any, expected: float) -
     np.testing.assert_allclose(penalty, np.full(5, expected), rtol=1e-6)
 
 
+@pytest.mark.long
 def test_the_gradient_penalty_is_taken_between_real_and_fake() -> None:
     # The gradient of the quadratic critic is the point itself: e r + (1 - e) f, so its norm tells e.
     real, fake = jnp.tile(jnp.array([[4.0, 0.0]]), (2000, 1)), jnp.tile(jnp.array([[2.0, 0.0]]), (2000, 1))

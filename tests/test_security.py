@@ -26,6 +26,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_opening_and_reporting_a_run_imports_nothing_that_it_names(hostile: Path) -> None:
     plan = make_plan(("sgd", "adam"))
     names = (f"{MODULE}:attack", f"{MODULE}.py:attack")

@@ -78,6 +78,7 @@ def test_self_attention_equals_flax_in_values_and_gradients(settings, inputs, ma
     chex.assert_trees_all_close(actual, pull_back(expected, params, X), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_cross_attention_equals_flax_in_values_and_gradients() -> None:
     layer = layers.multi_head_attention(HEADS, context_features=7)
     params, state = filled(layer)
@@ -183,6 +184,7 @@ def test_what_may_attend_to_nothing_gives_zero_with_gradient_zero() -> None:
     np.testing.assert_array_equal(y[0], np.broadcast_to(params["output"]["bias"], (TIME, FEATURES)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("padding", [100.0, np.nan])
 def test_lengths_equal_cutting_whatever_the_padding_holds(padding: float) -> None:
     layer = layers.multi_head_attention(HEADS)

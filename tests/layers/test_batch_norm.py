@@ -240,6 +240,7 @@ def test_reestimation_reaches_every_depth_and_changes_nothing_else() -> None:
     chex.assert_trees_all_close(new_state, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_after_reestimation_on_one_batch_evaluation_is_what_training_gives() -> None:
     model = layers.serial(layers.dense(4), layers.batch_norm(), jnp.tanh, layers.dense(2), layers.batch_norm())
     params, state = model.init(jax.random.key(0), (3,))
@@ -249,6 +250,7 @@ def test_after_reestimation_on_one_batch_evaluation_is_what_training_gives() -> 
     np.testing.assert_allclose(evaluated, trained, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_every_batch_gets_its_own_key() -> None:
     model = layers.serial(layers.dropout(0.5), layers.batch_norm(), names=("dropout", "norm"))
     params, state = model.init(jax.random.key(0), (3,))

@@ -176,6 +176,7 @@ def test_each_platform_gets_its_form_only(name: str) -> None:
     assert text.count("stablehlo.convolution") >= 3 and "stablehlo.dot_general" not in text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["2d_groups", "2d_depthwise", "2d_rows"])
 def test_float64_is_computed_in_float64(name: str) -> None:
     row = ROWS[name]

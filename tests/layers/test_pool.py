@@ -59,6 +59,7 @@ def test_equals_flax_in_values_and_gradients(name: str, kind: str) -> None:
     chex.assert_trees_all_close(actual, results(reference, x), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("settings", [{}, {"strides": 1}], ids=["tiles", "overlapping"])
 def test_the_gradient_at_ties_goes_to_the_first_as_in_flax(settings: dict[str, Any]) -> None:
     x = jnp.asarray(RNG.integers(0, 2, (3, 6, 6, 2)), jnp.float32)
@@ -68,6 +69,7 @@ def test_the_gradient_at_ties_goes_to_the_first_as_in_flax(settings: dict[str, A
     np.testing.assert_array_equal(actual, jax.grad(lambda x: jnp.sum(reference(x)))(x))
 
 
+@pytest.mark.long
 def test_by_hand() -> None:
     x = jnp.array([[1.0], [3.0], [3.0], [-2.0], [5.0]])
     y, state = layers.max_pool((2,)).apply({}, {}, x)

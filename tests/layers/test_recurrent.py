@@ -229,6 +229,7 @@ def test_the_initial_parameters() -> None:
     }
 
 
+@pytest.mark.long
 @every_cell
 def test_recurrent_dropout_drops_the_same_units_at_every_step(name: str) -> None:
     layer = MAKE[name](5, recurrent_dropout=0.5)
@@ -244,6 +245,7 @@ def test_recurrent_dropout_drops_the_same_units_at_every_step(name: str) -> None
     assert len(set(error.argmin(axis=0).tolist())) > 1  # every sequence its own
 
 
+@pytest.mark.long
 def test_dropout_acts_between_the_layers_while_training() -> None:
     layer = layers.lstm(50, depth=2, dropout=0.5)
     params, state = layer.init(KEY, (6, 4))

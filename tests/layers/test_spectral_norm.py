@@ -26,6 +26,7 @@ def test_kernels_have_norm_one_and_the_rest_stays() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.long
 def test_a_chain_is_one_lipschitz_and_starts_from_the_layers_bits() -> None:
     normalized = layers.spectral_norm(CHAIN)
     params, state = jax.jit(lambda: normalized.init(jax.random.key(2), (6,)))()
@@ -52,6 +53,7 @@ def test_the_power_iteration_goes_on_from_step_to_step_in_training_only() -> Non
     np.testing.assert_allclose(np.abs(state["singular"]["['kernel']"]), np.eye(6)[5], atol=1e-4)
 
 
+@pytest.mark.long
 def test_gradients_are_those_of_the_kernel_over_its_norm() -> None:
     layer = layers.spectral_norm(layers.dense(4, use_bias=False))
     params, state = jax.jit(lambda: layer.init(jax.random.key(5), (3,)))()

@@ -137,6 +137,7 @@ def test_the_structure_of_the_parameters() -> None:
     assert params["mlp"]["hidden"]["kernel"].shape == (6, 8)
 
 
+@pytest.mark.long
 def test_a_gated_activation_halves_the_hidden_features() -> None:
     layer = layers.transformer_block(HEADS, activation="swiglu", normalization="rms", mlp_features=8)
     params, state = filled(layer)

@@ -143,6 +143,7 @@ def test_small_integer_dtypes_count_all_classes() -> None:
     assert loss == 0.0
 
 
+@pytest.mark.long
 @given(logits_strategy, st.floats(-100, 100, width=32), st.permutations(range(4)))
 def test_cross_entropy_laws(logits: np.ndarray, shift: float, order: list[int]) -> None:
     logits, targets = jnp.asarray(logits), jnp.asarray(SOFT[:3])

@@ -110,6 +110,7 @@ def test_the_gradients_stay_finite_where_only_one_side_is_zero() -> None:
     np.testing.assert_allclose(gradients, [0.0, 1.0 + math.log(2.0)], rtol=1e-6)
 
 
+@pytest.mark.long
 @given(LOGITS, LOGITS)
 def test_laws(first: np.ndarray, second: np.ndarray) -> None:
     log_p, log_t = jax.nn.log_softmax(jnp.asarray(first)), jax.nn.log_softmax(jnp.asarray(second))

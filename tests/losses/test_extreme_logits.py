@@ -135,6 +135,7 @@ def test_gaussian_of_an_extreme_log_variance(dtype: str) -> None:
     np.testing.assert_array_equal(gradient, 0.5)
 
 
+@pytest.mark.long
 @every_dtype
 def test_contrast_at_an_extreme_temperature(dtype: str) -> None:
     # Cosines of 1 and 0 over the temperature 1e-4 are logits of 1e4 and 0.

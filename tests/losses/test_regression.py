@@ -153,6 +153,7 @@ def test_losses_are_nonnegative_and_zero_without_an_error(name: str, p: np.ndarr
     assert not loss(predictions, predictions).any()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(set(FORMULAS) - {"quantile"}))
 @given(VECTORS, VECTORS)
 def test_losses_are_symmetric(name: str, p: np.ndarray, t: np.ndarray) -> None:

@@ -36,6 +36,7 @@ def by_enumeration(logits: np.ndarray, labels: list[int], blank: int = 0) -> flo
     return -float(scipy.special.logsumexp(totals)) if totals else math.inf
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("labels", "blank"), [([1, 3], 0), ([3, 3], 2), ([3, 1, 3], 0)])
 def test_the_loss_is_the_sum_over_all_alignments(labels: list[int], blank: int) -> None:
     assert_follows(
@@ -45,6 +46,7 @@ def test_the_loss_is_the_sum_over_all_alignments(labels: list[int], blank: int) 
     )
 
 
+@pytest.mark.long
 def test_lengths_leave_out_the_padding() -> None:
     logit_lengths, label_lengths = np.array([5, 3, 2]), np.array([2, 1, 0])
     padded = np.where(np.arange(2) < label_lengths[:, None], LABELS, 99)  # anything
@@ -70,6 +72,7 @@ def test_lengths_leave_out_the_padding() -> None:
     np.testing.assert_array_equal(slopes(jnp.asarray(noise, jnp.float32)), gradient)
 
 
+@pytest.mark.long
 def test_agrees_with_optax() -> None:
     logits, labels = LOGITS, jnp.asarray(LABELS)
     times, counts = jnp.array([5, 4, 5]), jnp.array([2, 2, 1])
@@ -112,6 +115,7 @@ def test_by_hand() -> None:
     assert compiled(even[0], jnp.zeros((0,), int)) == pytest.approx(math.log(9))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("labels", "time"), [([1, 1], 2), ([1, 2, 3], 2)])
 def test_labels_that_do_not_fit_have_an_infinite_loss_and_no_gradient(labels: list[int], time: int) -> None:
     function = jax.jit(jax.value_and_grad(lambda x, time: losses.ctc(x, jnp.array(labels), logit_lengths=time)))

@@ -41,6 +41,7 @@ def test_cosine_distance_agrees_with_scipy_and_optax() -> None:
     assert_equals(losses.cosine_distance, optax.losses.cosine_distance, a, b)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scale", [1e-37, 1e-20, 1.0, 1e20, 3e38])
 def test_the_length_of_a_vector_does_not_matter(scale: float) -> None:
     p, t = scale * jnp.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]]), jnp.array([[2.0, 0.0], [0.0, 3.0], [5.0, 0.0]])
@@ -60,6 +61,7 @@ def test_small_angles_keep_their_digits() -> None:
     assert distance == pytest.approx(angle**2 / 2, rel=1e-4)
 
 
+@pytest.mark.long
 def test_a_zero_vector_is_orthogonal_to_everything_without_a_gradient() -> None:
     p, t = jnp.array([[0.0, 0.0], [1.0, 2.0], [0.0, 0.0], [1e-39, 0.0]]), jnp.array([[1.0, 2.0]] + [[0.0, 0.0]] * 3)
     values, gradients = jax.value_and_grad(lambda p, t: losses.cosine_distance(p, t).sum(), argnums=(0, 1))(p, t)
@@ -67,6 +69,7 @@ def test_a_zero_vector_is_orthogonal_to_everything_without_a_gradient() -> None:
     assert not gradients[0].any() and not gradients[1].any()
 
 
+@pytest.mark.long
 @given(VECTORS, st.floats(0.125, 8, width=32))
 def test_cosine_distance_laws(both: np.ndarray, factor: float) -> None:
     p, t = jnp.asarray(both)
@@ -168,6 +171,7 @@ def test_the_mean_of_both_directions_is_the_loss_of_clip() -> None:
     assert_agrees_with_torch(ours, reference, A, B)
 
 
+@pytest.mark.long
 def test_info_nce_by_hand() -> None:
     # Each query has its key with the cosine 1 and two others with 0.
     expected = np.full(3, math.log(1 + 2 / math.e))
@@ -184,6 +188,7 @@ def test_batches_of_pairs_do_not_see_each_other() -> None:
         np.testing.assert_allclose(together[number], losses.info_nce(q[number], k[number]), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 @given(st.permutations(range(4)), st.floats(0.125, 8, width=32), st.floats(0.25, 4, width=32))
 def test_info_nce_laws(order: list[int], factor: float, temperature: float) -> None:
     q, k, chosen = jnp.asarray(A, jnp.float32), jnp.asarray(B, jnp.float32), jnp.array(order)

@@ -11,6 +11,7 @@ from tests.compiled import compiled
 X = jnp.asarray(np.random.default_rng(0).normal(size=(6, 4, 3)), jnp.float32)
 
 
+@pytest.mark.long
 def test_an_autoencoder_is_its_decoder_after_its_encoder() -> None:
     model = models.autoencoder((4, 3), latent=2, hidden=(7,), normalization="batch")
     params, state = compiled(model.layer).init(jax.random.key(0), (4, 3))
@@ -41,6 +42,7 @@ def test_a_linear_autoencoder_reaches_the_error_of_principal_components() -> Non
     assert best * 0.999 < float(values[-1]) < best * 1.01
 
 
+@pytest.mark.long
 def test_a_vae_draws_while_training_and_takes_the_mean_otherwise() -> None:
     model = models.vae((4, 3), latent=2, hidden=(7,))
     params, state = compiled(model).init(jax.random.key(0), (4, 3))
@@ -57,6 +59,7 @@ def test_a_vae_draws_while_training_and_takes_the_mean_otherwise() -> None:
     np.testing.assert_array_equal(first, again)
 
 
+@pytest.mark.long
 def test_a_vaes_codes_have_the_mean_and_variance_that_it_says() -> None:
     """With an identity decoder (one linear layer), over many draws."""
     model = models.vae((2,), latent=2, hidden=())
@@ -69,6 +72,7 @@ def test_a_vaes_codes_have_the_mean_and_variance_that_it_says() -> None:
     np.testing.assert_allclose(outputs.reconstruction.std(0), deviation, rtol=0.03)
 
 
+@pytest.mark.long
 def test_gradients_of_the_evidence_bound_reach_every_parameter() -> None:
     model = compiled(models.vae((4, 3), latent=2, hidden=(7,), activation="tanh"))
     params, state = model.init(jax.random.key(0), (4, 3))

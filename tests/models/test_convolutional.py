@@ -113,6 +113,7 @@ def test_resnet_equals_flax(train: bool) -> None:
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.long
 def test_resnet_20_has_the_papers_number_of_parameters() -> None:
     """He et al., 2015, table 6: 0.27 million for CIFAR-10."""
     model = models.resnet((3, 3, 3), outputs=10)

@@ -94,6 +94,7 @@ def test_gradients_of_a_score_reach_every_kernel_of_both_players(gan: models.Gan
         assert kernels and all(np.any(np.asarray(leaf) != 0) for leaf in kernels)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "gan",
     [models.dense_gan((4, 4, 1), latent=2, hidden=(4,)), models.convolutional_gan((4, 4, 1), latent=2, features=(4,))],
@@ -106,6 +107,7 @@ def test_the_score_of_an_example_ignores_its_neighbours(gan: models.Gan) -> None
     np.testing.assert_allclose(score(x), jnp.stack([score(each) for each in x]), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.long
 def test_dropout_acts_on_the_discriminator_only() -> None:
     gan = models.dense_gan((4,), latent=2, hidden=(16,), dropout=0.5)
     params, state = gan.generator.init(KEY, (2,))

@@ -25,6 +25,7 @@ class Reference(linen.Module):
         return linen.Dense(2, name="output")(x)
 
 
+@pytest.mark.long
 def test_mlp_equals_flax_in_values_and_gradients() -> None:
     model = compiled(models.mlp((5, 4, 2), activation="tanh"))
     params, state = model.init(jax.random.key(0), (2, 3))
@@ -70,6 +71,7 @@ def test_a_function_and_its_name_are_the_same_activation() -> None:
     np.testing.assert_array_equal(named, given)
 
 
+@pytest.mark.long
 def test_dropout_acts_on_hidden_values_while_training_only() -> None:
     model = models.mlp((500, 1), dropout=0.5)
     params, state = compiled(model).init(jax.random.key(0), (2, 3))
@@ -106,6 +108,7 @@ def test_kernel_init_reaches_every_kernel() -> None:
     assert all((block["dense"]["kernel"] == 1).all() for block in params.values())
 
 
+@pytest.mark.long
 def test_it_learns() -> None:
     # XOR cannot be fitted by anything linear: cross-entropy ln 2 is the best there.
     x = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])

@@ -125,6 +125,7 @@ def test_groups_divide_any_width() -> None:
         assert jax.eval_shape(model.apply, params, state, X)[0].shape == (3, 2)
 
 
+@pytest.mark.long
 def test_the_activation_is_that_of_the_simple_cell_too() -> None:
     x = jnp.ones((1, 3, 1))
     outputs = {}
@@ -169,6 +170,7 @@ def test_refuses(make, message) -> None:
         inspect.unwrap(make)()
 
 
+@pytest.mark.long
 def test_an_unknown_part_of_a_chain_is_located() -> None:
     model = models.transformer_classifier(outputs=2, features=8, heads=2, depth=1)
     params, state = compiled(model).init(jax.random.key(0), (6, 4))

@@ -28,6 +28,7 @@ def test_weights_only(path: tuple[str, ...], shape: tuple[int, ...], expected: b
     assert regularizers.weights_only(path, jnp.zeros(shape)) is expected
 
 
+@pytest.mark.long
 def test_models_of_flax_are_understood() -> None:
     attention = linen.MultiHeadDotProductAttention(num_heads=2)  # biases of shape [heads, head_dim]
     variables = attention.init(jax.random.key(0), jnp.ones((1, 3, 4)))

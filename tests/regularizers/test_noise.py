@@ -18,6 +18,7 @@ from dlkit import regularizers
 KEY = jax.random.key(3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shared_axes", [(), (-2,), (-3, -2), (0,), (3, 1)])
 def test_dropout_shares_its_mask_along_the_axes_and_nowhere_else(shared_axes: tuple[int, ...]) -> None:
     x = jnp.ones((5, 6, 7, 8))
@@ -105,6 +106,7 @@ def mixing_ratios(key: jax.Array, alpha: jax.Array) -> tuple[jax.Array, jax.Arra
     return 1.0 - x[0], x.sum()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
 def test_the_ratio_of_mixup_is_beta_distributed(alpha: float) -> None:
     shares, sums = mixing_ratios(jax.random.split(KEY, 4000), jnp.float32(alpha))

@@ -181,6 +181,7 @@ def test_group_axes_must_exist() -> None:
     assert e.value.__notes__ == ["in group_lasso: parameter 'dense/kernel', float32[2,3]"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", [(6, 3), (3, 6), (4, 4), (2, 3, 4)])
 def test_orthogonality_is_zero_exactly_for_orthonormal_columns_or_rows(shape: tuple[int, ...]) -> None:
     kernel = jax.nn.initializers.orthogonal()(jax.random.key(0), shape)

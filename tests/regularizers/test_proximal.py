@@ -136,6 +136,7 @@ def test_iterated_soft_thresholding_finds_the_lasso_of_scikit_learn() -> None:
     np.testing.assert_array_equal(params["kernel"][:, 0] == 0, expected == 0)
 
 
+@pytest.mark.long
 def test_max_norm_projects_onto_the_ball_and_keeps_the_bits_inside() -> None:
     kernel = jnp.asarray(np.random.default_rng(7).normal(size=(3, 3, 2, 50)), jnp.float32)
     limit = 4.0
