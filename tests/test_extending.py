@@ -163,6 +163,7 @@ def test_a_probe_meets_what_the_others_do(skeleton: Any) -> None:
         np.testing.assert_allclose(compiled[name], value, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_a_probe_is_1_along_the_gradient_of_all_examples_and_nan_where_nothing_moved(skeleton: Any) -> None:
     seen: View = test_probes.network("tanh")
     gradient = jax.grad(seen.loss)(seen.params, seen.train)

@@ -246,6 +246,7 @@ def test_softmax() -> None:
     assert_same_optimum(objective, smooth_minimum(objective, start), fitted(model, 3))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("strength", [0.01, 1.0])
 def test_squared_hinge(strength: float) -> None:
     inputs, targets = CANCER

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from dlkit import bench
 from dlkit.bench.analysis.summary import summarize
 from dlkit.bench.execution import runner
@@ -50,6 +52,7 @@ class Interrupted(InlineExecutor):
         return super().next()
 
 
+@pytest.mark.long
 def test_eight_pairs_replay_bit_for_bit_after_a_disturbed_run(tmp_path: Path) -> None:
     whole = bench.run(asked(), resources=INLINE, progress=False)
     assert not whole.failures

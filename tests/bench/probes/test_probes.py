@@ -476,6 +476,7 @@ def test_dead_units_by_hand() -> None:
     assert values("dead_units", seen_activations(maps)) == pytest.approx({"dead_units": 3 / 5})
 
 
+@pytest.mark.long
 def test_dead_units_of_a_network_whose_biases_kill_a_known_share() -> None:
     seen = network("relu")
     params = jax.tree.map(jnp.copy, seen.params)

@@ -182,6 +182,7 @@ def test_early_stopping_is_a_factor_too(tmp_path: Path) -> None:
         load(path)
 
 
+@pytest.mark.long
 def test_labels_let_a_problem_in_twice() -> None:
     entries = [
         ProblemChoice(problem="quadratic", label=f"kappa {n:g}", choices={"condition": n}) for n in (10.0, 100.0)

@@ -85,6 +85,7 @@ def test_the_sharpness_rises_to_the_edge_of_stability_and_stays_there(learning_r
     assert losses[-1] < 0.02 * losses[0]  # it trains all the same
 
 
+@pytest.mark.long
 def test_below_the_edge_nothing_stops_at_it() -> None:
     # So slow a rate ends far below its edge, while it passes the point where the larger rates stopped.
     _, sharpnesses = trained(STABLE, 0)

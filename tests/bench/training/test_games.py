@@ -91,6 +91,7 @@ def test_extragradient_contracts_in_any_dimension_at_the_rate_of_the_smallest_si
     assert ratios(result)[-5:] == pytest.approx(slowest ** (20 / 2), rel=1e-3)
 
 
+@pytest.mark.long
 def test_alternating_moves_stay_on_their_ellipse() -> None:
     result = run(bilinear("alternating"), "sgd", steps=200, learning_rate=RATE)
     x, y = (result.curves[name].astype(np.float64) for name in ("x", "y"))
@@ -355,6 +356,7 @@ def test_of_random_optimizers_each_player_draws_its_own() -> None:
     assert not np.allclose(critic, np.asarray(result.params["generator"]["b"]) - start)
 
 
+@pytest.mark.long
 def test_an_optimizer_for_players_is_a_contender_by_name() -> None:
     name = "x=optimistic_gradient_descent,y=sgd+extragradient"
     result = bench.compare(

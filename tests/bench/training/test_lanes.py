@@ -72,6 +72,7 @@ def test_lanes_train_what_one_at_a_time_trains(four: Program) -> None:
             np.testing.assert_allclose(ours.curves[name], curve, rtol=1e-3, atol=1e-4, equal_nan=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rate", [math.inf, math.nan, 1e30])
 def test_no_neighbour_and_no_position_changes_a_lanes_bits(four: Program, rate: float) -> None:
     ours = request(0.05, seed=3)
@@ -117,6 +118,7 @@ def test_a_run_on_lanes_replays_at_its_width_and_resumes(tmp_path: Path) -> None
         assert again.summary.records[name].outcome.seconds == record.outcome.seconds, "it was not run again"
 
 
+@pytest.mark.long
 def test_a_failure_on_lanes_names_the_optimizer() -> None:
     def broken(learning_rate: Any) -> Any:
         raise KeyError("nothing")

@@ -147,6 +147,7 @@ def test_a_step_is_a_call_without_its_evaluations(linear: list[Contestant]) -> N
         assert found.failure == ""
 
 
+@pytest.mark.long
 def test_bytes_are_those_of_the_arrays(linear: list[Contestant]) -> None:
     sgd, momentum, adam, averaging = measure(linear, repeats=1, clock=Clock(1.0))
     parameters = (10 + 1) * 4

@@ -152,6 +152,7 @@ def test_what_ran_before_changes_nothing(programs: dict[str, Program]) -> None:
     assert first.curves["rows"].tobytes() == again.curves["rows"].tobytes()
 
 
+@pytest.mark.long
 def test_the_place_among_lanes_changes_nothing() -> None:
     program = program_of(lanes=Lanes(3))
     requests = [Request(STEP_DRAWS, "tuning", 0), Request(STEP_DRAWS, "final", 0), Request(STEP_DRAWS, "final", 1)]
@@ -167,6 +168,7 @@ def test_the_place_among_lanes_changes_nothing() -> None:
 # --- players ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_every_player_and_every_move_has_a_key_of_its_own() -> None:
     """Two players whose gradients are draws from the keys of their moves; one of them moves twice a step."""
 
@@ -238,6 +240,7 @@ def looked() -> Iterator[tuple[Trajectory, Trajectory]]:
 SEEN_AT = np.array([2, 4, 6])  # steps done at each evaluation
 
 
+@pytest.mark.long
 def test_a_probes_key_is_that_of_its_purpose_and_step(looked: tuple[Trajectory, Trajectory]) -> None:
     curves = looked[0].curves
     key = jax.random.fold_in(key_of("walk", "final", 5, "steps"), zlib.crc32(b"probes"))
