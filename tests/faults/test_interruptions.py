@@ -100,6 +100,7 @@ def test_killed_at_random_moments_then_run_again(
     assert finish(work, "--folder", folder.name, *arguments) == undisturbed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "arguments", [("--executor", "inline"), pytest.param(("--workers", "2"), marks=pytest.mark.slow)]
 )

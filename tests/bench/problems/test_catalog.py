@@ -79,6 +79,7 @@ def test_is_described_and_can_be_traced(name: str) -> None:
         assert f" {choice}: " in documentation
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in ENTRIES]
 )
@@ -120,6 +121,7 @@ def little_training(name: str, steps: int = 20) -> tuple[Problem, Trajectory]:
     return problem, train_trial(program, point, stage="tuning", seed=0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", ["saddle", "diabetes-quantile", "digits-mlp", pytest.param("digits-vae", marks=pytest.mark.slow)]
 )
@@ -208,6 +210,7 @@ def test_a_margin_is_a_difference_or_a_factor() -> None:
 WITH_STATISTICS = {"digits-mlp": {"norm": "batch"}, "digits-vae": {"norm": "batch"}}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in WITH_STATISTICS]
 )
@@ -292,6 +295,7 @@ def test_choices_change_what_they_say() -> None:
     assert catalog.get("digits-mlp", l2=1) is catalog.get("digits-mlp", l2=1.0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["digits-mlp", "diabetes-linear", pytest.param("digits-vae", marks=pytest.mark.slow)])
 def test_penalties_and_rates_can_be_traced(name: str) -> None:
     strengths = {"l1": 1e-3, "l2": 1e-2, "dropout": 0.2, "label_smoothing": 0.1, "kl_weight": 0.5}

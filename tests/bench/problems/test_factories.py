@@ -165,6 +165,7 @@ def test_one_trace_serves_every_strength() -> None:
     assert len(traces) == 1 and len({float(end) for end in ends}) == 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "choice",
     [

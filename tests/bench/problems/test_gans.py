@@ -38,6 +38,7 @@ def begun(**choices: Any) -> tuple[Problem, Any, Any, Any]:
     return problem, params, state, {"inputs": jnp.asarray(problem.dataset.train["inputs"][:16])}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [name if name == "least_squares" else pytest.param(name, marks=pytest.mark.slow) for name in gan_losses.NAMES],
@@ -54,6 +55,7 @@ def test_both_players_losses_are_those_of_their_scores(name: str) -> None:
     assert generator == pytest.approx(float(loss.generator(jnp.zeros(1))[0]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("penalty", ["r1", pytest.param("wgan_gp", marks=pytest.mark.slow)])
 def test_penalties_are_added_to_the_discriminators_loss_alone_and_may_be_traced(penalty: str) -> None:
     assert tunable("ring-gan") == tunable("digits-gan") == ("penalty_strength",)

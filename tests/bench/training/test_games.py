@@ -189,6 +189,7 @@ def game(moves: int = 1, updates: str = "alternating", batch_size: int | None = 
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "moves", "updates", "batch_size"),
     [

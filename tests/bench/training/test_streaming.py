@@ -76,6 +76,7 @@ def resident() -> Program:
 
 
 # two intervals a call; one; parts of 4 + 3; of 2 + 2 + 2 + 1; of single steps
+@pytest.mark.long
 @pytest.mark.parametrize("steps", [*(pytest.param(steps, marks=pytest.mark.slow) for steps in (14, 4, 2)), 7, 1])
 def test_a_streamed_trial_has_the_bits_of_one_on_the_device(steps: int) -> None:
     cut = program_of(digits(), steps)
@@ -96,6 +97,7 @@ def test_dropout_early_stopping_and_a_schedule_stream() -> None:
     assert run(whole, rates[1])[0][0] == "stopped", "one of them does stop"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("steps", [14, pytest.param(4, marks=pytest.mark.slow)])
 def test_lanes_find_their_examples_in_one_block(steps: int) -> None:
     lanes = Lanes(2)
