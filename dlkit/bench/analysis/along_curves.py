@@ -7,12 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlkit.bench.identity.hashing import canonical
 from dlkit.bench.plan.orientation import oriented
 from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE
-from dlkit.bench.plan.space import Point
-from dlkit.bench.plan.trials import Outcome, Trial
+from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.stats import Interval, expected_running_time, kaplan_meier, median_interval, restricted_mean
 from dlkit.bench.tuning.targets import ending, steps_to
 from dlkit.bench.tuning.winner import Tuning
@@ -183,15 +181,17 @@ def _of_points(tuning: Tuning, outcomes: Mapping[str, Outcome], value: Callable[
     for trial in tuning.known:
         if trial.until is None:
             outcome = outcomes.get(trial.id)
-            rows.setdefault(_setting(trial), []).append(math.inf if outcome is None else value(outcome))
+            static = trial.identity["optimizer"]["static"]
+            rows.setdefault(_key(trial.hyperparameters, static), []).append(
+                math.inf if outcome is None else value(outcome)
+            )
     until = tuning.until or [None] * len(tuning.points)
     finalists = [point for point, end in zip(tuning.points, until, strict=True) if end is None]
-    return np.array([float(np.mean(rows.get(_key(point), math.inf))) for point in finalists])
+    return np.array(
+        [float(np.mean(rows.get(_key(point.hyperparameters, point.static), math.inf))) for point in finalists]
+    )
 
 
-def _setting(trial: Trial) -> str:
-    return _key(Point(dict(trial.hyperparameters), dict(trial.identity["optimizer"]["static"])))
-
-
-def _key(point: Point) -> str:
-    return canonical([dict(point.hyperparameters), dict(point.static)])
+def _key(hyperparameters: Mapping[str, float], static: Mapping[str, Any]) -> str:
+    """A setting as text: 1, 1.0 and True are different settings."""
+    return repr((sorted(hyperparameters.items()), sorted(static.items())))
