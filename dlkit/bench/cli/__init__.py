@@ -1,5 +1,6 @@
 """The command line: arguments to the API, answers to the terminal. A command imports what it needs when it runs."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -38,6 +39,7 @@ def show(run: Path, /, *, trials: bool = False) -> int:
         run: the run's folder, such as runs/quickstart.
         trials: list every trial with its id, setting and outcome instead.
     """
+    gc.disable()  # the process ends in a second or two: looking for garbage would be a twentieth of that
     from dlkit.bench import api
 
     result = api.open_run(run)
