@@ -89,7 +89,7 @@ def compare_on(
     again = reruns(history, problem)
     targets = _targets(problem, again, frozen or {})
     results = [
-        make_result(plan, problem, contender, studies[0], targets.values, outcomes, studies[1:])
+        make_result(history, problem, contender, studies[0], targets.values, studies[1:])
         for contender, studies in zip(plan.contenders, tunings, strict=True)
     ]
     ranking, settled = rank(plan, problem, results)

@@ -14,6 +14,7 @@ from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Range
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.stats import Interval, median_interval, wilson_interval
+from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.targets import steps_to
 from dlkit.bench.tuning.winner import Tuning
 
@@ -133,39 +134,35 @@ class ContenderResult:
 
 
 def make_result(
-    plan: Plan,
+    history: History,
     problem: PlannedProblem,
     contender: PlannedContender,
     tuning: Tuning,
     targets: Sequence[float],
-    outcomes: Mapping[str, Outcome],
     further: Sequence[Tuning] = (),
 ) -> ContenderResult:
     """Computes a contender's own numbers from the outcomes there are.
 
     Args:
-        plan: the plan.
+        history: the plan, and the outcomes so far.
         problem: which.
         contender: which.
         tuning: of its first study.
         targets: what steps are counted to, the easiest first.
-        outcomes: trial id -> outcome.
         further: the tuning of its other studies.
 
     Returns:
         The result.
     """
-    metric = problem.metric
-    trials = plan.final_trials(problem, contender, tuning.point) if tuning.point else []
+    plan, outcomes, metric = history.plan, history.outcomes, problem.metric
+    trials = history.final_trials(problem, contender, tuning.point) if tuning.point else []
     finals = [outcomes.get(trial.id) for trial in trials]
     there = _ended(finals, plan.seeds)
     ladder = [np.array([steps_to(problem, outcome, target) for outcome in there]) for target in targets]
     times = ladder[-1] if ladder else np.full(len(there), np.inf)
     scores = oriented(problem, metric, [final_value(outcome, metric) for outcome in there])
     tests = oriented(problem, metric, [outcome.test.get(metric, math.nan) for outcome in there])
-    repetitions = [
-        _repetition(plan, problem, contender, each, outcomes, study) for study, each in enumerate(further, 1)
-    ]
+    repetitions = [_repetition(history, problem, contender, each, study) for study, each in enumerate(further, 1)]
     every = [*tuning.known, *trials, *(trial for each in repetitions for trial in [*each.tuning.known, *each.trials])]
     ran = [outcomes[trial.id] for trial in every if trial.id in outcomes]
     failure = next((outcome.reason for outcome in ran if not outcome.counts), "")
@@ -206,15 +203,10 @@ def _ended(finals: Sequence[Outcome | None], required: int) -> list[Outcome]:
 
 
 def _repetition(
-    plan: Plan,
-    problem: PlannedProblem,
-    contender: PlannedContender,
-    tuning: Tuning,
-    outcomes: Mapping[str, Outcome],
-    study: int,
+    history: History, problem: PlannedProblem, contender: PlannedContender, tuning: Tuning, study: int
 ) -> Repetition:
-    trials = plan.final_trials(problem, contender, tuning.point, study=study) if tuning.point else []
-    there = [outcomes[trial.id] for trial in trials if trial.id in outcomes]
+    trials = history.final_trials(problem, contender, tuning.point, study=study) if tuning.point else []
+    there = [history.outcomes[trial.id] for trial in trials if trial.id in history.outcomes]
     if not trials or len(there) < len(trials):
         return Repetition(tuning, trials, math.nan, np.zeros(0, np.float32))
     scores = oriented(problem, problem.metric, [final_value(outcome, problem.metric) for outcome in there])

@@ -123,7 +123,7 @@ def more_seeds(history: History) -> Addition | None:
     for problem in plan.problems if plan.max_seeds is not None else ():
         tunings = [tune(history, problem, contender) for contender in plan.contenders]
         results = [
-            make_result(plan, problem, contender, tuning, (), history.outcomes)
+            make_result(history, problem, contender, tuning, ())
             for contender, tuning in zip(plan.contenders, tunings, strict=True)
         ]
         # Whoever lacks a trial now could not run it, and would lack it again.

@@ -46,16 +46,8 @@ def make_results(curves, *, metric=None, target=0.1, points=1, tuning_value=0.5)
                 outcomes[trial.id] = ended(trial, [], status="failed", reason=curve)
             elif curve is not None:
                 outcomes[trial.id] = ended(trial, curve, status="diverged" if math.isnan(curve[-1]) else "finished")
-        results.append(
-            make_result(
-                plan,
-                problem,
-                contender,
-                tune(History(plan, outcomes), problem, contender),
-                [] if target is None else [target],
-                outcomes,
-            )
-        )
+        history, targets = History(plan, outcomes), [] if target is None else [target]
+        results.append(make_result(history, problem, contender, tune(history, problem, contender), targets))
     return results
 
 
@@ -154,7 +146,8 @@ def test_a_failure_is_told():
 def test_nothing_ran():
     plan = make_plan(["x"], seeds=SEEDS)
     problem, contender = plan.problems[0], plan.contenders[0]
-    result = make_result(plan, problem, contender, tune(History(plan), problem, contender), [0.1], {})
+    history = History(plan)
+    result = make_result(history, problem, contender, tune(history, problem, contender), [0.1])
     assert not result.is_complete and result.failure == "" and result.flags == ()
     assert (
         math.isnan(result.final.estimate)
@@ -177,7 +170,7 @@ def flagged(tuning_values, *, finals=VALUES):
     tuning = tune(History(plan, outcomes), problem, contender)
     for trial, value in zip(plan.final_trials(problem, contender, tuning.point), finals, strict=True):
         outcomes[trial.id] = ended(trial, [1.0, value], status="diverged" if math.isnan(value) else "finished")
-    return make_result(plan, problem, contender, tuning, [0.1], outcomes).flags
+    return make_result(History(plan, outcomes), problem, contender, tuning, [0.1]).flags
 
 
 @pytest.mark.parametrize(
