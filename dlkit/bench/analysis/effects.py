@@ -8,7 +8,7 @@ import numpy as np
 
 from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.contender_result import ContenderResult
-from dlkit.bench.analysis.pairs import ALPHA, CURVE_ALPHA, LEVEL, curve_luck, score_luck
+from dlkit.bench.analysis.pairs import ALPHA, LEVEL
 from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE, level_name
 from dlkit.bench.stats import Interval, PairedDifference, holm, paired_difference
@@ -33,9 +33,6 @@ class Effect(NamedTuple):
             trials that were cut off: curves do not compare before the last step then.
         final_p: of the paired test, Holm-adjusted over all that is compared on the problem.
         ratio_p: the same of the steps; 1 where there is no ratio.
-        luck: how probable it is that the luck of tuning alone sets equal levels so far apart in the final score: of the
-            pair that says least.
-        ratio_luck: the same of the steps.
     """
 
     factor: str
@@ -47,18 +44,16 @@ class Effect(NamedTuple):
     ratio: Interval
     final_p: float
     ratio_p: float
-    luck: float
-    ratio_luck: float
 
     @property
     def differs(self) -> bool:
-        """Whether the final scores differ beyond chance and the luck of tuning."""
-        return self.final_p <= ALPHA and self.luck <= ALPHA and self.final.estimate != 0
+        """Whether the final scores differ beyond chance."""
+        return self.final_p <= ALPHA and self.final.estimate != 0
 
     @property
     def is_faster(self) -> bool:
-        """Whether one level reaches the target sooner, beyond chance and the luck of tuning."""
-        return self.ratio_p <= ALPHA and self.ratio_luck <= CURVE_ALPHA and self.ratio.estimate != 1
+        """Whether one level reaches the target sooner, beyond chance."""
+        return self.ratio_p <= ALPHA and self.ratio.estimate != 1
 
 
 def effects(
@@ -124,9 +119,9 @@ def _pairs(
 
 def _effect(factor: str, name: str, baseline: str, pairs: Sequence[tuple[ContenderResult, ContenderResult]]) -> Effect:
     """Compares two levels on the seeds that were planned."""
-    ours, theirs = (np.mean([pair[side].planned(pair[side].scores) for pair in pairs], axis=0) for side in (0, 1))
+    ours, theirs = (np.mean([pair[side].planned(pair[side].blocks) for pair in pairs], axis=0) for side in (0, 1))
     final = paired_difference(ours, theirs, level=LEVEL)
-    each = [paired_difference(a.planned(a.scores), b.planned(b.scores), level=LEVEL) for a, b in pairs]
+    each = [paired_difference(a.planned(a.blocks), b.planned(b.blocks), level=LEVEL) for a, b in pairs]
     steps = _steps(pairs)
     ratio = Interval(*(numbers.power_of_two(bound) if steps else math.nan for bound in (steps or final)[:3]))
     return Effect(
@@ -139,11 +134,6 @@ def _effect(factor: str, name: str, baseline: str, pairs: Sequence[tuple[Contend
         ratio,
         final.p_value,
         steps.p_value if steps else 1.0,
-        max(
-            score_luck(a.tuning, b.tuning, one, len(ours), gap=final.estimate)
-            for (a, b), one in zip(pairs, each, strict=True)
-        ),
-        max(_luck_of_steps(a, b, one, steps) for (a, b), one in zip(pairs, each, strict=True)),
     )
 
 
@@ -166,15 +156,6 @@ def _steps(pairs: Sequence[tuple[ContenderResult, ContenderResult]]) -> PairedDi
 def _or_equal(differences: Floats) -> Floats:
     """Differences of what may be infinite: two of the same infinity are equal."""
     return np.where(np.isnan(differences), 0.0, differences)
-
-
-def _luck_of_steps(
-    result: ContenderResult, other: ContenderResult, difference: PairedDifference, steps: PairedDifference | None
-) -> float:
-    if steps is None or result.log_steps is None or other.log_steps is None or math.isinf(steps.estimate):
-        return 1.0
-    ours, theirs = (result.tuning, result.log_steps), (other.tuning, other.log_steps)
-    return curve_luck(ours, theirs, difference, gap=steps.estimate)
 
 
 def sentence(problem: PlannedProblem, effect: Effect, target: float) -> str:

@@ -187,8 +187,7 @@ def effects(summary: Summary) -> "pd.DataFrame":
     Returns:
         Columns problem, factor, level, baseline, pairs, agreeing, difference (of final scores, oriented: lower is
         better; log10 of a ratio for a log-scaled metric) with its interval's _low and _high, p_value (adjusted),
-        luck, ratio_of_steps with _low and _high, ratio_of_steps_p_value and ratio_of_steps_luck; see
-        `effects.Effect`. Empty where the optimizer is the only factor.
+        ratio_of_steps with _low and _high and ratio_of_steps_p_value; see `effects.Effect`. Empty where the optimizer is the only factor.
     """
     import pandas as pd
 
@@ -294,10 +293,8 @@ def _effect_row(problem: PlannedProblem, effect: Effect) -> dict[str, Any]:
         "agreeing": effect.agreeing,
         **_interval_columns("difference", Interval(*effect.final[:3])),
         "p_value": effect.final_p,
-        "luck": effect.luck,
         **_interval_columns("ratio_of_steps", effect.ratio),
         "ratio_of_steps_p_value": effect.ratio_p,
-        "ratio_of_steps_luck": effect.ratio_luck,
     }
 
 
@@ -322,7 +319,6 @@ def _table_row(comparison: Comparison, rank: int, result: ContenderResult, cost:
         "diverged": result.diverged,
         "tuning_points": len(result.tuning.points),
         "studies": len(result.tunings),
-        **_interval_columns("across_studies", result.across or UNKNOWN),
         "widened": result.widened,
         **_interval_columns("seconds_per_step", cost.per_step),
         **_interval_columns("seconds_to_target", cost.to_target),

@@ -58,10 +58,11 @@ class Tuner:
     Attributes:
         name: where points come from: ``"halton"``, ``"random"``, ``"grid"`` or ``"optuna"``.
         seconds: of training that a study spends on a contender and problem; None where the points are counted.
-        studies: independent repetitions of tuning, with points and seeds of their own.
+        studies: independent repetitions of tuning and judging, with points and seeds of their own.
         halving: successive halving goes on with one in so many points; None trains all of them to the end.
         batch: how many points optuna is asked for at a time.
         grid: hyperparameter -> number of values on a grid.
+        first_study: the number of the first study; studies of the same number draw the same points and seeds.
     """
 
     name: str = "halton"
@@ -70,6 +71,7 @@ class Tuner:
     halving: int | None = None
     batch: int = 4
     grid: Mapping[str, int] = field(default_factory=dict)
+    first_study: int = 0
 
     def rungs(self, points: int, evaluations: int, *, added: int = 0) -> list[tuple[int, int | None]]:
         """Returns the rungs of successive halving: how many points train, and to which evaluation (None: to the end).
@@ -117,26 +119,31 @@ class TargetRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Settling:
-    """Seeds are added to the budget's until it is settled who is best, by a rule that holds however often one looks.
+    """Studies are added to the budget's until it is settled who is best, by a rule that holds however often one looks.
 
-    On each problem that is so once one contender is best, or those that are not worse lie within the margin.
+    On each problem that is so once one contender is best, or those that are not worse lie within the margin. A budget
+    of one study gets more fresh seeds instead: what they settle is about the settings found.
 
     Attributes:
-        max_seeds: the most seeds any contender gets; by default 100.
+        max_studies: the most studies any contender gets; by default 40.
+        max_seeds: the most seeds any contender gets where the budget has one study; by default 100.
         margin: how large a difference does not matter, on problems that have no margin of their own: in the metric's
             units, or a ratio such as 1.1 where values are compared as ratios.
 
     Raises:
-        UserError: for fewer than one seed, or a margin of 0 or less.
+        UserError: for fewer than one study or seed, or a margin of 0 or less.
     """
 
+    max_studies: int = 40
     max_seeds: int = 100
     margin: float | None = None
 
     def __post_init__(self) -> None:
         mistakes = []
-        if not isinstance(self.max_seeds, int) or isinstance(self.max_seeds, bool) or self.max_seeds < 1:
-            mistakes.append(f"settling.max_seeds must be a whole number of at least 1, got {self.max_seeds!r}")
+        for name in ("max_studies", "max_seeds"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                mistakes.append(f"settling.{name} must be a whole number of at least 1, got {value!r}")
         if self.margin is not None and not (is_number(self.margin) and self.margin > 0):
             mistakes.append(f"settling.margin must be a number above 0, got {self.margin!r}")
         if mistakes:

@@ -12,7 +12,7 @@ from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.orientation import unoriented
-from dlkit.bench.stats import Interval, median_interval, nemenyi_distance
+from dlkit.bench.stats import median_interval, nemenyi_distance
 
 __all__ = [
     "FACTORS_CAPTION",
@@ -40,9 +40,7 @@ LABELS = frozenset(
 SHOWN_LEVEL = f"[{LEVEL * 100:.0f}\N{NO-BREAK SPACE}%]"
 MOST_LETTERS = 5  # of a contender's groups
 FACTORS_CAPTION = "Factors: levels compared over contenders that differ in nothing else, paired by seed"
-STUDIES_CAPTION = (
-    "Final means over all tuning studies and seeds, with the noise of tuning and without; differences are to the best"
-)
+STUDIES_CAPTION = "What each study's winner came to on fresh seeds: contenders are compared study by study"
 
 
 class Table(NamedTuple):
@@ -68,13 +66,13 @@ def caption(comparison: Comparison) -> str:
 def ranking(comparison: Comparison) -> Table:
     """Returns a problem's contenders with all that their final values are compared by, best first.
 
-    Mean ranks are over seeds; the heading has Nemenyi's distance, beyond which two of them differ.
+    Mean ranks are over blocks; the heading has Nemenyi's distance, beyond which two of them differ.
     """
     standings = comparison.ranking.standings
     distance = ""
     if count := len(standings):
-        seeds = len(comparison.results[0].planned(comparison.results[0].scores))
-        distance = f" (Nemenyi {nemenyi_distance(count, seeds, 1 - LEVEL):.2f})"
+        blocks = len(comparison.results[0].planned(comparison.results[0].blocks))
+        distance = f" (Nemenyi {nemenyi_distance(count, blocks, 1 - LEVEL):.2f})"
     header = ["rank", "optimizer", "group", f"validation {SHOWN_LEVEL}", f"test {SHOWN_LEVEL}"]
     header += [f"difference to best {SHOWN_LEVEL}", "p", "adjusted p", f"mean rank{distance}", "diverged"]
     rows = []
@@ -133,27 +131,16 @@ def steps(comparison: Comparison) -> Table:
 
 
 def studies(comparison: Comparison) -> Table:
-    """Returns final means over repeated tuning studies, with tuning's noise and without; no rows with one study."""
+    """Returns every study's value of each contender, and the setting it was tuned to; no rows with one study."""
     problem = comparison.problem
-    header = ["optimizer", f"mean, seeds alone {SHOWN_LEVEL}", f"mean, with tuning {SHOWN_LEVEL}"]
-    header += [f"difference, seeds alone {SHOWN_LEVEL}", f"difference, with tuning {SHOWN_LEVEL}"]
-    rows = []
-    for label, standing in comparison.ranking.standings.items():
-        across, difference = standing.across, standing.across_difference
-        if across:
-            means = (across.seeds_only, across.with_tuning)
-            gaps = (difference.seeds_only, difference.with_tuning) if difference else ()
-            cells = [numbers.interval(_in_units(comparison, mean)) for mean in means]
-            cells += [numbers.oriented_interval(problem, gap) for gap in gaps] or [numbers.NOTHING, numbers.NOTHING]
-            rows.append([label, *cells])
-    return Table(header, rows)
-
-
-def _in_units(comparison: Comparison, value: Interval) -> Interval:
-    """An oriented mean in the metric's own units; a geometric mean where its scale is logarithmic."""
-    problem = comparison.problem
-    estimate, *ends = (unoriented(problem, problem.metric, bound) for bound in value)
-    return Interval(estimate, min(ends), max(ends))
+    count = max((len(each.studies) for each in comparison.results), default=0)
+    header = ["optimizer", *(f"study {study + 1}" for study in range(count))]
+    rows = [
+        [each.label, *(numbers.number(unoriented(problem, problem.metric, float(value))) for value in each.blocks)]
+        for each in comparison.results
+        if each.repeats_tuning and len(each.blocks)
+    ]
+    return Table(header, [[*cells, *[numbers.NOTHING] * (1 + count - len(cells))] for cells in rows])
 
 
 class Part(NamedTuple):
@@ -244,19 +231,14 @@ def factors(comparison: Comparison) -> Table:
             each.level,
             each.baseline,
             numbers.difference(comparison.problem, each.final),
-            _p_value(each.final_p, is_luck=not each.differs),
+            numbers.p_value(each.final_p),
             numbers.interval(each.ratio),
-            numbers.NOTHING if math.isnan(each.ratio.estimate) else _p_value(each.ratio_p, is_luck=not each.is_faster),
+            numbers.NOTHING if math.isnan(each.ratio.estimate) else numbers.p_value(each.ratio_p),
             f"{each.pairs}, {each.agreeing} of this sign" if each.pairs > 1 else "1",
         ]
         for each in comparison.effects
     ]
     return Table(header, rows)
-
-
-def _p_value(value: float, *, is_luck: bool) -> str:
-    """A p-value, and whether the luck of tuning makes nothing of it."""
-    return numbers.p_value(value) + (" (luck of tuning)" if is_luck and value <= 1 - LEVEL else "")
 
 
 def factor_findings(comparison: Comparison) -> list[str]:
@@ -269,13 +251,9 @@ def _share(value: float) -> str:
 
 
 def tuning(comparison: Comparison) -> Table:
-    """Returns what each contender was tuned to, what makes that doubtful, and how much repeated tuning differs."""
+    """Returns what each contender was tuned to, in a study whose value is the median, and what makes that doubtful."""
     header = ["optimizer", "tuned to", "points trained", "flags"]
     rows = [[each.label, _setting(each), _points(each), _flags(each)] for each in comparison.results]
-    studies = max((len(each.tunings) for each in comparison.results), default=1)
-    if studies > 1:
-        header.append(f"median across {studies} studies [min, max]")
-        rows = [[*cells, _across(each)] for cells, each in zip(rows, comparison.results, strict=True)]
     return Table(header, rows)
 
 
@@ -299,14 +277,11 @@ def _setting(result: ContenderResult) -> str:
 
 
 def _points(result: ContenderResult) -> str:
-    points = f"{result.tuning.finite}/{len(result.tuning.points)}"
-    return points if result.contender.undrawn is not None else f"{points} in {result.tuning.seconds:.3g} s"
+    points = f"{result.doubts.finite}/{result.doubts.points}"
+    seconds = sum(each.seconds for each in result.tunings)
+    return points if result.contender.undrawn is not None else f"{points} in {seconds:.3g} s"
 
 
 def _flags(result: ContenderResult) -> str:
     noted = [*result.flags, result.widened] if result.widened else result.flags
     return "could not run" if result.failure else "; ".join(noted) or numbers.NOTHING
-
-
-def _across(result: ContenderResult) -> str:
-    return numbers.interval(result.across) if result.across else numbers.NOTHING

@@ -1,7 +1,7 @@
 """What every contender gets: points, seeds, steps, and how it is tuned."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from dlkit.bench.errors import UserError, nearest
@@ -12,8 +12,12 @@ from dlkit.bench.tuning.sampling import TUNERS
 __all__ = ["AMOUNTS", "Budget"]
 
 AMOUNTS = ("tuning_points", "tuning_points_per_dimension", "tuning_seconds")  # of a budget, which has one of them
-OPTIONAL = frozenset({"steps", "tuning_points", "tuning_points_per_dimension", "halving"})
-SPECIAL = frozenset({"tuner", "tuning_seconds", "trial_seconds", "grid"})  # settings that are no whole numbers
+OPTIONAL = frozenset({"steps", "tuning_points", "tuning_points_per_dimension", "tuning_seeds", "seeds", "halving"})
+SPECIAL = frozenset({"tuner", "tuning_seconds", "trial_seconds", "grid", "first_study"})  # that need not be counts
+# What is not given, (tuning points, tuning seeds, seeds): found by simulating the power of whole runs of at most 60
+# trials a contender; see docs/statistics.md.
+OF_EACH_STUDY = (4, 1, 2)
+OF_ONE_STUDY = (16, 2, 10)
 
 
 def _is_count(value: Any) -> bool:
@@ -29,19 +33,21 @@ class Budget:
         evaluations: points of the curve after step 0; their number divides the steps.
         tuner: where tuning points come from: halton (scrambled), random, grid, or optuna (its tree-structured Parzen
             estimator, asked in batches).
-        tuning_points: points tried over a contender's space; 16 if none of this and the next two is given. A grid has
-            at most so many.
+        tuning_points: points tried over a contender's space in each study; where none of this and the next two is
+            given 4, or 16 in a single study. A grid has at most so many.
         tuning_points_per_dimension: points tried for each hyperparameter that is tuned, static choices included.
-        tuning_seconds: seconds of training that a contender's points may take on a problem. Points are drawn until
-            they have taken so long, at least one; how many that are depends on the machine.
+        tuning_seconds: seconds of training that a contender's points may take in a study. Points are drawn until they
+            have taken so long, at least one; how many that are depends on the machine.
         tuning_batch: points that optuna is asked for before it is told how they did.
         grid: hyperparameter -> how many values a grid has along it, for contenders that have it.
-        tuning_seeds: seeds each point is trained on; they are not used again.
-        studies: how often tuning is repeated with fresh points and seeds. Tables show the first study, and how much
-            the others differ.
+        tuning_seeds: seeds each point is trained on, which are not used again; by default 1, or 2 in a single study.
+        studies: how often tuning and judging are repeated, each time with fresh points and seeds. Methods are compared
+            over studies; 6 are the fewest that can tell two apart. With 1, only the settings found are compared.
+        first_study: the number of the first study. Other numbers give other points and seeds: a replication.
         halving: successive halving: points are trained for a part of the steps first, and one in so many goes on, to
             a part so many times as long. By default all points are trained to the end.
-        seeds: fresh seeds each tuned contender is trained on, the same ones for all.
+        seeds: fresh seeds each study's winners are trained on, the same ones for all contenders; by default 2, or 10
+            in a single study.
         trial_seconds: how long a trial may train, compilation not counted. It is cut off then, at the next of a few
             moments where it can be; results then depend on the machine. By default there is no limit.
 
@@ -57,16 +63,15 @@ class Budget:
     tuning_seconds: float | None = None
     tuning_batch: int = 4
     grid: Mapping[str, int] = field(default_factory=dict)
-    tuning_seeds: int = 2
-    studies: int = 1
+    tuning_seeds: int | None = None
+    studies: int = 10
+    first_study: int = 0
     halving: int | None = None
-    seeds: int = 10
+    seeds: int | None = None
     trial_seconds: float | None = None
 
     def __post_init__(self) -> None:
         amounts = {name: getattr(self, name) for name in AMOUNTS if getattr(self, name) is not None}
-        if not amounts:
-            object.__setattr__(self, "tuning_points", 16)
         mistakes = self._wrong_numbers() + self._wrong_tuning(amounts)
         if mistakes:
             raise UserError("\n".join(mistakes))
@@ -91,10 +96,15 @@ class Budget:
             mistakes.append(f"budget.tuning_seconds must be a number above 0, got {self.tuning_seconds!r}")
         if self.trial_seconds is not None and not (is_number(self.trial_seconds) and self.trial_seconds > 0):
             mistakes.append(f"budget.trial_seconds must be a number above 0, got {self.trial_seconds!r}")
+        first: Any = self.first_study
+        if not isinstance(first, int) or isinstance(first, bool) or first < 0:
+            mistakes.append(f"budget.first_study must be a whole number of at least 0, got {first!r}")
         if self.tuner not in TUNERS:
             mistakes.append(f"budget.tuner: no tuner {self.tuner!r}; {nearest(str(self.tuner), TUNERS)}")
-        if _is_count(self.tuning_seeds) and self.tuning_seeds > STUDY_SEEDS:
-            mistakes.append(f"budget.tuning_seeds must be at most {STUDY_SEEDS}, got {self.tuning_seeds}")
+        for name in ("tuning_seeds", "seeds"):
+            value = getattr(self, name)
+            if _is_count(value) and value > STUDY_SEEDS:
+                mistakes.append(f"budget.{name} must be at most {STUDY_SEEDS}, got {value}")
         if self.halving == 1:
             mistakes.append("budget.halving must be at least 2: the next rung has one in so many points, got 1")
         return mistakes
@@ -113,6 +123,20 @@ class Budget:
             other = "tuner 'optuna'" if self.tuner == "optuna" else "tuning_seconds"
             mistakes.append(f"budget: halving needs all points before any is trained; leave out halving or {other}")
         return mistakes
+
+    def filled(self) -> "Budget":
+        """Returns this budget with numbers for what it leaves open: they depend on whether there are several studies.
+
+        It leaves them open until then, so that ``replace(budget, studies=1)`` means the defaults of a single study.
+        """
+        points, tuning_seeds, seeds = OF_EACH_STUDY if self.studies > 1 else OF_ONE_STUDY
+        is_open = all(getattr(self, name) is None for name in AMOUNTS)
+        return replace(
+            self,
+            tuning_points=points if is_open else self.tuning_points,
+            tuning_seeds=tuning_seeds if self.tuning_seeds is None else self.tuning_seeds,
+            seeds=seeds if self.seeds is None else self.seeds,
+        )
 
     def steps_for(self, owner: str, default: int) -> int:
         """Returns the steps of a trial, checked against `evaluations`.

@@ -144,7 +144,11 @@ class _Reader:
             "batch_size": self.batch_size(item, path),
             "early_stopping": self.early_stopping(item, path),
             "choices": self.choices(item, path, lists=True),
+            "draw": self.value(item, path, "draw", int, 0),
         }
+        if usage["draw"] < 0:
+            self.mistake(f"{path}.draw", f"expected a whole number of at least 0, got {usage['draw']}")
+            return None
         entry = Contender(optimizer=name, label=label, space=space, static=static, **usage)
         schedule = self.attempt(f"{path}.schedule", entry.load_schedule)
         if schedule is None:
@@ -200,6 +204,7 @@ class _Reader:
         before = len(self.mistakes)
         self.keys(given, "settling", [setting.name for setting in fields(Settling)])
         read = {
+            "max_studies": self.value(given, "settling", "max_studies", int, Settling.max_studies),
             "max_seeds": self.value(given, "settling", "max_seeds", int, Settling.max_seeds),
             "margin": self.value(given, "settling", "margin", float),
         }

@@ -176,7 +176,8 @@ def next_points(
         return []
     before = len(found.points) - len(plan.added_points(problem, contender, study))
     told, scores = found.points[:before], found.rungs[0].scores[:before]
+    seed = plan.draw_seed(contender, study)
     if plan.tuner.name == "optuna":
-        return optuna_points(contender.space, contender.static, told, scores.tolist(), found.wanted, seed=study)
+        return optuna_points(contender.space, contender.static, told, scores.tolist(), found.wanted, seed=seed)
     count = before + found.wanted
-    return beforehand(plan.tuner.name, contender.space, contender.static, count, seed=study)[before:]
+    return beforehand(plan.tuner.name, contender.space, contender.static, count, seed=seed)[before:]

@@ -87,11 +87,15 @@ def declared(problem: PlannedProblem) -> Frozen:
 
 
 def reruns(history: History, problem: PlannedProblem) -> Reruns | None:
-    """Returns the trials that set a problem's targets; None before the baselines are tuned, or if none trained."""
+    """Returns the trials that set a problem's targets; None before the baselines are tuned, or if none trained.
+
+    Of all the baselines' studies the winner with the best tuning score sets them. Studies that were added since do not
+    count: targets do not move.
+    """
     best: tuple[float, PlannedContender, Tuning] | None = None
     for contender in history.plan.contenders:
-        if sets_targets(history.plan, problem, contender):
-            tuning = tune(history, problem, contender)
+        for study in range(history.plan.tuner.studies) if sets_targets(history.plan, problem, contender) else ():
+            tuning = tune(history, problem, contender, study=study)
             if tuning.missing:
                 return None
             if tuning.winner is not None and (best is None or tuning.scores[tuning.winner] < best[0]):
