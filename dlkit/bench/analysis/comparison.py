@@ -8,8 +8,8 @@ from dlkit.bench.analysis.contender_result import ContenderResult, make_result
 from dlkit.bench.analysis.costs import Cost, costs_of
 from dlkit.bench.analysis.effects import Effect, effects
 from dlkit.bench.analysis.ranking import Ranking
-from dlkit.bench.analysis.settling import conclude, rank
-from dlkit.bench.analysis.verdict import Verdict, verdict
+from dlkit.bench.analysis.settling import rank
+from dlkit.bench.analysis.verdict import Verdict, conclude, verdict
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.plan.trials import Timing, Trial
 from dlkit.bench.tuning.history import History

@@ -181,14 +181,6 @@ def sentence(problem: PlannedProblem, effect: Effect, target: float) -> str:
     if effect.differs:
         ends = "better" if effect.final.estimate < 0 else "worse"
         findings.append(f"ends {ends}, by {numbers.difference(problem, effect.final)} in {metric}")
-    if not findings and effect.final_p <= ALPHA < effect.luck:
-        ends = "better" if effect.final.estimate < 0 else "worse"
-        shown = numbers.difference(problem, effect.final)
-        whose = "" if effect.pairs == 1 else f" in the least certain of {effect.pairs} pairs of contenders"
-        return (
-            f"{what}, against {effect.baseline}, ends {ends}, by {shown} in {metric}, but tuning could set equals so "
-            f"far apart by luck{whose}; use more tuning seeds."
-        )
     if not findings:
         return f"{what} and {effect.baseline} cannot be told apart{_over(effect)}."
     return f"{what}, against {effect.baseline}, {' and '.join(findings)}{_over(effect)}."

@@ -187,7 +187,8 @@ def effects(summary: Summary) -> "pd.DataFrame":
     Returns:
         Columns problem, factor, level, baseline, pairs, agreeing, difference (of final scores, oriented: lower is
         better; log10 of a ratio for a log-scaled metric) with its interval's _low and _high, p_value (adjusted),
-        ratio_of_steps with _low and _high and ratio_of_steps_p_value; see `effects.Effect`. Empty where the optimizer is the only factor.
+        ratio_of_steps with _low and _high and ratio_of_steps_p_value; see `effects.Effect`. Empty where the optimizer
+        is the only factor.
     """
     import pandas as pd
 

@@ -15,21 +15,18 @@ from typing import NamedTuple
 import numpy as np
 
 from dlkit.bench.analysis.contender_result import ContenderResult, make_result
-from dlkit.bench.analysis.findings import Finding
-from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, common
+from dlkit.bench.analysis.pairs import LEVEL, Pair, common
 from dlkit.bench.analysis.ranking import Ranking, compared
-from dlkit.bench.analysis.verdict import Verdict
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.stats import Settlement, confidence_sequence, settle
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.sampling import beforehand
 from dlkit.bench.tuning.widening import points_beyond
 
-__all__ = ["Added", "Addition", "Reason", "Settled", "conclude", "more_blocks", "rank"]
+__all__ = ["Added", "Addition", "Reason", "Settled", "more_blocks", "rank"]
 
 FEWEST_ADDED = {"studies": 2, "seeds": 5}  # at a time
 SHARE_ADDED = 4  # or one for so many that there are: rounds stay few, and few blocks are more than it took
-RULE = f"by a rule that holds at any time (level {ALPHA:.0%})"
 
 
 class Reason(Enum):
@@ -242,53 +239,3 @@ def _at_any_time(settled: Settled, best: ContenderResult, other: ContenderResult
     k = len(settled.labels)
     difference = pair.difference._replace(low=interval.low, high=interval.high, p_value=min(1.0, k / evidence))
     return pair._replace(difference=difference, adjusted_p=min(1.0, k * (k - 1) / evidence))
-
-
-def conclude(
-    conclusion: Verdict, plan: Plan, problem: PlannedProblem, ranking: Ranking, settled: Settled | None
-) -> Verdict:
-    """Adds to a verdict what the blocks settled, and how.
-
-    Args:
-        conclusion: from the ranking that `rank` returned.
-        plan: the plan.
-        problem: which.
-        ranking: that ranking.
-        settled: what `rank` returned with it; without one the verdict stays what it is.
-
-    Returns:
-        The verdict.
-    """
-    if settled is None:
-        return conclusion
-    unit = "studies" if plan.repeats_tuning else "seeds"
-    notes = [
-        f"{each.label} rested after {len(each.blocks)} {unit}, beaten by everyone still in question."
-        for each in ranking.results
-        if each.label in settled.labels and each.label not in settled.in_question and len(each.blocks) < settled.blocks
-    ]
-    notes.append(
-        f"P-values and intervals of differences hold at any time, as {unit} were added; other intervals only describe."
-    )
-    first, *others = conclusion.findings
-    ending = _why_it_ends(plan, problem, settled, unit) or f"Not settled at {settled.blocks} {unit} yet."
-    findings = (first._replace(text=f"{first.text} {ending}"), *others, *map(Finding, notes))
-    return conclusion._replace(findings=findings)
-
-
-def _why_it_ends(plan: Plan, problem: PlannedProblem, settled: Settled, unit: str) -> str:
-    """Why no blocks are added, in words; empty if there may be more."""
-    count = settled.settlement.seeds
-    match settled.ends:
-        case None:
-            return ""
-        case Reason.BEST:
-            return f"Settled at {count} {unit} {RULE}."
-        case Reason.WITHIN_MARGIN:
-            assert problem.margin is not None
-            width = f"a ratio of {problem.margin:g}" if problem.judged.scale == "log" else f"{problem.margin:g}"
-            return (
-                f"Settled at {count} {unit} {RULE}: what is not worse than {settled.leader} lies within {width} of it."
-            )
-        case Reason.MOST:
-            return f"Not settled within {_most(plan)} {unit}."

@@ -6,15 +6,17 @@ from typing import Literal, NamedTuple
 from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.findings import Finding, differences, flip, speed
-from dlkit.bench.analysis.pairs import LEVEL, Pair, beats_all
+from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, beats_all
 from dlkit.bench.analysis.ranking import Ranked, Ranking
-from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.analysis.settling import Reason, Settled
+from dlkit.bench.plan.plan import Plan, PlannedProblem
 from dlkit.bench.stats import fewest_blocks
 
-__all__ = ["Verdict", "verdict"]
+__all__ = ["Verdict", "conclude", "could_catch_up", "verdict"]
 
 Kind = Literal["winner", "tie", "unsettled", "incomplete"]
 MOST_LISTED = 8  # contenders in a sentence
+RULE = f"by a rule that holds at any time (level {ALPHA:.0%})"
 ABOUT_SETTINGS = (
     "This is about the settings that one tuning found, not about the methods: another tuning may find others. Tune in "
     "several studies (10 is the default) to compare the methods."
@@ -233,3 +235,56 @@ def _too_few(result: ContenderResult) -> list[Finding]:
         return []
     what = "no two methods" if result.repeats_tuning else "no two settings"
     return [Finding(f"{_blocks(result)}: {what} can be told apart at {LEVEL:.0%}, however they differ; {needed} can.")]
+
+
+# --- blocks that were added ---
+
+
+def conclude(
+    conclusion: Verdict, plan: Plan, problem: PlannedProblem, ranking: Ranking, settled: Settled | None
+) -> Verdict:
+    """Adds to a verdict what the blocks settled, and how.
+
+    Args:
+        conclusion: from the ranking that `rank` returned.
+        plan: the plan.
+        problem: which.
+        ranking: that ranking.
+        settled: what `rank` returned with it; without one the verdict stays what it is.
+
+    Returns:
+        The verdict.
+    """
+    if settled is None:
+        return conclusion
+    unit = "studies" if plan.repeats_tuning else "seeds"
+    notes = [
+        f"{each.label} rested after {len(each.blocks)} {unit}, beaten by everyone still in question."
+        for each in ranking.results
+        if each.label in settled.labels and each.label not in settled.in_question and len(each.blocks) < settled.blocks
+    ]
+    notes.append(
+        f"P-values and intervals of differences hold at any time, as {unit} were added; other intervals only describe."
+    )
+    first, *others = conclusion.findings
+    ending = _why_it_ends(plan, problem, settled, unit) or f"Not settled at {settled.blocks} {unit} yet."
+    findings = (first._replace(text=f"{first.text} {ending}"), *others, *map(Finding, notes))
+    return conclusion._replace(findings=findings)
+
+
+def _why_it_ends(plan: Plan, problem: PlannedProblem, settled: Settled, unit: str) -> str:
+    """Why no blocks are added, in words; empty if there may be more."""
+    count = settled.settlement.seeds
+    match settled.ends:
+        case None:
+            return ""
+        case Reason.BEST:
+            return f"Settled at {count} {unit} {RULE}."
+        case Reason.WITHIN_MARGIN:
+            assert problem.margin is not None
+            width = f"a ratio of {problem.margin:g}" if problem.judged.scale == "log" else f"{problem.margin:g}"
+            return (
+                f"Settled at {count} {unit} {RULE}: what is not worse than {settled.leader} lies within {width} of it."
+            )
+        case Reason.MOST:
+            return f"Not settled within {plan.max_studies if plan.repeats_tuning else plan.max_seeds} {unit}."

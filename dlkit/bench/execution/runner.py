@@ -57,8 +57,9 @@ def run(
     """Runs every trial of a plan that the store does not have, and stores it.
 
     What the plan says happens in this order. With `expand`, spaces whose winners lie at an edge are widened, up to
-    `widening.ROUNDS` times. With `max_studies` or `max_seeds`, studies or
-    seeds are added until it is settled who is best. With `timing`, the tuned contenders' steps are timed, each problem's side by side on one slot while the others rest.
+    `widening.ROUNDS` times. With `max_studies` or `max_seeds`, studies or seeds are added until it is settled who is
+    best. With `timing`, the tuned contenders' steps are timed, each problem's side by side on one slot while the others
+    rest.
 
     Ctrl-C stores what is finished and ends the workers; it gives up the timing in hand at once.
 
