@@ -137,10 +137,10 @@ def of_studies(values=PAIRS, *, studies=3, seeds=2, **settings):
 def test_a_block_is_a_study_and_its_value_the_mean_over_its_fresh_seeds(metric, blocks, middle):
     result = of_studies(metric=metric)
     assert result.repeats_tuning and result.required == 3
-    np.testing.assert_allclose(result.blocks, blocks, rtol=1e-6)
+    np.testing.assert_allclose(result.blocks, blocks, rtol=5e-6)
     assert len(result.scores) == len(result.trials) == 6
-    assert result.final.estimate == pytest.approx(middle, rel=1e-6)
-    assert result.test.estimate == pytest.approx(middle, rel=1e-6)
+    assert result.final.estimate == pytest.approx(middle, rel=5e-6)
+    assert result.test.estimate == pytest.approx(middle, rel=5e-6)
     assert result.is_comparable
 
 
@@ -217,7 +217,8 @@ def test_an_added_study_that_fails_takes_nothing_from_the_others():
 def test_what_comes_before_the_last_step_has_blocks_too():
     curves = [[1.0, 0.4, step, 0.05, 0.05] for step in (0.3, 0.05, 0.3, 0.2)]
     (result,) = results_of_curves({"x": curves}, studies=2, seeds=2)
-    np.testing.assert_allclose(result.log_steps.values, [(math.log2(30) + math.log2(20)) / 2, math.log2(30)])
+    logarithms = [(math.log2(30) + math.log2(20)) / 2, math.log2(30)]
+    np.testing.assert_allclose(result.log_steps.values, logarithms, rtol=5e-6)
     np.testing.assert_allclose(result.half.values, [0.175, 0.25], rtol=1e-6)
     assert result.half.step == 20 and result.to_target.reached == 4
 
