@@ -274,6 +274,8 @@ def conclude(
     )
     first, *others = conclusion.findings
     ending = _why_it_ends(plan, problem, settled, unit) or f"Not settled at {settled.blocks} {unit} yet."
+    if conclusion.kind == "unsettled" and settled.ends is Reason.BEST:  # blocks do not mend tuning
+        ending = f"As they are tuned, it is {ending[0].lower()}{ending[1:]}"
     findings = (first._replace(text=f"{first.text} {ending}"), *others, *map(Finding, notes))
     return conclusion._replace(findings=findings)
 
