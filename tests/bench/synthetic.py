@@ -79,7 +79,7 @@ def decay(plan: Plan, problem: PlannedProblem, contender: PlannedContender, tria
 
 
 def play(plan: Plan, train: Callable[[PlannedProblem, PlannedContender, Trial], Outcome | None]) -> History:
-    """What running a plan would bring: all tuning trials, then the winners on the final seeds, study by study.
+    """What running a plan would bring: all tuning trials, then the winners on the fresh seeds, study by study.
 
     Args:
         plan: which.
@@ -98,7 +98,7 @@ def play(plan: Plan, train: Callable[[PlannedProblem, PlannedContender, Trial], 
     for problem in plan.problems:
         for contender in plan.contenders:
             about = (history, problem, contender)
-            for study in range(plan.tuner.studies):
+            for study in plan.studies(problem, contender):
                 while True:
                     trials = [trial for _, trial in search(*about, study=study).pending(history.outcomes)]
                     if trials:
@@ -111,7 +111,7 @@ def play(plan: Plan, train: Callable[[PlannedProblem, PlannedContender, Trial], 
                     history.draw(history.search_key(problem, contender, study), points)
                 winner = tune(*about, study=study).point
                 if winner is not None:
-                    ran(problem, contender, history.final_trials(problem, contender, winner))
+                    ran(problem, contender, history.final_trials(problem, contender, winner, study=study))
     return history
 
 
@@ -146,7 +146,7 @@ def fill(
     failed: Collection[str] = (),
     reason: str = "its update raised ValueError: no such thing",
 ) -> None:
-    """Stores what running a plan would have: all tuning trials, then the winners on the final seeds.
+    """Stores what running a plan would have: all tuning trials, then the winners on the fresh seeds.
 
     Args:
         store: where.
@@ -172,9 +172,10 @@ def fill(
 
     history = play(plan, train)
     store.add(list(history.outcomes.values()), PROGRAM)
-    for problem, contender, study in product(plan.problems, plan.contenders, range(plan.tuner.studies)):
-        points = history.drawn(problem, contender, study)
-        store.add_points(history.search_key(problem, contender, study), 0, points)
+    for problem, contender in product(plan.problems, plan.contenders):
+        for study in plan.studies(problem, contender):
+            points = history.drawn(problem, contender, study)
+            store.add_points(history.search_key(problem, contender, study), 0, points)
 
 
 def make_summary(
