@@ -11,13 +11,12 @@ from dlkit.bench.analysis import effects, numbers
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.pairs import LEVEL
-from dlkit.bench.plan.orientation import unoriented
-from dlkit.bench.stats import Interval, median_interval, nemenyi_distance
+from dlkit.bench.plan.orientation import floored, unoriented
+from dlkit.bench.stats import Interval, PairedDifference, median_interval, nemenyi_distance
 
 __all__ = [
     "FACTORS_CAPTION",
     "LABELS",
-    "STUDIES_CAPTION",
     "Part",
     "Table",
     "caption",
@@ -31,6 +30,7 @@ __all__ = [
     "steps",
     "steps_caption",
     "studies",
+    "studies_caption",
     "tuning",
 ]
 
@@ -40,9 +40,6 @@ LABELS = frozenset(
 SHOWN_LEVEL = f"[{LEVEL * 100:.0f}\N{NO-BREAK SPACE}%]"
 MOST_LETTERS = 5  # of a contender's groups
 FACTORS_CAPTION = "Factors: levels compared over contenders that differ in nothing else, paired by seed"
-STUDIES_CAPTION = (
-    "Final means over all tuning studies and seeds, with the noise of tuning and without; differences are to the best"
-)
 
 
 class Table(NamedTuple):
@@ -58,11 +55,12 @@ class Table(NamedTuple):
 
 
 def caption(comparison: Comparison) -> str:
-    """Returns what a problem's table shows: metric, direction, target and where that comes from."""
+    """Returns what a problem's table shows: metric, direction, target and its source, and what medians are."""
     problem = comparison.problem
     direction = "higher" if problem.judged.higher_is_better else "lower"
     target = f"target {numbers.number(comparison.target)} ({comparison.targets.source})"
-    return f"{problem.judged.label or problem.metric}, {direction} is better; {target}"
+    taken = "; medians are geometric, of logarithms" if numbers.geometric(problem) else ""
+    return f"{problem.judged.label or problem.metric}, {direction} is better; {target}{taken}"
 
 
 def ranking(comparison: Comparison) -> Table:
@@ -70,7 +68,7 @@ def ranking(comparison: Comparison) -> Table:
 
     Mean ranks are over seeds; the heading has Nemenyi's distance, beyond which two of them differ.
     """
-    standings = comparison.ranking.standings
+    standings, floor = comparison.ranking.standings, comparison.problem.judged.floor
     distance = ""
     if count := len(standings):
         seeds = len(comparison.results[0].planned(comparison.results[0].scores))
@@ -86,9 +84,9 @@ def ranking(comparison: Comparison) -> Table:
                 str(rank) if result.is_comparable else numbers.NOTHING,
                 result.label,
                 _group(standing.group) if standing else numbers.NOTHING,
-                numbers.interval(result.final),
-                numbers.interval(result.test),
-                numbers.difference(comparison.problem, pair.difference) if pair else numbers.NOTHING,
+                numbers.interval(result.final, floor=floor),
+                numbers.interval(result.test, floor=floor),
+                _to_best(comparison, result, pair.difference) if pair else numbers.NOTHING,
                 numbers.p_value(pair.difference.p_value) if pair else numbers.NOTHING,
                 numbers.p_value(pair.adjusted_p) if pair else numbers.NOTHING,
                 numbers.number(standing.mean_rank) if standing else numbers.NOTHING,
@@ -96,6 +94,13 @@ def ranking(comparison: Comparison) -> Table:
             ]
         )
     return Table(header, rows)
+
+
+def _to_best(comparison: Comparison, result: ContenderResult, value: PairedDifference) -> str:
+    """The difference to the best contender, told as a bound where one of the two is at the metric's floor."""
+    best = comparison.results[0]
+    ends = floored(comparison.problem, result.planned(result.scores), best.planned(best.scores))
+    return numbers.difference(comparison.problem, value, ends)
 
 
 def steps_caption(comparison: Comparison) -> str:
@@ -123,7 +128,7 @@ def steps(comparison: Comparison) -> Table:
             str(found.diverged),
             numbers.steps(found.median, budget),
             numbers.interval(found.restricted),
-            numbers.number(found.expected),
+            numbers.number(found.expected) if found.reached else "none reached",
             numbers.ratio_of_steps(pair.difference) if pair else numbers.NOTHING,
             numbers.p_value(pair.adjusted_p) if pair else numbers.NOTHING,
         ]
@@ -143,10 +148,18 @@ def studies(comparison: Comparison) -> Table:
         if across:
             means = (across.seeds_only, across.with_tuning)
             gaps = (difference.seeds_only, difference.with_tuning) if difference else ()
-            cells = [numbers.interval(_in_units(comparison, mean)) for mean in means]
+            cells = [numbers.interval(_in_units(comparison, mean), floor=problem.judged.floor) for mean in means]
             cells += [numbers.oriented_interval(problem, gap) for gap in gaps] or [numbers.NOTHING, numbers.NOTHING]
             rows.append([label, *cells])
     return Table(header, rows)
+
+
+def studies_caption(comparison: Comparison) -> str:
+    """Returns what the means of `studies` are."""
+    return (
+        f"Final {numbers.geometric(comparison.problem)}means over all tuning studies and seeds, with the noise of "
+        "tuning and without; differences are to the best"
+    )
 
 
 def _in_units(comparison: Comparison, value: Interval) -> Interval:
@@ -178,7 +191,7 @@ def parts(comparison: Comparison) -> list[Part]:
         Part("steps to target", steps_caption(comparison), steps(comparison)),
         Part("targets", "", ladder(comparison)),
         Part("costs", costs_caption(comparison), costs(comparison)),
-        Part("studies", STUDIES_CAPTION, studies(comparison)),
+        Part("studies", studies_caption(comparison), studies(comparison)),
         Part("factors", FACTORS_CAPTION, factors(comparison)),
         Part("tuning", "", tuning(comparison), numbers=False),
     )
@@ -215,13 +228,13 @@ def costs(comparison: Comparison) -> Table:
         row = [
             cost.label,
             numbers.durations(cost.per_step),
-            numbers.TIMES + numbers.number(cost.ratio) if timing else numbers.NOTHING,
+            numbers.TIMES + numbers.number(cost.ratio) if timing and cost.ratio > 0 else numbers.NOTHING,
             numbers.durations(cost.to_target, most=cost.per_step.estimate * comparison.problem.steps),
             numbers.duration(cost.compile_seconds),
             numbers.byte_count(timing.state_bytes if timing else None),
             numbers.byte_count(timing.memory_bytes if timing else None),
         ]
-        rows.append([*row, *([_share(cost.saved)] if stops else [])])
+        rows.append([*row, *([numbers.share(cost.saved)] if stops else [])])
     return Table(header, rows)
 
 
@@ -245,7 +258,7 @@ def factors(comparison: Comparison) -> Table:
             each.baseline,
             numbers.difference(comparison.problem, each.final),
             _p_value(each.final_p, is_luck=not each.differs),
-            numbers.interval(each.ratio),
+            numbers.times(each.ratio),
             numbers.NOTHING if math.isnan(each.ratio.estimate) else _p_value(each.ratio_p, is_luck=not each.is_faster),
             f"{each.pairs}, {each.agreeing} of this sign" if each.pairs > 1 else "1",
         ]
@@ -262,10 +275,6 @@ def _p_value(value: float, *, is_luck: bool) -> str:
 def factor_findings(comparison: Comparison) -> list[str]:
     """Returns what the factors come to, in sentences."""
     return [effects.sentence(comparison.problem, each, comparison.target) for each in comparison.effects]
-
-
-def _share(value: float) -> str:
-    return numbers.NOTHING if math.isnan(value) else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
 
 
 def tuning(comparison: Comparison) -> Table:
@@ -309,4 +318,4 @@ def _flags(result: ContenderResult) -> str:
 
 
 def _across(result: ContenderResult) -> str:
-    return numbers.interval(result.across) if result.across else numbers.NOTHING
+    return numbers.interval(result.across, beyond=numbers.DIVERGED) if result.across else numbers.NOTHING

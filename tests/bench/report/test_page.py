@@ -373,7 +373,7 @@ def test_repeated_studies_have_a_table_with_the_noise_of_tuning() -> None:
         assert cells[2] == numbers.interval(standing.across.with_tuning)
         assert cells[3] == numbers.oriented_interval(comparison.problem, difference.seeds_only)
         assert cells[4] == numbers.oriented_interval(comparison.problem, difference.with_tuning)
-    assert tables.STUDIES_CAPTION in markdown_tables(summary)
+    assert tables.studies_caption(comparison) in markdown_tables(summary)
     assert any(note.startswith("Over 3 studies ") for note in comparison.verdict.notes)
     assert not tables.studies(CASES["plain"]().comparisons[0]).rows
 
