@@ -85,7 +85,8 @@ def at_floor(problem: PlannedProblem, metric: str, scores: Any) -> np.ndarray[An
     if math.isinf(floor):
         return np.zeros(numbers.shape, np.bool_)
     # Clipped values are exactly there; the tolerance is for means of them.
-    return np.asarray(np.isclose(numbers, float(oriented(problem, metric, floor)), rtol=1e-6, atol=1e-12))
+    is_there = np.isclose(numbers, float(oriented(problem, metric, floor)), rtol=1e-6, atol=1e-12)
+    return np.asarray(is_there, np.bool_)
 
 
 def floored(problem: PlannedProblem, scores: Any, others: Any) -> Floored:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlkit.bench.analysis import effects, numbers
+from dlkit.bench.analysis import effects, numbers, units
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.pairs import LEVEL
@@ -227,12 +227,12 @@ def costs(comparison: Comparison) -> Table:
         timing = cost.timing if cost.timing and not cost.timing.failure else None
         row = [
             cost.label,
-            numbers.durations(cost.per_step),
+            units.durations(cost.per_step),
             numbers.TIMES + numbers.number(cost.ratio) if timing and cost.ratio > 0 else numbers.NOTHING,
-            numbers.durations(cost.to_target, most=cost.per_step.estimate * comparison.problem.steps),
-            numbers.duration(cost.compile_seconds),
-            numbers.byte_count(timing.state_bytes if timing else None),
-            numbers.byte_count(timing.memory_bytes if timing else None),
+            units.durations(cost.to_target, most=cost.per_step.estimate * comparison.problem.steps),
+            units.duration(cost.compile_seconds),
+            units.byte_count(timing.state_bytes if timing else None),
+            units.byte_count(timing.memory_bytes if timing else None),
         ]
         rows.append([*row, *([numbers.share(cost.saved)] if stops else [])])
     return Table(header, rows)

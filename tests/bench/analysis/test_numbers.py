@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlkit.bench.analysis import numbers
+from dlkit.bench.analysis import numbers, units
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.orientation import Floored
 from dlkit.bench.stats import Interval, PairedDifference
@@ -262,9 +262,21 @@ def test_sooner_and_later_are_factors_above_1(logs, text):
     assert numbers.sooner(Interval(*logs)) == text
 
 
+def test_what_diverged_is_infinitely_far_away():
+    problem = make_problem(metric=Metric("lower"))
+    for bounds, text in (
+        ((INF, 0.1, INF), "infinitely far away [+0.10, no bound], as it diverged"),
+        ((-INF, -INF, -INF), "infinitely far away, as the other diverged"),
+    ):
+        assert numbers.away(problem, PairedDifference(*bounds, 0.01, 1, 9, 0)) == text
+    assert numbers.away(problem, PairedDifference(2.0, 1.0, 3.0, 0.01, 1, 9, 0), ABOVE) == (
+        "at least +2.0 [+1.0, no bound] away"
+    )
+
+
 def test_times_without_bounds():
-    assert numbers.durations(Interval(2.0, -INF, INF)).replace("\u00a0", " ") == "2.00 s [no interval]"
-    assert numbers.durations(Interval(2.0, 1.0, INF)).replace("\u00a0", " ") == "2.00 [1.00, no bound] s"
+    assert units.durations(Interval(2.0, -INF, INF)).replace("\u00a0", " ") == "2.00 s [no interval]"
+    assert units.durations(Interval(2.0, 1.0, INF)).replace("\u00a0", " ") == "2.00 [1.00, no bound] s"
 
 
 def test_the_size_of_what_is_infinite_is_unknown():

@@ -161,7 +161,7 @@ def check_steps(table: list[list[str]], comparison) -> None:
             str(before),  # no diverged trial here had been at the target
             numbers.steps(result.median_steps, budget),
             numbers.interval(result.to_target.restricted),
-            numbers.number(result.to_target.expected),
+            numbers.number(result.to_target.expected) if hits else "none reached",
             numbers.ratio_of_steps(pair.difference) if pair else "–",
             numbers.p_value(pair.adjusted_p) if pair else "–",
         ]
