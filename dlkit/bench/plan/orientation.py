@@ -111,7 +111,7 @@ def floored(problem: PlannedProblem, scores: Any, others: Any) -> Floored:
 def _at_floor_somewhere(problem: PlannedProblem, scores: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """[blocks] Whether a seed of each block is at the floor."""
     there = at_floor(problem, problem.metric, scores)
-    return there.reshape(len(there), -1).any(axis=1)
+    return np.asarray(there.reshape(len(there), -1).any(axis=1), np.bool_)
 
 
 def _floor(meaning: Metric) -> float:
