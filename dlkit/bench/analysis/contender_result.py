@@ -15,7 +15,7 @@ from dlkit.bench.plan.space import Range
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.stats import Interval, median_interval, wilson_interval
 from dlkit.bench.tuning.history import History
-from dlkit.bench.tuning.targets import steps_to
+from dlkit.bench.tuning.objective import steps_to
 from dlkit.bench.tuning.winner import Tuning
 
 __all__ = ["ContenderResult", "Repetition", "make_result"]
