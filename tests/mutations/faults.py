@@ -364,6 +364,34 @@ EXECUTED = [
 
 TUNED = [
     Fault(
+        "the best points are scored again on the seeds that they had",
+        PLAN,
+        "(self.tuning_seeds if again else 0)",
+        "0",
+        "bench/tuning/test_zoom.py::test_the_best_two_are_scored_on_fresh_seeds_and_all_scores_count",
+    ),
+    Fault(
+        "only the fresh scores of the best points count",
+        TUNING,
+        "[*row, *more]",
+        "[*more]",
+        "bench/tuning/test_zoom.py::test_the_best_two_are_scored_on_fresh_seeds_and_all_scores_count",
+    ),
+    Fault(
+        "a trial that barely misses the target is better than one that is there",
+        TUNING,
+        "problem.steps * (2 + short / (1 + short))",
+        "problem.steps * short",
+        "bench/tuning/test_objective.py::test_what_misses_is_worse_than_the_latest_that_is_there_and_ordered_by_final_values",
+    ),
+    Fault(
+        "zoom looks around the best point alone",
+        TUNING,
+        "best[(place - first) % len(best)]",
+        "best[0]",
+        "bench/tuning/test_sampling.py::test_zoom_looks_around_the_best_three_in_turn",
+    ),
+    Fault(
         "a diverged point goes on to the next rung",
         TUNING,
         " if np.isfinite(rungs[-1].scores[place])]",
