@@ -79,7 +79,7 @@ def decay(plan: Plan, problem: PlannedProblem, contender: PlannedContender, tria
 
 
 def play(plan: Plan, train: Callable[[PlannedProblem, PlannedContender, Trial], Outcome | None]) -> History:
-    """What running a plan would bring: all tuning trials, then the winners on the final seeds, study by study.
+    """What running a plan would bring: all tuning trials, then the winners on the fresh seeds, study by study.
 
     Args:
         plan: which.
@@ -146,7 +146,7 @@ def fill(
     failed: Collection[str] = (),
     reason: str = "its update raised ValueError: no such thing",
 ) -> None:
-    """Stores what running a plan would have: all tuning trials, then the winners on the final seeds.
+    """Stores what running a plan would have: all tuning trials, then the winners on the fresh seeds.
 
     Args:
         store: where.
