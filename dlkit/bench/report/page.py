@@ -39,8 +39,8 @@ FIGURES = (
     (
         plotly_figures.finals,
         "Final values.",
-        "A small mark is a seed, a large one the median, the bar its interval. Crosses at the edge: diverged, or "
-        "beyond the axis.",
+        "A small mark is a seed, a large one the median, the bar its interval; a bar to the edge has no bound there. "
+        "Crosses at the edge: diverged, or beyond the axis.",
     ),
     (
         plotly_figures.sensitivity,
