@@ -260,9 +260,7 @@ def test_the_budget_is_told(tmp_path: Path) -> None:
     ) in page.texts["p"]
 
 
-@pytest.mark.parametrize(
-    ("most", "more"), [(None, ""), (40, ", and more until it is settled, up to 40")]
-)
+@pytest.mark.parametrize(("most", "more"), [(None, ""), (40, ", and more until it is settled, up to 40")])
 def test_the_budget_of_several_studies_is_told(most: int | None, more: str) -> None:
     plan = make_plan(tuner=Tuner("random", studies=6, halving=2), points=4, tuning_seeds=1, seeds=2)
     assert page._budget(replace(plan, max_studies=most)) == (
