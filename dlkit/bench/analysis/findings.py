@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dlkit.bench.analysis import numbers
-from dlkit.bench.analysis.pairs import ALPHA, Pair, beats_all
+from dlkit.bench.analysis.pairs import ALPHA, Pair, beats_all, turned
 from dlkit.bench.analysis.ranking import Ranked
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.stats import Interval, PairedDifference
@@ -137,13 +137,11 @@ def _first_and_best(best: Ranked, others: Sequence[Ranked], target: float) -> Fi
     if not beats_all(pairs):
         return None
     next_one, pair = min(zip(others, pairs, strict=True), key=lambda each: each[1].difference.estimate)
-    turned = pair.difference._replace(
-        estimate=-pair.difference.estimate, low=-pair.difference.high, high=-pair.difference.low
-    )
     bound = numbers.largest_p_value([each.difference.p_value for each in pairs])
+    sooner = _sooner(best, next_one, turned(pair.difference))
     text = (
-        f"{best.label} is the first to {numbers.number(target)}, too: {_sooner(best, next_one, turned)} "
-        f"{next_one.label}, the next there (p {bound} against each)."
+        f"{best.label} is the first to {numbers.number(target)}, too: {sooner} {next_one.label}, the next there "
+        f"(p {bound} against each)."
     )
     return Finding(text, tuple(_of_steps(other, best, each) for other, each in zip(others, pairs, strict=True)))
 
