@@ -10,7 +10,7 @@ from dlkit.bench.plan.policies import CONSTANT_SCHEDULE, EarlyStopping, TargetRu
 from dlkit.bench.plan.space import Point, Range
 from dlkit.bench.plan.trials import STUDY_SEEDS, Stage, Trial
 
-__all__ = ["Expansion", "Plan", "PlannedContender", "PlannedProblem", "draw_seed"]
+__all__ = ["DRAW_SEEDS", "Expansion", "Plan", "PlannedContender", "PlannedProblem", "draw_seed"]
 
 DRAW_SEEDS = 1_000_000  # draws of points are this far apart in seeds: more than there are studies
 

@@ -8,6 +8,7 @@ from typing import Any
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.space import is_number
+from dlkit.bench.plan.trials import STUDY_SEEDS
 
 __all__ = [
     "CONSTANT_SCHEDULE",
@@ -150,7 +151,7 @@ class Settling:
             units, or a ratio such as 1.1 where values are compared as ratios.
 
     Raises:
-        UserError: for fewer than one study or seed, or a margin of 0 or less.
+        UserError: for fewer than one study or seed, more seeds than a study has, or a margin of 0 or less.
     """
 
     max_studies: int = 40
@@ -163,6 +164,8 @@ class Settling:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 mistakes.append(f"settling.{name} must be a whole number of at least 1, got {value!r}")
+            elif name == "max_seeds" and value > STUDY_SEEDS:  # further ones are those of the next study
+                mistakes.append(f"settling.max_seeds must be at most {STUDY_SEEDS}, got {value}")
         if self.margin is not None and not (is_number(self.margin) and self.margin > 0):
             mistakes.append(f"settling.margin must be a number above 0, got {self.margin!r}")
         if mistakes:

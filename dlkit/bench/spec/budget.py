@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.plan.plan import DRAW_SEEDS
 from dlkit.bench.plan.policies import OBJECTIVES
 from dlkit.bench.plan.space import is_number
 from dlkit.bench.plan.trials import STUDY_SEEDS
@@ -51,7 +52,8 @@ class Budget:
         tuning_seeds: seeds each point is trained on, which are not used again; by default 1, or 2 in a single study.
         studies: how often tuning and judging are repeated, each time with fresh points and seeds. Methods are compared
             over studies; 6 are the fewest that can tell two apart. With 1, only the settings found are compared.
-        first_study: the number of the first study. Other numbers give other points and seeds: a replication.
+        first_study: the number of the first study. A run whose numbers come after those of another one has other points
+            and seeds: a replication.
         halving: successive halving: points are trained for a part of the steps first, and one in so many goes on, to
             a part so many times as long. By default all points are trained to the end.
         seeds: fresh seeds each study's winners are trained on, the same ones for all contenders; by default 2, or 10
@@ -106,8 +108,8 @@ class Budget:
         if self.trial_seconds is not None and not (is_number(self.trial_seconds) and self.trial_seconds > 0):
             mistakes.append(f"budget.trial_seconds must be a number above 0, got {self.trial_seconds!r}")
         first: Any = self.first_study
-        if not isinstance(first, int) or isinstance(first, bool) or first < 0:
-            mistakes.append(f"budget.first_study must be a whole number of at least 0, got {first!r}")
+        if not isinstance(first, int) or isinstance(first, bool) or not 0 <= first < DRAW_SEEDS:
+            mistakes.append(f"budget.first_study must be a whole number from 0 to {DRAW_SEEDS - 1}, got {first!r}")
         if self.tuner not in TUNERS:
             mistakes.append(f"budget.tuner: no tuner {self.tuner!r}; {nearest(str(self.tuner), TUNERS)}")
         if self.objective not in OBJECTIVES:

@@ -269,7 +269,7 @@ GOOD = {"name": '"run"', "problems": '["quadratic"]', "optimizers": '["sgd"]', "
         ("budget", "{studies = 0}", "budget.studies must be a whole number of at least 1, got 0"),
         ("budget", "{tuning_seeds = 1001}", "budget.tuning_seeds must be at most 1000, got 1001"),
         ("budget", "{seeds = 1001}", "budget.seeds must be at most 1000, got 1001"),
-        ("budget", "{first_study = -1}", "budget.first_study must be a whole number of at least 0, got -1"),
+        ("budget", "{first_study = -1}", "budget.first_study must be a whole number from 0 to 999999, got -1"),
         ("budget", "{first_study = 0.5}", "budget.first_study: expected a whole number, got 0.5"),
         ("optimizers", '[{optimizer = "sgd", draw = -1}]', "optimizers[0].draw: expected a whole number of at least 0"),
         ("optimizers", '[{optimizer = "sgd", draw = "b"}]', "optimizers[0].draw: expected a whole number, got 'b'"),
