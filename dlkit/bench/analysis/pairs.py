@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlkit.bench.stats import Interval, PairedDifference, family_p_values, keeps_order, paired_difference
+from dlkit.bench.stats.pairs import signed_differences
 
-__all__ = ["ALPHA", "LEVEL", "Pair", "Pairs", "all_pairs", "beats_all", "common", "differences", "letters"]
+__all__ = ["ALPHA", "LEVEL", "Pair", "Pairs", "all_pairs", "beats_all", "common", "letters"]
 
 LEVEL = 0.95
 ALPHA = 1 - LEVEL
@@ -72,19 +73,14 @@ def all_pairs(values: Sequence[Floats]) -> Pairs:
         return {}
     singles = [paired_difference(*common(values[j], values[i]), level=LEVEL) for i, j in keys]
     blocks = min(map(len, values))
-    table = np.stack([differences(values[j][:blocks], values[i][:blocks]) for i, j in keys])
+    table = np.stack([signed_differences(values[j][:blocks], values[i][:blocks]) for i, j in keys])
     family = family_p_values(table) if len(keys) > 1 else [singles[0].p_value]
     return {
-        (i, j): Pair(single, max(single.p_value, float(p)), keeps_order(differences(*common(values[j], values[i]))))
+        (i, j): Pair(
+            single, max(single.p_value, float(p)), keeps_order(signed_differences(*common(values[j], values[i])))
+        )
         for (i, j), single, p in zip(keys, singles, family, strict=True)
     }
-
-
-def differences(values: Floats, others: Floats) -> Floats:
-    """Returns [blocks] values less others; two of the same infinity are equal."""
-    with np.errstate(invalid="ignore"):
-        found: Floats = np.asarray(values, np.float64) - np.asarray(others, np.float64)
-    return np.where(np.isnan(found), 0.0, found)
 
 
 def common(values: Floats, others: Floats) -> tuple[Floats, Floats]:

@@ -80,7 +80,7 @@ def verdict(problem: PlannedProblem, ranking: Ranking, target: float) -> Verdict
     # To be worse than one contender named by the data takes an adjusted p.
     tied = [] if beats_all(_gaps(others)) else [each for each in others if not _is_worse(each)]
     doubtful = [each for each in others if each.result.flags and could_catch_up(each)]
-    notes += _advice([each.result for each in doubtful])
+    notes += _advice([each.result for each in doubtful if each not in tied or _is_misplaced(each.result)])
     notes += [finding for finding in (speed(problem, compared, target), flip(problem, compared)) if finding]
     notes += _too_few(best.result)
     about: Literal["methods", "settings"] = "methods" if best.result.repeats_tuning else "settings"
@@ -94,6 +94,11 @@ def verdict(problem: PlannedProblem, ranking: Ranking, target: float) -> Verdict
         labels = (best.label, *(each.label for each in open_))
         return Verdict("unsettled", labels, (_ahead(problem, compared, open_), *notes), about)
     return Verdict("winner", (best.label,), (_winner(problem, compared), *notes), about)
+
+
+def _is_misplaced(result: ContenderResult) -> bool:
+    """Whether its space is wrong: more points there would not mend that."""
+    return bool(result.doubts.edges) or result.doubts.too_few
 
 
 def _gaps(others: Sequence[Ranked]) -> list[Pair]:
