@@ -1,7 +1,7 @@
 """What a comparison claims, as data: who is said to be ahead of whom, and by which sentence."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.findings import Finding
@@ -9,8 +9,8 @@ from dlkit.bench.analysis.ranking import Ranked
 
 __all__ = ["SENTENCES", "Claim", "Sentence", "claims"]
 
-Sentence = Literal["winner", "worse", "groups", "faster", "flips", "factors"]
-SENTENCES: tuple[Sentence, ...] = ("winner", "worse", "groups", "faster", "flips", "factors")
+Sentence = Literal["winner", "worse", "groups", "faster", "flips", "factors", "factors, steps"]
+SENTENCES: tuple[Sentence, ...] = get_args(Sentence)
 OF_SPEED = (" is faster to ", " is the first to ")  # what is said softly, such as "First to ...", claims nothing
 
 
@@ -19,7 +19,8 @@ class Claim(NamedTuple):
 
     Attributes:
         sentence: what says so: ``"winner"``, ``"worse"`` of a verdict without a winner, ``"groups"`` that share no
-            letter, ``"faster"`` to the target, ``"flips"`` of the ranking at half of the budget, ``"factors"``.
+            letter, ``"faster"`` to the target, ``"flips"`` of the ranking at half of the budget, ``"factors"`` by final
+            values or ``"factors, steps"`` by steps to the target.
         ahead: label of the contender, or the level.
         behind: the same of the other one.
         factor: whose levels they are; empty for contenders.
@@ -53,7 +54,7 @@ def claims(comparison: Comparison) -> list[Claim]:
             found.append(Claim("factors", *levels, effect.factor))
         if effect.is_faster:
             levels = (effect.level, effect.baseline) if effect.ratio.estimate < 1 else (effect.baseline, effect.level)
-            found.append(Claim("factors", *levels, effect.factor))
+            found.append(Claim("factors, steps", *levels, effect.factor))
     return found
 
 

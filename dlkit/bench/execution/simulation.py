@@ -5,18 +5,17 @@ A plan is played from points to verdict by the functions that a real run uses; o
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from dlkit.bench.analysis.claims import SENTENCES, Claim, claims
 from dlkit.bench.analysis.comparison import Comparison, compare_on
 from dlkit.bench.analysis.settling import more_blocks
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem, draw_seed
 from dlkit.bench.plan.policies import Tuner
-from dlkit.bench.plan.space import Point, uniform
+from dlkit.bench.plan.space import uniform
 from dlkit.bench.plan.trials import Evaluations, Outcome, Trial
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.tuning.history import History
@@ -24,7 +23,18 @@ from dlkit.bench.tuning.sampling import beforehand
 from dlkit.bench.tuning.search import next_points, search
 from dlkit.bench.tuning.winner import tune
 
-__all__ = ["Shares", "World", "judge", "play", "shares", "simulated_plan"]
+__all__ = [
+    "EVALUATIONS",
+    "REACH",
+    "STEPS",
+    "World",
+    "judge",
+    "places_of",
+    "play",
+    "play_on",
+    "simulated_plan",
+    "training",
+]
 
 Floats = np.ndarray[Any, Any]
 Train = Callable[[PlannedProblem, PlannedContender, Trial], Outcome | None]
@@ -34,8 +44,6 @@ START = 10.0  # where training starts; it ends around 0
 REACH = 2.0  # hyperparameters lie within so many units of 0, the best value
 FASTEST = 50.0
 DRAWN_BEFORE = ("halton", "random", "grid")
-TRUTH_DRAWS = 4000  # of a seed's noise, for what is true about steps to the target
-LEAST_AHEAD = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +194,15 @@ def play(plan: Plan, train: Train) -> History:
 
 
 def play_on(history: History, train: Train) -> History:
-    """Plays what a history lacks of its plan, as `play` does, and returns the history."""
+    """Plays what a history lacks of its plan.
+
+    Args:
+        history: where outcomes and points are added.
+        train: as of `play`.
+
+    Returns:
+        The history.
+    """
 
     def ran(problem: PlannedProblem, contender: PlannedContender, trials: Iterable[Trial]) -> bool:
         new = [outcome for trial in trials if (outcome := train(problem, contender, trial)) is not None]
@@ -219,7 +235,13 @@ def play_on(history: History, train: Train) -> History:
 
 
 def training(world: World, plan: Plan, rng: np.random.Generator) -> Train:
-    """Returns what draws a trial's outcome; trials with the same seed share what a seed has."""
+    """Returns what draws a trial's outcome; trials with the same seed share what a seed has.
+
+    Args:
+        world: where the trial runs.
+        plan: from `simulated_plan`.
+        rng: what noise comes from.
+    """
     seeds: dict[tuple[str, int], tuple[float, bool]] = {}
     steps = np.arange(EVALUATIONS + 1, dtype=np.int64) * (STEPS // EVALUATIONS)
     last = plan.contenders[-1].label
@@ -227,14 +249,16 @@ def training(world: World, plan: Plan, rng: np.random.Generator) -> Train:
     def train(problem: PlannedProblem, contender: PlannedContender, trial: Trial) -> Outcome:
         seed, is_turned = _of_seed(world, rng, seeds, trial)
         is_last = contender.label == last
-        places = _places(trial.hyperparameters)
+        places = places_of(trial.hyperparameters)
         values = world.curves(places, is_last != is_turned, seed, world.draw(rng))
         has_diverged = rng.random() < world.diverging or bool(world.is_forbidden(places))
         length = None if trial.until is None else trial.until + 1
         shown = np.array([values[0], math.nan] if has_diverged else values[:length], np.float32)
         at = int(steps[1]) if has_diverged else None
-        ended = (trial, "diverged" if has_diverged else "finished", "", "", at, 0.0, 0.0)
-        return Outcome(*ended, steps[: len(shown)], {"error": shown}, {}, Evaluations(int(steps[len(shown) - 1])))
+        taken = steps[: len(shown)]
+        status: Literal["diverged", "finished"] = "diverged" if has_diverged else "finished"
+        spent = Evaluations(int(taken[-1]))
+        return Outcome(trial, status, "", "", at, 0.0, 0.0, taken, {"error": shown}, {}, spent)
 
     return train
 
@@ -250,7 +274,8 @@ def _of_seed(
     return seeds[key]
 
 
-def _places(hyperparameters: Mapping[str, float]) -> Floats:
+def places_of(hyperparameters: Mapping[str, float]) -> Floats:
+    """Returns [dimensions] where a setting is."""
     return np.array(list(hyperparameters.values()))
 
 
@@ -270,126 +295,3 @@ def judge(world: World, plan: Plan, rng: np.random.Generator) -> Comparison:
     while (addition := more_blocks(history)) is not None:
         history = play_on(history.with_plan(addition.plan), train)
     return compare_on(history, plan.problems[0])
-
-
-# --- truth ---
-
-
-def is_true(world: World, comparison: Comparison, claim: Claim) -> bool:
-    """Returns whether a claim holds in a world.
-
-    One about methods names the last contender, if that has an advantage. One about settings has to agree with the true
-    means of the settings that were found; one about their speed, with what most seeds show.
-    """
-    labels = sorted((each.label for each in comparison.results), key=lambda label: int(label[1:]))
-    if claim.factor:
-        return False  # levels do nothing here
-    is_last = [label == labels[-1] for label in (claim.ahead, claim.behind)]
-    if comparison.verdict.about == "methods":
-        if claim.sentence == "faster":
-            return world.late * (is_last[1] - is_last[0]) > 0
-        return not world.shuffled and world.advantage * (is_last[0] - is_last[1]) > 0
-    points = {each.label: each.tuning.point for each in comparison.results}
-    places = [_places(point.hyperparameters) for label in claim[1:3] if (point := points[label])]
-    if claim.sentence in ("faster", "flips"):
-        return _is_mostly_ahead(world, places, is_last, claim.sentence)
-    ends = [world.end(place, last, 0.0, 0.0) for place, last in zip(places, is_last, strict=True)]
-    return bool(ends[0] < ends[1])
-
-
-def _is_mostly_ahead(world: World, places: Sequence[Floats], is_last: Sequence[bool], sentence: str) -> bool:
-    """Whether a setting is ahead of another before the end, in the pseudo-median over seeds."""
-    rng = np.random.default_rng(0)
-    seed = world.draw(rng, TRUTH_DRAWS)
-    found = []
-    for place, last in zip(places, is_last, strict=True):
-        curves = world.curves(np.broadcast_to(place, (TRUTH_DRAWS, len(place))), last, seed, world.draw(rng, TRUTH_DRAWS))
-        if sentence == "flips":
-            found.append(curves[:, EVALUATIONS // 2])
-        else:
-            reached = curves <= (math.nan if world.target is None else world.target)
-            found.append(np.where(reached.any(axis=1), np.log2(np.maximum(2.0 * reached.argmax(axis=1), 1.0)), 1e9))
-    differences = found[0] - found[1]
-    walsh = differences[::2] + differences[1::2]
-    return bool(np.mean(walsh < 0) > np.mean(walsh > 0))
-
-
-# --- shares ---
-
-
-@dataclass(frozen=True)
-class Shares:
-    """How often sentences were wrong or right over repetitions.
-
-    Attributes:
-        repeats: how many repetitions there were.
-        wrong: sentence -> in how many it made a claim that is not true; ``"any"`` for any sentence.
-        right: sentence -> in how many it made claims, all of them true.
-        flags: words of a flag -> share of the contenders that have it.
-        blocks: mean number of blocks of a contender.
-    """
-
-    repeats: int
-    wrong: Mapping[str, int]
-    right: Mapping[str, int]
-    flags: Mapping[str, float]
-    blocks: float
-
-    def __add__(self, other: "Shares") -> "Shares":
-        total = self.repeats + other.repeats
-
-        def mean(ours: float, theirs: float) -> float:
-            return (ours * self.repeats + theirs * other.repeats) / total
-
-        return Shares(
-            total,
-            {name: count + other.wrong[name] for name, count in self.wrong.items()},
-            {name: count + other.right[name] for name, count in self.right.items()},
-            {name: mean(share, other.flags[name]) for name, share in self.flags.items()},
-            mean(self.blocks, other.blocks),
-        )
-
-
-FLAGS = {"edge": "edge of its space", "too few": "points trained", "falling": "still falling"}
-
-
-def shares(world: World, budget: Budget, *, repeats: int, first: int = 0, **planned: Any) -> Shares:
-    """Plays a plan again and again, with other points and noise, and counts which sentences are wrong or right.
-
-    Args:
-        world: where.
-        budget: what each contender gets.
-        repeats: how often.
-        first: number of the first repetition; the others follow.
-        **planned: further arguments of `simulated_plan`.
-
-    Returns:
-        The counts.
-    """
-    total = None
-    for number in range(first, first + repeats):
-        plan = simulated_plan(world, budget, first_study=1000 * number, **planned)
-        comparison = judge(world, plan, np.random.default_rng([20_250_101, number]))
-        counted = _counted(world, comparison)
-        total = counted if total is None else total + counted
-    assert total is not None
-    return total
-
-
-def _counted(world: World, comparison: Comparison) -> Shares:
-    truths: dict[str, list[bool]] = {name: [] for name in SENTENCES}
-    for claim in claims(comparison):
-        truths[claim.sentence].append(is_true(world, comparison, claim))
-    every = {**truths, "any": [truth for found in truths.values() for truth in found]}
-    results = comparison.results
-    flags = {
-        name: sum(any(words in flag for flag in each.flags) for each in results) / len(results)
-        for name, words in FLAGS.items()
-    }
-    return Shares(
-        1,
-        {name: int(not all(found)) for name, found in every.items()},
-        {name: int(bool(found) and all(found)) for name, found in every.items()},
-        flags,
-        float(np.mean([len(each.blocks) for each in results])),
-    )
