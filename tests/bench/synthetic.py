@@ -98,7 +98,7 @@ def play(plan: Plan, train: Callable[[PlannedProblem, PlannedContender, Trial], 
     for problem in plan.problems:
         for contender in plan.contenders:
             about = (history, problem, contender)
-            for study in range(plan.tuner.studies):
+            for study in plan.studies(problem, contender):
                 while True:
                     trials = [trial for _, trial in search(*about, study=study).pending(history.outcomes)]
                     if trials:
@@ -111,7 +111,7 @@ def play(plan: Plan, train: Callable[[PlannedProblem, PlannedContender, Trial], 
                     history.draw(history.search_key(problem, contender, study), points)
                 winner = tune(*about, study=study).point
                 if winner is not None:
-                    ran(problem, contender, history.final_trials(problem, contender, winner))
+                    ran(problem, contender, history.final_trials(problem, contender, winner, study=study))
     return history
 
 
@@ -172,9 +172,10 @@ def fill(
 
     history = play(plan, train)
     store.add(list(history.outcomes.values()), PROGRAM)
-    for problem, contender, study in product(plan.problems, plan.contenders, range(plan.tuner.studies)):
-        points = history.drawn(problem, contender, study)
-        store.add_points(history.search_key(problem, contender, study), 0, points)
+    for problem, contender in product(plan.problems, plan.contenders):
+        for study in plan.studies(problem, contender):
+            points = history.drawn(problem, contender, study)
+            store.add_points(history.search_key(problem, contender, study), 0, points)
 
 
 def make_summary(

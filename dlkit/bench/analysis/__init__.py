@@ -4,7 +4,8 @@
 - `along_curves`: steps to a target, the score at half of the budget.
 - `contender_result`, `pairs`, `ranking`: a contender's own numbers, how two differ, how all of them stand.
 - `costs`, `effects`: time and memory; what the levels of factors do.
-- `settling`: who gets more seeds, and when that ends.
+- `foresight`: what a plan can tell and what it costs, before anything runs.
+- `settling`: who gets more studies or seeds, and when that ends.
 - `findings`, `verdict`: notes and the conclusion, each with its numbers.
 - `comparison`: all contenders on one problem; `across_problems`: over all problems.
 - `tuning_curves`: how much tuning each contender takes.
@@ -19,6 +20,7 @@ __all__ = [
     "costs",
     "effects",
     "findings",
+    "foresight",
     "frames",
     "numbers",
     "pairs",

@@ -71,11 +71,13 @@ def verdict(problem: PlannedProblem, ranking: Ranking, target: float) -> Verdict
     """
     notes = _failures(ranking.results) + _untuned(ranking.results)
     compared = ranking.compared
+    repeats_tuning = all(each.repeats_tuning for each in ranking.results)
+    about: Literal["methods", "settings"] = "methods" if repeats_tuning else "settings"
     if not compared:
         finished = next((each.label for each in ranking.others if each.is_comparable), None)
         ended = "no contender finished" if finished is None else f"only {finished} finished"
         sentence = Finding(f"{problem.name}: {ended}; there is nothing to compare.")
-        return Verdict("incomplete", (), (sentence, *notes))
+        return Verdict("incomplete", (), (sentence, *notes), about)
     best, others = compared[0], compared[1:]
     # To be worse than one contender named by the data takes an adjusted p.
     tied = [] if beats_all(_gaps(others)) else [each for each in others if not _is_worse(each)]
@@ -83,7 +85,6 @@ def verdict(problem: PlannedProblem, ranking: Ranking, target: float) -> Verdict
     notes += _advice([each.result for each in doubtful if each not in tied or _is_misplaced(each.result)])
     notes += [finding for finding in (speed(problem, compared, target), flip(problem, compared)) if finding]
     notes += _too_few(best.result)
-    about: Literal["methods", "settings"] = "methods" if best.result.repeats_tuning else "settings"
     if about == "settings":
         notes.append(Finding(ABOUT_SETTINGS))
     open_ = [each for each in doubtful if each not in tied]

@@ -54,6 +54,7 @@ def run(
     folder: Path | None = None,
     resources: Annotated[SomeResources | None, Flat] = None,
     report: bool = True,
+    dry_run: bool = False,
 ) -> int:
     """Run an experiment, or what is left of it, and write its report.
 
@@ -69,6 +70,7 @@ def run(
         folder: where the run is kept and taken up again; by default runs/NAME.
         resources: settings of `Resources`.
         report: write report.html into the run's folder.
+        dry_run: only say whether the experiment can conclude, and what it costs.
     """
     from dlkit.bench import api
     from dlkit.bench.spec.changes import changed
@@ -77,6 +79,9 @@ def run(
     experiment = changed(
         load(spec), budget=budget, until_settled=until_settled, settling=settling, expand=expand, timing=time
     )
+    if dry_run:
+        print("\n".join(api.check(experiment).sentences))  # noqa: T201
+        return 0
     where = folder or RUNS / experiment.name
     result = api.run(experiment, folder=where, resources=Resources(**resources or {}))
     result.show()

@@ -8,6 +8,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from dlkit.bench.analysis.foresight import Foresight
 from dlkit.bench.analysis.settling import Added
 
 __all__ = ["Listener", "Silent", "added_blocks", "live_progress"]
@@ -30,6 +31,9 @@ class Listener(Protocol):
 
     def timing(self, label: str) -> None:
         """The contenders of a problem are timed."""
+
+    def foreseeing(self, foresight: Foresight) -> None:
+        """What the plan can tell and what it costs, before anything runs."""
 
     def adding(self, blocks: Added) -> None:
         """A problem is not settled, and gets more studies or seeds."""
@@ -54,6 +58,9 @@ class Silent:
         """Nothing to say."""
 
     def timing(self, label: str) -> None:
+        """Nothing to say."""
+
+    def foreseeing(self, foresight: Foresight) -> None:
         """Nothing to say."""
 
     def adding(self, blocks: Added) -> None:
@@ -100,6 +107,10 @@ class _Display:
 
     def timing(self, label: str) -> None:
         self._progress.update(self._task, description=label)
+
+    def foreseeing(self, foresight: Foresight) -> None:
+        for sentence in foresight.sentences:
+            self._progress.console.print(sentence, markup=False, highlight=False)
 
     def adding(self, blocks: Added) -> None:
         self._progress.console.print(added_blocks(blocks), markup=False, highlight=False)
