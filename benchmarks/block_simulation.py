@@ -121,7 +121,7 @@ def _result(plan: Plan, place: int, drawn: Drawn, repeat: int, studies: int, see
     ]
 
     def of_trials(values: Floats) -> Floats:
-        return np.concatenate([values[about][number, :seeds] for number in range(studies) if found[number]] or [np.zeros(0)])
+        return values[about][found, :seeds].ravel()
 
     scores, half, steps = map(of_trials, (drawn.scores, drawn.half, drawn.steps))
     times = np.exp2(steps)

@@ -51,7 +51,7 @@ SIZES = (
     Case("Student t(2)", World(dimensions=3, curvature=1.0, noise="t2")),
     Case("lognormal", World(dimensions=3, curvature=1.0, noise="lognormal")),
     Case("ties: values are whole numbers", World(dimensions=3, curvature=1.0, rounding=1.0)),
-    Case("one is three times as noisy, flat", World(dimensions=3, curvature=0.0, uneven=3.0)),
+    Case("one is three times as noisy, flat", World(dimensions=3, curvature=0.0, uneven=3.0, target=None)),
     Case("common points", World(dimensions=3, curvature=1.0), {}, {"common_points": True}),
     Case("8 points", World(dimensions=3, curvature=1.0), {"tuning_points": 8}),
     Case("16 points, 6 studies", World(dimensions=3, curvature=1.0), {"tuning_points": 16, "studies": 6}),

@@ -159,9 +159,8 @@ def meaningless_labels() -> Iterator[Check]:
     """
     problem = _permuted_digits()
     contenders = [
-        Contender(optimizer="sgd", space={"learning_rate": 0.0}, label="untrained"),
-        Contender(optimizer=_drawing_weights(), label="drawn weights"),
         Contender(optimizer="adam", space={"learning_rate": 0.01}),
+        Contender(optimizer=_drawing_weights(), label="drawn weights"),
     ]
     budget = Budget(steps=20, evaluations=2, studies=8, tuning_points=16, seeds=1)
     (comparison,) = _ran(problem, contenders, budget).comparisons
@@ -175,10 +174,10 @@ def meaningless_labels() -> Iterator[Check]:
         "permuted labels, trained: accuracy on test", f"{text}; chance is {1 / CLASSES}, at most {limit:.3f}", right
     )
     fitted = results["drawn weights"]
-    said = [claim for claim in claims(comparison) if claim.ahead == fitted.label and claim.behind == "untrained"]
+    said = [claim for claim in claims(comparison) if claim.ahead == fitted.label]
     text = (
         f"accuracy {fitted.final.estimate:.3f} on validation, {fitted.test.estimate:.3f} on test; "
-        f"{'said to be ahead' if said else 'not said to be ahead'} of untrained weights"
+        f"{'said to be ahead' if said else 'not said to be ahead'} of adam"
     )
     if said:
         text += ": validation selects and judges, so a claim is about these examples, not about new ones"
