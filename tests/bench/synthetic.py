@@ -23,6 +23,7 @@ __all__ = [
     "make_plan",
     "make_problem",
     "make_summary",
+    "play",
     "synthetic_outcome",
 ]
 
@@ -106,7 +107,7 @@ def fill(
     failed: Collection[str] = (),
     reason: str = "its update raised ValueError: no such thing",
 ) -> None:
-    """Stores what running a plan would have: all tuning trials, then the winners on the final seeds.
+    """Stores what running a plan would have: all tuning trials, then the winners on the fresh seeds.
 
     Args:
         store: where.

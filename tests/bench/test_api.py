@@ -14,7 +14,7 @@ from dlkit import bench
 
 INLINE = bench.Resources(executor="inline")
 
-BUDGET = bench.Budget(steps=20, evaluations=4, tuning_points=2, tuning_seeds=1, seeds=6)
+BUDGET = bench.Budget(steps=20, evaluations=4, studies=1, tuning_points=2, tuning_seeds=1, seeds=6)
 
 
 @pytest.fixture(scope="module")

@@ -425,9 +425,30 @@ CONCLUDED = [
     Fault(
         "a table has validation in the column of test",
         "dlkit/bench/report/tables.py",
-        ".test),",
-        ".final),",
+        ".test, floor=floor),",
+        ".final, floor=floor),",
         CONCLUSIONS + "test_validation_and_test_stand_in_their_columns",
+    ),
+    Fault(
+        "values below the floor stay what they are",
+        PLAN,
+        "np.maximum(numbers, floor)))",
+        "np.maximum(numbers, SMALLEST)))",
+        "bench/plan/test_orientation.py::test_values_below_the_floor_count_as_the_floor",
+    ),
+    Fault(
+        "a difference to the floor is a bound on the wrong side",
+        PLAN,
+        "if problem.judged.higher_is_better else Floored(ours_alone, theirs_alone)",
+        "if problem.judged.higher_is_better else Floored(theirs_alone, ours_alone)",
+        "bench/plan/test_orientation.py::test_bounds_hold_for_the_values_before_they_were_clipped",
+    ),
+    Fault(
+        "a trial that diverged is charged the whole budget",
+        ANALYSIS,
+        "return int(outcome.steps[-1]) if end.step is None else end.step",
+        'return 40 if end.kind != "reached" or end.step is None else end.step',
+        "bench/analysis/test_along_curves.py::test_expected_running_time_charges_what_each_trial_ran",
     ),
     Fault(
         "what the luck of tuning can do makes a winner",

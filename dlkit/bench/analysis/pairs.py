@@ -10,7 +10,7 @@ import numpy as np
 from dlkit.bench.stats import Interval, PairedDifference, family_p_values, keeps_order, paired_difference
 from dlkit.bench.stats.pairs import signed_differences
 
-__all__ = ["ALPHA", "LEVEL", "Pair", "Pairs", "all_pairs", "beats_all", "common", "letters"]
+__all__ = ["ALPHA", "LEVEL", "Pair", "Pairs", "all_pairs", "beats_all", "common", "letters", "single", "turned"]
 
 LEVEL = 0.95
 ALPHA = 1 - LEVEL
@@ -42,6 +42,7 @@ class Pair(NamedTuple):
 
 
 Pairs = Mapping[tuple[int, int], Pair]  # (i, j) with i < j: how j differs from i
+Singles = Mapping[tuple[int, int], PairedDifference]
 
 
 def beats_all(pairs: Iterable[Pair]) -> bool:
@@ -56,7 +57,7 @@ def beats_all(pairs: Iterable[Pair]) -> bool:
     return all(pair.is_worse(pair.difference.p_value) for pair in pairs)
 
 
-def all_pairs(values: Sequence[Floats]) -> Pairs:
+def all_pairs(values: Sequence[Floats], *, singles: Singles | None = None, best_alone: bool = False) -> Pairs:
     """Compares all pairs of contenders.
 
     The same data choose who is the best, so all pairs are one family: with k equal contenders adjusting over the k - 1
@@ -64,6 +65,8 @@ def all_pairs(values: Sequence[Floats]) -> Pairs:
 
     Args:
         values: [contenders][blocks], lower is better; where one has fewer blocks, the others' first ones count.
+        singles: (i, j) with i < j -> how j differs from i, where that is known.
+        best_alone: whether only the pairs with the first contender are asked for; the family is the same.
 
     Returns:
         The pairs.
@@ -71,16 +74,31 @@ def all_pairs(values: Sequence[Floats]) -> Pairs:
     keys = list(itertools.combinations(range(len(values)), 2))
     if not keys:
         return {}
-    singles = [paired_difference(*common(values[j], values[i]), level=LEVEL) for i, j in keys]
     blocks = min(map(len, values))
+    asked = [(i, j) for i, j in keys if i == 0 or not best_alone]
+    singles = singles or {key: single(values, *key) for key in asked}
     table = np.stack([signed_differences(values[j][:blocks], values[i][:blocks]) for i, j in keys])
-    family = family_p_values(table) if len(keys) > 1 else [singles[0].p_value]
+    family = family_p_values(table) if len(keys) > 1 else np.zeros(1)
+    adjusted = dict(zip(keys, family.tolist(), strict=True))
     return {
         (i, j): Pair(
-            single, max(single.p_value, float(p)), keeps_order(signed_differences(*common(values[j], values[i])))
+            singles[i, j],
+            max(singles[i, j].p_value, adjusted[i, j]),
+            keeps_order(signed_differences(*common(values[j], values[i])), estimate=singles[i, j].estimate),
         )
-        for (i, j), single, p in zip(keys, singles, family, strict=True)
+        for i, j in asked
     }
+
+
+def single(values: Sequence[Floats], i: int, j: int) -> PairedDifference:
+    """Returns how a contender j differs from i, without the others: ``[contenders][blocks]``, lower is better."""
+    return paired_difference(*common(values[j], values[i]), level=LEVEL)
+
+
+def turned(difference: PairedDifference) -> PairedDifference:
+    """Returns the difference of the other from the one."""
+    estimate, low, high, p_value, wins, losses, ties = difference
+    return PairedDifference(-estimate, -high, -low, p_value, losses, wins, ties)
 
 
 def common(values: Floats, others: Floats) -> tuple[Floats, Floats]:

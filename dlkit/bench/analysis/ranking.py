@@ -10,8 +10,8 @@ import numpy as np
 
 from dlkit.bench.analysis.along_curves import AlongCurve
 from dlkit.bench.analysis.contender_result import ContenderResult
-from dlkit.bench.analysis.pairs import Pair, Pairs, all_pairs, beats_all, common, letters
-from dlkit.bench.stats import friedman, paired_difference
+from dlkit.bench.analysis.pairs import Pair, Pairs, all_pairs, beats_all, letters, single, turned
+from dlkit.bench.stats import PairedDifference, friedman
 
 __all__ = ["Judge", "Ranked", "Ranking", "Standing", "compared"]
 
@@ -93,8 +93,8 @@ def compared(results: Sequence[ContenderResult], *, first: str = "", judge: Judg
     rest = [each for each in results if not each.is_comparable]
     if len(there) < 2:
         return Ranking((), [*there, *rest])
-    finished = _in_order(sorted(there, key=_by_median), first)
-    pairs = all_pairs([each.blocks for each in finished])
+    finished, singles = _in_order(sorted(there, key=_by_median), first)
+    pairs = all_pairs([each.blocks for each in finished], singles=singles)
     if judge is not None:
         pairs = {(i, j): judge(finished[i], finished[j], pair) for (i, j), pair in pairs.items()}
     return Ranking(list(map(Ranked, finished, _standings(finished, pairs))), rest)
@@ -104,16 +104,26 @@ def _by_median(result: ContenderResult) -> tuple[float, float]:
     return float(np.median(result.blocks)), float(np.median(result.steps_to_target))
 
 
-def _in_order(results: Sequence[ContenderResult], first: str) -> list[ContenderResult]:
-    """Puts the contender first that is ahead of most others, then those that are the least behind it."""
-    behind = np.zeros((len(results), len(results)))  # of the one of the row, the one of the column
-    for i, j in itertools.combinations(range(len(results)), 2):
-        behind[i, j] = paired_difference(*common(results[j].blocks, results[i].blocks)).estimate
-        behind[j, i] = -behind[i, j]
+def _in_order(
+    results: Sequence[ContenderResult], first: str
+) -> tuple[list[ContenderResult], dict[tuple[int, int], PairedDifference]]:
+    """Puts the contender first that is ahead of most others, then those that are the least behind it.
+
+    Returns:
+        The contenders in order, and (i, j) with i < j -> how j differs from i, in that order.
+    """
+    values, count = [each.blocks for each in results], len(results)
+    found = {(i, j): single(values, i, j) for i, j in itertools.combinations(range(count), 2)}
+    found |= {(j, i): turned(difference) for (i, j), difference in found.items()}
+    behind = np.zeros((count, count))  # of the one of the row, the one of the column
+    for key, difference in found.items():
+        behind[key] = difference.estimate
     known = [place for place, each in enumerate(results) if each.label == first]
     best = known[0] if known else int(np.argmax(np.sign(behind).sum(axis=1)))
     others = sorted((place for place in range(len(results)) if place != best), key=behind[best].__getitem__)
-    return [results[place] for place in [best, *others]]
+    order = [best, *others]
+    singles = {(i, j): found[order[i], order[j]] for i, j in itertools.combinations(range(count), 2)}
+    return [results[place] for place in order], singles
 
 
 def _standings(finished: Sequence[ContenderResult], pairs: Pairs) -> list[Standing]:
@@ -138,4 +148,4 @@ def _pairs_along(finished: Sequence[ContenderResult], quantities: Sequence[Along
     held = [each for each in quantities if each is not None]
     if len(held) < len(quantities) or len({each.step for each in held}) > 1:
         return {}
-    return all_pairs([one.planned(each.values) for one, each in zip(finished, held, strict=True)])
+    return all_pairs([one.planned(each.values) for one, each in zip(finished, held, strict=True)], best_alone=True)

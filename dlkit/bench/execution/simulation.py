@@ -181,7 +181,7 @@ def simulated_plan(
 
 
 def play(plan: Plan, train: Train) -> History:
-    """What running a plan would bring: all tuning trials, then the winners on the final seeds, study by study.
+    """What running a plan would bring: all tuning trials, then the winners on the fresh seeds, study by study.
 
     Args:
         plan: which.

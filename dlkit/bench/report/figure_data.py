@@ -17,7 +17,7 @@ from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.analysis.tuning_curves import bands
 from dlkit.bench.plan.metric import TRAINING_LOSS
-from dlkit.bench.plan.orientation import oriented, unoriented
+from dlkit.bench.plan.orientation import at_floor, oriented, unoriented
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.plan.space import Range
 from dlkit.bench.stats import Interval
@@ -306,10 +306,12 @@ def finals(comparison: Comparison) -> list[Finals]:
 
 
 def in_words(problem: PlannedProblem, values: Floats) -> list[str]:
-    """Returns oriented values as text in the metric's units."""
+    """Returns oriented values as text in the metric's units; what is at its floor is a bound."""
     return [
-        numbers.number(unoriented(problem, problem.metric, float(value))) if value < math.inf else "diverged"
-        for value in values
+        ("≤" if is_bound else "") + numbers.number(unoriented(problem, problem.metric, float(value)))
+        if value < math.inf
+        else numbers.DIVERGED
+        for value, is_bound in zip(values, at_floor(problem, problem.metric, values), strict=True)
     ]
 
 

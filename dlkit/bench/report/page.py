@@ -39,8 +39,8 @@ FIGURES = (
     (
         plotly_figures.finals,
         "Final values.",
-        "A small mark is a seed, a large one the median, the bar its interval. Crosses at the edge: diverged, or "
-        "beyond the axis.",
+        "A small mark is a seed, a large one the median, the bar its interval; a bar to the edge has no bound there. "
+        "Crosses at the edge: diverged, or beyond the axis.",
     ),
     (
         plotly_figures.sensitivity,
@@ -168,11 +168,13 @@ def _budget(plan: Plan) -> str:
         f"{_count(length, 'step')}" + (f" ({', '.join(names)})" if len(steps) > 1 else "")
         for length, names in steps.items()
     )
-    more = "" if plan.max_seeds is None else f", and more until it was settled, up to {plan.max_seeds}"
+    most = plan.max_studies if plan.repeats_tuning else plan.max_seeds
+    more = "" if most is None else f", and more until it is settled, up to {most}"
+    studies = f", in each of {plan.tuner.studies} studies{more}" if plan.repeats_tuning else ""
     return (
         f"{_count(len(plan.contenders), 'contender')} on {_count(len(plan.problems), 'problem')}. "
-        f"Each contender on each problem: {_tuning(plan)}, "
-        f"then the best point on {_count(plan.seeds, 'fresh paired seed')}{more}; {lengths}, "
+        f"Each contender on each problem{studies}: {_tuning(plan)}, "
+        f"then the best point on {_count(plan.seeds, 'fresh paired seed')}{'' if studies else more}; {lengths}, "
         f"{_count(plan.evaluations, 'evaluation')} along the way."
     )
 
@@ -188,7 +190,6 @@ def _tuning(plan: Plan) -> str:
         amount = f"{fewest} to {_count(most, 'tuning point')}" if 1 < fewest < most else _count(most, "tuning point")
     ways = [] if tuner.name == "halton" else [tuner.name]
     ways += [f"successive halving by {tuner.halving}"] if tuner.halving else []
-    ways += [f"in each of {tuner.studies} studies"] if tuner.studies > 1 else []
     more = f" ({', '.join(ways)})" if ways else ""
     return f"{amount}{more} on {_count(plan.tuning_seeds, 'tuning seed')}"
 

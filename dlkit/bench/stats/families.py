@@ -77,12 +77,13 @@ def fewest_blocks(level: float = 0.95) -> int:
     return math.ceil(1 - math.log2(error_rate(level)) - ROUNDING)
 
 
-def keeps_order(differences: ArrayLike, *, level: float = 0.95) -> Interval:
+def keeps_order(differences: ArrayLike, *, level: float = 0.95, estimate: float | None = None) -> Interval:
     """How probable it is that a new block shows the order that these blocks show on the whole.
 
     Args:
         differences: [blocks] of one comparison; infinities are allowed, ties are 0.
         level: confidence level of the interval, between 0 and 1.
+        estimate: that of `paired_difference`, where it is known.
 
     Returns:
         The share of blocks with the sign of `paired_difference`'s estimate, a tie counted as half, and its interval by
@@ -98,7 +99,8 @@ def keeps_order(differences: ArrayLike, *, level: float = 0.95) -> Interval:
     values = samples(differences=differences)[0]
     above, ties = int(np.sum(values > 0)), int(np.sum(values == 0))
     below = values.size - above - ties
-    estimate = paired_difference(values, np.zeros(values.size)).estimate
+    if estimate is None:
+        estimate = paired_difference(values, np.zeros(values.size)).estimate
     kept = max(above, below) if estimate == 0 else above if estimate > 0 else below
     return wilson_score((kept + 0.5 * ties) / values.size, values.size, level)
 

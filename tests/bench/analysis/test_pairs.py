@@ -157,7 +157,7 @@ def test_a_new_block_keeps_the_order_as_often_as_was_said():
     assert np.mean([each.low <= true <= each.high for each in said]) == pytest.approx(covered, abs=0.05)
 
 
-# --- how often equals are told apart -----------------------------------------------------------------------------------
+# --- how often equals are told apart ---------------------------------------------------------------------------------
 
 DRAWS = {
     "normal": lambda rng, shape: rng.normal(size=shape),
@@ -179,8 +179,7 @@ def most(repeats):
 def test_of_six_equals_anyone_is_told_apart_seldom(draw):
     rng = np.random.default_rng(6)
     wrong = sum(
-        any(pair.is_apart for pair in all_pairs(rng.normal(size=10) + draw(rng, (6, 10))).values())
-        for _ in range(200)
+        any(pair.is_apart for pair in all_pairs(rng.normal(size=10) + draw(rng, (6, 10))).values()) for _ in range(200)
     )
     assert wrong <= most(200)
 

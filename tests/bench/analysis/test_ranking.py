@@ -110,7 +110,6 @@ def test_one_alone_is_compared_with_nobody():
     assert not compared([]).results
 
 
-
 # --- the order -------------------------------------------------------------------------------------------------------
 
 
