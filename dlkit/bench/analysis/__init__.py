@@ -8,6 +8,7 @@
 - `settling`: who gets more studies or seeds, and when that ends.
 - `findings`, `verdict`: notes and the conclusion, each with its numbers.
 - `comparison`: all contenders on one problem; `across_problems`: over all problems.
+- `claims`: what a comparison claims, as data.
 - `tuning_curves`: how much tuning each contender takes.
 - `summary`: everything a run says; `frames`: the same as data frames.
 """
@@ -15,6 +16,7 @@
 __all__ = [
     "across_problems",
     "along_curves",
+    "claims",
     "comparison",
     "contender_result",
     "costs",
