@@ -111,7 +111,7 @@ def play(plan: Plan, train: Callable[[PlannedProblem, PlannedContender, Trial], 
                     history.draw(history.search_key(problem, contender, study), points)
                 winner = tune(*about, study=study).point
                 if winner is not None:
-                    ran(problem, contender, history.final_trials(problem, contender, winner))
+                    ran(problem, contender, history.final_trials(problem, contender, winner, study=study))
     return history
 
 
