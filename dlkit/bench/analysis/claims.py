@@ -21,7 +21,7 @@ class Claim(NamedTuple):
     Attributes:
         sentence: what says so: ``"winner"``, ``"worse"`` of a verdict without a winner, ``"groups"`` that share no
             letter, ``"faster"`` to the target, ``"flips"`` of the ranking at half of the budget, ``"factors"`` by final
-            values or ``"factors, steps"`` by steps to the target, ``"interactions"``: more ahead than with other levels of
+            values or ``"factors, steps"`` by steps to the target, ``"interactions"``: more so than with other levels of
             another factor.
         ahead: label of the contender, or the level.
         behind: the same of the other one.
