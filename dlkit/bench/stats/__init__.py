@@ -10,6 +10,7 @@ and 20 seeds is simulated: see the documentation.
 
 from dlkit.bench.stats.aggregates import iqm, optimality_gap, probability_of_improvement
 from dlkit.bench.stats.bootstrap import BootstrapIntervals, expanded_level, stratified_bootstrap
+from dlkit.bench.stats.families import family_p_values, fewest_blocks, keeps_order
 from dlkit.bench.stats.good_ranges import Sensitivity, sensitivity, width_interval
 from dlkit.bench.stats.intervals import Interval, median_interval, wilson_interval
 from dlkit.bench.stats.multiplicity import holm
@@ -69,11 +70,14 @@ __all__ = [
     "expanded_level",
     "expected_best",
     "expected_running_time",
+    "family_p_values",
+    "fewest_blocks",
     "friedman",
     "friedman_permutation",
     "holm",
     "iqm",
     "kaplan_meier",
+    "keeps_order",
     "log_rank",
     "luck_p_value",
     "median_interval",

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from dlkit.bench.stats.checks import error_rate, samples
 from dlkit.bench.stats.order_statistics import ends, median
 
-__all__ = ["Interval", "median_interval", "wilson_interval"]
+__all__ = ["Interval", "median_interval", "wilson_interval", "wilson_score"]
 
 
 class Interval(NamedTuple):
@@ -38,19 +38,24 @@ def wilson_interval(hits: int, trials: int, *, level: float = 0.95) -> Interval:
         >>> wilson_interval(0, 10).high < 0.28
         True
     """
-    hits, trials, alpha = operator.index(hits), operator.index(trials), error_rate(level)
+    hits, trials = operator.index(hits), operator.index(trials)
     if not 0 <= hits <= trials:
         raise ValueError(f"hits must lie between 0 and trials, got hits={hits} of trials={trials}; pass counts")
+    error_rate(level)
     if trials == 0:
         return Interval(math.nan, 0.0, 1.0)
-    share = hits / trials
-    z = -NormalDist().inv_cdf(alpha / 2)
+    return wilson_score(hits / trials, trials, level)
+
+
+def wilson_score(share: float, trials: int, level: float) -> Interval:
+    """Wilson's interval of a share, which need not be a whole number of hits: ties may count as half."""
+    z = -NormalDist().inv_cdf(error_rate(level) / 2)
     # (p + z²/2n ± z √(p(1 - p)/n + z²/4n²)) / (1 + z²/n)
     shrink = 1 + z**2 / trials
     centre = (share + z**2 / (2 * trials)) / shrink
     half_width = z / shrink * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    low = 0.0 if hits == 0 else centre - half_width
-    high = 1.0 if hits == trials else centre + half_width
+    low = 0.0 if share == 0 else centre - half_width
+    high = 1.0 if share == 1 else centre + half_width
     return Interval(share, low, high)
 
 
