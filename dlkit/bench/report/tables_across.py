@@ -103,7 +103,7 @@ def contenders(summary: Summary) -> Section:
         columns[f"targets reached {level}"] = [_interval(each.targets_reached) for each in lines]
         columns["area"] = [f"{each.target_area:.2f}" for each in lines]
     rows = list(zip(*columns.values(), strict=True)) if len(columns) > 1 else []
-    text = _about_contenders(found) + (f" All of the first of {studies} tuning studies." if studies > 1 else "")
+    text = _about_contenders(found, "studies" if studies > 1 else "seeds")
     return Section("Contenders", text, Table([*columns], rows))
 
 
@@ -114,13 +114,13 @@ def _apart(gap: float, distance: float) -> str:
     return "not told apart" if gap else "best"
 
 
-def _about_contenders(found: Overview) -> str:
+def _about_contenders(found: Overview, unit: str) -> str:
     count, ranks, parts = len(found.problems), found.ranks, []
     if ranks is not None:
         small = f" {count} problems have little power: not told apart is not equal." if count < FEW_PROBLEMS else ""
         parts += [
-            f"Mean rank on {count} problems of the median over seeds of the judged metric at the end; intervals, and "
-            "the probability of being best, by drawing problems and seeds again.",
+            f"Mean rank on {count} problems of the median over {unit} of the judged metric at the end; intervals, and "
+            f"the probability of being best, by drawing problems and {unit} again.",
             f"Friedman's test that all rank alike, by permuted ranks: p {_compared(ranks.p_value)}; mean ranks more "
             f"than {numbers.number(ranks.distance)} apart (Nemenyi) differ at {100 * (1 - LEVEL):.0f}{PERCENT}.{small}",
         ]
@@ -131,18 +131,19 @@ def _about_contenders(found: Overview) -> str:
         )
     if found.target_ecdf:
         parts.append(
-            "Targets reached: share of (problem, target, seed) by the end of the budget, on these problems; area: the "
-            "mean of that share along the budget, 1 if all were reached at once."
+            "Targets reached: share of (problem, target, seed) by the end of the budget, on these problems"
+            f"{', of each study its first fresh seed' if unit == 'studies' else ''}; area: the mean of that share "
+            "along the budget, 1 if all were reached at once."
         )
     return " ".join(parts)
 
 
 def _ranks_by_problem(summary: Summary) -> Section:
     """One row a problem, one column a contender, best mean rank first."""
-    found = summary.overview
+    found, unit = summary.overview, "studies" if summary.plan.repeats_tuning else "seeds"
     text = (
-        "Rank by the median over seeds; = stands where the optimizer is not told apart from the problem's best "
-        f"(Holm-adjusted p > {1 - LEVEL:.2g} over all pairs), × where it could not run or no point trained."
+        f"Rank by the median over {unit}; = stands where the optimizer is not told apart from the problem's best "
+        f"(adjusted p > {1 - LEVEL:.2g} over all pairs), × where it could not run or no point trained."
     )
     if found.ranks is None:
         return Section("Ranks by problem", text, Table([], []))
