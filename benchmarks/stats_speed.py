@@ -39,7 +39,7 @@ def main() -> None:
         runs = [(ends, hit) for ends, hit in zip(*seen, strict=True)]
         tables: list[object] = [stats.kaplan_meier(*run) for run in runs]
         tables += [stats.restricted_mean(*run, EVALUATIONS) for run in runs]
-        tables += [stats.expected_running_time(*run, EVALUATIONS) for run in runs]
+        tables += [stats.expected_running_time(*run) for run in runs]
         return [*tables, stats.log_rank(*(each.ravel() for each in seen), np.repeat(np.arange(CONTENDERS), SEEDS))]
 
     tables: dict[str, Callable[[], object]] = {

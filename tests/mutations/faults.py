@@ -364,6 +364,34 @@ EXECUTED = [
 
 TUNED = [
     Fault(
+        "the best points are scored again on the seeds that they had",
+        PLAN,
+        "(self.tuning_seeds if again else 0)",
+        "0",
+        "bench/tuning/test_zoom.py::test_the_best_two_are_scored_on_fresh_seeds_and_all_scores_count",
+    ),
+    Fault(
+        "only the fresh scores of the best points count",
+        TUNING,
+        "[*row, *more]",
+        "[*more]",
+        "bench/tuning/test_zoom.py::test_the_best_two_are_scored_on_fresh_seeds_and_all_scores_count",
+    ),
+    Fault(
+        "a trial that barely misses the target is better than one that is there",
+        TUNING,
+        "problem.steps * (2 + short / (1 + short))",
+        "problem.steps * short",
+        "bench/tuning/test_objective.py::test_what_misses_is_worse_than_the_latest_that_is_there_and_ordered_by_final_values",
+    ),
+    Fault(
+        "zoom looks around the best point alone",
+        TUNING,
+        "best[(place - first) % len(best)]",
+        "best[0]",
+        "bench/tuning/test_sampling.py::test_zoom_looks_around_the_best_three_in_turn",
+    ),
+    Fault(
         "a diverged point goes on to the next rung",
         TUNING,
         " if np.isfinite(rungs[-1].scores[place])]",
@@ -425,9 +453,30 @@ CONCLUDED = [
     Fault(
         "a table has validation in the column of test",
         "dlkit/bench/report/tables.py",
-        ".test),",
-        ".final),",
+        ".test, floor=floor),",
+        ".final, floor=floor),",
         CONCLUSIONS + "test_validation_and_test_stand_in_their_columns",
+    ),
+    Fault(
+        "values below the floor stay what they are",
+        PLAN,
+        "np.maximum(numbers, floor)))",
+        "np.maximum(numbers, SMALLEST)))",
+        "bench/plan/test_orientation.py::test_values_below_the_floor_count_as_the_floor",
+    ),
+    Fault(
+        "a difference to the floor is a bound on the wrong side",
+        PLAN,
+        "if problem.judged.higher_is_better else Floored(ours_alone, theirs_alone)",
+        "if problem.judged.higher_is_better else Floored(theirs_alone, ours_alone)",
+        "bench/plan/test_orientation.py::test_bounds_hold_for_the_values_before_they_were_clipped",
+    ),
+    Fault(
+        "a trial that diverged is charged the whole budget",
+        ANALYSIS,
+        "return int(outcome.steps[-1]) if end.step is None else end.step",
+        'return 40 if end.kind != "reached" or end.step is None else end.step',
+        "bench/analysis/test_along_curves.py::test_expected_running_time_charges_what_each_trial_ran",
     ),
     Fault(
         "what the luck of tuning can do makes a winner",

@@ -1,6 +1,6 @@
 """From outcomes to numbers, and from numbers to sentences. Never imports JAX.
 
-- `numbers`: how numbers are written.
+- `numbers`, `units`: how numbers are written, and times and sizes with their units.
 - `along_curves`: steps to a target, the score at half of the budget.
 - `contender_result`, `pairs`, `ranking`: a contender's own numbers, how two differ, how all of them stand.
 - `costs`, `effects`: time and memory; what the levels of factors do.
@@ -28,5 +28,6 @@ __all__ = [
     "settling",
     "summary",
     "tuning_curves",
+    "units",
     "verdict",
 ]

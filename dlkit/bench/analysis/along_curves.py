@@ -11,7 +11,8 @@ from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.stats import Interval, expected_running_time, kaplan_meier, median_interval, restricted_mean
-from dlkit.bench.tuning.targets import ending, steps_to
+from dlkit.bench.tuning.objective import steps_to
+from dlkit.bench.tuning.targets import Ending, ending
 
 __all__ = ["UNKNOWN", "AlongCurve", "StepsToTarget", "at_half", "log_steps", "steps_to_target"]
 
@@ -34,8 +35,8 @@ class StepsToTarget(NamedTuple):
             interval is of order statistics: exact, also where many trials are there at the same evaluation.
         restricted: the mean of the steps up to the budget, and its interval: where there is no target, the whole budget
             counts. NaN if no trial was seen so long.
-        expected: the expected running time: the steps of all trials per target reached, a trial that did not get there
-            with the whole budget; +inf if none did.
+        expected: the expected running time: the steps that all trials really ran, up to the target or to their end, per
+            target reached; +inf if none was.
     """
 
     reached: int
@@ -92,8 +93,13 @@ def steps_to_target(
         kinds.count("cut off"),
         median,
         restricted_mean(times, hit, budget, level=level) if is_seen else UNKNOWN,
-        expected_running_time(times, hit, budget).estimate,
+        expected_running_time([_spent(*each) for each in zip(outcomes, ends, strict=True)], hit).estimate,
     )
+
+
+def _spent(outcome: Outcome, end: Ending) -> int:
+    """The steps that a trial ran for a target: until it was there, diverged, or ended."""
+    return int(outcome.steps[-1]) if end.step is None else end.step
 
 
 def log_steps(

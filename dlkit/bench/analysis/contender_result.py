@@ -10,14 +10,14 @@ import numpy as np
 
 from dlkit.bench.analysis.along_curves import UNKNOWN, AlongCurve, StepsToTarget, at_half, log_steps, steps_to_target
 from dlkit.bench.analysis.pairs import LEVEL
-from dlkit.bench.plan.orientation import final_value, oriented, unoriented
+from dlkit.bench.plan.orientation import at_floor, final_value, oriented, unoriented
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Range
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.stats import Interval, median_interval, wilson_interval
 from dlkit.bench.tuning.doubts import Doubts, doubts
 from dlkit.bench.tuning.history import History
-from dlkit.bench.tuning.targets import steps_to
+from dlkit.bench.tuning.objective import steps_to
 from dlkit.bench.tuning.winner import Tuning, tune
 
 __all__ = ["ContenderResult", "StudyResult", "block_means", "make_result"]
@@ -66,6 +66,7 @@ class ContenderResult:
         ladder: [targets][trials] steps to each target, the easiest first.
         scores: [trials] the judged metric after the last step, oriented: lower is better, +inf where diverged.
         blocks: [blocks] the same of a block; +inf where a seed diverged, or where a study's tuning found nothing.
+        at_floor: [blocks] whether the score of a seed of it is at the metric's numerical floor, and so a bound.
         hits: share of trials that reached the target, Wilson interval.
         median_steps: Kaplan and Meier's median steps to target and its interval; +inf means more trials missed it than
             not.
@@ -89,6 +90,7 @@ class ContenderResult:
     ladder: Sequence[Floats]
     scores: Floats
     blocks: Floats
+    at_floor: Floats
     hits: Interval
     median_steps: Interval
     final: Interval
@@ -212,6 +214,7 @@ def make_result(
         ladder=ladder,
         scores=scores,
         blocks=blocks,
+        at_floor=_any_of_block(plan, studies, at_floor(problem, metric, scores)),
         hits=wilson_interval(int(np.isfinite(times).sum()), len(there), level=LEVEL),
         median_steps=reached.median if reached else _interval(times),
         final=_in_units(problem, metric, _interval(blocks)),
@@ -264,6 +267,11 @@ def block_means(plan: Plan, studies: Sequence[StudyResult], values: Floats) -> F
         means.append(float(f"{np.mean(own):.{DIGITS}g}") if own.size else math.inf)
         first += own.size
     return np.array(means)
+
+
+def _any_of_block(plan: Plan, studies: Sequence[StudyResult], is_there: Floats) -> Floats:
+    shares = block_means(plan, studies, is_there.astype(np.float64))
+    return np.isfinite(shares) & (shares > 0)
 
 
 def _of_blocks(plan: Plan, studies: Sequence[StudyResult], along: AlongCurve | None) -> AlongCurve | None:

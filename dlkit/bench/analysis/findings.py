@@ -7,12 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from dlkit.bench.analysis import numbers
-from dlkit.bench.analysis.pairs import ALPHA, Pair, beats_all, turned
+from dlkit.bench.analysis.contender_result import ContenderResult
+from dlkit.bench.analysis.pairs import ALPHA, Pair, beats_all, common, turned
 from dlkit.bench.analysis.ranking import Ranked
+from dlkit.bench.plan.orientation import Floored, floored
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.stats import Interval, PairedDifference
 
-__all__ = ["Evidence", "Finding", "difference_to_best", "differences", "flip", "speed"]
+__all__ = ["Evidence", "Finding", "behind", "difference_to_best", "differences", "ends_behind", "flip", "speed"]
 
 
 class Evidence(NamedTuple):
@@ -52,6 +54,16 @@ class Finding(NamedTuple):
 
 
 # --- the numbers ---
+
+
+def behind(problem: PlannedProblem, best: ContenderResult, other: ContenderResult, value: PairedDifference) -> str:
+    """Returns a difference to the best as text; as a bound where one of the two is at the metric's floor."""
+    return numbers.difference(problem, value, ends_behind(problem, best, other))
+
+
+def ends_behind(problem: PlannedProblem, best: ContenderResult, other: ContenderResult) -> Floored:
+    """Returns in which directions a difference to the best is a bound."""
+    return floored(problem, *common(other.at_floor, best.at_floor))
 
 
 def differences(problem: PlannedProblem, best: Ranked, others: Sequence[Ranked]) -> tuple[Evidence, ...]:
@@ -120,9 +132,10 @@ def _first_and_not_best(problem: PlannedProblem, best: Ranked, first: Ranked, pa
         return f"First to {target}: {first.label}, median {ours} steps ({best.label}: {theirs}); not beyond chance."
     end = first.standing.to_best
     if end is not None and end.is_worse(end.adjusted_p):
+        away = numbers.away(problem, end.difference, ends_behind(problem, best.result, first.result))
         return (
             f"{first.label} is faster to {target}, {best.label} ends better: {first.label} is there {sooner} "
-            f"{best.label} ({p_value}), and ends {numbers.difference(problem, end.difference)} away "
+            f"{best.label} ({p_value}), and ends {away} "
             f"(adjusted p {numbers.p_value(end.adjusted_p)})."
         )
     return (
@@ -153,9 +166,8 @@ def _sooner(first: Ranked, other: Ranked, log_ratio: PairedDifference) -> str:
             f"{each.to_target.reached if each.to_target else 0}/{len(each.scores)}"
             for each in (first.result, other.result)
         )
-        return f"in {hits} seeds, against {of} of"
-    times, low, high = (numbers.power_of_two(-value) for value in (log_ratio.estimate, log_ratio.high, log_ratio.low))
-    return f"{numbers.number(times)}{numbers.TIMES} sooner [{numbers.number(low)}, {numbers.number(high)}] than"
+        return f"in {hits} trials, against {of} of"
+    return f"{numbers.sooner(Interval(*log_ratio[:3]))} than"
 
 
 def flip(problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding | None:
@@ -179,11 +191,12 @@ def flip(problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding | None:
     leads = pair.difference.estimate < 0 and pair.adjusted_p <= ALPHA
     if not (leads and end.is_worse(end.adjusted_p)):
         return None
-    then, now = (numbers.difference(problem, each.difference) for each in (pair, end))
+    then = numbers.difference(problem, pair.difference)
+    now = numbers.away(problem, end.difference, ends_behind(problem, best.result, ahead.result))
     text = (
         f"The ranking flips if the budget is halved: after {halves[0].step} steps {ahead.label} leads, {then} from "
         f"{best.label} (adjusted p {numbers.p_value(pair.adjusted_p)}); after {problem.steps} {best.label} does, "
-        f"{ahead.label} is {now} away (adjusted p {numbers.p_value(end.adjusted_p)}). Both were tuned for "
+        f"{ahead.label} is {now} (adjusted p {numbers.p_value(end.adjusted_p)}). Both were tuned for "
         f"{problem.steps} steps."
     )
     evidence = _of_pair("difference at half", problem, ahead, best, pair)

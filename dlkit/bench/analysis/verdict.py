@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.contender_result import ContenderResult
-from dlkit.bench.analysis.findings import Finding, differences, flip, speed
+from dlkit.bench.analysis.findings import Finding, behind, differences, ends_behind, flip, speed
 from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, beats_all
 from dlkit.bench.analysis.ranking import Ranked, Ranking
 from dlkit.bench.analysis.settling import Reason, Settled
@@ -129,11 +129,11 @@ def _tie(problem: PlannedProblem, compared: Sequence[Ranked], tied: Sequence[Ran
     best, others = compared[0], compared[1:]
     text = (
         f"{_opening(problem, best)} {best.label} leads, with {_score(problem, best)}, but is not told apart from "
-        f"{_listed(problem, tied)} ({_blocks(best.result)})"
+        f"{_listed(problem, best, tied)} ({_blocks(best.result)})"
     )
     if worse := [each for each in others if each not in tied]:
         bound = numbers.largest_p_value([pair.adjusted_p for pair in _gaps(worse)])
-        text += f"; worse: {_listed(problem, worse)} (adjusted p {bound})"
+        text += f"; worse: {_listed(problem, best, worse)} (adjusted p {bound})"
     return Finding(f"{text}.", differences(problem, best, others))
 
 
@@ -160,10 +160,12 @@ def _opening(problem: PlannedProblem, best: Ranked) -> str:
     return f"{problem.name}:" if best.result.repeats_tuning else f"{problem.name}: with the settings found,"
 
 
-def _listed(problem: PlannedProblem, ranked: Sequence[Ranked]) -> str:
+def _listed(problem: PlannedProblem, best: Ranked, ranked: Sequence[Ranked]) -> str:
     """Labels with their differences to the best; of many, some: the table has all."""
     shown = [
-        f"{each.label} ({numbers.difference(problem, pair.difference)})" for each in ranked for pair in _gaps([each])
+        f"{each.label} ({behind(problem, best.result, each.result, pair.difference)})"
+        for each in ranked
+        for pair in _gaps([each])
     ]
     if len(shown) > MOST_LISTED:
         shown = [*shown[: MOST_LISTED - 1], f"{len(shown) - MOST_LISTED + 1} more"]
@@ -172,7 +174,8 @@ def _listed(problem: PlannedProblem, ranked: Sequence[Ranked]) -> str:
 
 def _score(problem: PlannedProblem, ranked: Ranked) -> str:
     metric = problem.judged.label or problem.metric
-    return f"validation {metric} {numbers.interval(ranked.result.final)} after {problem.steps} steps"
+    shown = numbers.interval(ranked.result.final, floor=problem.judged.floor)
+    return f"validation {metric} {shown} after {problem.steps} steps"
 
 
 def _margin(problem: PlannedProblem, compared: Sequence[Ranked]) -> str:
@@ -181,12 +184,13 @@ def _margin(problem: PlannedProblem, compared: Sequence[Ranked]) -> str:
     pairs = _gaps(others)
     bound = numbers.largest_p_value([pair.difference.p_value for pair in pairs])
     unit = "study" if best.result.repeats_tuning else "seed"
+    away = numbers.away(problem, pairs[0].difference, ends_behind(problem, best.result, others[0].result))
     text = (
-        f"{others[0].label}, the next, is {numbers.difference(problem, pairs[0].difference)} away (p {bound} against "
+        f"{others[0].label}, the next, is {away} (p {bound} against "
         f"each, {_blocks(best.result)}; another {unit} keeps the order with probability "
         f"{numbers.interval(pairs[0].keeps)})"
     )
-    return f"{text}; then {_listed(problem, others[1:])}" if others[1:] else text
+    return f"{text}; then {_listed(problem, best, others[1:])}" if others[1:] else text
 
 
 def _blocks(result: ContenderResult) -> str:

@@ -17,7 +17,7 @@ from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.analysis.tuning_curves import bands
 from dlkit.bench.plan.metric import TRAINING_LOSS
-from dlkit.bench.plan.orientation import oriented, unoriented
+from dlkit.bench.plan.orientation import at_floor, oriented, unoriented
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.plan.space import Range
 from dlkit.bench.stats import Interval
@@ -306,10 +306,12 @@ def finals(comparison: Comparison) -> list[Finals]:
 
 
 def in_words(problem: PlannedProblem, values: Floats) -> list[str]:
-    """Returns oriented values as text in the metric's units."""
+    """Returns oriented values as text in the metric's units; what is at its floor is a bound."""
     return [
-        numbers.number(unoriented(problem, problem.metric, float(value))) if value < math.inf else "diverged"
-        for value in values
+        ("≤" if is_bound else "") + numbers.number(unoriented(problem, problem.metric, float(value)))
+        if value < math.inf
+        else numbers.DIVERGED
+        for value, is_bound in zip(values, at_floor(problem, problem.metric, values), strict=True)
     ]
 
 
@@ -325,7 +327,7 @@ def scores(comparison: Comparison) -> list[Scores]:
         values = np.array([point.hyperparameters[name] for point in points])
         winner = ran.index(result.tuning.winner) if result.tuning.winner in ran else None
         settings = [_setting(result, index) for index in ran]
-        found.append(Scores(result, name, values, result.tuning.scores[ran].astype(np.float64), winner, settings))
+        found.append(Scores(result, name, values, result.tuning.finals[ran].astype(np.float64), winner, settings))
     return found
 
 

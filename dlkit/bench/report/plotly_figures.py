@@ -341,7 +341,8 @@ def _median(figure: "go.Figure", axis: Axis, finals: Finals, colour: str, common
         y=[finals.height],
         marker={"color": colour, "size": 11, "symbol": symbol, "line": {"width": 1.5, "color": colour}},
         error_x={"array": [high - middle], "arrayminus": [middle - low], "color": colour, "thickness": 3, "width": 0},
-        hovertext=f"median {numbers.interval(finals.median)}",
+        hovertext=f"{numbers.geometric(axis.problem)}median "
+        f"{numbers.interval(finals.median, floor=axis.problem.judged.floor)}",
         **common,
     )
 

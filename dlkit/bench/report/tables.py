@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlkit.bench.analysis import effects, numbers
+from dlkit.bench.analysis import effects, numbers, units
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.contender_result import ContenderResult
+from dlkit.bench.analysis.findings import behind
 from dlkit.bench.analysis.pairs import LEVEL
-from dlkit.bench.plan.orientation import unoriented
+from dlkit.bench.plan.orientation import at_floor, unoriented
 from dlkit.bench.stats import median_interval, nemenyi_distance
 
 __all__ = [
     "FACTORS_CAPTION",
     "LABELS",
-    "STUDIES_CAPTION",
     "Part",
     "Table",
     "caption",
@@ -31,6 +31,7 @@ __all__ = [
     "steps",
     "steps_caption",
     "studies",
+    "studies_caption",
     "tuning",
 ]
 
@@ -40,7 +41,6 @@ LABELS = frozenset(
 SHOWN_LEVEL = f"[{LEVEL * 100:.0f}\N{NO-BREAK SPACE}%]"
 MOST_LETTERS = 5  # of a contender's groups
 FACTORS_CAPTION = "Factors: levels compared over contenders that differ in nothing else, paired by seed"
-STUDIES_CAPTION = "What each study's winner came to on fresh seeds: contenders are compared study by study"
 
 
 class Table(NamedTuple):
@@ -56,11 +56,12 @@ class Table(NamedTuple):
 
 
 def caption(comparison: Comparison) -> str:
-    """Returns what a problem's table shows: metric, direction, target and where that comes from."""
+    """Returns what a problem's table shows: metric, direction, target and its source, and what medians are."""
     problem = comparison.problem
     direction = "higher" if problem.judged.higher_is_better else "lower"
     target = f"target {numbers.number(comparison.target)} ({comparison.targets.source})"
-    return f"{problem.judged.label or problem.metric}, {direction} is better; {target}"
+    taken = "; medians are geometric, of logarithms" if numbers.geometric(problem) else ""
+    return f"{problem.judged.label or problem.metric}, {direction} is better; {target}{taken}"
 
 
 def ranking(comparison: Comparison) -> Table:
@@ -68,7 +69,7 @@ def ranking(comparison: Comparison) -> Table:
 
     Mean ranks are over blocks; the heading has Nemenyi's distance, beyond which two of them differ.
     """
-    standings = comparison.ranking.standings
+    standings, floor = comparison.ranking.standings, comparison.problem.judged.floor
     distance = ""
     if count := len(standings):
         blocks = len(comparison.results[0].planned(comparison.results[0].blocks))
@@ -84,9 +85,9 @@ def ranking(comparison: Comparison) -> Table:
                 str(rank) if result.is_comparable else numbers.NOTHING,
                 result.label,
                 _group(standing.group) if standing else numbers.NOTHING,
-                numbers.interval(result.final),
-                numbers.interval(result.test),
-                numbers.difference(comparison.problem, pair.difference) if pair else numbers.NOTHING,
+                numbers.interval(result.final, floor=floor),
+                numbers.interval(result.test, floor=floor),
+                behind(comparison.problem, comparison.results[0], result, pair.difference) if pair else numbers.NOTHING,
                 numbers.p_value(pair.difference.p_value) if pair else numbers.NOTHING,
                 numbers.p_value(pair.adjusted_p) if pair else numbers.NOTHING,
                 numbers.number(standing.mean_rank) if standing else numbers.NOTHING,
@@ -121,7 +122,7 @@ def steps(comparison: Comparison) -> Table:
             str(found.diverged),
             numbers.steps(found.median, budget),
             numbers.interval(found.restricted),
-            numbers.number(found.expected),
+            numbers.number(found.expected) if found.reached else "none reached",
             numbers.ratio_of_steps(pair.difference) if pair else numbers.NOTHING,
             numbers.p_value(pair.adjusted_p) if pair else numbers.NOTHING,
         ]
@@ -132,15 +133,31 @@ def steps(comparison: Comparison) -> Table:
 
 def studies(comparison: Comparison) -> Table:
     """Returns every study's value of each contender, and the setting it was tuned to; no rows with one study."""
-    problem = comparison.problem
     count = max((len(each.studies) for each in comparison.results), default=0)
     header = ["optimizer", *(f"study {study + 1}" for study in range(count))]
     rows = [
-        [each.label, *(numbers.number(unoriented(problem, problem.metric, float(value))) for value in each.blocks)]
+        [each.label, *(_block(comparison, float(value)) for value in each.blocks)]
         for each in comparison.results
         if each.repeats_tuning and len(each.blocks)
     ]
     return Table(header, [[*cells, *[numbers.NOTHING] * (1 + count - len(cells))] for cells in rows])
+
+
+def _block(comparison: Comparison, value: float) -> str:
+    """A study's value in the metric's own units."""
+    problem = comparison.problem
+    if math.isinf(value):
+        return numbers.DIVERGED
+    shown = unoriented(problem, problem.metric, value)
+    return ("≤" if at_floor(problem, problem.metric, value) else "") + numbers.number(shown)
+
+
+def studies_caption(comparison: Comparison) -> str:
+    """Returns what the numbers of `studies` are."""
+    return (
+        f"What each study's winner came to: the {numbers.geometric(comparison.problem)}mean over its fresh seeds. "
+        "Contenders are compared study by study"
+    )
 
 
 class Part(NamedTuple):
@@ -165,7 +182,7 @@ def parts(comparison: Comparison) -> list[Part]:
         Part("steps to target", steps_caption(comparison), steps(comparison)),
         Part("targets", "", ladder(comparison)),
         Part("costs", costs_caption(comparison), costs(comparison)),
-        Part("studies", STUDIES_CAPTION, studies(comparison)),
+        Part("studies", studies_caption(comparison), studies(comparison)),
         Part("factors", FACTORS_CAPTION, factors(comparison)),
         Part("tuning", "", tuning(comparison), numbers=False),
     )
@@ -201,14 +218,14 @@ def costs(comparison: Comparison) -> Table:
         timing = cost.timing if cost.timing and not cost.timing.failure else None
         row = [
             cost.label,
-            numbers.durations(cost.per_step),
-            numbers.TIMES + numbers.number(cost.ratio) if timing else numbers.NOTHING,
-            numbers.durations(cost.to_target, most=cost.per_step.estimate * comparison.problem.steps),
-            numbers.duration(cost.compile_seconds),
-            numbers.byte_count(timing.state_bytes if timing else None),
-            numbers.byte_count(timing.memory_bytes if timing else None),
+            units.durations(cost.per_step),
+            numbers.TIMES + numbers.number(cost.ratio) if timing and cost.ratio > 0 else numbers.NOTHING,
+            units.durations(cost.to_target, most=cost.per_step.estimate * comparison.problem.steps),
+            units.duration(cost.compile_seconds),
+            units.byte_count(timing.state_bytes if timing else None),
+            units.byte_count(timing.memory_bytes if timing else None),
         ]
-        rows.append([*row, *([_share(cost.saved)] if stops else [])])
+        rows.append([*row, *([numbers.share(cost.saved)] if stops else [])])
     return Table(header, rows)
 
 
@@ -232,7 +249,7 @@ def factors(comparison: Comparison) -> Table:
             each.baseline,
             numbers.difference(comparison.problem, each.final),
             numbers.p_value(each.final_p),
-            numbers.interval(each.ratio),
+            numbers.times(each.ratio),
             numbers.NOTHING if math.isnan(each.ratio.estimate) else numbers.p_value(each.ratio_p),
             f"{each.pairs}, {each.agreeing} of this sign" if each.pairs > 1 else "1",
         ]
@@ -244,10 +261,6 @@ def factors(comparison: Comparison) -> Table:
 def factor_findings(comparison: Comparison) -> list[str]:
     """Returns what the factors come to, in sentences."""
     return [effects.sentence(comparison.problem, each, comparison.target) for each in comparison.effects]
-
-
-def _share(value: float) -> str:
-    return numbers.NOTHING if math.isnan(value) else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
 
 
 def tuning(comparison: Comparison) -> Table:

@@ -95,7 +95,7 @@ def contenders(summary: Summary) -> Section:
     if ranks is not None:
         least = min(each.mean_rank.estimate for each in lines)
         columns[f"mean rank {level}"] = [_interval(each.mean_rank) for each in lines]
-        columns["probability best"] = [_share(each.probability_best) for each in lines]
+        columns["probability best"] = [numbers.share(each.probability_best) for each in lines]
         columns["Nemenyi"] = [_apart(each.mean_rank.estimate - least, ranks.distance) for each in lines]
     if found.profile is not None:
         columns[f"profile score {level}"] = [_interval(each.profile_score) for each in lines]
@@ -232,7 +232,7 @@ def _first(chances: Mapping[str, float], *, with_chance: bool = True) -> str:
     """The most probable one, or all of them that are, and how probable."""
     most = max(chances.values())
     names = " = ".join(label for label, chance in chances.items() if math.isclose(chance, most, abs_tol=1e-9))
-    return f"{names} {_share(most)}" if with_chance else names
+    return f"{names} {numbers.share(most)}" if with_chance else names
 
 
 def _widths(summary: Summary) -> Section:
@@ -284,14 +284,6 @@ def _ordered(found: Overview) -> list[str]:
 
 def _interval(value: Interval) -> str:
     return f"{value.estimate:.2f} [{value.low:.2f}, {value.high:.2f}]"
-
-
-def _share(value: float) -> str:
-    """A probability in percent; what is not quite 0 or 1 does not look like it."""
-    percent = 100 * float(value)
-    if 99.5 <= percent < 100 - 1e-9:
-        return f">99{PERCENT}"
-    return f"<1{PERCENT}" if 1e-9 < percent < 0.5 else f"{percent:.0f}{PERCENT}"
 
 
 def _compared(p_value: float) -> str:

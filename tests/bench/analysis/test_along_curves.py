@@ -54,6 +54,12 @@ def test_without_censoring_they_are_the_ordinary_median_and_mean():
     assert found.expected == pytest.approx(np.mean(times))
 
 
+def test_expected_running_time_charges_what_each_trial_ran():
+    # at the target at 10; to the end at 40; stopped early, diverged and cut off at 20: not 40 each
+    found = reached([hit_at(10), MISS, STOPPED, DIVERGED, CUT])
+    assert found.expected == 10 + 40 + 20 + 20 + 20
+
+
 def test_all_at_one_evaluation():
     """Kaplan and Meier's interval would have no end here."""
     assert reached([hit_at(20)] * 10).median == (20.0, 20.0, 20.0)
@@ -63,7 +69,7 @@ def test_misses_count_as_the_budget_in_the_mean_and_as_later_in_the_median():
     found = reached([hit_at(10), hit_at(20), MISS, DIVERGED])
     assert found.median.estimate == INF
     assert found.restricted.estimate == pytest.approx((10 + 20 + 40 + 40) / 4)
-    assert found.expected == pytest.approx((10 + 20 + 40 + 40) / 2)
+    assert found.expected == pytest.approx((10 + 20 + 40 + 20) / 2)  # the last one diverged at step 20
     nobody = reached([MISS, DIVERGED])
     assert nobody.median.estimate == nobody.expected == INF and nobody.restricted.estimate == 40
 
@@ -82,7 +88,7 @@ def test_what_was_cut_off_is_no_miss():
 
 def test_a_mean_to_the_budget_that_nobody_saw():
     found = reached([hit_at(10), CUT])
-    assert math.isnan(found.restricted.estimate) and found.expected == pytest.approx(50.0)
+    assert math.isnan(found.restricted.estimate) and found.expected == pytest.approx(10 + 20)
 
 
 def test_without_a_target_there_are_no_steps():

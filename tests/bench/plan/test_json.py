@@ -35,7 +35,13 @@ ranges = st.builds(
 spaces = st.dictionaries(names, ranges | numbers, max_size=3)
 points = st.builds(Point, st.dictionaries(names, numbers, max_size=3), st.dictionaries(names, settings, max_size=3))
 many_points = st.lists(points, max_size=3)
-metrics = st.builds(Metric, st.sampled_from(["lower", "higher"]), st.sampled_from(["linear", "log"]), names)
+metrics = st.builds(
+    Metric,
+    st.sampled_from(["lower", "higher"]),
+    st.sampled_from(["linear", "log"]),
+    names,
+    st.none() | st.floats(1e-30, 1.0),
+)
 problems = st.builds(
     PlannedProblem,
     name=names,

@@ -1,7 +1,6 @@
 """The page says what the summary says, fetches nothing, takes labels literally, and is written whole or not at all."""
 
 import json
-import math
 import os
 import re
 from dataclasses import replace
@@ -164,7 +163,7 @@ def check_steps(table: list[list[str]], comparison) -> None:
             str(before),  # no diverged trial here had been at the target
             numbers.steps(result.median_steps, budget),
             numbers.interval(result.to_target.restricted),
-            numbers.number(result.to_target.expected),
+            numbers.number(result.to_target.expected) if hits else "none reached",
             numbers.ratio_of_steps(pair.difference) if pair else "–",
             numbers.p_value(pair.adjusted_p) if pair else "–",
         ]
@@ -396,10 +395,10 @@ def test_repeated_studies_have_a_table_of_their_values() -> None:
     assert table.header == ["optimizer", "study 1", "study 2", "study 3"]
     assert table.rows == [
         ["a", *map(numbers.number, (1.0, 2.0, 3.0))],
-        ["b", *map(numbers.number, (4.0, 5.0, math.inf))],
+        ["b", *map(numbers.number, (4.0, 5.0)), numbers.DIVERGED],
         ["c", *map(numbers.number, (6.0, 7.0)), numbers.NOTHING],
     ]
-    assert tables.STUDIES_CAPTION in markdown_tables(summary)
+    assert tables.studies_caption(comparison) in markdown_tables(summary)
     assert not tables.studies(CASES["plain"]().comparisons[0]).rows
 
 

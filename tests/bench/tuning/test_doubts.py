@@ -1,4 +1,4 @@
-"""What makes tuning doubtful, over all studies: edges, gains and what lies beyond by hand, false alarms by simulation."""
+"""What makes tuning doubtful, over all studies: edges, gains, what lies beyond; false alarms by simulation."""
 
 import itertools
 import math
