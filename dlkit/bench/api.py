@@ -193,7 +193,7 @@ def compare(
         early_stopping: when trials may end early.
         probes: names of diagnostics to compute along the final trials' curves.
         targets: how baselines set targets, in place of the problems' own.
-        settling: how seeds are added to the budget's until it is settled who is best; None adds none.
+        settling: how studies are added to the budget's until it is settled who is best; None adds none.
         expand: whether spaces whose winners lie at an edge are widened, and tuned further there.
         timing: whether the tuned contenders' steps are timed at the end, side by side, for seconds per step, time to
             target and memory; a run that is finished can be timed later.

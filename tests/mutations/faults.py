@@ -364,6 +364,34 @@ EXECUTED = [
 
 TUNED = [
     Fault(
+        "the best points are scored again on the seeds that they had",
+        PLAN,
+        "(self.tuning_seeds if again else 0)",
+        "0",
+        "bench/tuning/test_zoom.py::test_the_best_two_are_scored_on_fresh_seeds_and_all_scores_count",
+    ),
+    Fault(
+        "only the fresh scores of the best points count",
+        TUNING,
+        "[*row, *more]",
+        "[*more]",
+        "bench/tuning/test_zoom.py::test_the_best_two_are_scored_on_fresh_seeds_and_all_scores_count",
+    ),
+    Fault(
+        "a trial that barely misses the target is better than one that is there",
+        TUNING,
+        "problem.steps * (2 + short / (1 + short))",
+        "problem.steps * short",
+        "bench/tuning/test_objective.py::test_what_misses_is_worse_than_the_latest_that_is_there_and_ordered_by_final_values",
+    ),
+    Fault(
+        "zoom looks around the best point alone",
+        TUNING,
+        "best[(place - first) % len(best)]",
+        "best[0]",
+        "bench/tuning/test_sampling.py::test_zoom_looks_around_the_best_three_in_turn",
+    ),
+    Fault(
         "a diverged point goes on to the next rung",
         TUNING,
         " if np.isfinite(rungs[-1].scores[place])]",
@@ -449,6 +477,34 @@ CONCLUDED = [
         "return int(outcome.steps[-1]) if end.step is None else end.step",
         'return 40 if end.kind != "reached" or end.step is None else end.step',
         "bench/analysis/test_along_curves.py::test_expected_running_time_charges_what_each_trial_ran",
+    ),
+    Fault(
+        "a main effect is told where pairs of contenders disagree",
+        ANALYSIS,
+        "self.is_beyond_chance and self.agreeing == self.pairs",
+        "self.is_beyond_chance",
+        "bench/analysis/test_effects.py::test_a_level_that_helps_one_and_harms_another_is_told_as_a_crossing",
+    ),
+    Fault(
+        "a block in which both contenders diverged tells of an interaction",
+        ANALYSIS,
+        "weights[taken, None] * table[taken]",
+        "weights[taken, None] * np.where(np.isnan(table[taken]), 0.0, table[taken])",
+        "bench/analysis/test_effects.py::test_blocks_in_which_both_diverged_say_nothing_of_an_interaction",
+    ),
+    Fault(
+        "a contrast blames a factor for what comes with it",
+        ANALYSIS,
+        "if level in cell and len(cell) > 1]",
+        "if level in cell]",
+        "bench/analysis/test_effects.py::test_contrasts_of_what_does_not_interact_are_zero_however_grids_are_filled",
+    ),
+    Fault(
+        "an effect is settled by pairs whose tuning is doubtful",
+        ANALYSIS,
+        "is_settled = bool(clean)",
+        "is_settled = True",
+        "bench/analysis/test_effects.py::test_an_effect_that_rests_on_doubtful_tuning_alone_is_not_settled",
     ),
     Fault(
         "what the luck of tuning can do makes a winner",

@@ -11,7 +11,8 @@ from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.stats import Interval, expected_running_time, kaplan_meier, median_interval, restricted_mean
-from dlkit.bench.tuning.targets import Ending, ending, steps_to
+from dlkit.bench.tuning.objective import steps_to
+from dlkit.bench.tuning.targets import Ending, ending
 
 __all__ = ["UNKNOWN", "AlongCurve", "StepsToTarget", "at_half", "log_steps", "steps_to_target"]
 

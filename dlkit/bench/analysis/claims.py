@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 from dlkit.bench.analysis.comparison import Comparison
+from dlkit.bench.analysis.effects import Effect, Measured
 from dlkit.bench.analysis.findings import Finding
 from dlkit.bench.analysis.ranking import Ranked
 
 __all__ = ["SENTENCES", "Claim", "Sentence", "claims"]
 
-Sentence = Literal["winner", "worse", "groups", "faster", "flips", "factors", "factors, steps"]
+Sentence = Literal[
+    "winner", "worse", "groups", "faster", "flips", "factors", "factors, steps", "interactions", "interactions, steps"
+]
 SENTENCES: tuple[Sentence, ...] = get_args(Sentence)
 OF_SPEED = (" is faster to ", " is the first to ")  # what is said softly, such as "First to ...", claims nothing
 
@@ -20,16 +23,19 @@ class Claim(NamedTuple):
     Attributes:
         sentence: what says so: ``"winner"``, ``"worse"`` of a verdict without a winner, ``"groups"`` that share no
             letter, ``"faster"`` to the target, ``"flips"`` of the ranking at half of the budget, ``"factors"`` by final
-            values or ``"factors, steps"`` by steps to the target.
+            values or ``"factors, steps"`` by steps to the target, ``"interactions"`` and
+            ``"interactions, steps"``: more so than with other levels of another factor.
         ahead: label of the contender, or the level.
         behind: the same of the other one.
         factor: whose levels they are; empty for contenders.
+        given: of an interaction, the other factor and the level of it with which this is more so.
     """
 
     sentence: Sentence
     ahead: str
     behind: str
     factor: str = ""
+    given: tuple[str, str] = ("", "")
 
 
 def claims(comparison: Comparison) -> list[Claim]:
@@ -49,12 +55,8 @@ def claims(comparison: Comparison) -> list[Claim]:
     found += [claim for finding in findings for claim in _of_speed(finding)]
     found += [claim for finding in findings for claim in _of_flip(finding)]
     for effect in comparison.effects:
-        if effect.differs:
-            levels = (effect.level, effect.baseline) if effect.final.estimate < 0 else (effect.baseline, effect.level)
-            found.append(Claim("factors", *levels, effect.factor))
-        if effect.is_faster:
-            levels = (effect.level, effect.baseline) if effect.ratio.estimate < 1 else (effect.baseline, effect.level)
-            found.append(Claim("factors, steps", *levels, effect.factor))
+        found += _of_factor(effect, effect.final, "factors", "interactions")
+        found += _of_factor(effect, effect.steps, "factors, steps", "interactions, steps") if effect.steps else []
     return found
 
 
@@ -73,6 +75,21 @@ def _of_groups(ranked: Sequence[Ranked]) -> list[Claim]:
         for other in ranked[place + 1 :]
         if not set(one.standing.group) & set(other.standing.group)
     ]
+
+
+def _of_factor(effect: Effect, measured: Measured, alone: Sentence, together: Sentence) -> list[Claim]:
+    found = []
+    if measured.claim == "main effect":
+        is_ahead = measured.overall.difference.estimate < 0
+        found.append(Claim(alone, *_levels(effect, is_ahead=is_ahead), effect.factor))
+    for each in measured.told:
+        levels = _levels(effect, is_ahead=each.contrast.estimate < 0)
+        found.append(Claim(together, *levels, effect.factor, (each.factor, each.level)))
+    return found
+
+
+def _levels(effect: Effect, *, is_ahead: bool) -> tuple[str, str]:
+    return (effect.level, effect.baseline) if is_ahead else (effect.baseline, effect.level)
 
 
 def _of_speed(finding: Finding) -> list[Claim]:

@@ -17,7 +17,7 @@ from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.stats import Interval, median_interval, wilson_interval
 from dlkit.bench.tuning.doubts import Doubts, doubts
 from dlkit.bench.tuning.history import History
-from dlkit.bench.tuning.targets import steps_to
+from dlkit.bench.tuning.objective import steps_to
 from dlkit.bench.tuning.winner import Tuning, tune
 
 __all__ = ["ContenderResult", "StudyResult", "block_means", "make_result"]

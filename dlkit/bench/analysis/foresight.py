@@ -64,6 +64,7 @@ def _cost(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -> t
     if points is None:
         return math.nan, math.nan
     rungs = [(size * plan.tuning_seeds, until) for size, until in plan.tuner.rungs(points, plan.evaluations)]
+    rungs.append((min(plan.tuner.scored_again, points) * plan.tuning_seeds, None))
     shares = [1.0 if until is None else until / plan.evaluations for _, until in rungs]
     trials = sum(size for size, _ in rungs) + plan.seeds
     spent = sum(size * share for (size, _), share in zip(rungs, shares, strict=True)) + plan.seeds

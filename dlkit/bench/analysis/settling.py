@@ -167,10 +167,10 @@ def _drawn(plan: Plan, contender: PlannedContender) -> PlannedContender:
     new = range(1 + len(contender.further), needed)
     if contender.undrawn != 0 or not new:
         return contender
-    tuner, count = plan.tuner, len(contender.points)
-    space, static, counts = contender.space, contender.static, tuner.grid
-    name = "halton" if tuner.name == "optuna" else tuner.name  # optuna draws nothing here but single settings
-    drawn = [beforehand(name, space, static, count, seed=plan.draw_seed(contender, k), counts=counts) for k in new]
+    if plan.tuner.is_adaptive:  # with choices alone to try: all of them, in every study
+        return replace(contender, further=(*contender.further, *(contender.points for _ in new)))
+    draw = partial(beforehand, plan.tuner.name, contender.space, contender.static, len(contender.points))
+    drawn = [draw(seed=plan.draw_seed(contender, study), counts=plan.tuner.grid) for study in new]
     return replace(contender, further=(*contender.further, *drawn))
 
 

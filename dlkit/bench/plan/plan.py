@@ -10,7 +10,7 @@ from dlkit.bench.plan.policies import CONSTANT_SCHEDULE, EarlyStopping, TargetRu
 from dlkit.bench.plan.space import Point, Range
 from dlkit.bench.plan.trials import STUDY_SEEDS, Stage, Trial
 
-__all__ = ["Expansion", "Plan", "PlannedContender", "PlannedProblem", "draw_seed"]
+__all__ = ["DRAW_SEEDS", "Expansion", "Plan", "PlannedContender", "PlannedProblem", "draw_seed"]
 
 DRAW_SEEDS = 1_000_000  # draws of points are this far apart in seeds: more than there are studies
 
@@ -215,12 +215,21 @@ class Plan:
         return [each for each in self.expansions if (each.problem, each.contender) == (problem.name, contender.label)]
 
     def search_key(self, problem: PlannedProblem, contender: PlannedContender, study: int) -> str:
-        """Returns the hash of what decides which points a study draws while it runs, but not how many."""
+        """Returns the hash of what decides which points a study draws while it runs, but not how many.
+
+        How many there are counts only where it decides which ones: with zoom.
+        """
         identity = self.trial(problem, contender, Point({}, {}), "tuning", self.first_seed(study)).identity
         static = {name: list(options) for name, options in contender.static.items()}
         space = {name: asdict(part) if isinstance(part, Range) else part for name, part in contender.space.items()}
         facts = [identity, problem.metric, space, static, self.tuner.name, self.tuner.batch, self.tuning_seeds]
-        return digest([*facts, contender.draw] if contender.draw else facts)
+        if contender.draw:
+            facts.append(["draw", contender.draw])
+        if self.tuner.name == "zoom":
+            facts.append(contender.undrawn)  # half of the points are spread: how many that is decides the others
+        if self.tuner.is_adaptive and self.tuner.objective != "final":
+            facts += [self.tuner.objective, problem.target if self.tuner.objective == "steps" else None]
+        return digest(facts)
 
     def trial(
         self,
@@ -270,6 +279,7 @@ class Plan:
         *,
         study: int = 0,
         until: int | None = None,
+        again: bool = False,
     ) -> list[list[Trial]]:
         """Returns tuning trials, one row a point, one column a seed.
 
@@ -279,8 +289,9 @@ class Plan:
             points: what is tried; None for the points that were drawn before anything ran.
             study: whose seeds.
             until: the evaluation a rung of successive halving ends at.
+            again: on fresh seeds of the study, as many as the first ones.
         """
-        first = self.first_seed(study)
+        first = self.first_seed(study) + (self.tuning_seeds if again else 0)
         return [
             [
                 self.trial(problem, contender, point, "tuning", seed, until)

@@ -327,7 +327,7 @@ def scores(comparison: Comparison) -> list[Scores]:
         values = np.array([point.hyperparameters[name] for point in points])
         winner = ran.index(result.tuning.winner) if result.tuning.winner in ran else None
         settings = [_setting(result, index) for index in ran]
-        found.append(Scores(result, name, values, result.tuning.scores[ran].astype(np.float64), winner, settings))
+        found.append(Scores(result, name, values, result.tuning.finals[ran].astype(np.float64), winner, settings))
     return found
 
 

@@ -17,6 +17,7 @@ from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.json import to_json
 from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.policies import OBJECTIVES
 from dlkit.bench.report import plotly_across, plotly_figures, samples, tables_across
 from dlkit.bench.report.tables import Part, Table, caption, factor_findings, parts, ranking
 
@@ -189,6 +190,7 @@ def _tuning(plan: Plan) -> str:
     else:
         amount = f"{fewest} to {_count(most, 'tuning point')}" if 1 < fewest < most else _count(most, "tuning point")
     ways = [] if tuner.name == "halton" else [tuner.name]
+    ways += [] if tuner.objective == "final" else [OBJECTIVES[tuner.objective]]
     ways += [f"successive halving by {tuner.halving}"] if tuner.halving else []
     more = f" ({', '.join(ways)})" if ways else ""
     return f"{amount}{more} on {_count(plan.tuning_seeds, 'tuning seed')}"

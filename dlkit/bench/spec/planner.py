@@ -59,6 +59,7 @@ def plan(experiment: Experiment) -> BoundPlan:
     sources = [source for _, source in problems]
     contenders = _each(crossed, lambda each: _contender(experiment, each, sources), mistakes)
     mistakes += _wrong_settling(experiment, problems)
+    mistakes += _without_target(experiment, [facts for facts, _ in problems])
     if len(contenders) == len(crossed):
         mistakes += _wrong_for_all(experiment, [facts for facts, _ in contenders])
     mistakes += _wrong_together(experiment, problems, contenders)
@@ -110,6 +111,7 @@ def _plan(experiment: Experiment, problems: Sequence[PlannedProblem], contenders
             batch=budget.tuning_batch,
             grid=dict(budget.grid),
             first_study=budget.first_study,
+            objective=budget.objective,
         ),
         probes=experiment.probes,
         trial_seconds=budget.trial_seconds,
@@ -152,6 +154,20 @@ def _wrong_settling(experiment: Experiment, problems: Sequence[_PlannedSource]) 
         _attempt(partial(require_margin, facts.name, facts.judged, _with_margin(facts, settling).margin), found)
         mistakes += [f"settling.margin: {mistake}" for mistake in found]
     return mistakes
+
+
+def _without_target(experiment: Experiment, problems: Sequence[PlannedProblem]) -> list[str]:
+    """Problems whose trials cannot be tuned for steps to a target, since none is known before tuning."""
+    if experiment.budget.objective != "steps":
+        return []
+    remedy = "give it a target, or choose objective 'area' or 'final'"
+    if experiment.targets:
+        remedy = "leave out targets, which baselines set once they are tuned, or choose objective 'area' or 'final'"
+    return [
+        f"problem '{facts.name}': objective 'steps' counts steps to a declared target, and there is none; {remedy}"
+        for facts in problems
+        if facts.target is None
+    ]
 
 
 def _wrong_for_all(experiment: Experiment, contenders: Sequence[PlannedContender]) -> list[str]:
@@ -360,7 +376,7 @@ def _points(
     count = budget.tuning_points
     if budget.tuning_points_per_dimension is not None:
         count = budget.tuning_points_per_dimension * max(dimensions(space, static), 1)
-    if count is None or budget.tuner == "optuna":
+    if count is None or budget.tuner in ("optuna", "zoom"):
         if any(isinstance(span, Range) for span in space.values()):
             return [[] for _ in range(budget.studies)], count
         every = math.prod(map(len, static.values()))  # choices alone: each of them once

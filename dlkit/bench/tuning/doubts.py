@@ -83,7 +83,7 @@ def _edges(space: Mapping[str, Range | float], ended: Sequence[Tuning]) -> dict[
         places = [(line, each.winner) for line, each in zip(where, ended, strict=True) if each.winner is not None]
         if not places:
             continue
-        trend = rank_correlation(np.concatenate(where), _centred(ended))
+        trend = rank_correlation(np.concatenate(where), _centred(ended, [each.scores for each in ended]))
         at_top, at_bottom = (
             sum(line[winner] == end(line) for line, winner in places) >= SHARE_AT_EDGE * len(ended)
             for end in (np.max, np.min)
@@ -97,7 +97,7 @@ def _edges(space: Mapping[str, Range | float], ended: Sequence[Tuning]) -> dict[
 
 def _gain(ended: Sequence[Tuning]) -> float:
     """What twice as many points would gain: the points of all studies show how well so many would do."""
-    scores = _centred(ended)
+    scores = _centred(ended, [each.finals for each in ended])
     trained = scores[np.isfinite(scores)]
     if trained.size < 2:
         return 0.0
@@ -107,7 +107,7 @@ def _gain(ended: Sequence[Tuning]) -> float:
 
 def _beyond(space: Mapping[str, Range | float], ended: Sequence[Tuning], edges: Mapping[str, Side]) -> float:
     """How much the best points of the half at an edge are better than those of the other half, at most."""
-    scores, gained = _centred(ended), [0.0]
+    scores, gained = _centred(ended, [each.finals for each in ended]), [0.0]
     for name, side in edges.items():
         span = space[name]
         assert isinstance(span, Range)
@@ -121,13 +121,11 @@ def _beyond(space: Mapping[str, Range | float], ended: Sequence[Tuning], edges: 
     return max(gained)
 
 
-def _centred(ended: Sequence[Tuning]) -> Floats:
-    """[points of all studies] scores less the median of those of the study that trained."""
+def _centred(ended: Sequence[Tuning], values: Sequence[Floats]) -> Floats:
+    """[points of all studies] values less the median of those of their study that trained."""
 
     def middle(scores: Floats) -> float:
         trained = scores[np.isfinite(scores)]
         return float(np.median(trained)) if trained.size else 0.0
 
-    if len(ended) == 1:
-        return ended[0].scores
-    return np.concatenate([each.scores - middle(each.scores) for each in ended])
+    return np.concatenate([each - (middle(each) if len(ended) > 1 else 0.0) for each in values])

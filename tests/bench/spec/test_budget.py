@@ -61,9 +61,10 @@ def test_the_default_budget_is_at_most_sixty_trials_a_contender() -> None:
         ({"seeds": 0}, "budget.seeds must be a whole number of at least 1, got 0"),
         ({"seeds": 1001}, "budget.seeds must be at most 1000, got 1001"),
         ({"tuning_seeds": 1001}, "budget.tuning_seeds must be at most 1000, got 1001"),
-        ({"first_study": -1}, "budget.first_study must be a whole number of at least 0, got -1"),
-        ({"first_study": True}, "budget.first_study must be a whole number of at least 0, got True"),
-        ({"first_study": 1.0}, "budget.first_study must be a whole number of at least 0, got 1.0"),
+        ({"first_study": -1}, "budget.first_study must be a whole number from 0 to 999999, got -1"),
+        ({"first_study": 1_000_000}, "budget.first_study must be a whole number from 0 to 999999, got 1000000"),
+        ({"first_study": True}, "budget.first_study must be a whole number from 0 to 999999, got True"),
+        ({"first_study": 1.0}, "budget.first_study must be a whole number from 0 to 999999, got 1.0"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:

@@ -111,6 +111,7 @@ def test_mistakes_of_a_spec_are_named(tmp_path: Path, line: str, expected: str) 
         ({"max_seeds": 0}, "settling.max_seeds must be a whole number of at least 1, got 0"),
         ({"max_seeds": 20.5}, "got 20.5"),
         ({"max_seeds": True}, "got True"),
+        ({"max_seeds": 1001}, "settling.max_seeds must be at most 1000, got 1001"),
         ({"max_studies": 0}, "settling.max_studies must be a whole number of at least 1, got 0"),
         ({"max_studies": 7.0}, "settling.max_studies .* got 7.0"),
         ({"margin": 0}, "settling.margin must be a number above 0, got 0"),

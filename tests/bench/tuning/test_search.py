@@ -332,6 +332,10 @@ BUDGETS = {
     "halving": {"tuning_points": 8, "halving": 2},
     "studies": {"tuning_points": 4, "studies": 3},
     "optuna, studies": {"tuner": "optuna", "tuning_points": 4, "studies": 2},
+    "zoom": {"tuner": "zoom", "tuning_points": 9, "tuning_batch": 3},
+    "zoom, studies": {"tuner": "zoom", "tuning_points": 5, "studies": 2},
+    "zoom by area": {"tuner": "zoom", "tuning_points": 6, "tuning_batch": 2, "objective": "area"},
+    "halving by area": {"tuning_points": 8, "halving": 2, "objective": "area"},
 }
 
 

@@ -27,7 +27,8 @@ from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.store.store import Store
 from dlkit.bench.tuning.history import History
-from dlkit.bench.tuning.targets import Ending, Frozen, declared, ending, freeze, reruns, sets_targets, steps_to
+from dlkit.bench.tuning.objective import steps_to
+from dlkit.bench.tuning.targets import Ending, Frozen, declared, ending, freeze, reruns, sets_targets
 from tests.bench.synthetic import make_plan, make_problem
 
 INLINE = bench.Resources(executor="inline")
