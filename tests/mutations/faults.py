@@ -500,15 +500,15 @@ CONCLUDED = [
     Fault(
         "winners are told to tune",
         ANALYSIS,
-        "for each in others if each.result.flags and",
-        "for each in compared if each.result.flags or",
+        "for each in others for pair in _gaps([each]) if each.result.could_gain(",
+        "for each in compared for pair in _gaps(others[:1]) if bool(",
         CONCLUSIONS + "test_nobody_is_told_to_tune_a_winner",
     ),
     Fault(
         "a loser is undertuned however far behind it is",
         ANALYSIS,
-        "each.result.flags and could_catch_up(each)",
-        "each.result.flags",
+        "each.result.could_gain(pair.difference.low)",
+        "bool(each.result.flags)",
         CONCLUSIONS + "test_a_gap_that_tuning_cannot_close_is_settled",
     ),
     Fault(
@@ -573,13 +573,6 @@ CONCLUDED = [
         "is_settled = bool(clean)",
         "is_settled = True",
         "bench/analysis/test_effects.py::test_an_effect_that_rests_on_doubtful_tuning_alone_is_not_settled",
-    ),
-    Fault(
-        "what the luck of tuning can do makes a winner",
-        ANALYSIS,
-        "estimate > 0 and p_value <= ALPHA and ",
-        "estimate > 0 and p_value <= ALPHA or False and ",
-        "bench/analysis/test_verdict.py::test_what_tuning_might_change_is_no_winner",
     ),
 ]
 
