@@ -45,6 +45,7 @@ VERDICTS = "bench/analysis/test_verdict.py::"
 BLOCKS = "bench/analysis/test_contender_result.py::"
 SETTLED = "bench/analysis/test_settling.py::"
 DOUBTED = "bench/tuning/test_doubts.py::"
+STUDIES = "bench/wiring/test_studies.py::"
 
 RANDOM_STREAMS = [
     Fault(
@@ -132,16 +133,79 @@ RANDOM_STREAMS = [
         STREAMS + "test_the_place_among_lanes_changes_nothing",
     ),
     Fault(
+        "all studies train on the seeds of the first",
+        PLAN,
+        "(self.tuner.first_study + study) * STUDY_SEEDS",
+        "self.tuner.first_study * STUDY_SEEDS",
+        STUDIES + "test_seeds_of_studies_never_meet",
+    ),
+    Fault(
+        "a replication trains on the seeds of the first run",
+        PLAN,
+        "(self.tuner.first_study + study) * STUDY_SEEDS",
+        "study * STUDY_SEEDS",
+        STUDIES + "test_seeds_of_studies_never_meet",
+    ),
+    Fault(
+        "winners of all studies meet on the same seeds",
+        PLAN,
+        'winner, "final", first + seed)',
+        'winner, "final", seed)',
+        STUDIES + "test_contenders_share_the_seeds_of_a_study_and_no_others",
+    ),
+    Fault(
+        "contenders of another draw try the same points",
+        PLAN,
+        "return study + draw * DRAW_SEEDS",
+        "return study",
+        STUDIES + "test_contenders_of_a_draw_try_the_same_places",
+    ),
+    Fault(
+        "studies that are added have the points of the first",
+        ANALYSIS,
+        "seed=plan.draw_seed(contender, study)",
+        "seed=plan.draw_seed(contender, 0)",
+        STUDIES + "test_added_studies_are_those_that_a_larger_budget_has",
+    ),
+    Fault(
+        "targets move with the studies that are added",
+        TUNING,
+        "for study in range(history.plan.tuner.studies) if sets_targets",
+        "for study in history.plan.studies(problem, contender) if sets_targets",
+        "bench/tuning/test_targets.py::test_the_best_of_all_planned_studies_winners_sets_targets",
+    ),
+    Fault(
+        "a single study gets the defaults of each of several",
+        SPEC,
+        "OF_EACH_STUDY if self.studies > 1 else OF_ONE_STUDY",
+        "OF_EACH_STUDY",
+        "bench/spec/test_budget.py::test_what_is_open_follows_the_number_of_studies",
+    ),
+    Fault(
+        "only the first study's winner is timed",
+        EXECUTION,
+        "for study in history.plan.studies(problem, contender):",
+        "for study in (0,):",
+        "bench/execution/test_races.py::test_a_race_is_between_the_first_studies_that_found_a_winner",
+    ),
+    Fault(
+        "only the first study has samples",
+        EXECUTION,
+        "trial.seed % STUDY_SEEDS == 0",
+        "trial.seed == 0",
+        "bench/report/test_samples.py::test_a_run_keeps_the_samples_of_each_studys_first_seed",
+    ),
+    Fault(
         "every study draws the same points beforehand",
         SPEC,
-        "draw(seed=study)",
-        "draw(seed=0)",
-        "bench/tuning/test_search.py::test_studies_share_no_point_and_no_tuning_seed[halton]",
+        "draw(seed=draw_seed(number, entry.draw))",
+        "draw(seed=draw_seed(0, entry.draw))",
+        "bench/tuning/test_search.py::test_studies_share_no_point_and_no_seed[halton]",
     ),
     Fault(
         "every study draws the same points while a run goes on",
         TUNING,
-        "count, seed=study)[before:]",
+        "count, seed=seed)[before:]",
         "count, seed=0)[before:]",
         STREAMS + "test_points_that_are_drawn_while_a_run_goes_on_are_those_of_their_study",
     ),
@@ -259,9 +323,9 @@ IDENTITY = [
     Fault(
         "seeds are added to every study",
         PLAN,
-        "added = 0 if study else",
+        "added = 0 if self.repeats_tuning else",
         "added = 0 if False else",
-        "bench/analysis/test_settling.py::test_only_the_first_study_gets_more",
+        IDENTITIES + "test_added_seeds_are_those_of_a_single_study_and_of_their_contender",
     ),
     Fault(
         "points of one tuner are taken for another's",
@@ -436,16 +500,16 @@ CONCLUDED = [
     Fault(
         "winners are told to tune",
         ANALYSIS,
-        " in doubtful or ",
-        " in doubtful or True or ",
+        "for each in others if each.result.flags and",
+        "for each in compared if each.result.flags or",
         CONCLUSIONS + "test_nobody_is_told_to_tune_a_winner",
     ),
     Fault(
-        "the last contender is the baseline of a verdict",
+        "a loser is undertuned however far behind it is",
         ANALYSIS,
-        "baseline=plan.contenders[0].label",
-        "baseline=plan.contenders[-1].label",
-        CONCLUSIONS + "test_the_baseline_is_the_first_contender",
+        "each.result.flags and could_catch_up(each)",
+        "each.result.flags",
+        CONCLUSIONS + "test_a_gap_that_tuning_cannot_close_is_settled",
     ),
     Fault(
         "a frame has test in the columns of validation",

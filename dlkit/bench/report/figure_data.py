@@ -105,12 +105,12 @@ class Axis:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """The judged metric on validation over a contender's final seeds.
+    """The judged metric on validation over a contender's final trials, of all its studies.
 
     Attributes:
         result: the contender's.
         steps: [points] the evaluated steps.
-        middle: [points] the median over seeds, oriented.
+        middle: [points] the median over trials, oriented.
         low: [points] the 25 % quantile.
         high: [points] the 75 % quantile.
         seeds: how many seeds there are.
@@ -137,8 +137,8 @@ class ProbeCurve:
     Attributes:
         name: of the probe's curve.
         result: the contender's.
-        steps: [points] the evaluated steps at which a seed has a number.
-        middle: [points] the median over the seeds that have one.
+        steps: [points] the evaluated steps at which a trial has a number.
+        middle: [points] the median over the trials that have one.
     """
 
     name: str
@@ -158,7 +158,7 @@ def probe_curves(summary: Summary, comparison: Comparison) -> list[ProbeCurve]:
 
 
 def _probe_curve(name: str, result: ContenderResult) -> ProbeCurve | None:
-    """One curve; None where no seed has a number."""
+    """One curve; None where no trial has a number."""
     ran = [outcome for outcome in result.outcomes if outcome is not None and name in outcome.curves]
     points = max((len(outcome.steps) for outcome in ran), default=0)
     table = np.full((len(ran), points), np.nan)
@@ -179,10 +179,10 @@ class Finals:
     Attributes:
         result: the contender's.
         split: ``"validation"`` or ``"test"``.
-        values: [seeds] oriented.
-        median: over seeds, in the metric's units.
+        values: [trials] oriented.
+        median: over blocks, in the metric's units.
         height: where its line lies: the contender's place, a little higher for validation than for test.
-        heights: [seeds] the same, spread a little so that dots of the same value stay apart.
+        heights: [trials] the same, spread a little so that dots of the same value stay apart.
     """
 
     result: ContenderResult

@@ -33,21 +33,21 @@ FIGURES = (
     (
         plotly_figures.curves,
         "Curves.",
-        "Median over seeds on validation, with the band from the 25 to the 75 % quantile; the dashed line is the "
-        "target. A diverged seed counts as worst, one that stopped early keeps the value it ended with. Values far off "
-        "are beyond the axis.",
+        "Median over final trials on validation, with the band from the 25 to the 75 % quantile; the dashed line is "
+        "the target. A diverged one counts as worst, one that stopped early keeps the value it ended with. Values far "
+        "off are beyond the axis.",
     ),
     (
         plotly_figures.finals,
         "Final values.",
-        "A small mark is a seed, a large one the median, the bar its interval; a bar to the edge has no bound there. "
-        "Crosses at the edge: diverged, or beyond the axis.",
+        "A small mark is a final trial, a large one the median over blocks, the bar its interval; a bar to the edge "
+        "has no bound there. Crosses at the edge: diverged, or beyond the axis.",
     ),
     (
         plotly_figures.sensitivity,
         "Sensitivity.",
-        "Mean over tuning seeds after the last step, one mark a tuning point; the star is the winner. Crosses at the "
-        "edge: a seed diverged, or beyond the axis.",
+        "Mean over tuning seeds after the last step, one mark a tuning point; the star is the winner. Of several "
+        "studies: the one whose value is the median. Crosses at the edge: a seed diverged, or beyond the axis.",
     ),
     (
         plotly_figures.tuning_curve,
@@ -59,28 +59,28 @@ FIGURES = (
     (
         plotly_figures.probes,
         "Probes.",
-        "Median over the final seeds of what was computed along training: on parameters as trained, not as evaluated.",
+        "Median over the final trials of what was computed along training: on parameters as trained, not as evaluated.",
     ),
 )
 FIGURES_ACROSS = (
     (
         plotly_across.ranks,
         "Mean ranks.",
-        "Rank of the median over seeds of the judged metric at the end, averaged over problems; for the intervals "
-        "problems and seeds are drawn again. In the shaded stretch ranks differ by less than Nemenyi's distance.",
+        "Rank of the median over blocks of the judged metric at the end, averaged over problems; for the intervals "
+        "problems and blocks are drawn again. In the shaded stretch ranks differ by less than Nemenyi's distance.",
     ),
     (
         plotly_across.performance_profile,
         "Performance profile.",
-        "Share of problems on which the median seed is at the hardest target within a factor of the fastest one's "
-        "steps; bars are pointwise intervals over problems and seeds. Steps are known to an evaluation; who takes part "
-        "decides who is fastest.",
+        "Share of problems on which the median block is at the hardest target within a factor of the fastest one's "
+        "steps; bars are pointwise intervals over problems and blocks. Steps are known to an evaluation; who takes "
+        "part decides who is fastest.",
     ),
     (
         plotly_across.target_ecdf,
         "Targets reached along the budget.",
         "Share of (problem, target, seed) reached by each share of a problem's budget, with pointwise bands over "
-        "seeds: about these problems and targets.",
+        "seeds, of each study its first: about these problems and targets.",
     ),
 )
 CONFIG = {
