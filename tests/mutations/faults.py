@@ -620,11 +620,11 @@ COMPARED = [
         "bench/analysis/test_ranking.py::test_a_winner_stands_alone_in_its_group",
     ),
     Fault(
-        "a problem that is settled gets more",
+        "who is beaten gets as many more as those in question",
         ANALYSIS,
-        "if settled is None or settled.ends:",
-        "if settled is None or settled.ends is Reason.MOST:",
-        SETTLED + "test_a_clear_winner_ends_it_early",
+        "for label in settled.in_question})",
+        "for label in settled.labels})",
+        SETTLED + "test_who_is_beaten_by_everyone_in_question_rests",
     ),
     Fault(
         "one study's winner at an edge makes a doubt",
