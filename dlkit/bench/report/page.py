@@ -33,21 +33,21 @@ FIGURES = (
     (
         plotly_figures.curves,
         "Curves.",
-        "Median over final trials on validation, with the band from the 25 to the 75 % quantile; the dashed line is the "
-        "target. A diverged one counts as worst, one that stopped early keeps the value it ended with. Values far off "
-        "are beyond the axis.",
+        "Median over final trials on validation, with the band from the 25 to the 75 % quantile; the dashed line is "
+        "the target. A diverged one counts as worst, one that stopped early keeps the value it ended with. Values far "
+        "off are beyond the axis.",
     ),
     (
         plotly_figures.finals,
         "Final values.",
-        "A small mark is a final trial, a large one the median over blocks, the bar its interval; a bar to the edge has "
-        "no bound there. Crosses at the edge: diverged, or beyond the axis.",
+        "A small mark is a final trial, a large one the median over blocks, the bar its interval; a bar to the edge "
+        "has no bound there. Crosses at the edge: diverged, or beyond the axis.",
     ),
     (
         plotly_figures.sensitivity,
         "Sensitivity.",
-        "Mean over tuning seeds after the last step, one mark a tuning point; the star is the winner. Of several studies: "
-        "the one whose value is the median. Crosses at the edge: a seed diverged, or beyond the axis.",
+        "Mean over tuning seeds after the last step, one mark a tuning point; the star is the winner. Of several "
+        "studies: the one whose value is the median. Crosses at the edge: a seed diverged, or beyond the axis.",
     ),
     (
         plotly_figures.tuning_curve,
@@ -73,8 +73,8 @@ FIGURES_ACROSS = (
         plotly_across.performance_profile,
         "Performance profile.",
         "Share of problems on which the median block is at the hardest target within a factor of the fastest one's "
-        "steps; bars are pointwise intervals over problems and blocks. Steps are known to an evaluation; who takes part "
-        "decides who is fastest.",
+        "steps; bars are pointwise intervals over problems and blocks. Steps are known to an evaluation; who takes "
+        "part decides who is fastest.",
     ),
     (
         plotly_across.target_ecdf,
