@@ -42,6 +42,10 @@ IDENTITIES = "bench/wiring/test_identities.py::"
 RUNS = "bench/wiring/test_runs.py::"
 CONCLUSIONS = "bench/wiring/test_conclusions.py::"
 STUDIES = "bench/wiring/test_studies.py::"
+VERDICTS = "bench/analysis/test_verdict.py::"
+BLOCKS = "bench/analysis/test_contender_result.py::"
+SETTLED = "bench/analysis/test_settling.py::"
+DOUBTED = "bench/tuning/test_doubts.py::"
 
 RANDOM_STREAMS = [
     Fault(
@@ -543,11 +547,105 @@ CONCLUDED = [
         "bench/analysis/test_along_curves.py::test_expected_running_time_charges_what_each_trial_ran",
     ),
     Fault(
-        "what the luck of tuning can do makes a winner",
+        "a main effect is told where pairs of contenders disagree",
         ANALYSIS,
-        "estimate > 0 and p_value <= ALPHA and ",
-        "estimate > 0 and p_value <= ALPHA or False and ",
-        "bench/analysis/test_verdict.py::test_what_tuning_might_change_is_no_winner",
+        "self.is_beyond_chance and self.agreeing == self.pairs",
+        "self.is_beyond_chance",
+        "bench/analysis/test_effects.py::test_a_level_that_helps_one_and_harms_another_is_told_as_a_crossing",
+    ),
+    Fault(
+        "a block in which both contenders diverged tells of an interaction",
+        ANALYSIS,
+        "weights[taken, None] * table[taken]",
+        "weights[taken, None] * np.where(np.isnan(table[taken]), 0.0, table[taken])",
+        "bench/analysis/test_effects.py::test_blocks_in_which_both_diverged_say_nothing_of_an_interaction",
+    ),
+    Fault(
+        "a contrast blames a factor for what comes with it",
+        ANALYSIS,
+        "if level in cell and len(cell) > 1]",
+        "if level in cell]",
+        "bench/analysis/test_effects.py::test_contrasts_of_what_does_not_interact_are_zero_however_grids_are_filled",
+    ),
+    Fault(
+        "an effect is settled by pairs whose tuning is doubtful",
+        ANALYSIS,
+        "is_settled = bool(clean)",
+        "is_settled = True",
+        "bench/analysis/test_effects.py::test_an_effect_that_rests_on_doubtful_tuning_alone_is_not_settled",
+    ),
+]
+
+COMPARED = [
+    Fault(
+        "one study is said to compare methods",
+        "dlkit/bench/analysis/verdict.py",
+        '"methods" if repeats_tuning else "settings"',
+        '"methods" if ranking else "settings"',
+        VERDICTS + "test_one_study_is_about_settings_and_several_are_about_methods",
+    ),
+    Fault(
+        "seeds of all studies are compared as if each had been tuned for",
+        ANALYSIS,
+        "    if not plan.repeats_tuning:\n        return values\n",
+        "    if plan:\n        return values\n",
+        BLOCKS + "test_a_block_is_a_study_and_its_value_the_mean_over_its_fresh_seeds",
+    ),
+    Fault(
+        "a study that lacks a trial lets those after it move up",
+        ANALYSIS,
+        "        if not each.is_complete:\n            break\n",
+        "        if not each.is_complete:\n            continue\n",
+        BLOCKS + "test_blocks_end_at_the_first_study_that_lacks_a_trial",
+    ),
+    Fault(
+        "contenders are in the order of their medians",
+        ANALYSIS,
+        "    order = [best, *others]",
+        "    order = list(range(count))",
+        "bench/analysis/test_ranking.py::test_the_order_is_that_of_differences_not_of_medians",
+    ),
+    Fault(
+        "an adjusted p-value forgets the pair's own",
+        ANALYSIS,
+        "max(singles[i, j].p_value, adjusted[i, j])",
+        "adjusted[i, j]",
+        "bench/analysis/test_pairs.py::test_an_adjusted_p_is_never_below_the_pairs_own",
+    ),
+    Fault(
+        "pairs are not adjusted over the family",
+        ANALYSIS,
+        "max(singles[i, j].p_value, adjusted[i, j])",
+        "singles[i, j].p_value",
+        "bench/analysis/test_ranking.py::test_a_winner_stands_alone_in_its_group",
+    ),
+    Fault(
+        "a problem that is settled gets more",
+        ANALYSIS,
+        "if settled is None or settled.ends:",
+        "if settled is None or settled.ends is Reason.MOST:",
+        SETTLED + "test_a_clear_winner_ends_it_early",
+    ),
+    Fault(
+        "one study's winner at an edge makes a doubt",
+        "dlkit/bench/tuning/doubts.py",
+        ">= SHARE_AT_EDGE * len(ended)",
+        ">= 1",
+        DOUBTED + "test_a_hyperparameter_is_at_an_edge_in_half_of_the_studies_with_a_trend",
+    ),
+    Fault(
+        "scores of studies that share no seed are compared as they are",
+        "dlkit/bench/tuning/doubts.py",
+        "each - (middle(each) if len(ended) > 1 else 0.0)",
+        "each",
+        DOUBTED + "test_studies_are_compared_by_their_distance_to_their_median",
+    ),
+    Fault(
+        "the gain is that of all studies' points together",
+        "dlkit/bench/tuning/doubts.py",
+        "min(2 * count, trained.size)",
+        "trained.size",
+        DOUBTED + "test_the_gain_is_what_twice_as_many_of_all_studies_points_find",
     ),
 ]
 
@@ -596,4 +694,4 @@ FORMULAS = [
     ),
 ]
 
-FAULTS = (*RANDOM_STREAMS, *WHO_OVERRIDES_WHOM, *IDENTITY, *EXECUTED, *TUNED, *CONCLUDED, *FORMULAS)
+FAULTS = (*RANDOM_STREAMS, *WHO_OVERRIDES_WHOM, *IDENTITY, *EXECUTED, *TUNED, *CONCLUDED, *COMPARED, *FORMULAS)

@@ -85,7 +85,7 @@ def compare_on(
     targets = _targets(problem, again, frozen or {})
     results = [make_result(history, problem, contender, targets.values) for contender in plan.contenders]
     ranking, settled = rank(plan, problem, results)
-    conclusion = verdict(problem, ranking, targets.hardest)
+    conclusion = verdict(problem, ranking, targets.hardest, adds_blocks=settled is not None)
     conclusion = conclude(conclusion, plan, problem, ranking, settled)
     every = [[trial for _, trial in each.every_trial] for each in ranking.results]
     ran = [[outcomes[trial.id] for trial in trials if trial.id in outcomes] for trials in every]

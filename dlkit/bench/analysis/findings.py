@@ -8,13 +8,25 @@ import numpy as np
 
 from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.contender_result import ContenderResult
-from dlkit.bench.analysis.pairs import ALPHA, Pair, beats_all, common, turned
+from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, beats_all, common, turned
 from dlkit.bench.analysis.ranking import Ranked
 from dlkit.bench.plan.orientation import Floored, floored
 from dlkit.bench.plan.plan import PlannedProblem
-from dlkit.bench.stats import Interval, PairedDifference
+from dlkit.bench.stats import Interval, PairedDifference, fewest_blocks, least_difference
 
-__all__ = ["Evidence", "Finding", "behind", "difference_to_best", "differences", "ends_behind", "flip", "speed"]
+__all__ = [
+    "Evidence",
+    "Finding",
+    "behind",
+    "difference_to_best",
+    "differences",
+    "ends_behind",
+    "flip",
+    "power",
+    "speed",
+]
+
+POWER = 0.8
 
 
 class Evidence(NamedTuple):
@@ -94,6 +106,47 @@ def _compared(name: str, other: Ranked, best: Ranked, pair: Pair, shown: Interva
     return Evidence(
         name, other.label, best.label, *shown, pair.difference.p_value, pair.adjusted_p, len(other.result.blocks)
     )
+
+
+# --- what would settle it ---
+
+
+def power(problem: PlannedProblem, compared: Sequence[Ranked], tied: Ranked) -> Finding | None:
+    """Says which difference from the best these blocks would show four times in five, and which twice as many would.
+
+    By simulating the whole rule on the scores at hand, all contenders being one family; see `stats.simulated_power`.
+
+    Args:
+        problem: what was trained.
+        compared: the contenders that finished, best first.
+        tied: the one that is not told apart from the best.
+
+    Returns:
+        The sentence; None where nothing varies, or where too few of their blocks have a score to tell.
+    """
+    best, place = compared[0], compared.index(tied)
+    scores = np.stack([each.result.planned(each.result.blocks) for each in compared])
+    count = scores.shape[1]
+    if np.isfinite(scores[[0, place]]).all(axis=0).sum() < fewest_blocks(LEVEL):
+        return None
+    least = [least_difference(scores, (place, 0), blocks, power=POWER, level=LEVEL) for blocks in (count, 2 * count)]
+    if not all(0 < each < math.inf for each in least):
+        return None
+    unit = "studies" if best.result.repeats_tuning else "seeds"
+    now, later = (numbers.size(problem, each) for each in least)
+    text = (
+        f"Between {best.label} and {tied.label} these {count} {unit} would settle a difference of {now} four times in "
+        f"five, {count} more one of {later}."
+    )
+    evidence = [
+        Evidence("difference shown", tied.label, best.label, _in_units(problem, each), blocks=blocks)
+        for each, blocks in zip(least, (count, 2 * count), strict=True)
+    ]
+    return Finding(text, tuple(evidence))
+
+
+def _in_units(problem: PlannedProblem, size: float) -> float:
+    return 10.0**size if problem.judged.scale == "log" else size
 
 
 # --- before the last step ---

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.contender_result import ContenderResult
-from dlkit.bench.analysis.findings import Finding, behind, differences, ends_behind, flip, speed
+from dlkit.bench.analysis.findings import Finding, behind, differences, ends_behind, flip, power, speed
 from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, beats_all
 from dlkit.bench.analysis.ranking import Ranked, Ranking
 from dlkit.bench.analysis.settling import Reason, Settled
@@ -54,7 +54,7 @@ class Verdict(NamedTuple):
         return tuple(finding.text for finding in self.findings[1:])
 
 
-def verdict(problem: PlannedProblem, ranking: Ranking, target: float) -> Verdict:
+def verdict(problem: PlannedProblem, ranking: Ranking, target: float, *, adds_blocks: bool = False) -> Verdict:
     """Concludes from a ranking.
 
     The best contender wins if every other is worse by the paired signed-rank test over blocks, and better tuning could
@@ -65,6 +65,7 @@ def verdict(problem: PlannedProblem, ranking: Ranking, target: float) -> Verdict
         problem: what was trained.
         ranking: of its contenders.
         target: what steps were counted to.
+        adds_blocks: whether blocks are added until it is settled, so that it is not said how many would settle it.
 
     Returns:
         The verdict.
@@ -84,6 +85,8 @@ def verdict(problem: PlannedProblem, ranking: Ranking, target: float) -> Verdict
     doubtful = [each for each in others if each.result.flags and could_catch_up(each)]
     notes += _advice([each.result for each in doubtful if each not in tied or _is_misplaced(each.result)])
     notes += [finding for finding in (speed(problem, compared, target), flip(problem, compared)) if finding]
+    if tied and not adds_blocks:
+        notes += [finding] if (finding := power(problem, compared, tied[0])) else []
     notes += _too_few(best.result)
     if about == "settings":
         notes.append(Finding(ABOUT_SETTINGS))

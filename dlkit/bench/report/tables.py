@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlkit.bench.analysis import effects, numbers, units
+from dlkit.bench.analysis import effect_sentences, numbers, units
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.contender_result import ContenderResult
+from dlkit.bench.analysis.effects import Effect, Measured
 from dlkit.bench.analysis.findings import behind
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.orientation import at_floor, unoriented
@@ -40,7 +41,10 @@ LABELS = frozenset(
 )  # columns of words beside numbers
 SHOWN_LEVEL = f"[{LEVEL * 100:.0f}\N{NO-BREAK SPACE}%]"
 MOST_LETTERS = 5  # of a contender's groups
-FACTORS_CAPTION = "Factors: levels compared over contenders that differ in nothing else, paired by seed"
+FACTORS_CAPTION = (
+    "Factors: levels compared over all pairs of contenders that differ in nothing else; interaction: whether the "
+    "difference depends on another factor"
+)
 
 
 class Table(NamedTuple):
@@ -241,26 +245,42 @@ def factors(comparison: Comparison) -> Table:
     """Returns what each level of a factor does against the first contender's; no rows without factors."""
     metric = comparison.problem.judged.label or comparison.problem.metric
     header = ["factor", "level", "against", f"difference in final {metric} {SHOWN_LEVEL}", "adjusted p"]
-    header += [f"ratio of steps to target {SHOWN_LEVEL}", "adjusted p of steps", "pairs of contenders"]
+    header += ["pairs of contenders", "interaction", f"ratio of steps to target {SHOWN_LEVEL}", "adjusted p of steps"]
     rows = [
         [
             each.factor,
             each.level,
             each.baseline,
-            numbers.difference(comparison.problem, each.final),
-            numbers.p_value(each.final_p),
-            numbers.times(each.ratio),
-            numbers.NOTHING if math.isnan(each.ratio.estimate) else numbers.p_value(each.ratio_p),
-            f"{each.pairs}, {each.agreeing} of this sign" if each.pairs > 1 else "1",
+            numbers.difference(comparison.problem, each.final.overall.difference),
+            numbers.p_value(each.final.overall.adjusted_p),
+            _agreement(each),
+            _interaction(each.final),
+            numbers.ratio_of_steps(each.steps.overall.difference) if each.steps else numbers.NOTHING,
+            numbers.p_value(each.steps.overall.adjusted_p) if each.steps else numbers.NOTHING,
         ]
         for each in comparison.effects
     ]
     return Table(header, rows)
 
 
+def _agreement(effect: Effect) -> str:
+    """In how many pairs of contenders the final difference has its sign, and how many of them may be undertuned."""
+    overall = effect.final.overall
+    shown = f"{overall.pairs}, {overall.agreeing} of this sign" if overall.pairs > 1 else "1"
+    return f"{shown}; may be undertuned: {', '.join(overall.doubtful)}" if overall.doubtful else shown
+
+
+def _interaction(measured: Measured) -> str:
+    """The other factor on which an effect depends the most surely, with the p-value."""
+    if not measured.interactions:
+        return numbers.NOTHING
+    surest = min(measured.interactions, key=lambda each: each.adjusted_p)
+    return f"{surest.factor}: adjusted p {numbers.p_value(surest.adjusted_p)}"
+
+
 def factor_findings(comparison: Comparison) -> list[str]:
     """Returns what the factors come to, in sentences."""
-    return [effects.sentence(comparison.problem, each, comparison.target) for each in comparison.effects]
+    return [effect_sentences.sentence(comparison.problem, each, comparison.target) for each in comparison.effects]
 
 
 def tuning(comparison: Comparison) -> Table:

@@ -31,6 +31,7 @@ from dlkit.bench.stats.runtime_profiles import TargetECDF, TargetRanking, target
 from dlkit.bench.stats.selection import best_again, luck_p_value, picked_again, redrawn_luck_p_value
 from dlkit.bench.stats.sequential import Settlement, confidence_sequence, evidence, settle
 from dlkit.bench.stats.signed_ranks import PairedDifference, SignedRanks, paired_difference, wilcoxon
+from dlkit.bench.stats.simulated_power import least_blocks, least_difference, simulated_power
 from dlkit.bench.stats.survival import (
     ExpectedRunningTime,
     KaplanMeier,
@@ -78,6 +79,8 @@ __all__ = [
     "iqm",
     "kaplan_meier",
     "keeps_order",
+    "least_blocks",
+    "least_difference",
     "log_rank",
     "luck_p_value",
     "median_interval",
@@ -99,6 +102,7 @@ __all__ = [
     "restricted_mean",
     "sensitivity",
     "settle",
+    "simulated_power",
     "stratified_bootstrap",
     "target_ecdf",
     "target_ranking",

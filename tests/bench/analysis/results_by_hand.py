@@ -96,6 +96,7 @@ def make_result(
         ladder=(),
         scores=scores,
         blocks=blocks,
+        at_floor=np.zeros(len(blocks), bool),
         hits=wilson_interval(hits, len(there)),
         median_steps=median,
         final=Interval(unoriented(problem, "error", middle.estimate), low, high),

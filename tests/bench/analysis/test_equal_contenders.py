@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks.verdict_sizes import BENT, CASES, Contest, rates
 from dlkit.bench.analysis.comparison import Comparison, compare_on
 from dlkit.bench.analysis.verdict import Verdict
 from dlkit.bench.optimizers import Optimizer
@@ -133,29 +132,3 @@ def test_one_study_tells_settings_apart_and_says_that_they_are_settings() -> Non
     for each in found:
         assert each.about == "settings" and "with the settings found" in each.sentence
         assert any("not about the methods" in note for note in each.notes)
-
-
-# --- sentences about what comes before the last step -----------------------------------------------------------------
-
-CLAIMS = ("winner or worse", "groups", "faster", "flips")
-
-
-@pytest.mark.long
-def test_equals_whose_points_differ_in_speed_are_seldom_called_faster() -> None:
-    """The points that tuning picks differ in speed: over the seeds of one study two runs of three would say so."""
-    found = rates(60, Contest(), studies=7)
-    assert all(found[claim] <= most(60) / 60 for claim in CLAIMS)
-    assert found["faster, ends better"] <= most(60) / 60
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("label", "contest", "setting"), [case for case in CASES if "equal" in case[0]])
-def test_no_sentence_tells_equals_apart_too_often(label: str, contest: Contest, setting: dict[str, Any]) -> None:
-    found = rates(400, contest, **setting)
-    assert all(found[claim] <= most(400) / 400 for claim in CLAIMS), (label, found)
-
-
-@pytest.mark.long
-def test_one_that_is_faster_and_one_that_ends_better_are_told() -> None:
-    found = rates(20, BENT)
-    assert found["faster, ends better"] >= 0.5 and found["groups"] >= 0.8

@@ -36,7 +36,7 @@ def test_one_is_faster_and_the_other_ends_better():
     assert found.kind == "winner"
     (note,) = found.notes
     assert note == (
-        "fast is faster to 0.100, slow ends better: fast is there 2.00× sooner [2.00, 2.00] than slow "
+        "fast is faster to 0.100, slow ends better: fast is there ×2.00 sooner [×2.00, ×2.00] than slow "
         "(adjusted p 0.002), and ends +0.30 [+0.30, +0.30] away (adjusted p 0.002)."
     )
     ratio, difference, keeps = found.findings[1].evidence
@@ -61,7 +61,7 @@ def test_faster_to_the_target_and_no_worse_in_the_end():
     found = said(make_result("a", values(0.2), times=SLOW), make_result("b", values(0.24, noise=noise), times=FAST))
     assert found.kind == "tie"
     assert found.notes == (
-        "b is faster to 0.100: it is there 2.00× sooner [2.00, 2.00] than a (adjusted p 0.002), from which it is not "
+        "b is faster to 0.100: it is there ×2.00 sooner [×2.00, ×2.00] than a (adjusted p 0.002), from which it is not "
         "told apart at the end.",
     )
 
@@ -77,7 +77,7 @@ def test_the_best_may_be_the_first_as_well():
     third = make_result("c", values(0.9), times=2 * SLOW)
     found = said(*results, third)
     assert found.notes == (
-        "a is the first to 0.100, too: 2.00× sooner [2.00, 2.00] than b, the next there (p ≤ 0.002 against each).",
+        "a is the first to 0.100, too: ×2.00 sooner [×2.00, ×2.00] than b, the next there (p ≤ 0.002 against each).",
     )
     assert [evidence.contender for evidence in found.findings[1].evidence] == ["b", "c"]
     assert said(*results, make_result("c", values(0.9), times=FAST)).notes == ()  # not ahead of all
@@ -85,7 +85,7 @@ def test_the_best_may_be_the_first_as_well():
 
 def test_a_target_that_others_miss():
     results = [make_result("a", values(0.2), times=FAST), make_result("b", values(0.5), times=[16.0] + [INF] * 9)]
-    note = "a is the first to 0.100, too: in 10/10 seeds, against 1/10 of b, the next there (p ≤ 0.002 against each)."
+    note = "a is the first to 0.100, too: in 10/10 trials, against 1/10 of b, the next there (p ≤ 0.002 against each)."
     assert said(*results).notes == (note,)
     missed = [make_result(label, values(level), times=[INF] * 10) for label, level in (("a", 0.2), ("b", 0.5))]
     assert said(*missed).notes == ()

@@ -26,7 +26,7 @@ def study(scores, *, places=PLACES, missing=0, too_few=False):
     finite = int(np.isfinite(scores).sum())
     winner = int(np.argmin(scores)) if finite and not missing else None
     needed = finite + 1 if too_few else min(finite, 3)
-    return Tuning(points, scores, winner, scores, {}, 0.0, finite, 5, missing, needed)
+    return Tuning(points, scores, winner, scores, {}, 0.0, finite, 5, missing, needed, finals=scores)
 
 
 FALLING, RISING = [5.0, 4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0, 5.0]
@@ -66,7 +66,7 @@ def test_studies_are_compared_by_their_distance_to_their_median():
 
 def test_a_study_in_which_nothing_trained_counts_against_an_edge():
     lost = study([NAN] * 5)
-    lost = replace(lost, scores=np.full(5, INF), winner=None, finite=0)
+    lost = replace(lost, scores=np.full(5, INF), finals=np.full(5, INF), winner=None, finite=0)
     assert doubts(SPACE, [*[study(FALLING)] * 3, lost]).edges == {"learning_rate": "upper"}
     assert doubts(SPACE, [study(FALLING), lost, lost, lost]).edges == {}
 
@@ -200,7 +200,7 @@ def alarms(repeats, *, dimensions, curvature, points=4, studies=10, draw=halton_
             bowl = curvature * ((2 * places - 1) ** 2).sum(axis=1)
             scores = bowl + rng.normal(size=points)
             winner = int(np.argmin(scores))
-            tunings.append(Tuning(drawn, scores, winner, scores, {}, 0.0, points, points, 0))
+            tunings.append(Tuning(drawn, scores, winner, scores, {}, 0.0, points, points, 0, finals=scores))
             blocks.append(bowl[winner] + rng.normal(size=2).mean())
         found = doubts(space, tunings)
         counts["edge"] += bool(found.edges)
