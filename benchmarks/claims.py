@@ -1,8 +1,8 @@
 """How often is each sentence of a verdict wrong, and how often does it see what is there? Whole studies, not trained.
 
     python -m benchmarks.claims             # every table of docs/statistics.md, about an hour
-    python -m benchmarks.claims sizes power --repeats 200
-    python -m benchmarks.claims sizes --case lognormal
+    python -m benchmarks.claims methods power --repeats 200
+    python -m benchmarks.claims settings --case lognormal
 
 A rate from R repetitions has a standard error of sqrt(p (1 - p) / R): 0.7 points near 5 % for 1,000.
 """
@@ -124,14 +124,21 @@ def _chosen(cases: Sequence[Case], only: str) -> list[Case]:
     return [case for case in cases if only in case.label]
 
 
-def sizes(repeats: int, only: str) -> None:
-    """Prints how often sentences are wrong about equal contenders, methods first, then settings."""
-    for studies, what in ((10, "methods"), (1, "settings")):
-        _head(f"wrong about {what}, %", *SENTENCES)
-        for case in _chosen(SIZES, only):
-            budget = case.of(studies) if studies > 1 else Case(case.label, case.world, _single(case.budget)).of(1)
-            found = block_shares(case.world, budget, repeats=_fewer(case, repeats), **case.planned)
-            _line(case.label, *_rates(found, found.wrong, SENTENCES))
+def methods(repeats: int, only: str) -> None:
+    """Prints how often sentences are wrong about methods that are equal."""
+    _head("wrong about methods, %", *SENTENCES)
+    for case in _chosen(SIZES, only):
+        found = block_shares(case.world, case.of(10), repeats=_fewer(case, repeats), **case.planned)
+        _line(case.label, *_rates(found, found.wrong, SENTENCES))
+
+
+def settings(repeats: int, only: str) -> None:
+    """Prints how often sentences contradict the truth about the settings that one study found."""
+    _head("wrong about settings, %", *SENTENCES)
+    for case in _chosen(SIZES, only):
+        budget = case._replace(budget=_single(case.budget)).of(1)
+        found = block_shares(case.world, budget, repeats=_fewer(case, repeats), **case.planned)
+        _line(case.label, *_rates(found, found.wrong, SENTENCES))
 
 
 def _single(budget: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,7 +152,7 @@ def whole(repeats: int, only: str) -> None:
         if case.budget.get("tuner", "halton") not in TUNERS:
             continue
         for studies, about in ((10, "methods"), (1, "settings")):
-            budget = Case(case.label, case.world, _single(case.budget) if studies == 1 else case.budget).of(studies)
+            budget = case._replace(budget=_single(case.budget) if studies == 1 else case.budget).of(studies)
             found = shares(case.world, budget, repeats=repeats, **case.planned)
             cells = _rates(found, found.wrong, OF_ONE)
             if budget.halving is None and budget.tuner == "halton":
@@ -221,7 +228,8 @@ def seconds(repeats: int, only: str) -> None:
 
 
 TABLES: Mapping[str, tuple[Callable[[int, str], None], int]] = {
-    "sizes": (sizes, 1000),
+    "methods": (methods, 1000),
+    "settings": (settings, 1000),
     "power": (power, 1000),
     "designs": (designs, 1000),
     "settled": (settled, 1000),
