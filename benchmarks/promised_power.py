@@ -28,7 +28,7 @@ NOISE: dict[str, Callable[[np.random.Generator, tuple[int, int]], Floats]] = {
 }
 MEANS = {
     "2 contenders": [0.0, 0.0],
-    "6 contenders, 4 alike": [0.0] * 6,
+    "6 contenders, alike but for the pair": [0.0] * 6,
     "6 contenders, 1 sd between each": [0.0, 0.0, 1.0, 2.0, 3.0, 4.0],
 }
 
