@@ -658,6 +658,27 @@ FORMULAS = [
         "bench/stats/test_multiplicity.py::test_holm_by_hand",
     ),
     Fault(
+        "a family steps up instead of down",
+        STATS,
+        "np.maximum.accumulate(ordered[::-1], axis=0)[::-1]",
+        "np.maximum.accumulate(ordered, axis=0)",
+        "bench/stats/test_families.py::test_all_flips_and_all_subsets_counted_one_by_one",
+    ),
+    Fault(
+        "a tie keeps the order",
+        STATS,
+        "(kept + 0.5 * ties) / values.size",
+        "(kept + ties) / values.size",
+        "bench/stats/test_families.py::test_a_sign_that_most_blocks_keep",
+    ),
+    Fault(
+        "the power of a pair forgets the other pairs",
+        STATS,
+        "reached |= rivals.largest[family] >=",
+        "reached &= rivals.largest[family] <",
+        "bench/stats/test_simulated_power.py::test_a_family_asks_for_more_than_a_pair",
+    ),
+    Fault(
         "Wilson's centre moves half as far",
         STATS,
         "(share + z**2 / (2 * trials)) / shrink",
