@@ -574,13 +574,6 @@ CONCLUDED = [
         "is_settled = True",
         "bench/analysis/test_effects.py::test_an_effect_that_rests_on_doubtful_tuning_alone_is_not_settled",
     ),
-    Fault(
-        "what the luck of tuning can do makes a winner",
-        ANALYSIS,
-        "estimate > 0 and p_value <= ALPHA and ",
-        "estimate > 0 and p_value <= ALPHA or False and ",
-        "bench/analysis/test_verdict.py::test_what_tuning_might_change_is_no_winner",
-    ),
 ]
 
 COMPARED = [
