@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dlkit.bench.analysis.ranking import compared
+from dlkit.bench.analysis.verdict import verdict
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.stats import paired_difference
 from tests.bench.analysis.results_by_hand import BLOCKS, SPREAD, judged, make_result, values
@@ -60,10 +62,8 @@ def test_faster_to_the_target_and_no_worse_in_the_end():
     noise = 0.02 * np.array([1, -1, 2, -2, 3, -3, 4, -4, 5, -5])
     found = said(make_result("a", values(0.2), times=SLOW), make_result("b", values(0.24, noise=noise), times=FAST))
     assert found.kind == "tie"
-    assert found.notes == (
-        "b is faster to 0.100: it is there ×2.00 sooner [×2.00, ×2.00] than a (adjusted p 0.002), from which it is not "
-        "told apart at the end.",
-    )
+    note = note_of(found, "b is faster to 0.100: it is there ×2.00 sooner [×2.00, ×2.00] than a (adjusted p 0.002)")
+    assert note is not None and note.text.endswith("from which it is not told apart at the end.")
 
 
 def test_steps_that_differ_by_chance_are_told_as_such():
@@ -194,6 +194,56 @@ def test_differences_are_in_the_metrics_units(metric, gap, expected):
     difference = found.findings[0].evidence[1]
     assert (difference.name, difference.contender) == ("difference", "b")
     assert difference[3:6] == pytest.approx((expected,) * 3, rel=1e-4)
+
+
+# --- what would settle a tie -----------------------------------------------------------------------------------------
+
+
+def tie(rng, *, metric=None, blocks=10, count=2, scale=1.0):
+    problem = make_problem(metric=metric)
+    lines = scale * (rng.normal(size=blocks) + 0.5 * rng.normal(size=(count, blocks)))
+    lines = 10**lines if metric is not None and metric.scale == "log" else lines
+    results = [make_result(f"x{k}", line, problem=problem) for k, line in enumerate(lines)]
+    return said(*results, problem=problem)
+
+
+def shown(found):
+    """The differences that the blocks there are, and twice as many, would settle."""
+    note = note_of(found, "would settle a difference of")
+    return None if note is None else [(each.blocks, each.estimate) for each in note.evidence]
+
+
+@pytest.mark.long
+def test_a_tie_says_which_difference_would_be_settled():
+    found = tie(np.random.default_rng(2))
+    assert found.kind == "tie"
+    (now, difference), (later, smaller) = shown(found)
+    assert (now, later) == (10, 20) and 0 < smaller < difference
+    # of paired differences with a deviation of 0.7: (1.96 + 0.84) 0.7 / sqrt 10 is 0.63, more by signed ranks
+    assert 0.4 < difference < 1.2
+    scaled = shown(tie(np.random.default_rng(2), scale=5.0))
+    assert scaled[0][1] == pytest.approx(5 * difference, rel=0.1)
+    ratio = shown(tie(np.random.default_rng(2), metric=Metric("lower", "log")))
+    assert math.log10(ratio[0][1]) == pytest.approx(difference, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        lambda: [make_result(label, values(0.2)) for label in "ab"],  # nothing varies
+        lambda: [make_result(label, [math.nan] * BLOCKS) for label in "ab"],
+        lambda: [make_result(label, values(0.2)[:4]) for label in "ab"],
+        lambda: [make_result("a", values(0.2)), make_result("b", values(0.5))],  # no tie
+    ],
+)
+def test_where_nothing_can_be_said_of_more_blocks(results):
+    assert shown(said(*results())) is None
+
+
+def test_where_blocks_are_added_it_is_not_said_how_many_it_takes():
+    rng = np.random.default_rng(2)
+    ranking = compared([make_result(label, rng.normal(size=8)) for label in "ab"])
+    assert shown(verdict(make_problem(), ranking, 0.1, adds_blocks=True)) is None
 
 
 def test_every_note_is_a_finding():
