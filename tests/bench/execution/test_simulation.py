@@ -154,6 +154,7 @@ def test_blocks_come_to_what_whole_plays_do(studies: int) -> None:
         assert agree(whole.wrong[name], 60, blocks.wrong[name], 200), (name, whole.wrong, blocks.wrong)
 
 
+@pytest.mark.long
 def test_settling_at_once_comes_to_what_added_studies_do() -> None:
     world, budget, most = World(advantage=1.5), Budget(studies=4), 16
     added = block_shares(world, budget, repeats=60, max_studies=most)
