@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.block_simulation import block_shares, power_of_means
+from benchmarks.block_simulation import block_shares, power_of_means, settlements
 from dlkit.bench.analysis.claims import SENTENCES
 from dlkit.bench.analysis.comparison import compare_on
 from dlkit.bench.execution.simulation import World, play, simulated_plan, training
@@ -192,13 +192,12 @@ def designs(repeats: int, only: str) -> None:
 def settled(repeats: int, only: str) -> None:
     """Prints how often runs until settled are wrong, and what they take."""
     for studies, unit, most in ((10, "studies", 40), (1, "seeds", 100)):
-        limits = {f"max_{unit}": most}
-        _head(f"until settled, by {unit}, at most {most}", "wrong, %", "right, %", f"mean {unit}")
+        _head(f"by {unit}, at most {most}", "wrong: best, %", "wrong: worse, %", "right: best, %", f"mean {unit}")
         for case in _chosen(SETTLED, only):
-            found = block_shares(case.world, case.of(studies), repeats=max(repeats // 2, 1), **case.planned, **limits)
-            both = [_rates(found, counts, ("winner",))[0] for counts in (found.wrong, found.right)]
-            worse = _rates(found, found.wrong, ("worse",))[0]
-            _line(case.label, f"{both[0]}, worse {worse}", both[1], f"{found.blocks:.0f}")
+            count = case.planned.get("contenders", 2)
+            found = settlements(case.world, case.of(studies), most=most, contenders=count, repeats=repeats)
+            shares_told = (f"{100 * share:.1f}" for share in found[:3])
+            _line(case.label, *shares_told, f"{found.blocks:.0f}")
 
 
 def flags(repeats: int, only: str) -> None:
