@@ -149,6 +149,7 @@ def _result(plan: Plan, place: int, drawn: Drawn, repeat: int, studies: int, see
         log_steps=AlongCurve(step_blocks) if has_target else None,
         half=AlongCurve(half_blocks, STEPS // 2),
         required=plan.tuner.studies if plan.repeats_tuning else plan.seeds,
+        at_floor=np.zeros(len(blocks), bool),
     )
 
 

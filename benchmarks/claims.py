@@ -1,14 +1,15 @@
 """How often is each sentence of a verdict wrong, and how often does it see what is there? Whole studies, not trained.
 
     python -m benchmarks.claims             # every table of docs/statistics.md, about an hour
-    python -m benchmarks.claims sizes power --repeats 200
+    python -m benchmarks.claims methods power --repeats 200
+    python -m benchmarks.claims settings --case lognormal
 
 A rate from R repetitions has a standard error of sqrt(p (1 - p) / R): 0.7 points near 5 % for 1,000.
 """
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,28 +120,39 @@ def _fewer(case: Case, repeats: int) -> int:
     return repeats if case.planned.get("contenders", 2) < 12 else max(repeats * 3 // 10, 1)
 
 
-def sizes(repeats: int) -> None:
-    """Prints how often sentences are wrong about equal contenders, methods first, then settings."""
-    for studies, what in ((10, "methods"), (1, "settings")):
-        _head(f"wrong about {what}, %", *SENTENCES)
-        for case in SIZES:
-            budget = case.of(studies) if studies > 1 else Case(case.label, case.world, _single(case.budget)).of(1)
-            found = block_shares(case.world, budget, repeats=_fewer(case, repeats), **case.planned)
-            _line(case.label, *_rates(found, found.wrong, SENTENCES))
+def _chosen(cases: Sequence[Case], only: str) -> list[Case]:
+    return [case for case in cases if only in case.label]
+
+
+def methods(repeats: int, only: str) -> None:
+    """Prints how often sentences are wrong about methods that are equal."""
+    _head("wrong about methods, %", *SENTENCES)
+    for case in _chosen(SIZES, only):
+        found = block_shares(case.world, case.of(10), repeats=_fewer(case, repeats), **case.planned)
+        _line(case.label, *_rates(found, found.wrong, SENTENCES))
+
+
+def settings(repeats: int, only: str) -> None:
+    """Prints how often sentences contradict the truth about the settings that one study found."""
+    _head("wrong about settings, %", *SENTENCES)
+    for case in _chosen(SIZES, only):
+        budget = case._replace(budget=_single(case.budget)).of(1)
+        found = block_shares(case.world, budget, repeats=_fewer(case, repeats), **case.planned)
+        _line(case.label, *_rates(found, found.wrong, SENTENCES))
 
 
 def _single(budget: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in budget.items() if name != "studies"}
 
 
-def whole(repeats: int) -> None:
+def whole(repeats: int, only: str) -> None:
     """Prints the same of whole plays, trial by trial, beside those from blocks on."""
     _head("trial by trial, and from blocks on in brackets, wrong, %", "about", *OF_ONE)
-    for case in WHOLE:
+    for case in _chosen(WHOLE, only):
         if case.budget.get("tuner", "halton") not in TUNERS:
             continue
         for studies, about in ((10, "methods"), (1, "settings")):
-            budget = Case(case.label, case.world, _single(case.budget) if studies == 1 else case.budget).of(studies)
+            budget = case._replace(budget=_single(case.budget) if studies == 1 else case.budget).of(studies)
             found = shares(case.world, budget, repeats=repeats, **case.planned)
             cells = _rates(found, found.wrong, OF_ONE)
             if budget.halving is None and budget.tuner == "halton":
@@ -149,16 +161,16 @@ def whole(repeats: int) -> None:
             _line(case.label, about, *cells)
 
 
-def power(repeats: int) -> None:
+def power(repeats: int, only: str) -> None:
     """Prints how often sentences say what is there."""
     _head("right, %: 60 trials a contender", "winner", "worse", "faster", "flips", "wrong: winner")
-    for case in POWER:
+    for case in _chosen(POWER, only):
         found = block_shares(case.world, case.of(10), repeats=_fewer(case, repeats), **case.planned)
         names = ("winner", "worse", "faster", "flips")
         _line(case.label, *_rates(found, found.right, names), *_rates(found, found.wrong, ("winner",)))
 
 
-def designs(repeats: int) -> None:
+def designs(repeats: int, only: str) -> None:
     """Prints the power of designs of at most 60 trials, by the sign-flip test of study means."""
     worlds = [
         (sd, dimensions, bowl)
@@ -166,39 +178,44 @@ def designs(repeats: int) -> None:
     ]
     _head("studies x (points + seeds)", *(f"{sd} sd, {d}-D, {bowl}" for sd, d, bowl in worlds))
     for studies, points, seeds in DESIGNS:
+        label = f"{studies} x ({points} + {seeds})"
+        if only not in label:
+            continue
         budget = Budget(studies=studies, tuning_points=points, seeds=seeds)
         cells = [
             power_of_means(World(dimensions=d, curvature=bowl, advantage=sd), budget, repeats=4 * repeats)
             for sd, d, bowl in worlds
         ]
-        _line(f"{studies} x ({points} + {seeds})", *(f"{100 * cell:.0f}" for cell in cells))
+        _line(label, *(f"{100 * cell:.0f}" for cell in cells))
 
 
-def settled(repeats: int) -> None:
+def settled(repeats: int, only: str) -> None:
     """Prints how often runs until settled are wrong, and what they take."""
     for studies, unit, most in ((10, "studies", 40), (1, "seeds", 100)):
         limits = {f"max_{unit}": most}
         _head(f"until settled, by {unit}, at most {most}", "wrong, %", "right, %", f"mean {unit}")
-        for case in SETTLED:
+        for case in _chosen(SETTLED, only):
             found = block_shares(case.world, case.of(studies), repeats=max(repeats // 2, 1), **case.planned, **limits)
             both = [_rates(found, counts, ("winner",))[0] for counts in (found.wrong, found.right)]
             worse = _rates(found, found.wrong, ("worse",))[0]
             _line(case.label, f"{both[0]}, worse {worse}", both[1], f"{found.blocks:.0f}")
 
 
-def flags(repeats: int) -> None:
+def flags(repeats: int, only: str) -> None:
     """Prints how often contenders are flagged where the space is right, and where it is not."""
     _head("flagged, % of contenders; space", "about", *FLAGS)
     for label, world in SPACES:
+        if only not in label:
+            continue
         for studies, about in ((10, "methods"), (1, "settings")):
             found = shares(world, Case(label, world).of(studies), repeats=max(repeats // 2, 1))
             _line(label, about, *(f"{100 * found.flags[name]:.0f}" for name in FLAGS))
 
 
-def seconds(repeats: int) -> None:
+def seconds(repeats: int, only: str) -> None:
     """Prints the time from outcomes to a verdict."""
     _head("contenders", "ms, from outcomes to the verdict (median)")
-    for count in (2, 6, 12):
+    for count in [count for count in (2, 6, 12) if only in str(count)]:
         world, took = World(dimensions=3, curvature=1.0), []
         plan = simulated_plan(world, Budget(), contenders=count)
         history = play(plan, training(world, plan, np.random.default_rng(0)))
@@ -210,8 +227,9 @@ def seconds(repeats: int) -> None:
         _line(str(count), f"{1000 * float(np.median(took)):.0f}")
 
 
-TABLES: Mapping[str, tuple[Callable[[int], None], int]] = {
-    "sizes": (sizes, 1000),
+TABLES: Mapping[str, tuple[Callable[[int, str], None], int]] = {
+    "methods": (methods, 1000),
+    "settings": (settings, 1000),
     "power": (power, 1000),
     "designs": (designs, 1000),
     "settled": (settled, 1000),
@@ -226,11 +244,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How often each sentence of a verdict is wrong or right.")
     parser.add_argument("tables", nargs="*", choices=[*TABLES, []], default=[])
     parser.add_argument("--repeats", type=int, default=None)
+    parser.add_argument("--case", default="", help="only rows whose label has this text")
     asked = parser.parse_args()
     for name in asked.tables or TABLES:
         table, usual = TABLES[name]
         start = time.perf_counter()
-        table(asked.repeats or usual)
+        table(asked.repeats or usual, asked.case)
         print(f"\n{name}: {time.perf_counter() - start:.0f} s\n", flush=True)
 
 

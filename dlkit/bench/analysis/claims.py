@@ -10,7 +10,9 @@ from dlkit.bench.analysis.ranking import Ranked
 
 __all__ = ["SENTENCES", "Claim", "Sentence", "claims"]
 
-Sentence = Literal["winner", "worse", "groups", "faster", "flips", "factors", "factors, steps", "interactions"]
+Sentence = Literal[
+    "winner", "worse", "groups", "faster", "flips", "factors", "factors, steps", "interactions", "interactions, steps"
+]
 SENTENCES: tuple[Sentence, ...] = get_args(Sentence)
 OF_SPEED = (" is faster to ", " is the first to ")  # what is said softly, such as "First to ...", claims nothing
 
@@ -21,17 +23,19 @@ class Claim(NamedTuple):
     Attributes:
         sentence: what says so: ``"winner"``, ``"worse"`` of a verdict without a winner, ``"groups"`` that share no
             letter, ``"faster"`` to the target, ``"flips"`` of the ranking at half of the budget, ``"factors"`` by final
-            values or ``"factors, steps"`` by steps to the target, ``"interactions"``: more so than with other levels of
-            another factor.
+            values or ``"factors, steps"`` by steps to the target, ``"interactions"`` and
+            ``"interactions, steps"``: more so than with other levels of another factor.
         ahead: label of the contender, or the level.
         behind: the same of the other one.
         factor: whose levels they are; empty for contenders.
+        given: of an interaction, the other factor and the level of it with which this is more so.
     """
 
     sentence: Sentence
     ahead: str
     behind: str
     factor: str = ""
+    given: tuple[str, str] = ("", "")
 
 
 def claims(comparison: Comparison) -> list[Claim]:
@@ -51,8 +55,8 @@ def claims(comparison: Comparison) -> list[Claim]:
     found += [claim for finding in findings for claim in _of_speed(finding)]
     found += [claim for finding in findings for claim in _of_flip(finding)]
     for effect in comparison.effects:
-        found += _of_factor(effect, effect.final, "factors")
-        found += _of_factor(effect, effect.steps, "factors, steps") if effect.steps else []
+        found += _of_factor(effect, effect.final, "factors", "interactions")
+        found += _of_factor(effect, effect.steps, "factors, steps", "interactions, steps") if effect.steps else []
     return found
 
 
@@ -73,12 +77,15 @@ def _of_groups(ranked: Sequence[Ranked]) -> list[Claim]:
     ]
 
 
-def _of_factor(effect: Effect, measured: Measured, sentence: Sentence) -> list[Claim]:
+def _of_factor(effect: Effect, measured: Measured, alone: Sentence, together: Sentence) -> list[Claim]:
+    found = []
     if measured.claim == "main effect":
         is_ahead = measured.overall.difference.estimate < 0
-        return [Claim(sentence, *_levels(effect, is_ahead=is_ahead), effect.factor)]
-    told = [each.contrast.estimate < 0 for each in measured.told]
-    return [Claim("interactions", *_levels(effect, is_ahead=is_ahead), effect.factor) for is_ahead in told]
+        found.append(Claim(alone, *_levels(effect, is_ahead=is_ahead), effect.factor))
+    for each in measured.told:
+        levels = _levels(effect, is_ahead=each.contrast.estimate < 0)
+        found.append(Claim(together, *levels, effect.factor, (each.factor, each.level)))
+    return found
 
 
 def _levels(effect: Effect, *, is_ahead: bool) -> tuple[str, str]:

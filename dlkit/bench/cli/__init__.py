@@ -145,8 +145,7 @@ def doctor(*, deep: bool = False, repeats: int = 60) -> int:
     """Check this machine: versions, devices, threads, cache, wrong sums, and whether replays can be exact here.
 
     Args:
-        deep: also run studies whose truth is known, and count how often each sentence of a verdict is wrong or right;
-            this takes a few minutes.
+        deep: also run studies whose truth is known, a few minutes, and count how often sentences of verdicts are wrong.
         repeats: of each simulated study of these.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -33,14 +33,26 @@ def is_true(world: World, comparison: Comparison, claim: Claim) -> bool:
         if claim.sentence != "faster" and not world.shuffled:
             ahead = world.advantage * (is_last[0] - is_last[1])
         return not claim.factor and ahead > 0
-    sides = []
-    for name in (claim.ahead, claim.behind):
-        found = [each for each in comparison.results if name in (each.label, each.contender.levels.get(claim.factor))]
-        values = [_true_values(world, each, each.label == last, claim.sentence) for each in found]
-        sides.append(np.mean(values, axis=0))
-    differences = sides[0] - sides[1]
+    differences = _difference(world, comparison, claim, last)
+    if claim.given[0]:
+        others = {each.contender.levels[claim.given[0]] for each in comparison.results} - {claim.given[1]}
+        elsewhere = [claim._replace(given=(claim.given[0], level)) for level in others]
+        differences = differences - np.mean([_difference(world, comparison, each, last) for each in elsewhere], axis=0)
     sums = differences[::2] + differences[1::2]  # over pairs of seeds: the pseudo-median's sign
     return bool(np.mean(sums < 0) > np.mean(sums > 0))
+
+
+def _difference(world: World, comparison: Comparison, claim: Claim, last: str) -> Floats:
+    """[seeds] What is said to be ahead less what is said to be behind, with the level of another factor given."""
+    factor, level = claim.given
+    there = [each for each in comparison.results if not factor or each.contender.levels[factor] == level]
+    sides = []
+    for name in (claim.ahead, claim.behind):
+        found = [each for each in there if name in (each.label, each.contender.levels.get(claim.factor))]
+        values = [_true_values(world, each, each.label == last, claim.sentence) for each in found]
+        sides.append(np.mean(values, axis=0))
+    difference: Floats = sides[0] - sides[1]
+    return difference
 
 
 def _true_values(world: World, result: ContenderResult, is_last: bool, sentence: Sentence) -> Floats:
@@ -48,7 +60,7 @@ def _true_values(world: World, result: ContenderResult, is_last: bool, sentence:
     point = result.tuning.point
     assert point is not None
     places = np.broadcast_to(places_of(point.hyperparameters), (TRUTH_DRAWS, len(point.hyperparameters)))
-    if sentence not in ("faster", "flips", "factors, steps"):
+    if sentence not in ("faster", "flips", "factors, steps", "interactions, steps"):
         return np.asarray(replace(world, rounding=0.0).end(places[:2], is_last, 0.0, 0.0))
     seed = world.draw(np.random.default_rng(0), TRUTH_DRAWS)
     own = world.draw(np.random.default_rng([1, int(result.label[1:])]), TRUTH_DRAWS)

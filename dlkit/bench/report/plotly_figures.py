@@ -100,7 +100,7 @@ def curves(summary: Summary, comparison: Comparison) -> "go.Figure":
 
 
 def finals(summary: Summary, comparison: Comparison) -> "go.Figure":
-    """Draws final trials' values, and median and interval over blocks, on validation and test; best contender on top.
+    """Draws every final trial's value, and median and interval over blocks, on validation and test; the best on top.
 
     Args:
         summary: the run.

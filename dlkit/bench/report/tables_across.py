@@ -80,7 +80,7 @@ def sections(summary: Summary) -> list[Section]:
     made = [
         contenders(summary),
         _ranks_by_problem(summary),
-        _movement(summary.overview),
+        _movement(summary.overview, _unit(summary)),
         _leaders(summary),
         _widths(summary),
     ]
@@ -89,7 +89,7 @@ def sections(summary: Summary) -> list[Section]:
 
 def contenders(summary: Summary) -> Section:
     """Returns the table that has one row a contender, best first; no rows where nothing is over yet."""
-    found, studies, level = summary.overview, summary.plan.tuner.studies, f"[{LEVEL * 100:.0f}{PERCENT}]"
+    found, level = summary.overview, f"[{LEVEL * 100:.0f}{PERCENT}]"
     lines, ranks = found.by_contender(), found.ranks
     columns: dict[str, list[str]] = {"optimizer": [each.label for each in lines]} if lines else {}
     if ranks is not None:
@@ -103,8 +103,12 @@ def contenders(summary: Summary) -> Section:
         columns[f"targets reached {level}"] = [_interval(each.targets_reached) for each in lines]
         columns["area"] = [f"{each.target_area:.2f}" for each in lines]
     rows = list(zip(*columns.values(), strict=True)) if len(columns) > 1 else []
-    text = _about_contenders(found, "studies" if studies > 1 else "seeds")
-    return Section("Contenders", text, Table([*columns], rows))
+    return Section("Contenders", _about_contenders(found, _unit(summary)), Table([*columns], rows))
+
+
+def _unit(summary: Summary) -> str:
+    """What blocks are."""
+    return "studies" if summary.plan.repeats_tuning else "seeds"
 
 
 def _apart(gap: float, distance: float) -> str:
@@ -131,7 +135,7 @@ def _about_contenders(found: Overview, unit: str) -> str:
         )
     if found.target_ecdf:
         parts.append(
-            "Targets reached: share of (problem, target, seed) by the end of the budget, on these problems"
+            f"Targets reached: share of (problem, target, {_one(unit)}) by the end of the budget, on these problems"
             f"{', of each study its first fresh seed' if unit == 'studies' else ''}; area: the mean of that share "
             "along the budget, 1 if all were reached at once."
         )
@@ -140,10 +144,10 @@ def _about_contenders(found: Overview, unit: str) -> str:
 
 def _ranks_by_problem(summary: Summary) -> Section:
     """One row a problem, one column a contender, best mean rank first."""
-    found, unit = summary.overview, "studies" if summary.plan.repeats_tuning else "seeds"
+    found = summary.overview
     text = (
-        f"Rank by the median over {unit}; = stands where the optimizer is not told apart from the problem's best "
-        f"(adjusted p > {1 - LEVEL:.2g} over all pairs), × where it could not run or no point trained."
+        f"Rank by the median over {_unit(summary)}; = stands where the optimizer is not told apart from the problem's "
+        f"best (adjusted p > {1 - LEVEL:.2g} over all pairs), × where it could not run or no point trained."
     )
     if found.ranks is None:
         return Section("Ranks by problem", text, Table([], []))
@@ -162,11 +166,16 @@ def _ranks_by_problem(summary: Summary) -> Section:
     return Section("Ranks by problem", text, Table(["problem", *_ordered(found)], cells))
 
 
-def _movement(found: Overview) -> Section:
+def _one(unit: str) -> str:
+    """A block in words; a study stands there with its first fresh seed."""
+    return "first seed of a study" if unit == "studies" else "seed"
+
+
+def _movement(found: Overview, unit: str) -> Section:
     """Who is ahead at each budget and target."""
     moved = found.target_ranking
     text = (
-        "Ahead by the mean over problems and seeds of min(steps to target, budget) / budget, which stands beside: a "
+        f"Ahead by the mean over problems and {unit} of min(steps to target, budget) / budget, which stands beside: a "
         "miss counts as the whole budget. No intervals: the figure's bands have them."
     )
     if moved is None:

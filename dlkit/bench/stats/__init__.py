@@ -16,7 +16,7 @@ from dlkit.bench.stats.intervals import Interval, median_interval, wilson_interv
 from dlkit.bench.stats.multiplicity import holm
 from dlkit.bench.stats.nested import NestedMean, crossed_mean, nested_mean
 from dlkit.bench.stats.paired import PairedEffects, paired_effects, paired_ratio
-from dlkit.bench.stats.power import detectable_difference, required_pairs, required_seeds
+from dlkit.bench.stats.power import detectable_difference, required_pairs
 from dlkit.bench.stats.profiles import PerformanceProfile, ProfileBands, performance_profile, profile_bands
 from dlkit.bench.stats.ranks import (
     Friedman,
@@ -98,7 +98,6 @@ __all__ = [
     "rank_correlation",
     "redrawn_luck_p_value",
     "required_pairs",
-    "required_seeds",
     "restricted_mean",
     "sensitivity",
     "settle",
