@@ -135,9 +135,8 @@ def _about_contenders(found: Overview, unit: str) -> str:
         )
     if found.target_ecdf:
         parts.append(
-            f"Targets reached: share of (problem, target, {_one(unit)}) by the end of the budget, on these problems"
-            f"{', of each study its first fresh seed' if unit == 'studies' else ''}; area: the mean of that share "
-            "along the budget, 1 if all were reached at once."
+            f"Targets reached: share of (problem, target, {_one(unit)}) by the end of the budget, on these problems; "
+            "area: the mean of that share along the budget, 1 if all were reached at once."
         )
     return " ".join(parts)
 
