@@ -17,21 +17,21 @@ from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.contender_result import ContenderResult, StudyResult, block_means
 from dlkit.bench.analysis.effects import effects
 from dlkit.bench.analysis.ranking import Ranking
-from dlkit.bench.analysis.settling import rank
+from dlkit.bench.analysis.settling import FEWEST_ADDED, SHARE_ADDED, rank
 from dlkit.bench.analysis.verdict import conclude, verdict
 from dlkit.bench.execution.simulation import EVALUATIONS, REACH, STEPS, World, simulated_plan
 from dlkit.bench.execution.truths import Shares, count_claims
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.space import Point, uniform
 from dlkit.bench.spec.budget import Budget
-from dlkit.bench.stats import median_interval
+from dlkit.bench.stats import median_interval, settle
 from dlkit.bench.stats.families import sign_flips
 from dlkit.bench.tuning.doubts import Doubts
 from dlkit.bench.tuning.sampling import halton_points
 from dlkit.bench.tuning.targets import Frozen
 from dlkit.bench.tuning.winner import Tuning
 
-__all__ = ["Drawn", "block_shares", "draw", "power_of_means"]
+__all__ = ["Drawn", "Settlements", "block_shares", "draw", "power_of_means", "settlements"]
 
 Floats = np.ndarray[Any, Any]
 POOL = 500  # sets of Halton points that studies draw from
@@ -171,10 +171,9 @@ def _comparison(plan: Plan, drawn: Drawn, repeat: int) -> Comparison:
         ranking, settled = rank(plan, problem, results)
         if settled is None or settled.ends or most is None:
             break
-        fewest = 2 if plan.repeats_tuning else 5
-        counts |= dict.fromkeys(
-            settled.in_question, settled.blocks + min(max(fewest, settled.blocks // 4), most - settled.blocks)
-        )
+        fewest = FEWEST_ADDED["studies" if plan.repeats_tuning else "seeds"]
+        total = _added_until(settled.blocks + 1, settled.blocks, most, fewest)
+        counts |= dict.fromkeys(settled.in_question, total)
     target = math.nan if problem.target is None else problem.target
     conclusion = conclude(verdict(problem, ranking, target), plan, problem, ranking, settled)
     targets = Frozen(() if problem.target is None else (problem.target,), "", "")
@@ -212,6 +211,67 @@ def block_shares(
 def _with_most(budget: Budget, most: Mapping[str, int | None]) -> Budget:
     longest: Mapping[str, Any] = {name: count for name, count in most.items() if count is not None}
     return replace(budget.filled(), **longest)
+
+
+class Settlements(NamedTuple):
+    """What runs until settled come to.
+
+    Attributes:
+        wrong: share that calls a contender best that is not.
+        worse: share that calls any contender worse than another without cause.
+        right: share that calls the better one best.
+        blocks: mean number of blocks of a contender.
+    """
+
+    wrong: float
+    worse: float
+    right: float
+    blocks: float
+
+
+def settlements(
+    world: World, budget: Budget, *, most: int, contenders: int, repeats: int, seed: int = 0
+) -> Settlements:
+    """Settles runs by `stats.settle`, which comes to the same however blocks are added.
+
+    Args:
+        world: where; the last contender may have an advantage.
+        budget: what each contender gets at first.
+        most: blocks of a contender: studies, or with one study seeds.
+        contenders: how many there are.
+        repeats: how often.
+        seed: of all that is drawn.
+
+    Returns:
+        The shares. Nobody rests here, so that blocks of three contenders and more are counted too high.
+    """
+    amounts = budget.filled()
+    is_study, first = amounts.studies > 1, amounts.studies if amounts.studies > 1 else amounts.seeds or 1
+    longest = replace(amounts, studies=most) if is_study else replace(amounts, seeds=most)
+    drawn = draw(world, longest, contenders=contenders, repeats=repeats, rng=np.random.default_rng([seed, 1]))
+    blocks = np.where(drawn.found[..., None], drawn.scores, np.inf).astype(np.float64)
+    blocks = blocks.mean(axis=-1) if is_study else blocks[:, :, 0]
+    truth = -world.advantage * (np.arange(contenders) == contenders - 1) * np.ones((repeats, 1))
+    if not is_study:
+        truth = world.end(drawn.places[:, :, 0], np.arange(contenders) == contenders - 1, 0.0, 0.0)
+    counts = np.zeros(4)
+    for ends, values in zip(truth, blocks, strict=True):
+        found = settle(values)
+        total = _added_until(found.seeds, first, most, FEWEST_ADDED["studies" if is_study else "seeds"])
+        told = settle(values[:, :total]).latest >= contenders * (contenders - 1) / 0.05
+        is_better = ends[:, None] < ends[None, :]
+        leader, others = found.leader, np.arange(contenders) != found.leader
+        is_best = leader is not None and bool(is_better[leader][others].all())
+        is_told = found.decision == "best"
+        counts += [is_told and not is_best, (told & ~is_better).any(), is_told and is_best, total]
+    return Settlements(*(counts / repeats).tolist())
+
+
+def _added_until(needed: int, total: int, most: int, fewest: int) -> int:
+    """How many blocks there are once so many are needed, as they are added."""
+    while total < min(needed, most):
+        total += min(max(fewest, total // SHARE_ADDED), most - total)
+    return total
 
 
 def power_of_means(world: World, budget: Budget, *, repeats: int, seed: int = 0) -> float:

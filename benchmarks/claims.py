@@ -1,8 +1,8 @@
 """How often is each sentence of a verdict wrong, and how often does it see what is there? Whole studies, not trained.
 
     python -m benchmarks.claims             # every table of docs/statistics.md, about an hour
-    python -m benchmarks.claims sizes power --repeats 200
-    python -m benchmarks.claims sizes --case lognormal
+    python -m benchmarks.claims methods power --repeats 200
+    python -m benchmarks.claims settings --case lognormal
 
 A rate from R repetitions has a standard error of sqrt(p (1 - p) / R): 0.7 points near 5 % for 1,000.
 """
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.block_simulation import block_shares, power_of_means
+from benchmarks.block_simulation import block_shares, power_of_means, settlements
 from dlkit.bench.analysis.claims import SENTENCES
 from dlkit.bench.analysis.comparison import compare_on
 from dlkit.bench.execution.simulation import World, play, simulated_plan, training
@@ -124,14 +124,21 @@ def _chosen(cases: Sequence[Case], only: str) -> list[Case]:
     return [case for case in cases if only in case.label]
 
 
-def sizes(repeats: int, only: str) -> None:
-    """Prints how often sentences are wrong about equal contenders, methods first, then settings."""
-    for studies, what in ((10, "methods"), (1, "settings")):
-        _head(f"wrong about {what}, %", *SENTENCES)
-        for case in _chosen(SIZES, only):
-            budget = case.of(studies) if studies > 1 else Case(case.label, case.world, _single(case.budget)).of(1)
-            found = block_shares(case.world, budget, repeats=_fewer(case, repeats), **case.planned)
-            _line(case.label, *_rates(found, found.wrong, SENTENCES))
+def methods(repeats: int, only: str) -> None:
+    """Prints how often sentences are wrong about methods that are equal."""
+    _head("wrong about methods, %", *SENTENCES)
+    for case in _chosen(SIZES, only):
+        found = block_shares(case.world, case.of(10), repeats=_fewer(case, repeats), **case.planned)
+        _line(case.label, *_rates(found, found.wrong, SENTENCES))
+
+
+def settings(repeats: int, only: str) -> None:
+    """Prints how often sentences contradict the truth about the settings that one study found."""
+    _head("wrong about settings, %", *SENTENCES)
+    for case in _chosen(SIZES, only):
+        budget = case._replace(budget=_single(case.budget)).of(1)
+        found = block_shares(case.world, budget, repeats=_fewer(case, repeats), **case.planned)
+        _line(case.label, *_rates(found, found.wrong, SENTENCES))
 
 
 def _single(budget: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,7 +152,7 @@ def whole(repeats: int, only: str) -> None:
         if case.budget.get("tuner", "halton") not in TUNERS:
             continue
         for studies, about in ((10, "methods"), (1, "settings")):
-            budget = Case(case.label, case.world, _single(case.budget) if studies == 1 else case.budget).of(studies)
+            budget = case._replace(budget=_single(case.budget) if studies == 1 else case.budget).of(studies)
             found = shares(case.world, budget, repeats=repeats, **case.planned)
             cells = _rates(found, found.wrong, OF_ONE)
             if budget.halving is None and budget.tuner == "halton":
@@ -185,13 +192,12 @@ def designs(repeats: int, only: str) -> None:
 def settled(repeats: int, only: str) -> None:
     """Prints how often runs until settled are wrong, and what they take."""
     for studies, unit, most in ((10, "studies", 40), (1, "seeds", 100)):
-        limits = {f"max_{unit}": most}
-        _head(f"until settled, by {unit}, at most {most}", "wrong, %", "right, %", f"mean {unit}")
+        _head(f"by {unit}, at most {most}", "wrong: best, %", "wrong: worse, %", "right: best, %", f"mean {unit}")
         for case in _chosen(SETTLED, only):
-            found = block_shares(case.world, case.of(studies), repeats=max(repeats // 2, 1), **case.planned, **limits)
-            both = [_rates(found, counts, ("winner",))[0] for counts in (found.wrong, found.right)]
-            worse = _rates(found, found.wrong, ("worse",))[0]
-            _line(case.label, f"{both[0]}, worse {worse}", both[1], f"{found.blocks:.0f}")
+            count = case.planned.get("contenders", 2)
+            found = settlements(case.world, case.of(studies), most=most, contenders=count, repeats=repeats)
+            shares_told = (f"{100 * share:.1f}" for share in found[:3])
+            _line(case.label, *shares_told, f"{found.blocks:.0f}")
 
 
 def flags(repeats: int, only: str) -> None:
@@ -221,7 +227,8 @@ def seconds(repeats: int, only: str) -> None:
 
 
 TABLES: Mapping[str, tuple[Callable[[int, str], None], int]] = {
-    "sizes": (sizes, 1000),
+    "methods": (methods, 1000),
+    "settings": (settings, 1000),
     "power": (power, 1000),
     "designs": (designs, 1000),
     "settled": (settled, 1000),

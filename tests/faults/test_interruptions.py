@@ -16,8 +16,10 @@ name = "faults"
 problems = ["digits-mlp", "quadratic"]
 optimizers = ["sgd", "momentum", "adam"]
 [budget]
-tuning_points = 8
-seeds = 8
+studies = 2
+tuning_points = 4
+tuning_seeds = 2
+seeds = 4
 """
 COMMAND = [sys.executable, "-m", "dlkit.bench.cli", "run", "spec.toml", "--no-report"]
 ENVIRONMENT = {**os.environ, "COLUMNS": "200"}

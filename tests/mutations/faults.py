@@ -500,15 +500,15 @@ CONCLUDED = [
     Fault(
         "winners are told to tune",
         ANALYSIS,
-        "for each in others if each.result.flags and",
-        "for each in compared if each.result.flags or",
+        "for each in others for pair in _gaps([each]) if each.result.could_gain(",
+        "for each in compared for pair in _gaps(others[:1]) if bool(",
         CONCLUSIONS + "test_nobody_is_told_to_tune_a_winner",
     ),
     Fault(
         "a loser is undertuned however far behind it is",
         ANALYSIS,
-        "each.result.flags and could_catch_up(each)",
-        "each.result.flags",
+        "each.result.could_gain(pair.difference.low)",
+        "bool(each.result.flags)",
         CONCLUSIONS + "test_a_gap_that_tuning_cannot_close_is_settled",
     ),
     Fault(
@@ -656,6 +656,27 @@ FORMULAS = [
         "np.arange(raw.size, 0, -1)",
         "np.arange(raw.size - 1, -1, -1)",
         "bench/stats/test_multiplicity.py::test_holm_by_hand",
+    ),
+    Fault(
+        "a family steps up instead of down",
+        STATS,
+        "np.maximum.accumulate(ordered[::-1], axis=0)[::-1]",
+        "np.maximum.accumulate(ordered, axis=0)",
+        "bench/stats/test_families.py::test_all_flips_and_all_subsets_counted_one_by_one",
+    ),
+    Fault(
+        "a tie keeps the order",
+        STATS,
+        "(kept + 0.5 * ties) / values.size",
+        "(kept + ties) / values.size",
+        "bench/stats/test_families.py::test_a_sign_that_most_blocks_keep",
+    ),
+    Fault(
+        "the power of a pair forgets the other pairs",
+        STATS,
+        "reached |= rivals.largest[family] >=",
+        "reached &= rivals.largest[family] <",
+        "bench/stats/test_simulated_power.py::test_a_family_asks_for_more_than_a_pair",
     ),
     Fault(
         "Wilson's centre moves half as far",

@@ -166,6 +166,14 @@ class ContenderResult:
         """All its trials with their study, tuning before final."""
         return [(each.number, trial) for each in self.studies for trial in [*each.tuning.known, *each.trials]]
 
+    def could_gain(self, gap: float) -> bool:
+        """Returns whether its tuning is doubtful, and better tuning could gain so much, as far as its points tell.
+
+        Twice as many points would gain about `Doubts.gain`. What lies beyond an edge is told from what nearing it
+        gained.
+        """
+        return bool(self.flags) and (self.doubts.too_few or self.doubts.gain + self.doubts.beyond >= gap)
+
     def planned(self, values: Floats) -> Floats:
         """Returns the values [blocks] of the blocks that were planned, without those that were added by a look at them.
 

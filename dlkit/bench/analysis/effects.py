@@ -329,9 +329,7 @@ def _could_gain(result: ContenderResult, gap: float, of_scores: bool) -> bool:
 
     Points are scored by the end of training, so that they tell nothing of steps to a target.
     """
-    doubts = result.doubts
-    is_open = doubts.too_few or not of_scores or doubts.gain + doubts.beyond >= gap
-    return bool(result.flags) and is_open
+    return result.could_gain(gap) if of_scores else bool(result.flags)
 
 
 def _least(difference: PairedDifference) -> float:

@@ -12,7 +12,7 @@ from dlkit.bench.analysis.settling import Reason, Settled
 from dlkit.bench.plan.plan import Plan, PlannedProblem
 from dlkit.bench.stats import fewest_blocks
 
-__all__ = ["Verdict", "conclude", "could_catch_up", "verdict"]
+__all__ = ["Verdict", "conclude", "verdict"]
 
 Kind = Literal["winner", "tie", "unsettled", "incomplete"]
 MOST_LISTED = 8  # contenders in a sentence
@@ -82,7 +82,7 @@ def verdict(problem: PlannedProblem, ranking: Ranking, target: float, *, adds_bl
     best, others = compared[0], compared[1:]
     # To be worse than one contender named by the data takes an adjusted p.
     tied = [] if beats_all(_gaps(others)) else [each for each in others if not _is_worse(each)]
-    doubtful = [each for each in others if each.result.flags and could_catch_up(each)]
+    doubtful = [each for each in others for pair in _gaps([each]) if each.result.could_gain(pair.difference.low)]
     notes += _advice([each.result for each in doubtful if each not in tied or _is_misplaced(each.result)])
     notes += [finding for finding in (speed(problem, compared, target), flip(problem, compared)) if finding]
     if tied and not adds_blocks:
@@ -112,16 +112,6 @@ def _gaps(others: Sequence[Ranked]) -> list[Pair]:
 
 def _is_worse(other: Ranked) -> bool:
     return any(pair.is_worse(pair.adjusted_p) for pair in _gaps([other]))
-
-
-def could_catch_up(other: Ranked) -> bool:
-    """Returns whether better tuning of a contender could undo its gap to the best, as far as its points tell.
-
-    Twice as many points would gain about `Doubts.gain`. What lies beyond an edge is told from what nearing it gained.
-    """
-    doubts = other.result.doubts
-    reach = doubts.gain + doubts.beyond
-    return doubts.too_few or any(reach >= pair.difference.low for pair in _gaps([other]))
 
 
 # --- the sentence ---

@@ -16,7 +16,7 @@ from dlkit.bench.stats.intervals import Interval, median_interval, wilson_interv
 from dlkit.bench.stats.multiplicity import holm
 from dlkit.bench.stats.nested import NestedMean, crossed_mean, nested_mean
 from dlkit.bench.stats.paired import PairedEffects, paired_effects, paired_ratio
-from dlkit.bench.stats.power import detectable_difference, required_pairs, required_seeds
+from dlkit.bench.stats.power import detectable_difference, required_pairs
 from dlkit.bench.stats.profiles import PerformanceProfile, ProfileBands, performance_profile, profile_bands
 from dlkit.bench.stats.ranks import (
     Friedman,
@@ -28,7 +28,6 @@ from dlkit.bench.stats.ranks import (
     rank_correlation,
 )
 from dlkit.bench.stats.runtime_profiles import TargetECDF, TargetRanking, target_ecdf, target_ranking, times_to_targets
-from dlkit.bench.stats.selection import best_again, luck_p_value, picked_again, redrawn_luck_p_value
 from dlkit.bench.stats.sequential import Settlement, confidence_sequence, evidence, settle
 from dlkit.bench.stats.signed_ranks import PairedDifference, SignedRanks, paired_difference, wilcoxon
 from dlkit.bench.stats.simulated_power import least_blocks, least_difference, simulated_power
@@ -63,7 +62,6 @@ __all__ = [
     "TargetRanking",
     "TuningBands",
     "TuningLeaders",
-    "best_again",
     "confidence_sequence",
     "crossed_mean",
     "detectable_difference",
@@ -82,7 +80,6 @@ __all__ = [
     "least_blocks",
     "least_difference",
     "log_rank",
-    "luck_p_value",
     "median_interval",
     "nemenyi_distance",
     "nested_mean",
@@ -91,14 +88,11 @@ __all__ = [
     "paired_effects",
     "paired_ratio",
     "performance_profile",
-    "picked_again",
     "probability_of_improvement",
     "profile_bands",
     "rank_bootstrap",
     "rank_correlation",
-    "redrawn_luck_p_value",
     "required_pairs",
-    "required_seeds",
     "restricted_mean",
     "sensitivity",
     "settle",

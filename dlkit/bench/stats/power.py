@@ -5,37 +5,9 @@ from collections.abc import Callable
 
 from dlkit.bench.stats.checks import error_rate
 
-__all__ = ["detectable_difference", "required_pairs", "required_seeds"]
+__all__ = ["detectable_difference", "required_pairs"]
 
 MOST = 1 << 30
-
-
-def required_seeds(difference: float, deviation: float, *, power: float = 0.8, level: float = 0.95) -> int:
-    """Seeds per contender for a difference of means to be found, by the two-sample t-test's noncentral power.
-
-    Common seeds make contenders' scores agree and need fewer: `required_pairs`, with the deviation of the differences.
-
-    Args:
-        difference: true difference of means, not 0.
-        deviation: standard deviation of each contender's scores over seeds, >= 0.
-        power: probability of finding it, between 0 and 1 and above `1 - level`.
-        level: confidence level of the two-sided test, between 0 and 1.
-
-    Returns:
-        The least number, at least 2.
-
-    Raises:
-        ValueError: if a number is out of its range.
-
-    Reference:
-        Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988, chapter 2.
-
-    Example:
-        >>> required_seeds(1.0, 1.0)
-        17
-    """
-    effect = _effect(difference, deviation, power, level)
-    return _least(lambda n: _power(effect * math.sqrt(n / 2), 2 * n - 2, level), power)
 
 
 def required_pairs(difference: float, deviation: float, *, power: float = 0.8, level: float = 0.95) -> int:

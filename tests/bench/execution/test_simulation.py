@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks.block_simulation import block_shares, power_of_means
+from benchmarks.block_simulation import block_shares, power_of_means, settlements
 from benchmarks.claims import BENT, SIZES
 from dlkit.bench.analysis.claims import Claim, claims
 from dlkit.bench.execution.simulation import REACH, World, judge, play, simulated_plan, training
@@ -152,6 +152,17 @@ def test_blocks_come_to_what_whole_plays_do(studies: int) -> None:
     for name in ("winner", "groups", "faster"):
         assert agree(whole.right[name], 60, blocks.right[name], 200), (name, whole.right, blocks.right)
         assert agree(whole.wrong[name], 60, blocks.wrong[name], 200), (name, whole.wrong, blocks.wrong)
+
+
+@pytest.mark.long
+def test_settling_at_once_comes_to_what_added_studies_do() -> None:
+    world, budget, most = World(advantage=1.5), Budget(studies=4), 16
+    added = block_shares(world, budget, repeats=60, max_studies=most)
+    at_once = settlements(world, budget, most=most, contenders=2, repeats=200)
+    assert agree(added.right["winner"], 60, round(200 * at_once.right), 200)
+    assert added.blocks == pytest.approx(at_once.blocks, abs=1.5) and 6 < at_once.blocks < most
+    alike = settlements(World(), budget, most=most, contenders=2, repeats=100)
+    assert alike.right == 0 and alike.wrong <= 0.15 and alike.blocks > at_once.blocks
 
 
 def test_power_of_means_is_that_of_the_sign_flip_test_without_tuning() -> None:

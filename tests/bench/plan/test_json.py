@@ -89,6 +89,7 @@ tuners = st.builds(
     batch=counts,
     grid=st.dictionaries(names, counts, max_size=2),
     first_study=counts,
+    objective=names,
 )
 rules = st.builds(
     TargetRule,

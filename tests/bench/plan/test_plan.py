@@ -118,7 +118,7 @@ def test_a_search_is_the_hash_of_what_decides_its_points(study, first, draw):
     }
     space = {"learning_rate": {"low": 0.001, "high": 1.0, "scale": "log"}, "momentum": 0.9}
     static = {"nesterov": [True, False], "depth": [1, 2]}
-    expected = hashed([of_a_trial, "error", space, static, "optuna", 3, 2, *([draw] if draw else [])])
+    expected = hashed([of_a_trial, "error", space, static, "optuna", 3, 2, *([["draw", draw]] if draw else [])])
     plan = replace(PLAN, tuner=replace(PLAN.tuner, first_study=first))
     contender = replace(CONTENDER, draw=draw)
     assert plan.search_key(PROBLEM, contender, study) == expected

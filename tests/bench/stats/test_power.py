@@ -1,4 +1,4 @@
-"""Published: Cohen's tables. Oracle: the noncentral t distribution, and a simulation of the power."""
+"""Oracle: the noncentral t distribution, and a simulation of the power."""
 
 import math
 
@@ -6,18 +6,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dlkit.bench.stats import detectable_difference, required_pairs, required_seeds
+from dlkit.bench.stats import detectable_difference, required_pairs
 
 
-# Cohen, Statistical Power Analysis, 2nd edition, table 2.4.1: two-sided 5 %, power .80, n of each sample.
-@pytest.mark.parametrize(("effect", "seeds"), [(0.2, 393), (0.5, 64), (0.8, 26), (1.0, 17)])
-def test_cohens_table(effect, seeds):
-    assert abs(required_seeds(effect, 1.0) - seeds) <= 1  # 393 and 394 by approximation and exactly
-    assert required_seeds(-3 * effect, 3.0) == required_seeds(effect, 1.0)
-
-
-def power(n, effect, paired, level):
-    degrees, noncentrality = (n - 1, effect * math.sqrt(n)) if paired else (2 * n - 2, effect * math.sqrt(n / 2))
+def power(n, effect, level):
+    degrees, noncentrality = n - 1, effect * math.sqrt(n)
     critical = scipy.stats.t.ppf((1 + level) / 2, degrees)
     upper = scipy.stats.nct.sf(critical, degrees, noncentrality)
     return upper + scipy.stats.nct.cdf(-critical, degrees, noncentrality)
@@ -26,10 +19,9 @@ def power(n, effect, paired, level):
 @pytest.mark.parametrize("effect", [0.3, 0.7, 1.0, 2.0, 4.0])
 @pytest.mark.parametrize(("target", "level"), [(0.8, 0.95), (0.9, 0.99), (0.5, 0.9)])
 def test_the_number_is_the_least_with_enough_power(effect, target, level):
-    for function, paired in ((required_seeds, False), (required_pairs, True)):
-        n = function(effect, 1.0, power=target, level=level)
-        assert power(n, effect, paired, level) >= target
-        assert n == 2 or power(n - 1, effect, paired, level) < target
+    n = required_pairs(effect, 1.0, power=target, level=level)
+    assert power(n, effect, level) >= target
+    assert n == 2 or power(n - 1, effect, level) < target
 
 
 def test_as_many_seeds_find_the_difference_as_often_as_promised():
@@ -40,9 +32,9 @@ def test_as_many_seeds_find_the_difference_as_often_as_promised():
 
 
 def test_differences_that_any_test_finds_and_that_none_does():
-    assert required_pairs(1.0, 0.0) == required_seeds(1e9, 1.0) == 2
+    assert required_pairs(1.0, 0.0) == required_pairs(1e9, 1.0) == 2
     with pytest.raises(ValueError, match="too small to be found"):
-        required_seeds(1e-8, 1.0)
+        required_pairs(1e-8, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -59,9 +51,8 @@ def test_differences_that_any_test_finds_and_that_none_does():
     ],
 )
 def test_plans_that_make_no_sense_are_refused(arguments, options, message):
-    for function in (required_seeds, required_pairs):
-        with pytest.raises(ValueError, match=message):
-            function(*arguments, **options)
+    with pytest.raises(ValueError, match=message):
+        required_pairs(*arguments, **options)
 
 
 @pytest.mark.parametrize("pairs", [2, 5, 10, 40])
