@@ -78,7 +78,7 @@ def trials(summary: Summary) -> "pd.DataFrame":
         parameters), restored_at, seconds, compile_seconds, gradient_evaluations (of the loss on a batch),
         value_evaluations (without its gradient), hvp_evaluations (products of the Hessian with a vector),
         diverged_at, reason, one column per hyperparameter, and with successive halving ``until``, the evaluation
-        that a rung ended at. A trial that several studies share stands with the first of them.
+        that a rung ended at.
     """
     import pandas as pd
 

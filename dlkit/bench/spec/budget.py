@@ -48,7 +48,8 @@ class Budget:
         tuning_seconds: seconds of training that a contender's points may take in a study. Points are drawn until they
             have taken so long, at least one; how many that are depends on the machine.
         tuning_batch: points that optuna or zoom is asked for before it is told how they did.
-        grid: hyperparameter -> how many values a grid has along it, for contenders that have it.
+        grid: hyperparameter -> how many values a grid has along it, for contenders that have it. All studies have the
+            same grid, which is part of what is compared; only their seeds differ.
         tuning_seeds: seeds each point is trained on, which are not used again; by default 1, or 2 in a single study.
         studies: how often tuning and judging are repeated, each time with fresh points and seeds. Methods are compared
             over studies; 6 are the fewest that can tell two apart. With 1, only the settings found are compared.

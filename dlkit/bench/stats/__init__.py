@@ -16,7 +16,6 @@ from dlkit.bench.stats.intervals import Interval, median_interval, wilson_interv
 from dlkit.bench.stats.multiplicity import holm
 from dlkit.bench.stats.nested import NestedMean, crossed_mean, nested_mean
 from dlkit.bench.stats.paired import PairedEffects, paired_effects, paired_ratio
-from dlkit.bench.stats.power import detectable_difference, required_pairs
 from dlkit.bench.stats.profiles import PerformanceProfile, ProfileBands, performance_profile, profile_bands
 from dlkit.bench.stats.ranks import (
     Friedman,
@@ -64,7 +63,6 @@ __all__ = [
     "TuningLeaders",
     "confidence_sequence",
     "crossed_mean",
-    "detectable_difference",
     "evidence",
     "expanded_level",
     "expected_best",
@@ -92,7 +90,6 @@ __all__ = [
     "profile_bands",
     "rank_bootstrap",
     "rank_correlation",
-    "required_pairs",
     "restricted_mean",
     "sensitivity",
     "settle",

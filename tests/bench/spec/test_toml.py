@@ -49,7 +49,7 @@ def test_the_quickstart_spec():
         "adam",
         "adamw",
     ]
-    assert experiment.budget == Budget(tuning_points=16, tuning_seeds=2, seeds=20, evaluations=20)
+    assert experiment.budget == Budget(studies=10, tuning_points=8, tuning_seeds=1, seeds=2, evaluations=20)
 
 
 @pytest.mark.long
