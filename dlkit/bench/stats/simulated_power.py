@@ -23,13 +23,13 @@ from dlkit.bench.stats.families import POOLED, fewest_blocks, sign_flips, size_l
 
 __all__ = ["least_blocks", "least_difference", "simulated_power"]
 
-SIMULATIONS = 800
+SIMULATIONS = 400
 FAMILIES = 24  # simulations of the other pairs
 FLIPS = 400  # where there are too many blocks to count all
 MOST_SIMULATED = 64  # blocks; what takes more is extrapolated
 SMOOTHING = 0.3  # standard deviation of the normal part, in those of the noise
 KNOWN = 0.55  # degrees of freedom of the spread per block beyond the first: 1 for normal noise, less for heavy tails
-HALVINGS = 9
+HALVINGS = 7
 MOST_DOUBLINGS = 20
 ROUNDING = 1e-5  # of sums in single precision
 
@@ -51,7 +51,7 @@ def simulated_power(
         seed: of the simulation.
 
     Returns:
-        The probability, with a simulation error of about 1.5 points; from 64 blocks on that of 64 and of a difference
+        The probability, with a simulation error of about 2 points; from 64 blocks on that of 64 and of a difference
         which grows with the square root of their number.
 
     Raises:
