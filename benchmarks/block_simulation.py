@@ -175,7 +175,8 @@ def _comparison(plan: Plan, drawn: Drawn, repeat: int) -> Comparison:
         total = _added_until(settled.blocks + 1, settled.blocks, most, fewest)
         counts |= dict.fromkeys(settled.in_question, total)
     target = math.nan if problem.target is None else problem.target
-    conclusion = conclude(verdict(problem, ranking, target), plan, problem, ranking, settled)
+    # What would settle a tie takes a simulation of its own, and claims nothing.
+    conclusion = conclude(verdict(problem, ranking, target, adds_blocks=True), plan, problem, ranking, settled)
     targets = Frozen(() if problem.target is None else (problem.target,), "", "")
     return Comparison(problem, targets, None, ranking, conclusion, (), _effects(plan, ranking))
 

@@ -31,7 +31,7 @@ def test_limits_are_those_of_binomial_counts() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("case", SIMULATED, ids=list(CASES))
 def test_every_sentence_holds_what_it_promises(case: Case) -> None:
-    check = simulated(case, 25)
+    check = simulated(case, 15)
     assert check.right, check
 
 
