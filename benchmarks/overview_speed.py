@@ -1,7 +1,7 @@
-"""How long the overview of a large comparison takes, and how much memory, on one core: from outcomes to all its tables.
+"""How long all tables and verdicts of a large comparison take, and how much memory, on one core: from outcomes on.
 
-12 contenders, 20 problems, 20 seeds, curves of 50 evaluations, ladders of 5 targets, 16 tuning points, 10,000 draws;
-the outcomes are made up. `taskset --cpu-list 0 python -m benchmarks.overview_speed`
+12 contenders, 20 problems, 10 studies of 4 points and 2 fresh seeds, curves of 50 evaluations, ladders of 5 targets,
+10,000 draws; the outcomes are made up. `taskset --cpu-list 0 python -m benchmarks.overview_speed`
 """
 
 import math
@@ -16,13 +16,15 @@ from dlkit.bench.analysis.comparison import compare_on
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
-from dlkit.bench.plan.space import Point, Range
+from dlkit.bench.plan.policies import Tuner
+from dlkit.bench.plan.space import Range
 from dlkit.bench.plan.trials import Evaluations, Outcome, Trial
-from dlkit.bench.report import tables_across
+from dlkit.bench.report import tables, tables_across
 from dlkit.bench.tuning.history import History
+from dlkit.bench.tuning.sampling import halton_points
 from dlkit.bench.tuning.winner import tune
 
-CONTENDERS, SEEDS, PROBLEMS, EVALUATIONS, POINTS = 12, 20, 20, 50, 16
+CONTENDERS, STUDIES, POINTS, SEEDS, PROBLEMS, EVALUATIONS = 12, 10, 4, 2, 20, 50
 STEPS = np.arange(EVALUATIONS + 1) * 10
 
 
@@ -45,6 +47,8 @@ def main() -> None:
     start = time.process_time()
     history = history.with_plan(plan)  # which has hashed nothing yet
     comparisons = [compare_on(history, problem) for problem in plan.problems]
+    for comparison in comparisons:
+        tables.ranking(comparison), tables.parts(comparison)
     of_problems = time.process_time() - start
     found = Summary(plan, comparisons, {}, {})
     timed("gathering outcomes", lambda: found.overview)
@@ -54,18 +58,15 @@ def main() -> None:
     timed("ranking by target and budget", lambda: found.overview.target_ranking)
     timed("tables as text, tuning leaders and good ranges among them", lambda: tables_across.sections(found))
     print(f"| all | {total:.2f} |\n")
-    print(f"{_memory():.0f} MB at most, {before:.0f} MB of them before. Tables by problem: {of_problems:.2f} s")
+    print(f"{_memory():.0f} MB at most, {before:.0f} MB before. Verdicts and tables by problem: {of_problems:.2f} s")
 
 
 def _plan() -> Plan:
     space = {"learning_rate": Range(1e-4, 1.0, "log"), "b1": Range(0.5, 0.999, "one_minus_log")}
-    rng = np.random.default_rng(0)
-    points = [
-        Point({name: space[name].value(share) for name, share in zip(space, shares, strict=True)}, {})
-        for shares in rng.random((POINTS, 2))
-    ]
+    first, *further = (halton_points(space, {}, POINTS, seed=study) for study in range(STUDIES))
     contenders = [
-        PlannedContender(f"optimizer-{index}", f"optimizer-{index}", "", space, points) for index in range(CONTENDERS)
+        PlannedContender(f"optimizer-{index}", f"optimizer-{index}", "", space, first, further=tuple(further))
+        for index in range(CONTENDERS)
     ]
     metric = {"error": Metric("lower", "log")}
     ladder = (2.0, 1.0, 0.5, 0.25)
@@ -73,7 +74,7 @@ def _plan() -> Plan:
         PlannedProblem(f"problem-{index}", metric, "error", 0.1, int(STEPS[-1]), 8, "", "", "", "", None, ladder)
         for index in range(PROBLEMS)
     ]
-    return Plan("speed", problems, contenders, EVALUATIONS, 2, SEEDS)
+    return Plan("speed", problems, contenders, EVALUATIONS, 1, SEEDS, Tuner(studies=STUDIES))
 
 
 def _history(plan: Plan) -> History:
@@ -91,14 +92,15 @@ def _history(plan: Plan) -> History:
     for problem in plan.problems:
         for contender in plan.contenders:
             speed = rng.lognormal(0.0, 0.5)
-            history.add(
-                ran(trial, speed / (1 + abs(math.log10(trial.hyperparameters["learning_rate"]) + 2)))
-                for row in plan.tuning_trials(problem, contender)
-                for trial in row
-            )
-            winner = tune(history, problem, contender).point
-            assert winner is not None
-            history.add(ran(trial, speed) for trial in plan.final_trials(problem, contender, winner))
+            for study in range(STUDIES):
+                history.add(
+                    ran(trial, speed / (1 + abs(math.log10(trial.hyperparameters["learning_rate"]) + 2)))
+                    for row in plan.tuning_trials(problem, contender, study=study)
+                    for trial in row
+                )
+                winner = tune(history, problem, contender, study=study).point
+                assert winner is not None
+                history.add(ran(trial, speed) for trial in plan.final_trials(problem, contender, winner, study=study))
     return history
 
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.settled_runs 200
 
-Everything but training is real: points, tuning, rounds of added seeds, tables, verdict. `settled` has runner and store
-between them; `judged` comes to the same without, several times as fast.
+Everything but training is real: points, tuning, rounds of added studies or seeds, tables, verdict. `settled` has runner
+and store between them; `judged` comes to the same without, several times as fast.
 """
 
 import sys
@@ -58,19 +58,21 @@ class Setting:
         contenders: how many.
         noise: which distribution a seed has for all contenders, and each trial for itself.
         gap: how much worse the last contender is, in the latter's units.
-        points: tuning points; with one, nothing is tuned.
-        max_seeds: as of a run.
+        points: tuning points of each study; with one, nothing is tuned.
+        studies: of the plan; with one, seeds are added to it.
+        seeds: fresh ones of each study.
+        most: studies, or with one study, seeds.
         margin: as of a run.
-        seeds: of the plan.
     """
 
     contenders: int = 2
     noise: str = "normal"
     gap: float = 0.0
     points: int = 1
-    max_seeds: int = 40
-    margin: float | None = None
+    studies: int = 1
     seeds: int = 10
+    most: int = 40
+    margin: float | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ def bound_plan_of_names(setting: Setting, **budget: Any) -> BoundPlan:
 
     space: Mapping[str, Any] = {"learning_rate": 0.01 if setting.points == 1 else log_uniform(1e-4, 1.0)}
     entries = [Contender(optimizer=Optimizer(f"name {place}", build, space)) for place in range(setting.contenders)]
-    given = {"tuning_points": setting.points, "tuning_seeds": 1, "seeds": setting.seeds, **budget}
+    counts = {"tuning_points": setting.points, "tuning_seeds": 1, "seeds": setting.seeds, "studies": setting.studies}
+    given = {**counts, **budget}
     asked = Experiment(
         name="settled",
         problems=(ProblemChoice(problem="quadratic"),),
@@ -134,7 +137,8 @@ def bound_plan_of_names(setting: Setting, **budget: Any) -> BoundPlan:
     )
     made = planner.plan(asked)
     problem = replace(PROBLEM, margin=setting.margin)
-    return replace(made, plan=replace(made.plan, problems=[problem], max_seeds=setting.max_seeds))
+    limit = {"max_studies" if made.plan.repeats_tuning else "max_seeds": setting.most}
+    return replace(made, plan=replace(made.plan, problems=[problem], **limit))
 
 
 def settled(
@@ -153,68 +157,70 @@ def judged(study: BoundPlan, drawing: Drawing) -> Comparison:
     history = History(plan)
     while True:
         for contender in plan.contenders:
-            trials = [trial for row in plan.tuning_trials(problem, contender) for trial in row]
-            history.add(drawing.outcome(trial) for trial in trials if trial.id not in history.outcomes)
-            point = tune(history, problem, contender).point
-            finals = history.final_trials(problem, contender, point) if point else ()
-            history.add(drawing.outcome(trial) for trial in finals if trial.id not in history.outcomes)
-        addition = settling.more_seeds(history)
+            for study_number in plan.studies(problem, contender):
+                trials = [trial for row in plan.tuning_trials(problem, contender, study=study_number) for trial in row]
+                history.add(drawing.outcome(trial) for trial in trials if trial.id not in history.outcomes)
+                point = tune(history, problem, contender, study=study_number).point
+                finals = history.final_trials(problem, contender, point, study=study_number) if point else ()
+                history.add(drawing.outcome(trial) for trial in finals if trial.id not in history.outcomes)
+        addition = settling.more_blocks(history)
         if addition is None:
             return compare_on(history, problem)
-        history = history.with_plan(addition.plan)
+        plan, history = addition.plan, history.with_plan(addition.plan)
 
 
-def rates(setting: Setting, studies: int, *, first: int = 0) -> dict[str, float]:
-    """How often contenders are told apart, and called the same, and how many seeds a contender takes.
+def rates(setting: Setting, runs: int, *, first: int = 0) -> dict[str, float]:
+    """How often contenders are told apart, and called the same, and how many studies or seeds a contender takes.
 
     Args:
         setting: what is simulated.
-        studies: how many.
+        runs: how many.
         first: number of the first; others are other draws.
 
     Returns:
-        Shares of studies that call the last contender best or anyone better than another; that call the first best;
-        that settle within the margin; and the mean seeds of a contender.
+        Shares of runs that call anyone better than another; that call the first best; that settle within the margin;
+        and the mean number of studies, or with one, of seeds, of a contender.
     """
     study = bound_plan_of_names(setting)
     counts = dict.fromkeys(("told apart", "first is best", "within margin"), 0)
-    seeds = 0.0
-    for number in range(first, first + studies):
+    blocks = 0.0
+    for number in range(first, first + runs):
         found = judged(study, Drawing(setting, number))
         verdict = found.verdict
-        counts["told apart"] += (
-            verdict.kind == "winner" or " is ahead" in verdict.sentence or "; worse: " in verdict.sentence
-        )
+        counts["told apart"] += verdict.kind == "unsettled" or len(verdict.best) < setting.contenders
         counts["first is best"] += verdict.best == ("name 0",)
         counts["within margin"] += "lies within" in verdict.sentence
-        seeds += sum(len(each.scores) for each in found.results) / len(found.results)
-    return {name: count / studies for name, count in counts.items()} | {"seeds": seeds / studies}
+        blocks += sum(len(each.blocks) for each in found.results) / len(found.results)
+    return {name: count / runs for name, count in counts.items()} | {"blocks": blocks / runs}
 
 
+METHODS = {"studies": 10, "points": 4, "seeds": 2}  # the default budget; the others are about settings
 EQUALS = {
     **{f"2 equals, {noise}": Setting(noise=noise) for noise in NOISE},
     "4 equals, normal": Setting(contenders=4),
-    "2 equals, 8 points tuned on 1 seed": Setting(points=8),
+    "2 equal methods": Setting(**METHODS),
+    "4 equal methods": Setting(contenders=4, **METHODS),
     "2 equals, margin 1 sd": Setting(margin=1.0),
 }
 DIFFERENT = {
     **{f"2, gap {gap} sd": Setting(gap=gap) for gap in (0.5, 1.0, 2.0)},
     "4, the last worse by 2 sd": Setting(contenders=4, gap=2.0),
+    "2 methods, gap 1 sd": Setting(gap=1.0, **METHODS),
     "2, gap of the margin, 1 sd": Setting(gap=1.0, margin=1.0),
 }
 
 
 def main() -> None:
-    studies = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     start = time.perf_counter()
     for title, settings in (("equal contenders", EQUALS), ("different contenders", DIFFERENT)):
-        print(f"| {title} | told apart | first is best | within margin | mean seeds |\n|---|---|---|---|---|")
+        print(f"| {title} | told apart | first is best | within margin | mean blocks |\n|---|---|---|---|---|")
         for name, setting in settings.items():
-            found = rates(setting, studies)
-            *shares, seeds = found.values()
-            cells = [f"{100 * share:.1f} %" for share in shares] + [f"{seeds:.0f}"]
+            found = rates(setting, runs)
+            *shares, blocks = found.values()
+            cells = [f"{100 * share:.1f} %" for share in shares] + [f"{blocks:.0f}"]
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
-    print(f"{studies} studies each, {time.perf_counter() - start:.0f} s")
+    print(f"{runs} runs each, {time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":

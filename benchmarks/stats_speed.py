@@ -39,7 +39,7 @@ def main() -> None:
         runs = [(ends, hit) for ends, hit in zip(*seen, strict=True)]
         tables: list[object] = [stats.kaplan_meier(*run) for run in runs]
         tables += [stats.restricted_mean(*run, EVALUATIONS) for run in runs]
-        tables += [stats.expected_running_time(*run, EVALUATIONS) for run in runs]
+        tables += [stats.expected_running_time(*run) for run in runs]
         return [*tables, stats.log_rank(*(each.ravel() for each in seen), np.repeat(np.arange(CONTENDERS), SEEDS))]
 
     tables: dict[str, Callable[[], object]] = {
@@ -51,6 +51,15 @@ def main() -> None:
         ),
         "all pairs by signed ranks, with Holm": lambda: over_problems(
             lambda p: stats.holm([stats.paired_difference(scores[a, :, p], scores[b, :, p]).p_value for a, b in pairs])
+        ),
+        "all pairs as a family, by flips": lambda: over_problems(
+            lambda p: stats.family_p_values([scores[a, :, p] - scores[b, :, p] for a, b in pairs])
+        ),
+        "the least difference and the least blocks, of one pair": lambda: over_problems(
+            lambda p: (
+                stats.least_difference(scores[..., p], (0, 1), SEEDS),
+                stats.least_blocks(scores[..., p], (0, 1), 1.0),
+            )
         ),
         "paired effects with BCa, each to the first": lambda: over_problems(
             lambda p: [stats.paired_effects(each[:, p], first[:, p], resamples=RESAMPLES, seed=0) for each in others]

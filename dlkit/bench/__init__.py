@@ -1,7 +1,7 @@
 """The bench: tunes every contender with the same budget, compares the winners on paired fresh seeds, says who is best.
 
 >>> from dlkit import bench
->>> budget = bench.Budget(steps=40, evaluations=4, tuning_points=2, seeds=6)
+>>> budget = bench.Budget(steps=40, evaluations=4, studies=6, tuning_points=2, seeds=1)
 >>> resources = bench.Resources(executor="inline")
 >>> result = bench.compare(problems=["quadratic"], optimizers=["sgd", "adam"], budget=budget, resources=resources)
 >>> sorted(result.curves().columns)
@@ -13,7 +13,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dlkit.bench.api import Result, compare, open_run, run
+    from dlkit.bench.api import Result, check, compare, open_run, run
     from dlkit.bench.data import Dataset, split
     from dlkit.bench.errors import UserError
     from dlkit.bench.execution.replay import Replay
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 # Imported on first use, so that the command line answers --help without JAX. A test compares with the imports above.
 _HOMES = {
-    "api": ("Result", "compare", "open_run", "run"),
+    "api": ("Result", "check", "compare", "open_run", "run"),
     "data": ("Dataset", "split"),
     "errors": ("UserError",),
     "execution.replay": ("Replay",),
@@ -81,6 +81,7 @@ __all__ = [
     "TargetRule",
     "TrainedModel",
     "UserError",
+    "check",
     "compare",
     "load",
     "log_uniform",

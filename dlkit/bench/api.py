@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit.bench.analysis import frames
+from dlkit.bench.analysis.foresight import Foresight, foresee
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.errors import UserError
 from dlkit.bench.store.store import Store
@@ -192,7 +193,7 @@ def compare(
         early_stopping: when trials may end early.
         probes: names of diagnostics to compute along the final trials' curves.
         targets: how baselines set targets, in place of the problems' own.
-        settling: how seeds are added to the budget's until it is settled who is best; None adds none.
+        settling: how studies are added to the budget's until it is settled who is best; None adds none.
         expand: whether spaces whose winners lie at an edge are widened, and tuned further there.
         timing: whether the tuned contenders' steps are timed at the end, side by side, for seconds per step, time to
             target and memory; a run that is finished can be timed later.
@@ -266,10 +267,28 @@ def run(
     where = Path(folder) if folder is not None else None
     with Store(where) as store:
         with live_progress(progress) as display:
+            display.foreseeing(foresee(bound.plan))
             report = runner.run(bound, store, lambda: make_executor(allowed), display, lanes=allowed.lanes)
         found = summarize(store)
         store.keep_endings(found.endings())
         return Result(found, report.bound, where, report.interrupted)
+
+
+def check(experiment: "Experiment") -> Foresight:
+    """Says whether an experiment can conclude, and what it costs, without running it.
+
+    Args:
+        experiment: what to compare, from `load` or built by hand.
+
+    Returns:
+        What it can tell and what it costs, as numbers and in words.
+
+    Raises:
+        UserError: for input that cannot work, with every mistake found.
+    """
+    from dlkit.bench.spec import planner
+
+    return foresee(planner.plan(experiment).plan)
 
 
 def open_run(folder: str | Path) -> Result:

@@ -18,7 +18,7 @@ mine = bench.Optimizer(
 result = bench.compare(
     problems=["digits-mlp"],
     optimizers=["adam", mine],
-    budget=bench.Budget(steps=600, tuning_points=16, seeds=12),
+    budget=bench.Budget(steps=600),  # 10 studies, each of 4 tuning points and 2 fresh seeds
     folder="runs/own-optimizer",
 )
 print(result)

@@ -7,15 +7,13 @@ from itertools import product
 import numpy as np
 
 from dlkit.bench.analysis.summary import Summary, summarize
+from dlkit.bench.execution.simulation import play
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.space import Point, Range
 from dlkit.bench.plan.trials import Evaluations, Outcome, Trial
 from dlkit.bench.store.store import Store
-from dlkit.bench.tuning.history import History
-from dlkit.bench.tuning.search import next_points, search
-from dlkit.bench.tuning.winner import tune
 
 __all__ = [
     "PROGRAM",
@@ -78,43 +76,6 @@ def decay(plan: Plan, problem: PlannedProblem, contender: PlannedContender, tria
     return [1 - value for value in values] if problem.judged.higher_is_better else values
 
 
-def play(plan: Plan, train: Callable[[PlannedProblem, PlannedContender, Trial], Outcome | None]) -> History:
-    """What running a plan would bring: all tuning trials, then the winners on the final seeds, study by study.
-
-    Args:
-        plan: which.
-        train: what comes of a trial; None if it does not run.
-
-    Returns:
-        The plan with its outcomes, and the points drawn on the way.
-    """
-    history = History(plan)
-
-    def ran(problem: PlannedProblem, contender: PlannedContender, trials: Sequence[Trial]) -> bool:
-        new = [outcome for trial in trials if (outcome := train(problem, contender, trial)) is not None]
-        history.add(new)
-        return bool(new)
-
-    for problem in plan.problems:
-        for contender in plan.contenders:
-            about = (history, problem, contender)
-            for study in range(plan.tuner.studies):
-                while True:
-                    trials = [trial for _, trial in search(*about, study=study).pending(history.outcomes)]
-                    if trials:
-                        if not ran(problem, contender, trials):
-                            break
-                        continue
-                    points = next_points(*about, study=study)
-                    if not points:
-                        break
-                    history.draw(history.search_key(problem, contender, study), points)
-                winner = tune(*about, study=study).point
-                if winner is not None:
-                    ran(problem, contender, history.final_trials(problem, contender, winner))
-    return history
-
-
 def synthetic_outcome(
     problem: PlannedProblem, plan: Plan, trial: Trial, values: Sequence[float], seconds: float = 0.25
 ) -> Outcome:
@@ -146,7 +107,7 @@ def fill(
     failed: Collection[str] = (),
     reason: str = "its update raised ValueError: no such thing",
 ) -> None:
-    """Stores what running a plan would have: all tuning trials, then the winners on the final seeds.
+    """Stores what running a plan would have: all tuning trials, then the winners on the fresh seeds.
 
     Args:
         store: where.
@@ -172,9 +133,10 @@ def fill(
 
     history = play(plan, train)
     store.add(list(history.outcomes.values()), PROGRAM)
-    for problem, contender, study in product(plan.problems, plan.contenders, range(plan.tuner.studies)):
-        points = history.drawn(problem, contender, study)
-        store.add_points(history.search_key(problem, contender, study), 0, points)
+    for problem, contender in product(plan.problems, plan.contenders):
+        for study in plan.studies(problem, contender):
+            points = history.drawn(problem, contender, study)
+            store.add_points(history.search_key(problem, contender, study), 0, points)
 
 
 def make_summary(

@@ -14,7 +14,7 @@ from dlkit import bench
 
 INLINE = bench.Resources(executor="inline")
 
-BUDGET = bench.Budget(steps=20, evaluations=4, tuning_points=2, tuning_seeds=1, seeds=6)
+BUDGET = bench.Budget(steps=20, evaluations=4, studies=1, tuning_points=2, tuning_seeds=1, seeds=6)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_a_run_with_rungs_studies_and_wider_spaces_replays_and_opens(tmp_path: P
         same = frame[(frame.stage == stage) & (frame.until.eq(until) | (frame.until.isna() & np.isnan(until)))]
         assert first.replay(same.trial.iloc[-1]).exact
     assert str(bench.open_run(tmp_path)) == str(first)
-    assert "across 2 studies" in str(first) and "low" in str(first)
+    assert "study 2" in str(first) and "low" in str(first)
     base = bench.compare(**asked)
     assert (base.table().widened == "").all() and len(base.trials()) < len(frame)
     assert str(bench.compare(**asked, expand=True)) == str(first)

@@ -14,7 +14,9 @@ optimizers = ["sgd", "adam"]
 [budget]
 steps = 20
 evaluations = 4
+studies = 1
 tuning_points = 2
+tuning_seeds = 2
 seeds = 6
 """
 

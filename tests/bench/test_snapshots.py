@@ -18,7 +18,7 @@ COMMANDS = ("", "run", "show", "report", "replay", "list", "doctor")
 GOOD = """
 problems = ["quadratic"]
 optimizers = ["sgd", "adam"]
-budget = {steps = 20, evaluations = 4, tuning_points = 2, seeds = 6}
+budget = {steps = 20, evaluations = 4, tuning_points = 2}
 """
 WRONG = """
 problems = ["quadratc", {problem = "quadratic", margin = 0.5, tragets = 1}]
@@ -39,10 +39,12 @@ MISTAKES = (
     "run good.toml --tuner haltn",
     "run good.toml --tuning-points 2 --tuning-seconds 1",
     "run good.toml --steps 30",
+    "run good.toml --first-study -1 --studies 0",
     "run good.toml --tuner grid --tuning-points 4 --grid.learning_rat 2",
     "run good.toml --margin 1.1",
-    "run good.toml --until-settled --max-seeds 5 --margin 0.5",
-    "run good.toml --until-settled --max-seeds 0 --margin -1",
+    "run good.toml --until-settled --max-studies 5 --margin 0.5",
+    "run good.toml --studies 1 --until-settled --max-seeds 5",
+    "run good.toml --until-settled --max-studies 0 --max-seeds 0 --margin -1",
     "run good.toml --executor dsk --workers 0 --lanes -1 --memory much",
     "run good.toml --folder good.toml/run",
     "show runs/other",

@@ -16,8 +16,10 @@ name = "faults"
 problems = ["digits-mlp", "quadratic"]
 optimizers = ["sgd", "momentum", "adam"]
 [budget]
-tuning_points = 8
-seeds = 8
+studies = 2
+tuning_points = 4
+tuning_seeds = 2
+seeds = 4
 """
 COMMAND = [sys.executable, "-m", "dlkit.bench.cli", "run", "spec.toml", "--no-report"]
 ENVIRONMENT = {**os.environ, "COLUMNS": "200"}
@@ -167,7 +169,7 @@ def test_a_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
         "from dlkit import bench\n"
         "mine = bench.Optimizer('mine', lambda learning_rate: optax.sgd(learning_rate),\n"
         "                       {'learning_rate': bench.log_uniform(1e-3, 1)})\n"
-        "budget = bench.Budget(steps=20, evaluations=4, tuning_points=2, seeds=6)\n"
+        "budget = bench.Budget(steps=20, evaluations=4, studies=1, tuning_points=2, seeds=6)\n"
         "result = bench.compare(problems=['quadratic'], optimizers=['sgd', mine], budget=budget)\n"
         "assert not result.failures\n"
         "print(result.summary.missing, 'missing')\n"

@@ -41,6 +41,11 @@ PRECEDENCE = "bench/wiring/test_precedence.py::"
 IDENTITIES = "bench/wiring/test_identities.py::"
 RUNS = "bench/wiring/test_runs.py::"
 CONCLUSIONS = "bench/wiring/test_conclusions.py::"
+VERDICTS = "bench/analysis/test_verdict.py::"
+BLOCKS = "bench/analysis/test_contender_result.py::"
+SETTLED = "bench/analysis/test_settling.py::"
+DOUBTED = "bench/tuning/test_doubts.py::"
+STUDIES = "bench/wiring/test_studies.py::"
 
 RANDOM_STREAMS = [
     Fault(
@@ -128,16 +133,79 @@ RANDOM_STREAMS = [
         STREAMS + "test_the_place_among_lanes_changes_nothing",
     ),
     Fault(
+        "all studies train on the seeds of the first",
+        PLAN,
+        "(self.tuner.first_study + study) * STUDY_SEEDS",
+        "self.tuner.first_study * STUDY_SEEDS",
+        STUDIES + "test_seeds_of_studies_never_meet",
+    ),
+    Fault(
+        "a replication trains on the seeds of the first run",
+        PLAN,
+        "(self.tuner.first_study + study) * STUDY_SEEDS",
+        "study * STUDY_SEEDS",
+        STUDIES + "test_seeds_of_studies_never_meet",
+    ),
+    Fault(
+        "winners of all studies meet on the same seeds",
+        PLAN,
+        'winner, "final", first + seed)',
+        'winner, "final", seed)',
+        STUDIES + "test_contenders_share_the_seeds_of_a_study_and_no_others",
+    ),
+    Fault(
+        "contenders of another draw try the same points",
+        PLAN,
+        "return study + draw * DRAW_SEEDS",
+        "return study",
+        STUDIES + "test_contenders_of_a_draw_try_the_same_places",
+    ),
+    Fault(
+        "studies that are added have the points of the first",
+        ANALYSIS,
+        "seed=plan.draw_seed(contender, study)",
+        "seed=plan.draw_seed(contender, 0)",
+        STUDIES + "test_added_studies_are_those_that_a_larger_budget_has",
+    ),
+    Fault(
+        "targets move with the studies that are added",
+        TUNING,
+        "for study in range(history.plan.tuner.studies) if sets_targets",
+        "for study in history.plan.studies(problem, contender) if sets_targets",
+        "bench/tuning/test_targets.py::test_the_best_of_all_planned_studies_winners_sets_targets",
+    ),
+    Fault(
+        "a single study gets the defaults of each of several",
+        SPEC,
+        "OF_EACH_STUDY if self.studies > 1 else OF_ONE_STUDY",
+        "OF_EACH_STUDY",
+        "bench/spec/test_budget.py::test_what_is_open_follows_the_number_of_studies",
+    ),
+    Fault(
+        "only the first study's winner is timed",
+        EXECUTION,
+        "for study in history.plan.studies(problem, contender):",
+        "for study in (0,):",
+        "bench/execution/test_races.py::test_a_race_is_between_the_first_studies_that_found_a_winner",
+    ),
+    Fault(
+        "only the first study has samples",
+        EXECUTION,
+        "trial.seed % STUDY_SEEDS == 0",
+        "trial.seed == 0",
+        "bench/report/test_samples.py::test_a_run_keeps_the_samples_of_each_studys_first_seed",
+    ),
+    Fault(
         "every study draws the same points beforehand",
         SPEC,
-        "draw(seed=study)",
-        "draw(seed=0)",
-        "bench/tuning/test_search.py::test_studies_share_no_point_and_no_tuning_seed[halton]",
+        "draw(seed=draw_seed(number, entry.draw))",
+        "draw(seed=draw_seed(0, entry.draw))",
+        "bench/tuning/test_search.py::test_studies_share_no_point_and_no_seed[halton]",
     ),
     Fault(
         "every study draws the same points while a run goes on",
         TUNING,
-        "count, seed=study)[before:]",
+        "count, seed=seed)[before:]",
         "count, seed=0)[before:]",
         STREAMS + "test_points_that_are_drawn_while_a_run_goes_on_are_those_of_their_study",
     ),
@@ -255,9 +323,9 @@ IDENTITY = [
     Fault(
         "seeds are added to every study",
         PLAN,
-        "added = 0 if study else",
+        "added = 0 if self.repeats_tuning else",
         "added = 0 if False else",
-        "bench/analysis/test_settling.py::test_only_the_first_study_gets_more",
+        IDENTITIES + "test_added_seeds_are_those_of_a_single_study_and_of_their_contender",
     ),
     Fault(
         "points of one tuner are taken for another's",
@@ -364,6 +432,34 @@ EXECUTED = [
 
 TUNED = [
     Fault(
+        "the best points are scored again on the seeds that they had",
+        PLAN,
+        "(self.tuning_seeds if again else 0)",
+        "0",
+        "bench/tuning/test_zoom.py::test_the_best_two_are_scored_on_fresh_seeds_and_all_scores_count",
+    ),
+    Fault(
+        "only the fresh scores of the best points count",
+        TUNING,
+        "[*row, *more]",
+        "[*more]",
+        "bench/tuning/test_zoom.py::test_the_best_two_are_scored_on_fresh_seeds_and_all_scores_count",
+    ),
+    Fault(
+        "a trial that barely misses the target is better than one that is there",
+        TUNING,
+        "problem.steps * (2 + short / (1 + short))",
+        "problem.steps * short",
+        "bench/tuning/test_objective.py::test_what_misses_is_worse_than_the_latest_that_is_there_and_ordered_by_final_values",
+    ),
+    Fault(
+        "zoom looks around the best point alone",
+        TUNING,
+        "best[(place - first) % len(best)]",
+        "best[0]",
+        "bench/tuning/test_sampling.py::test_zoom_looks_around_the_best_three_in_turn",
+    ),
+    Fault(
         "a diverged point goes on to the next rung",
         TUNING,
         " if np.isfinite(rungs[-1].scores[place])]",
@@ -404,16 +500,16 @@ CONCLUDED = [
     Fault(
         "winners are told to tune",
         ANALYSIS,
-        " in doubtful or ",
-        " in doubtful or True or ",
+        "for each in others for pair in _gaps([each]) if each.result.could_gain(",
+        "for each in compared for pair in _gaps(others[:1]) if bool(",
         CONCLUSIONS + "test_nobody_is_told_to_tune_a_winner",
     ),
     Fault(
-        "the last contender is the baseline of a verdict",
+        "a loser is undertuned however far behind it is",
         ANALYSIS,
-        "baseline=plan.contenders[0].label",
-        "baseline=plan.contenders[-1].label",
-        CONCLUSIONS + "test_the_baseline_is_the_first_contender",
+        "each.result.could_gain(pair.difference.low)",
+        "bool(each.result.flags)",
+        CONCLUSIONS + "test_a_gap_that_tuning_cannot_close_is_settled",
     ),
     Fault(
         "a frame has test in the columns of validation",
@@ -425,16 +521,131 @@ CONCLUDED = [
     Fault(
         "a table has validation in the column of test",
         "dlkit/bench/report/tables.py",
-        ".test),",
-        ".final),",
+        ".test, floor=floor),",
+        ".final, floor=floor),",
         CONCLUSIONS + "test_validation_and_test_stand_in_their_columns",
     ),
     Fault(
-        "what the luck of tuning can do makes a winner",
+        "values below the floor stay what they are",
+        PLAN,
+        "np.maximum(numbers, floor)))",
+        "np.maximum(numbers, SMALLEST)))",
+        "bench/plan/test_orientation.py::test_values_below_the_floor_count_as_the_floor",
+    ),
+    Fault(
+        "a difference to the floor is a bound on the wrong side",
+        PLAN,
+        "if problem.judged.higher_is_better else Floored(ours_alone, theirs_alone)",
+        "if problem.judged.higher_is_better else Floored(theirs_alone, ours_alone)",
+        "bench/plan/test_orientation.py::test_bounds_hold_for_the_values_before_they_were_clipped",
+    ),
+    Fault(
+        "a trial that diverged is charged the whole budget",
         ANALYSIS,
-        "estimate > 0 and p_value <= ALPHA and ",
-        "estimate > 0 and p_value <= ALPHA or False and ",
-        "bench/analysis/test_verdict.py::test_what_tuning_might_change_is_no_winner",
+        "return int(outcome.steps[-1]) if end.step is None else end.step",
+        'return 40 if end.kind != "reached" or end.step is None else end.step',
+        "bench/analysis/test_along_curves.py::test_expected_running_time_charges_what_each_trial_ran",
+    ),
+    Fault(
+        "a main effect is told where pairs of contenders disagree",
+        ANALYSIS,
+        "self.is_beyond_chance and self.agreeing == self.pairs",
+        "self.is_beyond_chance",
+        "bench/analysis/test_effects.py::test_a_level_that_helps_one_and_harms_another_is_told_as_a_crossing",
+    ),
+    Fault(
+        "a block in which both contenders diverged tells of an interaction",
+        ANALYSIS,
+        "weights[taken, None] * table[taken]",
+        "weights[taken, None] * np.where(np.isnan(table[taken]), 0.0, table[taken])",
+        "bench/analysis/test_effects.py::test_blocks_in_which_both_diverged_say_nothing_of_an_interaction",
+    ),
+    Fault(
+        "a contrast blames a factor for what comes with it",
+        ANALYSIS,
+        "if level in cell and len(cell) > 1]",
+        "if level in cell]",
+        "bench/analysis/test_effects.py::test_contrasts_of_what_does_not_interact_are_zero_however_grids_are_filled",
+    ),
+    Fault(
+        "an effect is settled by pairs whose tuning is doubtful",
+        ANALYSIS,
+        "is_settled = bool(clean)",
+        "is_settled = True",
+        "bench/analysis/test_effects.py::test_an_effect_that_rests_on_doubtful_tuning_alone_is_not_settled",
+    ),
+]
+
+COMPARED = [
+    Fault(
+        "one study is said to compare methods",
+        "dlkit/bench/analysis/verdict.py",
+        '"methods" if repeats_tuning else "settings"',
+        '"methods" if ranking else "settings"',
+        VERDICTS + "test_one_study_is_about_settings_and_several_are_about_methods",
+    ),
+    Fault(
+        "seeds of all studies are compared as if each had been tuned for",
+        ANALYSIS,
+        "    if not plan.repeats_tuning:\n        return values\n",
+        "    if plan:\n        return values\n",
+        BLOCKS + "test_a_block_is_a_study_and_its_value_the_mean_over_its_fresh_seeds",
+    ),
+    Fault(
+        "a study that lacks a trial lets those after it move up",
+        ANALYSIS,
+        "        if not each.is_complete:\n            break\n",
+        "        if not each.is_complete:\n            continue\n",
+        BLOCKS + "test_blocks_end_at_the_first_study_that_lacks_a_trial",
+    ),
+    Fault(
+        "contenders are in the order of their medians",
+        ANALYSIS,
+        "    order = [best, *others]",
+        "    order = list(range(count))",
+        "bench/analysis/test_ranking.py::test_the_order_is_that_of_differences_not_of_medians",
+    ),
+    Fault(
+        "an adjusted p-value forgets the pair's own",
+        ANALYSIS,
+        "max(singles[i, j].p_value, adjusted[i, j])",
+        "adjusted[i, j]",
+        "bench/analysis/test_pairs.py::test_an_adjusted_p_is_never_below_the_pairs_own",
+    ),
+    Fault(
+        "pairs are not adjusted over the family",
+        ANALYSIS,
+        "max(singles[i, j].p_value, adjusted[i, j])",
+        "singles[i, j].p_value",
+        "bench/analysis/test_ranking.py::test_a_winner_stands_alone_in_its_group",
+    ),
+    Fault(
+        "who is beaten gets as many more as those in question",
+        ANALYSIS,
+        "for label in settled.in_question})",
+        "for label in settled.labels})",
+        SETTLED + "test_who_is_beaten_by_everyone_in_question_rests",
+    ),
+    Fault(
+        "one study's winner at an edge makes a doubt",
+        "dlkit/bench/tuning/doubts.py",
+        ">= SHARE_AT_EDGE * len(ended)",
+        ">= 1",
+        DOUBTED + "test_a_hyperparameter_is_at_an_edge_in_half_of_the_studies_with_a_trend",
+    ),
+    Fault(
+        "scores of studies that share no seed are compared as they are",
+        "dlkit/bench/tuning/doubts.py",
+        "each - (middle(each) if len(ended) > 1 else 0.0)",
+        "each",
+        DOUBTED + "test_studies_are_compared_by_their_distance_to_their_median",
+    ),
+    Fault(
+        "the gain is that of all studies' points together",
+        "dlkit/bench/tuning/doubts.py",
+        "min(2 * count, trained.size)",
+        "trained.size",
+        DOUBTED + "test_the_gain_is_what_twice_as_many_of_all_studies_points_find",
     ),
 ]
 
@@ -445,6 +656,27 @@ FORMULAS = [
         "np.arange(raw.size, 0, -1)",
         "np.arange(raw.size - 1, -1, -1)",
         "bench/stats/test_multiplicity.py::test_holm_by_hand",
+    ),
+    Fault(
+        "a family steps up instead of down",
+        STATS,
+        "np.maximum.accumulate(ordered[::-1], axis=0)[::-1]",
+        "np.maximum.accumulate(ordered, axis=0)",
+        "bench/stats/test_families.py::test_all_flips_and_all_subsets_counted_one_by_one",
+    ),
+    Fault(
+        "a tie keeps the order",
+        STATS,
+        "(kept + 0.5 * ties) / values.size",
+        "(kept + ties) / values.size",
+        "bench/stats/test_families.py::test_a_sign_that_most_blocks_keep",
+    ),
+    Fault(
+        "the power of a pair forgets the other pairs",
+        STATS,
+        "reached |= rivals.largest[family] >=",
+        "reached &= rivals.largest[family] <",
+        "bench/stats/test_simulated_power.py::test_a_family_asks_for_more_than_a_pair",
     ),
     Fault(
         "Wilson's centre moves half as far",
@@ -483,4 +715,4 @@ FORMULAS = [
     ),
 ]
 
-FAULTS = (*RANDOM_STREAMS, *WHO_OVERRIDES_WHOM, *IDENTITY, *EXECUTED, *TUNED, *CONCLUDED, *FORMULAS)
+FAULTS = (*RANDOM_STREAMS, *WHO_OVERRIDES_WHOM, *IDENTITY, *EXECUTED, *TUNED, *CONCLUDED, *COMPARED, *FORMULAS)

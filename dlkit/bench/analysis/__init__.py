@@ -1,12 +1,15 @@
 """From outcomes to numbers, and from numbers to sentences. Never imports JAX.
 
-- `numbers`: how numbers are written.
+- `numbers`, `units`: how numbers are written, and times and sizes with their units.
 - `along_curves`: steps to a target, the score at half of the budget.
 - `contender_result`, `pairs`, `ranking`: a contender's own numbers, how two differ, how all of them stand.
-- `costs`, `effects`: time and memory; what the levels of factors do.
-- `settling`: who gets more seeds, and when that ends.
+- `costs`: time and memory.
+- `factor_pairs`, `effects`, `effect_sentences`: contenders that differ in one factor; what its levels do, and in words.
+- `foresight`: what a plan can tell and what it costs, before anything runs.
+- `settling`: who gets more studies or seeds, and when that ends.
 - `findings`, `verdict`: notes and the conclusion, each with its numbers.
 - `comparison`: all contenders on one problem; `across_problems`: over all problems.
+- `claims`: what a comparison claims, as data.
 - `tuning_curves`: how much tuning each contender takes.
 - `summary`: everything a run says; `frames`: the same as data frames.
 """
@@ -14,11 +17,15 @@
 __all__ = [
     "across_problems",
     "along_curves",
+    "claims",
     "comparison",
     "contender_result",
     "costs",
+    "effect_sentences",
     "effects",
+    "factor_pairs",
     "findings",
+    "foresight",
     "frames",
     "numbers",
     "pairs",
@@ -26,5 +33,6 @@ __all__ = [
     "settling",
     "summary",
     "tuning_curves",
+    "units",
     "verdict",
 ]

@@ -45,7 +45,7 @@ class ProblemResults(NamedTuple):
 
 
 class Ranks(NamedTuple):
-    """Contenders ranked on each problem by the median over seeds of the judged metric at the end.
+    """Contenders ranked on each problem by the median over blocks of the judged metric at the end.
 
     Attributes:
         by_problem: [contenders, problems] midranks, 1 the best.
@@ -93,8 +93,10 @@ class Overview:
         contenders: labels, in the plan's order.
         problems: that count, in the plan's order.
         evaluations: points of each curve after step 0.
-        scores: [contenders, seeds, problems] the judged metric at the end, oriented; +inf where it diverged.
-        curves: [contenders, seeds, problems, evaluations + 1] the same along the budget; +inf from where it diverged.
+        scores: [contenders, blocks, problems] the judged metric at the end, oriented; +inf where it diverged. Blocks
+            are studies, or with one study, its fresh seeds.
+        curves: [contenders, blocks, problems, evaluations + 1] the same along the budget; +inf from where it diverged.
+            A study is there with its first fresh seed: those of one study do not tell more about tuning.
         ladders: [problems] oriented targets, the easiest first; empty where there are none.
         notes: who and what is left out or lost, and why.
     """
@@ -134,7 +136,7 @@ class Overview:
 
     @cached_property
     def times(self) -> Floats:
-        """[contenders, seeds, problems with targets, rungs] share of the budget at which each target was reached.
+        """[contenders, blocks, problems with targets, rungs] share of the budget at which each target was reached.
 
         Rungs go from each problem's easiest target to its hardest; a shorter ladder has targets on several of them.
         """
@@ -234,17 +236,17 @@ def overview(plan: Plan, problems: Sequence[ProblemResults]) -> Overview:
         names = [each.problem.name for each, reason in zip(over, lost[index], strict=True) if reason]
         notes += [f"{labels[index]} lost on {', '.join(names)}: it could not run, or no point trained"] if names else []
     trained = [results[label] for results in found for label in labels if not _lost(results[label])]
-    counts = {len(each.scores) for each in trained}
-    seeds = min(counts, default=plan.seeds)
-    notes += [f"only the first {seeds} seeds count, which all problems have"] if len(counts) > 1 else []
-    shape = (len(taking), seeds, len(over))
+    counts, unit = {len(each.blocks) for each in trained}, "studies" if plan.repeats_tuning else "seeds"
+    blocks = min(counts, default=plan.tuner.studies if plan.repeats_tuning else plan.seeds)
+    notes += [f"only the first {blocks} {unit} count, which all problems have"] if len(counts) > 1 else []
+    shape = (len(taking), blocks, len(over))
     scores, curves = np.full(shape, np.inf), np.full((*shape, plan.evaluations + 1), np.inf)
     for place, (each, results) in enumerate(zip(over, found, strict=True)):
         for position, index in enumerate(taking):
             if not lost[index][place]:
                 result = results[labels[index]]
-                scores[position, :, place] = result.scores[:seeds]
-                curves[position, :, place] = _curves(each.problem, result, plan.evaluations)[:seeds]
+                scores[position, :, place] = result.blocks[:blocks]
+                curves[position, :, place] = _curves(each.problem, result, plan.evaluations)[:blocks]
     ladders = [_oriented(each.problem, each.targets) for each in over]
     notes += [f"{each.problem.name} has no target" for each in over if not each.targets]
     names = [labels[index] for index in taking]
@@ -258,7 +260,7 @@ def _at(index: int, *values: Floats) -> Interval:
 
 def _lost(result: ContenderResult) -> bool:
     """Whether a contender has nothing to show where it is done: an exception, or a tuning in which nothing trained."""
-    return bool(result.failure) or (not result.tuning.missing and result.tuning.winner is None)
+    return bool(result.failure) or result.found_nothing
 
 
 def _unfinished(found: ProblemResults) -> str:
@@ -268,12 +270,13 @@ def _unfinished(found: ProblemResults) -> str:
 
 
 def _curves(problem: PlannedProblem, result: ContenderResult, evaluations: int) -> Floats:
-    """[seeds, evaluations + 1] the judged metric, oriented: +inf where it diverged, and after an early stop.
+    """[blocks, evaluations + 1] the judged metric, oriented: +inf where it diverged, and after an early stop.
 
     What stopped early has been at all the targets that it reaches.
     """
-    values = np.full((len(result.outcomes), evaluations + 1), np.nan)
-    for line, outcome in zip(values, result.outcomes, strict=True):
+    outcomes = [next(iter(each.ended), None) for each in result.studies] if result.repeats_tuning else result.outcomes
+    values = np.full((len(outcomes), evaluations + 1), np.nan)
+    for line, outcome in zip(values, outcomes, strict=True):
         if outcome is not None:
             line[: len(outcome.steps)] = outcome.curves[problem.metric]
     return _oriented(problem, values)

@@ -1,8 +1,7 @@
 """Steps to a target and the score at half of the budget, read off the curves of a contender's trials."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +11,8 @@ from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.stats import Interval, expected_running_time, kaplan_meier, median_interval, restricted_mean
-from dlkit.bench.tuning.targets import ending, steps_to
-from dlkit.bench.tuning.winner import Tuning
+from dlkit.bench.tuning.objective import steps_to
+from dlkit.bench.tuning.targets import Ending, ending
 
 __all__ = ["UNKNOWN", "AlongCurve", "StepsToTarget", "at_half", "log_steps", "steps_to_target"]
 
@@ -36,8 +35,8 @@ class StepsToTarget(NamedTuple):
             interval is of order statistics: exact, also where many trials are there at the same evaluation.
         restricted: the mean of the steps up to the budget, and its interval: where there is no target, the whole budget
             counts. NaN if no trial was seen so long.
-        expected: the expected running time: the steps of all trials per target reached, a trial that did not get there
-            with the whole budget; +inf if none did.
+        expected: the expected running time: the steps that all trials really ran, up to the target or to their end, per
+            target reached; +inf if none was.
     """
 
     reached: int
@@ -49,20 +48,15 @@ class StepsToTarget(NamedTuple):
     expected: float
 
 
-@dataclass(frozen=True, eq=False)
-class AlongCurve:
-    """A quantity read off every curve of a contender before its end, such as the steps to a target; lower is better.
+class AlongCurve(NamedTuple):
+    """A quantity read off curves before their end, such as the steps to a target; lower is better.
 
     Attributes:
-        values: [seeds] of the final trials; +inf where there is none.
-        tuned: [finalists] of the points that the winner was picked among, mean over tuning seeds.
-        most: what a value of +inf counts as where means are taken.
+        values: of the final trials, or of blocks; +inf where there is none.
         step: the step that it is taken at; None if that differs.
     """
 
     values: Floats
-    tuned: Floats
-    most: float = math.inf
     step: int | None = None
 
 
@@ -99,63 +93,49 @@ def steps_to_target(
         kinds.count("cut off"),
         median,
         restricted_mean(times, hit, budget, level=level) if is_seen else UNKNOWN,
-        expected_running_time(times, hit, budget).estimate,
+        expected_running_time([_spent(*each) for each in zip(outcomes, ends, strict=True)], hit).estimate,
     )
 
 
+def _spent(outcome: Outcome, end: Ending) -> int:
+    """The steps that a trial ran for a target: until it was there, diverged, or ended."""
+    return int(outcome.steps[-1]) if end.step is None else end.step
+
+
 def log_steps(
-    problem: PlannedProblem,
-    contender: PlannedContender,
-    tuning: Tuning,
-    finals: Sequence[Outcome],
-    outcomes: Mapping[str, Outcome],
-    target: float,
+    problem: PlannedProblem, contender: PlannedContender, finals: Sequence[Outcome], target: float
 ) -> AlongCurve | None:
     """Returns log2 of the steps to a target, so that a difference is the logarithm of a ratio.
 
     Args:
         problem: what was trained.
         contender: by what.
-        tuning: its first study.
         finals: its final trials that count.
-        outcomes: trial id -> outcome, of its tuning trials.
         target: of the judged metric; NaN if there is none yet.
 
     Returns:
-        The logarithms. None without a target; with a schedule, which is made for its horizon, so that curves do not
-        compare before the last step; and where a trial was cut off, as nobody knows when it would have been there.
+        The logarithms [trials]. None without a target; with a schedule, which is made for its horizon, so that curves
+        do not compare before the last step; and where a trial was cut off, as nobody knows when it would have been
+        there.
     """
     does_compare = contender.schedule == CONSTANT_SCHEDULE and all(outcome.status != "cut off" for outcome in finals)
     if math.isnan(target) or not does_compare:
         return None
-    most = math.log2(2 * problem.steps)
-
-    def logarithm(outcome: Outcome) -> float:
-        return math.log2(max(steps_to(problem, outcome, target), 1.0))  # at step 0: as soon as one can
-
-    tuned = _of_points(tuning, outcomes, lambda outcome: min(logarithm(outcome), most))
-    return AlongCurve(np.array([logarithm(outcome) for outcome in finals]), tuned, most)
+    steps = [max(steps_to(problem, outcome, target), 1.0) for outcome in finals]  # at step 0: as soon as one can
+    return AlongCurve(np.log2(np.array(steps, np.float64)))
 
 
-def at_half(
-    problem: PlannedProblem,
-    contender: PlannedContender,
-    tuning: Tuning,
-    finals: Sequence[Outcome],
-    outcomes: Mapping[str, Outcome],
-) -> AlongCurve | None:
+def at_half(problem: PlannedProblem, contender: PlannedContender, finals: Sequence[Outcome]) -> AlongCurve | None:
     """Returns the judged metric at half of the budget, oriented.
 
     Args:
         problem: what was trained.
         contender: by what.
-        tuning: its first study.
         finals: its final trials that count.
-        outcomes: trial id -> outcome, of its tuning trials.
 
     Returns:
-        The scores. None with a schedule or early stopping, whose curves at half are not what half of the budget would
-        give, where a trial was cut off, or where nothing was evaluated near half of the budget.
+        The scores [trials]. None with a schedule or early stopping, whose curves at half are not what half of the
+        budget would give, where a trial was cut off, or where nothing was evaluated near half of the budget.
     """
     is_plain = contender.schedule == CONSTANT_SCHEDULE and contender.stopping is None
     longest = max((outcome.steps for outcome in finals), key=len, default=np.zeros(0))
@@ -168,30 +148,4 @@ def at_half(
         at = np.flatnonzero(outcome.steps == step)
         return float(outcome.curves[problem.metric][at[0]]) if outcome.counts and at.size else math.nan
 
-    def score(outcome: Outcome) -> float:
-        return float(oriented(problem, problem.metric, value(outcome)))
-
-    values = oriented(problem, problem.metric, [value(outcome) for outcome in finals])
-    return AlongCurve(values, _of_points(tuning, outcomes, score), step=step)
-
-
-def _of_points(tuning: Tuning, outcomes: Mapping[str, Outcome], value: Callable[[Outcome], float]) -> Floats:
-    """[finalists] The mean of a quantity over a point's tuning trials of full length; +inf where one has not run."""
-    rows: dict[str, list[float]] = {}
-    for trial in tuning.known:
-        if trial.until is None:
-            outcome = outcomes.get(trial.id)
-            static = trial.identity["optimizer"]["static"]
-            rows.setdefault(_key(trial.hyperparameters, static), []).append(
-                math.inf if outcome is None else value(outcome)
-            )
-    until = tuning.until or [None] * len(tuning.points)
-    finalists = [point for point, end in zip(tuning.points, until, strict=True) if end is None]
-    return np.array(
-        [float(np.mean(rows.get(_key(point.hyperparameters, point.static), math.inf))) for point in finalists]
-    )
-
-
-def _key(hyperparameters: Mapping[str, float], static: Mapping[str, Any]) -> str:
-    """A setting as text: 1, 1.0 and True are different settings."""
-    return repr((sorted(hyperparameters.items()), sorted(static.items())))
+    return AlongCurve(oriented(problem, problem.metric, [value(outcome) for outcome in finals]), step)

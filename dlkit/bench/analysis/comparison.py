@@ -14,7 +14,6 @@ from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.plan.trials import Timing, Trial
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.targets import Frozen, Reruns, declared, reruns
-from dlkit.bench.tuning.winner import tune
 
 __all__ = ["Comparison", "compare_on"]
 
@@ -82,18 +81,11 @@ def compare_on(
         The comparison.
     """
     plan, outcomes = history.plan, history.outcomes
-    tunings = [
-        [tune(history, problem, contender, study=study) for study in range(plan.tuner.studies)]
-        for contender in plan.contenders
-    ]
     again = reruns(history, problem)
     targets = _targets(problem, again, frozen or {})
-    results = [
-        make_result(history, problem, contender, studies[0], targets.values, studies[1:])
-        for contender, studies in zip(plan.contenders, tunings, strict=True)
-    ]
+    results = [make_result(history, problem, contender, targets.values) for contender in plan.contenders]
     ranking, settled = rank(plan, problem, results)
-    conclusion = verdict(problem, ranking, targets.hardest, baseline=plan.contenders[0].label)
+    conclusion = verdict(problem, ranking, targets.hardest, adds_blocks=settled is not None)
     conclusion = conclude(conclusion, plan, problem, ranking, settled)
     every = [[trial for _, trial in each.every_trial] for each in ranking.results]
     ran = [[outcomes[trial.id] for trial in trials if trial.id in outcomes] for trials in every]

@@ -1,94 +1,109 @@
-"""One contender on one problem: steps to target, final values with intervals, and what makes its tuning doubtful."""
+"""One contender on one problem: its studies, steps to target, final values with intervals, and doubts."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from dlkit.bench.analysis.along_curves import UNKNOWN, AlongCurve, StepsToTarget, at_half, log_steps, steps_to_target
 from dlkit.bench.analysis.pairs import LEVEL
-from dlkit.bench.plan.orientation import final_value, oriented, unoriented
+from dlkit.bench.plan.orientation import at_floor, final_value, oriented, unoriented
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Range
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.stats import Interval, median_interval, wilson_interval
+from dlkit.bench.tuning.doubts import Doubts, doubts
 from dlkit.bench.tuning.history import History
-from dlkit.bench.tuning.targets import steps_to
-from dlkit.bench.tuning.winner import Tuning
+from dlkit.bench.tuning.objective import steps_to
+from dlkit.bench.tuning.winner import Tuning, tune
 
-__all__ = ["ContenderResult", "Repetition", "make_result"]
+__all__ = ["ContenderResult", "StudyResult", "block_means", "make_result"]
+
+DIGITS = 6  # of a mean of float32 numbers: means of the same counts tie, whatever the rounding of each
 
 Floats = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Repetition:
-    """Another study of a contender on a problem: tuned on fresh points and seeds, its winner on the same final seeds.
+class StudyResult:
+    """A study of a contender on a problem: tuned on points and seeds of its own, its winner judged on fresh seeds.
 
     Attributes:
+        number: which of the plan's studies, from 0.
         tuning: how its tuning went.
         trials: the final trials of its winner, in seed order; empty if tuning found nothing.
-        median: of the judged metric on validation over those, in the metric's own units; NaN before all have run.
-        scores: [seeds] the metric, oriented; none before all have run.
+        outcomes: [seeds] what came of them, None where one has not run.
+        ended: those that count, up to the first of an added seed that has none, so that seeds pair.
+        is_complete: whether tuning is over and every final trial that was planned has an outcome that counts; a tuning
+            of which nothing trained is complete without any.
     """
 
+    number: int
     tuning: Tuning
     trials: Sequence[Trial]
-    median: float
-    scores: Floats
+    outcomes: Sequence[Outcome | None]
+    ended: Sequence[Outcome]
+    is_complete: bool
 
 
 @dataclass(frozen=True, eq=False)
 class ContenderResult:
     """What one contender came to on one problem: its own numbers, without the others'.
 
+    A block is the unit that contenders are compared over. With several studies it is a study, and its value the mean
+    over its fresh seeds: tuning is repeated, so that methods are compared. With one study it is a fresh seed: the
+    settings found are compared.
+
     Attributes:
         contender: which.
-        tuning: how its tuning went.
-        trials: the final trials, in seed order; empty if tuning found nothing.
-        outcomes: [seeds] what came of them, None where one has not run.
-        steps_to_target: [seeds] first evaluated step at the hardest target, +inf where there is none; what diverged
+        studies: in order, those included that were added since.
+        repeats_tuning: whether blocks are studies.
+        steps_to_target: [trials] first evaluated step at the hardest target, +inf where there is none; what diverged
             after it had been there counts as there.
-        ladder: [targets][seeds] steps to each target, the easiest first.
-        scores: [seeds] the judged metric after the last step, oriented: lower is better, +inf where diverged.
-        hits: share of seeds that reached the target, Wilson interval.
-        median_steps: Kaplan and Meier's median steps to target and its interval; +inf means more seeds missed it than
+        ladder: [targets][trials] steps to each target, the easiest first.
+        scores: [trials] the judged metric after the last step, oriented: lower is better, +inf where diverged.
+        blocks: [blocks] the same of a block; +inf where a seed diverged, or where a study's tuning found nothing.
+        at_floor: [blocks] whether the score of a seed of it is at the metric's numerical floor, and so a bound.
+        hits: share of trials that reached the target, Wilson interval.
+        median_steps: Kaplan and Meier's median steps to target and its interval; +inf means more trials missed it than
             not.
-        final: the judged metric on validation: median over seeds and interval, in the metric's own units.
+        final: the judged metric on validation: median over blocks and interval, in the metric's own units.
         test: the same on test.
         diverged: how many final trials diverged.
         failure: why the contender could not run, empty if it could.
-        flags: what makes the tuning doubtful, in words.
+        doubts: what makes the tuning doubtful.
+        flags: the same in words.
         widened: what was added to the space since the spec, in words.
-        repetitions: the studies after the first, whose numbers all the others are.
         to_target: how its final trials came out against the hardest target; None where there is none yet.
-        log_steps: log2 of their steps to it; None where curves do not compare before the last step.
+        log_steps: log2 of the steps to it, of each block; None where curves do not compare before the last step.
         half: the judged metric at half of the budget; None where that says nothing about half of the budget.
-        required: seeds without which a contender is not compared: those that were not added later; None for all.
+        required: blocks without which a contender is not compared: those that were not added later.
     """
 
     contender: PlannedContender
-    tuning: Tuning
-    trials: Sequence[Trial]
-    outcomes: Sequence[Outcome | None]
+    studies: Sequence[StudyResult]
+    repeats_tuning: bool
     steps_to_target: Floats
     ladder: Sequence[Floats]
     scores: Floats
+    blocks: Floats
+    at_floor: Floats
     hits: Interval
     median_steps: Interval
     final: Interval
     test: Interval
     diverged: int
     failure: str
+    doubts: Doubts
     flags: tuple[str, ...]
     widened: str
-    repetitions: Sequence[Repetition]
     to_target: StepsToTarget | None
     log_steps: AlongCurve | None
     half: AlongCurve | None
-    required: int | None
+    required: int
 
     @property
     def label(self) -> str:
@@ -96,10 +111,50 @@ class ContenderResult:
         return self.contender.label
 
     @property
+    def tunings(self) -> list[Tuning]:
+        """The tuning of every study."""
+        return [each.tuning for each in self.studies]
+
+    @cached_property
+    def typical(self) -> StudyResult:
+        """The study whose value is the median of all: its setting is the one that tables show."""
+        known = self.studies[: len(self.blocks)] if self.repeats_tuning else self.studies[:1]
+        known = [each for each in known if each.tuning.winner is not None]
+        if len(known) < 2:
+            return known[0] if known else self.studies[0]
+        values = [self.blocks[each.number] for each in known]
+        return known[int(np.argsort(values, kind="stable")[(len(values) - 1) // 2])]
+
+    @property
+    def tuning(self) -> Tuning:
+        """The tuning of the typical study."""
+        return self.typical.tuning
+
+    @cached_property
+    def trials(self) -> Sequence[Trial]:
+        """The final trials of all studies, in order."""
+        return [trial for each in self.studies for trial in each.trials]
+
+    @cached_property
+    def outcomes(self) -> Sequence[Outcome | None]:
+        """[trials] what came of them, None where one has not run."""
+        return [outcome for each in self.studies for outcome in each.outcomes]
+
+    @property
+    def tuning_is_over(self) -> bool:
+        """Whether all planned studies have been tuned."""
+        return not any(each.tuning.missing for each in self.studies[: self._planned_studies])
+
+    @property
+    def found_nothing(self) -> bool:
+        """Whether tuning is over in all studies, and found nothing in any."""
+        return self.tuning_is_over and all(each.winner is None for each in self.tunings)
+
+    @property
     def is_complete(self) -> bool:
-        """Whether every final trial has an outcome that counts; of seeds that are added, those count that have one."""
-        required = self.outcomes[: self.required]
-        return bool(required) and all(each is not None and each.counts for each in required)
+        """Whether every planned study is complete, and one of them at least found something that trains."""
+        planned = self.studies[: self._planned_studies]
+        return all(each.is_complete for each in planned) and not self.found_nothing
 
     @property
     def is_comparable(self) -> bool:
@@ -107,39 +162,32 @@ class ContenderResult:
         return self.is_complete and not self.failure
 
     @property
-    def across(self) -> Interval | None:
-        """The median, the smallest and the largest of the studies' medians; None unless several have all run."""
-        medians = [self.final.estimate, *(each.median for each in self.repetitions)]
-        if len(medians) == 1 or not self.is_complete or any(map(math.isnan, medians)):
-            return None
-        return Interval(float(np.median(medians)), min(medians), max(medians))
-
-    @property
-    def tunings(self) -> list[Tuning]:
-        """The tuning of every study, the first one first."""
-        return [self.tuning, *(each.tuning for each in self.repetitions)]
-
-    @property
     def every_trial(self) -> list[tuple[int, Trial]]:
         """All its trials with their study, tuning before final."""
-        studies = [(self.tuning, self.trials), *((each.tuning, each.trials) for each in self.repetitions)]
-        return [(study, trial) for study, (tuning, trials) in enumerate(studies) for trial in [*tuning.known, *trials]]
+        return [(each.number, trial) for each in self.studies for trial in [*each.tuning.known, *each.trials]]
+
+    def could_gain(self, gap: float) -> bool:
+        """Returns whether its tuning is doubtful, and better tuning could gain so much, as far as its points tell.
+
+        Twice as many points would gain about `Doubts.gain`. What lies beyond an edge is told from what nearing it
+        gained.
+        """
+        return bool(self.flags) and (self.doubts.too_few or self.doubts.gain + self.doubts.beyond >= gap)
 
     def planned(self, values: Floats) -> Floats:
-        """Returns the values [seeds] of the seeds that were planned, without those that were added by a look at them.
+        """Returns the values [blocks] of the blocks that were planned, without those that were added by a look at them.
 
-        Tests of a number of seeds fixed beforehand hold for these alone.
+        Tests of a number of blocks fixed beforehand hold for these alone.
         """
         return values[: self.required]
 
+    @property
+    def _planned_studies(self) -> int:
+        return self.required if self.repeats_tuning else 1
+
 
 def make_result(
-    history: History,
-    problem: PlannedProblem,
-    contender: PlannedContender,
-    tuning: Tuning,
-    targets: Sequence[float],
-    further: Sequence[Tuning] = (),
+    history: History, problem: PlannedProblem, contender: PlannedContender, targets: Sequence[float]
 ) -> ContenderResult:
     """Computes a contender's own numbers from the outcomes there are.
 
@@ -147,70 +195,95 @@ def make_result(
         history: the plan, and the outcomes so far.
         problem: which.
         contender: which.
-        tuning: of its first study.
         targets: what steps are counted to, the easiest first.
-        further: the tuning of its other studies.
 
     Returns:
         The result.
     """
-    plan, outcomes, metric = history.plan, history.outcomes, problem.metric
-    trials = history.final_trials(problem, contender, tuning.point) if tuning.point else []
-    finals = [outcomes.get(trial.id) for trial in trials]
-    there = _ended(finals, plan.seeds)
+    plan, metric = history.plan, problem.metric
+    studies = [_study(history, problem, contender, study) for study in plan.studies(problem, contender)]
+    there = [outcome for each in studies for outcome in each.ended]
     ladder = [np.array([steps_to(problem, outcome, target) for outcome in there]) for target in targets]
     times = ladder[-1] if ladder else np.full(len(there), np.inf)
     scores = oriented(problem, metric, [final_value(outcome, metric) for outcome in there])
     tests = oriented(problem, metric, [outcome.test.get(metric, math.nan) for outcome in there])
-    repetitions = [_repetition(history, problem, contender, each, study) for study, each in enumerate(further, 1)]
-    every = [*tuning.known, *trials, *(trial for each in repetitions for trial in [*each.tuning.known, *each.trials])]
-    ran = [outcomes[trial.id] for trial in every if trial.id in outcomes]
-    failure = next((outcome.reason for outcome in ran if not outcome.counts), "")
+    blocks, test_blocks = (block_means(plan, studies, values) for values in (scores, tests))
+    ran = [history.outcomes.get(trial.id) for each in studies for trial in [*each.tuning.known, *each.trials]]
+    failure = next((outcome.reason for outcome in ran if outcome and not outcome.counts), "")
     hardest = targets[-1] if targets else math.nan
     reached = steps_to_target(problem, there, hardest, level=LEVEL)
+    doubted = doubts(plan.space(problem, contender), [each.tuning for each in studies])
+    steps, half = log_steps(problem, contender, there, hardest), at_half(problem, contender, there)
     return ContenderResult(
         contender=contender,
-        tuning=tuning,
-        trials=trials,
-        outcomes=finals,
+        studies=studies,
+        repeats_tuning=plan.repeats_tuning,
         steps_to_target=times,
         ladder=ladder,
         scores=scores,
+        blocks=blocks,
+        at_floor=_any_of_block(plan, studies, at_floor(problem, metric, scores)),
         hits=wilson_interval(int(np.isfinite(times).sum()), len(there), level=LEVEL),
         median_steps=reached.median if reached else _interval(times),
-        final=_in_units(problem, metric, _interval(scores)),
-        test=_in_units(problem, metric, _interval(tests)),
+        final=_in_units(problem, metric, _interval(blocks)),
+        test=_in_units(problem, metric, _interval(test_blocks)),
         diverged=sum(outcome.status == "diverged" for outcome in there),
         failure=failure,
-        flags=_flags(plan.space(problem, contender), tuning, scores, bool(failure)),
+        doubts=doubted,
+        flags=_flags(plan.space(problem, contender), doubted, blocks, bool(failure)),
         widened=_widened(plan, problem, contender),
-        repetitions=repetitions,
         to_target=reached,
-        log_steps=log_steps(problem, contender, tuning, there, outcomes, hardest),
-        half=at_half(problem, contender, tuning, there, outcomes),
-        required=plan.seeds,
+        log_steps=_of_blocks(plan, studies, steps),
+        half=_of_blocks(plan, studies, half),
+        required=plan.tuner.studies if plan.repeats_tuning else plan.seeds,
     )
 
 
-def _ended(finals: Sequence[Outcome | None], required: int) -> list[Outcome]:
-    """The outcomes that count; of seeds that were added, those before the first without one, so that seeds pair."""
-    there = [outcome for outcome in finals[:required] if outcome is not None and outcome.counts]
-    for outcome in finals[required:]:
+def _study(history: History, problem: PlannedProblem, contender: PlannedContender, study: int) -> StudyResult:
+    tuning = tune(history, problem, contender, study=study)
+    trials = history.final_trials(problem, contender, tuning.point, study=study) if tuning.point else ()
+    outcomes = [history.outcomes.get(trial.id) for trial in trials]
+    required = history.plan.seeds
+    ended = [outcome for outcome in outcomes[:required] if outcome is not None and outcome.counts]
+    is_complete = not tuning.missing and len(ended) == len(outcomes[:required])
+    for outcome in outcomes[required:]:
         if outcome is None or not outcome.counts:
             break
-        there.append(outcome)
-    return there
+        ended.append(outcome)
+    return StudyResult(study, tuning, trials, outcomes, ended, is_complete)
 
 
-def _repetition(
-    history: History, problem: PlannedProblem, contender: PlannedContender, tuning: Tuning, study: int
-) -> Repetition:
-    trials = history.final_trials(problem, contender, tuning.point, study=study) if tuning.point else []
-    there = [history.outcomes[trial.id] for trial in trials if trial.id in history.outcomes]
-    if not trials or len(there) < len(trials):
-        return Repetition(tuning, trials, math.nan, np.zeros(0, np.float32))
-    scores = oriented(problem, problem.metric, [final_value(outcome, problem.metric) for outcome in there])
-    return Repetition(tuning, trials, unoriented(problem, problem.metric, float(np.median(scores))), scores)
+def block_means(plan: Plan, studies: Sequence[StudyResult], values: Floats) -> Floats:
+    """Returns a quantity of every block, from that of every final trial.
+
+    Args:
+        plan: the plan.
+        studies: of a contender, in order.
+        values: [trials] of the trials that ended, study by study; lower is better.
+
+    Returns:
+        [blocks] With several studies their means, up to the first that is not complete: +inf where one value is, or
+        where tuning found nothing. With one study the values themselves.
+    """
+    if not plan.repeats_tuning:
+        return values
+    means, first = [], 0
+    for each in studies:
+        if not each.is_complete:
+            break
+        own = np.asarray(values[first : first + len(each.ended)], np.float64)
+        means.append(float(f"{np.mean(own):.{DIGITS}g}") if own.size else math.inf)
+        first += own.size
+    return np.array(means)
+
+
+def _any_of_block(plan: Plan, studies: Sequence[StudyResult], is_there: Floats) -> Floats:
+    shares = block_means(plan, studies, is_there.astype(np.float64))
+    return np.isfinite(shares) & (shares > 0)
+
+
+def _of_blocks(plan: Plan, studies: Sequence[StudyResult], along: AlongCurve | None) -> AlongCurve | None:
+    return None if along is None else along._replace(values=block_means(plan, studies, along.values))
 
 
 def _widened(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -> str:
@@ -234,18 +307,18 @@ def _in_units(problem: PlannedProblem, metric: str, interval: Interval) -> Inter
     return Interval(unoriented(problem, metric, interval.estimate), min(low, high), max(low, high))
 
 
-def _flags(space: Mapping[str, Range | float], tuning: Tuning, scores: Floats, has_failed: bool) -> tuple[str, ...]:
-    """What makes a contender's tuning doubtful, and what to change."""
-    if has_failed or tuning.missing:
+def _flags(space: Mapping[str, Range | float], doubted: Doubts, blocks: Floats, has_failed: bool) -> tuple[str, ...]:
+    """What makes a contender's tuning doubtful, in words."""
+    if has_failed or not doubted.points:
         return ()
     flags = []
-    for name, side in tuning.edges.items():
+    for name, side in doubted.edges.items():
         span = space[name]
         bound = span if isinstance(span, int | float) else (span.high if side == "upper" else span.low)
         flags.append(f"{name} at the {side} edge of its space ({bound:g})")
-    if tuning.too_few:
-        flags.append(f"only {tuning.finite} of {len(tuning.points)} points trained")
-    spread = float(np.std(scores, ddof=1)) if len(scores) > 1 and np.isfinite(scores).all() else math.inf
-    if math.isinf(tuning.gain) or tuning.gain > spread:
+    if doubted.too_few:
+        flags.append(f"only {doubted.finite} of {doubted.points} points trained")
+    spread = float(np.std(blocks, ddof=1)) if len(blocks) > 1 and np.isfinite(blocks).all() else math.inf
+    if math.isinf(doubted.gain) or doubted.gain > spread:
         flags.append("tuning curve still falling")
     return tuple(flags)

@@ -1,21 +1,137 @@
-"""Effects of factors: a level against another over contenders that differ in nothing else, paired by seed."""
+"""What levels of factors do: effects that all pairs of contenders share, and how they depend on other factors."""
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.contender_result import ContenderResult
-from dlkit.bench.analysis.pairs import ALPHA, CURVE_ALPHA, LEVEL, curve_luck, score_luck
+from dlkit.bench.analysis.factor_pairs import (
+    LevelPairs,
+    Match,
+    contrasts,
+    groups,
+    level_pairs,
+    mean_over_pairs,
+    weighed_sum,
+)
+from dlkit.bench.analysis.pairs import ALPHA, LEVEL
 from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
-from dlkit.bench.plan.policies import CONSTANT_SCHEDULE, level_name
-from dlkit.bench.stats import Interval, PairedDifference, holm, paired_difference
+from dlkit.bench.stats import PairedDifference, family_p_values, paired_difference
 
-__all__ = ["Effect", "effects", "sentence"]
+__all__ = ["Claim", "Effect", "Interaction", "Measured", "Shift", "effects"]
 
+Claim = Literal["main effect", "interaction", "crossing", ""]
 Floats = np.ndarray[Any, Any]
+
+
+class Shift(NamedTuple):
+    """How far a level moves a quantity from where the baseline's is, over some pairs of contenders.
+
+    Attributes:
+        difference: level less baseline, oriented: lower is better. Of a block, the mean over the pairs.
+        adjusted_p: the larger one of its own p-value and of the family's.
+        pairs: how many pairs of contenders have the two levels and are otherwise alike.
+        agreeing: in how many of them the estimate has the sign of `difference`.
+        doubtful: labels of contenders that lost, and that better tuning could bring up to the other of their pair.
+        is_settled: whether the difference is beyond chance, by its own test, without the pairs of these.
+    """
+
+    difference: PairedDifference
+    adjusted_p: float
+    pairs: int
+    agreeing: int
+    doubtful: tuple[str, ...]
+    is_settled: bool
+
+    @property
+    def is_beyond_chance(self) -> bool:
+        """Whether the mean over the pairs differs beyond chance."""
+        return self.adjusted_p <= ALPHA and self.difference.estimate != 0
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is beyond chance, and all pairs agree."""
+        return self.is_beyond_chance and self.agreeing == self.pairs
+
+
+class Interaction(NamedTuple):
+    """How what a level does depends on another factor.
+
+    Attributes:
+        factor: the other one.
+        level: of the other one; with it the effect stands out most.
+        contrast: the effect with that level, less the mean effect with the other ones.
+        adjusted_p: of the contrast, the larger one of its own p-value and of the family's.
+        shifts: level of the other factor -> what the level in question does with it. Their p-values are adjusted over
+            those of all interactions.
+        doubtful: labels of contenders that better tuning could move by as much as the contrast.
+    """
+
+    factor: str
+    level: str
+    contrast: PairedDifference
+    adjusted_p: float
+    shifts: Mapping[str, Shift]
+    doubtful: tuple[str, ...]
+
+    @property
+    def is_beyond_chance(self) -> bool:
+        """Whether the effect depends on the other factor beyond chance."""
+        return self.adjusted_p <= ALPHA and self.contrast.estimate != 0
+
+    @property
+    def is_crossing(self) -> bool:
+        """Whether the level helps with one level of the other factor and harms with another, both beyond chance."""
+        return self.is_beyond_chance and all(self._told(sign) for sign in (-1, 1))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it does not rest on contenders whose tuning is doubtful."""
+        if self.is_crossing:
+            return all(any(each.is_settled for each in self._told(sign)) for sign in (-1, 1))
+        return not self.doubtful
+
+    def _told(self, sign: int) -> list[Shift]:
+        shifts = self.shifts.values()
+        return [each for each in shifts if each.is_shared and np.sign(each.difference.estimate) == sign]
+
+
+class Measured(NamedTuple):
+    """What a level does to one quantity.
+
+    Attributes:
+        overall: over all pairs of contenders.
+        interactions: one for each other factor in which pairs differ.
+    """
+
+    overall: Shift
+    interactions: tuple[Interaction, ...]
+
+    @property
+    def told(self) -> list[Interaction]:
+        """The interactions beyond chance."""
+        return [each for each in self.interactions if each.is_beyond_chance]
+
+    @property
+    def claim(self) -> Claim:
+        """What there is to tell: a main effect only where all pairs agree.
+
+        Where the effect depends on another factor, estimates of one sign are not enough: it must be beyond chance with
+        each level of that factor.
+        """
+        if self.overall.is_shared and all(part.is_shared for each in self.told for part in each.shifts.values()):
+            return "main effect"
+        if self.told:
+            return "crossing" if any(each.is_crossing for each in self.told) else "interaction"
+        return ""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is something to tell, and it does not rest on contenders whose tuning is doubtful."""
+        if self.claim == "main effect":
+            return self.overall.is_settled
+        return any(each.is_settled for each in self.told)
 
 
 class Effect(NamedTuple):
@@ -25,46 +141,30 @@ class Effect(NamedTuple):
         factor: which: the optimizer, the schedule, the batch size or a choice of the problem.
         level: whose effect it is.
         baseline: the level it is compared with: the first contender's.
-        pairs: how many pairs of contenders have the two levels and are otherwise alike.
-        agreeing: in how many of them the median difference of the final scores has the sign of `final`.
-        final: `level - baseline` in the final score, oriented: lower is better. Of a seed, the mean over the pairs.
-        ratio: of the steps to the hardest target, `level / baseline`; below 1 is sooner. Of a seed, the median over the
-            pairs; two that both miss the target are equally fast. NaN where there is no target, and with schedules or
-            trials that were cut off: curves do not compare before the last step then.
-        final_p: of the paired test, Holm-adjusted over all that is compared on the problem.
-        ratio_p: the same of the steps; 1 where there is no ratio.
-        luck: how probable it is that the luck of tuning alone sets equal levels so far apart in the final score: of the
-            pair that says least.
-        ratio_luck: the same of the steps.
+        blocks: how many there are of each contender.
+        about: whether blocks are studies, so that what is said is about ``"methods"``, or seeds of the ``"settings"``
+            that one study found.
+        final: in the final score.
+        steps: in log2 of the steps to the hardest target; two that both miss it are equally fast. None where there is
+            no target, and with schedules or trials that were cut off: curves do not compare before the last step then.
     """
 
     factor: str
     level: str
     baseline: str
-    pairs: int
-    agreeing: int
-    final: PairedDifference
-    ratio: Interval
-    final_p: float
-    ratio_p: float
-    luck: float
-    ratio_luck: float
-
-    @property
-    def differs(self) -> bool:
-        """Whether the final scores differ beyond chance and the luck of tuning."""
-        return self.final_p <= ALPHA and self.luck <= ALPHA and self.final.estimate != 0
-
-    @property
-    def is_faster(self) -> bool:
-        """Whether one level reaches the target sooner, beyond chance and the luck of tuning."""
-        return self.ratio_p <= ALPHA and self.ratio_luck <= CURVE_ALPHA and self.ratio.estimate != 1
+    blocks: int
+    about: Literal["methods", "settings"]
+    final: Measured
+    steps: Measured | None
 
 
 def effects(
     problem: PlannedProblem, contenders: Sequence[PlannedContender], results: Sequence[ContenderResult]
 ) -> list[Effect]:
-    """Compares the levels of every factor on one problem.
+    """Compares the levels of every factor on one problem, block by block.
+
+    Every level is compared with the first contender's over all pairs of contenders that differ in nothing else. For
+    each quantity, all levels and the contrasts of their pairs are one family.
 
     Args:
         problem: which.
@@ -74,147 +174,168 @@ def effects(
     Returns:
         An effect a level, in the order of the factors; none where the optimizer is the only factor.
     """
-    complete = {each.label: each for each in results if each.is_comparable}
-    levels = {each.label: _levels(problem, each, contenders) for each in contenders}
-    factors = [name for name in levels[contenders[0].label] if len({each[name] for each in levels.values()}) > 1]
-    if factors in ([], ["optimizer"]):
-        return []
+    compared = level_pairs(problem, contenders, results)
+    finals = _measure(compared, _final, of_scores=True)
+    with_steps = [each for each in compared if _has_steps(each.matches)]
+    steps = dict(zip([each[:2] for each in with_steps], _measure(with_steps, _log_steps, of_scores=False), strict=True))
     found = []
-    for factor in factors:
-        baseline = levels[contenders[0].label][factor]
-        for name in dict.fromkeys(each[factor] for each in levels.values()):
-            pairs = _pairs(levels, complete, factor, name, baseline) if name != baseline else []
-            if pairs:
-                found.append(_effect(factor, name, baseline, pairs))
-    if not found:
-        return []
-    adjusted = holm([p for each in found for p in (each.final_p, each.ratio_p)]).reshape(-1, 2)
-    return [each._replace(final_p=float(a), ratio_p=float(b)) for each, (a, b) in zip(found, adjusted, strict=True)]
+    for each, final in zip(compared, finals, strict=True):
+        first = each.matches[0].ours
+        about: Literal["methods", "settings"] = "methods" if first.repeats_tuning else "settings"
+        found.append(Effect(*each[:3], len(_final(first)), about, final, steps.get(each[:2])))
+    return found
 
 
-def _levels(
-    problem: PlannedProblem, contender: PlannedContender, contenders: Sequence[PlannedContender]
-) -> dict[str, str]:
-    """Factor -> level, with the problem's own where a contender sets none."""
-    own = {"schedule": CONSTANT_SCHEDULE, "batch_size": level_name(problem.batch_size or "full")}
-    own |= {name: level_name(value) for name, value in problem.choices.items()}
-    names = dict.fromkeys(name for each in contenders for name in each.levels)
-    return {name: contender.levels.get(name, own.get(name, "")) for name in names}
+def _final(result: ContenderResult) -> Floats:
+    return result.planned(result.blocks)
 
 
-def _pairs(
-    levels: Mapping[str, Mapping[str, str]],
-    complete: Mapping[str, ContenderResult],
-    factor: str,
-    name: str,
-    baseline: str,
-) -> list[tuple[ContenderResult, ContenderResult]]:
-    """Contenders that have a level and its baseline, and are otherwise alike."""
-
-    def by_the_rest(wanted: str) -> dict[tuple[str, ...], ContenderResult]:
-        return {
-            tuple(value for key, value in levels[label].items() if key != factor): result
-            for label, result in complete.items()
-            if levels[label][factor] == wanted
-        }
-
-    ours, theirs = by_the_rest(name), by_the_rest(baseline)
-    return [(result, theirs[rest]) for rest, result in ours.items() if rest in theirs]
+def _log_steps(result: ContenderResult) -> Floats:
+    assert result.log_steps is not None
+    return result.planned(result.log_steps.values)
 
 
-def _effect(factor: str, name: str, baseline: str, pairs: Sequence[tuple[ContenderResult, ContenderResult]]) -> Effect:
-    """Compares two levels on the seeds that were planned."""
-    ours, theirs = (np.mean([pair[side].planned(pair[side].scores) for pair in pairs], axis=0) for side in (0, 1))
-    final = paired_difference(ours, theirs, level=LEVEL)
-    each = [paired_difference(a.planned(a.scores), b.planned(b.scores), level=LEVEL) for a, b in pairs]
-    steps = _steps(pairs)
-    ratio = Interval(*(numbers.power_of_two(bound) if steps else math.nan for bound in (steps or final)[:3]))
-    return Effect(
-        factor,
-        name,
-        baseline,
-        len(pairs),
-        sum(int(np.sign(one.estimate) == np.sign(final.estimate)) for one in each),
-        final,
-        ratio,
-        final.p_value,
-        steps.p_value if steps else 1.0,
-        max(
-            score_luck(a.tuning, b.tuning, one, len(ours), gap=final.estimate)
-            for (a, b), one in zip(pairs, each, strict=True)
-        ),
-        max(_luck_of_steps(a, b, one, steps) for (a, b), one in zip(pairs, each, strict=True)),
+def _has_steps(matches: Sequence[Match]) -> bool:
+    """Whether curves compare before the last step, and anyone reaches the target."""
+    sides = [side for match in matches for side in match.sides]
+    if any(side.log_steps is None for side in sides):
+        return False
+    return any(bool(np.isfinite(_log_steps(side)).any()) for side in sides)
+
+
+class _Compared(NamedTuple):
+    """A quantity of the pairs of one level.
+
+    Attributes:
+        matches: the pairs.
+        table: [pairs, blocks] differences; NaN for two of the same infinity.
+        sizes: [blocks] the largest finite value that they were taken of.
+        singles: [pairs] the test of each pair by itself.
+        of_scores: whether it is the score that tuning goes by, so that tuning points tell what better tuning gains.
+    """
+
+    matches: Sequence[Match]
+    table: Floats
+    sizes: Floats
+    singles: Sequence[PairedDifference]
+    of_scores: bool
+
+
+_Key = tuple[int, str, str]  # place of a level, another factor, its level; of a level on the whole both are empty
+_Tests = Mapping[_Key, tuple[PairedDifference, float]]
+
+
+class _Row(NamedTuple):
+    """A weighed sum of pairs.
+
+    Attributes:
+        differences: [blocks].
+        spread: how much they vary, where those of single pairs vary by 1: the norm of the weights.
+    """
+
+    differences: Floats
+    spread: float
+
+
+def _measure(
+    levels: Sequence[LevelPairs], quantity: Callable[[ContenderResult], Floats], *, of_scores: bool
+) -> list[Measured]:
+    """Tests one quantity of all levels: what each does on the whole, and how that depends on the other factors."""
+    every = [_compare(each.matches, quantity, of_scores=of_scores) for each in levels]
+    rows = {(place, "", ""): _mean(each.table) for place, each in enumerate(every)}
+    parts: dict[_Key, _Row] = {}
+    for place, each in enumerate(every):
+        for other, of_levels in groups(each.matches).items():
+            for level, weights in contrasts(each.matches, other).items():
+                total = weighed_sum(each.table, weights, each.sizes)
+                rows[place, other, level] = _Row(total, float(np.linalg.norm(weights)))
+            parts |= {(place, other, level): _mean(each.table[at]) for level, at in of_levels.items()}
+    tests, own = _tests(rows), _tests(parts)
+    return [_measured(place, each, tests, own) for place, each in enumerate(every)]
+
+
+def _mean(table: Floats) -> _Row:
+    return _Row(mean_over_pairs(table), len(table) ** -0.5)
+
+
+def _compare(matches: Sequence[Match], quantity: Callable[[ContenderResult], Floats], *, of_scores: bool) -> _Compared:
+    ours, theirs = (np.stack([quantity(match.sides[side]) for match in matches]) for side in (0, 1))
+    with np.errstate(invalid="ignore"):
+        table: Floats = ours - theirs
+    values = np.abs(np.concatenate([ours, theirs]))
+    sizes = np.max(values, axis=0, where=np.isfinite(values), initial=0.0)
+    singles = [_test(mean_over_pairs(row[None])) for row in table]
+    return _Compared(matches, table, sizes, singles, of_scores)
+
+
+def _tests(rows: Mapping[_Key, _Row]) -> _Tests:
+    """Tests each row by itself, and as one of the family of all rows.
+
+    The family's statistics share a part of the usual row's spread: rows are brought to the spread of a single pair.
+    """
+    singles = {key: _test(row.differences) for key, row in rows.items()}
+    scaled = [row.differences / row.spread for row in rows.values()]
+    family = family_p_values(np.stack(scaled)) if len(rows) > 1 else [0.0] * len(rows)
+    return {
+        key: (single, max(single.p_value, float(p))) for (key, single), p in zip(singles.items(), family, strict=True)
+    }
+
+
+def _test(differences: Floats) -> PairedDifference:
+    return paired_difference(differences, np.zeros(len(differences)), level=LEVEL)
+
+
+def _measured(place: int, compared: _Compared, tests: _Tests, own: _Tests) -> Measured:
+    """Puts together what was tested of one level."""
+    overall = _shift(compared, list(range(len(compared.matches))), *tests[place, "", ""])
+    interactions = []
+    for other, of_levels in groups(compared.matches).items():
+        held = [level for level in of_levels if (place, other, level) in tests]
+        if not held:
+            continue
+        level = min(held, key=lambda level: tests[place, other, level][1])
+        contrast, p_value = tests[place, other, level]
+        shifts = {name: _shift(compared, places, *own[place, other, name]) for name, places in of_levels.items()}
+        sides = [side for match in compared.matches for side in match.sides]
+        doubtful = _labels(side for side in sides if _could_gain(side, _least(contrast), compared.of_scores))
+        interactions.append(Interaction(other, level, contrast, p_value, shifts, doubtful))
+    return Measured(overall, tuple(interactions))
+
+
+def _shift(compared: _Compared, places: Sequence[int], difference: PairedDifference, adjusted_p: float) -> Shift:
+    """What a level does over some of its pairs, how many agree, and whether it rests on doubtful tuning."""
+    sign = np.sign(difference.estimate)
+    singles = [compared.singles[place] for place in places]
+    losers = [compared.matches[place].sides[0 if sign > 0 else 1] for place in places]
+    gaps = [single.low if sign > 0 else -single.high for single in singles]
+    doubted = [_could_gain(loser, gap, compared.of_scores) for loser, gap in zip(losers, gaps, strict=True)]
+    clean = [place for place, is_doubtful in zip(places, doubted, strict=True) if not is_doubtful]
+    is_settled = bool(clean)
+    if clean and len(clean) < len(places):
+        rest = _test(mean_over_pairs(compared.table[clean]))
+        is_settled = bool(rest.p_value <= ALPHA and np.sign(rest.estimate) == sign)
+    return Shift(
+        difference,
+        adjusted_p,
+        len(places),
+        sum(bool(np.sign(single.estimate) == sign) for single in singles),
+        _labels(loser for loser, is_doubtful in zip(losers, doubted, strict=True) if is_doubtful),
+        is_settled,
     )
 
 
-def _steps(pairs: Sequence[tuple[ContenderResult, ContenderResult]]) -> PairedDifference | None:
-    """The difference of log2 steps to the target, of a seed the median over the pairs; None where there is none."""
-    logs = []
-    for a, b in pairs:
-        if a.log_steps is None or b.log_steps is None:
-            return None
-        with np.errstate(invalid="ignore"):
-            logs.append(_or_equal(a.planned(a.log_steps.values) - b.planned(b.log_steps.values)))
-    ordered = np.sort(logs, axis=0)
-    if not np.isfinite(ordered).any():
-        return None
-    with np.errstate(invalid="ignore"):
-        middle = 0.5 * ordered[(len(pairs) - 1) // 2] + 0.5 * ordered[len(pairs) // 2]
-    return paired_difference(_or_equal(middle), np.zeros(len(middle)), level=LEVEL)
+def _could_gain(result: ContenderResult, gap: float, of_scores: bool) -> bool:
+    """Whether better tuning of a contender could gain a gap, as far as its points tell.
 
-
-def _or_equal(differences: Floats) -> Floats:
-    """Differences of what may be infinite: two of the same infinity are equal."""
-    return np.where(np.isnan(differences), 0.0, differences)
-
-
-def _luck_of_steps(
-    result: ContenderResult, other: ContenderResult, difference: PairedDifference, steps: PairedDifference | None
-) -> float:
-    if steps is None or result.log_steps is None or other.log_steps is None or math.isinf(steps.estimate):
-        return 1.0
-    ours, theirs = (result.tuning, result.log_steps), (other.tuning, other.log_steps)
-    return curve_luck(ours, theirs, difference, gap=steps.estimate)
-
-
-def sentence(problem: PlannedProblem, effect: Effect, target: float) -> str:
-    """Returns what an effect comes to, with its numbers.
-
-    Args:
-        problem: where.
-        effect: which.
-        target: what steps were counted to.
+    Points are scored by the end of training, so that they tell nothing of steps to a target.
     """
-    what = f"{effect.factor}: {effect.level}"
-    metric = problem.judged.label or problem.metric
-    findings = []
-    if effect.is_faster:
-        sooner = effect.ratio.estimate < 1
-        bounds = [1 / bound if bound else math.inf for bound in effect.ratio] if sooner else list(effect.ratio)
-        times = f"{numbers.TIMES}{numbers.number(bounds[0])}"
-        low, high = sorted(bounds[1:])
-        pace = "sooner" if sooner else "later"
-        findings.append(
-            f"reaches {numbers.number(target)} {times} {pace} [{numbers.number(low)}, {numbers.number(high)}]"
-        )
-    if effect.differs:
-        ends = "better" if effect.final.estimate < 0 else "worse"
-        findings.append(f"ends {ends}, by {numbers.difference(problem, effect.final)} in {metric}")
-    if not findings and effect.final_p <= ALPHA < effect.luck:
-        ends = "better" if effect.final.estimate < 0 else "worse"
-        shown = numbers.difference(problem, effect.final)
-        whose = "" if effect.pairs == 1 else f" in the least certain of {effect.pairs} pairs of contenders"
-        return (
-            f"{what}, against {effect.baseline}, ends {ends}, by {shown} in {metric}, but tuning could set equals so "
-            f"far apart by luck{whose}; use more tuning seeds."
-        )
-    if not findings:
-        return f"{what} and {effect.baseline} cannot be told apart{_over(effect)}."
-    return f"{what}, against {effect.baseline}, {' and '.join(findings)}{_over(effect)}."
+    return result.could_gain(gap) if of_scores else bool(result.flags)
 
 
-def _over(effect: Effect) -> str:
-    if effect.pairs == 1:
-        return ""
-    agreeing = f"; {effect.agreeing} of them agree on which ends better" if effect.differs else ""
-    return f" (over {effect.pairs} pairs of contenders{agreeing})"
+def _least(difference: PairedDifference) -> float:
+    """How large a difference is at least: 0 where its sign is open."""
+    return max(difference.low, -difference.high, 0.0)
+
+
+def _labels(results: Iterable[ContenderResult]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.label for each in results))

@@ -78,7 +78,7 @@ def trials(summary: Summary) -> "pd.DataFrame":
         parameters), restored_at, seconds, compile_seconds, gradient_evaluations (of the loss on a batch),
         value_evaluations (without its gradient), hvp_evaluations (products of the Hessian with a vector),
         diverged_at, reason, one column per hyperparameter, and with successive halving ``until``, the evaluation
-        that a rung ended at. A trial that several studies share stands with the first of them.
+        that a rung ended at.
     """
     import pandas as pd
 
@@ -185,10 +185,12 @@ def effects(summary: Summary) -> "pd.DataFrame":
     """Returns what the levels of factors do, one row a (problem, factor, level).
 
     Returns:
-        Columns problem, factor, level, baseline, pairs, agreeing, difference (of final scores, oriented: lower is
-        better; log10 of a ratio for a log-scaled metric) with its interval's _low and _high, p_value (adjusted),
-        luck, ratio_of_steps with _low and _high, ratio_of_steps_p_value and ratio_of_steps_luck; see
-        `effects.Effect`. Empty where the optimizer is the only factor.
+        Columns problem, factor, level, baseline, about, pairs, agreeing, difference (of final scores, oriented: lower
+        is better; log10 of a ratio for a log-scaled metric) with its interval's _low and _high, p_value (adjusted),
+        claim (``"main effect"``, ``"interaction"``, ``"crossing"`` or nothing), settled (whether the claim does not
+        rest on doubtful tuning), doubtful (labels), interaction_with (the other factor that it depends on the most
+        surely) and interaction_p_value (adjusted), ratio_of_steps with _low and _high, ratio_of_steps_p_value and
+        claim_of_steps; see `effects.Effect`. Empty where the optimizer is the only factor.
     """
     import pandas as pd
 
@@ -285,19 +287,26 @@ def _cost_row(problem: PlannedProblem, cost: Cost) -> dict[str, Any]:
 
 
 def _effect_row(problem: PlannedProblem, effect: Effect) -> dict[str, Any]:
+    overall, steps = effect.final.overall, effect.steps
+    surest = min(effect.final.interactions, key=lambda each: each.adjusted_p, default=None)
     return {
         "problem": problem.name,
         "factor": effect.factor,
         "level": effect.level,
         "baseline": effect.baseline,
-        "pairs": effect.pairs,
-        "agreeing": effect.agreeing,
-        **_interval_columns("difference", Interval(*effect.final[:3])),
-        "p_value": effect.final_p,
-        "luck": effect.luck,
-        **_interval_columns("ratio_of_steps", effect.ratio),
-        "ratio_of_steps_p_value": effect.ratio_p,
-        "ratio_of_steps_luck": effect.ratio_luck,
+        "about": effect.about,
+        "pairs": overall.pairs,
+        "agreeing": overall.agreeing,
+        **_interval_columns("difference", Interval(*overall.difference[:3])),
+        "p_value": overall.adjusted_p,
+        "claim": effect.final.claim,
+        "settled": effect.final.is_settled,
+        "doubtful": "; ".join(overall.doubtful),
+        "interaction_with": surest.factor if surest else "",
+        "interaction_p_value": surest.adjusted_p if surest else math.nan,
+        **_interval_columns("ratio_of_steps", _ratio(steps.overall.difference) if steps else UNKNOWN),
+        "ratio_of_steps_p_value": steps.overall.adjusted_p if steps else math.nan,
+        "claim_of_steps": steps.claim if steps else "",
     }
 
 
@@ -322,7 +331,6 @@ def _table_row(comparison: Comparison, rank: int, result: ContenderResult, cost:
         "diverged": result.diverged,
         "tuning_points": len(result.tuning.points),
         "studies": len(result.tunings),
-        **_interval_columns("across_studies", result.across or UNKNOWN),
         "widened": result.widened,
         **_interval_columns("seconds_per_step", cost.per_step),
         **_interval_columns("seconds_to_target", cost.to_target),

@@ -1,18 +1,21 @@
 """How numbers are written: the same in the terminal, in verdicts and in reports."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from dlkit.bench.plan.orientation import EXACT, Floored
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.stats import Interval, PairedDifference
 
 __all__ = [
+    "DIVERGED",
     "NOTHING",
+    "NO_BOUND",
+    "NO_INTERVAL",
     "TIMES",
-    "byte_count",
+    "away",
     "difference",
-    "duration",
-    "durations",
+    "geometric",
     "in_units",
     "interval",
     "largest_p_value",
@@ -23,11 +26,19 @@ __all__ = [
     "power_of_two",
     "ratio_of_steps",
     "setting",
+    "share",
     "size",
+    "sooner",
     "steps",
+    "times",
 ]
 
 NOTHING = "–"  # where there is no number
+NO_BOUND = "no bound"  # where the data do not bound an interval: an infinite end is no knowledge, not certainty
+NO_INTERVAL = "no interval"  # where they bound it on neither side, as with too few values for the level
+DIVERGED, OTHER_DIVERGED = "diverged", "other diverged"  # for infinite differences
+MISSES = ("other missed", "missed")  # for infinite ratios of steps: who never gets to the target
+ERROR_RATE = 0.05  # p-values are written so that the side of this on which they lie shows
 MINUS = "\N{MINUS SIGN}"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -71,34 +82,115 @@ def point(values: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {setting(values[name])}" for name in names)
 
 
-def interval(value: Interval) -> str:
-    """Returns an estimate with its interval.
+def interval(value: Interval, *, floor: float | None = None, beyond: str = NO_BOUND) -> str:
+    """Returns an estimate with its interval; an end without a bound says so, and so does a missing interval.
+
+    Args:
+        value: numbers; an infinite estimate stands for trials that diverged.
+        floor: the smallest value that arithmetic resolves; a number there is written as a bound.
+        beyond: what an infinite end is, in words.
 
     Example:
-        >>> interval(Interval(0.5, 0.25, 0.75))
-        '0.500 [0.250, 0.750]'
+        >>> interval(Interval(0.5, 0.25, 0.75)), interval(Interval(0.5, 0.25, float("inf")))
+        ('0.500 [0.250, 0.750]', '0.500 [0.250, no bound]')
+        >>> interval(Interval(0.5, float("-inf"), float("inf"))), interval(Interval(1e-12, 1e-12, 2e-9), floor=1e-12)
+        ('0.500 [no interval]', '≤1.00e-12 [≤1.00e-12, 2.00e-09]')
     """
+
+    def shown(each: float) -> str:
+        is_bound = floor is not None and each <= floor + 1e-6 * abs(floor)
+        return ("≤" if is_bound else "") + number(each)
+
+    return _with_ends(value, shown, (DIVERGED, DIVERGED), beyond)
+
+
+def _with_ends(
+    value: Interval, shown: Callable[[float], str], infinite: tuple[str, str], beyond: str = NO_BOUND
+) -> str:
+    """An estimate and the ends of its interval; `infinite` has the words for an estimate of -∞ and of +∞."""
     if math.isnan(value.estimate):
         return NOTHING
-    return f"{number(value.estimate)} [{number(value.low)}, {number(value.high)}]"
+    if math.isinf(value.estimate):
+        estimate = infinite[value.estimate > 0]
+    else:
+        estimate = shown(value.estimate)
+    if value.low == value.high and math.isinf(value.low):
+        return estimate  # all of them: there is no doubt about it
+    return f"{estimate} [{_ends(value.low, value.high, shown, beyond)}]"
 
 
-def difference(problem: PlannedProblem, value: PairedDifference) -> str:
+def _ends(low: float, high: float, shown: Callable[[float], str], beyond: str = NO_BOUND) -> str:
+    """The ends of an interval as text. An infinite end is one that the data do not bound: it says nothing."""
+    if math.isinf(low) and math.isinf(high) and beyond == NO_BOUND:
+        return NO_INTERVAL
+    return ", ".join(shown(each) if math.isfinite(each) else beyond for each in (low, high))
+
+
+def difference(problem: PlannedProblem, value: PairedDifference, ends: Floored = EXACT) -> str:
     """Returns a paired difference to the best in the judged metric's own terms: a signed number, or a ratio.
 
     Args:
         problem: whose judged metric was compared.
         value: the oriented difference: lower is better, log10 of a ratio for a log-scaled metric.
+        ends: in which directions it is a bound only, from `plan.orientation.floored`.
     """
-    return oriented_interval(problem, Interval(value.estimate, value.low, value.high))
+    return oriented_interval(problem, Interval(value.estimate, value.low, value.high), ends)
 
 
-def oriented_interval(problem: PlannedProblem, value: Interval) -> str:
-    """Returns an oriented difference and its interval as `difference` does."""
-    show = _ratio if problem.judged.scale == "log" else _signed
+def away(problem: PlannedProblem, value: PairedDifference, ends: Floored = EXACT) -> str:
+    """Returns what a contender is, in a sentence: how far away from the best, as `difference` tells it.
+
+    Example:
+        >>> from dlkit.bench.problems import Metric
+        >>> facts = PlannedProblem("bowl", {"gap": Metric("lower", "log")}, "gap", None, 40, 8, "", "", "", "")
+        >>> away(facts, PairedDifference(2.0, 1.0, 3.0, 0.002, 0, 10, 0)).replace(TIMES, "x")
+        'x100 [x10.0, x1000] away'
+        >>> away(facts, PairedDifference(*[float("inf")] * 3, 0.002, 0, 10, 0))
+        'infinitely far away, as it diverged'
+    """
+    text = difference(problem, value, ends)
+    if math.isfinite(value.estimate):
+        return f"{text} away"
+    _, bracket, rest = text.partition(" [")  # what is left of the difference is its interval, if it has one
+    who = "it" if value.estimate > 0 else "the other"
+    return f"infinitely far away{bracket}{rest}, as {who} diverged"
+
+
+def oriented_interval(problem: PlannedProblem, value: Interval, ends: Floored = EXACT) -> str:
+    """Returns an oriented difference and its interval as `difference` does.
+
+    Example:
+        >>> from dlkit.bench.problems import Metric
+        >>> facts = PlannedProblem("bowl", {"gap": Metric("lower", "log")}, "gap", None, 40, 8, "", "", "", "")
+        >>> oriented_interval(facts, Interval(2.0, 1.0, 3.0), Floored(below=False, above=True)).replace(TIMES, "x")
+        'at least x100 [x10.0, no bound]'
+    """
+    is_higher = problem.judged.higher_is_better
+    below, above = reversed(ends) if is_higher else ends
+    # Oriented, what diverged is +∞; a difference to what diverged is -∞.
+    infinite = (DIVERGED, OTHER_DIVERGED) if is_higher else (OTHER_DIVERGED, DIVERGED)
+    estimate, low, high = _turned(problem, value)
+    low, high = -math.inf if below else low, math.inf if above else high
+    shown = _ratio if problem.judged.scale == "log" else _signed
+    # Open on both sides it is neither: the scores of some seeds bound it from below, those of others from above.
+    is_bound = below != above and math.isfinite(estimate)
+    words = ("at least " if above else "at most ") if is_bound else ""
+    return words + _with_ends(Interval(estimate, low, high), shown, infinite)
+
+
+def _turned(problem: PlannedProblem, value: Interval) -> Interval:
+    """An oriented difference with the sign that the metric has, low before high."""
     sign = -1 if problem.judged.higher_is_better else 1
     low, high = sorted((sign * value.low, sign * value.high))
-    return f"{show(sign * value.estimate)} [{show(low)}, {show(high)}]"
+    return Interval(sign * value.estimate, low, high)
+
+
+def geometric(problem: PlannedProblem) -> str:
+    """Returns the word for medians and means that are taken of logarithms: those of a log-scaled metric.
+
+    Of an even number of values such a median is the geometric mean of the middle two.
+    """
+    return "geometric " if problem.judged.scale == "log" else ""
 
 
 def in_units(problem: PlannedProblem, value: Interval) -> Interval:
@@ -110,16 +202,14 @@ def in_units(problem: PlannedProblem, value: Interval) -> Interval:
         >>> in_units(facts, Interval(1.0, 0.0, 2.0))
         Interval(estimate=10.0, low=1.0, high=100.0)
     """
-    sign = -1 if problem.judged.higher_is_better else 1
-    estimate, *ends = (sign * each for each in value)
-    low, high = sorted(ends)
-    if problem.judged.scale != "log":
-        return Interval(estimate, low, high)
-    return Interval(*(_power(10.0, each) for each in (estimate, low, high)))
+    turned = _turned(problem, value)
+    return turned if problem.judged.scale != "log" else Interval(*(_power(10.0, each) for each in turned))
 
 
 def size(problem: PlannedProblem, value: float) -> str:
-    """Returns how large an oriented difference is, whichever its sign: a number, or a ratio."""
+    """Returns how large an oriented difference is, whichever its sign: a number, or a ratio of at least 1."""
+    if math.isinf(value):
+        return "an unknown size"
     return _ratio(abs(value)) if problem.judged.scale == "log" else number(abs(value))
 
 
@@ -145,14 +235,44 @@ def ratio_of_steps(value: PairedDifference) -> str:
 
     Example:
         >>> ratio_of_steps(PairedDifference(1.0, 0.0, float("inf"), 0.5, 0, 1, 0)).replace(TIMES, "x")
-        'x2.00 [x1.00, x∞]'
+        'x2.00 [x1.00, no bound]'
     """
-    shown = [TIMES + number(power_of_two(each)) for each in value[:3]]
-    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+    return _with_ends(Interval(*value[:3]), _steps_ratio, MISSES)
+
+
+def times(value: Interval) -> str:
+    """Returns a ratio of steps with its interval; 0 and infinity are ratios to what never got there.
+
+    Example:
+        >>> times(Interval(2.0, 0.0, 4.0)).replace(TIMES, "x")
+        'x2.00 [no bound, x4.00]'
+    """
+    logarithms = (math.log2(each) if each > 0 else (-math.inf if each == 0 else math.nan) for each in value)
+    return _with_ends(Interval(*logarithms), _steps_ratio, MISSES)
+
+
+def sooner(log_ratio: Interval) -> str:
+    """Returns how many times sooner, or later, one contender is at a target than another: at least once, with interval.
+
+    Args:
+        log_ratio: log2 of the ratio of its steps to the other's; a finite estimate.
+
+    Example:
+        >>> sooner(Interval(-1.0, -2.0, 0.0)).replace(TIMES, "x"), sooner(Interval(1.0, 0.5, 2.0)).replace(TIMES, "x")
+        ('x2.00 sooner [x1.00, x4.00]', 'x2.00 later [x1.41, x4.00]')
+    """
+    is_sooner = log_ratio.estimate < 0
+    estimate, *ends = (-each if is_sooner else each for each in log_ratio)
+    word = "sooner" if is_sooner else "later"
+    return f"{_steps_ratio(estimate)} {word} [{_ends(min(ends), max(ends), _steps_ratio)}]"
+
+
+def _steps_ratio(exponent: float) -> str:
+    return TIMES + number(power_of_two(exponent))
 
 
 def _ratio(exponent: float) -> str:
-    return TIMES + (number(10.0**exponent) if abs(exponent) < 300 else ("∞" if exponent > 0 else "0"))
+    return TIMES + number(_power(10.0, exponent))
 
 
 def _signed(value: float) -> str:
@@ -164,79 +284,43 @@ def steps(value: Interval, budget: int) -> str:
     """Returns steps to target: the median over seeds and its interval; beyond the budget is only known to be more."""
     if math.isnan(value.estimate):
         return NOTHING
-    shown = [f"{bound:.0f}" if math.isfinite(bound) else (f">{budget}" if bound > 0 else "0") for bound in value]
-    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
 
+    def shown(bound: float) -> str:
+        return f"{bound:.0f}" if math.isfinite(bound) else (f">{budget}" if bound > 0 else "0")
 
-def duration(seconds: float) -> str:
-    r"""Returns a time in a unit that fits.
-
-    Example:
-        >>> duration(2.5e-5), duration(0.0315), duration(12.0), duration(5400.0)
-        ('25.0\xa0µs', '31.5\xa0ms', '12.0\xa0s', '90.0\xa0min')
-    """
-    if math.isnan(seconds):
-        return NOTHING
-    if math.isinf(seconds):
-        return "∞"
-    size, unit = _unit(seconds)
-    return f"{number(seconds / size)}{NO_BREAK}{unit}"
-
-
-def durations(value: Interval, *, most: float = math.inf) -> str:
-    r"""Returns a time with its interval, in the estimate's unit.
-
-    Args:
-        value: seconds.
-        most: what a time without end is known to be more than.
-
-    Example:
-        >>> durations(Interval(0.002, 0.0015, float("inf")), most=0.004)
-        '2.00 [1.50, >4.00]\xa0ms'
-    """
-    if math.isnan(value.estimate):
-        return NOTHING
-    size, unit = _unit(value.estimate if math.isfinite(value.estimate) else most)
-
-    def shown(seconds: float) -> str:
-        if seconds == math.inf and math.isfinite(most):
-            return f">{number(most / size)}"
-        return number(max(seconds, 0.0) / size)
-
-    return f"{shown(value.estimate)} [{shown(value.low)}, {shown(value.high)}]{NO_BREAK}{unit}"
-
-
-def _unit(seconds: float) -> tuple[float, str]:
-    """The size and the name of the unit in which a time has few digits before the point."""
-    units = ((60.0, "min", 600.0), (1.0, "s", 1.0), (1e-3, "ms", 1e-3), (1e-6, "µs", 1e-6))
-    return next(((size, name) for size, name, least in units if seconds >= least), (1e-9, "ns"))
-
-
-def byte_count(count: float | None) -> str:
-    r"""Returns a number of bytes in a unit that fits.
-
-    Example:
-        >>> byte_count(0), byte_count(71764), byte_count(None)
-        ('0\xa0B', '71.8\xa0kB', '–')
-    """
-    if count is None or math.isnan(count):
-        return NOTHING
-    if count < 1000:
-        return f"{count:.0f}{NO_BREAK}B"
-    power = min(int(math.log10(count) // 3), 4)
-    return f"{number(count / 1000**power)}{NO_BREAK}{'kMGT'[power - 1]}B"
+    if value.low == -math.inf and value.high == math.inf:
+        return f"{shown(value.estimate)} [{NO_INTERVAL}]"
+    return f"{shown(value.estimate)} [{shown(value.low)}, {shown(value.high)}]"
 
 
 def p_value(value: float) -> str:
-    """Returns a p-value.
+    """Returns a p-value, with as many digits as show on which side of 0.05 it lies, and that it is not 0.
 
     Example:
-        >>> p_value(0.0312), p_value(1e-6)
-        ('0.031', '<0.001')
+        >>> p_value(0.0312), p_value(1e-6), p_value(0.0504)
+        ('0.031', '<0.001', '0.0504')
     """
     if math.isnan(value):
         return NOTHING
-    return "<0.001" if value < 0.001 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
+    if value < 0.001:
+        return "<0.001"
+    texts = (f"{value:.2f}" if value >= 0.1 else f"{value:.{digits}g}" for digits in range(2, 17))
+    return next((text for text in texts if (float(text) <= ERROR_RATE) == (value <= ERROR_RATE)), f"{value!r}")
+
+
+def share(value: float) -> str:
+    r"""Returns a share in percent; what is not quite 0 or 1 does not look like it.
+
+    Example:
+        >>> share(0.5), share(0.001), share(0.9999), share(1.0)
+        ('50\xa0%', '<1\xa0%', '>99\xa0%', '100\xa0%')
+    """
+    if math.isnan(value):
+        return NOTHING
+    percent = 100 * float(value)
+    if 99.5 <= percent < 100 - 1e-9:
+        return f">99{NO_BREAK}%"
+    return f"<1{NO_BREAK}%" if 1e-9 < percent < 0.5 else f"{percent:.0f}{NO_BREAK}%"
 
 
 def largest_p_value(values: Sequence[float]) -> str:

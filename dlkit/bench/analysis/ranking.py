@@ -1,5 +1,6 @@
 """A problem's contenders ranked: differences to the best, groups that are not told apart, mean ranks."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dlkit.bench.analysis.along_curves import AlongCurve, Floats
+from dlkit.bench.analysis.along_curves import AlongCurve
 from dlkit.bench.analysis.contender_result import ContenderResult
-from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, Pairs, all_pairs, beats_all, curve_luck, letters, score_luck
-from dlkit.bench.stats import NestedMean, PairedDifference, crossed_mean, friedman
+from dlkit.bench.analysis.pairs import Pair, Pairs, all_pairs, beats_all, letters, single, turned
+from dlkit.bench.stats import PairedDifference, friedman
 
 __all__ = ["Judge", "Ranked", "Ranking", "Standing", "compared"]
 
@@ -22,14 +23,12 @@ class Standing(NamedTuple):
     """How a contender stands among the others that finished.
 
     Attributes:
-        group: letters; contenders that share one are not told apart by Holm-adjusted tests of all pairs, or by no more
-            than the luck of tuning. A winner shares its letter with none.
-        mean_rank: of its final scores among the contenders', over seeds; 1 is the best.
+        group: letters; contenders that share one are not told apart by adjusted tests of all pairs. A winner shares its
+            letter with none.
+        mean_rank: of its final scores among the contenders', over blocks; 1 is the best.
         to_best: its final scores less the best one's; None for the best.
         steps_ratio: log2 of its steps to target less the best one's; None for the best, or where they do not compare.
         half: its scores at half of the budget less the best one's; likewise.
-        across: the mean of its final scores over all studies and seeds, oriented; None with one study.
-        across_difference: of its final scores less the best one's, likewise; None for the best.
     """
 
     group: str
@@ -37,8 +36,6 @@ class Standing(NamedTuple):
     to_best: Pair | None
     steps_ratio: Pair | None
     half: Pair | None
-    across: NestedMean | None
-    across_difference: NestedMean | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,33 +77,53 @@ class Ranking:
 def compared(results: Sequence[ContenderResult], *, first: str = "", judge: Judge | None = None) -> Ranking:
     """Ranks one problem's contenders by their final scores, and compares each with the best and with the others.
 
-    P-values are Holm-adjusted over all pairs of contenders, of final scores, of steps to target and of scores at half
-    of the budget, each family by itself.
+    The order is that of what is tested. The best is ahead of most others by the estimated paired difference; the others
+    follow by their difference to it. P-values are adjusted over all pairs of contenders, of final scores, of steps to
+    target and of scores at half of the budget, each family by itself.
 
     Args:
         results: of one problem; those that did not finish go last, in the order given.
-        first: label of a contender that is known to be best, whatever medians say; empty if there is none.
-        judge: replaces the numbers of a pair; None to keep those of the signed-rank test.
+        first: label of a contender that is known to be best, whatever estimates say; empty if there is none.
+        judge: replaces the numbers of a pair; None to keep those of the tests for a fixed number of blocks.
 
     Returns:
-        The ranking, best median final score first; fewer steps to target break ties.
+        The ranking; the better median, then fewer steps to target break ties.
     """
-    finished = sorted(
-        (each for each in results if each.is_comparable),
-        key=lambda each: (each.label != first, float(np.median(each.scores)), float(np.median(each.steps_to_target))),
-    )
+    there = [each for each in results if each.is_comparable]
     rest = [each for each in results if not each.is_comparable]
-    if len(finished) < 2:
-        return Ranking((), [*finished, *rest])
-
-    def luck(i: int, j: int, difference: PairedDifference) -> float:
-        seeds = min(len(finished[place].scores) for place in (i, j))
-        return score_luck(finished[j].tuning, finished[i].tuning, difference, seeds)
-
-    pairs = all_pairs([each.scores for each in finished], luck)
+    if len(there) < 2:
+        return Ranking((), [*there, *rest])
+    finished, singles = _in_order(sorted(there, key=_by_median), first)
+    pairs = all_pairs([each.blocks for each in finished], singles=singles)
     if judge is not None:
         pairs = {(i, j): judge(finished[i], finished[j], pair) for (i, j), pair in pairs.items()}
     return Ranking(list(map(Ranked, finished, _standings(finished, pairs))), rest)
+
+
+def _by_median(result: ContenderResult) -> tuple[float, float]:
+    return float(np.median(result.blocks)), float(np.median(result.steps_to_target))
+
+
+def _in_order(
+    results: Sequence[ContenderResult], first: str
+) -> tuple[list[ContenderResult], dict[tuple[int, int], PairedDifference]]:
+    """Puts the contender first that is ahead of most others, then those that are the least behind it.
+
+    Returns:
+        The contenders in order, and (i, j) with i < j -> how j differs from i, in that order.
+    """
+    values, count = [each.blocks for each in results], len(results)
+    found = {(i, j): single(values, i, j) for i, j in itertools.combinations(range(count), 2)}
+    found |= {(j, i): turned(difference) for (i, j), difference in found.items()}
+    behind = np.zeros((count, count))  # of the one of the row, the one of the column
+    for key, difference in found.items():
+        behind[key] = difference.estimate
+    known = [place for place, each in enumerate(results) if each.label == first]
+    best = known[0] if known else int(np.argmax(np.sign(behind).sum(axis=1)))
+    others = sorted((place for place in range(len(results)) if place != best), key=behind[best].__getitem__)
+    order = [best, *others]
+    singles = {(i, j): found[order[i], order[j]] for i, j in itertools.combinations(range(count), 2)}
+    return [results[place] for place in order], singles
 
 
 def _standings(finished: Sequence[ContenderResult], pairs: Pairs) -> list[Standing]:
@@ -117,42 +134,18 @@ def _standings(finished: Sequence[ContenderResult], pairs: Pairs) -> list[Standi
     if beats_all(pairs[key] for key in with_best):
         apart |= set(with_best)
     groups = letters(len(finished), apart)
-    mean_ranks = friedman([each.planned(each.scores) for each in finished]).mean_ranks
-    steps = _pairs_along(finished, [each.log_steps for each in finished], pairs)
-    half = _pairs_along(finished, [each.half for each in finished], pairs)
-    studies = [_over_studies(each) for each in finished]
-    best = studies[0]
-    found = []
-    for place, (group, mean_rank, scores) in enumerate(zip(groups, mean_ranks, studies, strict=True)):
-        across = None if scores is None else crossed_mean(scores, level=LEVEL)
-        to_best = None if place == 0 or scores is None or best is None else crossed_mean(scores - best, level=LEVEL)
-        key = (0, place)
-        found.append(Standing(group, float(mean_rank), pairs.get(key), steps.get(key), half.get(key), across, to_best))
-    return found
+    mean_ranks = friedman([each.planned(each.blocks) for each in finished]).mean_ranks
+    steps = _pairs_along(finished, [each.log_steps for each in finished])
+    half = _pairs_along(finished, [each.half for each in finished])
+    return [
+        Standing(group, float(mean_rank), pairs.get((0, place)), steps.get((0, place)), half.get((0, place)))
+        for place, (group, mean_rank) in enumerate(zip(groups, mean_ranks, strict=True))
+    ]
 
 
-def _pairs_along(finished: Sequence[ContenderResult], quantities: Sequence[AlongCurve | None], scores: Pairs) -> Pairs:
-    """Compares a quantity of curves; nothing where one contender has none, or where it is taken at different steps.
-
-    The luck of tuning, which takes milliseconds, is only asked for where it matters: of differences to the best.
-    """
+def _pairs_along(finished: Sequence[ContenderResult], quantities: Sequence[AlongCurve | None]) -> Pairs:
+    """Compares a quantity of curves; nothing where one contender has none, or where it is taken at different steps."""
     held = [each for each in quantities if each is not None]
     if len(held) < len(quantities) or len({each.step for each in held}) > 1:
         return {}
-
-    def luck(i: int, j: int, difference: PairedDifference) -> float:
-        if i > 0 or difference.p_value > ALPHA:
-            return 1.0
-        ours, theirs = ((finished[place].tuning, held[place]) for place in (j, i))
-        return curve_luck(ours, theirs, scores[i, j].difference)
-
-    return all_pairs([one.planned(each.values) for one, each in zip(finished, held, strict=True)], luck)
-
-
-def _over_studies(result: ContenderResult) -> Floats | None:
-    """[studies, seeds] A contender's final scores; None with one study, or where some diverged or are missing."""
-    studies = [result.planned(result.scores), *(each.scores for each in result.repetitions)]
-    if len(studies) == 1 or any(len(each) != len(studies[0]) for each in studies):
-        return None
-    scores = np.array(studies, np.float64)
-    return scores if np.isfinite(scores).all() else None
+    return all_pairs([one.planned(each.values) for one, each in zip(finished, held, strict=True)], best_alone=True)

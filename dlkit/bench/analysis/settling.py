@@ -1,12 +1,12 @@
-"""Seeds added until it is settled who is best: who gets more of them, and when and why that ends.
+"""Blocks added until it is settled who is best: who gets more of them, and when and why that ends.
 
-Looking after each seed needs a rule that holds at any time: the e-values of `stats.settle`, in the order of the seeds.
-How many are added at a time changes nothing about it, and does not depend on the workers: a run that is interrupted and
-taken up elsewhere gets the same seeds.
+A block is a study, or where there is one study, a fresh seed of the settings it found. Looking after each takes a rule
+that holds at any time: the e-values of `stats.settle`, in the order of the blocks. How many are added at a time changes
+nothing about it, and does not depend on the workers: a run that is interrupted and taken up elsewhere gets the same.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from functools import partial
@@ -15,55 +15,54 @@ from typing import NamedTuple
 import numpy as np
 
 from dlkit.bench.analysis.contender_result import ContenderResult, make_result
-from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, common, measured_noise
-from dlkit.bench.analysis.ranking import Ranked, Ranking, compared
-from dlkit.bench.plan.plan import Plan, PlannedProblem
-from dlkit.bench.stats import Interval, Settlement, confidence_sequence, luck_p_value, settle
+from dlkit.bench.analysis.pairs import LEVEL, Pair, common
+from dlkit.bench.analysis.ranking import Ranking, compared
+from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.stats import Settlement, confidence_sequence, settle
 from dlkit.bench.tuning.history import History
-from dlkit.bench.tuning.winner import tune
+from dlkit.bench.tuning.sampling import beforehand
+from dlkit.bench.tuning.widening import points_beyond
 
-__all__ = ["AddedSeeds", "Addition", "Reason", "Settled", "more_seeds", "rank"]
+__all__ = ["Added", "Addition", "Reason", "Settled", "more_blocks", "rank"]
 
-FEWEST_ADDED = 5  # seeds at a time
-SHARE_ADDED = 4  # or one for so many that there are: rounds stay few, and few seeds are more than it took
+FEWEST_ADDED = {"studies": 2, "seeds": 5}  # at a time
+SHARE_ADDED = 4  # or one for so many that there are: rounds stay few, and few blocks are more than it took
 
 
 class Reason(Enum):
-    """Why a problem gets no more seeds.
+    """Why a problem gets no more blocks.
 
     Attributes:
         BEST: one contender is best.
         WITHIN_MARGIN: whoever is not worse than the leader lies within the margin of it.
-        ONLY_LUCK: the luck of tuning could make any difference that more seeds could show.
-        MAX_SEEDS: the contenders in question have as many as the plan allows.
+        MOST: the contenders in question have as many as the plan allows.
     """
 
     BEST = "best"
     WITHIN_MARGIN = "within margin"
-    ONLY_LUCK = "only luck"
-    MAX_SEEDS = "max seeds"
+    MOST = "most"
 
 
 class Settled(NamedTuple):
-    """What the seeds so far settle on a problem.
+    """What the blocks so far settle on a problem.
 
     Attributes:
         settlement: of the contenders that are compared.
         labels: those contenders, in its order.
         in_question: labels of those that may still be best.
-        seeds: how many each of these has.
-        ends: why no more seeds are added; None if there may be more.
+        blocks: how many each of these has.
+        ends: why no more are added; None if there may be more.
     """
 
     settlement: Settlement
     labels: tuple[str, ...]
     in_question: tuple[str, ...]
-    seeds: int
+    blocks: int
     ends: Reason | None = None
 
     @property
     def best(self) -> str:
-        """Label of the contender that the seeds say is best; empty if there is none."""
+        """Label of the contender that the blocks say is best; empty if there is none."""
         return self.leader if self.settlement.decision == "best" else ""
 
     @property
@@ -76,26 +75,28 @@ class Settled(NamedTuple):
         return float(self.settlement.latest[self.labels.index(label), self.labels.index(other)])
 
 
-class AddedSeeds(NamedTuple):
-    """Seeds that are added on a problem.
+class Added(NamedTuple):
+    """Blocks that are added on a problem.
 
     Attributes:
         problem: its name.
-        seeds: how many those in question have.
+        unit: what blocks are: ``"studies"`` or ``"seeds"``.
+        blocks: how many those in question have.
         added: how many more each of them gets.
         in_question: labels of the contenders that may still be best.
         resting: how many others there are, which get none.
     """
 
     problem: str
-    seeds: int
+    unit: str
+    blocks: int
     added: int
     in_question: tuple[str, ...]
     resting: int
 
 
 class Addition(NamedTuple):
-    """A plan with more seeds.
+    """A plan with more blocks.
 
     Attributes:
         plan: with them.
@@ -103,11 +104,11 @@ class Addition(NamedTuple):
     """
 
     plan: Plan
-    problems: tuple[AddedSeeds, ...]
+    problems: tuple[Added, ...]
 
 
-def more_seeds(history: History) -> Addition | None:
-    """Adds the next seeds on each problem that is not settled, the same ones for every contender still in question.
+def more_blocks(history: History) -> Addition | None:
+    """Adds the next blocks on each problem that is not settled, the same ones for every contender still in question.
 
     The others rest: see `Settlement.in_question`.
 
@@ -115,35 +116,72 @@ def more_seeds(history: History) -> Addition | None:
         history: the plan and what has run.
 
     Returns:
-        The plan with more seeds; None if it adds none, every problem is settled, or more seeds settle nothing.
+        The plan with more blocks; None if it adds none, or every problem is settled.
     """
-    plan = history.plan
-    added = {name: dict(counts) for name, counts in plan.added_seeds.items()}
+    plan, most = history.plan, _most(history.plan)
+    unit = "studies" if plan.repeats_tuning else "seeds"
+    before: Mapping[str, Mapping[str, int]] = getattr(plan, f"added_{unit}")
+    added = {name: dict(counts) for name, counts in before.items()}
     given = []
-    for problem in plan.problems if plan.max_seeds is not None else ():
-        tunings = [tune(history, problem, contender) for contender in plan.contenders]
-        results = [
-            make_result(history, problem, contender, tuning, ())
-            for contender, tuning in zip(plan.contenders, tunings, strict=True)
-        ]
+    for problem in plan.problems if most is not None else ():
+        results = [make_result(history, problem, contender, ()) for contender in plan.contenders]
         # Whoever lacks a trial now could not run it, and would lack it again.
-        settled = _ranked(plan, problem, [each for each in results if len(each.scores) == len(each.trials)])[1]
+        settled = _ranked(plan, problem, [each for each in results if _has_all(each)])[1]
         if settled is None or settled.ends:
             continue
-        assert plan.max_seeds is not None
-        count = min(max(FEWEST_ADDED, settled.seeds // SHARE_ADDED), plan.max_seeds - settled.seeds)
-        total = settled.seeds + count - plan.seeds
+        assert most is not None
+        count = min(max(FEWEST_ADDED[unit], settled.blocks // SHARE_ADDED), most - settled.blocks)
+        total = settled.blocks + count - (plan.tuner.studies if plan.repeats_tuning else plan.seeds)
         counts = added.setdefault(problem.name, {})
         counts.update({label: max(total, counts.get(label, 0)) for label in settled.in_question})
         resting = len(settled.labels) - len(settled.in_question)
-        given.append(AddedSeeds(problem.name, settled.seeds, count, settled.in_question, resting))
-    return Addition(replace(plan, added_seeds=added), tuple(given)) if given else None
+        given.append(Added(problem.name, unit, settled.blocks, count, settled.in_question, resting))
+    if not given:
+        return None
+    if not plan.repeats_tuning:
+        return Addition(replace(plan, added_seeds=added), tuple(given))
+    return Addition(_with_points(replace(plan, added_studies=added)), tuple(given))
+
+
+def _has_all(result: ContenderResult) -> bool:
+    """Whether every trial that was asked for has an outcome that counts."""
+    return len(result.blocks) == (len(result.studies) if result.repeats_tuning else len(result.trials))
+
+
+def _with_points(plan: Plan) -> Plan:
+    """Draws the points of studies that were added, where they can be drawn before anything runs."""
+    contenders = [_drawn(plan, contender) for contender in plan.contenders]
+    expansions = []
+    for each in plan.expansions:
+        problem = next(problem for problem in plan.problems if problem.name == each.problem)
+        contender = next(contender for contender in contenders if contender.label == each.contender)
+        own = [other for other in plan.expansions if (other.problem, other.contender) == (each.problem, each.contender)]
+        new = range(len(each.points), len(plan.studies(problem, contender)))
+        more = [points_beyond(plan, problem, contender, study)[own.index(each)] for study in new]
+        expansions.append(replace(each, points=[*each.points, *more]))
+    return replace(plan, contenders=contenders, expansions=tuple(expansions))
+
+
+def _drawn(plan: Plan, contender: PlannedContender) -> PlannedContender:
+    needed = max(len(plan.studies(problem, contender)) for problem in plan.problems)
+    new = range(1 + len(contender.further), needed)
+    if contender.undrawn != 0 or not new:
+        return contender
+    if plan.tuner.is_adaptive:  # with choices alone to try: all of them, in every study
+        return replace(contender, further=(*contender.further, *(contender.points for _ in new)))
+    draw = partial(beforehand, plan.tuner.name, contender.space, contender.static, len(contender.points))
+    drawn = [draw(seed=plan.draw_seed(contender, study), counts=plan.tuner.grid) for study in new]
+    return replace(contender, further=(*contender.further, *drawn))
+
+
+def _most(plan: Plan) -> int | None:
+    return plan.max_studies if plan.repeats_tuning else plan.max_seeds
 
 
 def rank(plan: Plan, problem: PlannedProblem, results: Sequence[ContenderResult]) -> tuple[Ranking, Settled | None]:
-    """Ranks a problem's contenders as `compared` does; where seeds are added, by numbers that hold at any time.
+    """Ranks a problem's contenders as `compared` does; where blocks are added, by numbers that hold at any time.
 
-    Then the contender that the seeds say is best stands first, intervals of differences are confidence sequences, and
+    Then the contender that the blocks say is best stands first, intervals of differences are confidence sequences, and
     p-values come from e-values: k / e against a claim to be best, k (k - 1) / e for any pair.
 
     Args:
@@ -152,7 +190,7 @@ def rank(plan: Plan, problem: PlannedProblem, results: Sequence[ContenderResult]
         results: of its contenders.
 
     Returns:
-        The ranking, and what the seeds settle; None where none are added, or no two contenders are there to compare.
+        The ranking, and what the blocks settle; None where none are added, or no two contenders are there to compare.
     """
     ranking, settled = _ranked(plan, problem, results)
     if settled is None:
@@ -163,32 +201,29 @@ def rank(plan: Plan, problem: PlannedProblem, results: Sequence[ContenderResult]
 def _ranked(plan: Plan, problem: PlannedProblem, results: Sequence[ContenderResult]) -> tuple[Ranking, Settled | None]:
     """What `rank` returns, with differences as `compared` gives them."""
     there = [each for each in results if each.is_comparable]
-    if plan.max_seeds is None or len(there) < 2:
+    if _most(plan) is None or len(there) < 2:
         return compared(results), None
-    counts = [len(each.scores) for each in there]
+    counts = [len(each.blocks) for each in there]
     scores = np.zeros((len(there), max(counts)))
     for line, each in zip(scores, there, strict=True):
-        line[: len(each.scores)] = each.scores
+        line[: len(each.blocks)] = each.blocks
     settlement = settle(scores, margin=_oriented_margin(problem), level=LEVEL, seeds=counts)
     labels = tuple(each.label for each in there)
     in_question = [place for place, open_ in enumerate(settlement.in_question) if open_]
-    seeds = min(counts[place] for place in in_question)
-    settled = Settled(settlement, labels, tuple(labels[place] for place in in_question), seeds)
-    ranking = compared(results, first=settled.best)
-    return ranking, settled._replace(ends=_reason(plan, problem, ranking.compared, settled))
+    blocks = min(counts[place] for place in in_question)
+    settled = Settled(settlement, labels, tuple(labels[place] for place in in_question), blocks)
+    return compared(results, first=settled.best), settled._replace(ends=_reason(plan, settled))
 
 
-def _reason(plan: Plan, problem: PlannedProblem, ranked: Sequence[Ranked], settled: Settled) -> Reason | None:
-    """Why no more seeds are added; None if there may be more."""
-    decision = settled.settlement.decision
+def _reason(plan: Plan, settled: Settled) -> Reason | None:
+    """Why no more blocks are added; None if there may be more."""
+    decision, most = settled.settlement.decision, _most(plan)
     if decision == "best":
         return Reason.BEST
     if decision == "within margin":
         return Reason.WITHIN_MARGIN
-    if _only_luck(plan, problem, ranked, settled):
-        return Reason.ONLY_LUCK
-    assert plan.max_seeds is not None
-    return Reason.MAX_SEEDS if settled.seeds >= plan.max_seeds else None
+    assert most is not None
+    return Reason.MOST if settled.blocks >= most else None
 
 
 def _oriented_margin(problem: PlannedProblem) -> float | None:
@@ -199,45 +234,8 @@ def _oriented_margin(problem: PlannedProblem) -> float | None:
 
 def _at_any_time(settled: Settled, best: ContenderResult, other: ContenderResult, pair: Pair) -> Pair:
     """How a contender differs from a better one, by numbers that hold at any time."""
-    interval = _interval(best, other)
+    interval = confidence_sequence(*common(other.blocks, best.blocks), level=LEVEL)
     evidence = settled.evidence(best.label, other.label)
     k = len(settled.labels)
     difference = pair.difference._replace(low=interval.low, high=interval.high, p_value=min(1.0, k / evidence))
     return pair._replace(difference=difference, adjusted_p=min(1.0, k * (k - 1) / evidence))
-
-
-def _only_luck(plan: Plan, problem: PlannedProblem, ranked: Sequence[Ranked], settled: Settled) -> bool:
-    """Whether nobody in question can come to be told from the leader, however many seeds there will be.
-
-    That is so where even the largest difference that the seeds allow is one that two equals can have by the luck of
-    tuning, and the margin cannot settle it either.
-    """
-    leader = ranked[0]
-    against = [each for each in ranked[1:] if each.label in settled.in_question]
-    # Whoever lost to the leader is no reason to go on; whoever is in question may still win against it.
-    still = [each for each in against if settled.evidence(leader.label, each.label) < settled.settlement.threshold]
-    return leader.label in settled.in_question and all(
-        _is_within_luck(plan, problem, leader.result, each) for each in still
-    )
-
-
-def _is_within_luck(plan: Plan, problem: PlannedProblem, best: ContenderResult, other: Ranked) -> bool:
-    result, pair = other.result, other.standing.to_best
-    assert pair is not None and plan.max_seeds is not None
-    if pair.luck <= ALPHA:  # and less with a larger difference
-        return False
-    seeds = min(len(result.scores), len(best.scores))
-    error, noise = measured_noise(best.tuning, pair.difference, seeds)
-    interval = _interval(best, result)
-    farthest = max(abs(interval.low), abs(interval.high))
-    if not 0 < error < math.inf or math.isinf(farthest):
-        return False
-    margin = _oriented_margin(problem)
-    if margin is not None and interval.low <= margin and interval.high >= -margin:
-        return False
-    left = error * math.sqrt(seeds / plan.max_seeds)
-    return luck_p_value(farthest, left, result.tuning.finalists, best.tuning.finalists, noise) > ALPHA
-
-
-def _interval(best: ContenderResult, other: ContenderResult) -> Interval:
-    return confidence_sequence(*common(other.scores, best.scores), level=LEVEL)

@@ -61,7 +61,7 @@ class Summary:
         results = [result for each in self.comparisons for result in each.results]
         known = {trial.id for result in results for _, trial in result.every_trial}
         tunings = [tuning for result in results for tuning in result.tunings]
-        later = sum(each.trials - len(each.known) for each in tunings)
+        later = sum(each.trials - len(each.known) for each in tunings)  # and the final trials of those that go on
         of_targets = sum(problem.target is None for problem in self.plan.problems) * self.plan.targets.reruns
         return len(known) + of_targets + later + sum(each.missing > 0 for each in tunings) * self.plan.seeds
 

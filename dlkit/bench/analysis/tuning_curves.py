@@ -153,8 +153,8 @@ def _tunings(result: ContenderResult) -> list[Tuning]:
 
 
 def _scores(result: ContenderResult) -> Floats:
-    """[points of all studies] oriented scores."""
-    return np.concatenate([np.zeros(0), *(each.scores for each in _tunings(result))])
+    """[points of all studies] oriented final values."""
+    return np.concatenate([np.zeros(0), *(each.finals for each in _tunings(result))])
 
 
 def _drawn(plan: Plan, problem: PlannedProblem, result: ContenderResult) -> Floats:
@@ -162,7 +162,7 @@ def _drawn(plan: Plan, problem: PlannedProblem, result: ContenderResult) -> Floa
     kept = [np.zeros(0)]
     for study, tuning in enumerate(_tunings(result)):
         added = len(plan.added_points(problem, result.contender, study))
-        kept.append(tuning.scores[: len(tuning.scores) - added])
+        kept.append(tuning.finals[: len(tuning.finals) - added])
     return np.concatenate(kept)
 
 

@@ -4,7 +4,7 @@ import gc
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 try:
     from cyclopts import App, CycloptsError, Parameter
@@ -14,6 +14,11 @@ except ModuleNotFoundError:
 import dlkit
 from dlkit.bench.cli.exit_codes import DIFFERENT, INTERRUPTED, USER_ERROR
 from dlkit.bench.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dlkit.bench.machine.doctor import Check
 
 __all__ = ["app", "main"]
 
@@ -136,17 +141,34 @@ def list_(what: Literal["problems", "optimizers", "schedules", "probes"], proble
 
 
 @app.command
-def doctor() -> int:
-    """Check this machine: versions, devices, threads, cache, wrong sums, and whether replays can be exact here."""
+def doctor(*, deep: bool = False, repeats: int = 40) -> int:
+    """Check this machine: versions, devices, threads, cache, wrong sums, and whether replays can be exact here.
+
+    Args:
+        deep: also run studies whose truth is known, a few minutes, and count how often sentences of verdicts are wrong.
+        repeats: of each simulated study of these.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from dlkit.bench.machine.doctor import examine
 
-    healthy = True
-    for finding in examine():
-        mark = {True: "ok   ", False: "WRONG", None: "     "}[finding.right]
-        print(f"{mark} {finding.subject}: {finding.text}")  # noqa: T201
-        healthy &= finding.right is not False
+    if repeats < 1:
+        raise UserError(f"--repeats must be at least 1, got {repeats}")
+    healthy = _shown(examine())
+    if deep:
+        from dlkit.bench.execution.deep_doctor import examine_deeply
+
+        healthy &= _shown(examine_deeply(repeats=repeats))
     return 0 if healthy else DIFFERENT
+
+
+def _shown(checks: "Iterator[Check]") -> bool:
+    """Prints checks as they come; returns whether none is wrong."""
+    healthy = True
+    for check in checks:
+        mark = {True: "ok   ", False: "WRONG", None: "     "}[check.right]
+        print(f"{mark} {check.subject}: {check.text}", flush=True)  # noqa: T201
+        healthy &= check.right is not False
+    return healthy
 
 
 def main() -> None:

@@ -54,6 +54,7 @@ def run(
     folder: Path | None = None,
     resources: Annotated[SomeResources | None, Flat] = None,
     report: bool = True,
+    dry_run: bool = False,
 ) -> int:
     """Run an experiment, or what is left of it, and write its report.
 
@@ -62,13 +63,14 @@ def run(
     Args:
         spec: the experiment, a TOML file.
         budget: settings of `Budget`.
-        until_settled: add fresh seeds until one contender is best, or all that are not worse lie within the margin.
+        until_settled: add studies (seeds of a single one) until one contender is best or all others lie in the margin.
         settling: settings of `Settling`.
         expand: widen spaces whose winners lie at an edge, and go on there.
         time: time the tuned contenders' steps at the end, side by side; a finished run can be timed later.
         folder: where the run is kept and taken up again; by default runs/NAME.
         resources: settings of `Resources`.
         report: write report.html into the run's folder.
+        dry_run: only say whether the experiment can conclude, and what it costs.
     """
     from dlkit.bench import api
     from dlkit.bench.spec.changes import changed
@@ -77,6 +79,9 @@ def run(
     experiment = changed(
         load(spec), budget=budget, until_settled=until_settled, settling=settling, expand=expand, timing=time
     )
+    if dry_run:
+        print("\n".join(api.check(experiment).sentences))  # noqa: T201
+        return 0
     where = folder or RUNS / experiment.name
     result = api.run(experiment, folder=where, resources=Resources(**resources or {}))
     result.show()

@@ -8,10 +8,13 @@
 - `races`: which contenders are timed side by side.
 - `progress`: what a run reports while it goes on.
 - `replay`: runs a stored trial again; `single_trial`: trains one by hand.
+- `simulation`: plans played without training, in worlds where the truth is known; `truths`: which claims hold there.
+- `deep_doctor`: studies whose truth is known: whether verdicts say it.
 """
 
 __all__ = [
     "dask_workers",
+    "deep_doctor",
     "executor",
     "jobs",
     "progress",
@@ -19,6 +22,8 @@ __all__ = [
     "replay",
     "resources",
     "runner",
+    "simulation",
     "single_trial",
+    "truths",
     "work",
 ]

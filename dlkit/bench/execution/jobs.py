@@ -79,7 +79,7 @@ class TargetJob:
 
 
 class ContenderJob:
-    """A contender on a problem: each study is tuned, then its winner trains on the final seeds."""
+    """A contender on a problem: each study is tuned, then its winner trains on the study's fresh seeds."""
 
     def __init__(
         self,
@@ -93,6 +93,7 @@ class ContenderJob:
         self.label = f"{problem.name} / {contender.label}"
         self.problem, self.contender = problem, contender
         self._bound, self._store, self._history, self._lanes = bound, store, history, lanes
+        self._studies = bound.plan.studies(problem, contender)
         self._failed = False
         self.trials, self.done = self._count()
 
@@ -100,8 +101,8 @@ class ContenderJob:
         """Returns what to run next: trials of one compile group and one stage; None after a failure."""
         if self._failed:
             return None
-        for study in range(self._bound.plan.tuner.studies):
-            pending = self._tuning(study) or self._finals(study)
+        for part in (self._tuning, self._finals):  # of all studies at once: they do not wait for each other
+            pending = [each for study in self._studies for each in part(study)]
             if pending:
                 point, first = pending[0]
                 trials = {trial.id: trial for each, trial in pending if each.static == point.static}
@@ -119,8 +120,8 @@ class ContenderJob:
         """How many trials of one group run in a stage, about: it does not depend on how many have run."""
         plan = self._bound.plan
         if stage != "tuning":
-            return plan.seeds
-        return max(len(self.contender.points), plan.tuner.batch) * plan.tuning_seeds
+            return plan.seeds * plan.tuner.studies
+        return max(len(self.contender.points), plan.tuner.batch) * plan.tuning_seeds * plan.tuner.studies
 
     def _tuning(self, study: int) -> list[tuple[Point, Trial]]:
         """Returns the tuning trials that can run now; draws points where the study has too few."""
@@ -148,7 +149,7 @@ class ContenderJob:
     def _count(self) -> tuple[int, int]:
         """How many trials the job has, as far as is known, and how many of them have ended."""
         plan, known, later = self._bound.plan, set(), 0
-        for study in range(plan.tuner.studies):
+        for study in self._studies:
             tuning = tune(self._history, self.problem, self.contender, study=study)
             known |= {trial.id for trial in (*tuning.known, *self._winner(study)[1])}
             later += tuning.trials - len(tuning.known) + (plan.seeds if tuning.missing else 0)

@@ -8,9 +8,10 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from dlkit.bench.analysis.settling import AddedSeeds
+from dlkit.bench.analysis.foresight import Foresight
+from dlkit.bench.analysis.settling import Added
 
-__all__ = ["Listener", "Silent", "added_seeds", "live_progress"]
+__all__ = ["Listener", "Silent", "added_blocks", "live_progress"]
 
 
 class Listener(Protocol):
@@ -31,8 +32,11 @@ class Listener(Protocol):
     def timing(self, label: str) -> None:
         """The contenders of a problem are timed."""
 
-    def adding(self, seeds: AddedSeeds) -> None:
-        """A problem is not settled, and gets more seeds."""
+    def foreseeing(self, foresight: Foresight) -> None:
+        """What the plan can tell and what it costs, before anything runs."""
+
+    def adding(self, blocks: Added) -> None:
+        """A problem is not settled, and gets more studies or seeds."""
 
     def finishing(self) -> None:
         """Ctrl-C came: the trials that are running now end, and no others start."""
@@ -56,17 +60,20 @@ class Silent:
     def timing(self, label: str) -> None:
         """Nothing to say."""
 
-    def adding(self, seeds: AddedSeeds) -> None:
+    def foreseeing(self, foresight: Foresight) -> None:
+        """Nothing to say."""
+
+    def adding(self, blocks: Added) -> None:
         """Nothing to say."""
 
     def finishing(self) -> None:
         """Nothing to say."""
 
 
-def added_seeds(seeds: AddedSeeds) -> str:
-    """Returns a line: how many seeds a problem has, and who gets how many more."""
-    whom = f" to {', '.join(seeds.in_question)}" if seeds.resting else ""
-    return f"{seeds.problem}: {seeds.seeds} seeds, not settled; adding {seeds.added}{whom}"
+def added_blocks(blocks: Added) -> str:
+    """Returns a line: how many studies or seeds a problem has, and who gets how many more."""
+    whom = f" to {', '.join(blocks.in_question)}" if blocks.resting else ""
+    return f"{blocks.problem}: {blocks.blocks} {blocks.unit}, not settled; adding {blocks.added}{whom}"
 
 
 class _Display:
@@ -101,8 +108,12 @@ class _Display:
     def timing(self, label: str) -> None:
         self._progress.update(self._task, description=label)
 
-    def adding(self, seeds: AddedSeeds) -> None:
-        self._progress.console.print(added_seeds(seeds), markup=False, highlight=False)
+    def foreseeing(self, foresight: Foresight) -> None:
+        for sentence in foresight.sentences:
+            self._progress.console.print(sentence, markup=False, highlight=False)
+
+    def adding(self, blocks: Added) -> None:
+        self._progress.console.print(added_blocks(blocks), markup=False, highlight=False)
 
     def finishing(self) -> None:
         self._progress.console.print("interrupted: finishing the trials in hand; Ctrl-C again gives them up")

@@ -1,6 +1,6 @@
 """A race times the steps of a problem's tuned contenders side by side, as a task for one worker."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -8,7 +8,9 @@ from dlkit.bench.execution.executor import Executor
 from dlkit.bench.execution.work import Timed, prepare_process, program_alone
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.machine.program import program_identity
-from dlkit.bench.plan.trials import Timing, timing_key
+from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
+from dlkit.bench.plan.space import Point
+from dlkit.bench.plan.trials import Timing, Trial, timing_key
 from dlkit.bench.spec.bound_plan import BoundPlan, Group, OwnProblem, ProblemSource
 from dlkit.bench.store.store import Store
 from dlkit.bench.training.stopwatch import Contestant, measure
@@ -102,11 +104,23 @@ def races(bound: BoundPlan, history: History, store: Store, machine: str) -> Ite
     for problem in bound.plan.problems:
         entrants: dict[str, Entrant] = {}
         for contender in bound.plan.contenders:
-            point = tune(history, problem, contender).point
-            trials = history.final_trials(problem, contender, point) if point is not None else ()
+            point, trials = _first_finals(history, problem, contender)
             if point is not None and all(trial.id in history.outcomes for trial in trials):
                 group = bound.group(problem, replace(contender, stopping=None), point.static)
                 entrants[timing_key(trials[0])] = Entrant(group, point.hyperparameters)
         known = store.timed_together(entrants, machine) and not failed & entrants.keys()
         if entrants and not known:
             yield Race(tuple(entrants), tuple(entrants.values()))
+
+
+def _first_finals(
+    history: History, problem: PlannedProblem, contender: PlannedContender
+) -> tuple[Point | None, Sequence[Trial]]:
+    """The winner and the final trials of the first study that found one; None and none before."""
+    for study in history.plan.studies(problem, contender):
+        tuning = tune(history, problem, contender, study=study)
+        if tuning.missing:
+            break
+        if tuning.point is not None:
+            return tuning.point, history.final_trials(problem, contender, tuning.point, study=study)
+    return None, ()

@@ -1,10 +1,10 @@
-"""Runs a plan in rounds: hands work to free workers and stores what comes back; then widens spaces and adds seeds."""
+"""Runs a plan in rounds: hands out work and stores what comes back; then widens spaces, adds studies or seeds."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from dlkit.bench.analysis.settling import more_seeds
+from dlkit.bench.analysis.settling import more_blocks
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.executor import Executor, Workers
 from dlkit.bench.execution.jobs import ContenderJob, Job, TargetJob
@@ -28,7 +28,7 @@ class Report(NamedTuple):
 
     Attributes:
         interrupted: whether Ctrl-C ended it.
-        bound: what ran, with the spaces that were widened and the seeds that were added.
+        bound: what ran, with the spaces that were widened and the studies or seeds that were added.
     """
 
     interrupted: bool
@@ -57,8 +57,9 @@ def run(
     """Runs every trial of a plan that the store does not have, and stores it.
 
     What the plan says happens in this order. With `expand`, spaces whose winners lie at an edge are widened, up to
-    `widening.ROUNDS` times. With `max_seeds`, seeds are added until it is settled who is best. With `timing`, the tuned
-    contenders' steps are timed, each problem's side by side on one slot while the others rest.
+    `widening.ROUNDS` times. With `max_studies` or `max_seeds`, studies or seeds are added until it is settled who is
+    best. With `timing`, the tuned contenders' steps are timed, each problem's side by side on one slot while the others
+    rest.
 
     Ctrl-C stores what is finished and ends the workers; it gives up the timing in hand at once.
 
@@ -86,10 +87,10 @@ def run(
             if wider is None:
                 break
             bound, history = replace(bound, plan=wider), history.with_plan(wider)
-        while bound.plan.max_seeds is not None:
+        while (bound.plan.max_studies, bound.plan.max_seeds) != (None, None):
             if _round(context, bound, history):
                 return Report(True, bound)
-            addition = more_seeds(history)
+            addition = more_blocks(history)
             if addition is None:
                 break
             for each in addition.problems:

@@ -15,7 +15,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.machine.doctor import require_right_sums
 from dlkit.bench.machine.environment import configure_jax
 from dlkit.bench.machine.program import program_identity
-from dlkit.bench.plan.trials import Evaluations, Outcome, Timing, Trial
+from dlkit.bench.plan.trials import STUDY_SEEDS, Evaluations, Outcome, Timing, Trial
 from dlkit.bench.spec.bound_plan import Group, OwnProblem, ProblemSource
 from dlkit.bench.training.lanes import ALONE, Lanes, fitting, is_out_of_memory, on_accelerator, spread
 from dlkit.bench.training.program import ProblemProgram, Program, compile_problem, compile_program
@@ -224,9 +224,9 @@ def _run_trials(program: Program, trials: Sequence[Trial]) -> list[Outcome]:
 
 
 def _samples(program: Program, trial: Trial, result: Trajectory) -> np.ndarray[Any, Any] | None:
-    """What the trained model generates, for the first final seed alone; None otherwise."""
-    sampler = program.shared.samples
-    if sampler is None or trial.stage != "final" or trial.seed != 0 or result.status not in ("finished", "stopped"):
+    """What the trained model generates, for the first final seed of a study alone; None otherwise."""
+    sampler, is_first = program.shared.samples, trial.stage == "final" and trial.seed % STUDY_SEEDS == 0
+    if sampler is None or not is_first or result.status not in ("finished", "stopped"):
         return None
     return np.asarray(sampler(result.params, result.state), np.float32)
 

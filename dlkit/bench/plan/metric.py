@@ -1,9 +1,10 @@
-"""What a metric means: which direction is better, and whether differences or ratios count."""
+"""What a metric means: which direction is better, whether differences or ratios count, what arithmetic can resolve."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.plan.space import is_number
 
 __all__ = ["TRAINING_LOSS", "Metric"]
 
@@ -18,17 +19,27 @@ class Metric:
         direction: ``"lower"`` or ``"higher"`` is better.
         scale: ``"linear"``, or ``"log"`` for a positive number whose ratios matter; differences are then ratios.
         label: how tables and figures call it; its name if empty.
+        floor: the smallest value that arithmetic resolves: what is smaller in size is rounding. It is counted as this
+            much, so that two contenders at the floor tie, and a difference or a ratio to one there is told as a bound,
+            "at least ×1.7". On a log scale a negative number of that size is rounding, too, such as a loss minus its
+            minimum may be. None where none is known; on a log scale 0 is then the smallest number of float32.
     """
 
     direction: Literal["lower", "higher"] = "lower"
     scale: Literal["linear", "log"] = "linear"
     label: str = ""
+    floor: float | None = None
 
     def __post_init__(self) -> None:
         if self.direction not in ("lower", "higher"):
             raise UserError(f"a metric's direction is 'lower' or 'higher', not {self.direction!r}")
         if self.scale not in ("linear", "log"):
             raise UserError(f"a metric's scale is 'linear' or 'log', not {self.scale!r}")
+        if self.floor is not None:
+            if not is_number(self.floor) or (self.scale == "log" and self.floor <= 0):
+                above = " above 0" if self.scale == "log" else ""
+                raise UserError(f"a metric's floor is a finite number{above}, not {self.floor!r}")
+            object.__setattr__(self, "floor", float(self.floor))  # of NumPy's, which JSON cannot hold
 
     @property
     def higher_is_better(self) -> bool:

@@ -10,7 +10,14 @@ from dlkit.bench.plan.policies import CONSTANT_SCHEDULE, EarlyStopping, TargetRu
 from dlkit.bench.plan.space import Point, Range
 from dlkit.bench.plan.trials import STUDY_SEEDS, Stage, Trial
 
-__all__ = ["Expansion", "Plan", "PlannedContender", "PlannedProblem"]
+__all__ = ["DRAW_SEEDS", "Expansion", "Plan", "PlannedContender", "PlannedProblem", "draw_seed"]
+
+DRAW_SEEDS = 1_000_000  # draws of points are this far apart in seeds: more than there are studies
+
+
+def draw_seed(study: int, draw: int) -> int:
+    """Returns the seed of a draw of tuning points, from a study's number and a contender's draw."""
+    return study + draw * DRAW_SEEDS
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ class PlannedContender:
         choices: of the problem, in place of the problem's own.
         tuned_choices: the choices of the problem among `space` and `static`.
         levels: factor -> this contender's level of it, for the factors in which contenders differ.
+        draw: which draw of points; contenders of one draw try the same places of spaces of as many dimensions.
     """
 
     label: str
@@ -95,10 +103,11 @@ class PlannedContender:
     choices: Mapping[str, Any] = field(default_factory=dict)
     tuned_choices: tuple[str, ...] = ()
     levels: Mapping[str, str] = field(default_factory=dict)
+    draw: int = 0
 
     def points_of(self, study: int) -> Sequence[Point]:
         """Returns what was drawn for a study before anything ran."""
-        return self.points if study == 0 else self.further[study - 1] if self.further else ()
+        return self.points if study == 0 else self.further[study - 1] if study <= len(self.further) else ()
 
 
 @dataclass(frozen=True)
@@ -127,15 +136,19 @@ class Plan:
         problems: in the order given.
         contenders: in the order given; the first is the baseline.
         evaluations: points of each curve after step 0.
-        tuning_seeds: seeds of the tuning stage in each study, from 0 in the first one.
-        seeds: seeds 0.. of the final stage; no tuning seed is among them.
+        tuning_seeds: seeds of the tuning stage in each study.
+        seeds: seeds of the final stage in each study; no tuning seed is among them.
         tuner: how contenders are tuned.
         expansions: the spaces that were widened since, in that order.
         probes: diagnostics computed at every point of the final trials' curves.
         trial_seconds: a trial's time budget, None for none.
         targets: how baselines set the targets of problems that declare none.
-        max_seeds: final seeds are added until it is settled who is best, up to so many; None: none are added.
+        max_seeds: where there is one study, final seeds are added until it is settled who is best, up to so many; None:
+            none are added.
         added_seeds: problem -> contender -> how many were added since.
+        max_studies: where there are several, studies are added until it is settled who is best, up to so many; None:
+            none are added.
+        added_studies: problem -> contender -> how many were added since.
         expand: whether spaces whose winners lie at an edge are widened, and the run goes on there.
         timing: whether the tuned contenders' steps are timed at the end, side by side.
     """
@@ -153,8 +166,30 @@ class Plan:
     targets: TargetRule = field(default_factory=TargetRule)
     max_seeds: int | None = None
     added_seeds: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    max_studies: int | None = None
+    added_studies: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     expand: bool = False
     timing: bool = False
+
+    @property
+    def repeats_tuning(self) -> bool:
+        """Whether there are several studies, so that what is compared are methods: tuning and training together.
+
+        With one study there are only the settings that it found.
+        """
+        return self.tuner.studies > 1
+
+    def studies(self, problem: PlannedProblem, contender: PlannedContender) -> range:
+        """Returns a contender's studies on a problem, those included that were added since."""
+        return range(self.tuner.studies + self.added_studies.get(problem.name, {}).get(contender.label, 0))
+
+    def first_seed(self, study: int) -> int:
+        """Returns the first seed of a study, of tuning and of the final stage."""
+        return (self.tuner.first_study + study) * STUDY_SEEDS
+
+    def draw_seed(self, contender: PlannedContender, study: int) -> int:
+        """Returns the seed that a study draws a contender's points from."""
+        return draw_seed(self.tuner.first_study + study, contender.draw)
 
     def batch_size(self, problem: PlannedProblem, contender: PlannedContender) -> int | None:
         """Returns how many examples a contender's step takes, None for all."""
@@ -173,17 +208,28 @@ class Plan:
 
     def added_points(self, problem: PlannedProblem, contender: PlannedContender, study: int = 0) -> list[Point]:
         """Returns a study's points in what was added to the space."""
-        return [point for each in self._expansions(problem, contender) for point in each.points[study]]
+        widened = self._expansions(problem, contender)
+        return [point for each in widened if study < len(each.points) for point in each.points[study]]
 
     def _expansions(self, problem: PlannedProblem, contender: PlannedContender) -> list[Expansion]:
         return [each for each in self.expansions if (each.problem, each.contender) == (problem.name, contender.label)]
 
     def search_key(self, problem: PlannedProblem, contender: PlannedContender, study: int) -> str:
-        """Returns the hash of what decides which points a study draws while it runs, but not how many."""
-        identity = self.trial(problem, contender, Point({}, {}), "tuning", study * STUDY_SEEDS).identity
+        """Returns the hash of what decides which points a study draws while it runs, but not how many.
+
+        How many there are counts only where it decides which ones: with zoom.
+        """
+        identity = self.trial(problem, contender, Point({}, {}), "tuning", self.first_seed(study)).identity
         static = {name: list(options) for name, options in contender.static.items()}
         space = {name: asdict(part) if isinstance(part, Range) else part for name, part in contender.space.items()}
-        return digest([identity, problem.metric, space, static, self.tuner.name, self.tuner.batch, self.tuning_seeds])
+        facts = [identity, problem.metric, space, static, self.tuner.name, self.tuner.batch, self.tuning_seeds]
+        if contender.draw:
+            facts.append(["draw", contender.draw])
+        if self.tuner.name == "zoom":
+            facts.append(contender.undrawn)  # half of the points are spread: how many that is decides the others
+        if self.tuner.is_adaptive and self.tuner.objective != "final":
+            facts += [self.tuner.objective, problem.target if self.tuner.objective == "steps" else None]
+        return digest(facts)
 
     def trial(
         self,
@@ -233,6 +279,7 @@ class Plan:
         *,
         study: int = 0,
         until: int | None = None,
+        again: bool = False,
     ) -> list[list[Trial]]:
         """Returns tuning trials, one row a point, one column a seed.
 
@@ -242,8 +289,9 @@ class Plan:
             points: what is tried; None for the points that were drawn before anything ran.
             study: whose seeds.
             until: the evaluation a rung of successive halving ends at.
+            again: on fresh seeds of the study, as many as the first ones.
         """
-        first = study * STUDY_SEEDS
+        first = self.first_seed(study) + (self.tuning_seeds if again else 0)
         return [
             [
                 self.trial(problem, contender, point, "tuning", seed, until)
@@ -255,9 +303,10 @@ class Plan:
     def final_trials(
         self, problem: PlannedProblem, contender: PlannedContender, winner: Point, *, study: int = 0
     ) -> list[Trial]:
-        """Returns the trials of a tuned contender on the fresh paired seeds, of which the first study may have more."""
-        added = 0 if study else self.added_seeds.get(problem.name, {}).get(contender.label, 0)
-        return [self.trial(problem, contender, winner, "final", seed) for seed in range(self.seeds + added)]
+        """Returns the trials of a study's winner on the study's fresh seeds, which all contenders share."""
+        added = 0 if self.repeats_tuning else self.added_seeds.get(problem.name, {}).get(contender.label, 0)
+        first = self.first_seed(study)
+        return [self.trial(problem, contender, winner, "final", first + seed) for seed in range(self.seeds + added)]
 
     @property
     def digest(self) -> str:

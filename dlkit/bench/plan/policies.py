@@ -8,9 +8,11 @@ from typing import Any
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.space import is_number
+from dlkit.bench.plan.trials import STUDY_SEEDS
 
 __all__ = [
     "CONSTANT_SCHEDULE",
+    "OBJECTIVES",
     "TUNED",
     "EarlyStopping",
     "Settling",
@@ -22,6 +24,11 @@ __all__ = [
 
 TUNED = "tuned"  # what tables say of a choice that has no single value
 CONSTANT_SCHEDULE = "constant"  # the name of the schedule that leaves the learning rate as it is
+OBJECTIVES = {  # what tuning can look for, in words
+    "final": "by final values",
+    "steps": "by steps to the target",
+    "area": "by the area under the curve",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +63,15 @@ class Tuner:
     """How contenders are tuned, the same for all of them.
 
     Attributes:
-        name: where points come from: ``"halton"``, ``"random"``, ``"grid"`` or ``"optuna"``.
+        name: where points come from: ``"halton"``, ``"random"``, ``"grid"``, ``"optuna"`` or ``"zoom"``.
         seconds: of training that a study spends on a contender and problem; None where the points are counted.
-        studies: independent repetitions of tuning, with points and seeds of their own.
+        studies: independent repetitions of tuning and judging, with points and seeds of their own.
         halving: successive halving goes on with one in so many points; None trains all of them to the end.
-        batch: how many points optuna is asked for at a time.
+        batch: how many points an adaptive tuner is asked for at a time.
         grid: hyperparameter -> number of values on a grid.
+        first_study: the number of the first study; studies of the same number draw the same points and seeds.
+        objective: what the best point is best in: ``"final"`` values, ``"steps"`` to the hardest declared target, or
+            ``"area"`` under the curve.
     """
 
     name: str = "halton"
@@ -70,6 +80,18 @@ class Tuner:
     halving: int | None = None
     batch: int = 4
     grid: Mapping[str, int] = field(default_factory=dict)
+    first_study: int = 0
+    objective: str = "final"
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether points depend on how the ones before did."""
+        return self.name in ("optuna", "zoom")
+
+    @property
+    def scored_again(self) -> int:
+        """How many of the best points are scored again on fresh tuning seeds before one of them wins."""
+        return 2 if self.name == "zoom" else 0
 
     def rungs(self, points: int, evaluations: int, *, added: int = 0) -> list[tuple[int, int | None]]:
         """Returns the rungs of successive halving: how many points train, and to which evaluation (None: to the end).
@@ -117,26 +139,33 @@ class TargetRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Settling:
-    """Seeds are added to the budget's until it is settled who is best, by a rule that holds however often one looks.
+    """Studies are added to the budget's until it is settled who is best, by a rule that holds however often one looks.
 
-    On each problem that is so once one contender is best, or those that are not worse lie within the margin.
+    On each problem that is so once one contender is best, or those that are not worse lie within the margin. A budget
+    of one study gets more fresh seeds instead: what they settle is about the settings found.
 
     Attributes:
-        max_seeds: the most seeds any contender gets; by default 100.
+        max_studies: the most studies any contender gets; by default 40.
+        max_seeds: the most seeds any contender gets where the budget has one study; by default 100.
         margin: how large a difference does not matter, on problems that have no margin of their own: in the metric's
             units, or a ratio such as 1.1 where values are compared as ratios.
 
     Raises:
-        UserError: for fewer than one seed, or a margin of 0 or less.
+        UserError: for fewer than one study or seed, more seeds than a study has, or a margin of 0 or less.
     """
 
+    max_studies: int = 40
     max_seeds: int = 100
     margin: float | None = None
 
     def __post_init__(self) -> None:
         mistakes = []
-        if not isinstance(self.max_seeds, int) or isinstance(self.max_seeds, bool) or self.max_seeds < 1:
-            mistakes.append(f"settling.max_seeds must be a whole number of at least 1, got {self.max_seeds!r}")
+        for name in ("max_studies", "max_seeds"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                mistakes.append(f"settling.{name} must be a whole number of at least 1, got {value!r}")
+            elif name == "max_seeds" and value > STUDY_SEEDS:  # further ones are those of the next study
+                mistakes.append(f"settling.max_seeds must be at most {STUDY_SEEDS}, got {value}")
         if self.margin is not None and not (is_number(self.margin) and self.margin > 0):
             mistakes.append(f"settling.margin must be a number above 0, got {self.margin!r}")
         if mistakes:

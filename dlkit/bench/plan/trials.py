@@ -13,7 +13,7 @@ __all__ = ["STAGES", "STUDY_SEEDS", "Evaluations", "Outcome", "Stage", "Timing",
 
 Stage = Literal["tuning", "final", "target"]
 STAGES: dict[Stage, int] = {"tuning": 0, "final": 1, "target": 2}  # a seed of one stage is no seed of another
-STUDY_SEEDS = 1000  # study k of a contender is tuned on seeds from k times this on, so that no two share one
+STUDY_SEEDS = 1000  # study k tunes and judges on seeds from k times this on, so that no two studies share one
 
 
 class Trial(NamedTuple):

@@ -93,7 +93,7 @@ def bilinear_game(
         loss=paid,
         evaluate=evaluate,
         dataset=no_data("no data: an exact problem"),
-        metrics={"distance": Metric("lower", "log", label="distance to the equilibrium")},
+        metrics={"distance": Metric("lower", "log", "distance to the equilibrium", FLOOR)},
         steps=200,
         target=1e-3,
         diverged_above=1e6,

@@ -255,7 +255,7 @@ def _convex(
         loss=objective,
         evaluate=evaluate,
         dataset=dataset,
-        metrics={"suboptimality": Metric("lower", "log"), "objective": Metric("lower")},
+        metrics={"suboptimality": Metric("lower", "log", floor=FLOOR), "objective": Metric("lower")},
         steps=400,
         target=target,
         description=description,

@@ -17,7 +17,7 @@ from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.analysis.tuning_curves import bands
 from dlkit.bench.plan.metric import TRAINING_LOSS
-from dlkit.bench.plan.orientation import oriented, unoriented
+from dlkit.bench.plan.orientation import at_floor, oriented, unoriented
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.plan.space import Range
 from dlkit.bench.stats import Interval
@@ -105,12 +105,12 @@ class Axis:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """The judged metric on validation over a contender's final seeds.
+    """The judged metric on validation over a contender's final trials, of all its studies.
 
     Attributes:
         result: the contender's.
         steps: [points] the evaluated steps.
-        middle: [points] the median over seeds, oriented.
+        middle: [points] the median over trials, oriented.
         low: [points] the 25 % quantile.
         high: [points] the 75 % quantile.
         seeds: how many seeds there are.
@@ -137,8 +137,8 @@ class ProbeCurve:
     Attributes:
         name: of the probe's curve.
         result: the contender's.
-        steps: [points] the evaluated steps at which a seed has a number.
-        middle: [points] the median over the seeds that have one.
+        steps: [points] the evaluated steps at which a trial has a number.
+        middle: [points] the median over the trials that have one.
     """
 
     name: str
@@ -158,7 +158,7 @@ def probe_curves(summary: Summary, comparison: Comparison) -> list[ProbeCurve]:
 
 
 def _probe_curve(name: str, result: ContenderResult) -> ProbeCurve | None:
-    """One curve; None where no seed has a number."""
+    """One curve; None where no trial has a number."""
     ran = [outcome for outcome in result.outcomes if outcome is not None and name in outcome.curves]
     points = max((len(outcome.steps) for outcome in ran), default=0)
     table = np.full((len(ran), points), np.nan)
@@ -179,10 +179,10 @@ class Finals:
     Attributes:
         result: the contender's.
         split: ``"validation"`` or ``"test"``.
-        values: [seeds] oriented.
-        median: over seeds, in the metric's units.
+        values: [trials] oriented.
+        median: over blocks, in the metric's units.
         height: where its line lies: the contender's place, a little higher for validation than for test.
-        heights: [seeds] the same, spread a little so that dots of the same value stay apart.
+        heights: [trials] the same, spread a little so that dots of the same value stay apart.
     """
 
     result: ContenderResult
@@ -306,10 +306,12 @@ def finals(comparison: Comparison) -> list[Finals]:
 
 
 def in_words(problem: PlannedProblem, values: Floats) -> list[str]:
-    """Returns oriented values as text in the metric's units."""
+    """Returns oriented values as text in the metric's units; what is at its floor is a bound."""
     return [
-        numbers.number(unoriented(problem, problem.metric, float(value))) if value < math.inf else "diverged"
-        for value in values
+        ("≤" if is_bound else "") + numbers.number(unoriented(problem, problem.metric, float(value)))
+        if value < math.inf
+        else numbers.DIVERGED
+        for value, is_bound in zip(values, at_floor(problem, problem.metric, values), strict=True)
     ]
 
 
@@ -325,7 +327,7 @@ def scores(comparison: Comparison) -> list[Scores]:
         values = np.array([point.hyperparameters[name] for point in points])
         winner = ran.index(result.tuning.winner) if result.tuning.winner in ran else None
         settings = [_setting(result, index) for index in ran]
-        found.append(Scores(result, name, values, result.tuning.scores[ran].astype(np.float64), winner, settings))
+        found.append(Scores(result, name, values, result.tuning.finals[ran].astype(np.float64), winner, settings))
     return found
 
 

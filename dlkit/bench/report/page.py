@@ -17,6 +17,7 @@ from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.json import to_json
 from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.policies import OBJECTIVES
 from dlkit.bench.report import plotly_across, plotly_figures, samples, tables_across
 from dlkit.bench.report.tables import Part, Table, caption, factor_findings, parts, ranking
 
@@ -32,21 +33,21 @@ FIGURES = (
     (
         plotly_figures.curves,
         "Curves.",
-        "Median over seeds on validation, with the band from the 25 to the 75 % quantile; the dashed line is the "
-        "target. A diverged seed counts as worst, one that stopped early keeps the value it ended with. Values far off "
-        "are beyond the axis.",
+        "Median over final trials on validation, with the band from the 25 to the 75 % quantile; the dashed line is "
+        "the target. A diverged one counts as worst, one that stopped early keeps the value it ended with. Values far "
+        "off are beyond the axis.",
     ),
     (
         plotly_figures.finals,
         "Final values.",
-        "A small mark is a seed, a large one the median, the bar its interval. Crosses at the edge: diverged, or "
-        "beyond the axis.",
+        "A small mark is a final trial, a large one the median over blocks, the bar its interval; a bar to the edge "
+        "has no bound there. Crosses at the edge: diverged, or beyond the axis.",
     ),
     (
         plotly_figures.sensitivity,
         "Sensitivity.",
-        "Mean over tuning seeds after the last step, one mark a tuning point; the star is the winner. Crosses at the "
-        "edge: a seed diverged, or beyond the axis.",
+        "Mean over tuning seeds after the last step, one mark a tuning point; the star is the winner. Of several "
+        "studies: the one whose value is the median. Crosses at the edge: a seed diverged, or beyond the axis.",
     ),
     (
         plotly_figures.tuning_curve,
@@ -58,28 +59,28 @@ FIGURES = (
     (
         plotly_figures.probes,
         "Probes.",
-        "Median over the final seeds of what was computed along training: on parameters as trained, not as evaluated.",
+        "Median over the final trials of what was computed along training: on parameters as trained, not as evaluated.",
     ),
 )
 FIGURES_ACROSS = (
     (
         plotly_across.ranks,
         "Mean ranks.",
-        "Rank of the median over seeds of the judged metric at the end, averaged over problems; for the intervals "
-        "problems and seeds are drawn again. In the shaded stretch ranks differ by less than Nemenyi's distance.",
+        "Rank of the median over blocks of the judged metric at the end, averaged over problems; for the intervals "
+        "problems and blocks are drawn again. In the shaded stretch ranks differ by less than Nemenyi's distance.",
     ),
     (
         plotly_across.performance_profile,
         "Performance profile.",
-        "Share of problems on which the median seed is at the hardest target within a factor of the fastest one's "
-        "steps; bars are pointwise intervals over problems and seeds. Steps are known to an evaluation; who takes part "
-        "decides who is fastest.",
+        "Share of problems on which the median block is at the hardest target within a factor of the fastest one's "
+        "steps; bars are pointwise intervals over problems and blocks. Steps are known to an evaluation; who takes "
+        "part decides who is fastest.",
     ),
     (
         plotly_across.target_ecdf,
         "Targets reached along the budget.",
         "Share of (problem, target, seed) reached by each share of a problem's budget, with pointwise bands over "
-        "seeds: about these problems and targets.",
+        "seeds, of each study its first: about these problems and targets.",
     ),
 )
 CONFIG = {
@@ -168,11 +169,13 @@ def _budget(plan: Plan) -> str:
         f"{_count(length, 'step')}" + (f" ({', '.join(names)})" if len(steps) > 1 else "")
         for length, names in steps.items()
     )
-    more = "" if plan.max_seeds is None else f", and more until it was settled, up to {plan.max_seeds}"
+    most = plan.max_studies if plan.repeats_tuning else plan.max_seeds
+    more = "" if most is None else f", and more until it is settled, up to {most}"
+    studies = f", in each of {plan.tuner.studies} studies{more}" if plan.repeats_tuning else ""
     return (
         f"{_count(len(plan.contenders), 'contender')} on {_count(len(plan.problems), 'problem')}. "
-        f"Each contender on each problem: {_tuning(plan)}, "
-        f"then the best point on {_count(plan.seeds, 'fresh paired seed')}{more}; {lengths}, "
+        f"Each contender on each problem{studies}: {_tuning(plan)}, "
+        f"then the best point on {_count(plan.seeds, 'fresh paired seed')}{'' if studies else more}; {lengths}, "
         f"{_count(plan.evaluations, 'evaluation')} along the way."
     )
 
@@ -187,8 +190,8 @@ def _tuning(plan: Plan) -> str:
     else:
         amount = f"{fewest} to {_count(most, 'tuning point')}" if 1 < fewest < most else _count(most, "tuning point")
     ways = [] if tuner.name == "halton" else [tuner.name]
+    ways += [] if tuner.objective == "final" else [OBJECTIVES[tuner.objective]]
     ways += [f"successive halving by {tuner.halving}"] if tuner.halving else []
-    ways += [f"in each of {tuner.studies} studies"] if tuner.studies > 1 else []
     more = f" ({', '.join(ways)})" if ways else ""
     return f"{amount}{more} on {_count(plan.tuning_seeds, 'tuning seed')}"
 

@@ -68,7 +68,7 @@ def javascript() -> str:
 
 
 def curves(summary: Summary, comparison: Comparison) -> "go.Figure":
-    """Draws the judged metric on validation against steps: median over seeds, and the band from 25 to 75 %.
+    """Draws the judged metric on validation against steps: median over final trials, and the band from 25 to 75 %.
 
     Args:
         summary: the run.
@@ -100,7 +100,7 @@ def curves(summary: Summary, comparison: Comparison) -> "go.Figure":
 
 
 def finals(summary: Summary, comparison: Comparison) -> "go.Figure":
-    """Draws every seed's final value, and median and interval, on validation and test; best contender on top.
+    """Draws every final trial's value, and median and interval over blocks, on validation and test; the best on top.
 
     Args:
         summary: the run.
@@ -224,7 +224,7 @@ def tuning_curve(summary: Summary, comparison: Comparison) -> "go.Figure":
 
 
 def probes(summary: Summary, comparison: Comparison) -> "go.Figure":
-    """Draws what the probes saw along the final trials: a panel a curve, the median over seeds a contender.
+    """Draws what the probes saw along the final trials: a panel a curve, the median over trials a contender.
 
     Args:
         summary: the run.
@@ -341,7 +341,8 @@ def _median(figure: "go.Figure", axis: Axis, finals: Finals, colour: str, common
         y=[finals.height],
         marker={"color": colour, "size": 11, "symbol": symbol, "line": {"width": 1.5, "color": colour}},
         error_x={"array": [high - middle], "arrayminus": [middle - low], "color": colour, "thickness": 3, "width": 0},
-        hovertext=f"median {numbers.interval(finals.median)}",
+        hovertext=f"{numbers.geometric(axis.problem)}median "
+        f"{numbers.interval(finals.median, floor=axis.problem.judged.floor)}",
         **common,
     )
 

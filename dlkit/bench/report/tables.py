@@ -7,17 +7,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlkit.bench.analysis import effects, numbers
+from dlkit.bench.analysis import effect_sentences, numbers, units
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.contender_result import ContenderResult
+from dlkit.bench.analysis.effects import Effect, Measured
+from dlkit.bench.analysis.findings import behind
 from dlkit.bench.analysis.pairs import LEVEL
-from dlkit.bench.plan.orientation import unoriented
-from dlkit.bench.stats import Interval, median_interval, nemenyi_distance
+from dlkit.bench.plan.orientation import at_floor, unoriented
+from dlkit.bench.stats import median_interval, nemenyi_distance
 
 __all__ = [
     "FACTORS_CAPTION",
     "LABELS",
-    "STUDIES_CAPTION",
     "Part",
     "Table",
     "caption",
@@ -31,6 +32,7 @@ __all__ = [
     "steps",
     "steps_caption",
     "studies",
+    "studies_caption",
     "tuning",
 ]
 
@@ -39,9 +41,9 @@ LABELS = frozenset(
 )  # columns of words beside numbers
 SHOWN_LEVEL = f"[{LEVEL * 100:.0f}\N{NO-BREAK SPACE}%]"
 MOST_LETTERS = 5  # of a contender's groups
-FACTORS_CAPTION = "Factors: levels compared over contenders that differ in nothing else, paired by seed"
-STUDIES_CAPTION = (
-    "Final means over all tuning studies and seeds, with the noise of tuning and without; differences are to the best"
+FACTORS_CAPTION = (
+    "Factors: levels compared over all pairs of contenders that differ in nothing else; interaction: whether the "
+    "difference depends on another factor"
 )
 
 
@@ -58,23 +60,24 @@ class Table(NamedTuple):
 
 
 def caption(comparison: Comparison) -> str:
-    """Returns what a problem's table shows: metric, direction, target and where that comes from."""
+    """Returns what a problem's table shows: metric, direction, target and its source, and what medians are."""
     problem = comparison.problem
     direction = "higher" if problem.judged.higher_is_better else "lower"
     target = f"target {numbers.number(comparison.target)} ({comparison.targets.source})"
-    return f"{problem.judged.label or problem.metric}, {direction} is better; {target}"
+    taken = "; medians are geometric, of logarithms" if numbers.geometric(problem) else ""
+    return f"{problem.judged.label or problem.metric}, {direction} is better; {target}{taken}"
 
 
 def ranking(comparison: Comparison) -> Table:
     """Returns a problem's contenders with all that their final values are compared by, best first.
 
-    Mean ranks are over seeds; the heading has Nemenyi's distance, beyond which two of them differ.
+    Mean ranks are over blocks; the heading has Nemenyi's distance, beyond which two of them differ.
     """
-    standings = comparison.ranking.standings
+    standings, floor = comparison.ranking.standings, comparison.problem.judged.floor
     distance = ""
     if count := len(standings):
-        seeds = len(comparison.results[0].planned(comparison.results[0].scores))
-        distance = f" (Nemenyi {nemenyi_distance(count, seeds, 1 - LEVEL):.2f})"
+        blocks = len(comparison.results[0].planned(comparison.results[0].blocks))
+        distance = f" (Nemenyi {nemenyi_distance(count, blocks, 1 - LEVEL):.2f})"
     header = ["rank", "optimizer", "group", f"validation {SHOWN_LEVEL}", f"test {SHOWN_LEVEL}"]
     header += [f"difference to best {SHOWN_LEVEL}", "p", "adjusted p", f"mean rank{distance}", "diverged"]
     rows = []
@@ -86,9 +89,9 @@ def ranking(comparison: Comparison) -> Table:
                 str(rank) if result.is_comparable else numbers.NOTHING,
                 result.label,
                 _group(standing.group) if standing else numbers.NOTHING,
-                numbers.interval(result.final),
-                numbers.interval(result.test),
-                numbers.difference(comparison.problem, pair.difference) if pair else numbers.NOTHING,
+                numbers.interval(result.final, floor=floor),
+                numbers.interval(result.test, floor=floor),
+                behind(comparison.problem, comparison.results[0], result, pair.difference) if pair else numbers.NOTHING,
                 numbers.p_value(pair.difference.p_value) if pair else numbers.NOTHING,
                 numbers.p_value(pair.adjusted_p) if pair else numbers.NOTHING,
                 numbers.number(standing.mean_rank) if standing else numbers.NOTHING,
@@ -123,7 +126,7 @@ def steps(comparison: Comparison) -> Table:
             str(found.diverged),
             numbers.steps(found.median, budget),
             numbers.interval(found.restricted),
-            numbers.number(found.expected),
+            numbers.number(found.expected) if found.reached else "none reached",
             numbers.ratio_of_steps(pair.difference) if pair else numbers.NOTHING,
             numbers.p_value(pair.adjusted_p) if pair else numbers.NOTHING,
         ]
@@ -133,27 +136,32 @@ def steps(comparison: Comparison) -> Table:
 
 
 def studies(comparison: Comparison) -> Table:
-    """Returns final means over repeated tuning studies, with tuning's noise and without; no rows with one study."""
-    problem = comparison.problem
-    header = ["optimizer", f"mean, seeds alone {SHOWN_LEVEL}", f"mean, with tuning {SHOWN_LEVEL}"]
-    header += [f"difference, seeds alone {SHOWN_LEVEL}", f"difference, with tuning {SHOWN_LEVEL}"]
-    rows = []
-    for label, standing in comparison.ranking.standings.items():
-        across, difference = standing.across, standing.across_difference
-        if across:
-            means = (across.seeds_only, across.with_tuning)
-            gaps = (difference.seeds_only, difference.with_tuning) if difference else ()
-            cells = [numbers.interval(_in_units(comparison, mean)) for mean in means]
-            cells += [numbers.oriented_interval(problem, gap) for gap in gaps] or [numbers.NOTHING, numbers.NOTHING]
-            rows.append([label, *cells])
-    return Table(header, rows)
+    """Returns every study's value of each contender, and the setting it was tuned to; no rows with one study."""
+    count = max((len(each.studies) for each in comparison.results), default=0)
+    header = ["optimizer", *(f"study {study + 1}" for study in range(count))]
+    rows = [
+        [each.label, *(_block(comparison, float(value)) for value in each.blocks)]
+        for each in comparison.results
+        if each.repeats_tuning and len(each.blocks)
+    ]
+    return Table(header, [[*cells, *[numbers.NOTHING] * (1 + count - len(cells))] for cells in rows])
 
 
-def _in_units(comparison: Comparison, value: Interval) -> Interval:
-    """An oriented mean in the metric's own units; a geometric mean where its scale is logarithmic."""
+def _block(comparison: Comparison, value: float) -> str:
+    """A study's value in the metric's own units."""
     problem = comparison.problem
-    estimate, *ends = (unoriented(problem, problem.metric, bound) for bound in value)
-    return Interval(estimate, min(ends), max(ends))
+    if math.isinf(value):
+        return numbers.DIVERGED
+    shown = unoriented(problem, problem.metric, value)
+    return ("≤" if at_floor(problem, problem.metric, value) else "") + numbers.number(shown)
+
+
+def studies_caption(comparison: Comparison) -> str:
+    """Returns what the numbers of `studies` are."""
+    return (
+        f"What each study's winner came to: the {numbers.geometric(comparison.problem)}mean over its fresh seeds. "
+        "Contenders are compared study by study"
+    )
 
 
 class Part(NamedTuple):
@@ -178,7 +186,7 @@ def parts(comparison: Comparison) -> list[Part]:
         Part("steps to target", steps_caption(comparison), steps(comparison)),
         Part("targets", "", ladder(comparison)),
         Part("costs", costs_caption(comparison), costs(comparison)),
-        Part("studies", STUDIES_CAPTION, studies(comparison)),
+        Part("studies", studies_caption(comparison), studies(comparison)),
         Part("factors", FACTORS_CAPTION, factors(comparison)),
         Part("tuning", "", tuning(comparison), numbers=False),
     )
@@ -214,14 +222,14 @@ def costs(comparison: Comparison) -> Table:
         timing = cost.timing if cost.timing and not cost.timing.failure else None
         row = [
             cost.label,
-            numbers.durations(cost.per_step),
-            numbers.TIMES + numbers.number(cost.ratio) if timing else numbers.NOTHING,
-            numbers.durations(cost.to_target, most=cost.per_step.estimate * comparison.problem.steps),
-            numbers.duration(cost.compile_seconds),
-            numbers.byte_count(timing.state_bytes if timing else None),
-            numbers.byte_count(timing.memory_bytes if timing else None),
+            units.durations(cost.per_step),
+            numbers.TIMES + numbers.number(cost.ratio) if timing and cost.ratio > 0 else numbers.NOTHING,
+            units.durations(cost.to_target, most=cost.per_step.estimate * comparison.problem.steps),
+            units.duration(cost.compile_seconds),
+            units.byte_count(timing.state_bytes if timing else None),
+            units.byte_count(timing.memory_bytes if timing else None),
         ]
-        rows.append([*row, *([_share(cost.saved)] if stops else [])])
+        rows.append([*row, *([numbers.share(cost.saved)] if stops else [])])
     return Table(header, rows)
 
 
@@ -237,45 +245,48 @@ def factors(comparison: Comparison) -> Table:
     """Returns what each level of a factor does against the first contender's; no rows without factors."""
     metric = comparison.problem.judged.label or comparison.problem.metric
     header = ["factor", "level", "against", f"difference in final {metric} {SHOWN_LEVEL}", "adjusted p"]
-    header += [f"ratio of steps to target {SHOWN_LEVEL}", "adjusted p of steps", "pairs of contenders"]
+    header += ["pairs of contenders", "interaction", f"ratio of steps to target {SHOWN_LEVEL}", "adjusted p of steps"]
     rows = [
         [
             each.factor,
             each.level,
             each.baseline,
-            numbers.difference(comparison.problem, each.final),
-            _p_value(each.final_p, is_luck=not each.differs),
-            numbers.interval(each.ratio),
-            numbers.NOTHING if math.isnan(each.ratio.estimate) else _p_value(each.ratio_p, is_luck=not each.is_faster),
-            f"{each.pairs}, {each.agreeing} of this sign" if each.pairs > 1 else "1",
+            numbers.difference(comparison.problem, each.final.overall.difference),
+            numbers.p_value(each.final.overall.adjusted_p),
+            _agreement(each),
+            _interaction(each.final),
+            numbers.ratio_of_steps(each.steps.overall.difference) if each.steps else numbers.NOTHING,
+            numbers.p_value(each.steps.overall.adjusted_p) if each.steps else numbers.NOTHING,
         ]
         for each in comparison.effects
     ]
     return Table(header, rows)
 
 
-def _p_value(value: float, *, is_luck: bool) -> str:
-    """A p-value, and whether the luck of tuning makes nothing of it."""
-    return numbers.p_value(value) + (" (luck of tuning)" if is_luck and value <= 1 - LEVEL else "")
+def _agreement(effect: Effect) -> str:
+    """In how many pairs of contenders the final difference has its sign, and how many of them may be undertuned."""
+    overall = effect.final.overall
+    shown = f"{overall.pairs}, {overall.agreeing} of this sign" if overall.pairs > 1 else "1"
+    return f"{shown}; may be undertuned: {', '.join(overall.doubtful)}" if overall.doubtful else shown
+
+
+def _interaction(measured: Measured) -> str:
+    """The other factor on which an effect depends the most surely, with the p-value."""
+    if not measured.interactions:
+        return numbers.NOTHING
+    surest = min(measured.interactions, key=lambda each: each.adjusted_p)
+    return f"{surest.factor}: adjusted p {numbers.p_value(surest.adjusted_p)}"
 
 
 def factor_findings(comparison: Comparison) -> list[str]:
     """Returns what the factors come to, in sentences."""
-    return [effects.sentence(comparison.problem, each, comparison.target) for each in comparison.effects]
-
-
-def _share(value: float) -> str:
-    return numbers.NOTHING if math.isnan(value) else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
+    return [effect_sentences.sentence(comparison.problem, each, comparison.target) for each in comparison.effects]
 
 
 def tuning(comparison: Comparison) -> Table:
-    """Returns what each contender was tuned to, what makes that doubtful, and how much repeated tuning differs."""
+    """Returns what each contender was tuned to, in a study whose value is the median, and what makes that doubtful."""
     header = ["optimizer", "tuned to", "points trained", "flags"]
     rows = [[each.label, _setting(each), _points(each), _flags(each)] for each in comparison.results]
-    studies = max((len(each.tunings) for each in comparison.results), default=1)
-    if studies > 1:
-        header.append(f"median across {studies} studies [min, max]")
-        rows = [[*cells, _across(each)] for cells, each in zip(rows, comparison.results, strict=True)]
     return Table(header, rows)
 
 
@@ -299,14 +310,11 @@ def _setting(result: ContenderResult) -> str:
 
 
 def _points(result: ContenderResult) -> str:
-    points = f"{result.tuning.finite}/{len(result.tuning.points)}"
-    return points if result.contender.undrawn is not None else f"{points} in {result.tuning.seconds:.3g} s"
+    points = f"{result.doubts.finite}/{result.doubts.points}"
+    seconds = sum(each.seconds for each in result.tunings)
+    return points if result.contender.undrawn is not None else f"{points} in {seconds:.3g} s"
 
 
 def _flags(result: ContenderResult) -> str:
     noted = [*result.flags, result.widened] if result.widened else result.flags
     return "could not run" if result.failure else "; ".join(noted) or numbers.NOTHING
-
-
-def _across(result: ContenderResult) -> str:
-    return numbers.interval(result.across) if result.across else numbers.NOTHING

@@ -80,7 +80,7 @@ def sections(summary: Summary) -> list[Section]:
     made = [
         contenders(summary),
         _ranks_by_problem(summary),
-        _movement(summary.overview),
+        _movement(summary.overview, _unit(summary)),
         _leaders(summary),
         _widths(summary),
     ]
@@ -89,13 +89,13 @@ def sections(summary: Summary) -> list[Section]:
 
 def contenders(summary: Summary) -> Section:
     """Returns the table that has one row a contender, best first; no rows where nothing is over yet."""
-    found, studies, level = summary.overview, summary.plan.tuner.studies, f"[{LEVEL * 100:.0f}{PERCENT}]"
+    found, level = summary.overview, f"[{LEVEL * 100:.0f}{PERCENT}]"
     lines, ranks = found.by_contender(), found.ranks
     columns: dict[str, list[str]] = {"optimizer": [each.label for each in lines]} if lines else {}
     if ranks is not None:
         least = min(each.mean_rank.estimate for each in lines)
         columns[f"mean rank {level}"] = [_interval(each.mean_rank) for each in lines]
-        columns["probability best"] = [_share(each.probability_best) for each in lines]
+        columns["probability best"] = [numbers.share(each.probability_best) for each in lines]
         columns["Nemenyi"] = [_apart(each.mean_rank.estimate - least, ranks.distance) for each in lines]
     if found.profile is not None:
         columns[f"profile score {level}"] = [_interval(each.profile_score) for each in lines]
@@ -103,8 +103,12 @@ def contenders(summary: Summary) -> Section:
         columns[f"targets reached {level}"] = [_interval(each.targets_reached) for each in lines]
         columns["area"] = [f"{each.target_area:.2f}" for each in lines]
     rows = list(zip(*columns.values(), strict=True)) if len(columns) > 1 else []
-    text = _about_contenders(found) + (f" All of the first of {studies} tuning studies." if studies > 1 else "")
-    return Section("Contenders", text, Table([*columns], rows))
+    return Section("Contenders", _about_contenders(found, _unit(summary)), Table([*columns], rows))
+
+
+def _unit(summary: Summary) -> str:
+    """What blocks are."""
+    return "studies" if summary.plan.repeats_tuning else "seeds"
 
 
 def _apart(gap: float, distance: float) -> str:
@@ -114,13 +118,13 @@ def _apart(gap: float, distance: float) -> str:
     return "not told apart" if gap else "best"
 
 
-def _about_contenders(found: Overview) -> str:
+def _about_contenders(found: Overview, unit: str) -> str:
     count, ranks, parts = len(found.problems), found.ranks, []
     if ranks is not None:
         small = f" {count} problems have little power: not told apart is not equal." if count < FEW_PROBLEMS else ""
         parts += [
-            f"Mean rank on {count} problems of the median over seeds of the judged metric at the end; intervals, and "
-            "the probability of being best, by drawing problems and seeds again.",
+            f"Mean rank on {count} problems of the median over {unit} of the judged metric at the end; intervals, and "
+            f"the probability of being best, by drawing problems and {unit} again.",
             f"Friedman's test that all rank alike, by permuted ranks: p {_compared(ranks.p_value)}; mean ranks more "
             f"than {numbers.number(ranks.distance)} apart (Nemenyi) differ at {100 * (1 - LEVEL):.0f}{PERCENT}.{small}",
         ]
@@ -131,8 +135,8 @@ def _about_contenders(found: Overview) -> str:
         )
     if found.target_ecdf:
         parts.append(
-            "Targets reached: share of (problem, target, seed) by the end of the budget, on these problems; area: the "
-            "mean of that share along the budget, 1 if all were reached at once."
+            f"Targets reached: share of (problem, target, {_one(unit)}) by the end of the budget, on these problems; "
+            "area: the mean of that share along the budget, 1 if all were reached at once."
         )
     return " ".join(parts)
 
@@ -141,8 +145,8 @@ def _ranks_by_problem(summary: Summary) -> Section:
     """One row a problem, one column a contender, best mean rank first."""
     found = summary.overview
     text = (
-        "Rank by the median over seeds; = stands where the optimizer is not told apart from the problem's best "
-        f"(Holm-adjusted p > {1 - LEVEL:.2g} over all pairs), × where it could not run or no point trained."
+        f"Rank by the median over {_unit(summary)}; = stands where the optimizer is not told apart from the problem's "
+        f"best (adjusted p > {1 - LEVEL:.2g} over all pairs), × where it could not run or no point trained."
     )
     if found.ranks is None:
         return Section("Ranks by problem", text, Table([], []))
@@ -161,11 +165,16 @@ def _ranks_by_problem(summary: Summary) -> Section:
     return Section("Ranks by problem", text, Table(["problem", *_ordered(found)], cells))
 
 
-def _movement(found: Overview) -> Section:
+def _one(unit: str) -> str:
+    """A block in words; a study stands there with its first fresh seed."""
+    return "first seed of a study" if unit == "studies" else "seed"
+
+
+def _movement(found: Overview, unit: str) -> Section:
     """Who is ahead at each budget and target."""
     moved = found.target_ranking
     text = (
-        "Ahead by the mean over problems and seeds of min(steps to target, budget) / budget, which stands beside: a "
+        f"Ahead by the mean over problems and {unit} of min(steps to target, budget) / budget, which stands beside: a "
         "miss counts as the whole budget. No intervals: the figure's bands have them."
     )
     if moved is None:
@@ -232,7 +241,7 @@ def _first(chances: Mapping[str, float], *, with_chance: bool = True) -> str:
     """The most probable one, or all of them that are, and how probable."""
     most = max(chances.values())
     names = " = ".join(label for label, chance in chances.items() if math.isclose(chance, most, abs_tol=1e-9))
-    return f"{names} {_share(most)}" if with_chance else names
+    return f"{names} {numbers.share(most)}" if with_chance else names
 
 
 def _widths(summary: Summary) -> Section:
@@ -284,14 +293,6 @@ def _ordered(found: Overview) -> list[str]:
 
 def _interval(value: Interval) -> str:
     return f"{value.estimate:.2f} [{value.low:.2f}, {value.high:.2f}]"
-
-
-def _share(value: float) -> str:
-    """A probability in percent; what is not quite 0 or 1 does not look like it."""
-    percent = 100 * float(value)
-    if 99.5 <= percent < 100 - 1e-9:
-        return f">99{PERCENT}"
-    return f"<1{PERCENT}" if 1e-9 < percent < 0.5 else f"{percent:.0f}{PERCENT}"
 
 
 def _compared(p_value: float) -> str:

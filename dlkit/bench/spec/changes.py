@@ -27,7 +27,7 @@ def changed(
         experiment: what was asked.
         budget: setting of the budget -> its new value. How many points are tried is said in one of several ways
             (`budget.AMOUNTS`): one of them takes the place of whichever the experiment has.
-        until_settled: whether seeds are added until it is settled who is best.
+        until_settled: whether studies, or seeds of a single one, are added until it is settled who is best.
         settling: setting of `Settling` -> its new value.
         expand: whether spaces whose winners lie at an edge are widened.
         timing: whether steps are timed at the end.

@@ -124,6 +124,12 @@ class Contender:
         choices: of the problems: choice -> value, such as ``{"activation": "gelu"}``. A list is tuned over:
             ``[low, high]`` or ``[low, high, scale]`` where the choice is a number that may be traced (a penalty, a rate
             of dropout), else value by value.
+        draw: which draw of tuning points. Contenders of one draw whose spaces have as many dimensions get points at the
+            same places, which makes comparisons sharper. To compare a method with itself, give the second one another
+            draw.
+
+    Raises:
+        UserError: for a draw that is no whole number, or below 0.
     """
 
     optimizer: str | Optimizer
@@ -134,6 +140,11 @@ class Contender:
     batch_size: int | Literal["full"] | None = None
     early_stopping: EarlyStopping | Literal[False] | None = None
     choices: Mapping[str, Any] = field(default_factory=dict)
+    draw: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.draw, int) or isinstance(self.draw, bool) or self.draw < 0:
+            raise UserError(f"optimizer '{self.name}': draw must be a whole number of at least 0, got {self.draw!r}")
 
     @property
     def name(self) -> str:
@@ -143,6 +154,7 @@ class Contender:
         base = self.optimizer if isinstance(self.optimizer, str) else self.optimizer.name
         parts = [_of_factor(factor, getattr(self, factor)) for factor in FACTORS if getattr(self, factor) is not None]
         parts += [_of_factor(choice, value) for choice, value in self.choices.items()]
+        parts += [f"draw {self.draw}"] if self.draw else []
         return _labelled(base, parts)
 
     def load_schedule(self) -> Schedule:
@@ -197,7 +209,7 @@ class Experiment:
         probes: names of diagnostics to compute at every point of the final trials' curves.
         targets: how baselines set targets, in place of the problems' own; None for the problems' own, and the first
             contender's where they have none.
-        settling: how seeds are added to the budget's until it is settled who is best; None: none are added.
+        settling: how studies are added to the budget's until it is settled who is best; None: none are added.
         expand: whether spaces whose winners lie at an edge are widened, and tuned further there.
         timing: whether the tuned contenders' steps are timed at the end, side by side, for seconds per step, time to
             target and memory. A run that is finished can be timed later.

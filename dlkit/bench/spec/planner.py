@@ -11,7 +11,7 @@ from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity.fingerprints import source_files
 from dlkit.bench.identity.references import is_import
 from dlkit.bench.optimizers.schedules import Schedule
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem, draw_seed
 from dlkit.bench.plan.policies import Settling, TargetRule, Tuner, require_margin
 from dlkit.bench.plan.space import Point, Range, Space
 from dlkit.bench.problems import Problem, ProblemFactory, check_problem
@@ -59,6 +59,7 @@ def plan(experiment: Experiment) -> BoundPlan:
     sources = [source for _, source in problems]
     contenders = _each(crossed, lambda each: _contender(experiment, each, sources), mistakes)
     mistakes += _wrong_settling(experiment, problems)
+    mistakes += _without_target(experiment, [facts for facts, _ in problems])
     if len(contenders) == len(crossed):
         mistakes += _wrong_for_all(experiment, [facts for facts, _ in contenders])
     mistakes += _wrong_together(experiment, problems, contenders)
@@ -91,7 +92,8 @@ def _each(entries: Sequence[Entry], make: Callable[[Entry], Made], mistakes: lis
 
 def _plan(experiment: Experiment, problems: Sequence[PlannedProblem], contenders: Sequence[PlannedContender]) -> Plan:
     """The plan of an experiment whose problems and contenders are found."""
-    budget, settling = experiment.budget, experiment.settling
+    budget, settling = experiment.budget.filled(), experiment.settling
+    assert budget.tuning_seeds is not None and budget.seeds is not None
     if settling is not None:
         problems = [_with_margin(facts, settling) for facts in problems]
     return Plan(
@@ -108,11 +110,14 @@ def _plan(experiment: Experiment, problems: Sequence[PlannedProblem], contenders
             halving=budget.halving,
             batch=budget.tuning_batch,
             grid=dict(budget.grid),
+            first_study=budget.first_study,
+            objective=budget.objective,
         ),
         probes=experiment.probes,
         trial_seconds=budget.trial_seconds,
         targets=experiment.targets or TargetRule(),
-        max_seeds=settling.max_seeds if settling else None,
+        max_seeds=settling.max_seeds if settling and budget.studies == 1 else None,
+        max_studies=settling.max_studies if settling and budget.studies > 1 else None,
         expand=experiment.expand,
         timing=experiment.timing,
     )
@@ -139,16 +144,30 @@ def _wrong_settling(experiment: Experiment, problems: Sequence[_PlannedSource]) 
     settling, mistakes = experiment.settling, list[str]()
     if settling is None:
         return mistakes
-    if settling.max_seeds < experiment.budget.seeds:
-        mistakes.append(
-            f"settling.max_seeds must be at least the {experiment.budget.seeds} seeds of the budget, got "
-            f"{settling.max_seeds}"
-        )
+    budget = experiment.budget.filled()
+    unit = "studies" if budget.studies > 1 else "seeds"
+    given, most = getattr(budget, unit), getattr(settling, f"max_{unit}")
+    if most < given:
+        mistakes.append(f"settling.max_{unit} must be at least the {given} {unit} of the budget, got {most}")
     for facts, _ in problems if settling.margin is not None else ():
         found: list[str] = []
         _attempt(partial(require_margin, facts.name, facts.judged, _with_margin(facts, settling).margin), found)
         mistakes += [f"settling.margin: {mistake}" for mistake in found]
     return mistakes
+
+
+def _without_target(experiment: Experiment, problems: Sequence[PlannedProblem]) -> list[str]:
+    """Problems whose trials cannot be tuned for steps to a target, since none is known before tuning."""
+    if experiment.budget.objective != "steps":
+        return []
+    remedy = "give it a target, or choose objective 'area' or 'final'"
+    if experiment.targets:
+        remedy = "leave out targets, which baselines set once they are tuned, or choose objective 'area' or 'final'"
+    return [
+        f"problem '{facts.name}': objective 'steps' counts steps to a declared target, and there is none; {remedy}"
+        for facts in problems
+        if facts.target is None
+    ]
 
 
 def _wrong_for_all(experiment: Experiment, contenders: Sequence[PlannedContender]) -> list[str]:
@@ -303,7 +322,7 @@ def _contender(experiment: Experiment, crossed: Crossed, problems: Sequence[Prob
         raise UserError(f"optimizer '{entry.name}': {sorted(both)} are also choices of the problem; fix one of them")
     space = {**optimizer.space, **schedule.space, **chosen.space}
     static = {**optimizer.static, **chosen.static}
-    drawn, undrawn = _points(optimizer.name, space, static, experiment.budget)
+    drawn, undrawn = _points(entry, space, static, experiment.budget.filled())
     registered = isinstance(entry.optimizer, str) and not is_import(entry.optimizer)
     source = "" if registered and not isinstance(entry.schedule, Schedule) else source_of(functions_of(method))
     contender = PlannedContender(
@@ -315,6 +334,7 @@ def _contender(experiment: Experiment, crossed: Crossed, problems: Sequence[Prob
         static={name: list(options) for name, options in static.items()},
         further=tuple(drawn[1:]),
         undrawn=undrawn,
+        draw=entry.draw,
         schedule=schedule.name,
         batch_size=entry.batch_size,
         stopping=experiment.early_stopping if entry.early_stopping is None else entry.early_stopping or None,
@@ -350,22 +370,23 @@ def _chosen(entry: Contender, problems: Sequence[ProblemSource]) -> ChosenValues
 
 
 def _points(
-    name: str, space: Space, static: Mapping[str, Sequence[Any]], budget: Budget
+    entry: Contender, space: Space, static: Mapping[str, Sequence[Any]], budget: Budget
 ) -> tuple[list[list[Point]], int | None]:
     """Draws what can be drawn before anything runs, of each study; and how many points are drawn later."""
     count = budget.tuning_points
     if budget.tuning_points_per_dimension is not None:
         count = budget.tuning_points_per_dimension * max(dimensions(space, static), 1)
-    if count is None or budget.tuner == "optuna":
+    if count is None or budget.tuner in ("optuna", "zoom"):
         if any(isinstance(span, Range) for span in space.values()):
             return [[] for _ in range(budget.studies)], count
         every = math.prod(map(len, static.values()))  # choices alone: each of them once
         return [grid_points(space, static, every)[:count] for _ in range(budget.studies)], 0
     try:
         draw = partial(beforehand, budget.tuner, space, static, count, counts=budget.grid)
-        return [draw(seed=study) for study in range(budget.studies)], 0
+        numbers = range(budget.first_study, budget.first_study + budget.studies)
+        return [draw(seed=draw_seed(number, entry.draw)) for number in numbers], 0
     except UserError as error:
-        raise UserError(f"optimizer '{name}': {error}") from None
+        raise UserError(f"optimizer '{entry.name}': {error}") from None
 
 
 def _unknown_on_the_grid(budget: Budget, contenders: Sequence[PlannedContender]) -> list[str]:

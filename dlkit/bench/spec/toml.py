@@ -144,7 +144,11 @@ class _Reader:
             "batch_size": self.batch_size(item, path),
             "early_stopping": self.early_stopping(item, path),
             "choices": self.choices(item, path, lists=True),
+            "draw": self.value(item, path, "draw", int, 0),
         }
+        if usage["draw"] < 0:
+            self.mistake(f"{path}.draw", f"expected a whole number of at least 0, got {usage['draw']}")
+            return None
         entry = Contender(optimizer=name, label=label, space=space, static=static, **usage)
         schedule = self.attempt(f"{path}.schedule", entry.load_schedule)
         if schedule is None:
@@ -200,6 +204,7 @@ class _Reader:
         before = len(self.mistakes)
         self.keys(given, "settling", [setting.name for setting in fields(Settling)])
         read = {
+            "max_studies": self.value(given, "settling", "max_studies", int, Settling.max_studies),
             "max_seeds": self.value(given, "settling", "max_seeds", int, Settling.max_seeds),
             "margin": self.value(given, "settling", "margin", float),
         }
@@ -209,7 +214,7 @@ class _Reader:
         given = self.value(table, "", "budget", dict, {})
         names = [setting.name for setting in fields(Budget)]
         self.keys(given, "budget", names)
-        kinds = {"tuner": str, "tuning_seconds": float, "trial_seconds": float, "grid": dict}
+        kinds = {"tuner": str, "objective": str, "tuning_seconds": float, "trial_seconds": float, "grid": dict}
         read = {name: self.value(given, "budget", name, kinds.get(name, int)) for name in names}
         made: Budget | None = self.attempt(
             "", lambda: Budget(**{name: value for name, value in read.items() if value is not None})

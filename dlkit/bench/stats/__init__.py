@@ -16,7 +16,6 @@ from dlkit.bench.stats.intervals import Interval, median_interval, wilson_interv
 from dlkit.bench.stats.multiplicity import holm
 from dlkit.bench.stats.nested import NestedMean, crossed_mean, nested_mean
 from dlkit.bench.stats.paired import PairedEffects, paired_effects, paired_ratio
-from dlkit.bench.stats.power import detectable_difference, required_pairs, required_seeds
 from dlkit.bench.stats.profiles import PerformanceProfile, ProfileBands, performance_profile, profile_bands
 from dlkit.bench.stats.ranks import (
     Friedman,
@@ -28,9 +27,9 @@ from dlkit.bench.stats.ranks import (
     rank_correlation,
 )
 from dlkit.bench.stats.runtime_profiles import TargetECDF, TargetRanking, target_ecdf, target_ranking, times_to_targets
-from dlkit.bench.stats.selection import best_again, luck_p_value, picked_again, redrawn_luck_p_value
 from dlkit.bench.stats.sequential import Settlement, confidence_sequence, evidence, settle
 from dlkit.bench.stats.signed_ranks import PairedDifference, SignedRanks, paired_difference, wilcoxon
+from dlkit.bench.stats.simulated_power import least_blocks, least_difference, simulated_power
 from dlkit.bench.stats.survival import (
     ExpectedRunningTime,
     KaplanMeier,
@@ -62,10 +61,8 @@ __all__ = [
     "TargetRanking",
     "TuningBands",
     "TuningLeaders",
-    "best_again",
     "confidence_sequence",
     "crossed_mean",
-    "detectable_difference",
     "evidence",
     "expanded_level",
     "expected_best",
@@ -78,8 +75,9 @@ __all__ = [
     "iqm",
     "kaplan_meier",
     "keeps_order",
+    "least_blocks",
+    "least_difference",
     "log_rank",
-    "luck_p_value",
     "median_interval",
     "nemenyi_distance",
     "nested_mean",
@@ -88,17 +86,14 @@ __all__ = [
     "paired_effects",
     "paired_ratio",
     "performance_profile",
-    "picked_again",
     "probability_of_improvement",
     "profile_bands",
     "rank_bootstrap",
     "rank_correlation",
-    "redrawn_luck_p_value",
-    "required_pairs",
-    "required_seeds",
     "restricted_mean",
     "sensitivity",
     "settle",
+    "simulated_power",
     "stratified_bootstrap",
     "target_ecdf",
     "target_ranking",

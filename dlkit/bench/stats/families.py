@@ -77,12 +77,13 @@ def fewest_blocks(level: float = 0.95) -> int:
     return math.ceil(1 - math.log2(error_rate(level)) - ROUNDING)
 
 
-def keeps_order(differences: ArrayLike, *, level: float = 0.95) -> Interval:
+def keeps_order(differences: ArrayLike, *, level: float = 0.95, estimate: float | None = None) -> Interval:
     """How probable it is that a new block shows the order that these blocks show on the whole.
 
     Args:
         differences: [blocks] of one comparison; infinities are allowed, ties are 0.
         level: confidence level of the interval, between 0 and 1.
+        estimate: that of `paired_difference`, where it is known.
 
     Returns:
         The share of blocks with the sign of `paired_difference`'s estimate, a tie counted as half, and its interval by
@@ -98,7 +99,8 @@ def keeps_order(differences: ArrayLike, *, level: float = 0.95) -> Interval:
     values = samples(differences=differences)[0]
     above, ties = int(np.sum(values > 0)), int(np.sum(values == 0))
     below = values.size - above - ties
-    estimate = paired_difference(values, np.zeros(values.size)).estimate
+    if estimate is None:
+        estimate = paired_difference(values, np.zeros(values.size)).estimate
     kept = max(above, below) if estimate == 0 else above if estimate > 0 else below
     return wilson_score((kept + 0.5 * ties) / values.size, values.size, level)
 
@@ -121,22 +123,28 @@ def sign_flips(blocks: int, draws: int, seed: int) -> Floats:
 
 def weighed(rows: Floats) -> Floats:
     """Differences [..., comparisons, blocks] with sizes clipped, over what the statistic divides by."""
-    sizes = np.abs(rows)
-    limits = CLIP * _medians_where(sizes, sizes > 0)  # NaN for a comparison of ties, inf where most are infinite
-    largest = np.max(sizes, axis=-1, where=np.isfinite(sizes), initial=0.0)
-    limits = np.where(np.isfinite(limits), limits, largest)
-    has_limit = limits > 0
+    limits, has_limit = size_limits(rows)
     family = np.max(limits, axis=-1, keepdims=True)
-    limits = np.where(has_limit, limits, np.where(family > 0, family, 1.0))
     # in units that let no square overflow: each comparison's limit, and for what they share the largest of these
-    units = np.minimum(sizes / limits[..., None], 1.0)
+    units = np.minimum(np.abs(rows) / limits[..., None], 1.0)
     squares = (units**2).sum(axis=-1)
-    relative = np.maximum(limits / np.where(family > 0, family, 1.0), np.finfo(np.float64).tiny)
+    relative = np.maximum(limits / family, np.finfo(np.float64).tiny)
     usual = np.nan_to_num(_medians_where(squares * relative**2, has_limit))
     with np.errstate(over="ignore"):
         shared = np.where(squares > 0, POOLED * (np.sqrt(usual)[..., None] / relative) ** 2, 1.0)
     steadied: Floats = np.copysign(units, rows) / np.sqrt(squares + shared)[..., None]
     return steadied
+
+
+def size_limits(rows: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """What sizes of differences [..., comparisons, blocks] are clipped to, and whether it is the comparison's own."""
+    sizes = np.abs(rows)
+    limits = CLIP * _medians_where(sizes, sizes > 0)  # NaN for a comparison of ties, inf where most are infinite
+    largest = np.max(sizes, axis=-1, where=np.isfinite(sizes), initial=0.0)
+    limits = np.where(np.isfinite(limits), limits, largest)
+    is_own = limits > 0
+    family = np.max(limits, axis=-1, keepdims=True)
+    return np.where(is_own, limits, np.where(family > 0, family, 1.0)), is_own
 
 
 def _medians_where(values: Floats, counted: NDArray[np.bool_]) -> Floats:

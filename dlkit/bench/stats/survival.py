@@ -225,40 +225,48 @@ def restricted_mean(times: ArrayLike, observed: ArrayLike, horizon: float, *, le
     return Interval(estimate, max(0.0, estimate - half_width), min(float(horizon), estimate + half_width))
 
 
-def expected_running_time(times: ArrayLike, hit: ArrayLike, budget: float) -> ExpectedRunningTime:
+def expected_running_time(spent: ArrayLike, hit: ArrayLike, *, miss_costs: float | None = None) -> ExpectedRunningTime:
     """How many evaluations one target costs, if missed runs are repeated until one hits: all spent / hits.
 
+    Every run is charged what it really spent: one that missed the target, what it ran until it ended, diverged or was
+    cut off. The other convention, that a run which missed is charged the whole budget however early it ended, is
+    `miss_costs`; it is larger where runs end early.
+
     Args:
-        times: [n] when each run reached the target; where it did not, the number is not used.
-        hit: [n] whether it did.
-        budget: what a run that missed has spent; it counts in full.
+        spent: [n] of each run: when it reached the target, or else how long it ran.
+        hit: [n] whether it reached the target.
+        miss_costs: what every run that missed is charged, usually the budget; what it spent is not used then. None for
+            what it spent.
 
     Returns:
         The expected running time, `inf` if no run hit, with what was spent and the counts.
 
     Raises:
-        ValueError: if the arrays are empty or differ in length, a hit has no time in 0..budget, or `budget` is not
-            above 0.
+        ValueError: if the arrays are empty or differ in length, what counts of `spent` is no number of at least 0, or
+            `miss_costs` is not above 0.
 
     Reference:
         Hansen et al., "COCO: performance assessment", 2016; Auger and Hansen, "Performance evaluation of an advanced
         local search evolutionary algorithm", CEC 2005.
 
     Example:
-        >>> expected_running_time([100, 300, float("inf")], [True, True, False], 1000)
-        ExpectedRunningTime(estimate=700.0, spent=1400.0, hits=2, trials=3)
+        >>> expected_running_time([1, 2, 4, 2, 6, 100], [True, False, False, False, False, False])
+        ExpectedRunningTime(estimate=115.0, spent=115.0, hits=1, trials=6)
+        >>> expected_running_time([100, 300, float("inf")], [True, True, False], miss_costs=1000).estimate
+        700.0
     """
-    spent = np.asarray(times, dtype=np.float64)
+    costs = np.asarray(spent, dtype=np.float64)
     hits = np.asarray(hit, dtype=bool)
-    if spent.ndim != 1 or spent.size == 0 or hits.shape != spent.shape:
-        raise ValueError(f"times and hit must be vectors of one length > 0, got shapes {spent.shape} and {hits.shape}")
-    if not 0 < budget < math.inf:
-        raise ValueError(f"budget must be a number above 0, got {budget}")
-    if not ((spent[hits] >= 0) & (spent[hits] <= budget)).all():
-        raise ValueError(f"every hit must have a time in 0..budget, got {spent[hits].tolist()}, budget {budget}")
-    total = float(np.where(hits, spent, budget).sum())
-    count = int(hits.sum())
-    return ExpectedRunningTime(total / count if count else math.inf, total, count, spent.size)
+    if costs.ndim != 1 or costs.size == 0 or hits.shape != costs.shape:
+        raise ValueError(f"spent and hit must be vectors of one length > 0, got shapes {costs.shape} and {hits.shape}")
+    if miss_costs is not None:
+        if not 0 < miss_costs < math.inf:
+            raise ValueError(f"miss_costs must be a number above 0, got {miss_costs}; the budget is usual")
+        costs = np.where(hits, costs, miss_costs)
+    if not ((costs >= 0) & (costs < math.inf)).all():
+        raise ValueError(f"every run must have spent a number of at least 0, got {costs.tolist()}")
+    total, count = float(costs.sum()), int(hits.sum())
+    return ExpectedRunningTime(total / count if count else math.inf, total, count, costs.size)
 
 
 def _checked(times: ArrayLike, observed: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:

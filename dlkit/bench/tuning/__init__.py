@@ -1,11 +1,13 @@
 """What to try next, from a plan and the outcomes so far.
 
 - `history`: a plan with its outcomes and drawn points, which the others start from.
-- `sampling`: where points come from: halton, random, grid, optuna.
-- `search`: points and rungs of successive halving.
-- `winner`: the best point, and reasons to doubt it.
+- `sampling`: where points come from: halton, random, grid, optuna, zoom.
+- `objective`: how good a tuning trial is.
+- `search`: points, rungs of successive halving, the best points on fresh seeds.
+- `winner`: the best point of a study.
+- `doubts`: reasons to doubt a contender's tuning, from all its studies.
 - `widening`: wider spaces where a winner lies at an edge.
 - `targets`: values that trials should reach, and how each came out.
 """
 
-__all__ = ["history", "sampling", "search", "targets", "widening", "winner"]
+__all__ = ["doubts", "history", "objective", "sampling", "search", "targets", "widening", "winner"]

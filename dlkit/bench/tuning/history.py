@@ -45,7 +45,7 @@ class History:
         self._outcomes: dict[str, Outcome] = dict(outcomes or {})
         self._drawn: dict[str, list[Point]] = {key: list(points) for key, points in (drawn or {}).items()}
         self._search_keys: dict[tuple[int, int, int], str] = {}
-        self._trials: dict[tuple[str, int, int, int, int, int | None], Sequence[Trial]] = {}
+        self._trials: dict[tuple[str, int, int, int, int, int | None, bool], Sequence[Trial]] = {}
         self._answers: dict[tuple[Any, int, int, int], Any] = {}
         self._alive: dict[int, object] = {}
 
@@ -96,13 +96,14 @@ class History:
         *,
         study: int = 0,
         until: int | None = None,
+        again: bool = False,
     ) -> list[Sequence[Trial]]:
         """Returns `Plan.tuning_trials`: one row a point, one column a seed."""
         rows = []
         for point in points:
-            key = ("tuning", self._id(problem), self._id(contender), self._id(point), study, until)
+            key = ("tuning", self._id(problem), self._id(contender), self._id(point), study, until, again)
             if key not in self._trials:
-                (trials,) = self.plan.tuning_trials(problem, contender, [point], study=study, until=until)
+                (trials,) = self.plan.tuning_trials(problem, contender, [point], study=study, until=until, again=again)
                 self._trials[key] = tuple(trials)
             rows.append(self._trials[key])
         return rows
@@ -111,14 +112,14 @@ class History:
         self, problem: PlannedProblem, contender: PlannedContender, winner: Point, *, study: int = 0
     ) -> Sequence[Trial]:
         """Returns `Plan.final_trials`, in seed order."""
-        key = ("final", self._id(problem), self._id(contender), self._id(winner), study, None)
+        key = ("final", self._id(problem), self._id(contender), self._id(winner), study, None, False)
         if key not in self._trials:
             self._trials[key] = tuple(self.plan.final_trials(problem, contender, winner, study=study))
         return self._trials[key]
 
     def reruns(self, problem: PlannedProblem, baseline: PlannedContender, winner: Point) -> Sequence[Trial]:
         """Returns `Plan.reruns`, in seed order."""
-        key = ("target", self._id(problem), self._id(baseline), self._id(winner), 0, None)
+        key = ("target", self._id(problem), self._id(baseline), self._id(winner), 0, None, False)
         if key not in self._trials:
             self._trials[key] = tuple(self.plan.reruns(problem, baseline, winner))
         return self._trials[key]

@@ -23,9 +23,13 @@ __all__ = [
     "random_points",
     "require_tuner",
     "spread",
+    "spread_first",
+    "zoom_points",
 ]
 
-TUNERS = ("halton", "random", "grid", "optuna")
+TUNERS = ("halton", "random", "grid", "optuna", "zoom")
+AROUND = 3  # how many of the best points zoom looks around
+REDRAWN = 0.25  # how often a static choice is drawn anew there
 Static = Mapping[str, Sequence[Any]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -230,6 +234,70 @@ def optuna_points(
         )
         for params in asked
     ]
+
+
+def spread_first(total: int) -> int:
+    """Returns how many of zoom's points are spread over the whole space: half of them, rounded up."""
+    return math.ceil(total / 2)
+
+
+def zoom_points(
+    space: Space,
+    static: Static,
+    told: Sequence[Point],
+    scores: Sequence[float],
+    count: int,
+    *,
+    total: int,
+    seed: int = 0,
+) -> list[Point]:
+    """Draws the next points of a search that spreads half of them and puts the others around the best ones.
+
+    The first half are Halton's. The others lie in boxes around the best three points, in turn, reflected at the bounds.
+    A box has as much of the space as there is for each point that was spread, on the ranges' scales. A static choice
+    there is that of the centre, or one time in four any. Fewer points of one batch are the first of more.
+
+    Args:
+        space: as in `halton_points`.
+        static: as in `halton_points`.
+        told: the points before.
+        scores: of each, lower is better; +inf for one that diverged. While none has trained, points are spread further.
+        count: how many points to draw.
+        total: how many there are in the end; it says how many are spread.
+        seed: which sequence.
+
+    Returns:
+        The points.
+    """
+    first, before = spread_first(total), len(told)
+    best = [place for place in np.argsort(scores, kind="stable") if np.isfinite(scores[place])][:AROUND]
+    if before < first or not best:
+        stop = min(before + count, first) if before < first else before + count
+        return halton_points(space, static, stop, seed=seed)[before:]
+    dimensions_with_a_box = sum(isinstance(span, Range) for span in space.values())
+    width = first ** (-1 / max(dimensions_with_a_box, 1))
+    points = []
+    for place in range(before, before + count):
+        key = np.array([zlib.crc32(f"zoom points of study {seed}".encode()), place], np.uint64)
+        rng = np.random.Generator(np.random.Philox(key=key))
+        points.append(_around(space, static, told[best[(place - first) % len(best)]], width, rng))
+    return points
+
+
+def _around(space: Space, static: Static, centre: Point, width: float, rng: np.random.Generator) -> Point:
+    """Draws a point in a box around another one; the width is a share of each range's."""
+    values = {}
+    for name, span in space.items():
+        if isinstance(span, Range):
+            coordinate = abs(span.coordinate(centre.hyperparameters[name]) + width * float(rng.uniform(-0.5, 0.5)))
+            values[name] = span.value(2 - coordinate if coordinate > 1 else coordinate)
+        else:
+            values[name] = float(span)
+    chosen = {
+        name: options[int(rng.integers(len(options)))] if rng.random() < REDRAWN else centre.static[name]
+        for name, options in static.items()
+    }
+    return Point(values, chosen)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What tuning tries next: points, and the rungs of successive halving.
+"""What tuning tries next: points, the rungs of successive halving, and the best points on fresh seeds.
 
 Everything follows from the plan, the points drawn so far and the outcomes so far. So a run that was killed goes on as
 if it had not been.
@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlkit.bench.plan.orientation import final_value, oriented
 from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.tuning.history import History
-from dlkit.bench.tuning.sampling import beforehand, optuna_points
+from dlkit.bench.tuning.objective import mean_finals, mean_scores
+from dlkit.bench.tuning.sampling import beforehand, optuna_points, spread_first, zoom_points
 
 __all__ = ["MOST_POINTS", "Rung", "Search", "next_points", "search"]
 
@@ -24,12 +24,13 @@ Floats = np.ndarray[Any, Any]
 
 
 class Rung(NamedTuple):
-    """Points that are trained equally long: all of them, or those that successive halving kept.
+    """Points that are trained equally long: all of them, those that successive halving kept, or the best once more.
 
     Attributes:
         places: which of the points.
         trials: one row a point, one column a tuning seed.
         scores: [points] as in `Tuning.scores`.
+        finals: [points] as in `Tuning.finals`.
         missing: [points] how many trials of each have not run.
         until: the evaluation they end at; None for the last one.
     """
@@ -37,6 +38,7 @@ class Rung(NamedTuple):
     places: Sequence[int]
     trials: Sequence[Sequence[Trial]]
     scores: Floats
+    finals: Floats
     missing: np.ndarray[Any, np.dtype[np.int64]]
     until: int | None
 
@@ -46,7 +48,8 @@ class Search(NamedTuple):
 
     Attributes:
         points: what has been drawn.
-        rungs: what is trained, as far as the outcomes tell; without successive halving, one rung.
+        rungs: what is trained, as far as the outcomes tell: one rung, more with successive halving, and where a tuner
+            scores its best points again, those on fresh seeds.
         wanted: how many points are to be drawn next, once these have run.
         later: how many trials will come after those of the rungs, as far as is known.
     """
@@ -71,7 +74,8 @@ def search(history: History, problem: PlannedProblem, contender: PlannedContende
     """Returns how far a study has come, from the outcomes so far.
 
     With successive halving a rung follows from the scores of the one before, once all of its trials have run: the best
-    go on, a point of which a seed diverged never does.
+    go on, a point of which a seed diverged never does. Where the best points are scored again, that is so once all
+    points have run; one that diverges on a fresh seed is out, and if all of them do, the next best ones are scored.
 
     Args:
         history: the plan and the outcomes so far.
@@ -97,7 +101,7 @@ def _search(history: History, problem: PlannedProblem, contender: PlannedContend
     for position, (_, until) in enumerate(lengths):
         chosen = [points[place] for place in places]
         rows = history.tuning_trials(problem, contender, chosen, study=study, until=until)
-        rungs.append(_rung(problem, places, rows, history.outcomes, until))
+        rungs.append(_rung(history, problem, places, rows, until))
         following = lengths[position + 1 :]
         if rungs[-1].missing.any():
             later += sum(size for size, _ in following) * plan.tuning_seeds
@@ -106,28 +110,47 @@ def _search(history: History, problem: PlannedProblem, contender: PlannedContend
             order = np.argsort(rungs[-1].scores, kind="stable")
             kept = [places[place] for place in order[: following[0][0]] if np.isfinite(rungs[-1].scores[place])]
             places = sorted(kept)
-    return Search(points, rungs, wanted, later)
+    found = Search(points, rungs, wanted, later)
+    return _scored_again(history, problem, contender, study, found) if plan.tuner.scored_again else found
 
 
 def _rung(
+    history: History,
     problem: PlannedProblem,
     places: Sequence[int],
     rows: Sequence[Sequence[Trial]],
-    outcomes: Mapping[str, Outcome],
-    until: int | None,
+    until: int | None = None,
+    before: Sequence[Sequence[Trial]] = (),
 ) -> Rung:
-    found = [[outcomes.get(trial.id) for trial in row] for row in rows]
-    missing = np.array([sum(outcome is None for outcome in row) for row in found], np.int64)
-    return Rung(places, rows, _mean_scores(problem, found), missing, until)
+    """A rung of these trials; scores are means over the trials that its points had before as well."""
+    plan, outcomes = history.plan, history.outcomes
+    missing = np.array([sum(trial.id not in outcomes for trial in row) for row in rows], np.int64)
+    whole = [[*row, *more] for row, more in zip(before, rows, strict=True)] if before else rows
+    found = [[outcomes.get(trial.id) for trial in row] for row in whole]
+    scores = mean_scores(plan, problem, found, until=until)
+    finals = scores if plan.tuner.objective == "final" else mean_finals(problem, found)
+    return Rung(places, rows, scores, finals, missing, until)
 
 
-def _mean_scores(problem: PlannedProblem, rows: Sequence[Sequence[Outcome | None]]) -> Floats:
-    """[rows] The mean over a row's outcomes, oriented; +inf where one is missing or diverged."""
-    if not rows:
-        return np.zeros(0)
-    finals = [[final_value(outcome, problem.metric) for outcome in row] for row in rows]
-    scores: Floats = oriented(problem, problem.metric, finals).mean(axis=1, dtype=np.float64)
-    return scores
+def _scored_again(
+    history: History, problem: PlannedProblem, contender: PlannedContender, study: int, found: Search
+) -> Search:
+    """A search without successive halving, with its best points on fresh seeds: one of these wins."""
+    plan, first = history.plan, found.rungs[0]
+    group = plan.tuner.scored_again
+    if found.later or first.missing.any():
+        count = len(found.points) + found.later // plan.tuning_seeds
+        return found._replace(later=found.later + (min(group, count) * plan.tuning_seeds if count > 1 else 0))
+    order = [place for place in np.argsort(first.scores, kind="stable").tolist() if np.isfinite(first.scores[place])]
+    rungs = [first]
+    for start in range(0, len(order) if len(order) > 1 else 0, group):
+        places = sorted(order[start : start + group])
+        points = [found.points[place] for place in places]
+        rows = history.tuning_trials(problem, contender, points, study=study, again=True)
+        rungs.append(_rung(history, problem, places, rows, before=[first.trials[place] for place in places]))
+        if rungs[-1].missing.any() or np.isfinite(rungs[-1].scores).any():
+            break
+    return found._replace(rungs=rungs)
 
 
 def _drawn_points(
@@ -142,9 +165,11 @@ def _drawn_points(
         return contender.points_of(study), 0, 0
     tuner, outcomes = history.plan.tuner, history.outcomes
     points = history.drawn(problem, contender, study)
-    batch = tuner.batch if tuner.name == "optuna" else 1
+    batch = tuner.batch if tuner.is_adaptive else 1
     if contender.undrawn is not None:
         left = max(contender.undrawn - len(points), 0)
+        if tuner.name == "zoom" and len(points) < spread_first(contender.undrawn):
+            batch = spread_first(contender.undrawn) - len(points)
         return points[: contender.undrawn], min(batch, left), left
     budget, spent = tuner.seconds or 0.0, 0.0
     for number, row in enumerate(history.tuning_trials(problem, contender, points[:MOST_POINTS], study=study)):
@@ -176,7 +201,12 @@ def next_points(
         return []
     before = len(found.points) - len(plan.added_points(problem, contender, study))
     told, scores = found.points[:before], found.rungs[0].scores[:before]
+    seed = plan.draw_seed(contender, study)
     if plan.tuner.name == "optuna":
-        return optuna_points(contender.space, contender.static, told, scores.tolist(), found.wanted, seed=study)
+        return optuna_points(contender.space, contender.static, told, scores.tolist(), found.wanted, seed=seed)
+    if plan.tuner.name == "zoom":
+        assert contender.undrawn is not None, "zoom counts its points: half of them are spread"
+        count, total = found.wanted, contender.undrawn
+        return zoom_points(contender.space, contender.static, told, scores.tolist(), count, total=total, seed=seed)
     count = before + found.wanted
-    return beforehand(plan.tuner.name, contender.space, contender.static, count, seed=study)[before:]
+    return beforehand(plan.tuner.name, contender.space, contender.static, count, seed=seed)[before:]

@@ -16,9 +16,10 @@ from dlkit.bench.plan.orientation import oriented, unoriented
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.tuning.history import History
+from dlkit.bench.tuning.objective import steps_to
 from dlkit.bench.tuning.winner import Tuning, tune
 
-__all__ = ["Ending", "Frozen", "Reruns", "declared", "ending", "freeze", "reruns", "sets_targets", "steps_to"]
+__all__ = ["Ending", "Frozen", "Reruns", "declared", "ending", "freeze", "reruns", "sets_targets"]
 
 
 class Ending(NamedTuple):
@@ -87,11 +88,15 @@ def declared(problem: PlannedProblem) -> Frozen:
 
 
 def reruns(history: History, problem: PlannedProblem) -> Reruns | None:
-    """Returns the trials that set a problem's targets; None before the baselines are tuned, or if none trained."""
+    """Returns the trials that set a problem's targets; None before the baselines are tuned, or if none trained.
+
+    Of all the baselines' studies the winner with the best tuning score sets them. Studies that were added since do not
+    count: targets do not move.
+    """
     best: tuple[float, PlannedContender, Tuning] | None = None
     for contender in history.plan.contenders:
-        if sets_targets(history.plan, problem, contender):
-            tuning = tune(history, problem, contender)
+        for study in range(history.plan.tuner.studies) if sets_targets(history.plan, problem, contender) else ():
+            tuning = tune(history, problem, contender, study=study)
             if tuning.missing:
                 return None
             if tuning.winner is not None and (best is None or tuning.scores[tuning.winner] < best[0]):
@@ -125,15 +130,6 @@ def _best_until(problem: PlannedProblem, outcome: Outcome, step: float) -> float
         return math.inf
     scores = oriented(problem, problem.metric, outcome.curves[problem.metric])
     return float(np.min(scores[outcome.steps <= step], initial=math.inf))
-
-
-def steps_to(problem: PlannedProblem, outcome: Outcome, target: float) -> float:
-    """Returns the first evaluated step at which the judged metric is at a target; +inf if it never is."""
-    if math.isnan(target) or not outcome.counts:
-        return math.inf
-    values = oriented(problem, problem.metric, outcome.curves[problem.metric])
-    there = values <= oriented(problem, problem.metric, target)
-    return float(outcome.steps[np.argmax(there)]) if there.any() else math.inf
 
 
 def ending(problem: PlannedProblem, outcome: Outcome, target: float) -> Ending:

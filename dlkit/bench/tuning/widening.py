@@ -1,20 +1,21 @@
 """Wider spaces: where a winner lies at an edge, the range grows beyond it, and the added part gets points."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
 from dlkit.bench.plan.plan import Expansion, Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point, Range
+from dlkit.bench.tuning.doubts import Doubts, doubts_of
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.sampling import beforehand, spread
-from dlkit.bench.tuning.winner import Tuning, tune
 
-__all__ = ["MOST_ADDED", "ROUNDS", "expand"]
+__all__ = ["MOST_ADDED", "ROUNDS", "expand", "points_beyond"]
 
 ROUNDS = 3  # a winner that is still at an edge after so many keeps its flag
+MOST_UNCOUNTED = 16  # points that a study is taken to begin with where seconds decide
 MOST_ADDED = 4  # times the points that tuning began with, in one round
 
 
@@ -43,37 +44,78 @@ def expand(history: History) -> Plan | None:
     plan, found = history.plan, []
     for problem in plan.problems:
         for contender in plan.contenders:
-            expansion = _expansion(plan, problem, contender, tune(history, problem, contender))
+            expansion = _expansion(plan, problem, contender, doubts_of(history, problem, contender))
             if expansion is not None:
                 found.append(expansion)
     return replace(plan, expansions=(*plan.expansions, *found)) if found else None
 
 
-def _expansion(plan: Plan, problem: PlannedProblem, contender: PlannedContender, tuning: Tuning) -> Expansion | None:
-    wider = dict(plan.space(problem, contender))
-    slabs = []
-    for name, side in tuning.edges.items():
+def points_beyond(plan: Plan, problem: PlannedProblem, contender: PlannedContender, study: int) -> list[list[Point]]:
+    """Draws a study's points in what was added to a contender's space, for a study that the plan did not have then.
+
+    Args:
+        plan: with the expansions.
+        problem: where.
+        contender: whose.
+        study: which.
+
+    Returns:
+        [expansions of that contender on that problem][points], in their order.
+    """
+    before: Mapping[str, Range | float] = contender.space
+    drawn = []
+    for each in plan.expansions:
+        if (each.problem, each.contender) == (problem.name, contender.label):
+            drawn.append(_added(plan, problem, contender, _slabs(before, each.space), [study])[0])
+            before = each.space
+    return drawn
+
+
+def _expansion(plan: Plan, problem: PlannedProblem, contender: PlannedContender, found: Doubts) -> Expansion | None:
+    before = plan.space(problem, contender)
+    wider = dict(before)
+    for name, side in found.edges.items():
         span, declared = wider[name], contender.space[name]
         assert isinstance(span, Range) and isinstance(declared, Range)
         added = span.beyond(side, declared.width)
         if added is not None:
-            slabs.append(_Slab(name, added, {**wider, name: added}))
             wider[name] = Range(min(span.low, added.low), max(span.high, added.high), span.scale)
+    slabs = _slabs(before, wider)
     if not slabs:
         return None
-    begun_with = len(tuning.points) - len(plan.added_points(problem, contender))
+    points = _added(plan, problem, contender, slabs, plan.studies(problem, contender))
+    return Expansion(problem.name, contender.label, wider, points)
+
+
+def _slabs(before: Mapping[str, Range | float], after: Mapping[str, Range | float]) -> list[_Slab]:
+    """The parts that were added to a space: together they fill what is new, and they do not overlap."""
+    wider, slabs = dict(before), []
+    for name, span in before.items():
+        new = after[name]
+        if isinstance(span, Range) and isinstance(new, Range) and new != span:
+            low, high = (span.high, new.high) if new.high > span.high else (new.low, span.low)
+            added = Range(low, high, span.scale)
+            slabs.append(_Slab(name, added, {**wider, name: added}))
+            wider[name] = new
+    return slabs
+
+
+def _added(
+    plan: Plan, problem: PlannedProblem, contender: PlannedContender, slabs: Sequence[_Slab], studies: Iterable[int]
+) -> list[list[Point]]:
+    """[studies] Points in these parts, as densely as the declared space had them in the first study."""
+    begun_with = len(contender.points) if contender.undrawn == 0 else contender.undrawn or MOST_UNCOUNTED
     shares = [_volume(slab.space, contender.space) for slab in slabs]
     density = begun_with * min(1.0, MOST_ADDED / sum(shares))
     counts = [max(1, round(density * share)) for share in shares]
-    points = [
+    return [
         [
             point
             for slab, count in zip(slabs, counts, strict=True)
-            for point in _points(plan.tuner.name, contender, slab, count, study)
+            for point in _points(plan, contender, slab, count, study)
         ]
-        for study in range(plan.tuner.studies)
+        for study in studies
     ]
-    return Expansion(problem.name, contender.label, wider, points)
 
 
 def _volume(part: Mapping[str, Range | float], whole: Mapping[str, Range | float]) -> float:
@@ -85,10 +127,12 @@ def _relative(span: Range | float, declared: Range | float) -> float:
     return span.width / declared.width if isinstance(span, Range) and isinstance(declared, Range) else 1.0
 
 
-def _points(tuner: str, contender: PlannedContender, slab: _Slab, count: int, study: int) -> list[Point]:
+def _points(plan: Plan, contender: PlannedContender, slab: _Slab, count: int, study: int) -> list[Point]:
+    tuner = plan.tuner.name
     if tuner == "grid":
         return _grid(contender, slab)
-    return beforehand("random" if tuner == "random" else "halton", slab.space, contender.static, count, seed=study)
+    seed = plan.draw_seed(contender, study)
+    return beforehand("random" if tuner == "random" else "halton", slab.space, contender.static, count, seed=seed)
 
 
 def _grid(contender: PlannedContender, slab: _Slab) -> list[Point]:

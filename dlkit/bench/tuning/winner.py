@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,12 @@ class Tuning:
     Attributes:
         points: what was tried.
         scores: [points] the mean over tuning seeds, oriented: lower is better, +inf where a seed diverged. A point that
-            successive halving dropped has the score at which it was.
+            successive halving dropped has the score at which it was. Of the tuner's objective, as `mean_scores` says.
+            One that was scored again has the mean over all its seeds.
         winner: index of the best point; None if none trained to the end, or not all have run.
-        curve: [points] expected best score of the first 1, 2, ... points drawn; for optuna, whose points are no random
-            order, the best so far. With successive halving, of the scores on its first rung, which all points have.
+        curve: [points] expected best final value of the first 1, 2, ... points drawn, oriented; for an adaptive tuner,
+            whose points are in no random order, the best so far. With successive halving, of those on its first rung,
+            which all points have.
         edges: hyperparameters whose best value is the outermost tried, with scores improving towards that edge:
             name -> ``"lower"`` or ``"upper"``.
         gain: how much the last doubling of points improved the expected best, in oriented units.
@@ -44,7 +46,7 @@ class Tuning:
         until: [points] the evaluation that a point's score is from; None for the last one.
         known: the trials that are known by now.
         seconds: of training that those took which have run.
-        seeds: tuning seeds that a score is the mean of.
+        finals: [points] as `scores`, of final values whatever the objective: what figures show.
     """
 
     points: Sequence[Point]
@@ -61,18 +63,12 @@ class Tuning:
     until: Sequence[int | None] = ()
     known: Sequence[Trial] = ()
     seconds: float = 0.0
-    seeds: int = 1
+    finals: Floats = field(default_factory=lambda: np.zeros(0))
 
     @property
     def point(self) -> Point | None:
         """The best point."""
         return None if self.winner is None else self.points[self.winner]
-
-    @property
-    def finalists(self) -> Floats:
-        """The scores of the points that were trained to the end: the winner was picked among these."""
-        whole = [until is None for until in self.until] if self.until else np.ones(len(self.scores), bool)
-        return self.scores[whole]
 
     @property
     def too_few(self) -> bool:
@@ -98,7 +94,7 @@ def tune(history: History, problem: PlannedProblem, contender: PlannedContender,
 def _tune(history: History, problem: PlannedProblem, contender: PlannedContender, study: int) -> Tuning:
     plan, outcomes = history.plan, history.outcomes
     found = search(history, problem, contender, study=study)
-    tuning = _summary(found, plan.space(problem, contender), in_order=plan.tuner.name == "optuna")
+    tuning = _summary(found, plan.space(problem, contender), in_order=plan.tuner.is_adaptive)
     known = [trial for rung in found.rungs for row in rung.trials for trial in row]
     ran = {trial.id: outcomes[trial.id].seconds for trial in known if trial.id in outcomes}
     return replace(tuning, known=known, seconds=sum(ran.values()))
@@ -108,18 +104,19 @@ def _summary(found: Search, space: Mapping[str, Range | float], *, in_order: boo
     """Sums up a search: each point by the last rung that it has finished."""
     points, first, last = found.points, found.rungs[0], found.rungs[-1]
     count = len(points)
-    scores, reached = first.scores.copy(), np.zeros(count, np.int64)
+    scores, finals, reached = first.scores.copy(), first.finals.copy(), np.zeros(count, np.int64)
     for level, rung in enumerate(found.rungs[1:], 1):
         if not rung.missing.any():
             scores[list(rung.places)] = rung.scores
+            finals[list(rung.places)] = rung.finals
             reached[list(rung.places)] = level
     finite = int(np.isfinite(scores).sum())
     missing = sum(int(rung.missing.sum()) for rung in found.rungs) + found.later
     is_over = not missing and last.until is None and np.isfinite(last.scores).any()
     winner = last.places[int(np.argmin(last.scores))] if is_over else None
-    best: Floats = np.array([expected_best(first.scores, k) for k in range(1, count + 1)])
-    curve = np.minimum.accumulate(first.scores) if in_order else best
-    gain = float(curve[math.ceil(count / 2) - 1] - curve[-1]) if np.isfinite(first.scores).any() and count > 1 else 0.0
+    best: Floats = np.array([expected_best(first.finals, k) for k in range(1, count + 1)])
+    curve = np.minimum.accumulate(first.finals) if in_order else best
+    gain = float(curve[math.ceil(count / 2) - 1] - curve[-1]) if np.isfinite(first.finals).any() and count > 1 else 0.0
     tunes_ranges = any(isinstance(span, Range) for span in space.values())
     return Tuning(
         points,
@@ -134,7 +131,7 @@ def _summary(found: Search, space: Mapping[str, Range | float], *, in_order: boo
         FEWEST_FINITE if tunes_ranges else min(FEWEST_FINITE, count),
         [not missing for missing in first.missing],
         [found.rungs[level].until for level in reached.tolist()],
-        seeds=max((len(row) for row in first.trials), default=1),
+        finals=finals,
     )
 
 

@@ -17,11 +17,12 @@ from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.space import Point, Range
-from dlkit.bench.plan.trials import Outcome, Trial
+from dlkit.bench.plan.trials import STUDY_SEEDS, Outcome, Trial
 from dlkit.bench.report import matplotlib_figures, plotly_across, plotly_figures, tables_across
 from dlkit.bench.report.latex import latex_tables
 from dlkit.bench.report.page import write_report
 from dlkit.bench.report.terminal import text_of
+from tests.bench.analysis.results_by_hand import in_studies
 from tests.bench.synthetic import (
     failed_outcome,
     make_contender,
@@ -274,13 +275,45 @@ def test_leaders_are_those_of_the_points_of_all_studies() -> None:
     found = tuning_curves.leaders(plan, comparison.problem_results)
     assert found is not None and found.contenders == ["a", "b", "still"]
     results = {each.label: each for each in comparison.results}
-    scores = [[*results[label].tuning.scores, *results[label].repetitions[0].tuning.scores] for label in "ab"]
-    still = [*results["still"].tuning.scores, *results["still"].repetitions[0].tuning.scores] * 3
+    of_all = {label: np.concatenate([each.scores for each in result.tunings]) for label, result in results.items()}
+    scores, still = [of_all[label] for label in "ab"], [*of_all["still"]] * 3
     expected = stats.tuning_leaders([*scores, still], (1, 4, 6))
     assert found.found.points.tolist() == [1, 4, 6]
     np.testing.assert_allclose(found.found.probability, expected.probability)
     frame = frames.tuning_leaders(summary)
     assert frame.groupby("points")["probability"].sum().tolist() == pytest.approx([1.0, 1.0, 1.0])
+
+
+def test_a_study_over_problems_is_one_block_with_the_mean_of_its_seeds() -> None:
+    """Ranks are of medians over studies; of curves, a study shows that of its first fresh seed."""
+    plan = in_studies(by_hand(), 3)
+
+    def train(problem: PlannedProblem, contender: PlannedContender, trial: Trial) -> Outcome | None:
+        study, seed = divmod(trial.seed, STUDY_SEEDS)
+        scale = 1 + 0.1 * study + 0.2 * seed * (trial.stage == "final")
+        values = [value * scale for value in CURVES[contender.label, problem.name]]
+        return synthetic_outcome(problem, plan, trial, values)
+
+    found = played(plan, train)
+    assert found.scores.shape == (2, 3, 2) and found.curves.shape == (2, 3, 2, 5)
+    # fresh seeds 0, 1 and 2 of study k end at 1 + k / 10, 1.2 + k / 10 and 1.4 + k / 10 times the curve's end
+    np.testing.assert_allclose(found.scores[0, :, 0], 0.1 * np.array([1.2, 1.3, 1.4]), rtol=1e-5)
+    np.testing.assert_allclose(found.scores[1, :, 1], -0.9 * np.array([1.2, 1.3, 1.4]), rtol=1e-5)
+    np.testing.assert_allclose(found.curves[0, :, 0, 1], 0.5 * np.array([1.0, 1.1, 1.2]), rtol=1e-5)
+    assert found.ranks is not None and found.ranks.by_problem.tolist() == [[1.0, 2.0], [2.0, 1.0]]
+
+
+def test_a_study_without_a_winner_lost_on_that_problem() -> None:
+    plan = in_studies(by_hand(), 3)
+
+    def train(problem: PlannedProblem, contender: PlannedContender, trial: Trial) -> Outcome | None:
+        values = CURVES[contender.label, problem.name]
+        is_lost = contender.label == "a" and problem.name == "error" and STUDY_SEEDS <= trial.seed < 2 * STUDY_SEEDS
+        return synthetic_outcome(problem, plan, trial, [values[0], NAN] if is_lost else values)
+
+    found = played(plan, train)
+    assert found.scores[0, :, 0] == pytest.approx([0.1, INF, 0.1])
+    assert np.isposinf(found.curves[0, 1, 0]).all() and np.isfinite(found.curves[0, [0, 2], 0]).all()
 
 
 @pytest.mark.parametrize(

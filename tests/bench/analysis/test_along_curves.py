@@ -8,10 +8,8 @@ import pytest
 
 from dlkit.bench.analysis.along_curves import at_half, log_steps, steps_to_target
 from dlkit.bench.plan.metric import Metric
-from dlkit.bench.plan.policies import EarlyStopping, Tuner
+from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.plan.trials import Outcome
-from dlkit.bench.tuning.history import History
-from dlkit.bench.tuning.winner import tune
 from tests.bench.synthetic import make_plan, make_problem
 
 INF, NAN = math.inf, math.nan
@@ -56,6 +54,12 @@ def test_without_censoring_they_are_the_ordinary_median_and_mean():
     assert found.expected == pytest.approx(np.mean(times))
 
 
+def test_expected_running_time_charges_what_each_trial_ran():
+    # at the target at 10; to the end at 40; stopped early, diverged and cut off at 20: not 40 each
+    found = reached([hit_at(10), MISS, STOPPED, DIVERGED, CUT])
+    assert found.expected == 10 + 40 + 20 + 20 + 20
+
+
 def test_all_at_one_evaluation():
     """Kaplan and Meier's interval would have no end here."""
     assert reached([hit_at(20)] * 10).median == (20.0, 20.0, 20.0)
@@ -65,7 +69,7 @@ def test_misses_count_as_the_budget_in_the_mean_and_as_later_in_the_median():
     found = reached([hit_at(10), hit_at(20), MISS, DIVERGED])
     assert found.median.estimate == INF
     assert found.restricted.estimate == pytest.approx((10 + 20 + 40 + 40) / 4)
-    assert found.expected == pytest.approx((10 + 20 + 40 + 40) / 2)
+    assert found.expected == pytest.approx((10 + 20 + 40 + 20) / 2)  # the last one diverged at step 20
     nobody = reached([MISS, DIVERGED])
     assert nobody.median.estimate == nobody.expected == INF and nobody.restricted.estimate == 40
 
@@ -84,7 +88,7 @@ def test_what_was_cut_off_is_no_miss():
 
 def test_a_mean_to_the_budget_that_nobody_saw():
     found = reached([hit_at(10), CUT])
-    assert math.isnan(found.restricted.estimate) and found.expected == pytest.approx(50.0)
+    assert math.isnan(found.restricted.estimate) and found.expected == pytest.approx(10 + 20)
 
 
 def test_without_a_target_there_are_no_steps():
@@ -95,22 +99,15 @@ def test_without_a_target_there_are_no_steps():
 # --- along curves ----------------------------------------------------------------------------------------------------
 
 
-def along(finals, *, contender=CONTENDER, plan=PLAN, tuned=None, target=0.1):
-    """Steps and scores at half after a tuning whose trials have the curve that `tuned` gives for a point and a seed."""
-    outcomes = {}
-    for place, row in enumerate(plan.tuning_trials(PROBLEM, contender)):
-        for seed, trial in enumerate(row):
-            curve = tuned(place, seed) if tuned else [1.0] * 5
-            outcomes[trial.id] = ended(curve, "diverged" if math.isnan(curve[-1]) else "finished", trial)
-    tuning = tune(History(plan, outcomes), PROBLEM, contender)
-    about = (PROBLEM, contender, tuning, finals, outcomes)
-    return log_steps(*about, target), at_half(*about)
+def along(finals, *, contender=CONTENDER, target=0.1):
+    """Steps and scores at half."""
+    return log_steps(PROBLEM, contender, finals, target), at_half(PROBLEM, contender, finals)
 
 
 def test_steps_are_logarithms_and_step_0_counts_as_1():
     steps, _ = along([hit_at(0), hit_at(20), MISS, DIVERGED])
     np.testing.assert_allclose(steps.values, [0.0, math.log2(20), INF, INF])
-    assert steps.most == math.log2(80)
+    assert steps.step is None
 
 
 def test_the_score_at_half_of_the_budget():
@@ -118,33 +115,6 @@ def test_the_score_at_half_of_the_budget():
     _, half = along([ended([1.0, 0.8, 0.6, 0.4, 0.2]), later, DIVERGED])
     np.testing.assert_allclose(half.values, np.array([0.6, 0.7, INF]), rtol=1e-6)
     assert half.step == 20
-
-
-def test_tuning_points_have_them_too():
-    def curve(place, seed):
-        end = [0.05, 0.04, 0.2, NAN, 0.05][place]
-        half = 0.05 if place == 1 and seed == 0 else 0.5 + 0.1 * seed
-        return [1.0, 0.9, half, 0.3, end]
-
-    steps, half = along([hit_at(10)] * 2, tuned=curve)
-    most, at_end, at_middle = math.log2(80), math.log2(40), math.log2(20)
-    np.testing.assert_allclose(steps.tuned, [at_end, (at_middle + at_end) / 2, most, most, at_end])
-    np.testing.assert_allclose(half.tuned, [0.55, 0.325, 0.55, 0.55, 0.55], rtol=1e-6)
-
-
-def test_of_successive_halving_only_what_was_trained_to_the_end_counts():
-    plan = make_plan(["x"], points=4, tuner=Tuner(halving=2))
-    contender = plan.contenders[0]
-    outcomes = {}
-    for until in (2, None):
-        for place, row in enumerate(plan.tuning_trials(PROBLEM, contender, until=until)):
-            for trial in row:
-                curve = [1.0, 0.9, 0.3 * (place + 1)] if until else [1.0, 0.9, 0.1 * (place + 1), 0.3, 0.05]
-                outcomes[trial.id] = ended(curve, trial=trial)
-    tuning = tune(History(plan, outcomes), PROBLEM, contender)
-    half = at_half(PROBLEM, contender, tuning, [hit_at(10)], outcomes)
-    assert len(tuning.finalists) == 2
-    np.testing.assert_allclose(half.tuned, [0.1, 0.2], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -164,16 +134,17 @@ def test_what_was_cut_off_does_not_compare_before_its_end():
 
 
 def test_half_must_have_been_evaluated():
-    plan = make_plan(["x"], evaluations=1)
     coarse = [replace(hit_at(10), steps=np.array([0, 40]), curves={"error": np.array([1.0, 0.1], np.float32)})]
-    steps, half = along(coarse, plan=plan)
+    steps, half = along(coarse)
     assert half is None and steps is not None
     assert along([hit_at(10)], target=NAN)[0] is None
 
 
 def test_high_metrics_are_turned():
     problem = make_problem(metric=Metric("higher", "log"))
-    half = at_half(
-        problem, CONTENDER, tune(History(PLAN), problem, CONTENDER), [ended([0.1, 1.0, 10.0, 10.0, 10.0])], {}
-    )
+    half = at_half(problem, CONTENDER, [ended([0.1, 1.0, 10.0, 10.0, 10.0])])
     np.testing.assert_allclose(half.values, [-1.0])
+
+
+def test_no_trial_has_no_curve():
+    assert at_half(PROBLEM, CONTENDER, []) is None and len(log_steps(PROBLEM, CONTENDER, [], 0.1).values) == 0

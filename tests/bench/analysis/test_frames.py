@@ -9,9 +9,8 @@ import pytest
 from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
-from dlkit.bench.plan.policies import Tuner
-from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Trial
+from tests.bench.analysis.results_by_hand import in_studies
 from tests.bench.synthetic import make_plan, make_problem, make_summary
 
 Curve = Callable[[Plan, PlannedProblem, PlannedContender, Trial], list[float]]
@@ -29,16 +28,16 @@ def apart(gap: float) -> Curve:
 
 
 def several_studies() -> Summary:
-    plan = make_plan(tuner=Tuner(studies=3))
-    others = [Point({"learning_rate": rate}, {}) for rate in (0.02, 0.03, 0.05)]
-    return make_summary(
-        replace(plan, contenders=[replace(each, further=(others, others[1:])) for each in plan.contenders])
-    )
+    return make_summary(in_studies(make_plan(), 3))
 
 
-def until_settled(gap: float, *, seeds: int, points: int = 1, margin: float | None = None) -> Summary:
-    plan = make_plan(("a", "b"), problems=[replace(make_problem(), margin=margin)], points=points, seeds=seeds)
-    return make_summary(replace(plan, max_seeds=seeds), curve=apart(gap))
+def until_settled(
+    gap: float, *, blocks: int, studies: bool = False, points: int = 1, margin: float | None = None
+) -> Summary:
+    plan = make_plan(("a", "b"), problems=[replace(make_problem(), margin=margin)], points=points, seeds=blocks)
+    if studies:
+        return make_summary(replace(in_studies(replace(plan, seeds=1), blocks), max_studies=blocks), curve=apart(gap))
+    return make_summary(replace(plan, max_seeds=blocks), curve=apart(gap))
 
 
 def with_factors() -> Summary:
@@ -50,11 +49,12 @@ def with_factors() -> Summary:
 # name -> (the run, words of its verdict)
 RUNS: dict[str, tuple[Callable[[], Summary], str]] = {
     "plain": (lambda: make_summary(make_plan(problems=[make_problem("bowl"), make_problem("cup")])), "bowl: "),
-    "several studies": (several_studies, "bowl: "),
-    "settled: one is best": (lambda: until_settled(5.0, seeds=20), "Settled at n = "),
-    "settled: within a margin": (lambda: until_settled(0.0, seeds=60, margin=1.0), "lies within 1 of it."),
-    "not settled": (lambda: until_settled(0.0, seeds=10), "Not settled within 10 seeds."),
-    "best, but undertuned": (lambda: until_settled(5.0, seeds=20, points=2), "As they are tuned, a is best"),
+    "several studies": (several_studies, "3 studies"),
+    "settled: one is best": (lambda: until_settled(5.0, blocks=20), "Settled at 7 seeds"),
+    "settled: one method is best": (lambda: until_settled(5.0, blocks=20, studies=True), "Settled at 7 studies"),
+    "settled: within a margin": (lambda: until_settled(0.0, blocks=60, margin=1.0), "lies within 1 of it."),
+    "not settled": (lambda: until_settled(0.0, blocks=10), "Not settled within 10 seeds."),
+    "best, but undertuned": (lambda: until_settled(5.0, blocks=20, points=2), "b may be undertuned"),
     "factors": (with_factors, "relu is best"),
 }
 

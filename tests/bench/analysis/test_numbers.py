@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlkit.bench.analysis import numbers
+from dlkit.bench.analysis import numbers, units
 from dlkit.bench.plan.metric import Metric
+from dlkit.bench.plan.orientation import Floored
 from dlkit.bench.stats import Interval, PairedDifference
 from tests.bench.synthetic import make_problem
 
@@ -95,9 +97,13 @@ def test_point_begins_with_the_learning_rate():
     ("interval", "text"),
     [
         ((0.5, 0.25, 0.75), "0.500 [0.250, 0.750]"),
-        ((1e-9, 0.0, INF), "1.00e-09 [0, ∞]"),
-        ((-1.0, -INF, INF), f"{MINUS}1.00 [{MINUS}∞, ∞]"),
-        ((INF, 0.5, INF), "∞ [0.500, ∞]"),
+        ((1e-9, 0.0, INF), "1.00e-09 [0, no bound]"),
+        ((1.0, -INF, 2.0), "1.00 [no bound, 2.00]"),
+        ((-1.0, -INF, INF), f"{MINUS}1.00 [no interval]"),
+        ((INF, 0.5, INF), "diverged [0.500, no bound]"),
+        ((-INF, -INF, 0.5), "diverged [no bound, 0.500]"),  # of a metric that should be high
+        ((INF, -INF, INF), "diverged [no interval]"),
+        ((INF, INF, INF), "diverged"),  # every trial: that is known
         ((NAN, NAN, NAN), "–"),
     ],
 )
@@ -108,8 +114,27 @@ def test_interval(interval, text):
 @pytest.mark.parametrize(
     ("interval", "text"),
     [
+        ((1e-12, 1e-12, 1e-12), "≤1.00e-12 [≤1.00e-12, ≤1.00e-12]"),
+        ((2e-12, 1e-12, INF), "2.00e-12 [≤1.00e-12, no bound]"),
+        ((10 ** float(np.float32(np.log10(1e-12))), 1.1e-12, 2e-12), "≤1.00e-12 [1.10e-12, 2.00e-12]"),
+    ],
+)
+def test_values_at_the_floor_are_bounds(interval, text):
+    assert numbers.interval(Interval(*interval), floor=1e-12) == text
+
+
+def test_the_ends_of_a_range_are_no_ends_of_an_interval():
+    assert numbers.interval(Interval(0.5, 0.25, INF), beyond=numbers.DIVERGED) == "0.500 [0.250, diverged]"
+
+
+@pytest.mark.parametrize(
+    ("interval", "text"),
+    [
         ((120.0, 90.0, 180.0), "120 [90, 180]"),
-        ((120.0, -INF, INF), "120 [0, >600]"),
+        ((120.0, -INF, INF), "120 [no interval]"),
+        ((INF, -INF, INF), ">600 [no interval]"),
+        ((120.0, 90.0, INF), "120 [90, >600]"),
+        ((INF, INF, INF), ">600 [>600, >600]"),
         ((INF, 300.0, INF), ">600 [300, >600]"),
         ((0.0, 0.0, 0.0), "0 [0, 0]"),
         ((NAN, NAN, NAN), "–"),
@@ -128,6 +153,9 @@ def test_steps(interval, text):
         (0.0954, "0.095"),
         (0.05, "0.05"),
         (0.0499, "0.05"),
+        (0.0504, "0.0504"),  # not 0.05, which would pass
+        (0.050000004, "0.050000004"),
+        (0.0999, "0.1"),
         (0.0312, "0.031"),
         (2 / 1024, "0.002"),
         (0.001, "0.001"),
@@ -147,19 +175,129 @@ def test_p_value(value, text):
         (Metric("lower"), (0.25, 0.1, 0.5), "+0.25 [+0.10, +0.50]"),
         (Metric("lower"), (0.25, -0.1, 0.5), f"+0.25 [{MINUS}0.10, +0.50]"),
         (Metric("lower"), (0.0, 0.0, 0.0), "0 [0, 0]"),
-        (Metric("lower"), (INF, 0.1, INF), "+∞ [+0.10, +∞]"),
+        (Metric("lower"), (INF, 0.1, INF), "diverged [+0.10, no bound]"),
+        (Metric("lower"), (-INF, -INF, -0.1), f"other diverged [no bound, {MINUS}0.10]"),
+        (Metric("higher"), (INF, 0.1, INF), f"diverged [no bound, {MINUS}0.10]"),
         (
             Metric("higher"),
             (0.25, 0.1, 0.5),
             f"{MINUS}0.25 [{MINUS}0.50, {MINUS}0.10]",
         ),  # so much less, low before high
-        (Metric("higher"), (0.25, -INF, INF), f"{MINUS}0.25 [{MINUS}∞, +∞]"),
+        (Metric("higher"), (0.25, -INF, INF), f"{MINUS}0.25 [no interval]"),
         (Metric("lower", "log"), (2.0, 1.0, 3.0), f"{TIMES}100 [{TIMES}10.0, {TIMES}1000]"),
         (Metric("lower", "log"), (0.0, -1.0, 1.0), f"{TIMES}1.00 [{TIMES}0.100, {TIMES}10.0]"),
         (Metric("higher", "log"), (2.0, 1.0, 3.0), f"{TIMES}0.0100 [{TIMES}0.00100, {TIMES}0.100]"),
-        (Metric("lower", "log"), (INF, -INF, INF), f"{TIMES}∞ [{TIMES}0, {TIMES}∞]"),
+        (Metric("lower", "log"), (INF, -INF, INF), "diverged [no interval]"),
+        (Metric("lower", "log"), (-2.0, -INF, -1.0), f"{TIMES}0.0100 [no bound, {TIMES}0.100]"),
     ],
 )
 def test_difference(metric, bounds, text):
     value = PairedDifference(*bounds, 0.01, 1, 9, 0)
     assert numbers.difference(make_problem(metric=metric), value) == text
+
+
+BELOW, ABOVE, BOTH = Floored(True, False), Floored(False, True), Floored(True, True)
+
+
+@pytest.mark.parametrize(
+    ("metric", "ends", "text"),
+    [
+        (Metric("lower", "log"), ABOVE, f"at least {TIMES}100 [{TIMES}10.0, no bound]"),
+        (Metric("lower", "log"), BELOW, f"at most {TIMES}100 [no bound, {TIMES}1000]"),
+        (Metric("lower", "log"), BOTH, f"{TIMES}100 [no interval]"),
+        (Metric("lower"), ABOVE, "at least +2.0 [+1.0, no bound]"),
+        # Worse by at least as much is, of what should be high, at most as much of it.
+        (Metric("higher", "log"), ABOVE, f"at most {TIMES}0.0100 [no bound, {TIMES}0.100]"),
+        (Metric("higher"), BELOW, f"at least {MINUS}2.0 [{MINUS}3.0, no bound]"),
+    ],
+)
+def test_a_difference_to_the_floor_is_a_bound(metric, ends, text):
+    value = PairedDifference(2.0, 1.0, 3.0, 0.01, 1, 9, 0)
+    assert numbers.difference(make_problem(metric=metric), value, ends) == text
+
+
+@given(st.floats(0, 1))
+def test_p_values_show_their_side_of_5_percent_and_are_never_0(value):
+    text = numbers.p_value(value)
+    shown = float(text.removeprefix("<"))
+    assert shown > 0
+    assert (shown <= 0.05) == (value <= 0.05)
+
+
+@given(st.floats(0, 1))
+def test_shares_are_0_or_100_percent_only_where_they_are(value):
+    text = numbers.share(value).replace("\u00a0", "")
+    assert text != "0%" or value <= 1e-11
+    assert text != "100%" or value >= 1 - 1e-11
+    assert float(text.strip("<>%")) == pytest.approx(100 * value, abs=1.0)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [
+        ((2.0, 1.0, 4.0), f"{TIMES}2.00 [{TIMES}1.00, {TIMES}4.00]"),
+        ((2.0, 0.0, INF), f"{TIMES}2.00 [no interval]"),
+        ((INF, 1.0, INF), f"missed [{TIMES}1.00, no bound]"),
+        ((0.0, 0.0, 0.5), f"other missed [no bound, {TIMES}0.500]"),
+        ((NAN, NAN, NAN), "–"),
+    ],
+)
+def test_ratios_of_steps(ratio, text):
+    assert numbers.times(Interval(*ratio)) == text
+    if ratio[0] == ratio[0]:
+        logs = [math.log2(each) if each else -INF for each in ratio]
+        assert numbers.ratio_of_steps(PairedDifference(*logs, 0.01, 1, 9, 0)) == text
+
+
+@pytest.mark.parametrize(
+    ("logs", "text"),
+    [
+        ((-1.0, -2.0, 0.0), f"{TIMES}2.00 sooner [{TIMES}1.00, {TIMES}4.00]"),
+        ((1.0, 0.0, 2.0), f"{TIMES}2.00 later [{TIMES}1.00, {TIMES}4.00]"),
+        ((-1.0, -INF, 1.0), f"{TIMES}2.00 sooner [{TIMES}0.500, no bound]"),
+        ((-1.0, -INF, INF), f"{TIMES}2.00 sooner [no interval]"),
+    ],
+)
+def test_sooner_and_later_are_factors_above_1(logs, text):
+    assert numbers.sooner(Interval(*logs)) == text
+
+
+def test_what_diverged_is_infinitely_far_away():
+    problem = make_problem(metric=Metric("lower"))
+    for bounds, text in (
+        ((INF, 0.1, INF), "infinitely far away [+0.10, no bound], as it diverged"),
+        ((-INF, -INF, -INF), "infinitely far away, as the other diverged"),
+    ):
+        assert numbers.away(problem, PairedDifference(*bounds, 0.01, 1, 9, 0)) == text
+    assert numbers.away(problem, PairedDifference(2.0, 1.0, 3.0, 0.01, 1, 9, 0), ABOVE) == (
+        "at least +2.0 [+1.0, no bound] away"
+    )
+
+
+def test_times_without_bounds():
+    assert units.durations(Interval(2.0, -INF, INF)).replace("\u00a0", " ") == "2.00 s [no interval]"
+    assert units.durations(Interval(2.0, 1.0, INF)).replace("\u00a0", " ") == "2.00 [1.00, no bound] s"
+
+
+def test_the_size_of_what_is_infinite_is_unknown():
+    assert numbers.size(make_problem(metric=Metric("lower", "log")), -1.0) == f"{TIMES}10.0"
+    assert numbers.size(make_problem(), INF) == "an unknown size"
+
+
+@pytest.mark.parametrize("metric", [Metric("lower"), Metric("higher"), Metric("lower", "log"), Metric("higher", "log")])
+@given(
+    bounds=st.tuples(*[st.floats(allow_nan=False)] * 3).map(lambda each: (sorted(each)[1], min(each), max(each))),
+    ends=st.tuples(st.booleans(), st.booleans()),
+)
+def test_nothing_infinite_is_ever_written(metric, bounds, ends):
+    problem = make_problem(metric=metric)
+    value = PairedDifference(*bounds, 0.01, 1, 9, 0)
+    texts = [
+        numbers.interval(Interval(*bounds)),
+        numbers.difference(problem, value, Floored(*ends)),
+        numbers.ratio_of_steps(value),
+    ]
+    for text in texts:
+        assert "inf" not in text
+        # Of a finite logarithm the ratio may still be beyond floats.
+        assert "∞" not in text or max(map(abs, bounds)) > 300

@@ -62,7 +62,7 @@ def test_other_test_data_change_no_choice() -> None:
         bench.compare(
             problems=[problem],
             optimizers=["sgd", "adam"],
-            budget=bench.Budget(steps=8, evaluations=2, tuning_points=2, tuning_seeds=1, seeds=2),
+            budget=bench.Budget(steps=8, evaluations=2, studies=1, tuning_points=2, tuning_seeds=1, seeds=2),
             resources=INLINE,
             progress=False,
         )
@@ -90,7 +90,7 @@ def test_every_trial_replays_with_the_test_metrics_it_had(stage: str) -> None:
     result = bench.compare(
         problems=["diabetes-linear"],
         optimizers=["sgd"],
-        budget=bench.Budget(steps=4, evaluations=2, tuning_points=1, tuning_seeds=1, seeds=2),
+        budget=bench.Budget(steps=4, evaluations=2, studies=1, tuning_points=1, tuning_seeds=1, seeds=2),
         resources=INLINE,
         progress=False,
     )

@@ -25,7 +25,7 @@ OWN = Optimizer("own", optax.sgd, {"learning_rate": log_uniform(1e-3, 1.0)}, {"n
 
 def bound_plan(target: float | None = 0.1, **budget: Any) -> BoundPlan:
     """A plan of two contenders, one with a static choice, on a problem that is not trained."""
-    given = {"steps": 40, "evaluations": 4, "tuning_points": 4, "tuning_seeds": 2, "seeds": 3, **budget}
+    given = {"steps": 40, "evaluations": 4, "tuning_points": 4, "tuning_seeds": 2, "seeds": 3, "studies": 1, **budget}
     asked = Experiment(
         name="jobs",
         problems=(ProblemChoice(problem="quadratic"),),
@@ -71,6 +71,43 @@ def test_a_contender_is_tuned_and_then_its_winner_trains() -> None:
     rates = {each.trial.hyperparameters["learning_rate"] for each in history.outcomes.values()}
     finals = [each.trial for each in history.outcomes.values() if each.trial.stage == "final"]
     assert {trial.hyperparameters["learning_rate"] for trial in finals} == {min(rates)}
+
+
+def test_all_studies_are_tuned_at_once_and_then_all_winners_train() -> None:
+    bound = bound_plan(studies=3)
+    history = History(bound.plan)
+    with Store(None) as store:
+        job = contender_job(bound, 0, store, history)
+        assert (job.trials, job.done) == (3 * (4 * 2 + 3), 0)
+        assert carried_out(bound, job) == [("tuning", 3 * 8), ("final", 3 * 3)]
+        assert (job.trials, job.done) == (33, 33)
+    trials = [each.trial for each in history.outcomes.values()]
+    winners = set()
+    for study in range(3):
+        own = [trial for trial in trials if trial.seed // 1000 == study]
+        finals = [trial for trial in own if trial.stage == "final"]
+        assert sorted(trial.seed - 1000 * study for trial in finals) == [0, 1, 2]
+        (rate,) = {trial.hyperparameters["learning_rate"] for trial in finals}
+        assert rate == min(trial.hyperparameters["learning_rate"] for trial in own)
+        winners.add(rate)
+    assert len(winners) == 3
+
+
+def test_studies_that_were_added_run_like_the_others() -> None:
+    bound = bound_plan(studies=2)
+    plan = bound.plan
+    more = replace(plan, added_studies={"quadratic": {"sgd": 1}})
+    contenders = [replace(each, further=(*each.further, each.points)) for each in more.contenders]
+    wider = replace(bound, plan=replace(more, contenders=contenders))
+    with Store(None) as store:
+        history = History(plan)
+        carried_out(bound, contender_job(bound, 0, store, history))
+        history = history.with_plan(wider.plan)
+        job = contender_job(wider, 0, store, history)
+        assert (job.trials, job.done) == (3 * 11, 2 * 11)
+        assert carried_out(wider, job) == [("tuning", 8), ("final", 3)]
+        assert contender_job(wider, 1, store, history).trials == 2 * 11, "the other contender has none"
+    assert {each.trial.seed // 1000 for each in history.outcomes.values()} == {0, 1, 2}
 
 
 def test_work_has_one_compile_group() -> None:
@@ -127,6 +164,22 @@ def test_points_that_a_job_draws_are_stored() -> None:
         assert carried_out(bound, job) == [("tuning", 2)] * 3 + [("final", 3)]
         (points,) = store.drawn().values()
         assert points == list(history.drawn(plan.problems[0], drawing[0], 0)) and len(points) == 3
+
+
+def test_points_of_all_studies_are_drawn_side_by_side() -> None:
+    bound = bound_plan(studies=2)
+    drawing = [replace(each, points=[], further=(), undrawn=None) for each in bound.plan.contenders]
+    plan = replace(bound.plan, contenders=drawing, tuner=Tuner("random", seconds=1.0, studies=2))
+    bound = replace(bound, plan=plan)
+    with Store(None) as store:
+        store.use_software(PROGRAM)
+        history = History(plan)
+        # a point of each study at a time: 0.5 s of its second
+        assert carried_out(bound, contender_job(bound, 0, store, history)) == [("tuning", 4)] * 2 + [("final", 6)]
+        keys = [plan.search_key(plan.problems[0], drawing[0], study) for study in range(2)]
+        assert {key: len(points) for key, points in store.drawn().items()} == dict.fromkeys(keys, 2)
+        rates = {point.hyperparameters["learning_rate"] for points in store.drawn().values() for point in points}
+        assert len(rates) == 4
 
 
 def test_targets_wait_for_the_baseline() -> None:

@@ -25,7 +25,7 @@ CONTENDERS = (
     Contender(optimizer="noisy_sgd+clip", schedule="cosine", batch_size=16),
     Contender(optimizer="lion", early_stopping=EarlyStopping(patience=1)),
 )
-BUDGET = Budget(steps=20, evaluations=4, tuning_points=2, tuning_seeds=1, seeds=2)
+BUDGET = Budget(steps=20, evaluations=4, studies=1, tuning_points=2, tuning_seeds=1, seeds=2)
 
 
 def asked(*, reverse: bool = False) -> Experiment:

@@ -28,7 +28,7 @@ from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.store.store import Store
 
-BUDGET = Budget(steps=40, evaluations=4, tuning_points=3, tuning_seeds=2, seeds=6)
+BUDGET = Budget(steps=40, evaluations=4, studies=1, tuning_points=3, tuning_seeds=2, seeds=6)
 PROBLEMS = ("digits-mlp", "quadratic")
 
 
@@ -147,7 +147,7 @@ def test_an_edited_spec_runs_only_what_is_new(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         carry_out(experiment("sgd", "adam"), store, Counting)
         assert Counting.ran == 2 * 2 * 12
-        more_seeds = Budget(steps=40, evaluations=4, tuning_points=3, tuning_seeds=2, seeds=8)
+        more_seeds = Budget(steps=40, evaluations=4, studies=1, tuning_points=3, tuning_seeds=2, seeds=8)
         Counting.ran = 0
         summary = carry_out(experiment("sgd", "adam", budget=more_seeds), store, Counting)
         assert Counting.ran == 2 * 2 * 2, "two more seeds for two optimizers on two problems"

@@ -177,7 +177,7 @@ def test_ones_own_schedule_trains_and_is_tuned() -> None:
     result = bench.compare(
         problems=["quadratic"],
         optimizers=[bench.Contender(optimizer="sgd", schedule=halves), "sgd"],
-        budget=bench.Budget(steps=20, evaluations=2, tuning_points=2, tuning_seeds=1, seeds=2),
+        budget=bench.Budget(steps=20, evaluations=2, studies=1, tuning_points=2, tuning_seeds=1, seeds=2),
         resources=INLINE,
     )
     first = result.summary.plan.contenders[0]

@@ -35,7 +35,13 @@ ranges = st.builds(
 spaces = st.dictionaries(names, ranges | numbers, max_size=3)
 points = st.builds(Point, st.dictionaries(names, numbers, max_size=3), st.dictionaries(names, settings, max_size=3))
 many_points = st.lists(points, max_size=3)
-metrics = st.builds(Metric, st.sampled_from(["lower", "higher"]), st.sampled_from(["linear", "log"]), names)
+metrics = st.builds(
+    Metric,
+    st.sampled_from(["lower", "higher"]),
+    st.sampled_from(["linear", "log"]),
+    names,
+    st.none() | st.floats(1e-30, 1.0),
+)
 problems = st.builds(
     PlannedProblem,
     name=names,
@@ -71,6 +77,7 @@ contenders = st.builds(
     choices=tables,
     tuned_choices=st.lists(names, max_size=2).map(tuple),
     levels=st.dictionaries(names, names, max_size=2),
+    draw=counts,
 )
 expansions = st.builds(Expansion, names, names, spaces, st.lists(many_points, max_size=2))
 tuners = st.builds(
@@ -81,6 +88,8 @@ tuners = st.builds(
     halving=st.none() | counts,
     batch=counts,
     grid=st.dictionaries(names, counts, max_size=2),
+    first_study=counts,
+    objective=names,
 )
 rules = st.builds(
     TargetRule,
@@ -105,6 +114,8 @@ plans = st.builds(
     expand=st.booleans(),
     timing=st.booleans(),
     added_seeds=st.dictionaries(names, st.dictionaries(names, counts, max_size=2), max_size=2),
+    max_studies=st.none() | counts,
+    added_studies=st.dictionaries(names, st.dictionaries(names, counts, max_size=2), max_size=2),
 )
 timings = st.builds(
     Timing,
@@ -242,6 +253,9 @@ def test_what_older_runs_did_not_write_takes_its_default():
             "Plan.targets: targets.shares must be shares of the budget, above 0 and up to 1, got (2,)",
         ),
         ("added_seeds", {"bowl": {"sgd": "5"}}, "Plan.added_seeds['bowl']['sgd']: expected a whole number, got '5'"),
+        ("added_studies", {"bowl": [5]}, "Plan.added_studies['bowl']: expected a table, got [5]"),
+        ("tuner.first_study", "1", "Plan.tuner.first_study: expected a whole number, got '1'"),
+        ("contenders.0.draw", 0.5, "Plan.contenders[0].draw: expected a whole number, got 0.5"),
         ("trial_seconds", "5", "Plan.trial_seconds: expected a number, got '5'"),
         ("problems", {}, "Plan.problems: expected a list, got {}"),
         ("problems.0", None, "Plan.problems[0]: expected a table, got None"),

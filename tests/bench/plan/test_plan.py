@@ -98,27 +98,32 @@ def test_the_id_of_a_trial_is_the_hash_of_what_decides_its_numbers(plan, contend
 def test_what_does_not_decide_the_numbers_of_a_trial_leaves_its_id_alone():
     point = CONTENDER.points[0]
     problem = replace(PROBLEM, target=None, description="", margin=None, ladder=(), data_source="elsewhere")
-    contender = replace(CONTENDER, label="other", space={}, points=[], static={}, levels={"rate": "high"}, undrawn=3)
-    plan = replace(PLAN, name="other", seeds=99, max_seeds=100, tuning_seeds=5, tuner=Tuner())
+    contender = replace(
+        CONTENDER, label="other", space={}, points=[], static={}, levels={"rate": "high"}, undrawn=3, draw=1
+    )
+    tuner = Tuner(studies=5, first_study=9)
+    plan = replace(PLAN, name="other", seeds=99, max_seeds=100, max_studies=40, tuning_seeds=5, tuner=tuner)
     assert plan.trial(problem, contender, point, "final", 7) == PLAN.trial(PROBLEM, CONTENDER, point, "final", 7)
 
 
-@pytest.mark.parametrize("study", [0, 2])
-def test_a_search_is_the_hash_of_what_decides_its_points(study):
+@pytest.mark.parametrize(("study", "first", "draw"), [(0, 0, 0), (2, 0, 0), (2, 3, 0), (0, 0, 4)])
+def test_a_search_is_the_hash_of_what_decides_its_points(study, first, draw):
     of_a_trial = {
         **IDENTITY,
         "optimizer": {**IDENTITY["optimizer"], "static": {}},
         "hyperparameters": {},
         "probes": [],
         "stage": "tuning",
-        "seed": study * 1000,
+        "seed": (first + study) * 1000,
     }
     space = {"learning_rate": {"low": 0.001, "high": 1.0, "scale": "log"}, "momentum": 0.9}
     static = {"nesterov": [True, False], "depth": [1, 2]}
-    expected = hashed([of_a_trial, "error", space, static, "optuna", 3, 2])
-    assert PLAN.search_key(PROBLEM, CONTENDER, study) == expected
-    fewer = replace(CONTENDER, points=[], undrawn=5)
-    assert PLAN.search_key(PROBLEM, fewer, study) == expected
+    expected = hashed([of_a_trial, "error", space, static, "optuna", 3, 2, *([["draw", draw]] if draw else [])])
+    plan = replace(PLAN, tuner=replace(PLAN.tuner, first_study=first))
+    contender = replace(CONTENDER, draw=draw)
+    assert plan.search_key(PROBLEM, contender, study) == expected
+    fewer = replace(contender, points=[], undrawn=5)
+    assert plan.search_key(PROBLEM, fewer, study) == expected
 
 
 def test_timings_belong_to_all_seeds_of_a_trial():

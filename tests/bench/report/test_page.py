@@ -15,8 +15,10 @@ from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.json import to_json
 from dlkit.bench.plan.metric import Metric
+from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.space import Point
+from dlkit.bench.plan.trials import Trial
 from dlkit.bench.report import page, plotly_across, plotly_figures, tables, tables_across
 from dlkit.bench.report.markdown import markdown_tables
 from dlkit.bench.report.page import KINDS
@@ -161,7 +163,7 @@ def check_steps(table: list[list[str]], comparison) -> None:
             str(before),  # no diverged trial here had been at the target
             numbers.steps(result.median_steps, budget),
             numbers.interval(result.to_target.restricted),
-            numbers.number(result.to_target.expected),
+            numbers.number(result.to_target.expected) if hits else "none reached",
             numbers.ratio_of_steps(pair.difference) if pair else "–",
             numbers.p_value(pair.adjusted_p) if pair else "–",
         ]
@@ -255,6 +257,18 @@ def test_the_budget_is_told(tmp_path: Path) -> None:
         "3 contenders on 1 problem. Each contender on each problem: 5 tuning points on 2 tuning seeds, "
         "then the best point on 10 fresh paired seeds; 40 steps, 4 evaluations along the way."
     ) in page.texts["p"]
+
+
+@pytest.mark.parametrize(("most", "more"), [(None, ""), (40, ", and more until it is settled, up to 40")])
+def test_the_budget_of_several_studies_is_told(most: int | None, more: str) -> None:
+    plan = make_plan(tuner=Tuner("random", studies=6, halving=2), points=4, tuning_seeds=1, seeds=2)
+    assert page._budget(replace(plan, max_studies=most)) == (
+        f"3 contenders on 1 problem. Each contender on each problem, in each of 6 studies{more}: 4 tuning points "
+        "(random, successive halving by 2) on 1 tuning seed, then the best point on 2 fresh paired seeds; 40 steps, "
+        "4 evaluations along the way."
+    )
+    settled = page._budget(replace(make_plan(), max_seeds=100))
+    assert "then the best point on 10 fresh paired seeds, and more until it is settled, up to 100; 40 steps" in settled
 
 
 @pytest.mark.long
@@ -357,24 +371,34 @@ def test_many_groups_are_counted() -> None:
     ]
 
 
-def test_repeated_studies_have_a_table_with_the_noise_of_tuning() -> None:
-    plan = make_plan(tuner=Tuner(studies=3))
+def test_repeated_studies_have_a_table_of_their_values() -> None:
+    """A row a contender, best first; a study of which a seed diverged, or whose tuning found nothing, is infinite."""
+    plan = make_plan(("a", "b", "c"), tuner=Tuner(studies=3), seeds=2)
     others = [Point({"learning_rate": rate}, {}) for rate in (0.02, 0.03, 0.05)]
     contenders = [replace(each, further=(others, others[1:])) for each in plan.contenders]
-    summary = make_summary(replace(plan, contenders=contenders))
+    values = {("a", 0): 1.0, ("a", 1): 2.0, ("a", 2): 3.0, ("b", 0): 4.0, ("b", 1): 5.0, ("c", 0): 6.0, ("c", 1): 7.0}
+
+    def curve(plan: Plan, problem: PlannedProblem, contender: PlannedContender, trial: Trial) -> list[float]:
+        # the two seeds of a study lie 0.25 above and below its value
+        final = values.get((contender.label, trial.seed // 1000), 9.0) + 0.25 * (-1) ** trial.seed
+        return [*[9.0] * plan.evaluations, final]
+
+    def diverged(label: str, trial: Trial) -> bool:
+        return (label, trial.stage, trial.seed) == ("b", "final", 2001)
+
+    def missing(label: str, trial: Trial) -> bool:
+        return (label, trial.stage, trial.seed // 1000) == ("c", "final", 2)
+
+    summary = make_summary(replace(plan, contenders=contenders), curve=curve, diverged=diverged, missing=missing)
     (comparison,) = summary.comparisons
     table = tables.studies(comparison)
-    assert [row[0] for row in table.rows] == [row.label for row in comparison.results]
-    best, *others = comparison.ranking.standings.values()
-    assert table.rows[0][1] == numbers.interval(best.across.seeds_only)
-    assert table.rows[0][3:] == ["–", "–"]
-    for cells, standing in zip(table.rows[1:], others, strict=True):
-        difference = standing.across_difference
-        assert cells[2] == numbers.interval(standing.across.with_tuning)
-        assert cells[3] == numbers.oriented_interval(comparison.problem, difference.seeds_only)
-        assert cells[4] == numbers.oriented_interval(comparison.problem, difference.with_tuning)
-    assert tables.STUDIES_CAPTION in markdown_tables(summary)
-    assert any(note.startswith("Over 3 studies ") for note in comparison.verdict.notes)
+    assert table.header == ["optimizer", "study 1", "study 2", "study 3"]
+    assert table.rows == [
+        ["a", *map(numbers.number, (1.0, 2.0, 3.0))],
+        ["b", *map(numbers.number, (4.0, 5.0)), numbers.DIVERGED],
+        ["c", *map(numbers.number, (6.0, 7.0)), numbers.NOTHING],
+    ]
+    assert tables.studies_caption(comparison) in markdown_tables(summary)
     assert not tables.studies(CASES["plain"]().comparisons[0]).rows
 
 

@@ -98,17 +98,20 @@ def test_the_report_shows_every_contenders_samples(tmp_path: Path) -> None:
         assert "samples-of" not in write_report(summarize(store), tmp_path / "report.html").read_text()
 
 
-def test_a_run_keeps_the_first_seeds_samples_alone(tmp_path: Path) -> None:
+def test_a_run_keeps_the_samples_of_each_studys_first_seed(tmp_path: Path) -> None:
     game = catalog.get("bilinear-game", dimension=2)
     both = replace(game, samples=lambda params, state: jnp.stack([params["x"], params["y"]]))
     bench.compare(
         problems=[both],
         optimizers=["sgd"],
-        budget=Budget(steps=2, evaluations=1, tuning_points=1, tuning_seeds=1, seeds=2),
+        budget=Budget(steps=2, evaluations=1, studies=3, tuning_points=1, tuning_seeds=1, seeds=2),
         resources=INLINE,
         folder=tmp_path / "run",
     )
     with Store(tmp_path / "run", write=False) as store:
-        (outcome,) = stored(store)
-    assert (outcome.trial.stage, outcome.trial.seed) == ("final", 0)
-    assert outcome.samples.shape == (2, 2) and outcome.samples.dtype == np.float32
+        outcomes = stored(store)
+    assert sorted((each.trial.stage, each.trial.seed) for each in outcomes) == [
+        ("final", 0), ("final", 1000), ("final", 2000)
+    ]  # fmt: skip
+    for outcome in outcomes:
+        assert outcome.samples.shape == (2, 2) and outcome.samples.dtype == np.float32

@@ -1,6 +1,7 @@
 """How a run is settled, widened and timed: said in a spec, changed on the command line, kept in the plan."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ problems = ["quadratic"]
 optimizers = ["sgd", "adam"]
 expand = true
 timing = true
-budget = {steps = 20, evaluations = 4, tuning_points = 2, seeds = 6}
+budget = {steps = 20, evaluations = 4, tuning_points = 2, seeds = 6, STUDIES}
 [settling]
+max_studies = 30
 max_seeds = 40
 margin = 1.1
 """
@@ -30,27 +32,37 @@ def experiment(**settings: Any) -> bench.Experiment:
         "name": "x",
         "problems": (bench.ProblemChoice(problem="quadratic"),),
         "optimizers": (bench.Contender(optimizer="sgd"), bench.Contender(optimizer="adam")),
-        "budget": bench.Budget(steps=20, evaluations=4, tuning_points=2, seeds=6),
+        "budget": bench.Budget(steps=20, evaluations=4, tuning_points=2, seeds=6, studies=1),
     }
     return bench.Experiment(**{**facts, **settings})
 
 
-def test_a_spec_says_by_which_protocol_its_run_is_made(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("studies", "most"), [(1, (None, 40)), (2, (30, None))])
+def test_a_spec_says_by_which_protocol_its_run_is_made(
+    tmp_path: Path, studies: int, most: tuple[int | None, int | None]
+) -> None:
+    """A single study gets more seeds, several get more studies; the spec may say the most of both."""
     path = tmp_path / "spec.toml"
-    path.write_text(SPEC)
+    path.write_text(SPEC.replace("STUDIES", f"studies = {studies}"))
     read = load(path)
-    assert (read.settling, read.expand, read.timing) == (bench.Settling(max_seeds=40, margin=1.1), True, True)
+    assert read.settling == bench.Settling(max_studies=30, max_seeds=40, margin=1.1)
+    assert (read.expand, read.timing) == (True, True)
     plan = planner.plan(read).plan
-    assert (plan.max_seeds, plan.expand, plan.timing) == (40, True, True)
+    assert (plan.max_studies, plan.max_seeds) == most
+    assert (plan.expand, plan.timing) == (True, True)
     assert [problem.margin for problem in plan.problems] == [1.1]
     assert from_json(Plan, to_json(plan)) == plan
 
 
 def test_a_spec_that_says_nothing_asks_for_nothing() -> None:
     plan = planner.plan(experiment()).plan
-    assert (plan.max_seeds, plan.expand, plan.timing) == (None, False, False)
+    assert (plan.max_studies, plan.max_seeds, plan.expand, plan.timing) == (None, None, False, False)
     older = to_data(plan)
-    del older["expand"], older["timing"]
+    for name in ("expand", "timing", "max_studies", "added_studies"):
+        del older[name]
+    del older["tuner"]["first_study"]
+    for contender in older["contenders"]:
+        del contender["draw"]
     assert from_data(Plan, older) == plan, "plans that were stored before these fields are read"
 
 
@@ -80,6 +92,8 @@ def test_the_protocol_changes_no_trial() -> None:
         ("settling = true", "settling: expected a table, got True"),
         ("settling = {max_seed = 9}", "unknown key 'settling.max_seed'; did you mean 'settling.max_seeds'?"),
         ("settling = {max_seeds = 0}", "settling.max_seeds must be a whole number of at least 1, got 0"),
+        ("settling = {max_studies = 2.5}", "settling.max_studies: expected a whole number, got 2.5"),
+        ("settling = {max_study = 9}", "unknown key 'settling.max_study'; did you mean 'settling.max_studies'?"),
         ("settling = {margin = nan}", "settling.margin: expected a finite number, got nan"),
     ],
 )
@@ -97,6 +111,9 @@ def test_mistakes_of_a_spec_are_named(tmp_path: Path, line: str, expected: str) 
         ({"max_seeds": 0}, "settling.max_seeds must be a whole number of at least 1, got 0"),
         ({"max_seeds": 20.5}, "got 20.5"),
         ({"max_seeds": True}, "got True"),
+        ({"max_seeds": 1001}, "settling.max_seeds must be at most 1000, got 1001"),
+        ({"max_studies": 0}, "settling.max_studies must be a whole number of at least 1, got 0"),
+        ({"max_studies": 7.0}, "settling.max_studies .* got 7.0"),
         ({"margin": 0}, "settling.margin must be a number above 0, got 0"),
         ({"margin": math.nan}, "settling.margin must be a number above 0, got nan"),
     ],
@@ -106,13 +123,22 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], expected:
         bench.Settling(**settings)
 
 
-def test_every_mistake_of_settling_is_named_at_once() -> None:
+@pytest.mark.parametrize(
+    ("studies", "first"),
+    [
+        (1, "settling.max_seeds must be at least the 6 seeds of the budget, got 5"),
+        (8, "settling.max_studies must be at least the 8 studies of the budget, got 7"),
+    ],
+)
+def test_every_mistake_of_settling_is_named_at_once(studies: int, first: str) -> None:
     alone = (bench.Contender(optimizer="sgd"),)
+    budget = replace(experiment().budget, studies=studies)
+    settling = bench.Settling(max_studies=7, max_seeds=5, margin=0.5)
     with pytest.raises(bench.UserError) as caught:
-        planner.plan(experiment(optimizers=alone, settling=bench.Settling(max_seeds=5, margin=0.5)))
+        planner.plan(experiment(optimizers=alone, budget=budget, settling=settling))
     lines = str(caught.value).splitlines()
     assert [line.partition(":")[0] for line in lines] == [
-        "settling.max_seeds must be at least the 6 seeds of the budget, got 5",
+        first,
         "settling.margin",
         "settling",
     ]
@@ -120,8 +146,11 @@ def test_every_mistake_of_settling_is_named_at_once() -> None:
     assert "'sgd' has no other contender" in lines[2]
 
 
-def test_as_many_seeds_as_the_budget_has_are_enough() -> None:
-    assert planner.plan(experiment(settling=bench.Settling(max_seeds=6))).plan.max_seeds == 6
+def test_as_many_as_the_budget_has_are_enough() -> None:
+    assert planner.plan(experiment(settling=bench.Settling(max_studies=1, max_seeds=6))).plan.max_seeds == 6
+    budget = replace(experiment().budget, studies=8)
+    settling = bench.Settling(max_studies=8, max_seeds=1)
+    assert planner.plan(experiment(budget=budget, settling=settling)).plan.max_studies == 8
 
 
 def test_a_problem_keeps_the_margin_of_its_own() -> None:
@@ -162,3 +191,17 @@ def test_settings_of_the_experiment_are_changed() -> None:
 def test_settings_for_what_is_not_asked_are_all_named() -> None:
     with pytest.raises(bench.UserError, match=r"settling\.max_seeds and settling\.margin: nothing is to be settled"):
         changed(experiment(), settling={"max_seeds": 9, "margin": 1.1})
+
+
+def test_studies_that_are_changed_bring_defaults_of_their_own() -> None:
+    """What the experiment leaves open follows the number of studies that is asked for last; what it says stays."""
+    open_budget = bench.Budget(steps=20, evaluations=4)
+    found = {}
+    for studies in (1, 2):
+        plan = planner.plan(changed(experiment(budget=open_budget), budget={"studies": studies})).plan
+        found[studies] = ([len(each.points) for each in plan.contenders], plan.tuning_seeds, plan.seeds)
+    assert found == {1: ([16, 16], 2, 10), 2: ([4, 4], 1, 2)}
+    plan = planner.plan(changed(experiment(budget=replace(open_budget, seeds=3)), budget={"studies": 1})).plan
+    assert (plan.tuning_seeds, plan.seeds) == (2, 3)
+    plan = planner.plan(changed(experiment(), budget={"studies": 4})).plan
+    assert ([len(each.points) for each in plan.contenders], plan.tuning_seeds, plan.seeds) == ([2, 2], 1, 6)

@@ -17,7 +17,7 @@ from dlkit.bench.spec.toml import load
 
 INLINE = bench.Resources(executor="inline")
 
-BUDGET = bench.Budget(steps=8, evaluations=2, tuning_points=2, tuning_seeds=1, seeds=2)
+BUDGET = bench.Budget(steps=8, evaluations=2, studies=1, tuning_points=2, tuning_seeds=1, seeds=2)
 
 GRID = """
 problems = ["digits-mlp"]

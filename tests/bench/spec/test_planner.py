@@ -14,6 +14,7 @@ from dlkit.bench.optimizers import OPTIMIZERS, Optimizer
 from dlkit.bench.plan.json import from_json, to_json
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.policies import TargetRule
 from dlkit.bench.plan.space import Point, Range, log_uniform
 from dlkit.bench.problems import Problem, catalog
 from dlkit.bench.spec.bound_plan import bind
@@ -259,6 +260,35 @@ def test_a_tuner_that_is_not_installed_is_told_with_the_rest(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     lines = complaint(["quadratc"], ["sgd"], tuner="optuna")
     assert lines[0].startswith("tuner 'optuna' needs the package optuna: pip install") and len(lines) == 2
+
+
+def test_zooms_points_are_drawn_while_it_runs_but_for_choices_alone():
+    choices = Optimizer("choices", lambda n: None, {}, {"n": [1, 2, 3]})
+    made = plan(experiment(["quadratic"], ["sgd", choices], tuner="zoom", tuning_points=6, studies=2)).plan
+    assert [(len(each.points), each.undrawn) for each in made.contenders] == [(0, 6), (3, 0)]
+    assert (made.tuner.name, made.tuner.batch) == ("zoom", 4)
+
+
+def test_the_objective_is_planned_and_changes_no_id():
+    made = {name: plan(experiment(["quadratic"], ["sgd"], objective=name)).plan for name in ("final", "area", "steps")}
+    assert [each.tuner.objective for each in made.values()] == ["final", "area", "steps"]
+    assert ids(made["final"]) == ids(made["area"]) == ids(made["steps"])
+    assert from_json(Plan, to_json(made["steps"])) == made["steps"]
+
+
+def test_steps_cannot_be_tuned_for_where_no_target_is_declared():
+    without = make_problem(name="without", target=None)
+    lines = complaint(["quadratic", without], ["sgd"], objective="steps")
+    assert lines == [
+        "problem 'without': objective 'steps' counts steps to a declared target, and there is none; give it a target, "
+        "or choose objective 'area' or 'final'"
+    ]
+    asked = replace(experiment(["quadratic"], ["sgd"], objective="steps"), targets=TargetRule())
+    with pytest.raises(UserError, match=r"^problem 'quadratic': objective 'steps'.*; leave out targets, which basel"):
+        plan(asked)
+    assert plan(experiment([without], [OWN], objective="area")).plan.tuner.objective == "area"
+    entry = ProblemChoice(problem=without, target=0.5)
+    assert plan(experiment([entry], [OWN], objective="steps")).plan.problems[0].target == 0.5
 
 
 def test_nothing_to_tune_is_one_point():

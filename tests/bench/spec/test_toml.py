@@ -49,7 +49,7 @@ def test_the_quickstart_spec():
         "adam",
         "adamw",
     ]
-    assert experiment.budget == Budget(tuning_points=16, tuning_seeds=2, seeds=20, evaluations=20)
+    assert experiment.budget == Budget(studies=10, tuning_points=8, tuning_seeds=1, seeds=2, evaluations=20)
 
 
 @pytest.mark.long
@@ -248,8 +248,31 @@ GOOD = {"name": '"run"', "problems": '["quadratic"]', "optimizers": '["sgd"]', "
             "{tuning_points_per_dimension = 0}",
             "tuning_points_per_dimension must be a whole number of at least 1",
         ),
+        ("budget", '{objective = "finl"}', "budget.objective: no objective 'finl'; did you mean 'final'?"),
+        ("budget", "{objective = 1}", "budget.objective: expected a text, got 1"),
+        (
+            "budget",
+            '{objective = "steps", halving = 2}',
+            "budget: steps to the target need trials of full length; leave out halving, or give objective 'area'",
+        ),
+        (
+            "budget",
+            '{tuner = "zoom", halving = 2}',
+            "budget: halving needs all points before any is trained; leave out halving or tuner 'zoom'",
+        ),
+        (
+            "budget",
+            '{tuner = "zoom", tuning_seconds = 2}',
+            "budget: zoom spreads half of its points first; give tuning_points, not tuning_seconds",
+        ),
+        ("budget", '{tuner = "zoom", tuning_seeds = 501}', "budget.tuning_seeds must be at most 500, got 501"),
         ("budget", "{studies = 0}", "budget.studies must be a whole number of at least 1, got 0"),
         ("budget", "{tuning_seeds = 1001}", "budget.tuning_seeds must be at most 1000, got 1001"),
+        ("budget", "{seeds = 1001}", "budget.seeds must be at most 1000, got 1001"),
+        ("budget", "{first_study = -1}", "budget.first_study must be a whole number from 0 to 999999, got -1"),
+        ("budget", "{first_study = 0.5}", "budget.first_study: expected a whole number, got 0.5"),
+        ("optimizers", '[{optimizer = "sgd", draw = -1}]', "optimizers[0].draw: expected a whole number of at least 0"),
+        ("optimizers", '[{optimizer = "sgd", draw = "b"}]', "optimizers[0].draw: expected a whole number, got 'b'"),
         ("budget", "{halving = 1}", "budget.halving must be at least 2"),
         ("budget", "{halvign = 2}", "unknown key 'budget.halvign'; did you mean 'budget.halving'?"),
         ("budget", '{tuner = "grid", grid = 5}', "budget.grid: expected a table, got 5"),

@@ -101,6 +101,7 @@ def test_importing_stats_loads_neither_scipy_nor_jax():
 
 
 VECTORS = {
+    "keeps_order": stats.keeps_order,
     "wilcoxon": lambda v: wilcoxon(v, v),
     "paired_effects": lambda v: paired_effects(v, v, resamples=9, seed=0),
     "paired_ratio": lambda v: paired_ratio(v, v, resamples=9, seed=0),
@@ -118,6 +119,8 @@ VECTORS = {
     "probability_of_improvement y": lambda v: probability_of_improvement([1.0], v),
 }
 ARRAYS = {
+    "family_p_values": (stats.family_p_values, 2),
+    "least_difference": (lambda a: stats.least_difference(a, (0, 1), 8), 2),
     "stratified_bootstrap": (lambda a: stratified_bootstrap(a, iqm, resamples=9, seed=0), 2),
     "friedman": (friedman, 2),
     "nested_mean": (nested_mean, 2),
@@ -162,6 +165,9 @@ def test_where_nan_is_a_missed_target(function, axes):
 
 
 LEVELS = {
+    "fewest_blocks": stats.fewest_blocks,
+    "keeps_order": lambda level: stats.keeps_order([1.0], level=level),
+    "least_blocks": lambda level: stats.least_blocks([[1.0, 2.0], [3.0, 5.0]], (0, 1), 1.0, level=level),
     "paired_effects": lambda level: paired_effects([1.0], [2.0], level=level, resamples=9, seed=0),
     "stratified_bootstrap": lambda level: stratified_bootstrap([[1.0]], iqm, level=level, resamples=9, seed=0),
     "probability_of_improvement": lambda level: probability_of_improvement([1.0], [2.0], level=level),

@@ -195,9 +195,24 @@ def test_lognormal_times_that_the_budget_cuts():
 # --- expected_running_time -------------------------------------------------------------------------------------------
 
 
-def test_expected_running_time_counts_failures_in_full():
-    assert expected_running_time([10, 30, INF, 999], [1, 1, 0, 0], 100) == (120.0, 240.0, 2, 4)
-    assert expected_running_time([INF, math.nan], [False, False], 100) == (INF, 200.0, 0, 2)
+def test_expected_running_time_is_cocos():
+    """Successes [1], failures [2, 4, 2, 6, 100] (Hansen et al., 2016): (1 + 2 + 4 + 2 + 6 + 100) / 1."""
+    assert expected_running_time([1, 2, 4, 2, 6, 100], [1, 0, 0, 0, 0, 0]) == (115.0, 115.0, 1, 6)
+    assert expected_running_time([10, 30, 40], [1, 1, 0]) == (40.0, 80.0, 2, 3)
+    assert expected_running_time([10, 30], [0, 0]) == (INF, 40.0, 0, 2)
+
+
+def test_expected_running_time_charges_whole_budgets_by_name():
+    assert expected_running_time([10, 30, INF, 999], [1, 1, 0, 0], miss_costs=100) == (120.0, 240.0, 2, 4)
+    assert expected_running_time([INF, math.nan], [False, False], miss_costs=100) == (INF, 200.0, 0, 2)
+
+
+def test_expected_running_time_of_cocos_is_never_the_larger_one():
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        spent, hit = rng.uniform(0, 60, size=12), rng.random(12) < 0.5
+        both = expected_running_time(spent, hit), expected_running_time(spent, hit, miss_costs=60.0)
+        assert both[0].estimate <= both[1].estimate
 
 
 def test_expected_running_time_is_the_cost_of_repeating_until_a_hit():
@@ -205,19 +220,29 @@ def test_expected_running_time_is_the_cost_of_repeating_until_a_hit():
     times = rng.exponential(100.0, size=50_000)
     hit = times <= 60.0
     # Memoryless: restarting changes nothing, so the expected time is that of one endless run.
-    assert expected_running_time(times, hit, 60.0).estimate == pytest.approx(100.0, rel=0.02)
+    found = expected_running_time(np.minimum(times, 60.0), hit)
+    assert found.estimate == pytest.approx(100.0, rel=0.02)
+    assert found == expected_running_time(times, hit, miss_costs=60.0)
+
+
+def test_expected_running_time_with_runs_that_diverge_is_what_restarting_costs():
+    """A run diverges at step 40 with probability 1/2, else it hits at step 100: (40 + 100) / 1 on average."""
+    rng = np.random.default_rng(2)
+    hit = rng.random(50_000) < 0.5
+    assert expected_running_time(np.where(hit, 100.0, 40.0), hit).estimate == pytest.approx(140.0, rel=0.02)
 
 
 @pytest.mark.parametrize(
-    ("times", "hit", "budget", "message"),
+    ("spent", "hit", "miss_costs", "message"),
     [
-        ([], [], 10, "vectors of one length"),
-        ([1.0], [True, False], 10, "vectors of one length"),
-        ([11.0], [True], 10, r"a time in 0\.\.budget"),
-        ([math.nan], [True], 10, r"a time in 0\.\.budget"),
-        ([1.0], [True], 0, "budget must be a number above 0"),
+        ([], [], None, "vectors of one length"),
+        ([1.0], [True, False], None, "vectors of one length"),
+        ([-1.0], [True], None, "spent a number of at least 0"),
+        ([math.nan], [True], 10, "spent a number of at least 0"),
+        ([1.0, INF], [True, False], None, "spent a number of at least 0"),
+        ([1.0], [True], 0, "miss_costs must be a number above 0"),
     ],
 )
-def test_expected_running_time_refuses_impossible_runs(times, hit, budget, message):
+def test_expected_running_time_refuses_impossible_runs(spent, hit, miss_costs, message):
     with pytest.raises(ValueError, match=message):
-        expected_running_time(times, hit, budget)
+        expected_running_time(spent, hit, miss_costs=miss_costs)

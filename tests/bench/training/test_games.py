@@ -363,7 +363,7 @@ def test_an_optimizer_for_players_is_a_contender_by_name() -> None:
     result = bench.compare(
         problems=["bilinear-game"],
         optimizers=[name, Contender(optimizer="x=sgd,y=sgd", label="two rates", space={"x.learning_rate": 0.01})],
-        budget=Budget(steps=8, evaluations=2, tuning_points=1, tuning_seeds=1, seeds=2),
+        budget=Budget(steps=8, evaluations=2, studies=1, tuning_points=1, tuning_seeds=1, seeds=2),
         resources=INLINE,
     )
     assert set(result.trials()["optimizer"]) == {name, "two rates"}
@@ -392,7 +392,7 @@ def test_an_optimizer_for_players_is_a_contender_by_name() -> None:
 def test_players_that_a_problem_does_not_have(optimizer: str, problem: str, words: str) -> None:
     from dlkit.bench.spec.planner import plan
 
-    budget = Budget(tuning_points=1, tuning_seeds=1, seeds=2)
+    budget = Budget(studies=1, tuning_points=1, tuning_seeds=1, seeds=2)
     experiment = Experiment(
         name="wrong",
         problems=[ProblemChoice(problem=problem)],

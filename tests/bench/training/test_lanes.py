@@ -27,7 +27,7 @@ from dlkit.bench.training.program import Program, compile_problem, compile_progr
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.trajectory import Request, Trajectory, lane_bytes, train_trials
 
-BUDGET = Budget(steps=20, evaluations=4, tuning_points=3, tuning_seeds=1, seeds=2)
+BUDGET = Budget(steps=20, evaluations=4, studies=1, tuning_points=3, tuning_seeds=1, seeds=2)
 
 
 def program_of(lanes: Lanes, *, stopping: EarlyStopping | None = None) -> Program:
@@ -263,7 +263,7 @@ from dlkit import bench
 from dlkit.bench.spec.budget import Budget
 result = bench.compare(
     problems=["digits-mlp"], optimizers=["sgd"], resources=bench.Resources(executor="inline", lanes=4), progress=False,
-    budget=Budget(steps=20, evaluations=4, tuning_points=3, tuning_seeds=1, seeds=2),
+    budget=Budget(steps=20, evaluations=4, studies=1, tuning_points=3, tuning_seeds=1, seeds=2),
 )
 records = result.summary.records
 exact = [result.replay(name).exact for name in records]

@@ -39,7 +39,7 @@ from dlkit.bench.training.stopwatch import Contestant, interleaved, measure
 from dlkit.bench.tuning.history import History
 from tests.bench.synthetic import PROGRAM, fill, make_contender, make_plan, make_problem
 
-BUDGET = Budget(steps=40, evaluations=4, tuning_points=1, tuning_seeds=1, seeds=6)
+BUDGET = Budget(steps=40, evaluations=4, studies=1, tuning_points=1, tuning_seeds=1, seeds=6)
 
 
 class Clock:

@@ -242,7 +242,7 @@ def test_a_run_with_little_memory_is_the_run_without_a_bound() -> None:
         return bench.compare(
             problems=[digits()],
             optimizers=["sgd", "adam"],
-            budget=bench.Budget(steps=12, evaluations=3, tuning_points=2, tuning_seeds=1, seeds=2),
+            budget=bench.Budget(steps=12, evaluations=3, studies=1, tuning_points=2, tuning_seeds=1, seeds=2),
             timing=timing,
             resources=bench.Resources(executor="inline", memory=memory),
             progress=False,
@@ -298,7 +298,7 @@ if __name__ == "__main__":
         for name, array in getattr(own.dataset, part).items():
             np.save(place / part / f"{name}.npy", array)
     mapped = replace(own, dataset=data.npy(place))
-    budget = bench.Budget(steps=12, evaluations=3, tuning_points=2, tuning_seeds=1, seeds=2)
+    budget = bench.Budget(steps=12, evaluations=3, studies=1, tuning_points=2, tuning_seeds=1, seeds=2)
     found = []
     for problem, resources in (
         (mapped, bench.Resources(workers=1, memory="40kB")),

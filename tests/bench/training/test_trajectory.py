@@ -273,7 +273,7 @@ def test_factors_cross_optimizers_and_are_told_apart() -> None:
         problems=["digits-mlp"],
         optimizers=["sgd", bench.Contender(optimizer="adam", schedule="constant", label="plain adam")],
         factors={"schedule": ["constant", "cosine"], "batch_size": [32, "full"]},
-        budget=bench.Budget(steps=10, evaluations=2, tuning_points=1, tuning_seeds=1, seeds=2),
+        budget=bench.Budget(steps=10, evaluations=2, studies=1, tuning_points=1, tuning_seeds=1, seeds=2),
         resources=INLINE,
     )
     assert not result.failures
@@ -355,7 +355,7 @@ def test_probes_are_computed_on_final_trials_alone() -> None:
     result = bench.compare(
         problems=["digits-mlp"],
         optimizers=["sgd"],
-        budget=bench.Budget(steps=10, evaluations=2, tuning_points=1, tuning_seeds=1, seeds=2),
+        budget=bench.Budget(steps=10, evaluations=2, studies=1, tuning_points=1, tuning_seeds=1, seeds=2),
         probes=["dead_units", "gradient_noise_scale"],
         resources=INLINE,
         progress=False,
@@ -388,7 +388,7 @@ def test_the_steps_that_early_stopping_saved_are_shown() -> None:
         problems=["quadratic"],
         optimizers=["sgd"],
         early_stopping=EarlyStopping(patience=1, min_delta=1e9),  # nothing improves so much
-        budget=bench.Budget(steps=20, evaluations=10, tuning_points=1, tuning_seeds=1, seeds=2),
+        budget=bench.Budget(steps=20, evaluations=10, studies=1, tuning_points=1, tuning_seeds=1, seeds=2),
         resources=INLINE,
         progress=False,
     )

@@ -46,12 +46,11 @@ PLANS = {
         **SMALL,
     ),
 }
+OTHERS = [tuple(Point({"learning_rate": part * rate}, {}) for rate in (0.002, 0.01, 0.1, 1.0)) for part in (0.9, 0.8)]
 PLANS["two studies, halving"] = replace(
     PLANS["two studies, halving"],
-    contenders=[
-        replace(each, further=(tuple(Point({"learning_rate": 0.9 * rate}, {}) for rate in (0.002, 0.01, 0.1, 1.0)),))
-        for each in PLANS["two studies, halving"].contenders
-    ],
+    contenders=[replace(each, further=tuple(OTHERS)) for each in PLANS["two studies, halving"].contenders],
+    added_studies={"cup": {"a": 1}},
 )
 
 
@@ -60,7 +59,7 @@ def answers(history: History) -> str:
     said: list[Any] = []
     for problem in history.plan.problems:
         for contender in history.plan.contenders:
-            for study in range(history.plan.tuner.studies):
+            for study in history.plan.studies(problem, contender):
                 found = search(history, problem, contender, study=study)
                 tuning = tune(history, problem, contender, study=study)
                 said += [
@@ -86,7 +85,7 @@ def drawn_of(history: History) -> dict[str, list[Point]]:
         history.plan.search_key(problem, contender, study): list(history.drawn(problem, contender, study))
         for problem in history.plan.problems
         for contender in history.plan.contenders
-        for study in range(history.plan.tuner.studies)
+        for study in history.plan.studies(problem, contender)
     }
 
 
@@ -95,7 +94,7 @@ def known_trials(history: History) -> list[tuple[PlannedProblem, Trial]]:
     found: list[tuple[PlannedProblem, Trial]] = []
     for problem in history.plan.problems:
         for contender in history.plan.contenders:
-            for study in range(history.plan.tuner.studies):
+            for study in history.plan.studies(problem, contender):
                 tuning = tune(history, problem, contender, study=study)
                 found += [(problem, trial) for trial in tuning.known]
                 if tuning.point:

@@ -24,6 +24,8 @@ from dlkit.bench.tuning.sampling import (
     random_points,
     require_tuner,
     spread,
+    spread_first,
+    zoom_points,
 )
 
 # --- points ----------------------------------------------------------------------------------------------------------
@@ -225,7 +227,7 @@ def test_dimensions_are_what_there_is_to_tune():
 
 
 def test_each_name_means_its_generator():
-    assert set(TUNERS) == {"halton", "random", "grid", "optuna"}
+    assert set(TUNERS) == {"halton", "random", "grid", "optuna", "zoom"}
     assert beforehand("halton", UNIT, {}, 5, seed=2) == halton_points(UNIT, {}, 5, seed=2)
     assert beforehand("random", UNIT, {}, 5, seed=2) == random_points(UNIT, {}, 5, seed=2)
     assert beforehand("grid", UNIT, {}, 5, counts={"a": 5}) == grid_points(UNIT, {}, 5, counts={"a": 5})
@@ -291,3 +293,85 @@ def test_a_missing_optuna_is_told(monkeypatch):
         require_tuner("optuna")
     for name in ("halton", "random", "grid"):
         require_tuner(name)
+
+
+# --- zoom ------------------------------------------------------------------------------------------------------------
+
+
+def zoomed(total, *, space=SPACE, static=STATIC, seed=0, score=surface, batch=3):
+    """All points of a search, drawn in batches."""
+    points = []
+    while len(points) < total:
+        count = min(batch, total - len(points))
+        if len(points) < spread_first(total):
+            count = min(count, spread_first(total) - len(points))
+        points += zoom_points(space, static, points, [score(point) for point in points], count, total=total, seed=seed)
+    return points
+
+
+@pytest.mark.parametrize(("total", "first"), [(1, 1), (2, 1), (3, 2), (4, 2), (7, 4), (16, 8)])
+def test_half_of_zooms_points_are_haltons(total, first):
+    assert spread_first(total) == first
+    points = zoomed(total, seed=2)
+    assert len(points) == total
+    assert points[:first] == halton_points(SPACE, STATIC, first, seed=2)
+    assert points[first:] != halton_points(SPACE, STATIC, total, seed=2)[first:] or first == total
+
+
+def test_zoom_depends_on_what_it_was_told_alone():
+    points = zoomed(16)
+    scores = [surface(point) for point in points]
+    for before in (0, 3, 8, 11, 14):
+        count = {0: 3, 3: 3, 8: 3, 11: 3, 14: 2}[before]
+        again = zoom_points(SPACE, STATIC, points[:before], scores[:before], count, total=16)
+        assert again == points[before : before + count]
+        assert zoom_points(SPACE, STATIC, points[:before], scores[:before], 1, total=16) == again[:1]
+    assert zoomed(16, seed=1)[8:] != points[8:]
+    assert zoom_points(SPACE, STATIC, points[:8], scores[7::-1], 3, total=16) != points[8:11], "scores count"
+
+
+def test_zoom_looks_around_the_best_three_in_turn():
+    """A box has an edge of 4^(-1/2), half of each range, if 4 points are spread over two ranges."""
+    told = [Point({"a": a, "b": b}, {}) for a, b in ((0.5, 0.5), (0.9, 0.9), (0.1, 0.1), (0.3, 0.7))]
+    points = zoom_points(UNIT, {}, told, [3.0, 2.0, math.inf, 1.0], 300, total=8)
+    assert len(points) == 300
+    for turn, centre in enumerate(((0.3, 0.7), (0.9, 0.9), (0.5, 0.5))):
+        there = as_array(points[turn::3])
+        for column, middle in enumerate(centre):
+            low, high = middle - 0.25, middle + 0.25
+            assert low - 1e-6 <= there[:, column].min() and there[:, column].max() <= min(high, 1.0) + 1e-6
+            assert there[:, column].min() < low + 0.05 and there[:, column].max() > min(high, 1.0) - 0.05
+    # Of a box from 0.65 to 1.15, what lies above 1 is reflected: 0.3 of 0.5 parts lie above 0.85, twice as dense.
+    assert np.mean(as_array(points[1::3]) > 0.85) == pytest.approx(0.6, abs=4 * math.sqrt(0.24 / 200))
+
+
+def test_zoom_stays_inside_and_keeps_names_and_fixed_values():
+    for point in zoomed(30):
+        assert list(point.hyperparameters) == list(SPACE)
+        assert point.hyperparameters["fixed"] == 2.0 and point.static["e"] == "only" and point.static["d"] in CHOICES
+        assert all(SPACE[name].low <= point.hyperparameters[name] <= SPACE[name].high for name in ("a", "b", "c"))
+
+
+def test_zoom_takes_most_static_choices_from_the_centre():
+    """One in four is drawn anew, and one of three of those is the centre's: 5 in 6 are; binomial, 4 deviations."""
+    told = [Point({"a": 0.5, "b": 0.5}, {"d": "q"})]
+    points = zoom_points(UNIT, {"d": CHOICES}, told, [0.0], 600, total=2)
+    kept = sum(point.static["d"] == "q" for point in points)
+    assert abs(kept - 500) < 4 * math.sqrt(600 * 5 / 36)
+    assert {point.static["d"] for point in points} == set(CHOICES)
+
+
+def test_zoom_spreads_on_while_everything_diverged():
+    told = halton_points(SPACE, STATIC, 4)
+    assert zoom_points(SPACE, STATIC, told, [math.inf] * 4, 3, total=8) == halton_points(SPACE, STATIC, 7)[4:]
+
+
+def test_zoom_finds_better_points_than_halton():
+    best = [
+        np.median([min(map(surface, draw)) for draw in draws])
+        for draws in (
+            [zoomed(16, seed=seed) for seed in range(40)],
+            [halton_points(SPACE, STATIC, 16, seed=seed) for seed in range(40)],
+        )
+    ]
+    assert best[0] < 0.5 * best[1]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.store.store import Store
 from dlkit.bench.tuning.history import History
-from dlkit.bench.tuning.targets import Ending, Frozen, declared, ending, freeze, reruns, sets_targets, steps_to
+from dlkit.bench.tuning.objective import steps_to
+from dlkit.bench.tuning.targets import Ending, Frozen, declared, ending, freeze, reruns, sets_targets
 from tests.bench.synthetic import make_plan, make_problem
 
 INLINE = bench.Resources(executor="inline")
@@ -110,6 +112,35 @@ def test_the_best_tuned_baseline_is_trained_again_on_seeds_of_its_own() -> None:
     assert not others & {trial.id for trial in again.trials}
 
 
+def test_the_best_of_all_planned_studies_winners_sets_targets() -> None:
+    """Not that of studies that were added since: targets do not move."""
+    plan = with_rule(baselines=("a", "c"), reruns=3)
+    problem = plan.problems[0]
+    contenders = [replace(each, further=(each.points, each.points)) for each in plan.contenders]
+    plan = replace(plan, contenders=contenders, tuner=replace(plan.tuner, studies=2))
+
+    def scores(values: dict[tuple[str, int], list[float]]) -> History:
+        found = [
+            outcome(trial, [1.0, value])
+            for (label, study), each in values.items()
+            for row, value in zip(
+                plan.tuning_trials(problem, contenders["abc".index(label)], study=study), each, strict=True
+            )
+            for trial in row
+        ]
+        return History(plan, {each.trial.id: each for each in found})
+
+    first = {("a", 0): [0.5, 0.4], ("c", 0): [0.6, 0.7], ("a", 1): [0.5, 0.9]}
+    assert reruns(scores(first), problem) is None, "c's second study is not tuned yet"
+    whole = {**first, ("c", 1): [0.8, 0.2], ("a", 2): [0.1, 0.1], ("b", 1): [0.0, 0.0]}
+    more = replace(plan, added_studies={"bowl": {"a": 1}})
+    for each in (plan, more):
+        again = reruns(scores(whole).with_plan(each), problem)
+        assert again is not None and again.contender.label == "c"
+        assert {trial.hyperparameters["learning_rate"] for trial in again.trials} == {1.0}, "its second point"
+        assert [trial.seed for trial in again.trials] == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("metric", "curves", "expected"),
     [
@@ -170,7 +201,7 @@ def test_frozen_targets_stay(tmp_path: Path) -> None:
         assert store.frozen()["k"] == first
 
 
-BUDGET = Budget(steps=20, evaluations=4, tuning_points=2, tuning_seeds=1, seeds=2)
+BUDGET = Budget(steps=20, evaluations=4, tuning_points=2, tuning_seeds=1, studies=2, seeds=2)
 
 
 def asked(*labels: str, **settings: Any) -> Experiment:
@@ -205,7 +236,7 @@ def test_baselines_run_first_and_challengers_change_nothing(tmp_path: Path) -> N
         alone = asked("momentum", targets=rule)
         runner.run(planner.plan(alone), store, lambda: Watching(seen), Silent())
         before = summarize(store).comparisons[0].targets
-    assert [stage for stage, _ in seen] == ["tuning"] * 2 + ["final"] * 2 + ["target"] * 3
+    assert [stage for stage, _ in seen] == ["tuning"] * 4 + ["final"] * 4 + ["target"] * 3
     seen.clear()
     with Store(tmp_path) as store:
         more = asked("adam", "momentum", targets=rule)  # the order in which they are listed does not matter

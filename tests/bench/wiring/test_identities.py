@@ -7,7 +7,7 @@ import pytest
 
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.optimizers import Optimizer, schedules
-from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.plan import Plan, PlannedContender
 from dlkit.bench.plan.policies import EarlyStopping, TargetRule, Tuner
 from dlkit.bench.plan.space import Point, Range, uniform
 from dlkit.bench.plan.trials import Stage, Trial, timing_key
@@ -71,7 +71,7 @@ def trials(planned: Plan) -> dict[Stage, Trial]:
     point = first.points[1]
     return {
         "tuning": planned.tuning_trials(problem, first, [point], study=1, until=2)[0][1],
-        "final": planned.final_trials(problem, first, point)[3],
+        "final": planned.final_trials(problem, first, point, study=1)[3],
         "target": planned.reruns(problem, first, point)[2],
     }
 
@@ -99,7 +99,7 @@ def test_a_trials_identity(bound: BoundPlan, stage: Stage) -> None:
         "evaluations": 4,
         "hyperparameters": {"gradient": point.hyperparameters["gradient"], "own": 0.0},
         "stage": stage,
-        "seed": {"tuning": 1001, "final": 3, "target": 2}[stage],
+        "seed": {"tuning": 1001, "final": 1003, "target": 2}[stage],
         "seconds": 60.0,
         **({"until": 2} if stage == "tuning" else {}),
     }
@@ -122,7 +122,9 @@ def test_the_identity_of_a_contender_with_choices_and_a_policy_of_its_own(bound:
 
 def test_what_a_trial_lacks_is_left_out() -> None:
     """So that the ids of trials without a time budget are what they were before there were time budgets."""
-    planned = asked(budget=Budget(evaluations=3, tuning_points=2), probes=(), early_stopping=None).plan
+    planned = asked(
+        budget=Budget(evaluations=3, tuning_points=2, tuning_seeds=2, seeds=4), probes=(), early_stopping=None
+    ).plan
     identity = trials(planned)["final"].identity if len(planned.contenders[0].points) > 1 else {}
     assert identity and not {"seconds", "until"} & identity.keys()
     assert (identity["early_stopping"], identity["probes"]) == (None, [])
@@ -202,11 +204,13 @@ def test_everything_a_spec_says_is_in_its_plan(bound: BoundPlan) -> None:
     assert second.choices == {"mode": "other"} and second.tuned_choices == ("l2",)
     assert second.space["l2"] == Range(1e-4, 1e-2, "log") and second.stopping == WATCHING
     assert [len(first.points_of(study)) for study in range(2)] == [5, 5]
-    grid = asked(budget=Budget(evaluations=3, tuner="grid", grid={"gradient": 2}, tuning_points=8)).plan
-    assert grid.tuner == Tuner("grid", grid={"gradient": 2})
-    timed = asked(budget=Budget(evaluations=3, tuning_seconds=2.5)).plan
+    grid = asked(
+        budget=Budget(evaluations=3, studies=3, first_study=5, tuner="grid", grid={"gradient": 2}, tuning_points=8)
+    ).plan
+    assert grid.tuner == Tuner("grid", studies=3, grid={"gradient": 2}, first_study=5)
+    timed = asked(budget=Budget(evaluations=3, studies=1, tuning_seconds=2.5)).plan
     assert timed.tuner == Tuner(seconds=2.5) and [each.undrawn for each in timed.contenders] == [None, None]
-    asking = asked(budget=Budget(evaluations=3, tuner="optuna", tuning_points=7)).plan
+    asking = asked(budget=Budget(evaluations=3, studies=1, tuner="optuna", tuning_points=7)).plan
     assert asking.tuner == Tuner("optuna") and [each.undrawn for each in asking.contenders] == [7, 7]
 
 
@@ -229,11 +233,14 @@ def test_the_search_of_a_study_is_told_apart_by_what_decides_its_points() -> Non
     def key(planned: Plan, study: int = 0, contender: int = 0) -> str:
         return planned.search_key(planned.problems[0], planned.contenders[contender], study)
 
+    drawn_again = (Contender(optimizer=OWN, batch_size=3, label="first", draw=1), Contender(optimizer="sgd"))
     longer = asked(budget=Budget(evaluations=3, tuning_seconds=9.0, studies=3, seeds=5)).plan
     assert key(longer) == key(base), "more seconds, studies and seeds draw more of the same points"
     others = [
         key(base, study=1),
         key(base, contender=1),
+        key(asked(budget=Budget(evaluations=3, tuning_seconds=2.5, first_study=2)).plan),
+        key(asked(budget=Budget(evaluations=3, tuning_seconds=2.5), optimizers=drawn_again).plan),
         key(asked(budget=Budget(evaluations=3, tuning_seconds=2.5, tuner="random")).plan),
         key(asked(budget=Budget(evaluations=3, tuning_seconds=2.5, tuning_seeds=3)).plan),
         key(asked(budget=Budget(evaluations=3, tuning_seconds=2.5, tuning_batch=2)).plan),
@@ -245,20 +252,26 @@ def test_the_search_of_a_study_is_told_apart_by_what_decides_its_points() -> Non
     assert len({key(base), *others}) == len(others) + 1
 
 
-def test_added_seeds_are_those_of_the_first_study_and_of_their_contender() -> None:
-    base = asked().plan
-    (problem,), (first, second) = base.problems, base.contenders
+@pytest.mark.parametrize(("studies", "first"), [(1, 0), (1, 3), (2, 0), (2, 3)])
+def test_added_seeds_are_those_of_a_single_study_and_of_their_contender(studies: int, first: int) -> None:
+    """Several studies get no more seeds: there, studies are added."""
+    base = asked(budget=replace(BUDGET, studies=studies, first_study=first)).plan
+    (problem,), (chosen, other) = base.problems, base.contenders
     more = replace(base, added_seeds={"made": {"first": 3}})
-    seeds = {
-        (contender.label, study): [
-            trial.seed for trial in more.final_trials(problem, contender, Point({}, {}), study=study)
-        ]
-        for contender in (first, second)
-        for study in range(2)
-    }
-    assert seeds == {
-        ("first", 0): [0, 1, 2, 3, 4, 5, 6],
-        ("first", 1): [0, 1, 2, 3],
-        (second.label, 0): [0, 1, 2, 3],
-        (second.label, 1): [0, 1, 2, 3],
-    }
+
+    def seeds(contender: PlannedContender, study: int) -> list[int]:
+        return [trial.seed for trial in more.final_trials(problem, contender, Point({}, {}), study=study)]
+
+    for study in range(studies):
+        start = 1000 * (first + study)
+        assert seeds(other, study) == [start + seed for seed in range(4)]
+        assert seeds(chosen, study) == [start + seed for seed in range(7 if studies == 1 else 4)]
+
+
+@pytest.mark.parametrize("studies", [1, 2])
+def test_added_studies_are_those_of_their_contender_and_problem(studies: int) -> None:
+    base = asked(budget=replace(BUDGET, studies=studies)).plan
+    (problem,), (first, second) = base.problems, base.contenders
+    more = replace(base, added_studies={"made": {"first": 3}, "other": {"first": 9, second.label: 9}})
+    assert more.studies(problem, first) == range(studies + 3)
+    assert more.studies(problem, second) == base.studies(problem, first) == range(studies)

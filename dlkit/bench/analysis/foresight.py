@@ -1,0 +1,95 @@
+"""What a plan can tell and what it costs, before anything runs."""
+
+import math
+from typing import NamedTuple
+
+from dlkit.bench.analysis.pairs import LEVEL
+from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.stats import fewest_blocks
+
+__all__ = ["Foresight", "foresee"]
+
+
+class Foresight(NamedTuple):
+    """What a plan can tell, and what it costs.
+
+    Attributes:
+        contenders: how many there are.
+        blocks: how many each has on a problem: studies, or fresh seeds where there is one study.
+        needed: how many it takes at least to tell two contenders apart.
+        compares: ``"methods"``, or with one study the ``"settings"`` that it finds.
+        trials: of the whole plan, without studies or seeds that are added; NaN where seconds decide how many.
+        steps: of training that those take.
+        sentences: the same in words: what it can tell, then what it costs.
+    """
+
+    contenders: int
+    blocks: int
+    needed: int
+    compares: str
+    trials: float
+    steps: float
+    sentences: tuple[str, ...]
+
+    @property
+    def can_conclude(self) -> bool:
+        """Whether any difference, however large, can be told from chance."""
+        return self.contenders > 1 and self.blocks >= self.needed
+
+
+def foresee(plan: Plan) -> Foresight:
+    """Says what a plan can tell and what it costs.
+
+    Args:
+        plan: which.
+
+    Returns:
+        The foresight.
+    """
+    count, needed = len(plan.contenders), fewest_blocks(LEVEL)
+    blocks = plan.tuner.studies if plan.repeats_tuning else plan.seeds
+    most = plan.max_studies if plan.repeats_tuning else plan.max_seeds
+    compares, unit = ("methods", "studies") if plan.repeats_tuning else ("settings", "fresh seeds")
+    each = [_cost(plan, problem, contender) for problem in plan.problems for contender in plan.contenders]
+    unset = [problem for problem in plan.problems if problem.target is None]
+    trials = sum(one[0] for one in each) + len(unset) * plan.targets.reruns
+    steps = sum(one[1] for one in each) + sum(plan.targets.reruns * problem.steps for problem in unset)
+    found = Foresight(count, max(blocks, most or 0), needed, compares, trials, steps, ())
+    return found._replace(sentences=(_can(found, blocks, unit), _costs(plan, found)))
+
+
+def _cost(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -> tuple[float, float]:
+    """How many trials a contender has on a problem, and how many steps they take."""
+    points = len(contender.points) if contender.undrawn == 0 else contender.undrawn
+    if points is None:
+        return math.nan, math.nan
+    rungs = [(size * plan.tuning_seeds, until) for size, until in plan.tuner.rungs(points, plan.evaluations)]
+    rungs.append((min(plan.tuner.scored_again, points) * plan.tuning_seeds, None))
+    shares = [1.0 if until is None else until / plan.evaluations for _, until in rungs]
+    trials = sum(size for size, _ in rungs) + plan.seeds
+    spent = sum(size * share for (size, _), share in zip(rungs, shares, strict=True)) + plan.seeds
+    return plan.tuner.studies * trials, plan.tuner.studies * spent * problem.steps
+
+
+def _can(found: Foresight, planned: int, unit: str) -> str:
+    """What the plan can tell, in words."""
+    if found.contenders < 2:
+        return "One contender: there is nothing to compare."
+    what = f"{found.contenders} contenders and {planned} {unit}"
+    if not found.can_conclude:
+        return (
+            f"{what}: no two {found.compares} can be told apart at {LEVEL:.0%}, however they differ; "
+            f"{found.needed} {unit} can."
+        )
+    more = f", more until it is settled, up to {found.blocks}" if found.blocks > planned else ""
+    if found.compares == "settings":
+        return f"{what}{more}: compares the settings that one study finds, not the methods; several studies do."
+    return f"{what}{more}: methods can be told apart (it takes {found.needed} studies at least)."
+
+
+def _costs(plan: Plan, found: Foresight) -> str:
+    """What the plan costs, in words."""
+    amount = f"{len(plan.problems)} problem{'s' * (len(plan.problems) != 1)}"
+    if math.isnan(found.trials):
+        return f"Cost: {amount}, as many trials as {plan.tuner.seconds:g} s of tuning take in each study."
+    return f"Cost: {amount}, {found.trials:,.0f} trials, {found.steps:,.0f} steps of training."

@@ -1,0 +1,85 @@
+"""How good a tuning trial is: its final value, how soon it was at the target, or the area under its curve."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dlkit.bench.plan.orientation import final_value, oriented
+from dlkit.bench.plan.plan import Plan, PlannedProblem
+from dlkit.bench.plan.trials import Outcome
+
+__all__ = ["mean_finals", "mean_scores", "steps_to"]
+
+Floats = np.ndarray[Any, Any]
+Row = Sequence[Outcome | None]
+
+
+def steps_to(problem: PlannedProblem, outcome: Outcome, target: float) -> float:
+    """Returns the first evaluated step at which the judged metric is at a target; +inf if it never is."""
+    if math.isnan(target) or not outcome.counts:
+        return math.inf
+    values = oriented(problem, problem.metric, outcome.curves[problem.metric])
+    there = values <= oriented(problem, problem.metric, target)
+    return float(outcome.steps[np.argmax(there)]) if there.any() else math.inf
+
+
+def mean_finals(problem: PlannedProblem, rows: Sequence[Row]) -> Floats:
+    """[rows] The mean over a row's final values, oriented; +inf where one is missing or diverged."""
+    means: Floats = _finals(problem, rows).mean(axis=1, dtype=np.float64) if rows else np.zeros(0)
+    return means
+
+
+def mean_scores(plan: Plan, problem: PlannedProblem, rows: Sequence[Row], *, until: int | None = None) -> Floats:
+    """Scores points by what the plan's tuner wants: lower is better.
+
+    - final: the final value, oriented.
+    - steps: to the problem's hardest declared target. A trial that misses it has between 2 and 3 times the steps of a
+      whole one, the more the farther its final value is from the target: it is worse than any that is there in time.
+    - area: the mean of the curve after step 0, oriented. A trial that ended early, by its policy or its time budget,
+      keeps its final value for the rest.
+
+    A trial that diverged has +inf, also if it was at the target before.
+
+    Args:
+        plan: its tuner's objective, and how many evaluations a trial has.
+        problem: what is trained.
+        rows: the outcomes of each point, one a seed; None where one is missing.
+        until: the evaluation at which trials end; None for the last one.
+
+    Returns:
+        [rows] float64, the mean over a row's trials; +inf where one is missing or diverged.
+    """
+    if plan.tuner.objective == "final":
+        return mean_finals(problem, rows)
+    score = _steps_score if plan.tuner.objective == "steps" else _area
+    points = plan.evaluations if until is None else until
+
+    def mean(row: Row, finals: Floats) -> float:
+        scores = [
+            score(problem, outcome, final, points) if outcome and math.isfinite(final) else math.inf
+            for outcome, final in zip(row, finals.tolist(), strict=True)
+        ]
+        return float(np.mean(scores))
+
+    return np.array([mean(*each) for each in zip(rows, _finals(problem, rows), strict=True)], np.float64)
+
+
+def _finals(problem: PlannedProblem, rows: Sequence[Row]) -> Floats:
+    """[rows, seeds] Final values, oriented."""
+    return oriented(problem, problem.metric, [[final_value(each, problem.metric) for each in row] for row in rows])
+
+
+def _steps_score(problem: PlannedProblem, outcome: Outcome, final: float, _: int) -> float:
+    target = math.nan if problem.target is None else problem.target
+    steps = steps_to(problem, outcome, target)
+    if math.isfinite(steps):
+        return steps
+    short = max(final - float(oriented(problem, problem.metric, target)), 0.0)
+    return problem.steps * (2 + short / (1 + short))
+
+
+def _area(problem: PlannedProblem, outcome: Outcome, final: float, points: int) -> float:
+    values = oriented(problem, problem.metric, outcome.curves[problem.metric])[1:].astype(np.float64)
+    return float((values.sum() + (points - len(values)) * final) / points)

@@ -1,0 +1,83 @@
+"""A budget's numbers: what it leaves open until it is known whether there are several studies."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dlkit.bench.errors import UserError
+from dlkit.bench.spec.budget import Budget
+from dlkit.bench.spec.entries import Contender
+
+
+def numbers(budget: Budget) -> tuple[Any, ...]:
+    """Studies, and per study the points, tuning seeds and fresh seeds."""
+    filled = budget.filled()
+    return filled.studies, filled.tuning_points, filled.tuning_seeds, filled.seeds
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        (Budget(), (10, 4, 1, 2)),
+        (Budget(studies=1), (1, 16, 2, 10)),
+        (Budget(studies=2), (2, 4, 1, 2)),
+        (replace(Budget(), studies=1), (1, 16, 2, 10)),
+        (replace(Budget(studies=1), studies=10), (10, 4, 1, 2)),
+        (replace(Budget(seeds=7), studies=1), (1, 16, 2, 7)),
+        (replace(Budget(tuning_points=4, tuning_seeds=1), studies=1), (1, 4, 1, 10)),
+        (Budget(tuning_points=9), (10, 9, 1, 2)),
+    ],
+)
+def test_what_is_open_follows_the_number_of_studies(budget: Budget, expected: tuple[int, ...]) -> None:
+    assert numbers(budget) == expected
+
+
+@pytest.mark.parametrize("studies", [1, 10])
+@pytest.mark.parametrize("amount", ["tuning_points_per_dimension", "tuning_seconds"])
+def test_points_that_are_counted_otherwise_get_no_number(studies: int, amount: str) -> None:
+    filled = Budget(studies=studies, **{amount: 3}).filled()  # type: ignore[arg-type]
+    assert (filled.tuning_points, getattr(filled, amount)) == (None, 3)
+
+
+def test_filling_is_done_once() -> None:
+    """So a filled budget of ten studies keeps its numbers where one study is asked for: what is said stays."""
+    filled = Budget(steps=40, halving=2, first_study=3).filled()
+    assert filled.filled() == filled
+    assert numbers(replace(filled, studies=1)) == (1, 4, 1, 2)
+    assert (filled.steps, filled.halving, filled.first_study) == (40, 2, 3)
+
+
+def test_the_default_budget_is_at_most_sixty_trials_a_contender() -> None:
+    studies, points, tuning_seeds, seeds = numbers(Budget())
+    assert studies * (points * tuning_seeds + seeds) == 60
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"studies": 0}, "budget.studies must be a whole number of at least 1, got 0"),
+        ({"studies": None}, "budget.studies must be a whole number of at least 1, got None"),
+        ({"seeds": 0}, "budget.seeds must be a whole number of at least 1, got 0"),
+        ({"seeds": 1001}, "budget.seeds must be at most 1000, got 1001"),
+        ({"tuning_seeds": 1001}, "budget.tuning_seeds must be at most 1000, got 1001"),
+        ({"first_study": -1}, "budget.first_study must be a whole number from 0 to 999999, got -1"),
+        ({"first_study": 1_000_000}, "budget.first_study must be a whole number from 0 to 999999, got 1000000"),
+        ({"first_study": True}, "budget.first_study must be a whole number from 0 to 999999, got True"),
+        ({"first_study": 1.0}, "budget.first_study must be a whole number from 0 to 999999, got 1.0"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Budget(**settings)
+
+
+@pytest.mark.parametrize("draw", [-1, True, 0.5, "b"])
+def test_a_draw_that_cannot_be_is_refused(draw: Any) -> None:
+    with pytest.raises(UserError, match=r"optimizer 'sgd.*': draw must be a whole number of at least 0, got "):
+        Contender(optimizer="sgd", draw=draw)
+
+
+def test_a_draw_is_part_of_a_made_up_name() -> None:
+    assert [Contender(optimizer="sgd", draw=draw).name for draw in (0, 2)] == ["sgd", "sgd (draw 2)"]
+    assert Contender(optimizer="sgd", draw=2, label="again").name == "again"
