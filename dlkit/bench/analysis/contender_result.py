@@ -22,8 +22,6 @@ from dlkit.bench.tuning.winner import Tuning, tune
 
 __all__ = ["ContenderResult", "StudyResult", "block_means", "make_result"]
 
-DIGITS = 6  # of a mean of float32 numbers: means of the same counts tie, whatever the rounding of each
-
 Floats = np.ndarray[Any, Any]
 
 
@@ -272,7 +270,7 @@ def block_means(plan: Plan, studies: Sequence[StudyResult], values: Floats) -> F
         if not each.is_complete:
             break
         own = np.asarray(values[first : first + len(each.ended)], np.float64)
-        means.append(float(f"{np.mean(own):.{DIGITS}g}") if own.size else math.inf)
+        means.append(float(np.mean(own)) if own.size else math.inf)
         first += own.size
     return np.array(means)
 

@@ -184,7 +184,7 @@ def _first_and_not_best(problem: PlannedProblem, best: Ranked, first: Ranked, pa
         ours, theirs = (numbers.steps(each.result.median_steps, problem.steps) for each in (first, best))
         return f"First to {target}: {first.label}, median {ours} steps ({best.label}: {theirs}); not beyond chance."
     end = first.standing.to_best
-    if end is not None and end.is_worse(end.adjusted_p):
+    if end is not None and first.standing.is_worse:
         away = numbers.away(problem, end.difference, ends_behind(problem, best.result, first.result))
         return (
             f"{first.label} is faster to {target}, {best.label} ends better: {first.label} is there {sooner} "
@@ -242,7 +242,7 @@ def flip(problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding | None:
     if pair is None or end is None:
         return None
     leads = pair.difference.estimate < 0 and pair.adjusted_p <= ALPHA
-    if not (leads and end.is_worse(end.adjusted_p)):
+    if not (leads and ahead.standing.is_worse):
         return None
     then = numbers.difference(problem, pair.difference)
     now = numbers.away(problem, end.difference, ends_behind(problem, best.result, ahead.result))

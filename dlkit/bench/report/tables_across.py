@@ -146,7 +146,7 @@ def _ranks_by_problem(summary: Summary) -> Section:
     found = summary.overview
     text = (
         f"Rank by the median over {_unit(summary)}; = stands where the optimizer is not told apart from the problem's "
-        f"best (adjusted p > {1 - LEVEL:.2g} over all pairs), × where it could not run or no point trained."
+        "best, × where it could not run or no point trained."
     )
     if found.ranks is None:
         return Section("Ranks by problem", text, Table([], []))
@@ -158,8 +158,8 @@ def _ranks_by_problem(summary: Summary) -> Section:
         line = [problem.name]
         for index in found.order:
             label = found.contenders[index]
-            pair = standings[label].to_best if label in standings else None
-            mark = "" if pair is None or pair.adjusted_p <= 1 - LEVEL else " ="
+            standing = standings.get(label)
+            mark = "" if standing is None or standing.to_best is None or standing.is_worse else " ="
             line.append(f"{found.ranks.by_problem[index, place]:g}{mark if label in finished else ' ×'}")
         cells.append(line)
     return Section("Ranks by problem", text, Table(["problem", *_ordered(found)], cells))
