@@ -1,17 +1,20 @@
 """What levels of factors do, in words: each with its size, its interval, and how many pairs of contenders agree."""
 
+import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.effects import Effect, Interaction, Measured, Shift
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.plan import PlannedProblem
-from dlkit.bench.stats import PairedDifference, fewest_blocks
+from dlkit.bench.stats import Interval, PairedDifference, fewest_blocks
 
-__all__ = ["sentence"]
+__all__ = ["sentences"]
 
 MOST_LISTED = 6  # levels of the other factor in a sentence about an interaction
+MOST_NAMED = 2  # contenders whose tuning is doubtful; of more it is said how many
 
 
 class _Words(NamedTuple):
@@ -21,8 +24,8 @@ class _Words(NamedTuple):
     plain: Callable[[PairedDifference], str]
 
 
-def sentence(problem: PlannedProblem, effect: Effect, target: float) -> str:
-    """Returns what an effect comes to, with its numbers.
+def sentences(problem: PlannedProblem, effect: Effect, target: float) -> list[str]:
+    """Returns what an effect comes to, with its numbers: first in final values, then in steps to the target.
 
     A main effect is told only where all pairs of contenders agree, an interaction where it is beyond chance. Where
     neither is, the estimate is told with its interval.
@@ -40,11 +43,9 @@ def sentence(problem: PlannedProblem, effect: Effect, target: float) -> str:
     opening = "" if effect.about == "methods" else "with the settings found, "
     told = _told(effect, effect.final, _Words(ends, lambda difference: _size(problem, difference)))
     if effect.steps is not None:
-        to_target = f"reaches {numbers.number(target)}"
-        told += _told(effect, effect.steps, _Words(lambda each: f"{to_target} {_sooner(each)}", _ratio))
-    if not told:
-        return f"{effect.factor}: {opening}{_nothing_told(problem, effect)}"
-    return " ".join(f"{effect.factor}: {opening}{text}" for text in told)
+        directed = partial(_reaches, _of_factor(effect.factor, effect.baseline), numbers.number(target))
+        told += _told(effect, effect.steps, _Words(directed, _ratio))
+    return [f"{effect.factor}: {opening}{text}" for text in told or [_nothing_told(problem, effect)]]
 
 
 def _size(problem: PlannedProblem, difference: PairedDifference) -> str:
@@ -57,12 +58,12 @@ def _ratio(difference: PairedDifference) -> str:
     return f"steps {numbers.ratio_of_steps(difference)}"
 
 
-def _sooner(difference: PairedDifference) -> str:
-    """How many times sooner or later, whichever it is, with the interval."""
-    sign = -1 if difference.estimate < 0 else 1
-    logs = (sign * difference.estimate, *sorted((sign * difference.low, sign * difference.high)))
-    times, *ends = (numbers.number(numbers.power_of_two(each)) for each in logs)
-    return f"{numbers.TIMES}{times} {'sooner' if difference.estimate < 0 else 'later'} [{', '.join(ends)}]"
+def _reaches(baseline: str, target: str, difference: PairedDifference) -> str:
+    """How many times sooner or later it is at the target, whichever it is; or which of the two never is."""
+    if math.isinf(difference.estimate):
+        first, second = ("reaches", "misses") if difference.estimate < 0 else ("misses", "reaches")
+        return f"mostly {first} {target}, which {baseline} {second}"
+    return f"reaches {target} {numbers.sooner(Interval(*difference[:3]))}"
 
 
 # --- what is beyond chance ---
@@ -80,7 +81,7 @@ def _main_effect(effect: Effect, measured: Measured, words: _Words) -> str:
     text = f"{effect.level}, against {effect.baseline}, {words.directed(overall.difference)}{_all_agree(overall.pairs)}"
     for each in measured.told:
         parts = "; ".join(f"with {_named(each, level)} {words.plain(part.difference)}" for level, part in _shown(each))
-        text += f"; how much depends on {each.factor} ({_p_value(each)}): {parts}{_doubt(each.doubtful)}"
+        text += f"; how much depends on {each.factor} ({_p_value(each)}): {parts}"
     return f"{text}.{_caution(overall.doubtful, is_settled=overall.is_settled)}"
 
 
@@ -95,18 +96,19 @@ def _interaction(effect: Effect, interaction: Interaction, words: _Words) -> str
         f"{_p_value(interaction)}): {parts}."
     )
     if interaction.is_crossing:
-        return f"{text}{'' if interaction.is_settled else ' Not settled: one side rests on tuning that is doubtful.'}"
+        doubtful = [label for _, part in _shown(interaction) for label in part.doubtful]
+        return text if interaction.is_settled else f"{text}{_caution(doubtful, is_settled=False)}"
     return f"{text}{_caution(interaction.doubtful, is_settled=interaction.is_settled)}"
 
 
 def _part(interaction: Interaction, level: str, shift: Shift, words: _Words) -> str:
     """What a level does with one level of another factor; a direction only where it is beyond chance."""
-    with_it = f"with {_named(interaction, level)}"
-    if not shift.is_shared:
-        agree = "" if shift.pairs == 1 else f", {shift.agreeing} of {shift.pairs} pairs agree"
-        p_value = numbers.p_value(shift.adjusted_p)
-        return f"{with_it} no effect is shown ({words.plain(shift.difference)}, adjusted p {p_value}{agree})"
-    return f"{with_it} it {words.directed(shift.difference)}{_doubt(shift.doubtful)}"
+    with_it, shown = f"with {_named(interaction, level)}", words.plain(shift.difference)
+    if shift.is_shared:
+        return f"{with_it} it {words.directed(shift.difference)}"
+    if shift.is_beyond_chance:
+        return f"{with_it} pairs disagree ({shown} on average, {shift.agreeing} of {shift.pairs} of this sign)"
+    return f"{with_it} no effect is shown ({shown}, adjusted p {numbers.p_value(shift.adjusted_p)})"
 
 
 def _shown(interaction: Interaction) -> Sequence[tuple[str, Shift]]:
@@ -120,7 +122,11 @@ def _shown(interaction: Interaction) -> Sequence[tuple[str, Shift]]:
 
 def _named(interaction: Interaction, level: str) -> str:
     """A level of the other factor, with the factor's name where the level alone says little."""
-    return level if interaction.factor == "optimizer" else f"{interaction.factor} = {level}"
+    return _of_factor(interaction.factor, level)
+
+
+def _of_factor(factor: str, level: str) -> str:
+    return level if factor == "optimizer" else f"{factor} = {level}"
 
 
 def _p_value(interaction: Interaction) -> str:
@@ -136,15 +142,15 @@ def _all_agree(pairs: int) -> str:
 # --- what is not, or not for sure ---
 
 
-def _doubt(doubtful: Sequence[str]) -> str:
-    return f" ({', '.join(doubtful)} may be undertuned by that much)" if doubtful else ""
-
-
 def _caution(doubtful: Sequence[str], *, is_settled: bool) -> str:
     if not doubtful:
         return ""
-    names = f"{', '.join(doubtful)} may be undertuned by that much"
+    names = f"{_doubted(doubtful)} may be undertuned by that much"
     return f" {names}; without, it is beyond chance, too." if is_settled else f" Not settled: {names}."
+
+
+def _doubted(labels: Sequence[str]) -> str:
+    return ", ".join(labels) if len(labels) <= MOST_NAMED else f"{len(labels)} contenders"
 
 
 def _nothing_told(problem: PlannedProblem, effect: Effect) -> str:
@@ -156,7 +162,7 @@ def _nothing_told(problem: PlannedProblem, effect: Effect) -> str:
         unit = "studies" if effect.about == "methods" else "paired seeds"
         return f"{what}: {shown}; {effect.blocks} {unit} can show no effect, however large; {needed} can."
     agree = "" if overall.pairs == 1 else f", of this sign in {overall.agreeing} of {overall.pairs} pairs of contenders"
-    doubt = f" {', '.join(overall.doubtful)} may be undertuned." if overall.doubtful else ""
+    doubt = f" {_doubted(overall.doubtful)} may be undertuned." if overall.doubtful else ""
     if overall.is_beyond_chance:
         return f"{what}, shows no effect that all pairs of contenders share: {shown} on average{agree}.{doubt}"
     return f"no effect of {what}, is shown: {shown}, adjusted p {numbers.p_value(overall.adjusted_p)}{agree}.{doubt}"

@@ -14,6 +14,7 @@ __all__ = ["ALPHA", "LEVEL", "Pair", "Pairs", "all_pairs", "beats_all", "common"
 
 LEVEL = 0.95
 ALPHA = 1 - LEVEL
+ROUNDING = 2e-6  # of the largest value: what means of float32 numbers tell no difference by
 
 Floats = np.ndarray[Any, Any]
 
@@ -92,7 +93,12 @@ def all_pairs(values: Sequence[Floats], *, singles: Singles | None = None, best_
 
 def single(values: Sequence[Floats], i: int, j: int) -> PairedDifference:
     """Returns how a contender j differs from i, without the others: ``[contenders][blocks]``, lower is better."""
-    return paired_difference(*common(values[j], values[i]), level=LEVEL)
+    ours, theirs = common(values[j], values[i])
+    found = paired_difference(ours, theirs, level=LEVEL)
+    sizes = np.abs(np.concatenate([ours, theirs]))
+    rounding = ROUNDING * float(np.max(sizes, where=np.isfinite(sizes), initial=0.0))
+    estimate, low, high = (0.0 if abs(each) <= rounding else each for each in found[:3])
+    return found._replace(estimate=estimate, low=low, high=high)
 
 
 def turned(difference: PairedDifference) -> PairedDifference:

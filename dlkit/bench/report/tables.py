@@ -280,7 +280,11 @@ def _interaction(measured: Measured) -> str:
 
 def factor_findings(comparison: Comparison) -> list[str]:
     """Returns what the factors come to, in sentences."""
-    return [effect_sentences.sentence(comparison.problem, each, comparison.target) for each in comparison.effects]
+    return [
+        text
+        for each in comparison.effects
+        for text in effect_sentences.sentences(comparison.problem, each, comparison.target)
+    ]
 
 
 def tuning(comparison: Comparison) -> Table:

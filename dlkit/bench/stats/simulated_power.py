@@ -29,7 +29,7 @@ FLIPS = 400  # where there are too many blocks to count all
 MOST_SIMULATED = 64  # blocks; what takes more is extrapolated
 SMOOTHING = 0.3  # standard deviation of the normal part, in those of the noise
 KNOWN = 0.55  # degrees of freedom of the spread per block beyond the first: 1 for normal noise, less for heavy tails
-HALVINGS = 7
+PRECISION = 0.01  # of a difference
 MOST_DOUBLINGS = 20
 ROUNDING = 1e-5  # of sums in single precision
 
@@ -260,7 +260,7 @@ def _least(asked: _Asked, power_at: Callable[[float], float], power: float) -> f
         low, high, doublings = high, 2 * high, doublings + 1
         if doublings > MOST_DOUBLINGS:
             return math.inf
-    for _ in range(HALVINGS):
+    while high - low > PRECISION * high:
         middle = 0.5 * (low + high)
         low, high = (low, middle) if power_at(asked.direction * middle) >= power else (middle, high)
     return high

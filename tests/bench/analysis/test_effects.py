@@ -14,7 +14,7 @@ import scipy.stats
 
 from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.comparison import Comparison, compare_on
-from dlkit.bench.analysis.effect_sentences import sentence
+from dlkit.bench.analysis.effect_sentences import sentences
 from dlkit.bench.analysis.effects import Effect, effects
 from dlkit.bench.analysis.factor_pairs import Match, contrasts
 from dlkit.bench.plan.metric import Metric
@@ -84,7 +84,7 @@ def found(comparison: Comparison) -> dict[str, Effect]:
 
 
 def told(comparison: Comparison, factor: str) -> str:
-    return next(text for text in factor_findings(comparison) if text.startswith(f"{factor}: "))
+    return " ".join(text for text in factor_findings(comparison) if text.startswith(f"{factor}: "))
 
 
 # --- estimates and tests ---------------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ def test_effects_are_those_that_the_curves_have() -> None:
     assert activation.steps is not None and activation.steps.claim == "" == optimizer.final.claim
     assert told(comparison, "norm") == (
         "norm: batch, against none, ends better, by −0.050 [−0.050, −0.050] in error (all 4 pairs of contenders agree)"
-        ". norm: batch, against none, reaches 0.500 ×2.00 sooner [2.00, 2.00] (all 4 pairs of contenders agree)."
+        ". norm: batch, against none, reaches 0.500 ×2.00 sooner [×2.00, ×2.00] (all 4 pairs of contenders agree)."
     )
     assert told(comparison, "optimizer").startswith("optimizer: no effect of sgd, against adam, is shown: ")
     table = factors(comparison)
@@ -285,7 +285,7 @@ def test_schedules_do_not_compare_before_their_end() -> None:
     history = play(plan, lambda problem, contender, trial: synthetic_outcome(problem, plan, trial, falling(0.5, 0.3)))
     (schedule,) = compare_on(history, problem).effects
     assert schedule.steps is None
-    assert sentence(problem, schedule, 0.5) == (
+    assert " ".join(sentences(problem, schedule, 0.5)) == (
         "schedule: no effect of cosine, against constant, is shown: 0 [0, 0] in error, adjusted p 1.00."
     )
 
@@ -317,7 +317,7 @@ def doubted(comparison: Comparison, gains: Mapping[str, float]) -> tuple[Effect,
     by_label = {each.label: each.contender for each in results}
     levels = SQUARE if len(results) == 4 else SINGLE
     (norm,) = (each for each in effects(PROBLEM, [by_label[name] for name in levels], results) if each.factor == "norm")
-    return norm, sentence(PROBLEM, norm, math.nan)
+    return norm, " ".join(sentences(PROBLEM, norm, math.nan))
 
 
 def test_an_effect_that_rests_on_doubtful_tuning_alone_is_not_settled() -> None:
@@ -350,7 +350,7 @@ def test_a_crossing_one_of_whose_sides_is_doubtful_is_not_settled() -> None:
     comparison = compared(SQUARE, ending(batch(-0.2, 0.3)))
     norm, text = doubted(comparison, {"sgd relu batch": 0.5})
     assert norm.final.claim == "crossing" and not norm.final.is_settled
-    assert "(sgd relu batch may be undertuned by that much). Not settled: one side rests on tuning" in text
+    assert text.endswith(" Not settled: sgd relu batch may be undertuned by that much.")
     norm, text = doubted(comparison, {"sgd relu none": 0.5})  # it wins already
     assert norm.final.is_settled and "undertuned" not in text
 

@@ -425,7 +425,7 @@ def test_a_study_of_several_is_what_it_is_alone():
         assert [each.tuning.point for each in result.studies] == [each.tuning.point for each in own]
         # the metric's scale is logarithmic: a mean of the logarithms
         finals = [[math.log10(outcome.final("suboptimality")) for outcome in each.outcomes] for each in own]
-        assert result.blocks == pytest.approx(np.mean(finals, axis=1)) and np.isfinite(result.blocks).all()
+        assert result.blocks == pytest.approx(np.mean(finals, axis=1), rel=1e-5) and np.isfinite(result.blocks).all()
         assert [len(each.blocks) for each in own] == [6, 6, 6]
 
 
