@@ -629,15 +629,22 @@ COMPARED = [
     Fault(
         "one study's winner at an edge makes a doubt",
         "dlkit/bench/tuning/doubts.py",
-        ">= SHARE_AT_EDGE * len(ended)",
+        "> SHARE_AT_EDGE * len(ended)",
         ">= 1",
-        DOUBTED + "test_a_hyperparameter_is_at_an_edge_in_half_of_the_studies_with_a_trend",
+        DOUBTED + "test_a_hyperparameter_is_at_an_edge_in_most_studies_with_a_trend",
+    ),
+    Fault(
+        "a trend over a few points of several studies is beyond chance",
+        "dlkit/bench/tuning/doubts.py",
+        "max(EDGE_CORRELATION, _beyond_chance(freedom))",
+        "EDGE_CORRELATION",
+        DOUBTED + "test_a_range_that_does_nothing_is_seldom_flagged",
     ),
     Fault(
         "scores of studies that share no seed are compared as they are",
         "dlkit/bench/tuning/doubts.py",
-        "each - (middle(each) if len(ended) > 1 else 0.0)",
-        "each",
+        "[each - _middle(each) for each in values]",
+        "values",
         DOUBTED + "test_studies_are_compared_by_their_distance_to_their_median",
     ),
     Fault(
