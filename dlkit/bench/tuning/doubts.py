@@ -14,7 +14,7 @@ from dlkit.bench.tuning.winner import EDGE_CORRELATION, FEWEST_FINITE, Tuning, t
 
 __all__ = ["Doubts", "centred", "doubts", "doubts_of"]
 
-SHARE_AT_EDGE = 0.5  # of the studies' winners, and more
+SHARE_AT_EDGE = 0.5  # of the studies' winners, at least
 CHANCE = 0.01  # of a trend to either side that is none
 
 Floats = np.ndarray[Any, Any]
@@ -52,7 +52,7 @@ def doubts_of(history: History, problem: PlannedProblem, contender: PlannedConte
 def doubts(space: Mapping[str, Range | float], tunings: Sequence[Tuning]) -> Doubts:
     """Finds what makes tuning doubtful.
 
-    A hyperparameter is at an edge if in more than half of the studies the winner's value is the outermost that was
+    A hyperparameter is at an edge if in half of the studies the winner's value is the outermost that was
     tried, and over the points of all studies scores improve towards that edge by more than chance does. With one study
     that is what `Tuning.edges` says. Scores of different studies are compared by `centred`.
 
@@ -113,7 +113,7 @@ def _edges(space: Mapping[str, Range | float], ended: Sequence[Tuning]) -> dict[
         trend = rank_correlation(np.concatenate(where), scores)
         at_top, at_bottom = (
             sum(line[each.winner] == end(line) for line, each in zip(where, trained, strict=True))
-            > SHARE_AT_EDGE * len(ended)
+            >= SHARE_AT_EDGE * len(ended)
             for end in (np.max, np.min)
         )
         if at_top and trend <= -least:

@@ -55,16 +55,16 @@ def test_centred_scores_have_the_median_of_all_in_every_study():
         ([FALLING] * 4, {"learning_rate": "upper"}),
         ([RISING] * 4, {"learning_rate": "lower"}),
         ([MIDDLE] * 4, {}),
-        # the trend is there in all; in three of four studies the winner is outermost, or in half of them
-        ([FALLING, FALLING, FALLING, [5, 4, 3, 1, 2]], {"learning_rate": "upper"}),
-        ([FALLING, FALLING, [5, 4, 3, 1, 2], [5, 4, 3, 1, 2]], {}),
+        # the trend is there in all; in half of the studies the winner is outermost, or in one of four
+        ([FALLING, FALLING, [5, 4, 3, 1, 2], [5, 4, 3, 1, 2]], {"learning_rate": "upper"}),
+        ([FALLING, [5, 4, 3, 1, 2], [5, 4, 3, 1, 2], [5, 4, 3, 1, 2]], {}),
         # outermost in half of the studies, on either side: no trend
         ([FALLING, FALLING, RISING, RISING], {}),
         # outermost without a trend towards that edge
         ([[2, 3, 4, 3, 1]] * 4, {}),
     ],
 )
-def test_a_hyperparameter_is_at_an_edge_in_most_studies_with_a_trend(studies, edges):
+def test_a_hyperparameter_is_at_an_edge_in_half_of_the_studies_with_a_trend(studies, edges):
     assert doubts(SPACE, [study(scores) for scores in studies]).edges == edges
 
 
