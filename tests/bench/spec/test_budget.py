@@ -7,7 +7,7 @@ import pytest
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.spec.budget import Budget
-from dlkit.bench.spec.entries import Contender
+from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 
 
 def numbers(budget: Budget) -> tuple[Any, ...]:
@@ -76,6 +76,15 @@ def test_numbers_that_cannot_be_are_refused(settings: dict[str, Any], message: s
 def test_a_draw_that_cannot_be_is_refused(draw: Any) -> None:
     with pytest.raises(UserError, match=r"optimizer 'sgd.*': draw must be a whole number of at least 0, got "):
         Contender(optimizer="sgd", draw=draw)
+
+
+def test_a_draw_tells_contenders_apart_that_are_crossed_with_factors() -> None:
+    problems = (ProblemChoice(problem="rosenbrock"),)
+    entries = (Contender(optimizer="sgd"), Contender(optimizer="sgd", draw=1))
+    crossed = Experiment(name="e", problems=problems, optimizers=entries, factors={"schedule": ["constant", "cosine"]})
+    levels = [dict(each.levels) for each in crossed.contenders()]
+    assert [each["optimizer"] for each in levels] == ["sgd", "sgd", "sgd, draw 1", "sgd, draw 1"]
+    assert len({tuple(each.values()) for each in levels}) == 4
 
 
 def test_a_draw_is_part_of_a_made_up_name() -> None:
