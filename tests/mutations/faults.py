@@ -535,8 +535,8 @@ CONCLUDED = [
     Fault(
         "a difference to the floor is a bound on the wrong side",
         PLAN,
-        "if problem.judged.higher_is_better else Floored(ours_alone, theirs_alone)",
-        "if problem.judged.higher_is_better else Floored(theirs_alone, ours_alone)",
+        "if problem.judged.higher_is_better else Floored(ours_open, theirs_open)",
+        "if problem.judged.higher_is_better else Floored(theirs_open, ours_open)",
         "bench/plan/test_orientation.py::test_bounds_hold_for_the_values_before_they_were_clipped",
     ),
     Fault(

@@ -9,7 +9,7 @@ from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.effects import Effect, Interaction, Measured, Shift
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.plan import PlannedProblem
-from dlkit.bench.stats import Interval, PairedDifference, fewest_blocks
+from dlkit.bench.stats import Interval, fewest_blocks
 
 __all__ = ["sentences"]
 
@@ -20,8 +20,8 @@ MOST_NAMED = 2  # contenders whose tuning is doubtful; of more it is said how ma
 class _Words(NamedTuple):
     """How a difference is told: which way it goes, or its size alone."""
 
-    directed: Callable[[PairedDifference], str]
-    plain: Callable[[PairedDifference], str]
+    directed: Callable[[Shift], str]
+    plain: Callable[[Shift], str]
 
 
 def sentences(problem: PlannedProblem, effect: Effect, target: float) -> list[str]:
@@ -36,30 +36,31 @@ def sentences(problem: PlannedProblem, effect: Effect, target: float) -> list[st
         target: what steps were counted to.
     """
 
-    def ends(difference: PairedDifference) -> str:
+    def ends(shift: Shift) -> str:
         by = "" if problem.judged.scale == "log" else "by "
-        return f"ends {'better' if difference.estimate < 0 else 'worse'}, {by}{_size(problem, difference)}"
+        return f"ends {'better' if shift.difference.estimate < 0 else 'worse'}, {by}{_size(problem, shift)}"
 
     opening = "" if effect.about == "methods" else "with the settings found, "
-    told = _told(effect, effect.final, _Words(ends, lambda difference: _size(problem, difference)))
+    told = _told(effect, effect.final, _Words(ends, lambda shift: _size(problem, shift)))
     if effect.steps is not None:
         directed = partial(_reaches, _of_factor(effect.factor, effect.baseline), numbers.number(target))
         told += _told(effect, effect.steps, _Words(directed, _ratio))
     return [f"{effect.factor}: {opening}{text}" for text in told or [_nothing_told(problem, effect)]]
 
 
-def _size(problem: PlannedProblem, difference: PairedDifference) -> str:
-    """A difference of final scores with its interval: as a ratio, or in the metric's units."""
-    shown = numbers.difference(problem, difference)
+def _size(problem: PlannedProblem, shift: Shift) -> str:
+    """A difference of final scores with its interval: as a ratio, or in the metric's units; it may be a bound."""
+    shown = numbers.difference(problem, shift.difference, shift.ends)
     return shown if problem.judged.scale == "log" else f"{shown} in {problem.judged.label or problem.metric}"
 
 
-def _ratio(difference: PairedDifference) -> str:
-    return f"steps {numbers.ratio_of_steps(difference)}"
+def _ratio(shift: Shift) -> str:
+    return f"steps {numbers.ratio_of_steps(shift.difference)}"
 
 
-def _reaches(baseline: str, target: str, difference: PairedDifference) -> str:
+def _reaches(baseline: str, target: str, shift: Shift) -> str:
     """How many times sooner or later it is at the target, whichever it is; or which of the two never is."""
+    difference = shift.difference
     if math.isinf(difference.estimate):
         first, second = ("reaches", "misses") if difference.estimate < 0 else ("misses", "reaches")
         return f"mostly {first} {target}, which {baseline} {second}"
@@ -78,9 +79,9 @@ def _told(effect: Effect, measured: Measured, words: _Words) -> list[str]:
 
 def _main_effect(effect: Effect, measured: Measured, words: _Words) -> str:
     overall = measured.overall
-    text = f"{effect.level}, against {effect.baseline}, {words.directed(overall.difference)}{_all_agree(overall.pairs)}"
+    text = f"{effect.level}, against {effect.baseline}, {words.directed(overall)}{_all_agree(overall.pairs)}"
     for each in measured.told:
-        parts = "; ".join(f"with {_named(each, level)} {words.plain(part.difference)}" for level, part in _shown(each))
+        parts = "; ".join(f"with {_named(each, level)} {words.plain(part)}" for level, part in _shown(each))
         text += f"; how much depends on {each.factor} ({_p_value(each)}): {parts}"
     return f"{text}.{_caution(overall.doubtful, is_settled=overall.is_settled)}"
 
@@ -103,9 +104,9 @@ def _interaction(effect: Effect, interaction: Interaction, words: _Words) -> str
 
 def _part(interaction: Interaction, level: str, shift: Shift, words: _Words) -> str:
     """What a level does with one level of another factor; a direction only where it is beyond chance."""
-    with_it, shown = f"with {_named(interaction, level)}", words.plain(shift.difference)
+    with_it, shown = f"with {_named(interaction, level)}", words.plain(shift)
     if shift.is_shared:
-        return f"{with_it} it {words.directed(shift.difference)}"
+        return f"{with_it} it {words.directed(shift)}"
     if shift.is_beyond_chance:
         return f"{with_it} pairs disagree ({shown} on average, {shift.agreeing} of {shift.pairs} of this sign)"
     return f"{with_it} no effect is shown ({shown}, adjusted p {numbers.p_value(shift.adjusted_p)})"
@@ -156,7 +157,7 @@ def _doubted(labels: Sequence[str]) -> str:
 def _nothing_told(problem: PlannedProblem, effect: Effect) -> str:
     """The estimate with its interval, and why no effect is told."""
     overall = effect.final.overall
-    shown = _size(problem, overall.difference)
+    shown = _size(problem, overall)
     what, needed = f"{effect.level}, against {effect.baseline}", fewest_blocks(LEVEL)
     if effect.blocks < needed:
         unit = "studies" if effect.about == "methods" else "paired seeds"

@@ -251,7 +251,7 @@ def factors(comparison: Comparison) -> Table:
             each.factor,
             each.level,
             each.baseline,
-            numbers.difference(comparison.problem, each.final.overall.difference),
+            numbers.difference(comparison.problem, each.final.overall.difference, each.final.overall.ends),
             numbers.p_value(each.final.overall.adjusted_p),
             _agreement(each),
             _interaction(each.final),

@@ -232,6 +232,35 @@ def test_a_mean_that_not_all_pairs_share_is_no_effect() -> None:
     assert text.endswith(" in error on average, of this sign in 3 of 4 pairs of contenders.")
 
 
+@pytest.mark.parametrize(
+    ("direction", "words"),
+    [("lower", "at most ×5.00e-05 [no bound, ×5.00e-05]"), ("higher", "at least ×2.00e+04 [×2.00e+04, no bound]")],
+)
+def test_a_difference_to_what_is_at_the_floor_is_told_as_a_bound(direction: Any, words: str) -> None:
+    floored = Metric(direction, "log", "gap", floor=1e-12)
+    low, high = (1e-15, 2e-8) if direction == "lower" else (2e-8, 1e-15)
+
+    def curve(levels: Levels, trial: Trial) -> list[float]:
+        return falling(0.5, low if levels["norm"] == "batch" else high)
+
+    comparison = compared(SQUARE, curve, problem=make_problem(metric=floored, target=None))
+    assert f"norm: batch, against none, ends better, {words}" in told(comparison, "norm")
+    (row,) = (row for row in factors(comparison).rows if row[0] == "norm")
+    assert row[3].startswith(words)
+
+
+def test_parts_of_an_interaction_are_bounds_each_by_itself() -> None:
+    floored = make_problem(metric=Metric("lower", "log", "gap", floor=1e-12), target=None)
+    finals = {("adam", "batch"): 1e-15, ("adam", "none"): 2e-8, ("sgd", "batch"): 1e-4, ("sgd", "none"): 2e-8}
+
+    def curve(levels: Levels, trial: Trial) -> list[float]:
+        return falling(0.5, finals[levels["optimizer"], levels["norm"]])
+
+    text = told(compared(SQUARE, curve, problem=floored), "norm")
+    assert "with adam it ends better, at most ×5.00e-05 [no bound, ×5.00e-05]" in text
+    assert "with sgd it ends worse, ×5000 [×5000, ×5000]" in text
+
+
 def test_with_one_study_the_claim_is_about_the_settings_found() -> None:
     comparison = compared(SINGLE, ending(lambda levels: -0.1 * (levels["norm"] == "batch")), studies=1, seeds=10)
     assert comparison.effects[0].about == "settings"
