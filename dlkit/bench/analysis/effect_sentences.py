@@ -11,7 +11,7 @@ from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.stats import Interval, fewest_blocks
 
-__all__ = ["sentences"]
+__all__ = ["sentences", "shown_parts"]
 
 MOST_LISTED = 6  # levels of the other factor in a sentence about an interaction
 MOST_NAMED = 2  # contenders whose tuning is doubtful; of more it is said how many
@@ -48,6 +48,22 @@ def sentences(problem: PlannedProblem, effect: Effect, target: float) -> list[st
     return [f"{effect.factor}: {opening}{text}" for text in told or [_nothing_told(problem, effect)]]
 
 
+def shown_parts(interaction: Interaction) -> Sequence[tuple[str, Shift]]:
+    """Returns which parts of an interaction its sentence has: of many, those that differ the most surely.
+
+    Args:
+        interaction: any.
+
+    Returns:
+        (level of the other factor, what the level in question does there), in the order of the levels.
+    """
+    every = list(interaction.shifts.items())
+    if len(every) <= MOST_LISTED:
+        return every
+    first = sorted(every, key=lambda each: (each[0] != interaction.level, each[1].adjusted_p))[:MOST_LISTED]
+    return [each for each in every if each in first]
+
+
 def _size(problem: PlannedProblem, shift: Shift) -> str:
     """A difference of final scores with its interval: as a ratio, or in the metric's units; it may be a bound."""
     shown = numbers.difference(problem, shift.difference, shift.ends)
@@ -81,7 +97,7 @@ def _main_effect(effect: Effect, measured: Measured, words: _Words) -> str:
     overall = measured.overall
     text = f"{effect.level}, against {effect.baseline}, {words.directed(overall)}{_all_agree(overall.pairs)}"
     for each in measured.told:
-        parts = "; ".join(f"with {_named(each, level)} {words.plain(part)}" for level, part in _shown(each))
+        parts = "; ".join(f"with {_named(each, level)} {words.plain(part)}" for level, part in shown_parts(each))
         text += f"; how much depends on {each.factor} ({_p_value(each)}): {parts}"
     return f"{text}.{_caution(overall.doubtful, is_settled=overall.is_settled)}"
 
@@ -91,13 +107,13 @@ def _interaction(effect: Effect, interaction: Interaction, words: _Words) -> str
     how = "changes sign" if interaction.is_crossing else "depends"
     kind = "crossing interaction" if interaction.is_crossing else "interaction"
     on = "with" if interaction.is_crossing else "on"
-    parts = "; ".join(_part(interaction, level, part, words) for level, part in _shown(interaction))
+    parts = "; ".join(_part(interaction, level, part, words) for level, part in shown_parts(interaction))
     text = (
         f"the effect of {effect.level}, against {effect.baseline}, {how} {on} {interaction.factor} ({kind}, "
         f"{_p_value(interaction)}): {parts}."
     )
     if interaction.is_crossing:
-        doubtful = [label for _, part in _shown(interaction) for label in part.doubtful]
+        doubtful = [label for _, part in shown_parts(interaction) for label in part.doubtful]
         return text if interaction.is_settled else f"{text}{_caution(doubtful, is_settled=False)}"
     return f"{text}{_caution(interaction.doubtful, is_settled=interaction.is_settled)}"
 
@@ -110,15 +126,6 @@ def _part(interaction: Interaction, level: str, shift: Shift, words: _Words) -> 
     if shift.is_beyond_chance:
         return f"{with_it} pairs disagree ({shown} on average, {shift.agreeing} of {shift.pairs} of this sign)"
     return f"{with_it} no effect is shown ({shown}, adjusted p {numbers.p_value(shift.adjusted_p)})"
-
-
-def _shown(interaction: Interaction) -> Sequence[tuple[str, Shift]]:
-    """The levels of the other factor with what the level does there; of many, those that are told apart from none."""
-    every = list(interaction.shifts.items())
-    if len(every) <= MOST_LISTED:
-        return every
-    first = sorted(every, key=lambda each: (each[0] != interaction.level, each[1].adjusted_p))[:MOST_LISTED]
-    return [each for each in every if each in first]
 
 
 def _named(interaction: Interaction, level: str) -> str:

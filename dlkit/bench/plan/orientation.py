@@ -92,8 +92,8 @@ def at_floor(problem: PlannedProblem, metric: str, scores: Any) -> np.ndarray[An
 def floored(problem: PlannedProblem, ours: Any, theirs: Any, *, differ: Any) -> Floored:
     """Says in which directions the difference of two contenders' scores is a bound, since one of them is at the floor.
 
-    Two scores that are both at the floor tie: they cannot be told apart. Two means with a seed there each may differ all
-    the same, and then both are bounds.
+    Two scores that are both at the floor tie: they cannot be told apart. Two means with a seed there each may differ
+    all the same, and then both are bounds.
 
     Args:
         problem: whose judged metric was scored.

@@ -13,6 +13,7 @@ import pytest
 import scipy.stats
 
 from dlkit.bench.analysis import frames
+from dlkit.bench.analysis.claims import Claim, claims
 from dlkit.bench.analysis.comparison import Comparison, compare_on
 from dlkit.bench.analysis.effect_sentences import sentences
 from dlkit.bench.analysis.effects import Effect, effects
@@ -207,6 +208,22 @@ def test_a_level_that_does_something_in_one_pair_only_has_no_main_effect() -> No
         text = told(comparison, "norm")
         assert "depends on optimizer (interaction, adjusted p 0.002): with adam it ends better, by −0.20 [" in text
         assert "; with sgd no effect is shown (" in text
+
+
+def parts(comparison: Comparison) -> list[Claim]:
+    """What is claimed of final scores with single levels of another factor, in the order of the sentences."""
+    return [claim for claim in claims(comparison) if claim.sentence == "parts" and claim.factor == "norm"]
+
+
+def test_what_is_said_to_be_better_with_one_level_is_a_claim_by_itself() -> None:
+    with_adam, with_sgd = ("optimizer", "adam"), ("optimizer", "sgd")
+    crossing = parts(compared(SQUARE, ending(batch(-0.2, 0.3))))
+    assert crossing == [
+        Claim("parts", "batch", "none", "norm", with_adam),
+        Claim("parts", "none", "batch", "norm", with_sgd),
+    ]
+    assert parts(compared(SQUARE, ending(batch(-0.2, 0.0)))) == crossing[:1]
+    assert parts(compared(SQUARE, ending(batch(-0.2, -0.2)))) == []
 
 
 def test_pairs_that_agree_but_not_on_the_size_are_told_so() -> None:

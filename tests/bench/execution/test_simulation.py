@@ -130,6 +130,27 @@ def test_a_setting_that_trains_faster_is_truly_faster() -> None:
     assert not is_true(world, comparison, Claim("faster", slow, fast))
 
 
+def test_parts_of_interactions_are_about_one_level_of_the_other_factor() -> None:
+    """What batch does with adam, whatever it does with sgd; of methods that are equal no part is true."""
+    levels = [{"optimizer": name, "norm": norm} for name in ("adam", "sgd") for norm in ("none", "batch")]
+    world = World(curvature=3.0)
+    single = Budget(studies=1, tuning_points=2)
+    comparison = judge(world, simulated_plan(world, single, factors=levels), rng_of(2))
+    ends = {}
+    for each in comparison.results:
+        point = each.tuning.point
+        assert point is not None
+        ends[tuple(each.contender.levels.values())] = 3.0 * point.hyperparameters["x0"] ** 2
+    for name in ("adam", "sgd"):
+        given, is_better = ("optimizer", name), ends[name, "batch"] < ends[name, "none"]
+        assert is_true(world, comparison, Claim("parts", "batch", "none", "norm", given)) == is_better
+        assert is_true(world, comparison, Claim("parts", "none", "batch", "norm", given)) != is_better
+    several = judge(world, simulated_plan(world, FEW, factors=levels), rng_of(2))
+    for sentence in ("parts", "parts, steps"):
+        for sides in (("batch", "none"), ("none", "batch")):
+            assert not is_true(world, several, Claim(sentence, *sides, "norm", ("optimizer", "adam")))
+
+
 # --- shares ----------------------------------------------------------------------------------------------------------
 
 
