@@ -135,7 +135,7 @@ def test_parts_of_interactions_are_about_one_level_of_the_other_factor() -> None
     levels = [{"optimizer": name, "norm": norm} for name in ("adam", "sgd") for norm in ("none", "batch")]
     world = World(curvature=3.0)
     single = Budget(studies=1, tuning_points=2)
-    comparison = judge(world, simulated_plan(world, single, factors=levels), rng_of(2))
+    comparison = judge(world, simulated_plan(world, single, factors=levels, first_study=3), rng_of(2))
     ends = {}
     for each in comparison.results:
         point = each.tuning.point
