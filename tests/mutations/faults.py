@@ -189,11 +189,11 @@ RANDOM_STREAMS = [
         "bench/execution/test_races.py::test_a_race_is_between_the_first_studies_that_found_a_winner",
     ),
     Fault(
-        "only the first study has samples",
+        "every final seed has samples",
         EXECUTION,
-        "trial.seed % STUDY_SEEDS == 0",
-        "trial.seed == 0",
-        "bench/report/test_samples.py::test_a_run_keeps_the_samples_of_each_studys_first_seed",
+        'trial.stage == "final" and trial.seed == sampled_seed',
+        'trial.stage == "final"',
+        "bench/report/test_samples.py::test_a_run_keeps_the_samples_of_the_first_studys_first_seed_alone",
     ),
     Fault(
         "every study draws the same points beforehand",
