@@ -9,9 +9,9 @@ from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.effects import Effect, Interaction, Measured, Shift
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.plan import PlannedProblem
-from dlkit.bench.stats import Interval, PairedDifference, fewest_blocks
+from dlkit.bench.stats import Interval, fewest_blocks
 
-__all__ = ["sentences"]
+__all__ = ["sentences", "shown_parts"]
 
 MOST_LISTED = 6  # levels of the other factor in a sentence about an interaction
 MOST_NAMED = 2  # contenders whose tuning is doubtful; of more it is said how many
@@ -20,8 +20,8 @@ MOST_NAMED = 2  # contenders whose tuning is doubtful; of more it is said how ma
 class _Words(NamedTuple):
     """How a difference is told: which way it goes, or its size alone."""
 
-    directed: Callable[[PairedDifference], str]
-    plain: Callable[[PairedDifference], str]
+    directed: Callable[[Shift], str]
+    plain: Callable[[Shift], str]
 
 
 def sentences(problem: PlannedProblem, effect: Effect, target: float) -> list[str]:
@@ -36,30 +36,47 @@ def sentences(problem: PlannedProblem, effect: Effect, target: float) -> list[st
         target: what steps were counted to.
     """
 
-    def ends(difference: PairedDifference) -> str:
+    def ends(shift: Shift) -> str:
         by = "" if problem.judged.scale == "log" else "by "
-        return f"ends {'better' if difference.estimate < 0 else 'worse'}, {by}{_size(problem, difference)}"
+        return f"ends {'better' if shift.difference.estimate < 0 else 'worse'}, {by}{_size(problem, shift)}"
 
     opening = "" if effect.about == "methods" else "with the settings found, "
-    told = _told(effect, effect.final, _Words(ends, lambda difference: _size(problem, difference)))
+    told = _told(effect, effect.final, _Words(ends, lambda shift: _size(problem, shift)))
     if effect.steps is not None:
         directed = partial(_reaches, _of_factor(effect.factor, effect.baseline), numbers.number(target))
         told += _told(effect, effect.steps, _Words(directed, _ratio))
     return [f"{effect.factor}: {opening}{text}" for text in told or [_nothing_told(problem, effect)]]
 
 
-def _size(problem: PlannedProblem, difference: PairedDifference) -> str:
-    """A difference of final scores with its interval: as a ratio, or in the metric's units."""
-    shown = numbers.difference(problem, difference)
+def shown_parts(interaction: Interaction) -> Sequence[tuple[str, Shift]]:
+    """Returns which parts of an interaction its sentence has: of many, those that differ the most surely.
+
+    Args:
+        interaction: any.
+
+    Returns:
+        (level of the other factor, what the level in question does there), in the order of the levels.
+    """
+    every = list(interaction.shifts.items())
+    if len(every) <= MOST_LISTED:
+        return every
+    first = sorted(every, key=lambda each: (each[0] != interaction.level, each[1].adjusted_p))[:MOST_LISTED]
+    return [each for each in every if each in first]
+
+
+def _size(problem: PlannedProblem, shift: Shift) -> str:
+    """A difference of final scores with its interval: as a ratio, or in the metric's units; it may be a bound."""
+    shown = numbers.difference(problem, shift.difference, shift.ends)
     return shown if problem.judged.scale == "log" else f"{shown} in {problem.judged.label or problem.metric}"
 
 
-def _ratio(difference: PairedDifference) -> str:
-    return f"steps {numbers.ratio_of_steps(difference)}"
+def _ratio(shift: Shift) -> str:
+    return f"steps {numbers.ratio_of_steps(shift.difference)}"
 
 
-def _reaches(baseline: str, target: str, difference: PairedDifference) -> str:
+def _reaches(baseline: str, target: str, shift: Shift) -> str:
     """How many times sooner or later it is at the target, whichever it is; or which of the two never is."""
+    difference = shift.difference
     if math.isinf(difference.estimate):
         first, second = ("reaches", "misses") if difference.estimate < 0 else ("misses", "reaches")
         return f"mostly {first} {target}, which {baseline} {second}"
@@ -78,9 +95,9 @@ def _told(effect: Effect, measured: Measured, words: _Words) -> list[str]:
 
 def _main_effect(effect: Effect, measured: Measured, words: _Words) -> str:
     overall = measured.overall
-    text = f"{effect.level}, against {effect.baseline}, {words.directed(overall.difference)}{_all_agree(overall.pairs)}"
+    text = f"{effect.level}, against {effect.baseline}, {words.directed(overall)}{_all_agree(overall.pairs)}"
     for each in measured.told:
-        parts = "; ".join(f"with {_named(each, level)} {words.plain(part.difference)}" for level, part in _shown(each))
+        parts = "; ".join(f"with {_named(each, level)} {words.plain(part)}" for level, part in shown_parts(each))
         text += f"; how much depends on {each.factor} ({_p_value(each)}): {parts}"
     return f"{text}.{_caution(overall.doubtful, is_settled=overall.is_settled)}"
 
@@ -90,34 +107,25 @@ def _interaction(effect: Effect, interaction: Interaction, words: _Words) -> str
     how = "changes sign" if interaction.is_crossing else "depends"
     kind = "crossing interaction" if interaction.is_crossing else "interaction"
     on = "with" if interaction.is_crossing else "on"
-    parts = "; ".join(_part(interaction, level, part, words) for level, part in _shown(interaction))
+    parts = "; ".join(_part(interaction, level, part, words) for level, part in shown_parts(interaction))
     text = (
         f"the effect of {effect.level}, against {effect.baseline}, {how} {on} {interaction.factor} ({kind}, "
         f"{_p_value(interaction)}): {parts}."
     )
     if interaction.is_crossing:
-        doubtful = [label for _, part in _shown(interaction) for label in part.doubtful]
+        doubtful = [label for _, part in shown_parts(interaction) for label in part.doubtful]
         return text if interaction.is_settled else f"{text}{_caution(doubtful, is_settled=False)}"
     return f"{text}{_caution(interaction.doubtful, is_settled=interaction.is_settled)}"
 
 
 def _part(interaction: Interaction, level: str, shift: Shift, words: _Words) -> str:
     """What a level does with one level of another factor; a direction only where it is beyond chance."""
-    with_it, shown = f"with {_named(interaction, level)}", words.plain(shift.difference)
+    with_it, shown = f"with {_named(interaction, level)}", words.plain(shift)
     if shift.is_shared:
-        return f"{with_it} it {words.directed(shift.difference)}"
+        return f"{with_it} it {words.directed(shift)}"
     if shift.is_beyond_chance:
         return f"{with_it} pairs disagree ({shown} on average, {shift.agreeing} of {shift.pairs} of this sign)"
     return f"{with_it} no effect is shown ({shown}, adjusted p {numbers.p_value(shift.adjusted_p)})"
-
-
-def _shown(interaction: Interaction) -> Sequence[tuple[str, Shift]]:
-    """The levels of the other factor with what the level does there; of many, those that are told apart from none."""
-    every = list(interaction.shifts.items())
-    if len(every) <= MOST_LISTED:
-        return every
-    first = sorted(every, key=lambda each: (each[0] != interaction.level, each[1].adjusted_p))[:MOST_LISTED]
-    return [each for each in every if each in first]
 
 
 def _named(interaction: Interaction, level: str) -> str:
@@ -156,7 +164,7 @@ def _doubted(labels: Sequence[str]) -> str:
 def _nothing_told(problem: PlannedProblem, effect: Effect) -> str:
     """The estimate with its interval, and why no effect is told."""
     overall = effect.final.overall
-    shown = _size(problem, overall.difference)
+    shown = _size(problem, overall)
     what, needed = f"{effect.level}, against {effect.baseline}", fewest_blocks(LEVEL)
     if effect.blocks < needed:
         unit = "studies" if effect.about == "methods" else "paired seeds"

@@ -75,7 +75,8 @@ def behind(problem: PlannedProblem, best: ContenderResult, other: ContenderResul
 
 def ends_behind(problem: PlannedProblem, best: ContenderResult, other: ContenderResult) -> Floored:
     """Returns in which directions a difference to the best is a bound."""
-    return floored(problem, *common(other.at_floor, best.at_floor))
+    differ = np.not_equal(*common(other.blocks, best.blocks))
+    return floored(problem, *common(other.at_floor, best.at_floor), differ=differ)
 
 
 def differences(problem: PlannedProblem, best: Ranked, others: Sequence[Ranked]) -> tuple[Evidence, ...]:

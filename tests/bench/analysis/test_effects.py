@@ -13,6 +13,7 @@ import pytest
 import scipy.stats
 
 from dlkit.bench.analysis import frames
+from dlkit.bench.analysis.claims import Claim, claims
 from dlkit.bench.analysis.comparison import Comparison, compare_on
 from dlkit.bench.analysis.effect_sentences import sentences
 from dlkit.bench.analysis.effects import Effect, effects
@@ -209,6 +210,22 @@ def test_a_level_that_does_something_in_one_pair_only_has_no_main_effect() -> No
         assert "; with sgd no effect is shown (" in text
 
 
+def parts(comparison: Comparison) -> list[Claim]:
+    """What is claimed of final scores with single levels of another factor, in the order of the sentences."""
+    return [claim for claim in claims(comparison) if claim.sentence == "parts" and claim.factor == "norm"]
+
+
+def test_what_is_said_to_be_better_with_one_level_is_a_claim_by_itself() -> None:
+    with_adam, with_sgd = ("optimizer", "adam"), ("optimizer", "sgd")
+    crossing = parts(compared(SQUARE, ending(batch(-0.2, 0.3))))
+    assert crossing == [
+        Claim("parts", "batch", "none", "norm", with_adam),
+        Claim("parts", "none", "batch", "norm", with_sgd),
+    ]
+    assert parts(compared(SQUARE, ending(batch(-0.2, 0.0)))) == crossing[:1]
+    assert parts(compared(SQUARE, ending(batch(-0.2, -0.2)))) == []
+
+
 def test_pairs_that_agree_but_not_on_the_size_are_told_so() -> None:
     comparison = compared(SQUARE, ending(batch(-0.2, -0.4)))
     assert found(comparison)["norm"].final.claim == "main effect"
@@ -230,6 +247,35 @@ def test_a_mean_that_not_all_pairs_share_is_no_effect() -> None:
     text = told(comparison, "norm")
     assert text.startswith("norm: batch, against none, shows no effect that all pairs of contenders share: −0.014 [")
     assert text.endswith(" in error on average, of this sign in 3 of 4 pairs of contenders.")
+
+
+@pytest.mark.parametrize(
+    ("direction", "words"),
+    [("lower", "at most ×5.00e-05 [no bound, ×5.00e-05]"), ("higher", "at least ×2.00e+04 [×2.00e+04, no bound]")],
+)
+def test_a_difference_to_what_is_at_the_floor_is_told_as_a_bound(direction: Any, words: str) -> None:
+    floored = Metric(direction, "log", "gap", floor=1e-12)
+    low, high = (1e-15, 2e-8) if direction == "lower" else (2e-8, 1e-15)
+
+    def curve(levels: Levels, trial: Trial) -> list[float]:
+        return falling(0.5, low if levels["norm"] == "batch" else high)
+
+    comparison = compared(SQUARE, curve, problem=make_problem(metric=floored, target=None))
+    assert f"norm: batch, against none, ends better, {words}" in told(comparison, "norm")
+    (row,) = (row for row in factors(comparison).rows if row[0] == "norm")
+    assert row[3].startswith(words)
+
+
+def test_parts_of_an_interaction_are_bounds_each_by_itself() -> None:
+    floored = make_problem(metric=Metric("lower", "log", "gap", floor=1e-12), target=None)
+    finals = {("adam", "batch"): 1e-15, ("adam", "none"): 2e-8, ("sgd", "batch"): 1e-4, ("sgd", "none"): 2e-8}
+
+    def curve(levels: Levels, trial: Trial) -> list[float]:
+        return falling(0.5, finals[levels["optimizer"], levels["norm"]])
+
+    text = told(compared(SQUARE, curve, problem=floored), "norm")
+    assert "with adam it ends better, at most ×5.00e-05 [no bound, ×5.00e-05]" in text
+    assert "with sgd it ends worse, ×5000 [×5000, ×5000]" in text
 
 
 def test_with_one_study_the_claim_is_about_the_settings_found() -> None:
