@@ -15,7 +15,7 @@ from dlkit.bench.analysis.factor_pairs import (
     mean_over_pairs,
     weighed_sum,
 )
-from dlkit.bench.analysis.pairs import ALPHA, LEVEL
+from dlkit.bench.analysis.pairs import ALPHA, LEVEL, ROUNDING
 from dlkit.bench.plan.orientation import EXACT, Floored, floored
 from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
 from dlkit.bench.stats import PairedDifference, family_p_values, paired_difference
@@ -272,6 +272,7 @@ def _compare(
     ours, theirs = (np.stack([quantity(match.sides[side]) for match in matches]) for side in (0, 1))
     with np.errstate(invalid="ignore"):
         table: Floats = ours - theirs
+        table[np.isfinite(table) & (np.abs(table) <= ROUNDING * (np.abs(ours) + np.abs(theirs)))] = 0.0
     values = np.abs(np.concatenate([ours, theirs]))
     sizes = np.max(values, axis=0, where=np.isfinite(values), initial=0.0)
     singles = [_test(mean_over_pairs(row[None])) for row in table]

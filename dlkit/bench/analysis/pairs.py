@@ -14,6 +14,7 @@ from dlkit.bench.stats.pairs import signed_differences
 __all__ = [
     "ALPHA",
     "LEVEL",
+    "ROUNDING",
     "Pair",
     "Pairs",
     "all_pairs",
