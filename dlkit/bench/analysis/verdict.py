@@ -205,7 +205,12 @@ def _advice(doubtful: Sequence[ContenderResult]) -> list[Finding]:
 
 
 def _failures(results: Sequence[ContenderResult]) -> list[Finding]:
-    return [Finding(f"{each.label} could not run: {each.failure}") for each in results if each.failure]
+    notes = [f"{each.label} could not run: {each.failure}" for each in results if each.failure]
+    for each in results:
+        if each.later_failure and not each.failure:
+            unit = "studies" if each.repeats_tuning else "seeds"
+            notes.append(f"{each.label}: {unit} that were added could not run: {each.later_failure}")
+    return [Finding(note) for note in notes]
 
 
 def _untuned(results: Sequence[ContenderResult]) -> list[Finding]:

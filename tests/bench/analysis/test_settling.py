@@ -304,6 +304,7 @@ def test_a_contender_that_fails_on_the_way_leaves_the_others_going(
     assert [len(each.blocks) for each in others.values()] == blocks
     assert failing.later_failure == "no more memory" and failing.is_comparable, "what was planned has run"
     assert len(failing.blocks) == 12 and failing.label in found.ranking.standings
+    assert f"name 1: {unit} that were added could not run: no more memory" in found.verdict.notes
 
 
 # --- again -----------------------------------------------------------------------------------------------------------
