@@ -399,7 +399,7 @@ def test_the_simulation_comes_to_what_a_run_does(setting: Setting) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("unit", [pytest.param("studies", marks=pytest.mark.slow), "seeds"])
 def test_equals_are_seldom_told_apart(unit: str) -> None:
     found = rates(of(unit, 8, most=18, points=4 if unit == "studies" else 1), 20)
     assert found["told apart"] * 20 <= most(20) and found["blocks"] > 15

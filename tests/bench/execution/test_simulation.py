@@ -191,7 +191,7 @@ def agree(ours: int, of: int, theirs: int, of_them: int) -> bool:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("studies", [10, 1])
+@pytest.mark.parametrize("studies", [pytest.param(10, marks=pytest.mark.slow), 1])
 def test_blocks_come_to_what_whole_plays_do(studies: int) -> None:
     world, budget = World(advantage=1.0, late=0.5), Budget(studies=studies, tuning_points=4)
     whole, blocks = shares(world, budget, repeats=60), block_shares(world, budget, repeats=200)
