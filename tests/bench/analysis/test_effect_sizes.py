@@ -120,7 +120,7 @@ EQUAL = {
     "2 x 3, 30 % diverge": Truth(grid(2, 3), diverging=0.3),
     "2 x 2, settings": Truth(grid(2, 2), budget=(1, 0, 10)),
 }
-QUICK, LONG = 100, 1000
+QUICK, LONG = 30, 1000
 SIZED = ("main effect", "interaction", "crossing", "size of an effect")
 SIZED += tuple(f"{claim} in steps" for claim in SIZED[:3])
 
