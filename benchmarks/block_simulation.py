@@ -142,6 +142,7 @@ def _result(plan: Plan, place: int, drawn: Drawn, repeat: int, studies: int, see
         test=UNKNOWN,
         diverged=int(np.isinf(scores).sum()),
         failure="",
+        later_failure="",
         doubts=NO_DOUBTS,
         flags=(),
         widened="",

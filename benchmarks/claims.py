@@ -9,6 +9,7 @@ A rate from R repetitions has a standard error of sqrt(p (1 - p) / R): 0.7 point
 
 import argparse
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -35,6 +36,11 @@ class Case(NamedTuple):
     world: World
     budget: Mapping[str, Any] = {}
     planned: Mapping[str, Any] = {}
+
+    @property
+    def seed(self) -> int:
+        """Of all that is drawn: rows are independent of each other."""
+        return zlib.crc32(self.label.encode())
 
     def of(self, studies: int) -> Budget:
         """Returns the budget of methods, over ten studies, or of settings, from one."""
@@ -128,7 +134,7 @@ def methods(repeats: int, only: str) -> None:
     """Prints how often sentences are wrong about methods that are equal."""
     _head("wrong about methods, %", *SENTENCES)
     for case in _chosen(SIZES, only):
-        found = block_shares(case.world, case.of(10), repeats=_fewer(case, repeats), **case.planned)
+        found = block_shares(case.world, case.of(10), repeats=_fewer(case, repeats), seed=case.seed, **case.planned)
         _line(case.label, *_rates(found, found.wrong, SENTENCES))
 
 
@@ -136,8 +142,10 @@ def settings(repeats: int, only: str) -> None:
     """Prints how often sentences contradict the truth about the settings that one study found."""
     _head("wrong about settings, %", *SENTENCES)
     for case in _chosen(SIZES, only):
+        if case.world.shuffled:
+            continue  # within one study names have their places
         budget = case._replace(budget=_single(case.budget)).of(1)
-        found = block_shares(case.world, budget, repeats=_fewer(case, repeats), **case.planned)
+        found = block_shares(case.world, budget, repeats=_fewer(case, repeats), seed=case.seed, **case.planned)
         _line(case.label, *_rates(found, found.wrong, SENTENCES))
 
 
@@ -156,7 +164,7 @@ def whole(repeats: int, only: str) -> None:
             found = shares(case.world, budget, repeats=repeats, **case.planned)
             cells = _rates(found, found.wrong, OF_ONE)
             if budget.halving is None and budget.tuner == "halton":
-                beside = block_shares(case.world, budget, repeats=5 * repeats, **case.planned)
+                beside = block_shares(case.world, budget, repeats=5 * repeats, seed=case.seed, **case.planned)
                 cells = [f"{a} ({b})" for a, b in zip(cells, _rates(beside, beside.wrong, OF_ONE), strict=True)]
             _line(case.label, about, *cells)
 
@@ -165,7 +173,7 @@ def power(repeats: int, only: str) -> None:
     """Prints how often sentences say what is there."""
     _head("right, %: 60 trials a contender", "winner", "worse", "faster", "flips", "wrong: winner")
     for case in _chosen(POWER, only):
-        found = block_shares(case.world, case.of(10), repeats=_fewer(case, repeats), **case.planned)
+        found = block_shares(case.world, case.of(10), repeats=_fewer(case, repeats), seed=case.seed, **case.planned)
         names = ("winner", "worse", "faster", "flips")
         _line(case.label, *_rates(found, found.right, names), *_rates(found, found.wrong, ("winner",)))
 
@@ -195,7 +203,9 @@ def settled(repeats: int, only: str) -> None:
         _head(f"by {unit}, at most {most}", "wrong: best, %", "wrong: worse, %", "right: best, %", f"mean {unit}")
         for case in _chosen(SETTLED, only):
             count = case.planned.get("contenders", 2)
-            found = settlements(case.world, case.of(studies), most=most, contenders=count, repeats=repeats)
+            found = settlements(
+                case.world, case.of(studies), most=most, contenders=count, repeats=repeats, seed=case.seed
+            )
             shares_told = (f"{100 * share:.1f}" for share in found[:3])
             _line(case.label, *shares_told, f"{found.blocks:.0f}")
 

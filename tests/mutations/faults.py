@@ -189,11 +189,11 @@ RANDOM_STREAMS = [
         "bench/execution/test_races.py::test_a_race_is_between_the_first_studies_that_found_a_winner",
     ),
     Fault(
-        "only the first study has samples",
+        "every final seed has samples",
         EXECUTION,
-        "trial.seed % STUDY_SEEDS == 0",
-        "trial.seed == 0",
-        "bench/report/test_samples.py::test_a_run_keeps_the_samples_of_each_studys_first_seed",
+        'trial.stage == "final" and trial.seed == sampled_seed',
+        'trial.stage == "final"',
+        "bench/report/test_samples.py::test_a_run_keeps_the_samples_of_the_first_studys_first_seed_alone",
     ),
     Fault(
         "every study draws the same points beforehand",
@@ -535,8 +535,8 @@ CONCLUDED = [
     Fault(
         "a difference to the floor is a bound on the wrong side",
         PLAN,
-        "if problem.judged.higher_is_better else Floored(ours_alone, theirs_alone)",
-        "if problem.judged.higher_is_better else Floored(theirs_alone, ours_alone)",
+        "if problem.judged.higher_is_better else Floored(ours_open, theirs_open)",
+        "if problem.judged.higher_is_better else Floored(theirs_open, ours_open)",
         "bench/plan/test_orientation.py::test_bounds_hold_for_the_values_before_they_were_clipped",
     ),
     Fault(
@@ -634,11 +634,25 @@ COMPARED = [
         DOUBTED + "test_a_hyperparameter_is_at_an_edge_in_half_of_the_studies_with_a_trend",
     ),
     Fault(
+        "a trend over a few points of several studies is beyond chance",
+        "dlkit/bench/tuning/doubts.py",
+        "max(EDGE_CORRELATION, _beyond_chance(freedom))",
+        "EDGE_CORRELATION",
+        DOUBTED + "test_a_range_that_does_nothing_is_seldom_flagged",
+    ),
+    Fault(
         "scores of studies that share no seed are compared as they are",
         "dlkit/bench/tuning/doubts.py",
-        "each - (middle(each) if len(ended) > 1 else 0.0)",
-        "each",
+        "[each - _middle(each) for each in values]",
+        "values",
         DOUBTED + "test_studies_are_compared_by_their_distance_to_their_median",
+    ),
+    Fault(
+        "with nothing to tune the best of several seeds is a gain by tuning",
+        "dlkit/bench/analysis/tuning_curves.py",
+        "np.full(fewest, np.concatenate(scores[label]).mean()) if label in fixed",
+        "np.resize(np.concatenate(scores[label]), fewest) if label in fixed",
+        "bench/analysis/test_across_problems.py::test_what_has_nothing_to_tune_gains_nothing_by_the_luck_of_seeds",
     ),
     Fault(
         "the gain is that of all studies' points together",

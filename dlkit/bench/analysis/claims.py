@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 from dlkit.bench.analysis.comparison import Comparison
+from dlkit.bench.analysis.effect_sentences import shown_parts
 from dlkit.bench.analysis.effects import Effect, Measured
 from dlkit.bench.analysis.findings import Finding
 from dlkit.bench.analysis.ranking import Ranked
@@ -11,7 +12,17 @@ from dlkit.bench.analysis.ranking import Ranked
 __all__ = ["SENTENCES", "Claim", "Sentence", "claims"]
 
 Sentence = Literal[
-    "winner", "worse", "groups", "faster", "flips", "factors", "factors, steps", "interactions", "interactions, steps"
+    "winner",
+    "worse",
+    "groups",
+    "faster",
+    "flips",
+    "factors",
+    "factors, steps",
+    "interactions",
+    "interactions, steps",
+    "parts",
+    "parts, steps",
 ]
 SENTENCES: tuple[Sentence, ...] = get_args(Sentence)
 OF_SPEED = (" is faster to ", " is the first to ")  # what is said softly, such as "First to ...", claims nothing
@@ -24,11 +35,12 @@ class Claim(NamedTuple):
         sentence: what says so: ``"winner"``, ``"worse"`` of a verdict without a winner, ``"groups"`` that share no
             letter, ``"faster"`` to the target, ``"flips"`` of the ranking at half of the budget, ``"factors"`` by final
             values or ``"factors, steps"`` by steps to the target, ``"interactions"`` and
-            ``"interactions, steps"``: more so than with other levels of another factor.
+            ``"interactions, steps"``: more so than with other levels of another factor; ``"parts"`` and ``"parts,
+            steps"`` of an interaction that is told: with that level of the other factor.
         ahead: label of the contender, or the level.
         behind: the same of the other one.
         factor: whose levels they are; empty for contenders.
-        given: of an interaction, the other factor and the level of it with which this is more so.
+        given: of an interaction and its parts, the other factor and the level of it with which this is so.
     """
 
     sentence: Sentence
@@ -55,8 +67,9 @@ def claims(comparison: Comparison) -> list[Claim]:
     found += [claim for finding in findings for claim in _of_speed(finding)]
     found += [claim for finding in findings for claim in _of_flip(finding)]
     for effect in comparison.effects:
-        found += _of_factor(effect, effect.final, "factors", "interactions")
-        found += _of_factor(effect, effect.steps, "factors, steps", "interactions, steps") if effect.steps else []
+        found += _of_factor(effect, effect.final, ("factors", "interactions", "parts"))
+        if effect.steps:
+            found += _of_factor(effect, effect.steps, ("factors, steps", "interactions, steps", "parts, steps"))
     return found
 
 
@@ -77,7 +90,8 @@ def _of_groups(ranked: Sequence[Ranked]) -> list[Claim]:
     ]
 
 
-def _of_factor(effect: Effect, measured: Measured, alone: Sentence, together: Sentence) -> list[Claim]:
+def _of_factor(effect: Effect, measured: Measured, names: tuple[Sentence, Sentence, Sentence]) -> list[Claim]:
+    alone, together, part_of_it = names
     found = []
     if measured.claim == "main effect":
         is_ahead = measured.overall.difference.estimate < 0
@@ -85,6 +99,10 @@ def _of_factor(effect: Effect, measured: Measured, alone: Sentence, together: Se
     for each in measured.told:
         levels = _levels(effect, is_ahead=each.contrast.estimate < 0)
         found.append(Claim(together, *levels, effect.factor, (each.factor, each.level)))
+        for level, part in shown_parts(each):
+            if part.is_shared:
+                levels = _levels(effect, is_ahead=part.difference.estimate < 0)
+                found.append(Claim(part_of_it, *levels, effect.factor, (each.factor, level)))
     return found
 
 

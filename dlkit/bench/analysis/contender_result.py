@@ -22,8 +22,6 @@ from dlkit.bench.tuning.winner import Tuning, tune
 
 __all__ = ["ContenderResult", "StudyResult", "block_means", "make_result"]
 
-DIGITS = 6  # of a mean of float32 numbers: means of the same counts tie, whatever the rounding of each
-
 Floats = np.ndarray[Any, Any]
 
 
@@ -37,8 +35,8 @@ class StudyResult:
         trials: the final trials of its winner, in seed order; empty if tuning found nothing.
         outcomes: [seeds] what came of them, None where one has not run.
         ended: those that count, up to the first of an added seed that has none, so that seeds pair.
-        is_complete: whether tuning is over and every final trial that was planned has an outcome that counts; a tuning
-            of which nothing trained is complete without any.
+        is_complete: whether tuning is over, and every trial of it and every final one that was planned has an outcome
+            that counts; a tuning of which nothing trained is complete without final ones.
     """
 
     number: int
@@ -73,7 +71,8 @@ class ContenderResult:
         final: the judged metric on validation: median over blocks and interval, in the metric's own units.
         test: the same on test.
         diverged: how many final trials diverged.
-        failure: why the contender could not run, empty if it could.
+        failure: why the contender could not run, empty if it could: of the blocks that were planned.
+        later_failure: why blocks that were added could not run, empty if they could. It is compared on those it has.
         doubts: what makes the tuning doubtful.
         flags: the same in words.
         widened: what was added to the space since the spec, in words.
@@ -97,6 +96,7 @@ class ContenderResult:
     test: Interval
     diverged: int
     failure: str
+    later_failure: str
     doubts: Doubts
     flags: tuple[str, ...]
     widened: str
@@ -158,7 +158,7 @@ class ContenderResult:
 
     @property
     def is_comparable(self) -> bool:
-        """Whether it can be compared with others: it is complete, and nothing failed."""
+        """Whether it can be compared with others: it is complete, and nothing failed that was planned."""
         return self.is_complete and not self.failure
 
     @property
@@ -208,8 +208,7 @@ def make_result(
     scores = oriented(problem, metric, [final_value(outcome, metric) for outcome in there])
     tests = oriented(problem, metric, [outcome.test.get(metric, math.nan) for outcome in there])
     blocks, test_blocks = (block_means(plan, studies, values) for values in (scores, tests))
-    ran = [history.outcomes.get(trial.id) for each in studies for trial in [*each.tuning.known, *each.trials]]
-    failure = next((outcome.reason for outcome in ran if outcome and not outcome.counts), "")
+    failure, later_failure = _failures(history, studies)
     hardest = targets[-1] if targets else math.nan
     reached = steps_to_target(problem, there, hardest, level=LEVEL)
     doubted = doubts(plan.space(problem, contender), [each.tuning for each in studies])
@@ -229,6 +228,7 @@ def make_result(
         test=_in_units(problem, metric, _interval(test_blocks)),
         diverged=sum(outcome.status == "diverged" for outcome in there),
         failure=failure,
+        later_failure=later_failure,
         doubts=doubted,
         flags=_flags(plan.space(problem, contender), doubted, blocks, bool(failure)),
         widened=_widened(plan, problem, contender),
@@ -239,13 +239,28 @@ def make_result(
     )
 
 
+def _failures(history: History, studies: Sequence[StudyResult]) -> tuple[str, str]:
+    """Why trials failed: the first reason among those of the blocks that were planned, and among the others."""
+    plan = history.plan
+    reasons: dict[bool, list[str]] = {False: [], True: []}
+    for each in studies:
+        for place, trial in enumerate([*each.tuning.known, *each.trials]):
+            outcome = history.outcomes.get(trial.id)
+            if outcome is not None and not outcome.counts:
+                is_added = each.number >= plan.tuner.studies or place >= len(each.tuning.known) + plan.seeds
+                reasons[is_added].append(outcome.reason)
+    return next(iter(reasons[False]), ""), next(iter(reasons[True]), "")
+
+
 def _study(history: History, problem: PlannedProblem, contender: PlannedContender, study: int) -> StudyResult:
     tuning = tune(history, problem, contender, study=study)
     trials = history.final_trials(problem, contender, tuning.point, study=study) if tuning.point else ()
     outcomes = [history.outcomes.get(trial.id) for trial in trials]
     required = history.plan.seeds
     ended = [outcome for outcome in outcomes[:required] if outcome is not None and outcome.counts]
-    is_complete = not tuning.missing and len(ended) == len(outcomes[:required])
+    tried = [history.outcomes.get(trial.id) for trial in tuning.known]
+    is_tuned = not tuning.missing and all(outcome is None or outcome.counts for outcome in tried)
+    is_complete = is_tuned and len(ended) == len(outcomes[:required])
     for outcome in outcomes[required:]:
         if outcome is None or not outcome.counts:
             break
@@ -272,7 +287,7 @@ def block_means(plan: Plan, studies: Sequence[StudyResult], values: Floats) -> F
         if not each.is_complete:
             break
         own = np.asarray(values[first : first + len(each.ended)], np.float64)
-        means.append(float(f"{np.mean(own):.{DIGITS}g}") if own.size else math.inf)
+        means.append(float(np.mean(own)) if own.size else math.inf)
         first += own.size
     return np.array(means)
 

@@ -15,7 +15,8 @@ from dlkit.bench.analysis.factor_pairs import (
     mean_over_pairs,
     weighed_sum,
 )
-from dlkit.bench.analysis.pairs import ALPHA, LEVEL
+from dlkit.bench.analysis.pairs import ALPHA, LEVEL, ROUNDING
+from dlkit.bench.plan.orientation import EXACT, Floored, floored
 from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
 from dlkit.bench.stats import PairedDifference, family_p_values, paired_difference
 
@@ -35,6 +36,7 @@ class Shift(NamedTuple):
         agreeing: in how many of them the estimate has the sign of `difference`.
         doubtful: labels of contenders that lost, and that better tuning could bring up to the other of their pair.
         is_settled: whether the difference is beyond chance, by its own test, without the pairs of these.
+        ends: in which directions the difference is a bound only, since a final score is at the metric's floor.
     """
 
     difference: PairedDifference
@@ -43,6 +45,7 @@ class Shift(NamedTuple):
     agreeing: int
     doubtful: tuple[str, ...]
     is_settled: bool
+    ends: Floored = EXACT
 
     @property
     def is_beyond_chance(self) -> bool:
@@ -175,9 +178,9 @@ def effects(
         An effect a level, in the order of the factors; none where the optimizer is the only factor.
     """
     compared = level_pairs(problem, contenders, results)
-    finals = _measure(compared, _final, of_scores=True)
+    finals = _measure(compared, _final, floors=problem)
     with_steps = [each for each in compared if _has_steps(each.matches)]
-    steps = dict(zip([each[:2] for each in with_steps], _measure(with_steps, _log_steps, of_scores=False), strict=True))
+    steps = dict(zip([each[:2] for each in with_steps], _measure(with_steps, _log_steps), strict=True))
     found = []
     for each, final in zip(compared, finals, strict=True):
         first = each.matches[0].ours
@@ -212,6 +215,7 @@ class _Compared(NamedTuple):
         sizes: [blocks] the largest finite value that they were taken of.
         singles: [pairs] the test of each pair by itself.
         of_scores: whether it is the score that tuning goes by, so that tuning points tell what better tuning gains.
+        ends: [pairs] in which directions the differences of each are bounds.
     """
 
     matches: Sequence[Match]
@@ -219,6 +223,7 @@ class _Compared(NamedTuple):
     sizes: Floats
     singles: Sequence[PairedDifference]
     of_scores: bool
+    ends: Sequence[Floored]
 
 
 _Key = tuple[int, str, str]  # place of a level, another factor, its level; of a level on the whole both are empty
@@ -238,10 +243,13 @@ class _Row(NamedTuple):
 
 
 def _measure(
-    levels: Sequence[LevelPairs], quantity: Callable[[ContenderResult], Floats], *, of_scores: bool
+    levels: Sequence[LevelPairs], quantity: Callable[[ContenderResult], Floats], *, floors: PlannedProblem | None = None
 ) -> list[Measured]:
-    """Tests one quantity of all levels: what each does on the whole, and how that depends on the other factors."""
-    every = [_compare(each.matches, quantity, of_scores=of_scores) for each in levels]
+    """Tests one quantity of all levels: what each does on the whole, and how that depends on the other factors.
+
+    `floors` is the problem where the quantity is its score, whose floor makes differences bounds.
+    """
+    every = [_compare(each.matches, quantity, floors) for each in levels]
     rows = {(place, "", ""): _mean(each.table) for place, each in enumerate(every)}
     parts: dict[_Key, _Row] = {}
     for place, each in enumerate(every):
@@ -258,14 +266,24 @@ def _mean(table: Floats) -> _Row:
     return _Row(mean_over_pairs(table), len(table) ** -0.5)
 
 
-def _compare(matches: Sequence[Match], quantity: Callable[[ContenderResult], Floats], *, of_scores: bool) -> _Compared:
+def _compare(
+    matches: Sequence[Match], quantity: Callable[[ContenderResult], Floats], floors: PlannedProblem | None
+) -> _Compared:
     ours, theirs = (np.stack([quantity(match.sides[side]) for match in matches]) for side in (0, 1))
     with np.errstate(invalid="ignore"):
         table: Floats = ours - theirs
+        table[np.isfinite(table) & (np.abs(table) <= ROUNDING * (np.abs(ours) + np.abs(theirs)))] = 0.0
     values = np.abs(np.concatenate([ours, theirs]))
     sizes = np.max(values, axis=0, where=np.isfinite(values), initial=0.0)
     singles = [_test(mean_over_pairs(row[None])) for row in table]
-    return _Compared(matches, table, sizes, singles, of_scores)
+    ends = [_ends(floors, match) if floors else EXACT for match in matches]
+    return _Compared(matches, table, sizes, singles, floors is not None, ends)
+
+
+def _ends(problem: PlannedProblem, match: Match) -> Floored:
+    """In which directions the differences of a pair's final scores are bounds."""
+    differ = _final(match.ours) != _final(match.theirs)
+    return floored(problem, *(side.planned(side.at_floor) for side in match.sides), differ=differ)
 
 
 def _tests(rows: Mapping[_Key, _Row]) -> _Tests:
@@ -321,6 +339,7 @@ def _shift(compared: _Compared, places: Sequence[int], difference: PairedDiffere
         sum(bool(np.sign(single.estimate) == sign) for single in singles),
         _labels(loser for loser, is_doubtful in zip(losers, doubted, strict=True) if is_doubtful),
         is_settled,
+        Floored(*(any(compared.ends[place][side] for place in places) for side in (0, 1))),
     )
 
 

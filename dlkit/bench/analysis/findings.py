@@ -75,7 +75,8 @@ def behind(problem: PlannedProblem, best: ContenderResult, other: ContenderResul
 
 def ends_behind(problem: PlannedProblem, best: ContenderResult, other: ContenderResult) -> Floored:
     """Returns in which directions a difference to the best is a bound."""
-    return floored(problem, *common(other.at_floor, best.at_floor))
+    differ = np.not_equal(*common(other.blocks, best.blocks))
+    return floored(problem, *common(other.at_floor, best.at_floor), differ=differ)
 
 
 def differences(problem: PlannedProblem, best: Ranked, others: Sequence[Ranked]) -> tuple[Evidence, ...]:
@@ -184,7 +185,7 @@ def _first_and_not_best(problem: PlannedProblem, best: Ranked, first: Ranked, pa
         ours, theirs = (numbers.steps(each.result.median_steps, problem.steps) for each in (first, best))
         return f"First to {target}: {first.label}, median {ours} steps ({best.label}: {theirs}); not beyond chance."
     end = first.standing.to_best
-    if end is not None and end.is_worse(end.adjusted_p):
+    if end is not None and first.standing.is_worse:
         away = numbers.away(problem, end.difference, ends_behind(problem, best.result, first.result))
         return (
             f"{first.label} is faster to {target}, {best.label} ends better: {first.label} is there {sooner} "
@@ -242,7 +243,7 @@ def flip(problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding | None:
     if pair is None or end is None:
         return None
     leads = pair.difference.estimate < 0 and pair.adjusted_p <= ALPHA
-    if not (leads and end.is_worse(end.adjusted_p)):
+    if not (leads and ahead.standing.is_worse):
         return None
     then = numbers.difference(problem, pair.difference)
     now = numbers.away(problem, end.difference, ends_behind(problem, best.result, ahead.result))

@@ -3,9 +3,8 @@
 import math
 from typing import NamedTuple
 
-from dlkit.bench.analysis.pairs import LEVEL
+from dlkit.bench.analysis.pairs import LEVEL, blocks_needed
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
-from dlkit.bench.stats import fewest_blocks
 
 __all__ = ["Foresight", "foresee"]
 
@@ -15,7 +14,7 @@ class Foresight(NamedTuple):
 
     Attributes:
         contenders: how many there are.
-        blocks: how many each has on a problem: studies, or fresh seeds where there is one study.
+        blocks: how many each has on a problem, at most: studies, or fresh seeds where there is one study.
         needed: how many it takes at least to tell two contenders apart.
         compares: ``"methods"``, or with one study the ``"settings"`` that it finds.
         trials: of the whole plan, without studies or seeds that are added; NaN where seconds decide how many.
@@ -46,9 +45,10 @@ def foresee(plan: Plan) -> Foresight:
     Returns:
         The foresight.
     """
-    count, needed = len(plan.contenders), fewest_blocks(LEVEL)
+    count = len(plan.contenders)
     blocks = plan.tuner.studies if plan.repeats_tuning else plan.seeds
     most = plan.max_studies if plan.repeats_tuning else plan.max_seeds
+    needed = blocks_needed(max(count, 2), adds_blocks=most is not None)
     compares, unit = ("methods", "studies") if plan.repeats_tuning else ("settings", "fresh seeds")
     each = [_cost(plan, problem, contender) for problem in plan.problems for contender in plan.contenders]
     unset = [problem for problem in plan.problems if problem.target is None]
@@ -64,7 +64,7 @@ def _cost(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -> t
     if points is None:
         return math.nan, math.nan
     rungs = [(size * plan.tuning_seeds, until) for size, until in plan.tuner.rungs(points, plan.evaluations)]
-    rungs.append((min(plan.tuner.scored_again, points) * plan.tuning_seeds, None))
+    rungs.append((min(plan.tuner.scored_again, points) * plan.tuning_seeds if points > 1 else 0, None))
     shares = [1.0 if until is None else until / plan.evaluations for _, until in rungs]
     trials = sum(size for size, _ in rungs) + plan.seeds
     spent = sum(size * share for (size, _), share in zip(rungs, shares, strict=True)) + plan.seeds
@@ -89,7 +89,12 @@ def _can(found: Foresight, planned: int, unit: str) -> str:
 
 def _costs(plan: Plan, found: Foresight) -> str:
     """What the plan costs, in words."""
+    is_open = plan.max_studies is not None or plan.max_seeds is not None
     amount = f"{len(plan.problems)} problem{'s' * (len(plan.problems) != 1)}"
     if math.isnan(found.trials):
         return f"Cost: {amount}, as many trials as {plan.tuner.seconds:g} s of tuning take in each study."
-    return f"Cost: {amount}, {found.trials:,.0f} trials, {found.steps:,.0f} steps of training."
+    more = [
+        text for text in ("studies or seeds that are added" * is_open, "spaces that are widened" * plan.expand) if text
+    ]
+    least = f", without {' and '.join(more)}" if more else ""
+    return f"Cost: {amount}, {found.trials:,.0f} trials, {found.steps:,.0f} steps of training{least}."

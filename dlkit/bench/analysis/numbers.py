@@ -320,7 +320,7 @@ def share(value: float) -> str:
     percent = 100 * float(value)
     if 99.5 <= percent < 100 - 1e-9:
         return f">99{NO_BREAK}%"
-    return f"<1{NO_BREAK}%" if 1e-9 < percent < 0.5 else f"{percent:.0f}{NO_BREAK}%"
+    return f"<1{NO_BREAK}%" if 1e-9 < percent <= 0.5 else f"{percent:.0f}{NO_BREAK}%"
 
 
 def largest_p_value(values: Sequence[float]) -> str:

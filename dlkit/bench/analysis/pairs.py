@@ -1,19 +1,34 @@
 """Every pair of a problem's contenders compared block by block: a test, an interval, and letters for groups."""
 
 import itertools
+import math
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlkit.bench.stats import Interval, PairedDifference, family_p_values, keeps_order, paired_difference
+from dlkit.bench.stats import Interval, PairedDifference, family_p_values, fewest_blocks, keeps_order, paired_difference
 from dlkit.bench.stats.pairs import signed_differences
 
-__all__ = ["ALPHA", "LEVEL", "Pair", "Pairs", "all_pairs", "beats_all", "common", "letters", "single", "turned"]
+__all__ = [
+    "ALPHA",
+    "LEVEL",
+    "ROUNDING",
+    "Pair",
+    "Pairs",
+    "all_pairs",
+    "beats_all",
+    "block_differences",
+    "common",
+    "letters",
+    "single",
+    "turned",
+]
 
 LEVEL = 0.95
 ALPHA = 1 - LEVEL
+ROUNDING = float(np.finfo(np.float32).eps)  # metrics are float32: means of them are no more exact
 
 Floats = np.ndarray[Any, Any]
 
@@ -77,14 +92,14 @@ def all_pairs(values: Sequence[Floats], *, singles: Singles | None = None, best_
     blocks = min(map(len, values))
     asked = [(i, j) for i, j in keys if i == 0 or not best_alone]
     singles = singles or {key: single(values, *key) for key in asked}
-    table = np.stack([signed_differences(values[j][:blocks], values[i][:blocks]) for i, j in keys])
+    table = np.stack([block_differences(values[j][:blocks], values[i][:blocks]) for i, j in keys])
     family = family_p_values(table) if len(keys) > 1 else np.zeros(1)
     adjusted = dict(zip(keys, family.tolist(), strict=True))
     return {
         (i, j): Pair(
             singles[i, j],
             max(singles[i, j].p_value, adjusted[i, j]),
-            keeps_order(signed_differences(*common(values[j], values[i])), estimate=singles[i, j].estimate),
+            keeps_order(block_differences(values[j], values[i]), estimate=singles[i, j].estimate),
         )
         for i, j in asked
     }
@@ -92,13 +107,30 @@ def all_pairs(values: Sequence[Floats], *, singles: Singles | None = None, best_
 
 def single(values: Sequence[Floats], i: int, j: int) -> PairedDifference:
     """Returns how a contender j differs from i, without the others: ``[contenders][blocks]``, lower is better."""
-    return paired_difference(*common(values[j], values[i]), level=LEVEL)
+    differences = block_differences(values[j], values[i])
+    return paired_difference(differences, np.zeros(len(differences)), level=LEVEL)
+
+
+def block_differences(values: Floats, others: Floats) -> Floats:
+    """Returns [common blocks] values less others; those that only rounding tells apart tie."""
+    return signed_differences(*common(values, others), resolution=ROUNDING)
 
 
 def turned(difference: PairedDifference) -> PairedDifference:
     """Returns the difference of the other from the one."""
     estimate, low, high, p_value, wins, losses, ties = difference
     return PairedDifference(-estimate, -high, -low, p_value, losses, wins, ties)
+
+
+def blocks_needed(contenders: int, *, adds_blocks: bool) -> int:
+    """Returns the fewest blocks with which a contender can be found best, however large the differences.
+
+    Args:
+        contenders: how many are compared.
+        adds_blocks: whether blocks are added until it is settled: then evidence has to reach a bound that grows with
+            their number, and a block at most doubles it.
+    """
+    return math.ceil(math.log2(contenders / ALPHA)) if adds_blocks else fewest_blocks(LEVEL)
 
 
 def common(values: Floats, others: Floats) -> tuple[Floats, Floats]:

@@ -27,6 +27,8 @@ class Standing(NamedTuple):
             letter with none.
         mean_rank: of its final scores among the contenders', over blocks; 1 is the best.
         to_best: its final scores less the best one's; None for the best.
+        is_worse: whether it is worse than the best beyond chance: by single comparisons where the best beats all
+            others so, else by the adjusted one.
         steps_ratio: log2 of its steps to target less the best one's; None for the best, or where they do not compare.
         half: its scores at half of the budget less the best one's; likewise.
     """
@@ -34,6 +36,7 @@ class Standing(NamedTuple):
     group: str
     mean_rank: float
     to_best: Pair | None
+    is_worse: bool
     steps_ratio: Pair | None
     half: Pair | None
 
@@ -131,14 +134,18 @@ def _standings(finished: Sequence[ContenderResult], pairs: Pairs) -> list[Standi
     apart = {key for key, pair in pairs.items() if pair.is_apart}
     # To be better than all others is a test of its own size: see `verdict`.
     with_best = [(0, place) for place in range(1, len(finished))]
-    if beats_all(pairs[key] for key in with_best):
+    is_winner = beats_all(pairs[key] for key in with_best)
+    if is_winner:
         apart |= set(with_best)
+    worse = {place for (_, place) in with_best if is_winner or pairs[0, place].is_worse(pairs[0, place].adjusted_p)}
     groups = letters(len(finished), apart)
     mean_ranks = friedman([each.planned(each.blocks) for each in finished]).mean_ranks
     steps = _pairs_along(finished, [each.log_steps for each in finished])
     half = _pairs_along(finished, [each.half for each in finished])
     return [
-        Standing(group, float(mean_rank), pairs.get((0, place)), steps.get((0, place)), half.get((0, place)))
+        Standing(
+            group, float(mean_rank), pairs.get((0, place)), place in worse, steps.get((0, place)), half.get((0, place))
+        )
         for place, (group, mean_rank) in enumerate(zip(groups, mean_ranks, strict=True))
     ]
 

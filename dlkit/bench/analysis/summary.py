@@ -38,8 +38,10 @@ class Summary:
 
     @cached_property
     def failures(self) -> list[str]:
-        """Why contenders could not run, each reason once."""
-        return list(dict.fromkeys(one.failure for each in self.comparisons for one in each.results if one.failure))
+        """Why contenders, or blocks that were added, could not run, each reason once."""
+        results = [one for each in self.comparisons for one in each.results]
+        reasons = [reason for one in results for reason in (one.failure, one.later_failure) if reason]
+        return list(dict.fromkeys(reasons))
 
     def endings(self) -> dict[str, tuple[float, Ending]]:
         """Returns how each trial came out against its problem's hardest target: id -> (target, ending)."""

@@ -1,6 +1,7 @@
 """What tuning points tell beyond the winner: tuning curves with bands, who leads after how many points, good ranges.
 
-The points of all studies count together: they are drawn from the same space, each scored on its own study's seeds.
+The points of all studies count together: they are drawn from the same space. Each is scored on its own study's seeds,
+so scores are shifted to give all studies the same median, as `centred` says.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.orientation import unoriented
 from dlkit.bench.plan.plan import Plan, PlannedProblem
 from dlkit.bench.plan.space import Range
+from dlkit.bench.tuning.doubts import centred
 from dlkit.bench.tuning.winner import Tuning
 
 __all__ = [
@@ -84,14 +86,14 @@ def bands(plan: Plan, problem: PlannedProblem, result: ContenderResult) -> stats
 
     A space that was widened since counts as it was in the spec.
     """
-    scores = _drawn(plan, problem, result)
+    scores = centred(_drawn(plan, problem, result))
     return None if not_drawn(plan) or not len(scores) else stats.tuning_bands(scores, level=LEVEL)
 
 
 def leaders(plan: Plan, found: ProblemResults) -> Leaders | None:
     """Says who leads a problem at 1, 4, 16, ... tuning points and at all.
 
-    A contender with nothing to tune has the same score at any number of points.
+    A contender with nothing to tune, one point a study, has its mean score at any number of points.
 
     Args:
         plan: the plan.
@@ -102,14 +104,18 @@ def leaders(plan: Plan, found: ProblemResults) -> Leaders | None:
         trained.
     """
     scores = {each.label: _drawn(plan, found.problem, each) for each in found.results}
-    scores = {label: each for label, each in scores.items() if len(each)}
-    tuned = [len(each) for each in scores.values() if len(each) > plan.tuner.studies]
-    if not_drawn(plan) or len(scores) < 2 or not tuned or not any(np.isfinite(each).any() for each in scores.values()):
+    scores = {label: each for label, each in scores.items() if each}
+    fixed = {label for label, each in scores.items() if all(len(study) == 1 for study in each)}
+    pooled = {label: centred(each) for label, each in scores.items()}
+    tuned = [len(each) for label, each in pooled.items() if label not in fixed]
+    if not_drawn(plan) or len(scores) < 2 or not tuned or not any(np.isfinite(each).any() for each in pooled.values()):
         return None
     fewest = min(tuned)
     labels = [contender.label for contender in plan.contenders if contender.label in scores]
     points = sorted({4**power for power in range(fewest.bit_length()) if 4**power <= fewest} | {fewest})
-    values = [np.resize(each, fewest) if len(each) < fewest else each for each in map(scores.__getitem__, labels)]
+    values = [
+        np.full(fewest, np.concatenate(scores[label]).mean()) if label in fixed else pooled[label] for label in labels
+    ]
     return Leaders(found.problem.name, labels, stats.tuning_leaders(values, points), fewest)
 
 
@@ -128,7 +134,7 @@ def widths(plan: Plan, found: ProblemResults) -> list[Width]:
     for contender in plan.contenders if plan.tuner.halving is None else ():
         result, space = results[contender.label], plan.space(found.problem, contender)
         tuned = {name: span for name, span in space.items() if isinstance(span, Range)}
-        scores = _in_units(found.problem, _scores(result))
+        scores = _in_units(found.problem, centred([each.finals for each in _tunings(result)]))
         for name, span in tuned.items() if len(scores) else ():
             ends = sorted(_on_decades(span, np.array([span.low, span.high])))
             if ends[0] <= 0:
@@ -152,18 +158,13 @@ def _tunings(result: ContenderResult) -> list[Tuning]:
     return [] if result.failure or any(each.missing for each in found) else found
 
 
-def _scores(result: ContenderResult) -> Floats:
-    """[points of all studies] oriented final values."""
-    return np.concatenate([np.zeros(0), *(each.finals for each in _tunings(result))])
-
-
-def _drawn(plan: Plan, problem: PlannedProblem, result: ContenderResult) -> Floats:
-    """The scores of the points that were drawn from the space as it was in the spec."""
-    kept = [np.zeros(0)]
+def _drawn(plan: Plan, problem: PlannedProblem, result: ContenderResult) -> list[Floats]:
+    """[studies][points] oriented final values of the points that were drawn from the space as it was in the spec."""
+    kept = []
     for study, tuning in enumerate(_tunings(result)):
         added = len(plan.added_points(problem, result.contender, study))
         kept.append(tuning.finals[: len(tuning.finals) - added])
-    return np.concatenate(kept)
+    return kept
 
 
 def _in_units(problem: PlannedProblem, scores: Floats) -> Floats:

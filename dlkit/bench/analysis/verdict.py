@@ -6,11 +6,10 @@ from typing import Literal, NamedTuple
 from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.findings import Finding, behind, differences, ends_behind, flip, power, speed
-from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, beats_all
+from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, blocks_needed
 from dlkit.bench.analysis.ranking import Ranked, Ranking
 from dlkit.bench.analysis.settling import Reason, Settled
 from dlkit.bench.plan.plan import Plan, PlannedProblem
-from dlkit.bench.stats import fewest_blocks
 
 __all__ = ["Verdict", "conclude", "verdict"]
 
@@ -80,15 +79,14 @@ def verdict(problem: PlannedProblem, ranking: Ranking, target: float, *, adds_bl
         sentence = Finding(f"{problem.name}: {ended}; there is nothing to compare.")
         return Verdict("incomplete", (), (sentence, *notes), about)
     best, others = compared[0], compared[1:]
-    # To be worse than one contender named by the data takes an adjusted p.
-    tied = [] if beats_all(_gaps(others)) else [each for each in others if not _is_worse(each)]
+    tied = [each for each in others if not each.standing.is_worse]
     doubtful = [each for each in others for pair in _gaps([each]) if each.result.could_gain(pair.difference.low)]
     notes += _advice([each.result for each in doubtful if each not in tied or _is_misplaced(each.result)])
     notes += [finding for finding in (speed(problem, compared, target), flip(problem, compared)) if finding]
     if tied and not adds_blocks:
         notes += [finding] if (finding := power(problem, compared, tied[0])) else []
-    notes += _too_few(best.result)
-    if about == "settings":
+    notes += _too_few(best.result, len(compared), adds_blocks=adds_blocks)
+    if about == "settings" and any(len(each.tuning.points) > 1 for each in ranking.results):
         notes.append(Finding(ABOUT_SETTINGS))
     open_ = [each for each in doubtful if each not in tied]
     if tied:
@@ -110,18 +108,16 @@ def _gaps(others: Sequence[Ranked]) -> list[Pair]:
     return [pair for each in others if (pair := each.standing.to_best)]
 
 
-def _is_worse(other: Ranked) -> bool:
-    return any(pair.is_worse(pair.adjusted_p) for pair in _gaps([other]))
-
-
 # --- the sentence ---
 
 
 def _tie(problem: PlannedProblem, compared: Sequence[Ranked], tied: Sequence[Ranked]) -> Finding:
     """A verdict without a winner: who leads, who is not told apart, who is worse, each with the difference."""
     best, others = compared[0], compared[1:]
+    # Estimates of pairs need not agree on one order: the first is ahead of most others.
+    leads = "leads" if all(pair.difference.estimate >= 0 for pair in _gaps(others)) else "is ahead of most others"
     text = (
-        f"{_opening(problem, best)} {best.label} leads, with {_score(problem, best)}, but is not told apart from "
+        f"{_opening(problem, best)} {best.label} {leads}, with {_score(problem, best)}, but is not told apart from "
         f"{_listed(problem, best, tied)} ({_blocks(best.result)})"
     )
     if worse := [each for each in others if each not in tied]:
@@ -136,7 +132,7 @@ def _ahead(problem: PlannedProblem, compared: Sequence[Ranked], doubtful: Sequen
     names = ", ".join(each.label for each in doubtful)
     text = (
         f"{_opening(problem, best)} {best.label} is ahead, with {_score(problem, best)}; {_margin(problem, compared)}. "
-        f"Not settled: {names} may be undertuned by that much."
+        f"Not settled: {names} may be undertuned by as much as the near end of that interval."
     )
     return Finding(text, differences(problem, best, others))
 
@@ -180,14 +176,14 @@ def _margin(problem: PlannedProblem, compared: Sequence[Ranked]) -> str:
     away = numbers.away(problem, pairs[0].difference, ends_behind(problem, best.result, others[0].result))
     text = (
         f"{others[0].label}, the next, is {away} (p {bound} against "
-        f"each, {_blocks(best.result)}; another {unit} keeps the order with probability "
+        f"each, {_blocks(best.result)}; another {unit} has the two in this order with probability "
         f"{numbers.interval(pairs[0].keeps)})"
     )
     return f"{text}; then {_listed(problem, best, others[1:])}" if others[1:] else text
 
 
 def _blocks(result: ContenderResult) -> str:
-    """How much there is to compare, in words: studies of so many points, or paired seeds."""
+    """How much there is to compare, in words: studies, or paired seeds."""
     count = len(result.blocks)
     return f"{count} studies" if result.repeats_tuning else f"{count} paired seed{'s' * (count != 1)}"
 
@@ -209,7 +205,12 @@ def _advice(doubtful: Sequence[ContenderResult]) -> list[Finding]:
 
 
 def _failures(results: Sequence[ContenderResult]) -> list[Finding]:
-    return [Finding(f"{each.label} could not run: {each.failure}") for each in results if each.failure]
+    notes = [f"{each.label} could not run: {each.failure}" for each in results if each.failure]
+    for each in results:
+        if each.later_failure and not each.failure:
+            unit = "studies" if each.repeats_tuning else "seeds"
+            notes.append(f"{each.label}: {unit} that were added could not run: {each.later_failure}")
+    return [Finding(note) for note in notes]
 
 
 def _untuned(results: Sequence[ContenderResult]) -> list[Finding]:
@@ -227,13 +228,15 @@ def _untuned(results: Sequence[ContenderResult]) -> list[Finding]:
             ran = sum(outcome is not None for outcome in each.outcomes)
             notes.append(f"{each.label}: {ran} of {len(each.outcomes)} final trials have run; it is not compared yet.")
         elif lost := sum(one.winner is None for one in tunings):
-            notes.append(f"{each.label}: no tuning point trained in {lost} of {len(tunings)} studies; it lost them.")
+            notes.append(
+                f"{each.label}: no tuning point trained in {lost} of {len(tunings)} studies; they count as its worst."
+            )
     return [Finding(note) for note in notes]
 
 
-def _too_few(result: ContenderResult) -> list[Finding]:
+def _too_few(result: ContenderResult, contenders: int, *, adds_blocks: bool) -> list[Finding]:
     """Says when no difference, however large, could pass the test at this number of blocks."""
-    needed = fewest_blocks(LEVEL)
+    needed = blocks_needed(contenders, adds_blocks=adds_blocks)
     if len(result.blocks) >= needed:
         return []
     what = "no two methods" if result.repeats_tuning else "no two settings"

@@ -141,7 +141,7 @@ def list_(what: Literal["problems", "optimizers", "schedules", "probes"], proble
 
 
 @app.command
-def doctor(*, deep: bool = False, repeats: int = 40) -> int:
+def doctor(*, deep: bool = False, repeats: int = 20) -> int:
     """Check this machine: versions, devices, threads, cache, wrong sums, and whether replays can be exact here.
 
     Args:

@@ -63,7 +63,7 @@ def run(
     Args:
         spec: the experiment, a TOML file.
         budget: settings of `Budget`.
-        until_settled: add studies (seeds of a single one) until one contender is best or all others lie in the margin.
+        until_settled: add studies (or seeds) until one contender is best, or all that are not worse lie in the margin.
         settling: settings of `Settling`.
         expand: widen spaces whose winners lie at an edge, and go on there.
         time: time the tuned contenders' steps at the end, side by side; a finished run can be timed later.

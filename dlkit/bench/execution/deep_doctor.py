@@ -231,7 +231,7 @@ TRAINED: Mapping[str, Callable[[], Iterator[Check]]] = {
 }
 
 
-def examine_deeply(*, repeats: int = 40) -> Iterator[Check]:
+def examine_deeply(*, repeats: int = 20) -> Iterator[Check]:
     """Yields what studies whose truth is known come to; each is right, wrong, or cannot be told from one run.
 
     Args:

@@ -12,11 +12,12 @@ import numpy as np
 
 from dlkit.bench.analysis.comparison import Comparison, compare_on
 from dlkit.bench.analysis.settling import more_blocks
+from dlkit.bench.errors import UserError
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem, draw_seed
 from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.space import uniform
-from dlkit.bench.plan.trials import Evaluations, Outcome, Trial
+from dlkit.bench.plan.trials import STUDY_SEEDS, Evaluations, Outcome, Trial
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.sampling import beforehand
@@ -43,7 +44,6 @@ EVALUATIONS, STEPS = 20, 40
 START = 10.0  # where training starts; it ends around 0
 REACH = 2.0  # hyperparameters lie within so many units of 0, the best value
 FASTEST = 50.0
-DRAWN_BEFORE = ("halton", "random", "grid")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,21 +146,34 @@ def simulated_plan(
 
     Returns:
         The plan.
+
+    Raises:
+        UserError: for settings of a budget that mean nothing here: trials take no time, and all have the same steps.
     """
+    _require_simulated(budget)
     amounts = budget.filled()
     space = {f"x{place}": uniform(-REACH, REACH) for place in range(world.dimensions)}
-    tuner = Tuner(amounts.tuner, studies=amounts.studies, halving=amounts.halving, first_study=first_study)
-    count = amounts.tuning_points or 1
+    tuner = Tuner(
+        amounts.tuner,
+        studies=amounts.studies,
+        halving=amounts.halving,
+        batch=amounts.tuning_batch,
+        grid=dict(amounts.grid),
+        first_study=first_study,
+        objective=amounts.objective,
+    )
+    count = amounts.tuning_points or (amounts.tuning_points_per_dimension or 1) * world.dimensions
 
     def contender(place: int) -> PlannedContender:
         draw = 0 if common_points else place
         label, levels = f"x{place}", factors[place] if factors else {}
         facts = {"levels": levels, "draw": draw}
-        if tuner.name not in DRAWN_BEFORE:
+        if tuner.is_adaptive:
             further = ((),) * (tuner.studies - 1)
             return PlannedContender(label, label, "", space, [], further=further, undrawn=count, **facts)  # type: ignore[arg-type]
         seeds = [draw_seed(first_study + study, draw) for study in range(tuner.studies)]
-        points, *further_points = (beforehand(tuner.name, space, {}, count, seed=seed) for seed in seeds)
+        drawn = (beforehand(tuner.name, space, {}, count, seed=seed, counts=tuner.grid) for seed in seeds)
+        points, *further_points = drawn
         return PlannedContender(label, label, "", space, points, further=tuple(further_points), **facts)  # type: ignore[arg-type]
 
     metric = Metric("lower", "linear", "error")
@@ -178,6 +191,18 @@ def simulated_plan(
         max_studies=max_studies,
         max_seeds=max_seeds,
     )
+
+
+def _require_simulated(budget: Budget) -> None:
+    """Refuses what a budget asks for and a world does not have."""
+    usual = Budget()
+    asked = [
+        f"budget.{name} = {getattr(budget, name)!r}"
+        for name in ("steps", "evaluations", "tuning_seconds", "trial_seconds", "first_study")
+        if getattr(budget, name) != getattr(usual, name)
+    ]
+    if asked:
+        raise UserError(f"a simulated plan has no {', '.join(asked)}")
 
 
 def play(plan: Plan, train: Train) -> History:
@@ -269,7 +294,7 @@ def _of_seed(
     """What a trial's seed has for all contenders, and whether names change places in its study."""
     key = (trial.stage, trial.seed)
     if key not in seeds:
-        turned = world.shuffled and seeds.setdefault(("study", trial.seed // 1000), (0.0, rng.random() < 0.5))[1]
+        turned = world.shuffled and seeds.setdefault(("study", trial.seed // STUDY_SEEDS), (0.0, rng.random() < 0.5))[1]
         seeds[key] = (float(world.draw(rng)), turned)
     return seeds[key]
 

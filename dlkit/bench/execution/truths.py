@@ -16,6 +16,7 @@ from dlkit.bench.spec.budget import Budget
 __all__ = ["FLAGS", "Shares", "count_claims", "is_true", "shares"]
 
 Floats = np.ndarray[Any, Any]
+OF_CURVES = ("faster", "flips", "factors, steps", "interactions, steps", "parts, steps")  # not of final values alone
 TRUTH_DRAWS = 4000  # of a seed's noise, for what is true about steps to the target
 
 
@@ -34,7 +35,7 @@ def is_true(world: World, comparison: Comparison, claim: Claim) -> bool:
             ahead = world.advantage * (is_last[0] - is_last[1])
         return not claim.factor and ahead > 0
     differences = _difference(world, comparison, claim, last)
-    if claim.given[0]:
+    if claim.sentence in ("interactions", "interactions, steps"):
         others = {each.contender.levels[claim.given[0]] for each in comparison.results} - {claim.given[1]}
         elsewhere = [claim._replace(given=(claim.given[0], level)) for level in others]
         differences = differences - np.mean([_difference(world, comparison, each, last) for each in elsewhere], axis=0)
@@ -60,7 +61,7 @@ def _true_values(world: World, result: ContenderResult, is_last: bool, sentence:
     point = result.tuning.point
     assert point is not None
     places = np.broadcast_to(places_of(point.hyperparameters), (TRUTH_DRAWS, len(point.hyperparameters)))
-    if sentence not in ("faster", "flips", "factors, steps", "interactions, steps"):
+    if sentence not in OF_CURVES:
         return np.asarray(replace(world, rounding=0.0).end(places[:2], is_last, 0.0, 0.0))
     seed = world.draw(np.random.default_rng(0), TRUTH_DRAWS)
     own = world.draw(np.random.default_rng([1, int(result.label[1:])]), TRUTH_DRAWS)

@@ -15,7 +15,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.machine.doctor import require_right_sums
 from dlkit.bench.machine.environment import configure_jax
 from dlkit.bench.machine.program import program_identity
-from dlkit.bench.plan.trials import STUDY_SEEDS, Evaluations, Outcome, Timing, Trial
+from dlkit.bench.plan.trials import Evaluations, Outcome, Timing, Trial
 from dlkit.bench.spec.bound_plan import Group, OwnProblem, ProblemSource
 from dlkit.bench.training.lanes import ALONE, Lanes, fitting, is_out_of_memory, on_accelerator, spread
 from dlkit.bench.training.program import ProblemProgram, Program, compile_problem, compile_program
@@ -37,6 +37,8 @@ class Work(NamedTuple):
             one at a time on CPU, and elsewhere as many as fit into memory.
         planned: how many trials the group has in this stage, finished ones included; more lanes than that are no use.
         memory: bytes that training examples may take; None for what suits the device.
+        sampled_seed: the seed whose final trial keeps what its model generates, where a problem has samples; None for
+            no trial.
     """
 
     group: Group
@@ -45,6 +47,7 @@ class Work(NamedTuple):
     lanes: Lanes | int | None = None
     planned: int = 1
     memory: int | None = None
+    sampled_seed: int | None = None
 
     @property
     def problem(self) -> ProblemSource:
@@ -190,7 +193,7 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
         program["lanes"] = str(lanes)
         batch = _batch(work.trials[len(outcomes) :], lanes)
         try:
-            outcomes += _run_trials(_program(work.group, lanes, work.memory), batch)
+            outcomes += _run_trials(_program(work.group, lanes, work.memory), batch, work.sampled_seed)
         except KeyboardInterrupt:
             return Done(tuple(outcomes), program, interrupted=True)
         except Exception as error:
@@ -217,21 +220,28 @@ def _batch(trials: Sequence[Trial], lanes: Lanes) -> Sequence[Trial]:
     return list(itertools.islice(alike, lanes.trials))
 
 
-def _run_trials(program: Program, trials: Sequence[Trial]) -> list[Outcome]:
+def _run_trials(program: Program, trials: Sequence[Trial], sampled_seed: int | None) -> list[Outcome]:
     requests = [Request(trial.hyperparameters, trial.stage, trial.seed) for trial in trials]
     results = train_trials(program, requests, until=trials[0].until, seconds=trials[0].seconds)
-    return [_outcome(program, trial, result) for trial, result in zip(trials, results, strict=True)]
+    return [
+        _outcome(trial, result, _samples(program, result) if _is_sampled(trial, sampled_seed) else None)
+        for trial, result in zip(trials, results, strict=True)
+    ]
 
 
-def _samples(program: Program, trial: Trial, result: Trajectory) -> np.ndarray[Any, Any] | None:
-    """What the trained model generates, for the first final seed of a study alone; None otherwise."""
-    sampler, is_first = program.shared.samples, trial.stage == "final" and trial.seed % STUDY_SEEDS == 0
-    if sampler is None or not is_first or result.status not in ("finished", "stopped"):
+def _is_sampled(trial: Trial, sampled_seed: int | None) -> bool:
+    return trial.stage == "final" and trial.seed == sampled_seed
+
+
+def _samples(program: Program, result: Trajectory) -> np.ndarray[Any, Any] | None:
+    """What the trained model generates; None where there are no samples, or it did not train to its end."""
+    sampler = program.shared.samples
+    if sampler is None or result.status not in ("finished", "stopped"):
         return None
     return np.asarray(sampler(result.params, result.state), np.float32)
 
 
-def _outcome(program: Program, trial: Trial, result: Trajectory) -> Outcome:
+def _outcome(trial: Trial, result: Trajectory, samples: np.ndarray[Any, Any] | None) -> Outcome:
     return Outcome(
         trial,
         result.status,
@@ -245,7 +255,7 @@ def _outcome(program: Program, trial: Trial, result: Trajectory) -> Outcome:
         test=result.test,
         evaluations=result.evaluations,
         restored_at=result.restored_at,
-        samples=_samples(program, trial, result),
+        samples=samples,
     )
 
 

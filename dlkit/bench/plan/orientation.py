@@ -89,22 +89,24 @@ def at_floor(problem: PlannedProblem, metric: str, scores: Any) -> np.ndarray[An
     return np.asarray(is_there, np.bool_)
 
 
-def floored(problem: PlannedProblem, ours: Any, theirs: Any) -> Floored:
+def floored(problem: PlannedProblem, ours: Any, theirs: Any, *, differ: Any) -> Floored:
     """Says in which directions the difference of two contenders' scores is a bound, since one of them is at the floor.
 
-    A pair of scores that are both at the floor ties: they cannot be told apart.
+    Two scores that are both at the floor tie: they cannot be told apart. Two means with a seed there each may differ
+    all the same, and then both are bounds.
 
     Args:
         problem: whose judged metric was scored.
         ours: [blocks] whether a block's score is at the floor, from `at_floor`; of a mean, whether one of its seeds is.
         theirs: the same of the contender that is subtracted.
+        differ: [blocks] whether the two scores of a block differ.
 
     Returns:
         Whether the true difference of our scores from theirs may lie below or above the one of the scores.
     """
     # The floor raises values. Where lower is better that makes scores worse, so that the true score lies below.
-    ours_alone, theirs_alone = bool((ours & ~theirs).any()), bool((theirs & ~ours).any())
-    return Floored(theirs_alone, ours_alone) if problem.judged.higher_is_better else Floored(ours_alone, theirs_alone)
+    ours_open, theirs_open = bool((ours & (~theirs | differ)).any()), bool((theirs & (~ours | differ)).any())
+    return Floored(theirs_open, ours_open) if problem.judged.higher_is_better else Floored(ours_open, theirs_open)
 
 
 def _floor(meaning: Metric) -> float:

@@ -268,8 +268,12 @@ class Plan:
         return Trial(digest(identity), identity)
 
     def reruns(self, problem: PlannedProblem, baseline: PlannedContender, winner: Point) -> list[Trial]:
-        """Returns the trials of the best tuned baseline that set a problem's targets."""
-        return [self.trial(problem, baseline, winner, "target", seed) for seed in range(self.targets.reruns)]
+        """Returns the trials of the best tuned baseline that set a problem's targets.
+
+        Their seeds begin where the first study's do: a replication sets its targets on others.
+        """
+        seeds = range(self.first_seed(0), self.first_seed(0) + self.targets.reruns)
+        return [self.trial(problem, baseline, winner, "target", seed) for seed in seeds]
 
     def tuning_trials(
         self,

@@ -123,7 +123,7 @@ class TargetRule:
         shares: shares of the budget. The median over reruns of the best value up to each is a target.
 
     Raises:
-        UserError: for no reruns, or shares outside (0, 1].
+        UserError: for no reruns or too many, or shares outside (0, 1].
     """
 
     baselines: tuple[str, ...] = ()
@@ -133,6 +133,8 @@ class TargetRule:
     def __post_init__(self) -> None:
         if not isinstance(self.reruns, int) or isinstance(self.reruns, bool) or self.reruns < 1:
             raise UserError(f"targets.reruns must be a whole number of at least 1, got {self.reruns!r}")
+        if self.reruns > STUDY_SEEDS:  # further ones are those of a replication
+            raise UserError(f"targets.reruns must be at most {STUDY_SEEDS}, got {self.reruns}")
         if not self.shares or not all(is_number(share) and 0 < share <= 1 for share in self.shares):
             raise UserError(f"targets.shares must be shares of the budget, above 0 and up to 1, got {self.shares!r}")
 

@@ -84,7 +84,7 @@ class Outcome:
         evaluations: of the loss on batches, up to the last point of the curve.
         restored_at: the step whose parameters early stopping restored; None without early stopping.
         samples: [samples, 2] or [samples, height, width] float32: what the trained model generates, kept of the first
-            final seed where a problem has samples; None otherwise.
+            study's first final seed where a problem has samples; None otherwise.
     """
 
     trial: Trial

@@ -21,6 +21,7 @@ from dlkit.bench.plan.orientation import at_floor, oriented, unoriented
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.plan.space import Range
 from dlkit.bench.stats import Interval
+from dlkit.bench.tuning.winner import Tuning
 
 __all__ = [
     "Axis",
@@ -200,9 +201,9 @@ class Scores:
     Attributes:
         result: the contender's.
         name: of the hyperparameter.
-        values: [points] what it was.
-        scores: [points] the tuning scores, oriented.
-        winner: index of the winning point among these, None if there is none.
+        values: [points of all studies] what it was.
+        scores: [points of all studies] the tuning scores, oriented.
+        winners: indices of the studies' winning points among these.
         settings: [points] the whole setting in words.
     """
 
@@ -210,7 +211,7 @@ class Scores:
     name: str
     values: Floats
     scores: Floats
-    winner: int | None
+    winners: Sequence[int]
     settings: Sequence[str]
 
 
@@ -319,15 +320,14 @@ def scores(comparison: Comparison) -> list[Scores]:
     """Returns the tuning scores against the learning rate, or else the first hyperparameter that was tuned."""
     found = []
     for result in comparison.results:
-        ran = [index for index, done in enumerate(result.tuning.ran) if done]
+        ran = [(each, index) for each in result.tunings for index, done in enumerate(each.ran) if done]
         name = _shown(result)
         if name is None or not ran or result.failure:
             continue
-        points = [result.tuning.points[index] for index in ran]
-        values = np.array([point.hyperparameters[name] for point in points])
-        winner = ran.index(result.tuning.winner) if result.tuning.winner in ran else None
-        settings = [_setting(result, index) for index in ran]
-        found.append(Scores(result, name, values, result.tuning.finals[ran].astype(np.float64), winner, settings))
+        values = np.array([tuning.points[index].hyperparameters[name] for tuning, index in ran])
+        finals = np.array([tuning.finals[index] for tuning, index in ran], np.float64)
+        winners = [place for place, (tuning, index) in enumerate(ran) if tuning.winner == index]
+        found.append(Scores(result, name, values, finals, winners, [_setting(*each) for each in ran]))
     return found
 
 
@@ -346,9 +346,9 @@ def tuning_curves(summary: Summary, comparison: Comparison) -> list[TuningCurve]
     return found
 
 
-def _setting(result: ContenderResult, index: int) -> str:
+def _setting(tuning: Tuning, index: int) -> str:
     """A point in words, and where successive halving dropped it."""
-    point, until = result.tuning.points[index], result.tuning.until[index]
+    point, until = tuning.points[index], tuning.until[index]
     words = numbers.point({**point.hyperparameters, **point.static})
     return words if until is None else f"{words}, dropped at evaluation {until}"
 

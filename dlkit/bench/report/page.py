@@ -46,8 +46,9 @@ FIGURES = (
     (
         plotly_figures.sensitivity,
         "Sensitivity.",
-        "Mean over tuning seeds after the last step, one mark a tuning point; the star is the winner. Of several "
-        "studies: the one whose value is the median. Crosses at the edge: a seed diverged, or beyond the axis.",
+        "Mean over tuning seeds after the last step, one mark a tuning point of any study; a star is a study's winner. "
+        "Studies have seeds of their own, so their scores differ by more than points do. Crosses at the edge: a seed "
+        "diverged, or beyond the axis.",
     ),
     (
         plotly_figures.tuning_curve,

@@ -135,7 +135,7 @@ def finals(summary: Summary, comparison: Comparison) -> "go.Figure":
 
 
 def sensitivity(summary: Summary, comparison: Comparison) -> "go.Figure":
-    """Draws the tuning scores against the learning rate: the winner as a star, diverged points as crosses at the edge.
+    """Draws the tuning scores against the learning rate: winners as stars, diverged points as crosses at the edge.
 
     Args:
         summary: the run.
@@ -152,8 +152,7 @@ def sensitivity(summary: Summary, comparison: Comparison) -> "go.Figure":
         style, off = style_of(summary, each.result), axis.off(each.scores)
         symbols = np.where(off, "x", style.marker).astype(object)
         sizes = np.where(off, 7, 8)
-        if each.winner is not None:
-            symbols[each.winner], sizes[each.winner] = "star", 15
+        symbols[each.winners], sizes[each.winners] = "star", 15 if len(each.winners) == 1 else 11
         name = each.result.label if each.name == "learning_rate" else f"{each.result.label} ({each.name})"
         shown = figure_data.in_words(problem, each.scores)
         common = {"name": literal(name), "legendgroup": each.result.label, "mode": "markers"}

@@ -251,7 +251,7 @@ def factors(comparison: Comparison) -> Table:
             each.factor,
             each.level,
             each.baseline,
-            numbers.difference(comparison.problem, each.final.overall.difference),
+            numbers.difference(comparison.problem, each.final.overall.difference, each.final.overall.ends),
             numbers.p_value(each.final.overall.adjusted_p),
             _agreement(each),
             _interaction(each.final),
@@ -280,7 +280,11 @@ def _interaction(measured: Measured) -> str:
 
 def factor_findings(comparison: Comparison) -> list[str]:
     """Returns what the factors come to, in sentences."""
-    return [effect_sentences.sentence(comparison.problem, each, comparison.target) for each in comparison.effects]
+    return [
+        text
+        for each in comparison.effects
+        for text in effect_sentences.sentences(comparison.problem, each, comparison.target)
+    ]
 
 
 def tuning(comparison: Comparison) -> Table:
@@ -316,5 +320,6 @@ def _points(result: ContenderResult) -> str:
 
 
 def _flags(result: ContenderResult) -> str:
-    noted = [*result.flags, result.widened] if result.widened else result.flags
+    later = result.later_failure and f"{'studies' if result.repeats_tuning else 'seeds'} that were added could not run"
+    noted = [each for each in (*result.flags, result.widened, later) if each]
     return "could not run" if result.failure else "; ".join(noted) or numbers.NOTHING

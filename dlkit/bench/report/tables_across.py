@@ -20,6 +20,7 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 PERCENT = f"{NO_BREAK}%"
 MOST_LADDERS, MOST_PAIRS = 6, 4  # that a caption names
 FEW_PROBLEMS = 5  # with fewer, a test over problems sees large differences only
+SAME_MEDIAN = " A contender's scores are shifted to give all its studies the same median, since studies share no seed."
 
 
 class Section(NamedTuple):
@@ -146,7 +147,7 @@ def _ranks_by_problem(summary: Summary) -> Section:
     found = summary.overview
     text = (
         f"Rank by the median over {_unit(summary)}; = stands where the optimizer is not told apart from the problem's "
-        f"best (adjusted p > {1 - LEVEL:.2g} over all pairs), × where it could not run or no point trained."
+        "best, × where it could not run or no point trained."
     )
     if found.ranks is None:
         return Section("Ranks by problem", text, Table([], []))
@@ -158,8 +159,8 @@ def _ranks_by_problem(summary: Summary) -> Section:
         line = [problem.name]
         for index in found.order:
             label = found.contenders[index]
-            pair = standings[label].to_best if label in standings else None
-            mark = "" if pair is None or pair.adjusted_p <= 1 - LEVEL else " ="
+            standing = standings.get(label)
+            mark = "" if standing is None or standing.to_best is None or standing.is_worse else " ="
             line.append(f"{found.ranks.by_problem[index, place]:g}{mark if label in finished else ' ×'}")
         cells.append(line)
     return Section("Ranks by problem", text, Table(["problem", *_ordered(found)], cells))
@@ -206,10 +207,12 @@ def _leaders(summary: Summary) -> Section:
     plan = summary.plan
     each = [tuning_curves.leaders(plan, comparison.problem_results) for comparison in summary.comparisons]
     found = [one for one in each if one is not None]
-    studies = f"the points of all {plan.tuner.studies} studies" if plan.tuner.studies > 1 else "those that were tried"
+    has_studies = plan.tuner.studies > 1
+    studies = f"the points of all {plan.tuner.studies} studies" if has_studies else "those that were tried"
     text = (
         f"Who most probably has the best tuning score of so many points drawn from {studies}: other draws of them, not "
         "other points. At all points nothing is left to draw, so no probability stands there."
+        f"{SAME_MEDIAN if has_studies else ''}"
     )
     title = "Who leads at how many tuning points"
     columns = sorted({int(k) for one in found for k in one.found.points})
@@ -256,7 +259,7 @@ def _widths(summary: Summary) -> Section:
         f"Decades from the least to the greatest value that scored within {100 * TOLERANCE:.0f}{PERCENT} of the best "
         f"point{studies}; the interval's upper end is what so few points can have missed, if good settings fill an "
         "ellipsoid. Noise in scores is not in it. ≥: good up to the edge of the space. Too few: fewer than "
-        f"{FEWEST_GOOD} of the points are good."
+        f"{FEWEST_GOOD} of the points are good.{SAME_MEDIAN if studies else ''}"
     )
     names = list(dict.fromkeys(width.problem for width in found))
     cells: dict[tuple[str, str], dict[str, Width]] = {}

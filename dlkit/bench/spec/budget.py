@@ -11,7 +11,7 @@ from dlkit.bench.plan.space import is_number
 from dlkit.bench.plan.trials import STUDY_SEEDS
 from dlkit.bench.tuning.sampling import TUNERS
 
-__all__ = ["AMOUNTS", "Budget"]
+__all__ = ["AMOUNTS", "Budget", "beyond_draws"]
 
 AMOUNTS = ("tuning_points", "tuning_points_per_dimension", "tuning_seconds")  # of a budget, which has one of them
 OPTIONAL = frozenset({"steps", "tuning_points", "tuning_points_per_dimension", "tuning_seeds", "seeds", "halving"})
@@ -25,6 +25,23 @@ OF_ONE_STUDY = (16, 2, 10)
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def beyond_draws(name: str, first_study: int, studies: int) -> list[str]:
+    """Returns what is wrong with a number of studies: those of one draw of points must not run into the next draw's.
+
+    Args:
+        name: of the setting.
+        first_study: the number of the first study.
+        studies: its value.
+
+    Returns:
+        The mistake; none if they fit.
+    """
+    most = DRAW_SEEDS - first_study
+    if studies <= most:
+        return []
+    return [f"{name} must be at most {most} from study {first_study} on, got {studies}"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +128,8 @@ class Budget:
         first: Any = self.first_study
         if not isinstance(first, int) or isinstance(first, bool) or not 0 <= first < DRAW_SEEDS:
             mistakes.append(f"budget.first_study must be a whole number from 0 to {DRAW_SEEDS - 1}, got {first!r}")
+        elif _is_count(self.studies):
+            mistakes += beyond_draws("budget.studies", first, self.studies)
         if self.tuner not in TUNERS:
             mistakes.append(f"budget.tuner: no tuner {self.tuner!r}; {nearest(str(self.tuner), TUNERS)}")
         if self.objective not in OBJECTIVES:

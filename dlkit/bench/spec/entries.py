@@ -283,7 +283,8 @@ class Crossed(NamedTuple):
 
     Attributes:
         entry: the optimizer and how it is used.
-        levels: factor -> what it has of it; the optimizer is a factor too.
+        levels: factor -> what it has of it; the optimizer is a factor too, and of one method with several draws of
+            points each is a level.
     """
 
     entry: Contender
@@ -301,7 +302,8 @@ def _crossed(entry: Contender, factors: Mapping[str, Sequence[Any]]) -> Iterator
         label = entry.label and _labelled(entry.label, [_of_factor(*item) for item in chosen.items()])
         usage = {name: value for name, value in chosen.items() if name in FACTORS}
         choices = {name: value for name, value in chosen.items() if name not in FACTORS}
-        levels = {"optimizer": base, **{name: level_name(value) for name, value in {**own, **chosen}.items()}}
+        levels = {"optimizer": f"{base}, draw {entry.draw}" if entry.draw else base}
+        levels |= {name: level_name(value) for name, value in {**own, **chosen}.items()}
         yield Crossed(replace(entry, **usage, choices={**entry.choices, **choices}, label=label), levels)
 
 

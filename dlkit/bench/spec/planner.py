@@ -26,7 +26,7 @@ from dlkit.bench.spec.bound_plan import (
     problem_source,
     source_of,
 )
-from dlkit.bench.spec.budget import Budget
+from dlkit.bench.spec.budget import Budget, beyond_draws
 from dlkit.bench.spec.entries import Contender, Crossed, Experiment, ProblemChoice
 from dlkit.bench.training.recipe import require_schedulable
 from dlkit.bench.training.transformation import require_fitting
@@ -149,6 +149,7 @@ def _wrong_settling(experiment: Experiment, problems: Sequence[_PlannedSource]) 
     given, most = getattr(budget, unit), getattr(settling, f"max_{unit}")
     if most < given:
         mistakes.append(f"settling.max_{unit} must be at least the {given} {unit} of the budget, got {most}")
+    mistakes += beyond_draws("settling.max_studies", budget.first_study, most) if unit == "studies" else []
     for facts, _ in problems if settling.margin is not None else ():
         found: list[str] = []
         _attempt(partial(require_margin, facts.name, facts.judged, _with_margin(facts, settling).margin), found)

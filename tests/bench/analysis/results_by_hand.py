@@ -103,6 +103,7 @@ def make_result(
         test=UNKNOWN,
         diverged=0,
         failure=failure,
+        later_failure="",
         doubts=found,
         flags=tuple(flags),
         widened="",

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dlkit.bench import stats
@@ -275,13 +276,66 @@ def test_leaders_are_those_of_the_points_of_all_studies() -> None:
     found = tuning_curves.leaders(plan, comparison.problem_results)
     assert found is not None and found.contenders == ["a", "b", "still"]
     results = {each.label: each for each in comparison.results}
-    of_all = {label: np.concatenate([each.scores for each in result.tunings]) for label, result in results.items()}
-    scores, still = [of_all[label] for label in "ab"], [*of_all["still"]] * 3
-    expected = stats.tuning_leaders([*scores, still], (1, 4, 6))
+    by_study = {label: np.array([each.scores for each in result.tunings]) for label, result in results.items()}
+    centred = [
+        by_study[label] - np.median(by_study[label], axis=1, keepdims=True) + np.median(by_study[label])
+        for label in "ab"
+    ]
+    still = [by_study["still"].mean()] * 6
+    expected = stats.tuning_leaders([*(each.ravel() for each in centred), still], (1, 4, 6))
     assert found.found.points.tolist() == [1, 4, 6]
     np.testing.assert_allclose(found.found.probability, expected.probability)
+    captions = [each.text for each in tables_across.sections(summary) if each.title.startswith(("Who leads", "How ex"))]
+    assert len(captions) == 2 and all("all its studies the same median" in each for each in captions)
     frame = frames.tuning_leaders(summary)
     assert frame.groupby("points")["probability"].sum().tolist() == pytest.approx([1.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("added", [0, 3])
+def test_what_has_nothing_to_tune_gains_nothing_by_the_luck_of_seeds(added: int) -> None:
+    """One point a study, of 3 or 6 studies: its best score is the luck of a seed."""
+
+    def by_study(plan: Plan, problem: PlannedProblem, contender: PlannedContender, trial: Trial) -> list[float]:
+        return [2.0 + (trial.seed // STUDY_SEEDS) + math.log10(trial.hyperparameters["learning_rate"])] * 5
+
+    plan = make_plan(["tuned", "still"], points=3, tuning_seeds=1, seeds=1)
+    plan = in_studies(replace(plan, contenders=[plan.contenders[0], make_contender("still", points=1)]), 3 + added)
+    plan = replace(plan, tuner=Tuner(studies=3), added_studies={"bowl": {"tuned": added, "still": added}})
+    (comparison,) = make_summary(plan, curve=by_study).comparisons
+    found = tuning_curves.leaders(plan, comparison.problem_results)
+    assert found is not None and found.all_points == 3 * (3 + added)
+    expected = found.found.expected[:, found.contenders.index("still")]
+    np.testing.assert_allclose(expected, 1.0 + np.mean(range(3 + added)))  # -1 of the rate, and its study's number
+    alone = replace(plan, contenders=[plan.contenders[1], replace(plan.contenders[1], label="again")])
+    (comparison,) = make_summary(alone, curve=by_study).comparisons
+    assert tuning_curves.leaders(alone, comparison.problem_results) is None
+
+
+@pytest.mark.parametrize("metric", [Metric(), Metric("higher"), Metric("lower", "log")], ids=lambda m: f"{m}")
+def test_levels_of_studies_change_no_curve_and_no_width(metric: Metric) -> None:
+    """Four studies of one parabola, each at a level of its own: a term, on a log scale a factor."""
+
+    def tuned(levels: Sequence[float]) -> tuple[pd.DataFrame, stats.TuningBands]:
+        def parabola(plan: Plan, problem: PlannedProblem, contender: PlannedContender, trial: Trial) -> list[float]:
+            off = abs(math.log10(trial.hyperparameters["learning_rate"]) + 1.5) / 0.75
+            level = levels[trial.seed // STUDY_SEEDS]
+            if metric.scale == "log":
+                return [1.0] * 4 + [(1 + 0.04 * off**2) * 10**level]
+            return [1.0] * 4 + [(1 - 0.04 * off**2 if metric.higher_is_better else 1 + 0.04 * off**2) + level]
+
+        plan = in_studies(make_plan(["a"], problems=[make_problem(metric=metric)], tuning_seeds=1, seeds=1), 4)
+        summary = make_summary(plan, curve=parabola)
+        (comparison,) = summary.comparisons
+        bands = tuning_curves.bands(plan, comparison.problem, comparison.results[0])
+        assert bands is not None
+        return frames.sensitivity(summary), bands
+
+    even, of_even = tuned([0.0] * 4)
+    uneven, of_uneven = tuned([0.0, 0.8, -0.8, 0.0])
+    assert even["good"].tolist() == uneven["good"].tolist() == [12]  # three of five, four times
+    assert uneven["decades"].tolist() == pytest.approx([1.5], abs=1e-4)
+    np.testing.assert_allclose(uneven["best"], even["best"], rtol=1e-3)
+    np.testing.assert_allclose(of_uneven.median, of_even.median, atol=1e-3)
 
 
 def test_a_study_over_problems_is_one_block_with_the_mean_of_its_seeds() -> None:

@@ -120,7 +120,7 @@ EQUAL = {
     "2 x 3, 30 % diverge": Truth(grid(2, 3), diverging=0.3),
     "2 x 2, settings": Truth(grid(2, 2), budget=(1, 0, 10)),
 }
-QUICK, LONG = 100, 1000
+QUICK, LONG = 30, 1000
 SIZED = ("main effect", "interaction", "crossing", "size of an effect")
 SIZED += tuple(f"{claim} in steps" for claim in SIZED[:3])
 
@@ -133,14 +133,14 @@ def test_equal_levels_are_seldom_told_to_differ(what: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("what", ["2 x 2, heavy tails", "2 x 3, 30 % diverge"])
+@pytest.mark.parametrize("what", ["2 x 2, heavy tails", pytest.param("2 x 3, 30 % diverge", marks=pytest.mark.slow)])
 def test_equal_levels_are_seldom_told_to_differ_in_short(what: str) -> None:
     found = counted(QUICK, EQUAL[what])
     assert all(found[claim] <= most(QUICK) for claim in SIZED), found
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("size", [0.7, 2.0])
+@pytest.mark.parametrize("size", [pytest.param(0.7, marks=pytest.mark.slow), 2.0])
 def test_a_crossing_without_main_effect_is_never_told_as_one(size: float) -> None:
     """Two standard deviations are found nearly always; smaller crossings leave room for estimates of one sign."""
     found = counted(QUICK, Truth(grid(2, 2), gap=crossing(size)))

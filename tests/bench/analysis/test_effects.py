@@ -13,8 +13,9 @@ import pytest
 import scipy.stats
 
 from dlkit.bench.analysis import frames
+from dlkit.bench.analysis.claims import Claim, claims
 from dlkit.bench.analysis.comparison import Comparison, compare_on
-from dlkit.bench.analysis.effect_sentences import sentence
+from dlkit.bench.analysis.effect_sentences import sentences
 from dlkit.bench.analysis.effects import Effect, effects
 from dlkit.bench.analysis.factor_pairs import Match, contrasts
 from dlkit.bench.plan.metric import Metric
@@ -84,7 +85,7 @@ def found(comparison: Comparison) -> dict[str, Effect]:
 
 
 def told(comparison: Comparison, factor: str) -> str:
-    return next(text for text in factor_findings(comparison) if text.startswith(f"{factor}: "))
+    return " ".join(text for text in factor_findings(comparison) if text.startswith(f"{factor}: "))
 
 
 # --- estimates and tests ---------------------------------------------------------------------------------------------
@@ -111,7 +112,7 @@ def test_effects_are_those_that_the_curves_have() -> None:
     assert activation.steps is not None and activation.steps.claim == "" == optimizer.final.claim
     assert told(comparison, "norm") == (
         "norm: batch, against none, ends better, by −0.050 [−0.050, −0.050] in error (all 4 pairs of contenders agree)"
-        ". norm: batch, against none, reaches 0.500 ×2.00 sooner [2.00, 2.00] (all 4 pairs of contenders agree)."
+        ". norm: batch, against none, reaches 0.500 ×2.00 sooner [×2.00, ×2.00] (all 4 pairs of contenders agree)."
     )
     assert told(comparison, "optimizer").startswith("optimizer: no effect of sgd, against adam, is shown: ")
     table = factors(comparison)
@@ -209,6 +210,22 @@ def test_a_level_that_does_something_in_one_pair_only_has_no_main_effect() -> No
         assert "; with sgd no effect is shown (" in text
 
 
+def parts(comparison: Comparison) -> list[Claim]:
+    """What is claimed of final scores with single levels of another factor, in the order of the sentences."""
+    return [claim for claim in claims(comparison) if claim.sentence == "parts" and claim.factor == "norm"]
+
+
+def test_what_is_said_to_be_better_with_one_level_is_a_claim_by_itself() -> None:
+    with_adam, with_sgd = ("optimizer", "adam"), ("optimizer", "sgd")
+    crossing = parts(compared(SQUARE, ending(batch(-0.2, 0.3))))
+    assert crossing == [
+        Claim("parts", "batch", "none", "norm", with_adam),
+        Claim("parts", "none", "batch", "norm", with_sgd),
+    ]
+    assert parts(compared(SQUARE, ending(batch(-0.2, 0.0)))) == crossing[:1]
+    assert parts(compared(SQUARE, ending(batch(-0.2, -0.2)))) == []
+
+
 def test_pairs_that_agree_but_not_on_the_size_are_told_so() -> None:
     comparison = compared(SQUARE, ending(batch(-0.2, -0.4)))
     assert found(comparison)["norm"].final.claim == "main effect"
@@ -230,6 +247,35 @@ def test_a_mean_that_not_all_pairs_share_is_no_effect() -> None:
     text = told(comparison, "norm")
     assert text.startswith("norm: batch, against none, shows no effect that all pairs of contenders share: −0.014 [")
     assert text.endswith(" in error on average, of this sign in 3 of 4 pairs of contenders.")
+
+
+@pytest.mark.parametrize(
+    ("direction", "words"),
+    [("lower", "at most ×5.00e-05 [no bound, ×5.00e-05]"), ("higher", "at least ×2.00e+04 [×2.00e+04, no bound]")],
+)
+def test_a_difference_to_what_is_at_the_floor_is_told_as_a_bound(direction: Any, words: str) -> None:
+    floored = Metric(direction, "log", "gap", floor=1e-12)
+    low, high = (1e-15, 2e-8) if direction == "lower" else (2e-8, 1e-15)
+
+    def curve(levels: Levels, trial: Trial) -> list[float]:
+        return falling(0.5, low if levels["norm"] == "batch" else high)
+
+    comparison = compared(SQUARE, curve, problem=make_problem(metric=floored, target=None))
+    assert f"norm: batch, against none, ends better, {words}" in told(comparison, "norm")
+    (row,) = (row for row in factors(comparison).rows if row[0] == "norm")
+    assert row[3].startswith(words)
+
+
+def test_parts_of_an_interaction_are_bounds_each_by_itself() -> None:
+    floored = make_problem(metric=Metric("lower", "log", "gap", floor=1e-12), target=None)
+    finals = {("adam", "batch"): 1e-15, ("adam", "none"): 2e-8, ("sgd", "batch"): 1e-4, ("sgd", "none"): 2e-8}
+
+    def curve(levels: Levels, trial: Trial) -> list[float]:
+        return falling(0.5, finals[levels["optimizer"], levels["norm"]])
+
+    text = told(compared(SQUARE, curve, problem=floored), "norm")
+    assert "with adam it ends better, at most ×5.00e-05 [no bound, ×5.00e-05]" in text
+    assert "with sgd it ends worse, ×5000 [×5000, ×5000]" in text
 
 
 def test_with_one_study_the_claim_is_about_the_settings_found() -> None:
@@ -285,7 +331,7 @@ def test_schedules_do_not_compare_before_their_end() -> None:
     history = play(plan, lambda problem, contender, trial: synthetic_outcome(problem, plan, trial, falling(0.5, 0.3)))
     (schedule,) = compare_on(history, problem).effects
     assert schedule.steps is None
-    assert sentence(problem, schedule, 0.5) == (
+    assert " ".join(sentences(problem, schedule, 0.5)) == (
         "schedule: no effect of cosine, against constant, is shown: 0 [0, 0] in error, adjusted p 1.00."
     )
 
@@ -317,7 +363,7 @@ def doubted(comparison: Comparison, gains: Mapping[str, float]) -> tuple[Effect,
     by_label = {each.label: each.contender for each in results}
     levels = SQUARE if len(results) == 4 else SINGLE
     (norm,) = (each for each in effects(PROBLEM, [by_label[name] for name in levels], results) if each.factor == "norm")
-    return norm, sentence(PROBLEM, norm, math.nan)
+    return norm, " ".join(sentences(PROBLEM, norm, math.nan))
 
 
 def test_an_effect_that_rests_on_doubtful_tuning_alone_is_not_settled() -> None:
@@ -350,7 +396,7 @@ def test_a_crossing_one_of_whose_sides_is_doubtful_is_not_settled() -> None:
     comparison = compared(SQUARE, ending(batch(-0.2, 0.3)))
     norm, text = doubted(comparison, {"sgd relu batch": 0.5})
     assert norm.final.claim == "crossing" and not norm.final.is_settled
-    assert "(sgd relu batch may be undertuned by that much). Not settled: one side rests on tuning" in text
+    assert text.endswith(" Not settled: sgd relu batch may be undertuned by that much.")
     norm, text = doubted(comparison, {"sgd relu none": 0.5})  # it wins already
     assert norm.final.is_settled and "undertuned" not in text
 

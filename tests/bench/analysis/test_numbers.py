@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dlkit.bench.analysis import numbers, units
@@ -224,6 +224,8 @@ def test_p_values_show_their_side_of_5_percent_and_are_never_0(value):
     assert (shown <= 0.05) == (value <= 0.05)
 
 
+@example(0.005)
+@example(0.995)
 @given(st.floats(0, 1))
 def test_shares_are_0_or_100_percent_only_where_they_are(value):
     text = numbers.share(value).replace("\u00a0", "")

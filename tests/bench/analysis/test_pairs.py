@@ -195,3 +195,12 @@ def test_equals_among_others_that_differ_are_told_apart_seldom():
         wrong += any(pairs[key].is_apart for key in itertools.combinations(range(3), 2))
         found += pairs[0, 4].is_apart
     assert wrong <= most(200) and found >= 195
+
+
+def test_one_enormous_block_does_not_hide_what_the_others_show() -> None:
+    """Rounding is that of each block's own values, not of the largest one."""
+    ours = np.full(10, 0.5)
+    theirs = ours + np.linspace(0.26, 0.35, 10)
+    theirs[-1] = 1e6
+    (pair,) = all_pairs([ours, theirs]).values()
+    assert pair.is_apart and 0.2 < pair.difference.low < pair.difference.estimate < 0.5

@@ -11,6 +11,7 @@ import scipy.stats
 from benchmarks.block_simulation import block_shares, power_of_means, settlements
 from benchmarks.claims import BENT, SIZES
 from dlkit.bench.analysis.claims import Claim, claims
+from dlkit.bench.errors import UserError
 from dlkit.bench.execution.simulation import REACH, World, judge, play, simulated_plan, training
 from dlkit.bench.execution.truths import is_true, shares
 from dlkit.bench.spec.budget import Budget
@@ -93,6 +94,30 @@ def test_what_diverges_does_not_win() -> None:
         assert all(study.tuning.point.hyperparameters["x0"] < 0 for study in each.studies if study.tuning.point)
 
 
+def test_a_plan_has_all_of_its_budget_or_refuses_it() -> None:
+    plan = simulated_plan(World(dimensions=2), Budget(tuner="zoom", tuning_batch=2, objective="area", tuning_points=8))
+    assert (plan.tuner.name, plan.tuner.batch, plan.tuner.objective) == ("zoom", 2, "area")
+    assert [(each.undrawn, list(each.points)) for each in plan.contenders] == [(8, [])] * 2
+    each_dimension = simulated_plan(World(dimensions=2), Budget(tuning_points_per_dimension=3))
+    assert [len(each.points) for each in each_dimension.contenders] == [6, 6]
+    counts = simulated_plan(World(dimensions=2), Budget(tuner="grid", tuning_points=6, grid={"x0": 3, "x1": 2}))
+    assert counts.tuner.grid == {"x0": 3, "x1": 2} and len(counts.contenders[0].points) == 6
+    for refused in ({"tuning_seconds": 2.0}, {"trial_seconds": 1.0}, {"evaluations": 10}, {"first_study": 3}):
+        with pytest.raises(UserError, match=f"a simulated plan has no budget.{next(iter(refused))} = "):
+            simulated_plan(World(), Budget(**refused))  # type: ignore[arg-type]
+
+
+def test_a_play_tunes_for_the_objective() -> None:
+    """The area under the curve is least where training is fastest, final values where the bowl is lowest."""
+    world = World(trade=3.0, curvature=1.0, shared=0.0, rate_noise=0.0)
+    found = {}
+    for objective in ("final", "area"):
+        budget = Budget(studies=1, tuning_points=16, objective=objective)
+        comparison = judge(world, simulated_plan(world, budget), rng_of())
+        found[objective] = [each.tuning.point.hyperparameters["x0"] for each in comparison.results]  # type: ignore[union-attr]
+    assert min(found["area"]) > max(found["final"])
+
+
 # --- truth -----------------------------------------------------------------------------------------------------------
 
 
@@ -130,6 +155,27 @@ def test_a_setting_that_trains_faster_is_truly_faster() -> None:
     assert not is_true(world, comparison, Claim("faster", slow, fast))
 
 
+def test_parts_of_interactions_are_about_one_level_of_the_other_factor() -> None:
+    """What batch does with adam, whatever it does with sgd; of methods that are equal no part is true."""
+    levels = [{"optimizer": name, "norm": norm} for name in ("adam", "sgd") for norm in ("none", "batch")]
+    world = World(curvature=3.0)
+    single = Budget(studies=1, tuning_points=2)
+    comparison = judge(world, simulated_plan(world, single, factors=levels, first_study=3), rng_of(2))
+    ends = {}
+    for each in comparison.results:
+        point = each.tuning.point
+        assert point is not None
+        ends[tuple(each.contender.levels.values())] = 3.0 * point.hyperparameters["x0"] ** 2
+    for name in ("adam", "sgd"):
+        given, is_better = ("optimizer", name), ends[name, "batch"] < ends[name, "none"]
+        assert is_true(world, comparison, Claim("parts", "batch", "none", "norm", given)) == is_better
+        assert is_true(world, comparison, Claim("parts", "none", "batch", "norm", given)) != is_better
+    several = judge(world, simulated_plan(world, FEW, factors=levels), rng_of(2))
+    for sentence in ("parts", "parts, steps"):
+        for sides in (("batch", "none"), ("none", "batch")):
+            assert not is_true(world, several, Claim(sentence, *sides, "norm", ("optimizer", "adam")))
+
+
 # --- shares ----------------------------------------------------------------------------------------------------------
 
 
@@ -145,7 +191,7 @@ def agree(ours: int, of: int, theirs: int, of_them: int) -> bool:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("studies", [10, 1])
+@pytest.mark.parametrize("studies", [pytest.param(10, marks=pytest.mark.slow), 1])
 def test_blocks_come_to_what_whole_plays_do(studies: int) -> None:
     world, budget = World(advantage=1.0, late=0.5), Budget(studies=studies, tuning_points=4)
     whole, blocks = shares(world, budget, repeats=60), block_shares(world, budget, repeats=200)

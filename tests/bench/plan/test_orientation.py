@@ -68,7 +68,16 @@ def test_without_a_floor_an_exact_zero_is_a_bound_on_a_log_scale_only():
     ],
 )
 def test_in_which_direction_a_difference_is_a_bound(ours, theirs, expected):
-    assert floored(LOW, *(at_floor(LOW, "error", oriented(LOW, "error", each)) for each in (ours, theirs))) == expected
+    scores = [oriented(LOW, "error", each) for each in (ours, theirs)]
+    flags = [at_floor(LOW, "error", each) for each in scores]
+    assert floored(LOW, *flags, differ=scores[0] != scores[1]) == expected
+
+
+@pytest.mark.parametrize(("differ", "is_open"), [(True, True), (False, False)])
+def test_means_with_a_seed_at_the_floor_each_are_bounds_where_they_differ(differ, is_open):
+    """Of studies: ours may lie lower than its mean says, and so may theirs."""
+    there = np.array([True])
+    assert floored(LOW, there, there, differ=np.array([differ])) == Floored(is_open, is_open)
 
 
 @given(
@@ -83,7 +92,7 @@ def test_bounds_hold_for_the_values_before_they_were_clipped(logs, problem):
     sign = -1 if problem.judged.higher_is_better else 1
     true = sign * np.array(pairs)
     ours, theirs = (oriented(problem, "error", 10.0**column) for column in np.array(pairs).T)
-    ends = floored(problem, *(at_floor(problem, "error", each) for each in (ours, theirs)))
+    ends = floored(problem, *(at_floor(problem, "error", each) for each in (ours, theirs)), differ=ours != theirs)
     clipped, unclipped = ours - theirs.astype(np.float64), true[:, 0] - true[:, 1]
     assert ends.below or (unclipped >= clipped - 1e-5).all()
     assert ends.above or (unclipped <= clipped + 1e-5).all()

@@ -8,7 +8,7 @@ import pytest
 
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
-from dlkit.bench.plan.policies import EarlyStopping, Tuner
+from dlkit.bench.plan.policies import EarlyStopping, TargetRule, Tuner
 from dlkit.bench.plan.space import Point, Range
 from dlkit.bench.plan.trials import timing_key
 
@@ -124,6 +124,13 @@ def test_a_search_is_the_hash_of_what_decides_its_points(study, first, draw):
     assert plan.search_key(PROBLEM, contender, study) == expected
     fewer = replace(contender, points=[], undrawn=5)
     assert plan.search_key(PROBLEM, fewer, study) == expected
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_a_replication_sets_its_targets_on_seeds_of_its_own(first):
+    plan = replace(PLAN, tuner=replace(PLAN.tuner, first_study=first), targets=TargetRule(reruns=3))
+    trials = plan.reruns(PROBLEM, CONTENDER, CONTENDER.points[0])
+    assert [(trial.stage, trial.seed) for trial in trials] == [("target", 1000 * first + seed) for seed in range(3)]
 
 
 def test_timings_belong_to_all_seeds_of_a_trial():

@@ -1,13 +1,16 @@
 """A budget's numbers: what it leaves open until it is known whether there are several studies."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.plan.policies import Settling
 from dlkit.bench.spec.budget import Budget
-from dlkit.bench.spec.entries import Contender
+from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
+from dlkit.bench.spec.planner import plan
 
 
 def numbers(budget: Budget) -> tuple[Any, ...]:
@@ -65,6 +68,8 @@ def test_the_default_budget_is_at_most_sixty_trials_a_contender() -> None:
         ({"first_study": 1_000_000}, "budget.first_study must be a whole number from 0 to 999999, got 1000000"),
         ({"first_study": True}, "budget.first_study must be a whole number from 0 to 999999, got True"),
         ({"first_study": 1.0}, "budget.first_study must be a whole number from 0 to 999999, got 1.0"),
+        ({"first_study": 999_991}, "budget.studies must be at most 9 from study 999991 on, got 10"),
+        ({"first_study": 999_999, "studies": 2}, "budget.studies must be at most 1 from study 999999 on, got 2"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -76,6 +81,30 @@ def test_numbers_that_cannot_be_are_refused(settings: dict[str, Any], message: s
 def test_a_draw_that_cannot_be_is_refused(draw: Any) -> None:
     with pytest.raises(UserError, match=r"optimizer 'sgd.*': draw must be a whole number of at least 0, got "):
         Contender(optimizer="sgd", draw=draw)
+
+
+def test_a_draw_tells_contenders_apart_that_are_crossed_with_factors() -> None:
+    problems = (ProblemChoice(problem="rosenbrock"),)
+    entries = (Contender(optimizer="sgd"), Contender(optimizer="sgd", draw=1))
+    crossed = Experiment(name="e", problems=problems, optimizers=entries, factors={"schedule": ["constant", "cosine"]})
+    levels = [dict(each.levels) for each in crossed.contenders()]
+    assert [each["optimizer"] for each in levels] == ["sgd", "sgd", "sgd, draw 1", "sgd, draw 1"]
+    assert len({tuple(each.values()) for each in levels}) == 4
+
+
+@pytest.mark.parametrize(("first_study", "is_refused"), [(999_960, False), (999_961, True)])
+def test_studies_that_may_be_added_do_not_run_into_the_next_draw(first_study: int, is_refused: bool) -> None:
+    """Study 1,000,000 of one draw of points would be study 0 of the next."""
+    experiment = Experiment(
+        name="e",
+        problems=(ProblemChoice(problem="rosenbrock"),),
+        optimizers=(Contender(optimizer="sgd"), Contender(optimizer="adam")),
+        budget=Budget(first_study=first_study, steps=20),
+        settling=Settling(max_studies=40),
+    )
+    refused = pytest.raises(UserError, match=r"settling\.max_studies must be at most 39 from study 999961 on, got 40")
+    with refused if is_refused else nullcontext():
+        plan(experiment)
 
 
 def test_a_draw_is_part_of_a_made_up_name() -> None:

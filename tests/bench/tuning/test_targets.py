@@ -311,6 +311,7 @@ def test_endings_are_stored_and_shown(tmp_path: Path) -> None:
     ("rule", "message"),
     [
         ({"reruns": 0}, "targets.reruns must be a whole number of at least 1, got 0"),
+        ({"reruns": 1001}, "targets.reruns must be at most 1000, got 1001"),
         ({"shares": ()}, "targets.shares must be shares of the budget"),
         ({"shares": (0.5, 1.5)}, "targets.shares must be shares of the budget"),
     ],
