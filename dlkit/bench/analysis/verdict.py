@@ -81,13 +81,14 @@ def verdict(problem: PlannedProblem, ranking: Ranking, target: float, *, adds_bl
     best, others = compared[0], compared[1:]
     tied = [each for each in others if not each.standing.is_worse]
     doubtful = [each for each in others for pair in _gaps([each]) if each.result.could_gain(pair.difference.low)]
-    notes += _advice([each.result for each in doubtful if each not in tied or _is_misplaced(each.result)])
-    notes += [finding for finding in (speed(problem, compared, target), flip(problem, compared)) if finding]
+    missing = _too_few(best.result, len(compared), adds_blocks=adds_blocks)
     if tied and not adds_blocks:
-        notes += [finding] if (finding := power(problem, compared, tied[0])) else []
-    notes += _too_few(best.result, len(compared), adds_blocks=adds_blocks)
+        missing += [finding] if (finding := power(problem, compared, tied[0])) else []
     if about == "settings" and any(len(each.tuning.points) > 1 for each in ranking.results):
-        notes.append(Finding(ABOUT_SETTINGS))
+        missing.append(Finding(ABOUT_SETTINGS))
+    advice = _advice([each.result for each in doubtful if each not in tied or _is_misplaced(each.result)])
+    beside = [finding for finding in (speed(problem, compared, target), flip(problem, compared)) if finding]
+    notes = [*missing, *notes, *advice, *beside]
     open_ = [each for each in doubtful if each not in tied]
     if tied:
         labels = tuple(each.label for each in compared if each is best or each in tied or each in open_)
