@@ -90,7 +90,7 @@ def test_every_trial_replays_bit_for_bit(result: bench.Result) -> None:
 def test_a_run_with_rungs_studies_and_wider_spaces_replays_and_opens(tmp_path: Path) -> None:
     low = bench.Optimizer("low", optax.sgd, {"learning_rate": bench.log_uniform(1e-5, 1e-4)})
     budget = bench.Budget(
-        steps=20, evaluations=4, tuner="random", tuning_points=4, tuning_seeds=1, studies=2, halving=2, seeds=2
+        steps=20, evaluations=4, tuner="random", tuning_points=7, tuning_seeds=1, studies=2, halving=2, seeds=2
     )
     asked: dict[str, Any] = {
         "problems": ["quadratic"],
@@ -108,7 +108,7 @@ def test_a_run_with_rungs_studies_and_wider_spaces_replays_and_opens(tmp_path: P
         same = frame[(frame.stage == stage) & (frame.until.eq(until) | (frame.until.isna() & np.isnan(until)))]
         assert first.replay(same.trial.iloc[-1]).exact
     assert str(bench.open_run(tmp_path)) == str(first)
-    assert "study 2" in str(first) and "low" in str(first)
+    assert "2 studies" in str(first) and "low" in str(first)
     base = bench.compare(**asked)
     assert (base.table().widened == "").all() and len(base.trials()) < len(frame)
     assert str(bench.compare(**asked, expand=True)) == str(first)
