@@ -236,9 +236,9 @@ def overview(plan: Plan, problems: Sequence[ProblemResults]) -> Overview:
         names = [each.problem.name for each, reason in zip(over, lost[index], strict=True) if reason]
         notes += [f"{labels[index]} lost on {', '.join(names)}: it could not run, or no point trained"] if names else []
     trained = [results[label] for results in found for label in labels if not _lost(results[label])]
-    counts, unit = {len(each.blocks) for each in trained}, "studies" if plan.repeats_tuning else "seeds"
-    blocks = min(counts, default=plan.tuner.studies if plan.repeats_tuning else plan.seeds)
-    notes += [f"only the first {blocks} {unit} count, which all problems have"] if len(counts) > 1 else []
+    counts = {len(each.blocks) for each in trained}
+    blocks = min(counts, default=plan.planned_blocks)
+    notes += [f"only the first {blocks} {plan.unit} count, which all problems have"] if len(counts) > 1 else []
     shape = (len(taking), blocks, len(over))
     scores, curves = np.full(shape, np.inf), np.full((*shape, plan.evaluations + 1), np.inf)
     for place, (each, results) in enumerate(zip(over, found, strict=True)):

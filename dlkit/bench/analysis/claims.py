@@ -77,8 +77,7 @@ def _of_verdict(comparison: Comparison, ranked: Sequence[Ranked]) -> list[Claim]
     best, others = ranked[0], ranked[1:]
     if comparison.verdict.kind in ("winner", "unsettled"):
         return [Claim("winner", best.label, each.label) for each in others]
-    worse = [each for each in others if (pair := each.standing.to_best) and pair.is_worse(pair.adjusted_p)]
-    return [Claim("worse", best.label, each.label) for each in worse]
+    return [Claim("worse", best.label, each.label) for each in others if each.standing.is_worse]
 
 
 def _of_groups(ranked: Sequence[Ranked]) -> list[Claim]:

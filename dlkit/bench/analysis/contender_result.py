@@ -235,7 +235,7 @@ def make_result(
         to_target=reached,
         log_steps=_of_blocks(plan, studies, steps),
         half=_of_blocks(plan, studies, half),
-        required=plan.tuner.studies if plan.repeats_tuning else plan.seeds,
+        required=plan.planned_blocks,
     )
 
 

@@ -46,8 +46,7 @@ def foresee(plan: Plan) -> Foresight:
         The foresight.
     """
     count = len(plan.contenders)
-    blocks = plan.tuner.studies if plan.repeats_tuning else plan.seeds
-    most = plan.max_studies if plan.repeats_tuning else plan.max_seeds
+    blocks, most = plan.planned_blocks, plan.most_blocks
     needed = blocks_needed(max(count, 2), adds_blocks=most is not None)
     compares, unit = ("methods", "studies") if plan.repeats_tuning else ("settings", "fresh seeds")
     each = [_cost(plan, problem, contender) for problem in plan.problems for contender in plan.contenders]
@@ -89,12 +88,16 @@ def _can(found: Foresight, planned: int, unit: str) -> str:
 
 def _costs(plan: Plan, found: Foresight) -> str:
     """What the plan costs, in words."""
-    is_open = plan.max_studies is not None or plan.max_seeds is not None
     amount = f"{len(plan.problems)} problem{'s' * (len(plan.problems) != 1)}"
     if math.isnan(found.trials):
         return f"Cost: {amount}, as many trials as {plan.tuner.seconds:g} s of tuning take in each study."
     more = [
-        text for text in ("studies or seeds that are added" * is_open, "spaces that are widened" * plan.expand) if text
+        text
+        for text in (
+            "studies or seeds that are added" * (plan.most_blocks is not None),
+            "spaces that are widened" * plan.expand,
+        )
+        if text
     ]
     least = f", without {' and '.join(more)}" if more else ""
     return f"Cost: {amount}, {found.trials:,.0f} trials, {found.steps:,.0f} steps of training{least}."

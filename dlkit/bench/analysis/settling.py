@@ -118,20 +118,19 @@ def more_blocks(history: History) -> Addition | None:
     Returns:
         The plan with more blocks; None if it adds none, or every problem is settled.
     """
-    plan, most = history.plan, _most(history.plan)
-    unit = "studies" if plan.repeats_tuning else "seeds"
+    plan, most, unit = history.plan, history.plan.most_blocks, history.plan.unit
     before: Mapping[str, Mapping[str, int]] = getattr(plan, f"added_{unit}")
     added = {name: dict(counts) for name, counts in before.items()}
     given = []
     for problem in plan.problems if most is not None else ():
         results = [make_result(history, problem, contender, ()) for contender in plan.contenders]
         # Whoever lacks a trial now could not run it, and would lack it again.
-        settled = _ranked(plan, problem, [each for each in results if _has_all(each)])[1]
+        settled = _settled(plan, problem, [each for each in results if _has_all(each)])
         if settled is None or settled.ends:
             continue
         assert most is not None
         count = min(max(FEWEST_ADDED[unit], settled.blocks // SHARE_ADDED), most - settled.blocks)
-        total = settled.blocks + count - (plan.tuner.studies if plan.repeats_tuning else plan.seeds)
+        total = settled.blocks + count - plan.planned_blocks
         counts = added.setdefault(problem.name, {})
         counts.update({label: max(total, counts.get(label, 0)) for label in settled.in_question})
         resting = len(settled.labels) - len(settled.in_question)
@@ -174,10 +173,6 @@ def _drawn(plan: Plan, contender: PlannedContender) -> PlannedContender:
     return replace(contender, further=(*contender.further, *drawn))
 
 
-def _most(plan: Plan) -> int | None:
-    return plan.max_studies if plan.repeats_tuning else plan.max_seeds
-
-
 def rank(plan: Plan, problem: PlannedProblem, results: Sequence[ContenderResult]) -> tuple[Ranking, Settled | None]:
     """Ranks a problem's contenders as `compared` does; where blocks are added, by numbers that hold at any time.
 
@@ -192,17 +187,17 @@ def rank(plan: Plan, problem: PlannedProblem, results: Sequence[ContenderResult]
     Returns:
         The ranking, and what the blocks settle; None where none are added, or no two contenders are there to compare.
     """
-    ranking, settled = _ranked(plan, problem, results)
+    settled = _settled(plan, problem, results)
     if settled is None:
-        return ranking, None
+        return compared(results), None
     return compared(results, first=settled.best, judge=partial(_at_any_time, settled)), settled
 
 
-def _ranked(plan: Plan, problem: PlannedProblem, results: Sequence[ContenderResult]) -> tuple[Ranking, Settled | None]:
-    """What `rank` returns, with differences as `compared` gives them."""
+def _settled(plan: Plan, problem: PlannedProblem, results: Sequence[ContenderResult]) -> Settled | None:
+    """What the blocks settle; None where none are added, or no two contenders are there to compare."""
     there = [each for each in results if each.is_comparable]
-    if _most(plan) is None or len(there) < 2:
-        return compared(results), None
+    if plan.most_blocks is None or len(there) < 2:
+        return None
     counts = [len(each.blocks) for each in there]
     scores = np.zeros((len(there), max(counts)))
     for line, each in zip(scores, there, strict=True):
@@ -212,12 +207,12 @@ def _ranked(plan: Plan, problem: PlannedProblem, results: Sequence[ContenderResu
     in_question = [place for place, open_ in enumerate(settlement.in_question) if open_]
     blocks = min(counts[place] for place in in_question)
     settled = Settled(settlement, labels, tuple(labels[place] for place in in_question), blocks)
-    return compared(results, first=settled.best), settled._replace(ends=_reason(plan, settled))
+    return settled._replace(ends=_reason(plan, settled))
 
 
 def _reason(plan: Plan, settled: Settled) -> Reason | None:
     """Why no more blocks are added; None if there may be more."""
-    decision, most = settled.settlement.decision, _most(plan)
+    decision, most = settled.settlement.decision, plan.most_blocks
     if decision == "best":
         return Reason.BEST
     if decision == "within margin":

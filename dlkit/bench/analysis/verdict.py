@@ -264,7 +264,7 @@ def conclude(
     """
     if settled is None:
         return conclusion
-    unit = "studies" if plan.repeats_tuning else "seeds"
+    unit = plan.unit
     notes = [
         f"{each.label} rested after {len(each.blocks)} {unit}, beaten by everyone still in question."
         for each in ranking.results
@@ -296,4 +296,4 @@ def _why_it_ends(plan: Plan, problem: PlannedProblem, settled: Settled, unit: st
                 f"Settled at {count} {unit} {RULE}: what is not worse than {settled.leader} lies within {width} of it."
             )
         case Reason.MOST:
-            return f"Not settled within {plan.max_studies if plan.repeats_tuning else plan.max_seeds} {unit}."
+            return f"Not settled within {plan.most_blocks} {unit}."

@@ -87,7 +87,7 @@ def run(
             if wider is None:
                 break
             bound, history = replace(bound, plan=wider), history.with_plan(wider)
-        while (bound.plan.max_studies, bound.plan.max_seeds) != (None, None):
+        while bound.plan.most_blocks is not None:
             if _round(context, bound, history):
                 return Report(True, bound)
             addition = more_blocks(history)

@@ -179,6 +179,21 @@ class Plan:
         """
         return self.tuner.studies > 1
 
+    @property
+    def unit(self) -> Literal["studies", "seeds"]:
+        """What contenders are compared over: what blocks are."""
+        return "studies" if self.repeats_tuning else "seeds"
+
+    @property
+    def planned_blocks(self) -> int:
+        """How many blocks each contender has on a problem, without those that are added."""
+        return self.tuner.studies if self.repeats_tuning else self.seeds
+
+    @property
+    def most_blocks(self) -> int | None:
+        """How many it has at most where blocks are added until it is settled; None: none are added."""
+        return self.max_studies if self.repeats_tuning else self.max_seeds
+
     def studies(self, problem: PlannedProblem, contender: PlannedContender) -> range:
         """Returns a contender's studies on a problem, those included that were added since."""
         return range(self.tuner.studies + self.added_studies.get(problem.name, {}).get(contender.label, 0))

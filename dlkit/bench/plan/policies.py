@@ -11,6 +11,7 @@ from dlkit.bench.plan.space import is_number
 from dlkit.bench.plan.trials import STUDY_SEEDS
 
 __all__ = [
+    "ADAPTIVE",
     "CONSTANT_SCHEDULE",
     "OBJECTIVES",
     "TUNED",
@@ -24,6 +25,7 @@ __all__ = [
 
 TUNED = "tuned"  # what tables say of a choice that has no single value
 CONSTANT_SCHEDULE = "constant"  # the name of the schedule that leaves the learning rate as it is
+ADAPTIVE = ("optuna", "zoom")  # tuners whose points depend on how the ones before did
 OBJECTIVES = {  # what tuning can look for, in words
     "final": "by final values",
     "steps": "by steps to the target",
@@ -86,7 +88,7 @@ class Tuner:
     @property
     def is_adaptive(self) -> bool:
         """Whether points depend on how the ones before did."""
-        return self.name in ("optuna", "zoom")
+        return self.name in ADAPTIVE
 
     @property
     def scored_again(self) -> int:

@@ -170,7 +170,7 @@ def _budget(plan: Plan) -> str:
         f"{_count(length, 'step')}" + (f" ({', '.join(names)})" if len(steps) > 1 else "")
         for length, names in steps.items()
     )
-    most = plan.max_studies if plan.repeats_tuning else plan.max_seeds
+    most = plan.most_blocks
     more = "" if most is None else f", and more until it is settled, up to {most}"
     studies = f", in each of {plan.tuner.studies} studies{more}" if plan.repeats_tuning else ""
     return (

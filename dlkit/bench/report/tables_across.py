@@ -81,7 +81,7 @@ def sections(summary: Summary) -> list[Section]:
     made = [
         contenders(summary),
         _ranks_by_problem(summary),
-        _movement(summary.overview, _unit(summary)),
+        _movement(summary.overview, summary.plan.unit),
         _leaders(summary),
         _widths(summary),
     ]
@@ -104,12 +104,7 @@ def contenders(summary: Summary) -> Section:
         columns[f"targets reached {level}"] = [_interval(each.targets_reached) for each in lines]
         columns["area"] = [f"{each.target_area:.2f}" for each in lines]
     rows = list(zip(*columns.values(), strict=True)) if len(columns) > 1 else []
-    return Section("Contenders", _about_contenders(found, _unit(summary)), Table([*columns], rows))
-
-
-def _unit(summary: Summary) -> str:
-    """What blocks are."""
-    return "studies" if summary.plan.repeats_tuning else "seeds"
+    return Section("Contenders", _about_contenders(found, summary.plan.unit), Table([*columns], rows))
 
 
 def _apart(gap: float, distance: float) -> str:
@@ -146,8 +141,8 @@ def _ranks_by_problem(summary: Summary) -> Section:
     """One row a problem, one column a contender, best mean rank first."""
     found = summary.overview
     text = (
-        f"Rank by the median over {_unit(summary)}; = stands where the optimizer is not told apart from the problem's "
-        "best, × where it could not run or no point trained."
+        f"Rank by the median over {summary.plan.unit}; = stands where the optimizer is not told apart from the "
+        "problem's best, × where it could not run or no point trained."
     )
     if found.ranks is None:
         return Section("Ranks by problem", text, Table([], []))

@@ -6,7 +6,7 @@ from typing import Any
 
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.plan.plan import DRAW_SEEDS
-from dlkit.bench.plan.policies import OBJECTIVES
+from dlkit.bench.plan.policies import ADAPTIVE, OBJECTIVES
 from dlkit.bench.plan.space import is_number
 from dlkit.bench.plan.trials import STUDY_SEEDS
 from dlkit.bench.tuning.sampling import TUNERS
@@ -160,8 +160,8 @@ class Budget:
             mistakes.append(
                 "budget: steps to the target need trials of full length; leave out halving, or give objective 'area'"
             )
-        if self.halving is not None and (self.tuner in ("optuna", "zoom") or self.tuning_seconds is not None):
-            other = f"tuner '{self.tuner}'" if self.tuner in ("optuna", "zoom") else "tuning_seconds"
+        if self.halving is not None and (self.tuner in ADAPTIVE or self.tuning_seconds is not None):
+            other = f"tuner '{self.tuner}'" if self.tuner in ADAPTIVE else "tuning_seconds"
             mistakes.append(f"budget: halving needs all points before any is trained; leave out halving or {other}")
         return mistakes
 

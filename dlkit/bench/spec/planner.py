@@ -12,7 +12,7 @@ from dlkit.bench.identity.fingerprints import source_files
 from dlkit.bench.identity.references import is_import
 from dlkit.bench.optimizers.schedules import Schedule
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem, draw_seed
-from dlkit.bench.plan.policies import Settling, TargetRule, Tuner, require_margin
+from dlkit.bench.plan.policies import ADAPTIVE, Settling, TargetRule, Tuner, require_margin
 from dlkit.bench.plan.space import Point, Range, Space
 from dlkit.bench.problems import Problem, ProblemFactory, check_problem
 from dlkit.bench.problems.factories import ChosenValues
@@ -377,7 +377,7 @@ def _points(
     count = budget.tuning_points
     if budget.tuning_points_per_dimension is not None:
         count = budget.tuning_points_per_dimension * max(dimensions(space, static), 1)
-    if count is None or budget.tuner in ("optuna", "zoom"):
+    if count is None or budget.tuner in ADAPTIVE:
         if any(isinstance(span, Range) for span in space.values()):
             return [[] for _ in range(budget.studies)], count
         every = math.prod(map(len, static.values()))  # choices alone: each of them once
