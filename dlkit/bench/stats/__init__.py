@@ -10,11 +10,12 @@ and 20 seeds is simulated: see the documentation.
 
 from dlkit.bench.stats.aggregates import iqm, optimality_gap, probability_of_improvement
 from dlkit.bench.stats.bootstrap import BootstrapIntervals, expanded_level, stratified_bootstrap
+from dlkit.bench.stats.crossed import CrossedDifference, crossed_difference, crossed_mean, examples_needed
 from dlkit.bench.stats.families import family_p_values, fewest_blocks, keeps_order
 from dlkit.bench.stats.good_ranges import Sensitivity, sensitivity, width_interval
 from dlkit.bench.stats.intervals import Interval, median_interval, wilson_interval
 from dlkit.bench.stats.multiplicity import holm
-from dlkit.bench.stats.nested import NestedMean, crossed_mean, nested_mean
+from dlkit.bench.stats.nested import NestedMean, nested_mean
 from dlkit.bench.stats.paired import PairedEffects, paired_effects, paired_ratio
 from dlkit.bench.stats.profiles import PerformanceProfile, ProfileBands, performance_profile, profile_bands
 from dlkit.bench.stats.ranks import (
@@ -43,6 +44,7 @@ from dlkit.bench.stats.tuning_curves import TuningBands, TuningLeaders, expected
 
 __all__ = [
     "BootstrapIntervals",
+    "CrossedDifference",
     "ExpectedRunningTime",
     "Friedman",
     "Interval",
@@ -62,8 +64,10 @@ __all__ = [
     "TuningBands",
     "TuningLeaders",
     "confidence_sequence",
+    "crossed_difference",
     "crossed_mean",
     "evidence",
+    "examples_needed",
     "expanded_level",
     "expected_best",
     "expected_running_time",
