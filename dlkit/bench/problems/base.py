@@ -3,9 +3,11 @@
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dlkit.bench.data.base import Dataset
@@ -18,6 +20,7 @@ from dlkit.typing import Array, Key, Params, State
 __all__ = [
     "Batch",
     "Evaluate",
+    "ExampleScores",
     "Init",
     "Loss",
     "Player",
@@ -25,13 +28,22 @@ __all__ = [
     "Reestimate",
     "Samples",
     "Updates",
+    "are_means",
+    "by_example",
     "example_batch",
+    "means_of",
 ]
 
 Init = Callable[[Key], tuple[Params, State]]
 Evaluate = Callable[[Params, State, Batch], Mapping[str, Array]]
+ExampleScores = Callable[[Params, State, Batch], Mapping[str, Array]]
 Samples = Callable[[Params, State], Array]
 Reestimate = Callable[[Params, State, Batch], State]
+
+
+def _unset(params: Params, state: State, batch: Batch) -> Mapping[str, Array]:
+    """Stands for the mean of `Problem.example_scores`, until the problem is made."""
+    raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -44,7 +56,11 @@ class Problem:
         loss: ``loss(params, state, batch, key) -> (scalar, state)``: what one step minimises. `batch` maps the names of
             the dataset's arrays to `batch_size` examples; `key` is fresh at every step (dropout). With `players`, the
             loss of one of them, whose curve is the training loss.
-        evaluate: ``evaluate(params, state, batch) -> {metric: scalar}`` over a whole split.
+        evaluate: ``evaluate(params, state, batch) -> {metric: scalar}`` over a whole split; by default the means of
+            `example_scores`.
+        example_scores: ``example_scores(params, state, batch) -> {metric: [examples]}``: for each metric that is a mean
+            over examples, what it is a mean of. With it verdicts also say what holds on new examples, instead of on
+            these test examples alone. None if no metric is such a mean.
         dataset: the data.
         metrics: metric -> what it means. Each must be among what `evaluate` returns.
         metric: the one that is tuned, ranked and compared; by default the first of `metrics`.
@@ -73,7 +89,7 @@ class Problem:
     name: str
     init: Init
     loss: Loss
-    evaluate: Evaluate
+    evaluate: Evaluate = _unset
     dataset: Dataset
     metrics: Mapping[str, Metric]
     metric: str = ""
@@ -89,11 +105,16 @@ class Problem:
     players: Sequence[Player] = ()
     updates: Updates = "alternating"
     samples: Samples | None = None
+    example_scores: ExampleScores | None = None
 
     def __post_init__(self) -> None:
         where = f"problem '{self.name}'"
         if not self.name:
             raise UserError("a problem needs a name")
+        if self.evaluate is _unset:
+            if self.example_scores is None:
+                raise UserError(f"{where}: needs evaluate, or example_scores whose means it is")
+            object.__setattr__(self, "evaluate", means_of(self.example_scores))
         if not self.metrics:
             raise UserError(f"{where}: needs at least one metric, such as metrics={{'loss': Metric('lower')}}")
         object.__setattr__(self, "metric", self.metric or next(iter(self.metrics)))
@@ -189,6 +210,33 @@ class Problem:
         if self.judged.scale == "linear":
             return better - worse
         return better / worse if worse > 0 else float("inf")
+
+
+def by_example(values: Array) -> Array:
+    """Averages what a score returns over everything but the examples.
+
+    Args:
+        values: [examples, ...]: a number per example, or per element of one; of any type.
+
+    Returns:
+        [examples], at least in single precision.
+    """
+    return values.astype(jnp.promote_types(values.dtype, jnp.float32)).mean(axis=tuple(range(1, values.ndim)))
+
+
+def means_of(example_scores: ExampleScores) -> Evaluate:
+    """Returns the `evaluate` whose metrics are the means over examples of these scores."""
+    return partial(_means, example_scores)
+
+
+def _means(example_scores: ExampleScores, params: Params, state: State, batch: Batch) -> Mapping[str, Array]:
+    return {name: scores.mean() for name, scores in example_scores(params, state, batch).items()}
+
+
+def are_means(problem: Problem) -> bool:
+    """Whether a problem's `evaluate` was made of its `example_scores`, so that the two cannot disagree."""
+    evaluate = problem.evaluate
+    return isinstance(evaluate, partial) and evaluate.func is _means and evaluate.args == (problem.example_scores,)
 
 
 def example_batch(problem: Problem) -> Batch:

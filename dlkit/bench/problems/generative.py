@@ -58,7 +58,7 @@ def digits_autoencoder(
     )
 
     def error(reconstruction: Array, batch: Batch) -> Array:
-        return losses.squared_error(reconstruction, batch["inputs"]).mean()
+        return losses.squared_error(reconstruction, batch["inputs"])
 
     functions = functions_of(model.layer, dataset, error, {"mean_squared_error": error}, batch_size=64, l1=l1, l2=l2)
     inputs, held_out = dataset.train["inputs"], dataset.validation["inputs"]
@@ -66,7 +66,7 @@ def digits_autoencoder(
         name="digits-autoencoder",
         init=functions.init,
         loss=functions.loss,
-        evaluate=functions.evaluate,
+        example_scores=functions.example_scores,
         reestimate=functions.reestimate,
         dataset=dataset,
         metrics={"mean_squared_error": Metric("lower", "log", label="mean squared error")},

@@ -6,14 +6,13 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dlkit import layers, losses
 from dlkit.bench.data.base import Dataset, require_labels
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.plan.metric import Metric
-from dlkit.bench.problems.base import Batch, Evaluate, Init, Loss, Problem, Reestimate
+from dlkit.bench.problems.base import Batch, ExampleScores, Init, Loss, Problem, Reestimate, by_example
 from dlkit.bench.problems.sections import penalized
 from dlkit.checks import known_zero, require_number
 from dlkit.layers import Layer
@@ -32,7 +31,7 @@ __all__ = [
 ]
 
 Score = Callable[[Array, Batch], Array]
-"""`(predictions, batch) -> scalar`: a mean loss or a metric."""
+"""`(predictions, batch) -> [examples, ...]`: a loss or a metric of each example or element."""
 
 ElementLoss = Callable[[Array, Array], Array]  # (predictions, targets) -> a loss per example or element
 
@@ -42,7 +41,7 @@ class Functions(NamedTuple):
 
     init: Init
     loss: Loss
-    evaluate: Evaluate
+    example_scores: ExampleScores
     reestimate: Reestimate | None
 
 
@@ -102,8 +101,8 @@ def functions_of(
     Args:
         model: maps inputs to predictions.
         dataset: has ``"inputs"``.
-        loss: the mean loss of a batch's predictions, without penalties.
-        scores: metric -> what it is of a split's predictions.
+        loss: of a batch's predictions, without penalties; its mean is minimised.
+        scores: metric -> what it is the mean of.
         batch_size: of training; batch statistics are re-estimated in batches of this size.
         l1: as in `penalized`.
         l2: as in `penalized`.
@@ -124,13 +123,13 @@ def functions_of(
 
     def penalized_loss(params: Params, state: State, batch: Batch, key: Key) -> tuple[Array, State]:
         predictions, state = model.apply(params, state, batch["inputs"], key=key, train=True)
-        return penalized(loss(predictions, batch), params, l1=l1, l2=l2), state
+        return penalized(loss(predictions, batch).mean(), params, l1=l1, l2=l2), state
 
-    def evaluate(params: Params, state: State, batch: Batch) -> Mapping[str, Array]:
+    def example_scores(params: Params, state: State, batch: Batch) -> Mapping[str, Array]:
         predictions, _ = model.apply(params, state, batch["inputs"])
-        return {name: score(predictions, batch) for name, score in scores.items()}
+        return {name: by_example(score(predictions, batch)) for name, score in scores.items()}
 
-    return Functions(init, penalized_loss, evaluate, reestimation(model, dataset, batch_size, start))
+    return Functions(init, penalized_loss, example_scores, reestimation(model, dataset, batch_size, start))
 
 
 def reestimation(
@@ -219,10 +218,10 @@ def classification(
     functions = functions_of(
         model,
         dataset,
-        lambda logits, batch: element_loss(logits, batch["targets"]).mean(),
+        lambda logits, batch: element_loss(logits, batch["targets"]),
         {
-            "accuracy": lambda logits, batch: (logits.argmax(axis=-1) == batch["targets"]).mean(dtype=jnp.float32),
-            "cross_entropy": lambda logits, batch: losses.cross_entropy(logits, batch["targets"]).mean(),
+            "accuracy": lambda logits, batch: logits.argmax(axis=-1) == batch["targets"],
+            "cross_entropy": lambda logits, batch: losses.cross_entropy(logits, batch["targets"]),
         },
         batch_size=batch_size,
         l1=l1,
@@ -233,7 +232,7 @@ def classification(
         name=name,
         init=functions.init,
         loss=functions.loss,
-        evaluate=functions.evaluate,
+        example_scores=functions.example_scores,
         reestimate=functions.reestimate,
         dataset=dataset,
         metrics={"accuracy": Metric("higher"), "cross_entropy": Metric("lower", label="cross-entropy")},
@@ -323,14 +322,14 @@ def regression(
     functions = functions_of(
         model,
         dataset,
-        lambda predictions, batch: element_loss(predictions[..., 0], batch["targets"]).mean(),
+        lambda predictions, batch: element_loss(predictions[..., 0], batch["targets"]),
         {
             "mean_squared_error": lambda predictions, batch: losses.squared_error(
                 predictions[..., 0], batch["targets"]
-            ).mean(),
+            ),
             "mean_absolute_error": lambda predictions, batch: losses.absolute_error(
                 predictions[..., 0], batch["targets"]
-            ).mean(),
+            ),
         },
         batch_size=batch_size,
         l1=l1,
@@ -345,7 +344,7 @@ def regression(
         name=name,
         init=functions.init,
         loss=functions.loss,
-        evaluate=functions.evaluate,
+        example_scores=functions.example_scores,
         reestimate=functions.reestimate,
         dataset=dataset,
         metrics={key: Metric("lower", scale, label=key.replace("_", " ")) for key in trivial},  # type: ignore[arg-type]

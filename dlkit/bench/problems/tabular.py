@@ -111,18 +111,18 @@ def diabetes_quantile(*, level: float = 0.9, l1: Scalar = 0.0, l2: Scalar = 0.0)
     dataset = data.diabetes()
     loss = partial(losses.quantile, level=level)
 
-    def mean_loss(predictions: Array, batch: Batch) -> Array:
-        return loss(predictions[..., 0], batch["targets"]).mean()
+    def losses_of(predictions: Array, batch: Batch) -> Array:
+        return loss(predictions[..., 0], batch["targets"])
 
     functions = functions_of(
-        models.mlp((1,)), dataset, mean_loss, {"quantile_loss": mean_loss}, batch_size=31, l1=l1, l2=l2
+        models.mlp((1,)), dataset, losses_of, {"quantile_loss": losses_of}, batch_size=31, l1=l1, l2=l2
     )
     errors = dataset.validation["targets"] - np.quantile(dataset.train["targets"], level)
     return Problem(
         name="diabetes-quantile",
         init=functions.init,
         loss=functions.loss,
-        evaluate=functions.evaluate,
+        example_scores=functions.example_scores,
         dataset=dataset,
         metrics={"quantile_loss": Metric("lower", label="quantile loss")},
         batch_size=31,

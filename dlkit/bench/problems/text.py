@@ -147,7 +147,7 @@ def _language_model(
     l2: Scalar,
 ) -> Problem:
     def cross_entropy(logits: Array, batch: Batch) -> Array:
-        return losses.cross_entropy(logits, batch["targets"]).mean()
+        return losses.cross_entropy(logits, batch["targets"])
 
     functions = functions_of(
         model,
@@ -162,7 +162,7 @@ def _language_model(
         name=name,
         init=functions.init,
         loss=functions.loss,
-        evaluate=functions.evaluate,
+        example_scores=functions.example_scores,
         reestimate=functions.reestimate,
         dataset=dataset,
         metrics={"bits_per_character": Metric("lower", label="bits per character")},

@@ -219,7 +219,8 @@ def functions_of_problem(own: OwnProblem | None) -> list[Any]:
     """Returns the functions of one's own problem."""
     if isinstance(own, Problem):
         rules = [*own.players, *(player.loss for player in own.players), own.updates] if own.players else []
-        return [own.init, own.loss, own.evaluate, *rules]
+        scores = [own.example_scores] if own.example_scores else []
+        return [own.init, own.loss, own.evaluate, *scores, *rules]
     return [own.function] if own else []
 
 

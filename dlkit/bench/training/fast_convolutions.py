@@ -72,9 +72,16 @@ def fast_convolutions(problem: Problem) -> tuple[Problem, Rewrite]:
 
 
 def of_products(problem: Problem) -> Problem:
-    """Returns a problem whose losses and `evaluate` have matrix products in place of small convolutions."""
+    """Returns a problem whose losses and metrics have matrix products in place of small convolutions."""
     players = tuple(replace(player, loss=with_products(player.loss)) for player in problem.players)
-    return replace(problem, loss=with_products(problem.loss), evaluate=with_products(problem.evaluate), players=players)
+    scores = problem.example_scores
+    return replace(
+        problem,
+        loss=with_products(problem.loss),
+        evaluate=with_products(problem.evaluate),
+        example_scores=scores and with_products(scores),
+        players=players,
+    )
 
 
 def with_products(function: Callable[..., Any]) -> Callable[..., Any]:

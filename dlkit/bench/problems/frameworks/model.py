@@ -3,7 +3,7 @@
 import inspect
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from dlkit import losses
 from dlkit.bench.data.base import SPLITS, Dataset, require_labels
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.plan.metric import Metric
-from dlkit.bench.problems.base import Batch, Problem, Reestimate, example_batch
+from dlkit.bench.problems.base import Batch, Problem, Reestimate, by_example, example_batch, means_of
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, State
 
@@ -120,7 +120,34 @@ def problem_of_model(
     )
     described = {"the loss": loss, **{f"metric '{metric}'": function for metric, (function, _) in scores.items()}}
     _check(where, made, described, problem, targets_of, wanted[0], weights)
-    return problem
+    # Weighted means, and numbers of all examples together, are no means over examples.
+    of_examples = {} if weights else _of_examples(made, problem, targets_of, scores)
+    if not of_examples:
+        return problem
+
+    def example_scores(params: Params, state: State, batch: Batch) -> Mapping[str, Array]:
+        predictions, _ = made.apply(params, state, batch["inputs"])
+        values = {name: function(predictions, targets_of(batch)) for name, function in of_examples.items()}
+        return {name: by_example(jnp.asarray(each)) for name, each in values.items()}
+
+    are_all = len(of_examples) == len(scores)
+    return replace(problem, example_scores=example_scores, evaluate=means_of(example_scores) if are_all else evaluate)
+
+
+def _of_examples(
+    model: Layer, problem: Problem, targets_of: Callable[[Batch], Any], scores: Mapping[str, tuple[Score, Metric]]
+) -> dict[str, Score]:
+    """The metrics that return a value per example or element: those whose size follows that of the batch."""
+    params, state = jax.eval_shape(problem.init, jax.eval_shape(lambda: jax.random.key(0)))
+
+    def follows(score: Score, rows: int) -> bool:
+        batch = example_batch(replace(problem, batch_size=rows))
+        predictions, _ = jax.eval_shape(model.apply, params, state, batch["inputs"])
+        values = jax.eval_shape(lambda *pair: jnp.asarray(score(*pair)), predictions, targets_of(batch))
+        return values.shape[:1] == (rows,)
+
+    sizes = range(1, min(3, problem.dataset.examples) + 1)
+    return {name: score for name, (score, _) in scores.items() if all(follows(score, rows) for rows in sizes)}
 
 
 def modes(call: Callable[..., Any], *, train: bool) -> dict[str, bool]:
