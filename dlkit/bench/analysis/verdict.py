@@ -88,7 +88,7 @@ def verdict(problem: PlannedProblem, ranking: Ranking, target: float, *, adds_bl
         missing.append(Finding(ABOUT_SETTINGS))
     advice = _advice([each.result for each in doubtful if each not in tied or _is_misplaced(each.result)])
     beside = [finding for finding in (speed(problem, compared, target), flip(problem, compared)) if finding]
-    notes = [*missing, *notes, *advice, *beside, _examples(problem)]
+    notes = [*missing, *notes, *advice, *beside]
     open_ = [each for each in doubtful if each not in tied]
     if tied:
         labels = tuple(each.label for each in compared if each is best or each in tied or each in open_)
@@ -107,18 +107,6 @@ def _is_misplaced(result: ContenderResult) -> bool:
 def _gaps(others: Sequence[Ranked]) -> list[Pair]:
     """How contenders differ from the best."""
     return [pair for each in others if (pair := each.standing.to_best)]
-
-
-def _examples(problem: PlannedProblem) -> Finding:
-    """Says what the metric was computed on."""
-    if problem.judged_on == "objective":
-        return Finding("The metric is the training objective itself: no examples are held out.")
-    train, validation, test = problem.examples
-    how = "each study draws this split anew" if problem.redraws_split else "the same ones in every study"
-    return Finding(
-        f"Judged on {test:,} test examples that nothing was selected on, {how}; selected on {validation:,}, trained on "
-        f"{train:,}."
-    )
 
 
 # --- the sentence ---

@@ -14,6 +14,7 @@ from dlkit.bench.analysis.effects import Effect, Measured
 from dlkit.bench.analysis.findings import behind
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.orientation import at_floor, unoriented
+from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.stats import median_interval, nemenyi_distance
 
 __all__ = [
@@ -60,12 +61,21 @@ class Table(NamedTuple):
 
 
 def caption(comparison: Comparison) -> str:
-    """Returns what a problem's table shows: metric, direction, target and its source, and what medians are."""
+    """Returns what a problem's table shows: metric, direction, target and its source, medians, and on which examples."""
     problem = comparison.problem
     direction = "higher" if problem.judged.higher_is_better else "lower"
     target = f"target {numbers.number(comparison.target)} ({comparison.targets.source})"
     taken = "; medians are geometric, of logarithms" if numbers.geometric(problem) else ""
-    return f"{numbers.metric_label(problem)}, {direction} is better; {target}{taken}"
+    return f"{numbers.metric_label(problem)}, {direction} is better; {target}{taken}; {_examples(problem)}"
+
+
+def _examples(problem: PlannedProblem) -> str:
+    """What the metric was computed on."""
+    if problem.judged_on == "objective":
+        return "the metric is the training objective itself: nothing is held out"
+    train, validation, test = problem.examples
+    how = "split anew in each study" if problem.redraws_split else "the same ones in every study"
+    return f"judged on {test:,} test examples, selected on {validation:,}, trained on {train:,}, {how}"
 
 
 def ranking(comparison: Comparison) -> Table:
