@@ -259,6 +259,7 @@ def _outcome(trial: Trial, result: Trajectory, samples: np.ndarray[Any, Any] | N
         evaluations=result.evaluations,
         restored_at=result.restored_at,
         samples=samples,
+        example_scores=result.example_scores,
     )
 
 

@@ -19,49 +19,13 @@ from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Evaluations, Outcome, Timing, Trial
 from dlkit.bench.store.database import Database
+from dlkit.bench.store.example_scores import packed, unpacked
+from dlkit.bench.store.tables import PARTS, TABLES
 from dlkit.bench.tuning.targets import Ending, Frozen
 
 __all__ = ["FORMAT", "Record", "Store", "software_digest"]
 
 FORMAT = 4
-TABLES = (
-    "CREATE TABLE spec (digest TEXT PRIMARY KEY, plan TEXT NOT NULL, sources TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE program (digest TEXT PRIMARY KEY, software TEXT NOT NULL, fields TEXT NOT NULL) WITHOUT ROWID",
-    """CREATE TABLE drawn (
-        search TEXT NOT NULL, software TEXT NOT NULL, position INTEGER NOT NULL, point TEXT NOT NULL,
-        PRIMARY KEY (search, software, position)
-    ) WITHOUT ROWID""",
-    """CREATE TABLE trial (
-        id TEXT NOT NULL, software TEXT NOT NULL, program TEXT NOT NULL, identity TEXT NOT NULL, status TEXT NOT NULL,
-        reason TEXT NOT NULL, traceback TEXT NOT NULL, diverged_at INTEGER, seconds REAL NOT NULL,
-        compile_seconds REAL NOT NULL, validation TEXT NOT NULL, steps BLOB NOT NULL,
-        gradient_evaluations INTEGER NOT NULL, value_evaluations INTEGER NOT NULL,
-        hvp_evaluations INTEGER NOT NULL, restored_at INTEGER,
-        PRIMARY KEY (id, software)
-    ) WITHOUT ROWID""",
-    """CREATE TABLE curve (
-        trial TEXT NOT NULL, software TEXT NOT NULL, metric TEXT NOT NULL, points BLOB NOT NULL,
-        PRIMARY KEY (trial, software, metric)
-    ) WITHOUT ROWID""",
-    """CREATE TABLE timing (
-        key TEXT NOT NULL, software TEXT NOT NULL, program TEXT NOT NULL, machine TEXT NOT NULL, session TEXT NOT NULL,
-        timing TEXT NOT NULL, PRIMARY KEY (key, software)
-    ) WITHOUT ROWID""",
-    """CREATE TABLE target (
-        key TEXT PRIMARY KEY, problem TEXT NOT NULL, goals TEXT NOT NULL, source TEXT NOT NULL, digest TEXT NOT NULL
-    ) WITHOUT ROWID""",
-    """CREATE TABLE ending (
-        trial TEXT NOT NULL, software TEXT NOT NULL, target REAL, kind TEXT NOT NULL, step INTEGER,
-        PRIMARY KEY (trial, software)
-    ) WITHOUT ROWID""",
-)
-# Of problems that generate something. Older runs of this format lack the table, and get it when they go on.
-LATER_TABLES = (
-    """CREATE TABLE IF NOT EXISTS sample (
-        trial TEXT NOT NULL, software TEXT NOT NULL, shape TEXT NOT NULL, numbers BLOB NOT NULL,
-        PRIMARY KEY (trial, software)
-    ) WITHOUT ROWID""",
-)
 
 
 class Record(NamedTuple):
@@ -89,7 +53,7 @@ class Store:
             UserError: for a folder that is missing, cannot be written, is in use, or was written in another format.
         """
         self.folder = folder
-        self._database = Database(folder, write=write, version=FORMAT, tables=TABLES, later_tables=LATER_TABLES)
+        self._database = Database(folder, write=write, version=FORMAT, tables=TABLES)
 
     def __enter__(self) -> "Store":
         return self
@@ -179,7 +143,7 @@ class Store:
                 found.setdefault(search, []).append(from_json(Point, point))
         return found
 
-    # --- trials: tables trial, curve, sample ---
+    # --- trials: tables trial, curve, sample, example_score ---
 
     def add(self, outcomes: Sequence[Outcome], program: Mapping[str, str]) -> None:
         """Stores outcomes in one transaction.
@@ -194,7 +158,8 @@ class Store:
 
     def _insert(self, outcome: Outcome, software: str, program: str) -> None:
         key = (outcome.trial.id, software)
-        self._database.execute("DELETE FROM curve WHERE trial = ? AND software = ?", key)
+        for table in PARTS:
+            self._database.execute(f"DELETE FROM {table} WHERE trial = ? AND software = ?", key)
         self._database.execute(
             f"INSERT OR REPLACE INTO trial VALUES ({', '.join('?' * 16)})",
             (
@@ -213,11 +178,13 @@ class Store:
                 outcome.restored_at,
             ),
         )
-        self._database.execute("DELETE FROM sample WHERE trial = ? AND software = ?", key)
         if outcome.samples is not None:
             numbers = outcome.samples.astype("<f4").tobytes()
             shape = canonical(list(outcome.samples.shape))
             self._database.execute("INSERT INTO sample VALUES (?, ?, ?, ?)", (*key, shape, numbers))
+        if outcome.example_scores is not None:
+            row = (*key, *packed(outcome.example_scores))
+            self._database.execute("INSERT INTO example_score VALUES (?, ?, ?, ?, ?)", row)
         for metric, points in outcome.curves.items():
             self._database.execute(
                 "INSERT INTO curve VALUES (?, ?, ?, ?)", (*key, metric, points.astype("<f4").tobytes())
@@ -243,7 +210,12 @@ class Store:
             software = self.software()
             programs = self._database.execute("SELECT digest, fields FROM program")
             points = self._database.execute("SELECT trial, metric, points FROM curve WHERE software = ?", (software,))
-            generated = self._generated(software)
+            generated = self._database.execute(
+                "SELECT trial, shape, numbers FROM sample WHERE software = ?", (software,)
+            )
+            scored = self._database.execute(
+                "SELECT trial, examples, form, scores FROM example_score WHERE software = ?", (software,)
+            )
             rows = self._database.execute(
                 "SELECT id, program, identity, status, reason, traceback, diverged_at, seconds, compile_seconds, "
                 "validation, steps, gradient_evaluations, value_evaluations, hvp_evaluations, restored_at "
@@ -257,17 +229,14 @@ class Store:
             for trial, metric, blob in points:
                 curves.setdefault(trial, {})[metric] = np.frombuffer(blob, "<f4")
             samples = {name: np.frombuffer(blob, "<f4").reshape(json.loads(shape)) for name, shape, blob in generated}
+            scores = {name: unpacked(*packing) for name, *packing in scored}
             return {
-                row[0]: Record(_outcome(row, curves.get(row[0], {}), samples.get(row[0])), made_by[row[1]])
+                row[0]: Record(
+                    _outcome(row, curves.get(row[0], {}), samples.get(row[0]), scores.get(row[0])), made_by[row[1]]
+                )
                 for row in rows
                 if wanted is None or row[0] in wanted
             }
-
-    def _generated(self, software: str | None) -> list[Any]:
-        """The rows of samples; none in a run that is older than their table."""
-        if not self._database.execute("SELECT 1 FROM sqlite_master WHERE name = 'sample'"):
-            return []
-        return self._database.execute("SELECT trial, shape, numbers FROM sample WHERE software = ?", (software,))
 
     # --- timings: table timing ---
 
@@ -382,7 +351,10 @@ def software_digest(program: Mapping[str, str]) -> str:
 
 
 def _outcome(
-    row: Sequence[Any], curves: Mapping[str, np.ndarray[Any, Any]], samples: np.ndarray[Any, Any] | None
+    row: Sequence[Any],
+    curves: Mapping[str, np.ndarray[Any, Any]],
+    samples: np.ndarray[Any, Any] | None,
+    example_scores: np.ndarray[Any, Any] | None,
 ) -> Outcome:
     """Returns the outcome in a row of the table `trial`."""
     (
@@ -403,7 +375,17 @@ def _outcome(
     trial = Trial(name, json.loads(identity))
     done = np.frombuffer(steps, "<i8")
     ended = (status, reason, trace, diverged_at, seconds, compile_seconds)
-    return Outcome(trial, *ended, done, curves, json.loads(validation), Evaluations(*counts), restored, samples)
+    return Outcome(
+        trial,
+        *ended,
+        done,
+        curves,
+        json.loads(validation),
+        Evaluations(*counts),
+        restored,
+        samples,
+        example_scores=example_scores,
+    )
 
 
 def _storable(text: str) -> str:

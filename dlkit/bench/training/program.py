@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
+import jax.numpy as jnp
+
 from dlkit.bench import probes
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.metric import TRAINING_LOSS
@@ -15,9 +17,11 @@ from dlkit.bench.training.lanes import ALONE, Lanes, compiled, placed
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.segment import Setup
 from dlkit.bench.training.streaming import block_bytes
+from dlkit.typing import Array, Params, State
 
 __all__ = ["ProblemProgram", "Program", "compile_problem", "compile_program"]
 
+MOST_SCORES = 100_000  # of a trial: of more examples every second is kept, or every third, ...
 KEPT_STUDIES = 2  # whose arrays lie on the device: trials come study by study
 
 
@@ -33,6 +37,8 @@ class ProblemProgram:
         rewritten: function -> the one to compile in its place, with fast convolutions.
         start: ``start(words, held_out) -> Start``: initial parameters, the steps' key, metrics before any step.
         evaluate: ``evaluate(params, state, arrays) -> metrics``.
+        example_scores: ``example_scores(params, state, test)``: the judged metric's scores [examples], as
+            `Outcome.example_scores`; None where there are none.
         samples: ``samples(params, state)`` of one trial, as `Problem.samples`; None where nothing is generated.
         arrays: ``arrays(study)``: split -> name -> device array, as a study splits the examples; no training split if
             it streams.
@@ -44,6 +50,7 @@ class ProblemProgram:
     rewritten: Rewrite
     start: Any
     evaluate: Any
+    example_scores: Any
     samples: Any
     arrays: Callable[[int], Mapping[str, Batch]]
     block_bytes: int | None = None
@@ -121,10 +128,25 @@ def compile_problem(problem: Problem, lanes: Lanes = ALONE, memory: int | None =
         rewritten,
         start=compiled(rewritten(partial(segment.start, problem)), (True, False), lanes),
         evaluate=compiled(rewritten(problem.evaluate), (True, True, False), lanes),
+        example_scores=compiled(rewritten(partial(_example_scores, problem)), (True, True, False), lanes),
         samples=problem.samples and compiled(problem.samples, (False, False), ALONE),
         arrays=arrays if problem.dataset.redraw is not None else lambda study: arrays(0),
         block_bytes=room,
     )
+
+
+def _example_scores(problem: Problem, params: Params, state: State, test: Batch) -> Array | None:
+    """The judged metric's scores, where new examples can be told from them.
+
+    On a log scale ratios are compared, which are no means of examples' differences. Where each study splits the
+    examples anew, studies differ in examples already; and the training objective itself has no examples but its own.
+    """
+    data = problem.dataset
+    is_used = problem.judged.scale == "linear" and data.redraw is None and data.holds_out
+    if problem.example_scores is None or not is_used:
+        return None
+    scores = problem.example_scores(params, state, test).get(problem.metric)
+    return None if scores is None else scores[:: max(1, -(-len(scores) // MOST_SCORES))].astype(jnp.float32)
 
 
 def compile_program(

@@ -83,6 +83,8 @@ class Trajectory:
         compile_seconds: time of the first calls, where they compiled.
         params: the final parameters (those to evaluate).
         state: the final state.
+        example_scores: [test examples] float32: what the judged metric is the mean of, with these parameters; None of
+            trials without `validation`, and where `ProblemProgram.example_scores` gives none.
     """
 
     status: Status
@@ -96,6 +98,7 @@ class Trajectory:
     compile_seconds: float
     params: Params
     state: State
+    example_scores: np.ndarray[Any, Any] | None
 
 
 class Begun(NamedTuple):
@@ -124,6 +127,7 @@ class _Ends(NamedTuple):
     diverged_at: Any
     best_evaluation: Any
     validation: Mapping[str, Any]
+    example_scores: Any
 
 
 class _Clock(NamedTuple):
@@ -199,10 +203,12 @@ def train_trials(
     reached, carry, begun, clock, was_cut = _call(program, filled, until, seconds)
     params, state = program.finish(carry, begun.arrays["train"])
     is_reported = until is None and any(request.stage == "final" for request in requests)
-    validation = program.shared.evaluate(params, state, begun.held_out.validation) if is_reported else {}
-    start_metrics, ends = jax.device_get(
-        (begun.start.metrics, _Ends(carry.diverged_at, carry.stopping and carry.stopping.best_evaluation, validation))
-    )
+    validation, scores = {}, None
+    if is_reported:
+        validation = program.shared.evaluate(params, state, begun.held_out.validation)
+        scores = program.shared.example_scores(params, state, begun.held_out.test)
+    best = carry.stopping and carry.stopping.best_evaluation
+    start_metrics, ends = jax.device_get((begun.start.metrics, _Ends(carry.diverged_at, best, validation, scores)))
     share = _Clock(clock.seconds / len(requests), clock.compile_seconds / len(requests))
     alone = lanes.alone
     return [
@@ -210,7 +216,7 @@ def train_trials(
             program,
             _lane(start_metrics, lane, alone),
             _lane(reached, lane, False),
-            _lane(ends if request.stage == "final" else ends._replace(validation={}), lane, alone),
+            _lane(ends if request.stage == "final" else ends._replace(validation={}, example_scores=None), lane, alone),
             share,
             was_cut,
             until,
@@ -345,7 +351,7 @@ def _trajectory(
 ) -> Trajectory:
     """One lane's table and last carry as what a trial returns."""
     recipe = program.recipe
-    diverged_at, best, validation = ends
+    diverged_at, best, validation, scores = ends
     ran = len(reached.void) if until is None else min(len(reached.void), until)
     count = min(int(np.argmax(reached.void)) if reached.void.any() else ran, ran)
     bad = reached.bad[:count]
@@ -378,4 +384,5 @@ def _trajectory(
         compile_seconds=clock.compile_seconds,
         params=final[0],
         state=final[1],
+        example_scores=None if diverged else scores,
     )

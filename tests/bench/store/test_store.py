@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from dlkit.bench.plan.space import Point, Range, one_minus_log_uniform
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.store import store as store_module
 from dlkit.bench.store.database import FILE
+from dlkit.bench.store.example_scores import packed
 from dlkit.bench.store.store import FORMAT, Store, software_digest
 from tests.bench.synthetic import PROGRAM, make_contender, make_plan, make_problem
 
@@ -60,6 +62,10 @@ def same_bits(first, second):
     assert {name: repr(value) for name, value in first.validation.items()} == {
         name: repr(value) for name, value in second.validation.items()
     }
+    assert (first.example_scores is None) == (second.example_scores is None)
+    if first.example_scores is not None:
+        assert second.example_scores.tobytes() == first.example_scores.tobytes()
+        assert second.example_scores.dtype == np.float32
     for name in ("trial", "status", "reason", "traceback", "diverged_at", "seconds", "compile_seconds"):
         assert getattr(first, name) == getattr(second, name), name
     return True
@@ -80,6 +86,9 @@ outcomes = st.builds(
     steps=arrays(np.int64, st.integers(0, 4)),
     curves=st.dictionaries(st.text(), arrays(np.float32, st.integers(0, 4)), max_size=3),
     validation=st.dictionaries(st.text(), st.floats(), max_size=3),
+    example_scores=st.none()
+    | arrays(np.float32, st.integers(0, 20))
+    | arrays(np.float32, st.integers(0, 20), elements=st.sampled_from([0.0, 1.0])),
 )
 
 
@@ -103,11 +112,32 @@ def test_special_numbers_survive_closing_the_file(tmp_path):
         curves={"error": SPECIAL, "empty": np.zeros(0, np.float32)},
         validation={"a": math.nan, "b": -math.inf, "c": -0.0, "d": 5e-324, "e": 0.1},
         steps=np.array([0, 2**62]),
+        example_scores=SPECIAL,
     )
     with opened(tmp_path / "run") as store:
         store.add([given_outcome], PROGRAM)
     with Store(tmp_path / "run", write=False) as store:
         assert same_bits(given_outcome, store.records()[given_outcome.trial.id].outcome)
+
+
+def test_hits_take_a_bit_each():
+    """One of -0.0 among them does not: it would come back as 0.0."""
+    hits = (np.random.default_rng(0).random(80_000) < 0.5).astype(np.float32)
+    sizes = [len(packed(scores)[2]) for scores in (hits, np.where(hits == 0, np.float32(-0.0), hits))]
+    assert sizes[0] < 80_000 / 8 * 1.01 < sizes[1]
+
+
+@pytest.mark.parametrize("wrong", [lambda blob: blob[:-4], lambda blob: b"", lambda blob: zlib.compress(bytes(3))])
+def test_damaged_scores_of_examples_are_a_message(tmp_path, wrong):
+    with opened(tmp_path) as store:
+        store.add([outcome(example_scores=SPECIAL)], PROGRAM)
+    file = sqlite3.connect(tmp_path / FILE)
+    (blob,) = file.execute("SELECT scores FROM example_score").fetchone()
+    file.execute("UPDATE example_score SET scores = ?", (wrong(blob),))
+    file.commit()
+    file.close()
+    with Store(tmp_path, write=False) as store, pytest.raises(UserError, match="cannot be used: "):
+        store.records()
 
 
 def test_arrays_of_another_byte_order_keep_their_values():
@@ -127,10 +157,11 @@ def test_a_reason_that_is_not_utf_8():
 
 def test_a_trial_stored_again_replaces_the_old_one():
     with opened() as store:
-        store.add([outcome(value=1.0, curves={"old": SPECIAL, "error": SPECIAL})], PROGRAM)
+        old = {"old": SPECIAL, "error": SPECIAL}
+        store.add([outcome(value=1.0, curves=old, samples=np.zeros((2, 2)), example_scores=SPECIAL)], PROGRAM)
         store.add([outcome(value=2.0)], PROGRAM)
         (record,) = store.records().values()
-    assert same_bits(outcome(value=2.0), record.outcome)
+    assert same_bits(outcome(value=2.0), record.outcome) and record.outcome.samples is None
 
 
 def test_failed_trials_run_again():

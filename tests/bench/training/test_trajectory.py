@@ -19,9 +19,11 @@ from dlkit.bench.optimizers import Optimizer, schedules
 from dlkit.bench.plan.metric import TRAINING_LOSS, Metric
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.problems import Problem, classification
+from dlkit.bench.training import program as program_module
+from dlkit.bench.training.lanes import Lanes
 from dlkit.bench.training.program import Program, compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Trajectory, call_points, train_trial
+from dlkit.bench.training.trajectory import Request, Trajectory, call_points, train_trial, train_trials
 from dlkit.early_stopping import early_stopping
 
 INLINE = bench.Resources(executor="inline")
@@ -55,6 +57,78 @@ def walk(scores: Mapping[int, float] | None = None) -> Problem:
         dataset=NONE,
         metrics={"score": Metric("lower"), "x": Metric("higher")},
     )
+
+
+# --- scores of test examples -----------------------------------------------------------------------------------------
+
+
+def few_points(count: int = 90, *, redraw: bool = False) -> Dataset:
+    rng = np.random.default_rng(1)
+    inputs = rng.normal(size=(count, 3)).astype(np.float32)
+    targets = (inputs[:, 0] + rng.normal(size=count) > 0).astype(np.int32)
+    return split("points", {"inputs": inputs, "targets": targets}, redraw=redraw)
+
+
+@pytest.mark.long
+def test_a_final_trial_keeps_the_scores_whose_mean_is_its_final_value() -> None:
+    problem = classification("points", models.mlp((2,)), few_points(), batch_size=8, steps=20)
+    policy = EarlyStopping(patience=2, metric="accuracy")
+    for choices in ({}, {"stopping": policy}, {"optimizer": optimizers.get("schedule_free_sgd")}):
+        program = program_of(problem, **choices)
+        values = {**dict.fromkeys(program.recipe.traced, 0.9), "learning_rate": 0.5}
+        result = train_trial(program, values, stage="final", seed=0)
+        scores = result.example_scores
+        assert scores is not None and scores.shape == (len(problem.dataset.test["inputs"]),)
+        assert scores.dtype == np.float32 and set(scores.tolist()) <= {0.0, 1.0}
+        at = -1 if result.restored_at is None else result.steps.tolist().index(result.restored_at)
+        assert scores.mean() == pytest.approx(result.curves["accuracy"][at])
+        # Whether the parameters that are returned hit each of the test examples.
+        batch = {name: jnp.asarray(array) for name, array in problem.dataset.test.items()}
+        hits = problem.example_scores(result.params, result.state, batch)["accuracy"]  # type: ignore[misc]
+        assert scores.tolist() == hits.tolist()
+        others: list[dict[str, Any]] = [{"stage": "tuning"}, {"stage": "final", "until": 3}]
+        assert all(train_trial(program, values, seed=0, **each).example_scores is None for each in others)
+
+
+@pytest.mark.long
+def test_lanes_keep_the_scores_of_one_trial_each() -> None:
+    problem = classification("points", models.mlp((2,)), few_points(), batch_size=8, steps=20)
+    alone = [run(program_of(problem), 0.5, seed=seed).example_scores for seed in (0, 1, 2)]
+    program = compile_program(compile_problem(problem, Lanes(4)), Recipe(optimizer=SGD, steps=20, evaluations=10))
+    together = train_trials(program, [Request({"learning_rate": 0.5}, "final", seed) for seed in (0, 1, 2)])
+    for expected, result in zip(alone, together, strict=True):
+        assert expected is not None and result.example_scores is not None
+        assert result.example_scores.tolist() == expected.tolist()
+
+
+@pytest.mark.long
+def test_scores_are_kept_where_they_tell_of_new_examples() -> None:
+    """Not where studies differ in examples already, nor of ratios, other metrics, what diverged, or no examples."""
+    model, fixed = models.mlp((2,)), few_points()
+    assert run(program_of(walk()), 1.0).example_scores is None
+    redrawn = classification("points", model, few_points(redraw=True), batch_size=8, steps=20)
+    assert run(program_of(redrawn), 0.5).example_scores is None
+    real = split("points", {**fixed.train, "targets": fixed.train["inputs"][:, 0]}, redraw=False)
+    logarithmic = problems.regression("points", models.mlp((1,)), real, batch_size=8, steps=20, scale="log")
+    assert run(program_of(logarithmic), 0.01).example_scores is None
+    linear = problems.regression("points", models.mlp((1,)), real, batch_size=8, steps=20)
+    assert run(program_of(linear), 0.01).example_scores is not None
+    assert run(program_of(linear), 1e9).example_scores is None
+    problem = classification("points", model, fixed, batch_size=8, steps=20)
+    scores = problem.example_scores
+    assert scores is not None
+    other = replace(problem, example_scores=lambda *trial: {"cross_entropy": scores(*trial)["cross_entropy"]})
+    assert run(program_of(other), 0.5).example_scores is None
+
+
+@pytest.mark.long
+def test_of_very_many_examples_evenly_spaced_ones_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = classification("points", models.mlp((2,)), few_points(), batch_size=8, steps=20)
+    every = run(program_of(problem), 0.5).example_scores
+    monkeypatch.setattr(program_module, "MOST_SCORES", 5)
+    some = run(program_of(problem), 0.5).example_scores
+    assert every is not None and some is not None
+    assert len(every) == 18 and some.tolist() == every[[0, 4, 8, 12, 16]].tolist()
 
 
 # --- early stopping --------------------------------------------------------------------------------------------------

@@ -1,0 +1,47 @@
+"""Scores of test examples as bytes: a bit an example where all are 0 or 1, as hits are, else float32; deflated."""
+
+import zlib
+from typing import Any
+
+import numpy as np
+
+__all__ = ["packed", "unpacked"]
+
+Floats = np.ndarray[Any, Any]
+ONE = np.float32(1).view(np.uint32)
+
+
+def packed(scores: Floats) -> tuple[int, str, bytes]:
+    """Returns how many scores there are, in which form they are written, and the bytes.
+
+    Args:
+        scores: [examples] float32.
+
+    Example:
+        >>> unpacked(*packed(np.array([1.0, 0.0, 1.0], np.float32)))
+        array([1., 0., 1.], dtype=float32)
+    """
+    numbers = scores.astype("<f4")
+    words = numbers.view("<u4")
+    if np.isin(words, (0, ONE)).all():  # by bits: -0.0 is no 0
+        return len(numbers), "bits", zlib.compress(np.packbits(words != 0).tobytes())
+    return len(numbers), "float32", zlib.compress(numbers.tobytes())
+
+
+def unpacked(count: int, form: str, blob: bytes) -> Floats:
+    """Returns the scores [count] float32, bit for bit.
+
+    Raises:
+        ValueError: if the bytes are damaged.
+    """
+    try:
+        raw = zlib.decompress(blob)
+    except zlib.error as error:
+        raise ValueError(f"scores of examples: {error}") from None
+    if form == "bits":
+        scores = np.unpackbits(np.frombuffer(raw, np.uint8), count=count).astype(np.float32)
+    else:
+        scores = np.frombuffer(raw, "<f4").astype(np.float32)
+    if len(scores) != count:
+        raise ValueError(f"scores of examples: expected {count}, found {len(scores)}")
+    return scores
