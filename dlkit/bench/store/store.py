@@ -20,12 +20,10 @@ from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Evaluations, Outcome, Timing, Trial
 from dlkit.bench.store.database import Database
 from dlkit.bench.store.example_scores import packed, unpacked
-from dlkit.bench.store.tables import PARTS, TABLES
+from dlkit.bench.store.tables import FORMAT, PARTS, TABLES
 from dlkit.bench.tuning.targets import Ending, Frozen
 
-__all__ = ["FORMAT", "Record", "Store", "software_digest"]
-
-FORMAT = 4
+__all__ = ["Record", "Store", "software_digest"]
 
 
 class Record(NamedTuple):

@@ -1,7 +1,8 @@
-"""The tables of a run folder's file; what they mean changes with `store.FORMAT`."""
+"""The tables of a run folder's file, and the number of their format."""
 
-__all__ = ["PARTS", "TABLES"]
+__all__ = ["FORMAT", "PARTS", "TABLES"]
 
+FORMAT = 4
 TABLES = (
     "CREATE TABLE spec (digest TEXT PRIMARY KEY, plan TEXT NOT NULL, sources TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE program (digest TEXT PRIMARY KEY, software TEXT NOT NULL, fields TEXT NOT NULL) WITHOUT ROWID",
@@ -21,15 +22,6 @@ TABLES = (
         trial TEXT NOT NULL, software TEXT NOT NULL, metric TEXT NOT NULL, points BLOB NOT NULL,
         PRIMARY KEY (trial, software, metric)
     ) WITHOUT ROWID""",
-    """CREATE TABLE sample (
-        trial TEXT NOT NULL, software TEXT NOT NULL, shape TEXT NOT NULL, numbers BLOB NOT NULL,
-        PRIMARY KEY (trial, software)
-    ) WITHOUT ROWID""",
-    """CREATE TABLE example_score (
-        trial TEXT NOT NULL, software TEXT NOT NULL, examples INTEGER NOT NULL, form TEXT NOT NULL,
-        scores BLOB NOT NULL,
-        PRIMARY KEY (trial, software)
-    ) WITHOUT ROWID""",
     """CREATE TABLE timing (
         key TEXT NOT NULL, software TEXT NOT NULL, program TEXT NOT NULL, machine TEXT NOT NULL, session TEXT NOT NULL,
         timing TEXT NOT NULL, PRIMARY KEY (key, software)
@@ -41,7 +33,13 @@ TABLES = (
         trial TEXT NOT NULL, software TEXT NOT NULL, target REAL, kind TEXT NOT NULL, step INTEGER,
         PRIMARY KEY (trial, software)
     ) WITHOUT ROWID""",
+    """CREATE TABLE sample (
+        trial TEXT NOT NULL, software TEXT NOT NULL, shape TEXT NOT NULL, numbers BLOB NOT NULL,
+        PRIMARY KEY (trial, software)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE example_score (
+        trial TEXT NOT NULL, software TEXT NOT NULL, examples INTEGER NOT NULL, form TEXT NOT NULL,
+        scores BLOB NOT NULL, PRIMARY KEY (trial, software)
+    ) WITHOUT ROWID""",
 )
-
-
 PARTS = ("curve", "sample", "example_score")  # what a trial may have beside its row in the table `trial`

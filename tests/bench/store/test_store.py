@@ -28,7 +28,8 @@ from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.store import store as store_module
 from dlkit.bench.store.database import FILE
 from dlkit.bench.store.example_scores import packed
-from dlkit.bench.store.store import FORMAT, Store, software_digest
+from dlkit.bench.store.store import Store, software_digest
+from dlkit.bench.store.tables import FORMAT
 from tests.bench.synthetic import PROGRAM, make_contender, make_plan, make_problem
 
 ROOT = Path(__file__).parents[3]
