@@ -3,6 +3,7 @@
 - `numbers`, `units`: how numbers are written, and times and sizes with their units.
 - `along_curves`: steps to a target, the score at half of the budget.
 - `contender_result`, `pairs`, `ranking`: a contender's own numbers, how two differ, how all of them stand.
+- `new_examples`, `example_sentences`: whether that holds on other examples than these test examples; in words.
 - `costs`: time and memory.
 - `factor_pairs`, `effects`, `effect_sentences`: contenders that differ in one factor; what its levels do, and in words.
 - `foresight`: what a plan can tell and what it costs, before anything runs.
@@ -23,10 +24,12 @@ __all__ = [
     "costs",
     "effect_sentences",
     "effects",
+    "example_sentences",
     "factor_pairs",
     "findings",
     "foresight",
     "frames",
+    "new_examples",
     "numbers",
     "pairs",
     "ranking",

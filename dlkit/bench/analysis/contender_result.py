@@ -1,5 +1,6 @@
 """One contender on one problem: its studies, steps to target, final values with intervals, and doubts."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dlkit.bench.analysis.along_curves import UNKNOWN, AlongCurve, StepsToTarget, at_half, log_steps, steps_to_target
+from dlkit.bench.analysis.new_examples import block_scores
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.orientation import at_floor, final_value, oriented, unoriented
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
@@ -80,6 +82,8 @@ class ContenderResult:
         log_steps: log2 of the steps to it, of each block; None where curves do not compare before the last step.
         half: the judged metric at half of the budget; None where that says nothing about half of the budget.
         required: blocks without which a contender is not compared: those that were not added later.
+        example_scores: [blocks, examples] the score of each test example, oriented; NaN where a block has none. None
+            where trials kept none, or blocks have examples of their own.
     """
 
     contender: PlannedContender
@@ -104,6 +108,7 @@ class ContenderResult:
     log_steps: AlongCurve | None
     half: AlongCurve | None
     required: int
+    example_scores: Floats | None = None
 
     @property
     def label(self) -> str:
@@ -212,6 +217,7 @@ def make_result(
     hardest = targets[-1] if targets else math.nan
     reached = steps_to_target(problem, there, hardest, level=LEVEL)
     doubted = doubts(plan.space(problem, contender), [each.tuning for each in studies])
+    is_split_anew = plan.repeats_tuning and problem.redraws_split  # blocks differ in examples already
     steps, half = log_steps(problem, contender, there, hardest), at_half(problem, contender, there)
     return ContenderResult(
         contender=contender,
@@ -236,6 +242,7 @@ def make_result(
         log_steps=_of_blocks(plan, studies, steps),
         half=_of_blocks(plan, studies, half),
         required=plan.planned_blocks,
+        example_scores=None if is_split_anew else block_scores(problem, _outcomes_of_blocks(plan, studies)),
     )
 
 
@@ -290,6 +297,13 @@ def block_means(plan: Plan, studies: Sequence[StudyResult], values: Floats) -> F
         means.append(float(np.mean(own)) if own.size else math.inf)
         first += own.size
     return np.array(means)
+
+
+def _outcomes_of_blocks(plan: Plan, studies: Sequence[StudyResult]) -> list[Sequence[Outcome]]:
+    """The final trials of each block that ended, as `block_means` takes them."""
+    if not plan.repeats_tuning:
+        return [[outcome] for each in studies for outcome in each.ended]
+    return [each.ended for each in itertools.takewhile(lambda each: each.is_complete, studies)]
 
 
 def _any_of_block(plan: Plan, studies: Sequence[StudyResult], is_there: Floats) -> Floats:

@@ -35,8 +35,8 @@ class Evidence(NamedTuple):
     Attributes:
         name: what they are: ``"difference"`` of final values, ``"difference at half"`` of the budget, ``"ratio of
             steps"`` to the target, ``"final value"``, ``"steps to target"``, ``"keeps the order"``: the probability
-            that another block has the difference's sign, ``"difference shown"`` by the blocks there are, or by twice as
-            many.
+            that another block has the difference's sign, ``"difference on new examples"``, ``"difference shown"`` by
+            the blocks there are, or by twice as many.
         contender: whose number it is.
         other: what it is compared to; empty if it stands alone.
         estimate: in the metric's own units; a ratio for a log-scaled metric, and for steps.
@@ -91,7 +91,16 @@ def difference_to_best(problem: PlannedProblem, best: Ranked, other: Ranked) -> 
     if pair is None:
         return ()
     keeps = _compared("keeps the order", other, best, pair, pair.keeps)
-    return (_of_pair("difference", problem, other, best, pair), keeps)
+    return (_of_pair("difference", problem, other, best, pair), keeps, *_on_new_examples(problem, other, best, pair))
+
+
+def _on_new_examples(problem: PlannedProblem, other: Ranked, best: Ranked, pair: Pair) -> tuple[Evidence, ...]:
+    new = pair.new_examples
+    if new is None:
+        return ()
+    shown = numbers.in_units(problem, Interval(*new.difference[:3]))
+    evidence = _compared("difference on new examples", other, best, pair, shown)
+    return (evidence._replace(p_value=new.difference.p_value, adjusted_p=new.adjusted_p),)
 
 
 def _of_pair(name: str, problem: PlannedProblem, other: Ranked, best: Ranked, pair: Pair) -> Evidence:

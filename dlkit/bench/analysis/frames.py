@@ -355,6 +355,7 @@ def _steps_columns(result: ContenderResult) -> dict[str, Any]:
 
 def _standing_columns(result: ContenderResult, standing: Standing | None) -> dict[str, Any]:
     ratio, to_best = (standing.steps_ratio, standing.to_best) if standing else (None, None)
+    new = to_best.new_examples if to_best else None
     return {
         **_interval_columns("ratio_of_steps", _ratio(ratio.difference) if ratio else UNKNOWN),
         "ratio_of_steps_p_value": ratio.adjusted_p if ratio else math.nan,
@@ -364,4 +365,6 @@ def _standing_columns(result: ContenderResult, standing: Standing | None) -> dic
         **_interval_columns("validation", result.validation),
         **_interval_columns("difference", Interval(*to_best.difference[:3]) if to_best else UNKNOWN),
         "p_value": to_best.adjusted_p if to_best else math.nan,
+        **_interval_columns("new_examples", Interval(*new.difference[:3]) if new else UNKNOWN),
+        "new_examples_p_value": new.adjusted_p if new else math.nan,
     }

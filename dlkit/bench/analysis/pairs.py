@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlkit.bench.analysis.new_examples import NewExamples
 from dlkit.bench.stats import Interval, PairedDifference, family_p_values, fewest_blocks, keeps_order, paired_difference
 from dlkit.bench.stats.pairs import signed_differences
 
@@ -40,20 +41,36 @@ class Pair(NamedTuple):
         difference: its values less the other's, over common blocks.
         adjusted_p: over all pairs of contenders: the larger one of the pair's own p-value and of the family's.
         keeps: the probability that another block has the difference's sign, and its interval.
+        new_examples: how the two differ on new examples; None where blocks have examples of their own, or where trials
+            kept no scores of examples.
     """
 
     difference: PairedDifference
     adjusted_p: float
     keeps: Interval
+    new_examples: NewExamples | None = None
 
     @property
     def is_apart(self) -> bool:
-        """Whether the two differ beyond chance, all pairs taken together."""
-        return self.adjusted_p <= ALPHA and self.difference.estimate != 0
+        """Whether the two differ beyond chance, all pairs taken together; where that is known, on new examples too."""
+        return self.adjusted_p <= ALPHA and self.difference.estimate != 0 and self._holds(adjusted=True)
 
-    def is_worse(self, p_value: float) -> bool:
-        """Returns whether it is worse than the other beyond chance, by that p-value."""
+    def is_worse(self, *, adjusted: bool) -> bool:
+        """Returns whether it is worse than the other beyond chance; where that is known, on new examples too.
+
+        Args:
+            adjusted: whether all pairs of contenders are asked about.
+        """
+        return self.is_worse_here(adjusted=adjusted) and self._holds(adjusted=adjusted)
+
+    def is_worse_here(self, *, adjusted: bool) -> bool:
+        """Returns whether it is worse than the other beyond chance, on these test examples."""
+        p_value = self.adjusted_p if adjusted else self.difference.p_value
         return self.difference.estimate > 0 and p_value <= ALPHA
+
+    def _holds(self, *, adjusted: bool) -> bool:
+        new = self.new_examples
+        return new is None or new.is_sure(self.difference.estimate, ALPHA, adjusted=adjusted)
 
 
 Pairs = Mapping[tuple[int, int], Pair]  # (i, j) with i < j: how j differs from i
@@ -69,7 +86,7 @@ def beats_all(pairs: Iterable[Pair]) -> bool:
     Args:
         pairs: how each of the others differs from it.
     """
-    return all(pair.is_worse(pair.difference.p_value) for pair in pairs)
+    return all(pair.is_worse(adjusted=False) for pair in pairs)
 
 
 def all_pairs(values: Sequence[Floats], *, singles: Singles | None = None, best_alone: bool = False) -> Pairs:

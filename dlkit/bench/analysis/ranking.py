@@ -10,6 +10,7 @@ import numpy as np
 
 from dlkit.bench.analysis.along_curves import AlongCurve
 from dlkit.bench.analysis.contender_result import ContenderResult
+from dlkit.bench.analysis.new_examples import on_new_examples
 from dlkit.bench.analysis.pairs import Pair, Pairs, all_pairs, beats_all, letters, single, turned
 from dlkit.bench.stats import PairedDifference, friedman
 
@@ -28,7 +29,8 @@ class Standing(NamedTuple):
         mean_rank: of its final scores among the contenders', over blocks; 1 is the best.
         to_best: its final scores less the best one's; None for the best.
         is_worse: whether it is worse than the best beyond chance: by single comparisons where the best beats all
-            others so, else by the adjusted one.
+            others so, else by the adjusted one; where that is known, on new examples too.
+        is_worse_here: the same on these test examples, whatever holds on new ones.
         steps_ratio: log2 of its steps to target less the best one's; None for the best, or where they do not compare.
         half: its scores at half of the budget less the best one's; likewise.
     """
@@ -37,6 +39,7 @@ class Standing(NamedTuple):
     mean_rank: float
     to_best: Pair | None
     is_worse: bool
+    is_worse_here: bool
     steps_ratio: Pair | None
     half: Pair | None
 
@@ -100,6 +103,8 @@ def compared(results: Sequence[ContenderResult], *, first: str = "", judge: Judg
     pairs = all_pairs([each.blocks for each in finished], singles=singles)
     if judge is not None:
         pairs = {(i, j): judge(finished[i], finished[j], pair) for (i, j), pair in pairs.items()}
+    new = on_new_examples([each.example_scores for each in finished], list(pairs))
+    pairs = {key: pair._replace(new_examples=new.get(key)) for key, pair in pairs.items()}
     return Ranking(list(map(Ranked, finished, _standings(finished, pairs))), rest)
 
 
@@ -137,14 +142,22 @@ def _standings(finished: Sequence[ContenderResult], pairs: Pairs) -> list[Standi
     is_winner = beats_all(pairs[key] for key in with_best)
     if is_winner:
         apart |= set(with_best)
-    worse = {place for (_, place) in with_best if is_winner or pairs[0, place].is_worse(pairs[0, place].adjusted_p)}
+    beats_all_here = all(pairs[key].is_worse_here(adjusted=False) for key in with_best)
+    worse = {place for (_, place) in with_best if pairs[0, place].is_worse(adjusted=not is_winner)}
+    worse_here = {place for (_, place) in with_best if pairs[0, place].is_worse_here(adjusted=not beats_all_here)}
     groups = letters(len(finished), apart)
     mean_ranks = friedman([each.planned(each.blocks) for each in finished]).mean_ranks
     steps = _pairs_along(finished, [each.log_steps for each in finished])
     half = _pairs_along(finished, [each.half for each in finished])
     return [
         Standing(
-            group, float(mean_rank), pairs.get((0, place)), place in worse, steps.get((0, place)), half.get((0, place))
+            group,
+            float(mean_rank),
+            pairs.get((0, place)),
+            place in worse,
+            place in worse_here,
+            steps.get((0, place)),
+            half.get((0, place)),
         )
         for place, (group, mean_rank) in enumerate(zip(groups, mean_ranks, strict=True))
     ]

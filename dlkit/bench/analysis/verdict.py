@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from dlkit.bench.analysis import numbers
+from dlkit.bench.analysis import example_sentences, numbers
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.findings import Finding, behind, differences, ends_behind, flip, power, speed
 from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, blocks_needed
@@ -82,8 +82,10 @@ def verdict(problem: PlannedProblem, ranking: Ranking, target: float, *, adds_bl
     tied = [each for each in others if not each.standing.is_worse]
     doubtful = [each for each in others for pair in _gaps([each]) if each.result.could_gain(pair.difference.low)]
     missing = _too_few(best.result, len(compared), adds_blocks=adds_blocks)
-    if tied and not adds_blocks:
-        missing += [finding] if (finding := power(problem, compared, tied[0])) else []
+    open_here = [each for each in tied if not each.standing.is_worse_here]
+    if open_here and not adds_blocks:
+        missing += [finding] if (finding := power(problem, compared, open_here[0])) else []
+    missing += example_sentences.more_examples(best, others, "studies" if about == "methods" else "seeds")
     if about == "settings" and any(len(each.tuning.points) > 1 for each in ranking.results):
         missing.append(Finding(ABOUT_SETTINGS))
     advice = _advice([each.result for each in doubtful if each not in tied or _is_misplaced(each.result)])
@@ -115,15 +117,25 @@ def _gaps(others: Sequence[Ranked]) -> list[Pair]:
 def _tie(problem: PlannedProblem, compared: Sequence[Ranked], tied: Sequence[Ranked]) -> Finding:
     """A verdict without a winner: who leads, who is not told apart, who is worse, each with the difference."""
     best, others = compared[0], compared[1:]
+    here_alone = [each for each in tied if example_sentences.holds_here_alone(each)]
+    open_here = [each for each in tied if each not in here_alone]
     # Estimates of pairs need not agree on one order: the first is ahead of most others.
     leads = "leads" if all(pair.difference.estimate >= 0 for pair in _gaps(others)) else "is ahead of most others"
-    text = (
-        f"{_opening(problem, best)} {best.label} {leads}, with {_score(problem, best)}, but is not told apart from "
-        f"{_listed(problem, best, tied)} ({_blocks(best.result)})"
-    )
+    text = f"{_opening(problem, best)} {best.label}"
+    if open_here:
+        text += (
+            f" {leads}, with {_score(problem, best)}, but is not told apart from {_listed(problem, best, open_here)} "
+            f"({_blocks(best.result)})"
+        )
+    if here_alone:
+        text += "; it" if open_here else ""
+        text += f" is ahead of {_listed(problem, best, here_alone)}{example_sentences.these(here_alone)}"
+        text += "" if open_here else f", with {_score(problem, best)} ({_blocks(best.result)})"
+        text += f"; on new examples it is not told apart from {example_sentences.listed(problem, here_alone)}"
     if worse := [each for each in others if each not in tied]:
         bound = numbers.largest_p_value([pair.adjusted_p for pair in _gaps(worse)])
-        text += f"; worse: {_listed(problem, best, worse)} (adjusted p {bound})"
+        also = example_sentences.also(problem, worse)
+        text += f"; worse: {_listed(problem, best, worse)} (adjusted p {bound}){also}"
     return Finding(f"{text}.", differences(problem, best, others))
 
 
@@ -141,7 +153,8 @@ def _ahead(problem: PlannedProblem, compared: Sequence[Ranked], doubtful: Sequen
 def _winner(problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding:
     best, others = compared[0], compared[1:]
     text = (
-        f"{_opening(problem, best)} {best.label} is best, with {_score(problem, best)}; {_margin(problem, compared)}."
+        f"{_opening(problem, best)} {best.label} is best, with {_score(problem, best)}; {_margin(problem, compared)}"
+        f"{example_sentences.also(problem, others)}."
     )
     return Finding(text, differences(problem, best, others))
 
@@ -273,26 +286,28 @@ def conclude(
         f"P-values and intervals of differences hold at any time, as {unit} were added; other intervals only describe."
     )
     first, *others = conclusion.findings
-    ending = _why_it_ends(plan, problem, settled, unit) or f"Not settled at {settled.blocks} {unit} yet."
+    ending = _why_it_ends(plan, problem, ranking, settled) or f"Not settled at {settled.blocks} {unit} yet."
     if conclusion.kind == "unsettled" and settled.ends is Reason.BEST:  # blocks do not mend tuning
         ending = f"As they are tuned, it is {ending[0].lower()}{ending[1:]}"
     findings = (first._replace(text=f"{first.text} {ending}"), *others, *map(Finding, notes))
     return conclusion._replace(findings=findings)
 
 
-def _why_it_ends(plan: Plan, problem: PlannedProblem, settled: Settled, unit: str) -> str:
+def _why_it_ends(plan: Plan, problem: PlannedProblem, ranking: Ranking, settled: Settled) -> str:
     """Why no blocks are added, in words; empty if there may be more."""
-    count = settled.settlement.seeds
+    count, unit = settled.settlement.seeds, plan.unit
+    these = example_sentences.these(ranking.compared)
     match settled.ends:
         case None:
             return ""
         case Reason.BEST:
-            return f"Settled at {count} {unit} {RULE}."
+            return f"Settled{these} at {count} {unit} {RULE}."
         case Reason.WITHIN_MARGIN:
             assert problem.margin is not None
             width = f"a ratio of {problem.margin:g}" if problem.judged.scale == "log" else f"{problem.margin:g}"
             return (
-                f"Settled at {count} {unit} {RULE}: what is not worse than {settled.leader} lies within {width} of it."
+                f"Settled{these} at {count} {unit} {RULE}: what is not worse than {settled.leader} lies within {width} "
+                "of it."
             )
         case Reason.MOST:
             return f"Not settled within {plan.most_blocks} {unit}."

@@ -101,8 +101,8 @@ class Outcome:
         restored_at: the step whose parameters early stopping restored; None without early stopping.
         samples: [samples, 2] or [samples, height, width] float32: what the trained model generates, kept of the first
             study's first final seed where a problem has samples; None otherwise.
-        example_scores: [test examples] float32: what the judged metric's final value is the mean of, of final trials on
-            a fixed test split; of very many examples some, evenly spaced. None where there are none.
+        example_scores: [test examples] float32: what the judged metric's final value is the mean of, of final trials;
+            of very many examples some, evenly spaced. None where there are none.
     """
 
     trial: Trial

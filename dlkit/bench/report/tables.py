@@ -12,10 +12,10 @@ from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.effects import Effect, Measured
 from dlkit.bench.analysis.findings import behind
-from dlkit.bench.analysis.pairs import LEVEL
+from dlkit.bench.analysis.pairs import LEVEL, Pair
 from dlkit.bench.plan.orientation import at_floor, unoriented
 from dlkit.bench.plan.plan import PlannedProblem
-from dlkit.bench.stats import median_interval, nemenyi_distance
+from dlkit.bench.stats import Interval, median_interval, nemenyi_distance
 
 __all__ = [
     "FACTORS_CAPTION",
@@ -91,7 +91,9 @@ def ranking(comparison: Comparison) -> Table:
     is_held_out = comparison.problem.judged_on == "test"
     header = ["rank", "optimizer", "group", f"{comparison.problem.judged_on} {SHOWN_LEVEL}"]
     header += [f"validation {SHOWN_LEVEL}"] if is_held_out else []
-    header += [f"difference to best {SHOWN_LEVEL}", "p", "adjusted p", f"mean rank{distance}", "diverged"]
+    header += [f"difference to best {SHOWN_LEVEL}", "p", "adjusted p"]
+    is_known = any(each.to_best and each.to_best.new_examples for each in standings.values())
+    header += [*([f"on new examples {SHOWN_LEVEL}"] if is_known else []), f"mean rank{distance}", "diverged"]
     rows = []
     for rank, result in enumerate(comparison.results, 1):
         standing = standings.get(result.label)
@@ -106,11 +108,18 @@ def ranking(comparison: Comparison) -> Table:
                 behind(comparison.problem, comparison.results[0], result, pair.difference) if pair else numbers.NOTHING,
                 numbers.p_value(pair.difference.p_value) if pair else numbers.NOTHING,
                 numbers.p_value(pair.adjusted_p) if pair else numbers.NOTHING,
+                *([_on_new_examples(comparison.problem, pair)] if is_known else []),
                 numbers.number(standing.mean_rank) if standing else numbers.NOTHING,
                 f"{result.diverged}/{len(result.scores)}" if len(result.scores) else numbers.NOTHING,
             ]
         )
     return Table(header, rows)
+
+
+def _on_new_examples(problem: PlannedProblem, pair: Pair | None) -> str:
+    """The difference to the best on new examples."""
+    new = pair.new_examples if pair else None
+    return numbers.oriented_interval(problem, Interval(*new.difference[:3])) if new else numbers.NOTHING
 
 
 def steps_caption(comparison: Comparison) -> str:

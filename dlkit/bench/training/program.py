@@ -138,11 +138,10 @@ def compile_problem(problem: Problem, lanes: Lanes = ALONE, memory: int | None =
 def _example_scores(problem: Problem, params: Params, state: State, test: Batch) -> Array | None:
     """The judged metric's scores, where new examples can be told from them.
 
-    On a log scale ratios are compared, which are no means of examples' differences. Where each study splits the
-    examples anew, studies differ in examples already; and the training objective itself has no examples but its own.
+    On a log scale ratios are compared, which are no means of examples' differences. The training objective itself has
+    no examples but its own.
     """
-    data = problem.dataset
-    is_used = problem.judged.scale == "linear" and data.redraw is None and data.holds_out
+    is_used = problem.judged.scale == "linear" and problem.dataset.holds_out
     if problem.example_scores is None or not is_used:
         return None
     scores = problem.example_scores(params, state, test).get(problem.metric)

@@ -112,7 +112,9 @@ def test_too_few_blocks_tell_nobody_apart():
 def test_equals_are_not_apart_whatever_the_p_value():
     """Three infinities on either side: the estimate is 0, and a difference of no size has no direction."""
     pair = all_pairs([np.zeros(8), np.zeros(8)])[0, 1]
-    assert pair.adjusted_p == 1.0 and not pair.is_apart and not pair.is_worse(0.0)
+    assert pair.adjusted_p == 1.0 and not pair.is_apart
+    sure = pair._replace(difference=pair.difference._replace(p_value=0.0))
+    assert not sure.is_worse(adjusted=False) and not sure.is_worse_here(adjusted=False)
 
 
 def test_who_rested_early_is_compared_on_the_blocks_that_both_have():

@@ -1,0 +1,88 @@
+"""What a verdict says about new examples: who is ahead on these test examples alone, and what would settle it."""
+
+import math
+from collections.abc import Sequence
+
+from dlkit.bench.analysis import numbers
+from dlkit.bench.analysis.findings import Finding
+from dlkit.bench.analysis.new_examples import NewExamples
+from dlkit.bench.analysis.ranking import Ranked
+from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.stats import Interval
+
+__all__ = ["also", "holds_here_alone", "listed", "more_examples", "these"]
+
+MANY = 1_000_000  # examples, beyond which a number says no more
+
+
+def holds_here_alone(ranked: Ranked) -> bool:
+    """Whether a contender is worse than the best on these test examples, and not told apart from it on new ones."""
+    return ranked.standing.is_worse_here and not ranked.standing.is_worse
+
+
+def these(compared: Sequence[Ranked]) -> str:
+    """Returns " on these 360 test examples"; nothing where it is not known how contenders differ on new ones."""
+    known = [new for each in compared if (new := _of(each))]
+    return f" on these {known[0].examples:,} test examples" if known else ""
+
+
+def listed(problem: PlannedProblem, ranked: Sequence[Ranked]) -> str:
+    """Returns labels with their differences to the best on new examples."""
+    shown = [f"{each.label} ({_difference(problem, new)})" for each in ranked if (new := _of(each))]
+    return ", ".join(shown)
+
+
+def also(problem: PlannedProblem, others: Sequence[Ranked]) -> str:
+    """Returns that differences hold on new examples, too, with the one to the next; nothing where that is not known."""
+    known = [(each, new) for each in others if (new := _of(each))]
+    if not known:
+        is_split_anew = problem.redraws_split and all(each.result.repeats_tuning for each in others)
+        return ", each study with a new split of these examples" if is_split_anew else ""
+    bound = numbers.largest_p_value([new.difference.p_value for _, new in known])
+    first, new = known[0]
+    whom = "each" if len(known) == len(others) else ", ".join(each.label for each, _ in known)
+    against = f" against {whom}" if len(others) > 1 else ""
+    return f"; also on new examples ({first.label} {_difference(problem, new)}, p {bound}{against})"
+
+
+def more_examples(best: Ranked, others: Sequence[Ranked], unit: str) -> list[Finding]:
+    """Says what would settle it on new examples, of those that are worse than the best on these examples alone.
+
+    Args:
+        best: the leader.
+        others: the other contenders.
+        unit: what blocks are: ``"studies"`` or ``"seeds"``.
+    """
+    found = []
+    for each in others:
+        new = _of(each)
+        if new is None or not holds_here_alone(each):
+            continue
+        needed, blocks_can = new.needed
+        if math.isinf(needed):
+            takes = f"more {unit}" if blocks_can else f"more test examples and more {unit}"
+        else:
+            takes = f"about {_rounded(needed)}" if needed <= MANY else f"more than {MANY:,}"
+            takes = f"{f'more {unit}, or ' if blocks_can else ''}{takes} test examples"
+        pair = f"{best.label} against {each.label} on new examples"
+        if blocks_can:
+            text = f"To settle {pair} takes {takes}"
+        else:
+            text = f"More {unit} cannot settle {pair}, if the difference is what it seems: that takes {takes}"
+        found.append(Finding(f"{text}; there are {new.examples:,}."))
+    return found
+
+
+def _of(ranked: Ranked) -> NewExamples | None:
+    pair = ranked.standing.to_best
+    return pair.new_examples if pair else None
+
+
+def _difference(problem: PlannedProblem, new: NewExamples) -> str:
+    return numbers.oriented_interval(problem, Interval(*new.difference[:3]))
+
+
+def _rounded(count: float) -> str:
+    """A whole number with two digits that count."""
+    digits = max(0, math.floor(math.log10(count)) - 1)
+    return f"{round(count, -digits):,.0f}"
