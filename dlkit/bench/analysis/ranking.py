@@ -11,7 +11,7 @@ import numpy as np
 from dlkit.bench.analysis.along_curves import AlongCurve
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.new_examples import on_new_examples
-from dlkit.bench.analysis.pairs import Pair, Pairs, all_pairs, beats_all, letters, single, turned
+from dlkit.bench.analysis.pairs import LEVEL, Pair, Pairs, all_pairs, beats_all, letters, single, turned
 from dlkit.bench.stats import PairedDifference, friedman
 
 __all__ = ["Judge", "Ranked", "Ranking", "Standing", "compared"]
@@ -103,7 +103,8 @@ def compared(results: Sequence[ContenderResult], *, first: str = "", judge: Judg
     pairs = all_pairs([each.blocks for each in finished], singles=singles)
     if judge is not None:
         pairs = {(i, j): judge(finished[i], finished[j], pair) for (i, j), pair in pairs.items()}
-    new = on_new_examples([each.example_scores for each in finished], list(pairs))
+    scores = [each.example_scores for each in finished]
+    new = on_new_examples(scores, list(pairs), level=LEVEL, adds_blocks=judge is not None)
     pairs = {key: pair._replace(new_examples=new.get(key)) for key, pair in pairs.items()}
     return Ranking(list(map(Ranked, finished, _standings(finished, pairs))), rest)
 

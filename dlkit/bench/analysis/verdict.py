@@ -282,8 +282,11 @@ def conclude(
         for each in ranking.results
         if each.label in settled.labels and each.label not in settled.in_question and len(each.blocks) < settled.blocks
     ]
+    is_known = bool(example_sentences.these(ranking.compared))
+    new = "; those on new examples are doubled, as they are looked at when this ends" if is_known else ""
     notes.append(
-        f"P-values and intervals of differences hold at any time, as {unit} were added; other intervals only describe."
+        f"P-values and intervals of differences hold at any time, as {unit} were added; other intervals only describe"
+        f"{new}."
     )
     first, *others = conclusion.findings
     ending = _why_it_ends(plan, problem, ranking, settled) or f"Not settled at {settled.blocks} {unit} yet."

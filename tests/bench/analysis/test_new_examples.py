@@ -1,5 +1,6 @@
 """On these test examples or on new ones: from scores of examples to verdicts, with what is true known beforehand."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,8 @@ import scipy.stats
 from dlkit.bench.analysis.contender_result import make_result as result_of_outcomes
 from dlkit.bench.analysis.new_examples import block_scores, on_new_examples
 from dlkit.bench.analysis.ranking import compared
+from dlkit.bench.analysis.settling import Reason, rank
+from dlkit.bench.analysis.verdict import conclude, verdict
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.trials import STUDY_SEEDS, Outcome, Trial
 from dlkit.bench.stats import crossed_difference, holm
@@ -114,7 +117,7 @@ def test_of_three_some_hold_on_new_examples():
     groups = {each.label: set(each.standing.group) for each in ranked}
     assert groups["a"] & groups["b"] and not groups["a"] & groups["c"] and not groups["b"] & groups["c"]
     found = [each.standing.to_best.new_examples for each in ranked[1:]]
-    every = on_new_examples([-a, -b, -c], [(0, 1), (0, 2), (1, 2)])
+    every = on_new_examples([-a, -b, -c], [(0, 1), (0, 2), (1, 2)], level=0.95)
     alone = [crossed_difference(x - y) for x, y in ((a, b), (a, c), (b, c))]
     assert [each.adjusted_p for each in every.values()] == pytest.approx(holm([each.p_value for each in alone]))
     assert found == [every[0, 1], every[0, 2]]
@@ -154,6 +157,28 @@ def test_more_studies_do_not_help_is_not_said_where_they_may():
     assert all("cannot settle" not in note for note in notes)
 
 
+def test_added_studies_end_at_the_difference_on_these_examples():
+    """Six of 60 examples against three: studies settle it for these, and no more of them could for new ones."""
+    hits = [result(label, hits) for label, hits in zip("ab", won(60, 6, 3), strict=True)]
+    plan = replace(in_studies(make_plan(["a", "b"], problems=[ACCURACY], points=1, seeds=1), BLOCKS), max_studies=40)
+    ranking, settled = rank(plan, ACCURACY, hits)
+    assert settled.ends is Reason.BEST
+    found = conclude(verdict(ACCURACY, ranking, math.nan, adds_blocks=True), plan, ACCURACY, ranking, settled)
+    assert (found.kind, found.best) == ("tie", ("a", "b"))
+    assert "Settled on these 60 test examples at " in found.sentence and "on new examples" in found.sentence
+    assert any("More studies cannot settle a against b on new examples" in note for note in found.notes)
+    assert any("those on new examples are doubled" in note for note in found.notes)
+
+
+def test_differences_that_ended_a_run_count_double():
+    a, b = won(360, 60, 12)
+    once, twice = crossed_difference(b - a), crossed_difference(b - a, level=0.975)
+    (new,) = on_new_examples([b, a], [(0, 1)], level=0.95, adds_blocks=True).values()
+    assert new.difference.p_value == pytest.approx(2 * once.p_value)
+    assert new.difference.high - new.difference.low == pytest.approx(twice.high - twice.low)
+    assert new.adjusted_p == new.difference.p_value
+
+
 # --- which scores count ----------------------------------------------------------------------------------------------
 
 
@@ -176,16 +201,16 @@ def test_diverged_blocks_are_as_bad_on_any_examples():
     rng = np.random.default_rng(3)
     ours, theirs = rng.normal(size=(10, 50)), rng.normal(size=(10, 50))
     theirs[:4] = np.nan
-    (new,) = on_new_examples([ours, theirs], [(0, 1)]).values()
+    (new,) = on_new_examples([ours, theirs], [(0, 1)], level=0.95).values()
     assert new.difference == crossed_difference(theirs[4:] - ours[4:]) and new.examples == 50
     theirs[4] = np.nan  # half of them: that may be the difference
-    assert on_new_examples([ours, theirs], [(0, 1)]) == {}
+    assert on_new_examples([ours, theirs], [(0, 1)], level=0.95) == {}
 
 
 def test_who_rested_is_compared_on_the_first_blocks():
     rng = np.random.default_rng(4)
     ours, theirs = rng.normal(size=(14, 50)), rng.normal(size=(8, 50))
-    (new,) = on_new_examples([ours, theirs], [(0, 1)]).values()
+    (new,) = on_new_examples([ours, theirs], [(0, 1)], level=0.95).values()
     assert new.difference == crossed_difference(theirs - ours[:8])
 
 
