@@ -45,32 +45,30 @@ def also(problem: PlannedProblem, others: Sequence[Ranked]) -> str:
     return f"; also on new examples ({first.label} {_difference(problem, new)}, p {bound}{against})"
 
 
-def more_examples(best: Ranked, others: Sequence[Ranked], unit: str) -> list[Finding]:
-    """Says what would settle it on new examples, of those that are worse than the best on these examples alone.
+def more_examples(best: Ranked, others: Sequence[Ranked], unit: str) -> Finding | None:
+    """Says what would settle it on new examples, of the first that is worse than the best on these examples alone.
 
     Args:
         best: the leader.
-        others: the other contenders.
+        others: the other contenders, best first.
         unit: what blocks are: ``"studies"`` or ``"seeds"``.
     """
-    found = []
-    for each in others:
-        new = _of(each)
-        if new is None or not holds_here_alone(each):
-            continue
-        needed, blocks_can = new.needed
-        if math.isinf(needed):
-            takes = f"more {unit}" if blocks_can else f"more test examples and more {unit}"
-        else:
-            takes = f"about {_rounded(needed)}" if needed <= MANY else f"more than {MANY:,}"
-            takes = f"{f'more {unit}, or ' if blocks_can else ''}{takes} test examples"
-        pair = f"{best.label} against {each.label} on new examples"
-        if blocks_can:
-            text = f"To settle {pair} takes {takes}"
-        else:
-            text = f"More {unit} cannot settle {pair}, if the difference is what it seems: that takes {takes}"
-        found.append(Finding(f"{text}; there are {new.examples:,}."))
-    return found
+    found = next(((each, new) for each in others if holds_here_alone(each) and (new := _of(each))), None)
+    if found is None:
+        return None
+    other, new = found
+    needed, blocks_can = new.needed
+    if math.isinf(needed):
+        takes = f"more {unit}" if blocks_can else f"more test examples and more {unit}"
+    else:
+        takes = f"about {_rounded(needed)}" if needed <= MANY else f"more than {MANY:,}"
+        takes = f"{f'more {unit}, or ' if blocks_can else ''}{takes} test examples"
+    pair = f"{best.label} against {other.label} on new examples"
+    if blocks_can:
+        text = f"To settle {pair} takes {takes}"
+    else:
+        text = f"More {unit} cannot settle {pair}, if the difference is what it seems: that takes {takes}"
+    return Finding(f"{text}; there are {new.examples:,}.")
 
 
 def _of(ranked: Ranked) -> NewExamples | None:

@@ -85,7 +85,8 @@ def verdict(problem: PlannedProblem, ranking: Ranking, target: float, *, adds_bl
     open_here = [each for each in tied if not each.standing.is_worse_here]
     if open_here and not adds_blocks:
         missing += [finding] if (finding := power(problem, compared, open_here[0])) else []
-    missing += example_sentences.more_examples(best, others, "studies" if about == "methods" else "seeds")
+    more = example_sentences.more_examples(best, others, "studies" if about == "methods" else "seeds")
+    missing += [more] if more else []
     if about == "settings" and any(len(each.tuning.points) > 1 for each in ranking.results):
         missing.append(Finding(ABOUT_SETTINGS))
     advice = _advice([each.result for each in doubtful if each not in tied or _is_misplaced(each.result)])

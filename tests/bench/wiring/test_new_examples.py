@@ -95,7 +95,23 @@ def test_an_offset_that_validation_chose_is_not_told_apart_on_new_examples(tmp_p
         assert line["new_examples_p_value"] == pytest.approx(expected.p_value)
 
 
-@pytest.mark.slow
+@pytest.mark.long
+def test_a_fixed_offset_is_worse_on_these_test_examples_alone() -> None:
+    """All studies agree, as they have the same 40 examples; of other 40 it may as well be better."""
+    fixed = bench.Optimizer("fixed", _with_offset, {"learning_rate": 0.1, "draw": 4.0}, eval_params=_offset_params)
+    budget = bench.Budget(studies=8, tuning_points=1, tuning_seeds=1, seeds=1, evaluations=4)
+    run = bench.compare(problems=[points()], optimizers=[SGD, fixed], budget=budget, resources=INLINE, progress=False)
+    (comparison,) = run.summary.comparisons
+    other = comparison.ranking.compared[1]
+    assert other.label == "fixed" and other.standing.is_worse_here and not other.standing.is_worse
+    assert other.standing.to_best is not None and other.standing.to_best.difference.p_value < 0.05
+    assert (comparison.verdict.kind, comparison.verdict.best) == ("tie", ("sgd", "fixed"))
+    assert "on these 40 test examples" in comparison.verdict.sentence
+    assert "; on new examples it is not told apart from fixed (" in comparison.verdict.sentence
+    assert any("cannot settle sgd against fixed on new examples" in note for note in comparison.verdict.notes)
+
+
+@pytest.mark.long
 def test_a_contender_that_learns_nothing_is_told_apart_on_new_examples() -> None:
     rng = np.random.default_rng(1)
     inputs = rng.normal(size=(1500, 8)).astype(np.float32)
