@@ -35,8 +35,8 @@ def print_problems() -> None:
             table.add_row(name, *_problem_cells(name, entry))
         console.print(table)
     console.print(
-        "judged on: so many test examples, or the training objective itself. s / 1000 steps: seconds of Adam on one core. "
-        "dlkit list problems NAME shows its choices."
+        "judged on: the number of test examples, or the training objective itself. s / 1000 steps: seconds of Adam on "
+        "one core. dlkit list problems NAME shows its choices."
     )
 
 
