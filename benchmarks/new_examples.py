@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import stdtr
 
-from dlkit.bench.stats import crossed_difference
+from dlkit.bench.stats import crossed_difference, settle
 
 BLOCKS = (2, 6, 10)
 EXAMPLES = (27, 90, 360, 2000)
@@ -103,6 +103,30 @@ def rates(draw: Draw, blocks: int, examples: int, *, shift: float = 0.0) -> Rate
     return Rates(*(100 * found.mean(axis=0)).tolist())
 
 
+def ended(examples: int, *, of_examples: float, of_blocks: float, most: int = 60) -> tuple[float, float, float]:
+    """Adds blocks until the difference on these examples is settled, and tests it on new ones, where there is none.
+
+    Args:
+        examples: how many there are.
+        of_examples: standard deviation of what an example has, in that of the rest.
+        of_blocks: the same of a block.
+        most: blocks.
+
+    Returns:
+        In percent: how often it was settled, and then told on new examples at 5 %, and with doubled p-values.
+    """
+    rng, repeats = np.random.default_rng(examples), 1500
+    found = np.zeros((repeats, 3))
+    for line in found:
+        table = scores(normal, examples=of_examples, blocks=of_blocks)(rng, most, examples)
+        settlement = settle(np.stack([np.zeros(most), table.mean(axis=1)]), level=LEVEL)
+        if settlement.decision == "best":
+            p_value = crossed_difference(table[: settlement.seeds]).p_value
+            line[:] = 1, p_value <= 1 - LEVEL, 2 * p_value <= 1 - LEVEL
+    settled, told, doubled = (100 * found.mean(axis=0)).tolist()
+    return settled, told, doubled
+
+
 def main() -> None:
     """Prints the tables."""
     print("| size in % at 5 %, blocks alone / blocks and examples | blocks |", end="")
@@ -124,6 +148,12 @@ def main() -> None:
         found = [rates(draw, 10, 360, shift=size * error) for size in (2, 3, 4)]
         cells = "".join(f" {each.blocks:.0f} / {each.crossed:.0f} |" for each in found)
         print(f"| {name} |{cells}", flush=True)
+    print("\n| blocks added until settled, in % | settled | told on new examples | with doubled p-values |")
+    print("|---|---:|---:|---:|")
+    for examples, of_examples, of_blocks in ((90, 1.0, 0.1), (90, 0.6, 0.2), (90, 0.3, 0.3), (360, 0.3, 0.1)):
+        settled, told, doubled = ended(examples, of_examples=of_examples, of_blocks=of_blocks)
+        sizes = f"{examples} examples of {of_examples:g} sd, blocks of {of_blocks:g} sd"
+        print(f"| {sizes} | {settled:.0f} | {told:.1f} | {doubled:.1f} |", flush=True)
 
 
 if __name__ == "__main__":

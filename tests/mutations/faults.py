@@ -599,6 +599,34 @@ CONCLUDED = [
 
 COMPARED = [
     Fault(
+        "what holds on these test examples alone is a win",
+        ANALYSIS,
+        "return new is None or new.is_sure(self.difference.estimate, ALPHA, adjusted=adjusted)",
+        "return new is None or new.examples > 0",
+        "bench/analysis/test_new_examples.py::test_a_difference_on_these_examples_alone_is_no_win",
+    ),
+    Fault(
+        "a difference that ends a run counts once",
+        ANALYSIS,
+        "looks = 2 if adds_blocks else 1",
+        "looks = 1 if adds_blocks else 1",
+        "bench/analysis/test_new_examples.py::test_differences_that_ended_a_run_count_double",
+    ),
+    Fault(
+        "the error of a mean forgets what its examples have",
+        STATS,
+        "square = self.rows + self.columns - kept",
+        "square = self.rows + kept - kept",
+        "bench/stats/test_crossed.py::test_satterthwaites_degrees_by_hand",
+    ),
+    Fault(
+        "examples of validation are scored in the place of test's",
+        TRAINING,
+        "program.shared.example_scores(params, state, begun.held_out.test)",
+        "program.shared.example_scores(params, state, begun.held_out.validation)",
+        "bench/training/test_trajectory.py::test_a_final_trial_keeps_the_scores_whose_mean_is_its_final_value",
+    ),
+    Fault(
         "one study is said to compare methods",
         "dlkit/bench/analysis/verdict.py",
         '"methods" if repeats_tuning else "settings"',

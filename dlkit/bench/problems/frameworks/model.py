@@ -144,7 +144,7 @@ def _of_examples(
         batch = example_batch(replace(problem, batch_size=rows))
         predictions, _ = jax.eval_shape(model.apply, params, state, batch["inputs"])
         values = jax.eval_shape(lambda *pair: jnp.asarray(score(*pair)), predictions, targets_of(batch))
-        return values.shape[:1] == (rows,)
+        return bool(values.shape[:1] == (rows,))
 
     sizes = range(1, min(3, problem.dataset.examples) + 1)
     return {name: score for name, (score, _) in scores.items() if all(follows(score, rows) for rows in sizes)}
