@@ -10,7 +10,7 @@ from dlkit.bench.analysis.ranking import Ranked
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.stats import Interval
 
-__all__ = ["also", "holds_here_alone", "listed", "more_examples", "these"]
+__all__ = ["also", "holds_here_alone", "listed", "more_examples"]
 
 MANY = 1_000_000  # examples, beyond which a number says no more
 
@@ -18,12 +18,6 @@ MANY = 1_000_000  # examples, beyond which a number says no more
 def holds_here_alone(ranked: Ranked) -> bool:
     """Whether a contender is worse than the best on these test examples, and not told apart from it on new ones."""
     return ranked.standing.is_worse_here and not ranked.standing.is_worse
-
-
-def these(compared: Sequence[Ranked]) -> str:
-    """Returns " on these 360 test examples"; nothing where it is not known how contenders differ on new ones."""
-    known = [new for each in compared if (new := _of(each))]
-    return f" on these {known[0].examples:,} test examples" if known else ""
 
 
 def listed(problem: PlannedProblem, ranked: Sequence[Ranked]) -> str:

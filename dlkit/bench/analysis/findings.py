@@ -24,6 +24,7 @@ __all__ = [
     "flip",
     "power",
     "speed",
+    "these",
 ]
 
 POWER = 0.8
@@ -118,6 +119,12 @@ def _compared(name: str, other: Ranked, best: Ranked, pair: Pair, shown: Interva
     )
 
 
+def these(compared: Sequence[Ranked]) -> str:
+    """Returns " on these 360 test examples"; nothing where it is not known how contenders differ on new ones."""
+    known = [pair.new_examples for each in compared if (pair := each.standing.to_best) and pair.new_examples]
+    return f" on these {known[0].examples:,} test examples" if known else ""
+
+
 # --- what would settle it ---
 
 
@@ -176,14 +183,15 @@ def speed(problem: PlannedProblem, compared: Sequence[Ranked], target: float) ->
     best, others = compared[0], compared[1:]
     if not all(each.standing.steps_ratio for each in others):
         return None
+    where = f"{numbers.number(target)}{these(compared)}"
     first = min(compared, key=lambda each: each.result.median_steps.estimate)
     median = first.result.median_steps.estimate
     if math.isinf(median):
         return None
     pair = first.standing.steps_ratio
     if pair is None or not median < best.result.median_steps.estimate:
-        return _first_and_best(best, others, target)
-    text = _first_and_not_best(problem, best, first, pair, numbers.number(target))
+        return _first_and_best(best, others, where)
+    text = _first_and_not_best(problem, best, first, pair, where)
     return Finding(text, (_of_steps(first, best, pair), *difference_to_best(problem, best, first)))
 
 
@@ -207,7 +215,7 @@ def _first_and_not_best(problem: PlannedProblem, best: Ranked, first: Ranked, pa
     )
 
 
-def _first_and_best(best: Ranked, others: Sequence[Ranked], target: float) -> Finding | None:
+def _first_and_best(best: Ranked, others: Sequence[Ranked], target: str) -> Finding | None:
     """Says that the best at the end is also the first at the target; it takes every single comparison."""
     pairs = [pair for each in others if (pair := each.standing.steps_ratio)]
     if not beats_all(pairs):
@@ -216,7 +224,7 @@ def _first_and_best(best: Ranked, others: Sequence[Ranked], target: float) -> Fi
     bound = numbers.largest_p_value([each.difference.p_value for each in pairs])
     sooner = _sooner(best, next_one, turned(pair.difference))
     text = (
-        f"{best.label} is the first to {numbers.number(target)}, too: {sooner} {next_one.label}, the next there "
+        f"{best.label} is the first to {target}, too: {sooner} {next_one.label}, the next there "
         f"(p {bound} against each)."
     )
     return Finding(text, tuple(_of_steps(other, best, each) for other, each in zip(others, pairs, strict=True)))
@@ -257,8 +265,8 @@ def flip(problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding | None:
     then = numbers.difference(problem, pair.difference)
     now = numbers.away(problem, end.difference, ends_behind(problem, best.result, ahead.result))
     text = (
-        f"The ranking flips if the budget is halved: after {halves[0].step} steps {ahead.label} leads, {then} from "
-        f"{best.label} (adjusted p {numbers.p_value(pair.adjusted_p)}); after {problem.steps} {best.label} does, "
+        f"The ranking flips{these(compared)} if the budget is halved: after {halves[0].step} steps {ahead.label} leads, "
+        f"{then} from {best.label} (adjusted p {numbers.p_value(pair.adjusted_p)}); after {problem.steps} {best.label} does, "
         f"{ahead.label} is {now} (adjusted p {numbers.p_value(end.adjusted_p)}). Both were tuned for "
         f"{problem.steps} steps."
     )

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from dlkit.bench.analysis import example_sentences, numbers
 from dlkit.bench.analysis.contender_result import ContenderResult
-from dlkit.bench.analysis.findings import Finding, behind, differences, ends_behind, flip, power, speed
+from dlkit.bench.analysis.findings import Finding, behind, differences, ends_behind, flip, power, speed, these
 from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, blocks_needed
 from dlkit.bench.analysis.ranking import Ranked, Ranking
 from dlkit.bench.analysis.settling import Reason, Settled
@@ -130,7 +130,7 @@ def _tie(problem: PlannedProblem, compared: Sequence[Ranked], tied: Sequence[Ran
         )
     if here_alone:
         text += "; it" if open_here else ""
-        text += f" is ahead of {_listed(problem, best, here_alone)}{example_sentences.these(here_alone)}"
+        text += f" is ahead of {_listed(problem, best, here_alone)}{these(here_alone)}"
         text += "" if open_here else f", with {_score(problem, best)} ({_blocks(best.result)})"
         text += f"; on new examples it is not told apart from {example_sentences.listed(problem, here_alone)}"
     if worse := [each for each in others if each not in tied]:
@@ -283,7 +283,7 @@ def conclude(
         for each in ranking.results
         if each.label in settled.labels and each.label not in settled.in_question and len(each.blocks) < settled.blocks
     ]
-    is_known = bool(example_sentences.these(ranking.compared))
+    is_known = bool(these(ranking.compared))
     new = "; those on new examples are doubled, as they are looked at when this ends" if is_known else ""
     notes.append(
         f"P-values and intervals of differences hold at any time, as {unit} were added; other intervals only describe"
@@ -300,17 +300,17 @@ def conclude(
 def _why_it_ends(plan: Plan, problem: PlannedProblem, ranking: Ranking, settled: Settled) -> str:
     """Why no blocks are added, in words; empty if there may be more."""
     count, unit = settled.settlement.seeds, plan.unit
-    these = example_sentences.these(ranking.compared)
+    here = these(ranking.compared)
     match settled.ends:
         case None:
             return ""
         case Reason.BEST:
-            return f"Settled{these} at {count} {unit} {RULE}."
+            return f"Settled{here} at {count} {unit} {RULE}."
         case Reason.WITHIN_MARGIN:
             assert problem.margin is not None
             width = f"a ratio of {problem.margin:g}" if problem.judged.scale == "log" else f"{problem.margin:g}"
             return (
-                f"Settled{these} at {count} {unit} {RULE}: what is not worse than {settled.leader} lies within {width} "
+                f"Settled{here} at {count} {unit} {RULE}: what is not worse than {settled.leader} lies within {width} "
                 "of it."
             )
         case Reason.MOST:

@@ -179,6 +179,27 @@ def test_differences_that_ended_a_run_count_double():
     assert new.adjusted_p == new.difference.p_value
 
 
+def test_claims_by_studies_alone_say_so():
+    """Who is first at a target, and who led at half of the budget, is compared study by study."""
+    a, b = won(360, 60, 12)
+    early = {"times": [5.0] * BLOCKS, "half": [0.9] * BLOCKS}
+    late = {"times": [20.0] * BLOCKS, "half": [0.5] * BLOCKS}
+    fast, slow = (
+        replace(
+            make_result(label, list(hits.mean(axis=1)), studies=True, problem=ACCURACY, **moments), example_scores=-hits
+        )
+        for label, hits, moments in (("b", b, early), ("a", a, late))
+    )
+    notes = judged(fast, slow, problem=ACCURACY).notes
+    assert any(note.startswith("b is faster to 0.100 on these 360 test examples, a ends better:") for note in notes)
+    assert any(
+        note.startswith("The ranking flips on these 360 test examples if the budget is halved") for note in notes
+    )
+    plain = judged(*(replace(each, example_scores=None) for each in (fast, slow)), problem=ACCURACY).notes
+    assert any(note.startswith("b is faster to 0.100, a ends better:") for note in plain)
+    assert not any("these" in note for note in plain)
+
+
 # --- which scores count ----------------------------------------------------------------------------------------------
 
 
