@@ -382,7 +382,7 @@ EXECUTED = [
     Fault(
         "rungs are trained to the end",
         EXECUTION,
-        "until=trials[0].until, ",
+        "until=first.until, ",
         "",
         RUNS + "test_every_trial_is_what_its_identity_says",
     ),

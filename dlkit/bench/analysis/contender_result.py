@@ -217,7 +217,6 @@ def make_result(
     hardest = targets[-1] if targets else math.nan
     reached = steps_to_target(problem, there, hardest, level=LEVEL)
     doubted = doubts(plan.space(problem, contender), [each.tuning for each in studies])
-    is_split_anew = plan.repeats_tuning and problem.redraws_split  # blocks differ in examples already
     steps, half = log_steps(problem, contender, there, hardest), at_half(problem, contender, there)
     return ContenderResult(
         contender=contender,
@@ -242,7 +241,7 @@ def make_result(
         log_steps=_of_blocks(plan, studies, steps),
         half=_of_blocks(plan, studies, half),
         required=plan.planned_blocks,
-        example_scores=None if is_split_anew else block_scores(problem, _outcomes_of_blocks(plan, studies)),
+        example_scores=None if plan.splits_anew(problem) else block_scores(problem, _outcomes_of_blocks(plan, studies)),
     )
 
 

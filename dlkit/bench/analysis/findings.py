@@ -265,10 +265,10 @@ def flip(problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding | None:
     then = numbers.difference(problem, pair.difference)
     now = numbers.away(problem, end.difference, ends_behind(problem, best.result, ahead.result))
     text = (
-        f"The ranking flips{these(compared)} if the budget is halved: after {halves[0].step} steps {ahead.label} leads, "
-        f"{then} from {best.label} (adjusted p {numbers.p_value(pair.adjusted_p)}); after {problem.steps} {best.label} does, "
-        f"{ahead.label} is {now} (adjusted p {numbers.p_value(end.adjusted_p)}). Both were tuned for "
-        f"{problem.steps} steps."
+        f"The ranking flips{these(compared)} if the budget is halved: after {halves[0].step} steps "
+        f"{ahead.label} leads, {then} from {best.label} (adjusted p {numbers.p_value(pair.adjusted_p)}); after "
+        f"{problem.steps} {best.label} does, {ahead.label} is {now} (adjusted p "
+        f"{numbers.p_value(end.adjusted_p)}). Both were tuned for {problem.steps} steps."
     )
     evidence = _of_pair("difference at half", problem, ahead, best, pair)
     return Finding(text, (evidence, *difference_to_best(problem, best, ahead)))

@@ -39,6 +39,7 @@ class Work(NamedTuple):
         memory: bytes that training examples may take; None for what suits the device.
         sampled_seed: the seed whose final trial keeps what its model generates, where a problem has samples; None for
             no trial.
+        scored: whether final trials keep what each test example scored.
     """
 
     group: Group
@@ -48,6 +49,7 @@ class Work(NamedTuple):
     planned: int = 1
     memory: int | None = None
     sampled_seed: int | None = None
+    scored: bool = False
 
     @property
     def problem(self) -> ProblemSource:
@@ -193,7 +195,7 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
         program["lanes"] = str(lanes)
         batch = _batch(work.trials[len(outcomes) :], lanes)
         try:
-            outcomes += _run_trials(_program(work.group, lanes, work.memory), batch, work.sampled_seed)
+            outcomes += _run_trials(_program(work.group, lanes, work.memory), batch, work)
         except KeyboardInterrupt:
             return Done(tuple(outcomes), program, interrupted=True)
         except Exception as error:
@@ -223,11 +225,12 @@ def _batch(trials: Sequence[Trial], lanes: Lanes) -> Sequence[Trial]:
     return list(itertools.islice(alike, lanes.trials))
 
 
-def _run_trials(program: Program, trials: Sequence[Trial], sampled_seed: int | None) -> list[Outcome]:
+def _run_trials(program: Program, trials: Sequence[Trial], work: Work) -> list[Outcome]:
     requests = [Request(trial.hyperparameters, trial.stage, trial.seed) for trial in trials]
-    results = train_trials(program, requests, until=trials[0].until, seconds=trials[0].seconds)
+    first = trials[0]
+    results = train_trials(program, requests, until=first.until, seconds=first.seconds, scored=work.scored)
     return [
-        _outcome(trial, result, _samples(program, result) if _is_sampled(trial, sampled_seed) else None)
+        _outcome(trial, result, _samples(program, result) if _is_sampled(trial, work.sampled_seed) else None)
         for trial, result in zip(trials, results, strict=True)
     ]
 

@@ -186,6 +186,10 @@ class Plan:
         """
         return self.tuner.studies > 1
 
+    def splits_anew(self, problem: PlannedProblem) -> bool:
+        """Whether blocks differ in a problem's test examples: each study splits them anew, and blocks are studies."""
+        return self.repeats_tuning and problem.redraws_split
+
     @property
     def unit(self) -> Literal["studies", "seeds"]:
         """What contenders are compared over: what blocks are."""

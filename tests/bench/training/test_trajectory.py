@@ -69,6 +69,10 @@ def few_points(count: int = 90) -> Dataset:
     return split("points", {"inputs": inputs, "targets": targets}, redraw=False)
 
 
+def scores_of(program: Program, rate: float, *, seed: int = 0) -> Any:
+    return run(program, rate, seed=seed, scored=True).example_scores
+
+
 @pytest.mark.long
 def test_a_final_trial_keeps_the_scores_whose_mean_is_its_final_value() -> None:
     problem = classification("points", models.mlp((2,)), few_points(), batch_size=8, steps=20)
@@ -76,7 +80,7 @@ def test_a_final_trial_keeps_the_scores_whose_mean_is_its_final_value() -> None:
     for choices in ({}, {"stopping": policy}, {"optimizer": optimizers.get("schedule_free_sgd")}):
         program = program_of(problem, **choices)
         values = {**dict.fromkeys(program.recipe.traced, 0.9), "learning_rate": 0.5}
-        result = train_trial(program, values, stage="final", seed=0)
+        result = train_trial(program, values, stage="final", seed=0, scored=True)
         scores = result.example_scores
         assert scores is not None and scores.shape == (len(problem.dataset.test["inputs"]),)
         assert scores.dtype == np.float32 and set(scores.tolist()) <= {0.0, 1.0}
@@ -86,16 +90,19 @@ def test_a_final_trial_keeps_the_scores_whose_mean_is_its_final_value() -> None:
         batch = {name: jnp.asarray(array) for name, array in problem.dataset.test.items()}
         hits = problem.example_scores(result.params, result.state, batch)["accuracy"]  # type: ignore[misc]
         assert scores.tolist() == hits.tolist()
+        assert train_trial(program, values, stage="final", seed=0).example_scores is None
         others: list[dict[str, Any]] = [{"stage": "tuning"}, {"stage": "final", "until": 3}]
-        assert all(train_trial(program, values, seed=0, **each).example_scores is None for each in others)
+        assert all(train_trial(program, values, seed=0, scored=True, **each).example_scores is None for each in others)
 
 
 @pytest.mark.long
 def test_lanes_keep_the_scores_of_one_trial_each() -> None:
     problem = classification("points", models.mlp((2,)), few_points(), batch_size=8, steps=20)
-    alone = [run(program_of(problem), 0.5, seed=seed).example_scores for seed in (0, 1, 2)]
+    alone = [scores_of(program_of(problem), 0.5, seed=seed) for seed in (0, 1, 2)]
     program = compile_program(compile_problem(problem, Lanes(4)), Recipe(optimizer=SGD, steps=20, evaluations=10))
-    together = train_trials(program, [Request({"learning_rate": 0.5}, "final", seed) for seed in (0, 1, 2)])
+    together = train_trials(
+        program, [Request({"learning_rate": 0.5}, "final", seed) for seed in (0, 1, 2)], scored=True
+    )
     for expected, result in zip(alone, together, strict=True):
         assert expected is not None and result.example_scores is not None
         assert result.example_scores.tolist() == expected.tolist()
@@ -105,28 +112,28 @@ def test_lanes_keep_the_scores_of_one_trial_each() -> None:
 def test_scores_are_kept_where_they_tell_of_new_examples() -> None:
     """Not of ratios, of other metrics, of what diverged, or of the training objective."""
     model, fixed = models.mlp((2,)), few_points()
-    assert run(program_of(walk()), 1.0).example_scores is None
+    assert scores_of(program_of(walk()), 1.0) is None
     own = Dataset("points", fixed.train, fixed.train, fixed.train)
-    assert run(program_of(classification("points", model, own, batch_size=8, steps=20)), 0.5).example_scores is None
+    assert scores_of(program_of(classification("points", model, own, batch_size=8, steps=20)), 0.5) is None
     real = split("points", {**fixed.train, "targets": fixed.train["inputs"][:, 0]}, redraw=False)
     logarithmic = problems.regression("points", models.mlp((1,)), real, batch_size=8, steps=20, scale="log")
-    assert run(program_of(logarithmic), 0.01).example_scores is None
+    assert scores_of(program_of(logarithmic), 0.01) is None
     linear = problems.regression("points", models.mlp((1,)), real, batch_size=8, steps=20)
-    assert run(program_of(linear), 0.01).example_scores is not None
-    assert run(program_of(linear), 1e9).example_scores is None
+    assert scores_of(program_of(linear), 0.01) is not None
+    assert scores_of(program_of(linear), 1e9) is None
     problem = classification("points", model, fixed, batch_size=8, steps=20)
     scores = problem.example_scores
     assert scores is not None
     other = replace(problem, example_scores=lambda *trial: {"cross_entropy": scores(*trial)["cross_entropy"]})
-    assert run(program_of(other), 0.5).example_scores is None
+    assert scores_of(program_of(other), 0.5) is None
 
 
 @pytest.mark.long
 def test_of_very_many_examples_evenly_spaced_ones_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = classification("points", models.mlp((2,)), few_points(), batch_size=8, steps=20)
-    every = run(program_of(problem), 0.5).example_scores
+    every = scores_of(program_of(problem), 0.5)
     monkeypatch.setattr(program_module, "MOST_SCORES", 5)
-    some = run(program_of(problem), 0.5).example_scores
+    some = scores_of(program_of(problem), 0.5)
     assert every is not None and some is not None
     assert len(every) == 18 and some.tolist() == every[[0, 4, 8, 12, 16]].tolist()
 
