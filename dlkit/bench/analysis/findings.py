@@ -119,10 +119,10 @@ def _compared(name: str, other: Ranked, best: Ranked, pair: Pair, shown: Interva
     )
 
 
-def these(compared: Sequence[Ranked]) -> str:
+def these(problem: PlannedProblem, compared: Sequence[Ranked]) -> str:
     """Returns " on these 360 test examples"; nothing where it is not known how contenders differ on new ones."""
     known = [pair.new_examples for each in compared if (pair := each.standing.to_best) and pair.new_examples]
-    return f" on these {known[0].examples:,} test examples" if known else ""
+    return f" on these {problem.examples[2] or known[0].examples:,} test examples" if known else ""
 
 
 # --- what would settle it ---
@@ -183,7 +183,7 @@ def speed(problem: PlannedProblem, compared: Sequence[Ranked], target: float) ->
     best, others = compared[0], compared[1:]
     if not all(each.standing.steps_ratio for each in others):
         return None
-    where = f"{numbers.number(target)}{these(compared)}"
+    where = f"{numbers.number(target)}{these(problem, compared)}"
     first = min(compared, key=lambda each: each.result.median_steps.estimate)
     median = first.result.median_steps.estimate
     if math.isinf(median):
@@ -265,7 +265,7 @@ def flip(problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding | None:
     then = numbers.difference(problem, pair.difference)
     now = numbers.away(problem, end.difference, ends_behind(problem, best.result, ahead.result))
     text = (
-        f"The ranking flips{these(compared)} if the budget is halved: after {halves[0].step} steps "
+        f"The ranking flips{these(problem, compared)} if the budget is halved: after {halves[0].step} steps "
         f"{ahead.label} leads, {then} from {best.label} (adjusted p {numbers.p_value(pair.adjusted_p)}); after "
         f"{problem.steps} {best.label} does, {ahead.label} is {now} (adjusted p "
         f"{numbers.p_value(end.adjusted_p)}). Both were tuned for {problem.steps} steps."

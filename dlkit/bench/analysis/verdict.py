@@ -130,7 +130,7 @@ def _tie(problem: PlannedProblem, compared: Sequence[Ranked], tied: Sequence[Ran
         )
     if here_alone:
         text += "; it" if open_here else ""
-        text += f" is ahead of {_listed(problem, best, here_alone)}{these(here_alone)}"
+        text += f" is ahead of {_listed(problem, best, here_alone)}{these(problem, here_alone)}"
         text += "" if open_here else f", with {_score(problem, best)} ({_blocks(best.result)})"
         text += f"; on new examples it is not told apart from {example_sentences.listed(problem, here_alone)}"
     if worse := [each for each in others if each not in tied]:
@@ -283,7 +283,7 @@ def conclude(
         for each in ranking.results
         if each.label in settled.labels and each.label not in settled.in_question and len(each.blocks) < settled.blocks
     ]
-    is_known = bool(these(ranking.compared))
+    is_known = bool(these(problem, ranking.compared))
     new = "; those on new examples are doubled, as they are looked at when this ends" if is_known else ""
     notes.append(
         f"P-values and intervals of differences hold at any time, as {unit} were added; other intervals only describe"
@@ -300,7 +300,7 @@ def conclude(
 def _why_it_ends(plan: Plan, problem: PlannedProblem, ranking: Ranking, settled: Settled) -> str:
     """Why no blocks are added, in words; empty if there may be more."""
     count, unit = settled.settlement.seeds, plan.unit
-    here = these(ranking.compared)
+    here = these(problem, ranking.compared)
     match settled.ends:
         case None:
             return ""

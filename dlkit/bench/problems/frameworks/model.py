@@ -137,17 +137,23 @@ def problem_of_model(
 def _of_examples(
     model: Layer, problem: Problem, targets_of: Callable[[Batch], Any], scores: Mapping[str, tuple[Score, Metric]]
 ) -> dict[str, Score]:
-    """The metrics that return a value per example or element: those whose size follows that of the batch."""
+    """The metrics that return a value per example or element: those whose size follows that of the batch.
+
+    Of what takes batches of one size alone nothing is known.
+    """
     params, state = jax.eval_shape(problem.init, jax.eval_shape(lambda: jax.random.key(0)))
 
     def follows(score: Score, rows: int) -> bool:
         batch = example_batch(replace(problem, batch_size=rows))
-        predictions, _ = jax.eval_shape(model.apply, params, state, batch["inputs"])
-        values = jax.eval_shape(lambda *pair: jnp.asarray(score(*pair)), predictions, targets_of(batch))
+        try:
+            predictions, _ = jax.eval_shape(model.apply, params, state, batch["inputs"])
+            values = jax.eval_shape(lambda *pair: jnp.asarray(score(*pair)), predictions, targets_of(batch))
+        except Exception:
+            return False
         return bool(values.shape[:1] == (rows,))
 
-    sizes = range(1, min(3, problem.dataset.examples) + 1)
-    return {name: score for name, (score, _) in scores.items() if all(follows(score, rows) for rows in sizes)}
+    sizes = [rows for rows in (2, 3) if rows <= problem.dataset.examples]
+    return {name: score for name, (score, _) in scores.items() if sizes and all(follows(score, n) for n in sizes)}
 
 
 def modes(call: Callable[..., Any], *, train: bool) -> dict[str, bool]:
