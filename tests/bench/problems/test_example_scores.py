@@ -162,11 +162,11 @@ FAILURES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "one number": (
         {"example_scores": lambda *trial: {"error": errors(*trial)["error"].mean()}},
-        r"one number for each of the 9 examples, got shape \(\)",
+        r"one number for each of the 12 examples, got shape \(\)",
     ),
     "one an element": (
         {"example_scores": lambda params, state, batch: {"error": batch["inputs"]}},
-        r"one number for each of the 9 examples, got shape \(9, 3\)",
+        r"one number for each of the 12 examples, got shape \(12, 3\)",
     ),
     "another name": (
         {"example_scores": lambda *trial: {**errors(*trial), "loss": errors(*trial)["error"]}},
