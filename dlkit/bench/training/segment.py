@@ -17,7 +17,7 @@ from dlkit.bench import probes
 from dlkit.bench.plan.trials import Evaluations
 from dlkit.bench.probes import View
 from dlkit.bench.problems.base import Batch, Problem
-from dlkit.bench.training import games, transformation
+from dlkit.bench.training import divergence, games, transformation
 from dlkit.bench.training.loop import scan
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.step import Carry, play_round, take_step
@@ -76,13 +76,16 @@ class Reached(NamedTuple):
         point: [columns] float32: metrics by sorted name, the training loss, the losses of the other players, the
             probes' curves.
         evaluations: `Carry.evaluations` at this point.
-        bad: whether a loss since the evaluation before was not finite or too large, or a metric is not finite.
+        bad: whether a loss since the evaluation before was not finite or above the problem's bound, or a metric is not
+            finite.
+        beyond_since: int32: the step from which on every loss is far beyond where it started; -1 where the last is not.
         void: whether early stopping ended the trial before this point; the other fields then mean nothing.
     """
 
     point: Array
     evaluations: Array
     bad: Array
+    beyond_since: Array
     void: Array
 
 
@@ -135,6 +138,7 @@ def begin(setup: Setup, start: Start, hyperparameters: Mapping[str, Array]) -> C
         _strong(opt_state),
         step=jnp.int32(0),
         diverged_at=jnp.int32(-1),
+        watch=divergence.begin() if _is_watched(setup.problem) else None,
         evaluations=jnp.zeros(3, jnp.int32),
         stopping=None if setup.stopping is None else setup.stopping.init((start.params, start.state)),
         previous=start.params if setup.recipe.probes else None,
@@ -285,6 +289,8 @@ def _interval(
     bad = _bad(problem, losses)
     first_bad = jnp.where(bad.any(), first_step + bad.argmax().astype(jnp.int32), -1)
     carry = carry._replace(diverged_at=jnp.where(carry.diverged_at < 0, first_bad, carry.diverged_at))
+    if carry.watch is not None:
+        carry = carry._replace(watch=divergence.watch(carry.watch, losses, first_step))
     params, state = _to_evaluate(setup, carry, train)
     metrics = problem.evaluate(params, state, validation)
     point = _point(metrics, *(losses.mean(axis=0) if problem.players else [losses.mean()]))
@@ -294,7 +300,8 @@ def _interval(
     wrong = bad.any() | ~jnp.isfinite(point).all()
     if recipe.probes:
         point = jnp.concatenate([point, _probed(setup, inputs, carry, indices[-1])])
-    return carry, Reached(point, carry.evaluations, wrong, jnp.bool_(False))
+    beyond_since = jnp.int32(-1) if carry.watch is None else carry.watch.since
+    return carry, Reached(point, carry.evaluations, wrong, beyond_since, jnp.bool_(False))
 
 
 def _skipped(
@@ -306,8 +313,13 @@ def _skipped(
     return carry, nothing._replace(evaluations=carry.evaluations, void=jnp.bool_(True))
 
 
+def _is_watched(problem: Problem) -> bool:
+    """Whether the default rule for divergence holds: a critic's loss has no scale, and a problem may know better."""
+    return problem.diverged_above is None and not problem.players
+
+
 def _bad(problem: Problem, losses: Array) -> Array:
-    """Whether a step's loss, or that of a player, is not finite or too large: [steps]."""
+    """Whether a step's loss, or that of a player, is not finite or above the problem's bound: [steps]."""
     bad = ~jnp.isfinite(losses)
     if problem.diverged_above is not None:
         bad |= losses > problem.diverged_above
