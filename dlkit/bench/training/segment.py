@@ -24,7 +24,19 @@ from dlkit.bench.training.step import Carry, play_round, take_step
 from dlkit.early_stopping import EarlyStoppingFunctions, early_stopping
 from dlkit.typing import Array, Params, State
 
-__all__ = ["Reached", "Setup", "Start", "advance", "begin", "complete", "finish", "segment", "start", "stopping_of"]
+__all__ = [
+    "HeldOut",
+    "Reached",
+    "Setup",
+    "Start",
+    "advance",
+    "begin",
+    "complete",
+    "finish",
+    "segment",
+    "start",
+    "stopping_of",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +63,20 @@ class Setup:
         return self.variant(**{name: hyperparameters[name] for name in self.recipe.choices})
 
 
+class HeldOut(NamedTuple):
+    """The examples that no step sees: validation selects, test judges.
+
+    Attributes:
+        validation: name -> [examples, ...]: early stopping looks at these.
+        test: name -> [examples, ...].
+        is_judged: bool []: whether the curve is on test. If not, nothing is computed on test.
+    """
+
+    validation: Batch
+    test: Batch
+    is_judged: Array
+
+
 class Start(NamedTuple):
     """Where a trial begins: the same bits for every contender with the same seed.
 
@@ -59,7 +85,7 @@ class Start(NamedTuple):
         state: the initial state.
         key_data: of the key that the steps' keys are made from, as plain uint32.
         optimizer_key_data: of the key for what an optimizer draws itself.
-        metrics: metric -> its value on validation before any step.
+        metrics: metric -> its value before any step, on the split of the curve.
     """
 
     params: Params
@@ -95,16 +121,16 @@ class _Inputs(NamedTuple):
     hyperparameters: Mapping[str, Array]
     start: Start
     train: Batch
-    validation: Batch
+    held_out: HeldOut
 
 
-def start(problem: Problem, words: Array, validation: Batch) -> Start:
+def start(problem: Problem, words: Array, held_out: HeldOut) -> Start:
     """Draws the initial parameters and the keys of a trial, and evaluates it before any step.
 
     Args:
         problem: what is trained.
         words: [3] uint32: the hash of the problem's name, the stage, the seed.
-        validation: name -> [examples, ...].
+        held_out: what the curve is on.
 
     Returns:
         Where the trial begins.
@@ -116,7 +142,7 @@ def start(problem: Problem, words: Array, validation: Batch) -> Start:
         jax.random.fold_in(key, zlib.crc32(purpose)) for purpose in (b"init", b"steps", b"optimizer")
     )
     params, state = jax.tree.map(jnp.asarray, problem.init(key_init))
-    metrics = problem.evaluate(params, state, validation)
+    metrics = _curve_metrics(problem, params, state, held_out)
     steps_data, optimizer_data = (jax.random.key_data(key) for key in (key_steps, key_optimizer))
     return Start(_strong(params), _strong(state), steps_data, optimizer_data, metrics)
 
@@ -138,7 +164,7 @@ def begin(setup: Setup, start: Start, hyperparameters: Mapping[str, Array]) -> C
         _strong(opt_state),
         step=jnp.int32(0),
         diverged_at=jnp.int32(-1),
-        watch=divergence.begin() if _is_watched(setup.problem) else None,
+        watch=divergence.begin(setup.problem),
         evaluations=jnp.zeros(3, jnp.int32),
         stopping=None if setup.stopping is None else setup.stopping.init((start.params, start.state)),
         previous=start.params if setup.recipe.probes else None,
@@ -152,7 +178,7 @@ def segment(
     hyperparameters: Mapping[str, Array],
     start: Start,
     train: Batch,
-    validation: Batch,
+    held_out: HeldOut,
 ) -> tuple[Carry, Reached]:
     """Trains a trial for some intervals: steps, and an evaluation at the end of each interval.
 
@@ -163,12 +189,12 @@ def segment(
         hyperparameters: a number for each of `Recipe.traced`.
         start: where the trial began.
         train: name -> [examples, ...].
-        validation: name -> [examples, ...].
+        held_out: what evaluations are on.
 
     Returns:
         The last carry; and what every evaluation reached, [evaluations, ...].
     """
-    return complete(setup, carry, None, indices, hyperparameters, start, train, validation)
+    return complete(setup, carry, None, indices, hyperparameters, start, train, held_out)
 
 
 def advance(
@@ -218,7 +244,7 @@ def complete(
     hyperparameters: Mapping[str, Array],
     start: Start,
     train: Batch,
-    validation: Batch,
+    held_out: HeldOut,
 ) -> tuple[Carry, Reached]:
     """Does as `segment`, where `advance` has made the first steps of the interval.
 
@@ -230,12 +256,12 @@ def complete(
         hyperparameters: a number for each of `Recipe.traced`.
         start: where the trial began.
         train: name -> [examples, ...].
-        validation: name -> [examples, ...].
+        held_out: what evaluations are on.
 
     Returns:
         As `segment`.
     """
-    inputs = _Inputs(hyperparameters, start, train, validation)
+    inputs = _Inputs(hyperparameters, start, train, held_out)
     interval = partial(_interval, setup, inputs, earlier)
 
     def unless_stopped(carry: Carry, indices: Array) -> tuple[Carry, Reached]:
@@ -281,27 +307,48 @@ def _interval(
 ) -> tuple[Carry, Reached]:
     """Steps, then an evaluation."""
     problem, recipe = setup.problem, setup.recipe
-    hyperparameters, start, train, validation = inputs
+    hyperparameters, start, train, held_out = inputs
     first_step = carry.step if earlier is None else carry.step - len(earlier)
     carry, losses = advance(setup, carry, indices, hyperparameters, start, train)
     if earlier is not None:  # fused into the sums below, this would change their order, and the last bits
         losses = jax.lax.optimization_barrier(jnp.concatenate([earlier, losses]))
-    bad = _bad(problem, losses)
+    bad = divergence.bad(problem, losses)
     first_bad = jnp.where(bad.any(), first_step + bad.argmax().astype(jnp.int32), -1)
     carry = carry._replace(diverged_at=jnp.where(carry.diverged_at < 0, first_bad, carry.diverged_at))
-    if carry.watch is not None:
-        carry = carry._replace(watch=divergence.watch(carry.watch, losses, first_step))
+    carry = carry._replace(watch=divergence.watch(carry.watch, losses, first_step))
     params, state = _to_evaluate(setup, carry, train)
-    metrics = problem.evaluate(params, state, validation)
-    point = _point(metrics, *(losses.mean(axis=0) if problem.players else [losses.mean()]))
+    on_validation = None
     if setup.stopping is not None and carry.stopping is not None:
-        watched = metrics[_watched(problem, recipe)]
+        on_validation = problem.evaluate(params, state, held_out.validation)
+        watched = on_validation[_watched(problem, recipe)]
         carry = carry._replace(stopping=setup.stopping.update(carry.stopping, watched, (params, state)))
+    metrics = _curve_metrics(problem, params, state, held_out, on_validation)
+    point = _point(metrics, *(losses.mean(axis=0) if problem.players else [losses.mean()]))
     wrong = bad.any() | ~jnp.isfinite(point).all()
     if recipe.probes:
         point = jnp.concatenate([point, _probed(setup, inputs, carry, indices[-1])])
-    beyond_since = jnp.int32(-1) if carry.watch is None else carry.watch.since
-    return carry, Reached(point, carry.evaluations, wrong, beyond_since, jnp.bool_(False))
+    return carry, Reached(point, carry.evaluations, wrong, divergence.since(carry.watch), jnp.bool_(False))
+
+
+def _curve_metrics(
+    problem: Problem,
+    params: Params,
+    state: State,
+    held_out: HeldOut,
+    on_validation: Mapping[str, Array] | None = None,
+) -> Mapping[str, Array]:
+    """The metrics on test of a trial that is judged, else on validation; those there may be known."""
+
+    def validate() -> Mapping[str, Array]:
+        return problem.evaluate(params, state, held_out.validation) if on_validation is None else on_validation
+
+    def test() -> Mapping[str, Array]:
+        return problem.evaluate(params, state, held_out.test)
+
+    if not problem.dataset.holds_out:
+        return validate()
+    metrics: Mapping[str, Array] = jax.lax.cond(held_out.is_judged, test, validate)
+    return metrics
 
 
 def _skipped(
@@ -311,19 +358,6 @@ def _skipped(
     reached = jax.eval_shape(interval, carry, indices)[1]
     nothing = jax.tree.map(lambda each: jnp.zeros(each.shape, each.dtype), reached)
     return carry, nothing._replace(evaluations=carry.evaluations, void=jnp.bool_(True))
-
-
-def _is_watched(problem: Problem) -> bool:
-    """Whether the default rule for divergence holds: a critic's loss has no scale, and a problem may know better."""
-    return problem.diverged_above is None and not problem.players
-
-
-def _bad(problem: Problem, losses: Array) -> Array:
-    """Whether a step's loss, or that of a player, is not finite or above the problem's bound: [steps]."""
-    bad = ~jnp.isfinite(losses)
-    if problem.diverged_above is not None:
-        bad |= losses > problem.diverged_above
-    return bad.any(axis=1) if problem.players else bad
 
 
 def _to_evaluate(setup: Setup, carry: Carry, train: Batch) -> tuple[Params, State]:

@@ -15,7 +15,7 @@ from dlkit.bench.data import Dataset
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.problems import Problem, catalog
-from dlkit.bench.training.divergence import GROWTH, Watch, begin, watch
+from dlkit.bench.training.divergence import GROWTH, begin, watch
 from dlkit.bench.training.lanes import Lanes
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
@@ -51,16 +51,14 @@ def run(problem: Problem, *, evaluations: int = 10, until: int | None = None, **
     return train_trial(program, {"learning_rate": 1.0}, stage="final", seed=0, until=until)
 
 
-@jax.jit
-def look(before: Watch, losses: Any, first_step: Any) -> Watch:
-    return watch(before, losses, first_step)
+look = jax.jit(watch)
 
 
 def left(*pieces: tuple[float, int], scale: float = 1.0) -> int | None:
     """When losses leave for good, looked at every two steps; they are pieces of a value and a length."""
     losses = [scale * value for value, length in pieces for _ in range(length)]
     losses = np.array(losses + [losses[-1]] * (STEPS - len(losses)), np.float32)
-    seen = begin()
+    seen = begin(scripted([0.0]))
     for step in range(0, STEPS, 2):
         seen = look(seen, losses[step : step + 2], jnp.int32(step))
     return None if int(seen.since) < 0 else int(seen.since)
@@ -123,7 +121,7 @@ def test_the_step_does_not_depend_on_when_one_looks(evaluations: int) -> None:
     result = run(scripted([1.0] * 13 + [FAR] * 7), evaluations=evaluations)
     assert (result.status, result.diverged_at) == ("diverged", 13)
     assert result.steps[-1] == next(step for step in result.steps if step > 13), "the curve ends where it went wrong"
-    assert result.test == {} and result.evaluations.gradients == result.steps[-1]
+    assert result.validation == {} and result.evaluations.gradients == result.steps[-1]
 
 
 def test_a_rung_is_judged_where_it_ends() -> None:
