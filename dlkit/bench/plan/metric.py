@@ -58,3 +58,17 @@ class Metric:
     def higher_is_better(self) -> bool:
         """Whether larger values are better."""
         return self.direction == "higher"
+
+    @property
+    def within(self) -> str:
+        """Where its values lie, in words."""
+        if self.least is None and self.most is None:
+            return "may be any number"
+        if self.least is None:
+            return f"is at most {self.most:g}"
+        return f"is at least {self.least:g}" if self.most is None else f"lies between {self.least:g} and {self.most:g}"
+
+    def in_percent(self, value: float) -> str:
+        """Returns how a sentence about a value that cannot be ends: with a question where a share came in percent."""
+        is_share = (self.least, self.most) == (0.0, 1.0)
+        return f"; did you mean {value / 100:g}?" if is_share and 1 < value <= 100 else "."

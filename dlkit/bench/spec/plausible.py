@@ -132,7 +132,7 @@ def _as_share(value: float, horizons: Sequence[int]) -> str:
 
 
 def _wrong_goals(facts: PlannedProblem, source: ProblemSource) -> Iterator[str]:
-    """What is wrong with a problem's targets and margin."""
+    """What is wrong with a problem's targets."""
     metric, name = facts.judged, facts.metric
     where = f"problem '{facts.name}'"
     for target in [*facts.ladder, *([] if facts.target is None else [facts.target])]:
@@ -141,29 +141,13 @@ def _wrong_goals(facts: PlannedProblem, source: ProblemSource) -> Iterator[str]:
                 f"{where}: values of '{name}' are compared as ratios, so that a target must be above 0, got {target:g}"
             )
         elif (metric.least is not None and target < metric.least) or (metric.most is not None and target > metric.most):
-            yield f"{where}: no '{name}' is {target:g}, as it {_within(metric)}{_in_percent(target, metric)}"
+            yield f"{where}: no '{name}' is {target:g}, as it {metric.within}{metric.in_percent(target)}"
         elif _unlike_at_start(facts, target, source):
             yield (
                 f"{where}: target {target:g} of '{name}', which lies between 0 and 1 before training"
-                f"{_in_percent(target, Metric(least=0.0, most=1.0))} If it is in percent, say so: "
+                f"{Metric(least=0.0, most=1.0).in_percent(target)} If it is in percent, say so: "
                 f"bench.Metric('{metric.direction}', least=0, most=100)"
             )
-    widest = math.inf if metric.least is None or metric.most is None else metric.most - metric.least
-    if facts.margin is not None and metric.scale == "linear" and facts.margin >= widest:
-        hint = _in_percent(facts.margin, metric)
-        yield f"{where}: with margin {facts.margin:g} no difference of '{name}' matters, as it {_within(metric)}{hint}"
-
-
-def _within(metric: Metric) -> str:
-    if metric.least is not None and metric.most is not None:
-        return f"lies between {metric.least:g} and {metric.most:g}"
-    return f"is at least {metric.least:g}" if metric.least is not None else f"is at most {metric.most:g}"
-
-
-def _in_percent(value: float, metric: Metric) -> str:
-    """A hint where a share was given in percent."""
-    is_share = (metric.least, metric.most) == (0.0, 1.0)
-    return f"; did you mean {value / 100:g}?" if is_share and 1 < value <= 100 else "."
 
 
 def _unlike_at_start(facts: PlannedProblem, target: float, source: ProblemSource) -> bool:

@@ -130,6 +130,8 @@ def test_a_margin_as_wide_as_the_metric():
     choice = bench.ProblemChoice(problem="digits-mlp", margin=5)
     assert "did you mean 0.05?" in one([choice])
     assert not mistakes([bench.ProblemChoice(problem="digits-mlp", margin=0.05)])
+    (line,) = mistakes(["digits-mlp"], ["sgd", "adam"], settling=bench.Settling(margin=5))
+    assert "settling.margin" in line and "did you mean 0.05?" in line
 
 
 @pytest.mark.parametrize("bounds", [{"least": 1, "most": 0}, {"least": "none"}, {"most": float("inf")}])
