@@ -11,8 +11,9 @@ from dlkit.bench.optimizers.schedules import SCHEDULES, Schedule
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Range
-from dlkit.bench.problems import Problem
+from dlkit.bench.problems.base import Batch, Problem
 from dlkit.bench.spec.bound_plan import Method, ProblemSource
+from dlkit.typing import Array
 
 __all__ = ["implausible", "implausible_settings", "repeated"]
 
@@ -160,10 +161,10 @@ def _unlike_at_start(facts: PlannedProblem, target: float, source: ProblemSource
 def _is_share(problem: Problem, metric: str) -> bool:
     """Whether a metric lies between 0 and 1 before training."""
 
-    def at_start() -> Any:
-        return problem.evaluate(*problem.init(jax.random.key(0)), dict(problem.dataset.validation))[metric]
+    def at_start(validation: Batch) -> Array:
+        return problem.evaluate(*problem.init(jax.random.key(0)), validation)[metric]
 
-    return 0 <= float(jax.jit(at_start)()) <= 1
+    return 0 <= float(jax.jit(at_start)(dict(problem.dataset.validation))) <= 1
 
 
 def repeated(what: str, names: Sequence[str], remedy: str) -> list[str]:

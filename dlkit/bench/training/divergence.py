@@ -7,6 +7,7 @@ stay there to its end: methods may spike, and come back.
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from dlkit.bench.problems.base import Problem
 from dlkit.typing import Array
@@ -14,7 +15,7 @@ from dlkit.typing import Array
 __all__ = ["GROWTH", "Watch", "bad", "begin", "beyond", "since", "watch"]
 
 GROWTH = 1e6  # how many times its size a loss has to rise; `benchmarks/divergence.py` measures what that catches
-RESOLUTION = float(jnp.finfo(jnp.float32).eps)  # of losses of size 1: what is smaller may be rounding
+RESOLUTION = float(np.finfo(np.float32).eps)  # of losses of size 1: what is smaller may be rounding
 
 
 class Watch(NamedTuple):
