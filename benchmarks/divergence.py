@@ -129,7 +129,7 @@ def _rise(losses: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def print_rates(trials: Sequence[Trial], bound: float) -> None:
     """How trials come out by their rate."""
-    print("| learning rate | trials | not finite | ends beyond | of these better than at the start |", end="")
+    print("| learning rate | trials | not finite | end beyond | of these better than at the start |", end="")
     print(" beyond, and came back | of these better |\n|---|---:|---:|---:|---:|---:|---:|")
     for rate in dict.fromkeys(trial.rate for trial in trials):
         of_rate = [trial for trial in trials if trial.rate == rate]
@@ -166,9 +166,10 @@ def main() -> None:
             print(error)
     paths = sorted(asked.folder.glob("*.npz"))
     games = {name for _, name in known if name.endswith(("-gan", "-game"))}
-    for title, is_game in (("watched", False), ("games, which are not watched", True)):
-        found = [each for path in paths if (path.stem.split("--")[0] in games) == is_game for each in recorded(path)]
-        print(f"\n{title}: {len({path.stem.split('--')[0] for path in paths})} problems in all\n")
+    for title, is_game in (("problems", False), ("games, which are not watched", True)):
+        of_kind = [path for path in paths if (path.stem.partition("--")[0] in games) == is_game]
+        found = [each for path in of_kind for each in recorded(path)]
+        print(f"\n{len({path.stem.partition('--')[0] for path in of_kind})} {title}\n")
         print_rates(found, divergence.GROWTH)
         print_bounds(found)
 
