@@ -69,8 +69,7 @@ class Lanes:
         if self.devices > jax.local_device_count():
             raise UserError(f"lanes over {self.devices} devices: there are {jax.local_device_count()} here")
         mesh = jax.sharding.Mesh(np.asarray(jax.local_devices()[: self.devices]), (AXIS,))
-        whole = jax.sharding.PartitionSpec()  # of any rank, scalars too
-        return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS) if split else whole)
+        return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*([AXIS] if split else [])))
 
     def __str__(self) -> str:
         text = "none" if self.alone else str(self.width)
