@@ -561,6 +561,27 @@ CONCLUDED = [
         "bench/plan/test_orientation.py::test_bounds_hold_for_the_values_before_they_were_clipped",
     ),
     Fault(
+        "a spike that comes back is a divergence",
+        TRAINING,
+        "is_beyond.all() & (before.since >= 0)",
+        "before.since >= 0",
+        "bench/training/test_divergence.py::test_a_spike_that_comes_back_is_no_divergence",
+    ),
+    Fault(
+        "a loss that starts near 0 and falls has diverged where it comes back",
+        TRAINING,
+        "jnp.maximum(jnp.abs(first), first - lowest)",
+        "jnp.abs(first)",
+        "bench/training/test_divergence.py::test_what_counts_is_the_size_of_the_loss_not_its_sign",
+    ),
+    Fault(
+        "the rungs of a ladder may be what no metric is",
+        SPEC,
+        "[*facts.ladder, *([] if facts.target is None else [facts.target])]",
+        "facts.ladder",
+        "bench/spec/test_plausible.py::test_an_accuracy_in_percent",
+    ),
+    Fault(
         "a trial that diverged is charged the whole budget",
         ANALYSIS,
         "return int(outcome.steps[-1]) if end.step is None else end.step",

@@ -26,7 +26,7 @@ class StepsToTarget(NamedTuple):
     """How a contender's final trials came out against a target: censored times, none dropped or averaged as a number.
 
     Attributes:
-        reached: trials that were there at an evaluated step.
+        reached: trials that were there at an evaluated step, those that diverged later included.
         missed: trials that ended without.
         diverged: trials that diverged before they could.
         cut_off: trials that ran out of seconds before they could.
@@ -37,6 +37,7 @@ class StepsToTarget(NamedTuple):
             counts. NaN if no trial was seen so long.
         expected: the expected running time: the steps that all trials really ran, up to the target or to their end, per
             target reached; +inf if none was.
+        diverged_after: of those that reached the target, trials that diverged later: they count as both.
     """
 
     reached: int
@@ -46,6 +47,7 @@ class StepsToTarget(NamedTuple):
     median: Interval
     restricted: Interval
     expected: float
+    diverged_after: int
 
 
 class AlongCurve(NamedTuple):
@@ -94,6 +96,7 @@ def steps_to_target(
         median,
         restricted_mean(times, hit, budget, level=level) if is_seen else UNKNOWN,
         expected_running_time([_spent(*each) for each in zip(outcomes, ends, strict=True)], hit).estimate,
+        sum(outcome.status == "diverged" for outcome, is_there in zip(outcomes, hit, strict=True) if is_there),
     )
 
 

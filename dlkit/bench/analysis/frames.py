@@ -74,9 +74,9 @@ def trials(summary: Summary) -> "pd.DataFrame":
 
     Returns:
         Columns trial, problem, optimizer, study, stage, seed, status, outcome (against the hardest target: reached,
-        missed, diverged, cut off or failed), outcome_step, value (the judged metric with the final parameters: of
-        tuning trials on validation, of final ones on test), restored_at, seconds, compile_seconds,
-        gradient_evaluations (of the loss on a batch),
+        missed, diverged, cut off or failed; what had reached it and diverged later is told by its status),
+        outcome_step, value (the judged metric with the final parameters: of tuning trials on validation, of final ones
+        on test), restored_at, seconds, compile_seconds, gradient_evaluations (of the loss on a batch),
         value_evaluations (without its gradient), hvp_evaluations (products of the Hessian with a vector),
         diverged_at, reason, one column per hyperparameter, and with successive halving ``until``, the evaluation
         that a rung ended at.
@@ -346,6 +346,7 @@ def _steps_columns(result: ContenderResult) -> dict[str, Any]:
     return {
         "missed": steps.missed if steps else math.nan,
         "diverged_before_target": steps.diverged if steps else math.nan,
+        "diverged_after_target": steps.diverged_after if steps else math.nan,
         "cut_off": steps.cut_off if steps else math.nan,
         **_interval_columns("steps_to_target", result.median_steps),
         **_interval_columns("mean_to_budget", steps.restricted if steps else UNKNOWN),

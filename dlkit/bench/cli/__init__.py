@@ -104,6 +104,8 @@ def replay(run: Path, trial: str, /, *, spec: Path | None = None) -> int:
     outcome = api.open_run(run).replay(trial, load(spec) if spec else None)
     for field, (then, now) in outcome.program.items():
         print(f"program differs in {field}: {_short(then)} then, {_short(now)} now")  # noqa: T201
+    if outcome.diverged_at is not None:
+        print(f"trial {outcome.trial}: diverged at step {outcome.diverged_at}")  # noqa: T201
     if outcome.exact:
         print(f"trial {outcome.trial}: every number matches, bit for bit")  # noqa: T201
         return 0

@@ -31,6 +31,7 @@ class Replay:
         largest: metric -> largest absolute difference; empty if exact.
         then: metric -> the stored curve.
         now: metric -> the curve of the replay.
+        diverged_at: the step at which the replay diverged; None if it did not.
     """
 
     trial: str
@@ -39,6 +40,7 @@ class Replay:
     largest: Mapping[str, float]
     then: Mapping[str, np.ndarray[Any, Any]]
     now: Mapping[str, np.ndarray[Any, Any]]
+    diverged_at: int | None
 
 
 def replay(summary: Summary, name: str, bound: BoundPlan | None = None) -> Replay:
@@ -80,7 +82,7 @@ def replay(summary: Summary, name: str, bound: BoundPlan | None = None) -> Repla
             largest[f"validation {metric}"] = abs(x - y)
     same_end = again.status == outcome.status or was_cut
     exact = not largest and same_end and again.diverged_at == outcome.diverged_at
-    return Replay(name, exact, changed, largest, outcome.curves, again.curves)
+    return Replay(name, exact, changed, largest, outcome.curves, again.curves, again.diverged_at)
 
 
 def _run_again(work: Work, threads: int) -> Done:

@@ -13,11 +13,12 @@ from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.optimizers.schedules import Schedule
 from dlkit.bench.plan.policies import EarlyStopping
-from dlkit.bench.plan.space import Range
+from dlkit.bench.plan.space import Range, narrow
 from dlkit.bench.problems import Problem, ProblemFactory, check_problem
 from dlkit.bench.problems.factories import Make
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, ProblemChoice
+from dlkit.bench.spec.plausible import implausible_settings
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.trajectory import Trajectory, train_trial
@@ -40,6 +41,7 @@ class TrainedModel:
         test: metric -> value on test with the final parameters; empty if it diverged.
         validation: the same on validation.
         status: ``"finished"``, ``"stopped"`` (early) or ``"diverged"``.
+        diverged_at: the step at which it diverged; None if it did not.
     """
 
     curve: "pd.DataFrame"
@@ -48,6 +50,7 @@ class TrainedModel:
     test: Mapping[str, float]
     validation: Mapping[str, float]
     status: str
+    diverged_at: int | None
 
 
 def train(
@@ -107,7 +110,8 @@ def train(
     )
     result = train_trial(compile_program(compile_problem(loaded), recipe), traced, stage="final", seed=seed)
     curve = pd.DataFrame({"step": result.steps, **result.curves})
-    return TrainedModel(curve, result.params, result.state, _at_end(result), result.validation, result.status)
+    ended = _at_end(result), result.validation, result.status, result.diverged_at
+    return TrainedModel(curve, result.params, result.state, *ended)
 
 
 def _at_end(result: Trajectory) -> dict[str, float]:
@@ -138,6 +142,8 @@ def _settings(
         if name not in given and len(options) > 1:
             mistakes.append(f"hyperparameter '{name}' needs one of {list(options)}")
         static[name] = given.get(name, options[0])
+    mistakes += implausible_settings({**traced, **static}, schedule)
     if mistakes:
         raise UserError("\n".join(f"optimizer '{optimizer.name}': {mistake}" for mistake in mistakes))
+    narrow(space, traced, owner=f"optimizer '{optimizer.name}'")  # what their scales rule out
     return traced, static

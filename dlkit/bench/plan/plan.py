@@ -39,7 +39,7 @@ class PlannedProblem:
         data_source: where the data come from.
         source: fingerprint of the user's functions, empty for a problem of the catalogue.
         description: one line of text.
-        diverged_above: a trial diverges if its training loss exceeds this; None: only if it is not finite.
+        diverged_above: a trial diverges if its training loss exceeds this; None: if losses end far beyond the first.
         ladder: targets that are easier than `target`, the easiest first.
         made_by: the catalogue's name, or the reference of the function that made it; empty for a ready-made problem.
         choices: of the function that made it, each with its value.

@@ -185,7 +185,8 @@ def require_margin(problem: str, metric: Metric, margin: Any) -> None:
         margin: what was given.
 
     Raises:
-        UserError: unless it is a number above 0, or for a metric on a log scale, a ratio above 1.
+        UserError: unless it is a number above 0, or for a metric on a log scale, a ratio above 1; and where the metric
+            has bounds, for one that no difference exceeds.
     """
     if metric.scale == "log" and not (is_number(margin) and margin > 1):
         raise UserError(
@@ -194,6 +195,12 @@ def require_margin(problem: str, metric: Metric, margin: Any) -> None:
         )
     if not (is_number(margin) and margin > 0):
         raise UserError(f"problem '{problem}': margin must be a number above 0, in the metric's units, got {margin!r}")
+    widest = math.inf if metric.least is None or metric.most is None else metric.most - metric.least
+    if metric.scale == "linear" and margin >= widest:
+        raise UserError(
+            f"problem '{problem}': with a margin of {margin:g} no difference matters, as its metric {metric.within}"
+            f"{metric.in_percent(margin)}"
+        )
 
 
 def level_name(value: Any) -> str:

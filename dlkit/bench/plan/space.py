@@ -170,6 +170,7 @@ def narrow(space: Space, overrides: Mapping[str, float | Sequence[Any]], *, owne
             continue
         try:
             changed[name] = _override(space[name], override)
+            _require_meant(space[name], changed[name])
         except UserError as error:
             mistakes.append(f"{owner}, hyperparameter '{name}': {error}")
     if mistakes:
@@ -187,6 +188,16 @@ def _override(declared: Range | float, override: Any) -> Range | float:
         case _ if is_number(override):
             return float(override)
     raise UserError(f"expected a number, or two numbers [low, high], got {override!r}")
+
+
+def _require_meant(declared: Range | float, given: Range | float) -> None:
+    """Refuses what the declared scale says is no value: below 0 of a logarithmic one, above 1 of 1 - value."""
+    scale = declared.scale if isinstance(declared, Range) else ""
+    low, high = (given.low, given.high) if isinstance(given, Range) else (given, given)
+    if scale == "log" and low < 0:
+        raise UserError(f"must not be negative, as its own range is logarithmic, got {low:g}")
+    if scale == "one_minus_log" and high > 1:
+        raise UserError(f"must be at most 1, as its own range is logarithmic in 1 - value, got {high:g}")
 
 
 def is_number(value: Any) -> bool:

@@ -86,11 +86,12 @@ class Outcome:
 
     Attributes:
         trial: the trial.
-        status: finished, stopped (early, by its policy), diverged (a loss or metric that is not finite, or a loss above
-            the problem's bound), cut off (its time was up) or failed (an exception).
+        status: finished, stopped (early, by its policy), diverged (a loss or metric that is not finite, a loss above
+            the problem's bound, or where it has none, losses that end far beyond where they started), cut off (its time
+            was up) or failed (an exception).
         reason: for a failure, what to tell the user.
         traceback: for a failure, where it happened.
-        diverged_at: the step, for divergence.
+        diverged_at: for divergence, the first step that was so, and after which it did not come back.
         seconds: of training, compilation excluded.
         compile_seconds: of compilation, where this trial caused it.
         steps: [points] int64.

@@ -71,7 +71,9 @@ class Problem:
         reestimate: ``reestimate(params, state, train) -> state``: the state that belongs to parameters which no step
             has seen (averages), given the training split; batch statistics, as a rule. None if the state depends on
             no parameters.
-        diverged_above: a training loss beyond which a trial counts as diverged; None for what is not finite alone.
+        diverged_above: a training loss beyond which a trial counts as diverged, be it at one step. None for the rule
+            that holds for any problem but a game: a trial diverged if its losses end more than a million times their
+            size above where they started; a number as large as 1e38 switches that off.
         description: a line for lists.
         stresses: what about training it is hard, in a line.
         trivial: the value of `metric` on held-out examples that needs no training (of the class prior, the mean, a

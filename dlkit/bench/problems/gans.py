@@ -136,7 +136,7 @@ def ring_gan(
         metrics=_metrics(
             {
                 "modes": Metric("higher", label="modes covered"),
-                "good_share": Metric("higher", label="share of good samples"),
+                "good_share": Metric("higher", label="share of good samples", least=0.0, most=1.0),
             }
         ),
         batch_size=128,
@@ -291,7 +291,7 @@ def _metrics(own: Mapping[str, Metric]) -> dict[str, Metric]:
         "squared_mmd": Metric("lower", label="squared MMD"),
         "energy_distance": Metric("lower", label="energy distance"),
         **own,
-        "discriminator_accuracy": Metric("lower", label="discriminator accuracy"),
+        "discriminator_accuracy": Metric("lower", label="discriminator accuracy", least=0.0, most=1.0),
     }
 
 

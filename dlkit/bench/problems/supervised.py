@@ -235,7 +235,10 @@ def classification(
         example_scores=functions.example_scores,
         reestimate=functions.reestimate,
         dataset=dataset,
-        metrics={"accuracy": Metric("higher"), "cross_entropy": Metric("lower", label="cross-entropy")},
+        metrics={
+            "accuracy": Metric("higher", least=0.0, most=1.0),
+            "cross_entropy": Metric("lower", label="cross-entropy", least=0.0),
+        },
         metric=metric,
         batch_size=batch_size,
         steps=steps,
@@ -347,7 +350,10 @@ def regression(
         example_scores=functions.example_scores,
         reestimate=functions.reestimate,
         dataset=dataset,
-        metrics={key: Metric("lower", scale, label=key.replace("_", " ")) for key in trivial},  # type: ignore[arg-type]
+        metrics={
+            key: Metric("lower", scale, label=key.replace("_", " "), least=0.0)  # type: ignore[arg-type]
+            for key in trivial
+        },
         metric=metric,
         batch_size=batch_size,
         steps=steps,

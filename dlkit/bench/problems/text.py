@@ -165,7 +165,7 @@ def _language_model(
         example_scores=functions.example_scores,
         reestimate=functions.reestimate,
         dataset=dataset,
-        metrics={"bits_per_character": Metric("lower", label="bits per character")},
+        metrics={"bits_per_character": Metric("lower", label="bits per character", least=0.0)},
         batch_size=min(16, dataset.examples),
         steps=1000,
         target=target,

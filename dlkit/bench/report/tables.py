@@ -110,7 +110,7 @@ def ranking(comparison: Comparison) -> Table:
                 numbers.p_value(pair.adjusted_p) if pair else numbers.NOTHING,
                 *([_on_new_examples(comparison.problem, pair)] if is_known else []),
                 numbers.number(standing.mean_rank) if standing else numbers.NOTHING,
-                f"{result.diverged}/{len(result.scores)}" if len(result.scores) else numbers.NOTHING,
+                _diverged(result),
             ]
         )
     return Table(header, rows)
@@ -134,7 +134,8 @@ def steps(comparison: Comparison) -> Table:
     header = ["optimizer", f"hits {SHOWN_LEVEL}", "missed", "diverged before", f"median {SHOWN_LEVEL}"]
     header += [f"mean to budget {SHOWN_LEVEL}", "expected running time", f"ratio to best {SHOWN_LEVEL}", "adjusted p"]
     was_cut = any(each.to_target and each.to_target.cut_off for each in comparison.results)
-    header[4:4] = ["cut off"] if was_cut else []
+    did_both = any(each.to_target and each.to_target.diverged_after for each in comparison.results)
+    header[4:4] = ["diverged after"] * did_both + ["cut off"] * was_cut
     rows = []
     for result in comparison.results:
         found, standing = result.to_target, comparison.ranking.standings.get(result.label)
@@ -152,7 +153,7 @@ def steps(comparison: Comparison) -> Table:
             numbers.ratio_of_steps(pair.difference) if pair else numbers.NOTHING,
             numbers.p_value(pair.adjusted_p) if pair else numbers.NOTHING,
         ]
-        cells[4:4] = [str(found.cut_off)] if was_cut else []
+        cells[4:4] = [str(found.diverged_after)] * did_both + [str(found.cut_off)] * was_cut
         rows.append(cells)
     return Table(header, rows)
 
@@ -321,6 +322,16 @@ def _group(letters: str) -> str:
     names = re.findall(r"\(\d+\)|[a-z]", letters)
     shown = "".join(names[:MOST_LETTERS])
     return f"{shown}… ({len(names)})" if len(names) > MOST_LETTERS else shown
+
+
+def _diverged(result: ContenderResult) -> str:
+    """How many final trials diverged, and at which steps, the first and the last."""
+    count = len(result.scores)
+    steps = sorted(each.diverged_at for each in result.outcomes if each is not None and each.diverged_at is not None)
+    shown = f"{result.diverged}/{count}" if count else numbers.NOTHING
+    if not steps:
+        return shown
+    return f"{shown} at step {steps[0]}" if steps[0] == steps[-1] else f"{shown} at steps {steps[0]} to {steps[-1]}"
 
 
 def _hits(result: ContenderResult) -> str:

@@ -39,7 +39,8 @@ class ProblemChoice:
         metric: what is tuned, ranked and compared.
         target: the value of the metric that steps to target count to, or several: a ladder. The hardest counts in
             rankings. None for the experiment's rule, or where it has none, the problem's own.
-        diverged_above: a training loss beyond which a trial counts as diverged.
+        diverged_above: a training loss beyond which a trial counts as diverged; None for the problem's own, or the rule
+            that holds where it has none.
         margin: differences of the metric up to this do not matter, in its units, or for a metric on a log scale, as a
             ratio above 1: a run until settled stops there. None if every difference matters.
     """

@@ -29,6 +29,7 @@ from dlkit.bench.spec.bound_plan import (
 from dlkit.bench.spec.budget import Budget, beyond_draws
 from dlkit.bench.spec.entries import Contender, Crossed, Experiment, ProblemChoice
 from dlkit.bench.spec.fitting import misfits, misplayed
+from dlkit.bench.spec.plausible import implausible, repeated
 from dlkit.bench.training.recipe import require_schedulable
 from dlkit.bench.tuning.sampling import beforehand, dimensions, grid_points, require_tuner
 
@@ -200,15 +201,11 @@ def _wrong_together(
             if name in varied
         ),
         *misplayed(sources, [method for _, method in contenders]),
-        *_repeated("problems", [facts.name for facts, _ in problems], "give each a label of its own"),
+        *repeated("problems", [facts.name for facts, _ in problems], "give each a label of its own"),
+        *implausible(problems, contenders),
         *_unknown_on_the_grid(experiment.budget, planned),
-        *_repeated("optimizers", [facts.label for facts in planned], "give each a label of its own"),
+        *repeated("optimizers", [facts.label for facts in planned], "give each a label of its own"),
     ]
-
-
-def _repeated(what: str, names: Sequence[str], remedy: str) -> list[str]:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    return [f"{what}: '{name}' is there more than once; {remedy}" for name in twice]
 
 
 def _problem(experiment: Experiment, entry: ProblemChoice) -> _PlannedSource:
@@ -252,7 +249,7 @@ def _unlookable(names: Sequence[str], sources: Sequence[ProblemSource]) -> list[
                 probes.check(probe, source.load())
         except UserError as error:
             mistakes.append(str(error))
-    return mistakes + _repeated("probes", names, "name each once")
+    return mistakes + repeated("probes", names, "name each once")
 
 
 def _steps(experiment: Experiment, entry: ProblemChoice, problem: Problem) -> int:

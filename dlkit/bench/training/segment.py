@@ -17,7 +17,7 @@ from dlkit.bench import probes
 from dlkit.bench.plan.trials import Evaluations
 from dlkit.bench.probes import View
 from dlkit.bench.problems.base import Batch, Problem
-from dlkit.bench.training import transformation
+from dlkit.bench.training import divergence, transformation
 from dlkit.bench.training.evaluation import HeldOut, curve_metrics, parameters_of, point_of
 from dlkit.bench.training.loop import scan
 from dlkit.bench.training.recipe import Recipe
@@ -88,13 +88,16 @@ class Reached(NamedTuple):
         point: [columns] float32: metrics by sorted name, the training loss, the losses of the other players, the
             probes' curves.
         evaluations: `Carry.evaluations` at this point.
-        bad: whether a loss since the evaluation before was not finite or too large, or a metric is not finite.
+        bad: whether a loss since the evaluation before was not finite or above the problem's bound, or a metric is not
+            finite.
+        beyond_since: int32: the step from which on every loss is far beyond where it started; -1 where the last is not.
         void: whether early stopping ended the trial before this point; the other fields then mean nothing.
     """
 
     point: Array
     evaluations: Array
     bad: Array
+    beyond_since: Array
     void: Array
 
 
@@ -147,6 +150,7 @@ def begin(setup: Setup, start: Start, hyperparameters: Mapping[str, Array]) -> C
         _strong(opt_state),
         step=jnp.int32(0),
         diverged_at=jnp.int32(-1),
+        watch=divergence.begin(setup.problem),
         evaluations=jnp.zeros(3, jnp.int32),
         stopping=None if setup.stopping is None else setup.stopping.init((start.params, start.state)),
         previous=start.params if setup.recipe.probes else None,
@@ -294,9 +298,10 @@ def _interval(
     carry, losses = advance(setup, carry, indices, hyperparameters, start, train)
     if earlier is not None:  # fused into the sums below, this would change their order, and the last bits
         losses = jax.lax.optimization_barrier(jnp.concatenate([earlier, losses]))
-    bad = _bad(problem, losses)
+    bad = divergence.bad(problem, losses)
     first_bad = jnp.where(bad.any(), first_step + bad.argmax().astype(jnp.int32), -1)
     carry = carry._replace(diverged_at=jnp.where(carry.diverged_at < 0, first_bad, carry.diverged_at))
+    carry = carry._replace(watch=divergence.watch(carry.watch, losses, first_step))
     params, state = parameters_of(problem, recipe.optimizer, carry, train)
     on_validation = None
     if setup.stopping is not None and carry.stopping is not None:
@@ -308,7 +313,7 @@ def _interval(
     wrong = bad.any() | ~jnp.isfinite(point).all()
     if recipe.probes:
         point = jnp.concatenate([point, _probed(setup, inputs, carry, indices[-1])])
-    return carry, Reached(point, carry.evaluations, wrong, jnp.bool_(False))
+    return carry, Reached(point, carry.evaluations, wrong, divergence.since(carry.watch), jnp.bool_(False))
 
 
 def _skipped(
@@ -318,14 +323,6 @@ def _skipped(
     reached = jax.eval_shape(interval, carry, indices)[1]
     nothing = jax.tree.map(lambda each: jnp.zeros(each.shape, each.dtype), reached)
     return carry, nothing._replace(evaluations=carry.evaluations, void=jnp.bool_(True))
-
-
-def _bad(problem: Problem, losses: Array) -> Array:
-    """Whether a step's loss, or that of a player, is not finite or too large: [steps]."""
-    bad = ~jnp.isfinite(losses)
-    if problem.diverged_above is not None:
-        bad |= losses > problem.diverged_above
-    return bad.any(axis=1) if problem.players else bad
 
 
 def _probed(setup: Setup, inputs: _Inputs, carry: Carry, last_index: Array) -> Array:

@@ -71,14 +71,16 @@ class Trajectory:
 
     Attributes:
         status: ``"finished"``; ``"stopped"``: early, by its policy; ``"diverged"``: a loss or metric that is not
-            finite, or a loss above the problem's bound; ``"cut off"``: its time was up.
+            finite, a loss above the problem's bound, or where it has none, losses that end far beyond where they
+            started; ``"cut off"``: its time was up.
         steps: [points] the steps at which metrics were evaluated, from 0.
         curves: metric -> [points] float32, of tuning on validation, else on test; the training loss starts with NaN, as
             nothing was trained yet.
         validation: metric -> value on validation with the parameters to evaluate, of final trials; empty if it
             diverged, or was to stop before its end.
         evaluations: of the loss on batches, up to the last point of the curve.
-        diverged_at: the step whose loss was bad, or the evaluation whose metric was; None if there was none.
+        diverged_at: the step whose loss was bad, from which on all losses were far beyond the start, or the evaluation
+            whose metric was bad; None if there was none.
         restored_at: the step whose parameters early stopping restored; None without early stopping.
         seconds: training time, host loop included, compilation excluded; of lanes, an equal share.
         compile_seconds: time of the first calls, where they compiled.
@@ -365,9 +367,12 @@ def _trajectory(
     ran = len(reached.void) if until is None else min(len(reached.void), until)
     count = min(int(np.argmax(reached.void)) if reached.void.any() else ran, ran)
     bad = reached.bad[:count]
-    diverged = bool(bad.any())
-    if diverged:  # whatever was still in flight, the curve ends where it went wrong
-        count = int(bad.argmax()) + 1
+    ended = int(bad.argmax()) + 1 if bad.any() else count
+    beyond_since = int(reached.beyond_since[ended - 1])  # a spike that has come back by then is none
+    diverged = bool(bad.any()) or beyond_since >= 0
+    if diverged:  # whatever came after it, the curve ends where it went wrong
+        count = ended if beyond_since < 0 else beyond_since // recipe.segment_steps + 1
+        diverged_at = diverged_at if beyond_since < 0 else beyond_since
     status: Status = "finished"
     if diverged:
         status = "diverged"

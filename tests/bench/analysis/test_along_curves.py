@@ -44,6 +44,7 @@ def test_three_ways_not_to_get_there_are_told_apart():
     after = ended([1.0, 0.05, NAN], "diverged")  # it had been there
     found = reached([hit_at(10), hit_at(20), after, MISS, STOPPED, DIVERGED, CUT])
     assert found[:4] == (3, 2, 1, 1)
+    assert found.diverged_after == 1, "it counts as both"
 
 
 def test_without_censoring_they_are_the_ordinary_median_and_mean():

@@ -41,6 +41,8 @@ metrics = st.builds(
     st.sampled_from(["linear", "log"]),
     names,
     st.none() | st.floats(1e-30, 1.0),
+    st.none() | st.floats(-1e3, 0.0),
+    st.none() | st.floats(1e-3, 1e3),
 )
 problems = st.builds(
     PlannedProblem,
