@@ -188,8 +188,9 @@ def compare(
         problems: names of the catalogue, one's own, or functions that make them from choices.
         optimizers: registered names, or one's own; the first is the baseline.
         budget: what every contender gets.
-        factors: ``"schedule"``, ``"batch_size"``, ``"early_stopping"`` or a choice of the problems -> values to cross
-            every optimizer with, such as ``{"schedule": ["constant", "cosine"], "activation": ["relu", "gelu"]}``.
+        factors: ``"schedule"``, ``"batch_size"``, ``"order"``, ``"early_stopping"`` or a choice of the problems ->
+            values to cross every optimizer with, such as ``{"schedule": ["constant", "cosine"], "activation": ["relu",
+            "gelu"]}``.
         early_stopping: when trials may end early.
         probes: names of diagnostics to compute along the final trials' curves.
         targets: how baselines set targets, in place of the problems' own.

@@ -51,8 +51,8 @@ RANDOM_STREAMS = [
     Fault(
         "the data order forgets the stage",
         TRAINING,
-        "[name << 32 | STAGES[stage],",
-        "[name << 32,",
+        " << 32 | stage, seed",
+        " << 32, seed",
         STREAMS + "test_the_order_of_the_data",
     ),
     Fault(
@@ -61,6 +61,20 @@ RANDOM_STREAMS = [
         "seed << 32 | epoch]",
         "seed << 32]",
         "bench/training/test_program.py::TestDataOrder::test_epochs_are_permutations_of_philox_without_the_remainder",
+    ),
+    Fault(
+        "a fixed order is shuffled again",
+        TRAINING,
+        '0 if problem.order == "fixed" else epoch',
+        "epoch",
+        "bench/training/test_data_order.py::test_a_fixed_order_is_the_first_permutation_again_and_again",
+    ),
+    Fault(
+        "all batches are the first",
+        TRAINING,
+        "stage, seed, 0, number + 1)",
+        "stage, seed, 0, 1)",
+        "bench/training/test_data_order.py::test_iid_batches_are_uniform_and_independent",
     ),
     Fault(
         "a trial's keys forget the stage",
@@ -278,7 +292,7 @@ WHO_OVERRIDES_WHOM = [
     Fault(
         "a contender's batch size is not trained",
         SPEC,
-        ".with_batch_size(contender.batch_size).with_choices(choices)",
+        ".with_batches_of(contender).with_choices(choices)",
         ".with_choices(choices)",
         PRECEDENCE + "test_who_overrides_whom[contender's batch]",
     ),

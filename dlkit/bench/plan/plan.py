@@ -8,7 +8,7 @@ from dlkit.bench.identity.hashing import digest
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE, EarlyStopping, TargetRule, Tuner
 from dlkit.bench.plan.space import Point, Range
-from dlkit.bench.plan.trials import STUDY_SEEDS, Stage, Trial
+from dlkit.bench.plan.trials import STUDY_SEEDS, Order, Stage, Trial
 
 __all__ = ["DRAW_SEEDS", "Expansion", "Plan", "PlannedContender", "PlannedProblem", "draw_seed"]
 
@@ -41,6 +41,7 @@ class PlannedProblem:
         choices: of the function that made it, each with its value.
         margin: differences of the judged metric up to this do not matter: in its units, or for one on a log scale, as a
             ratio above 1; None if every difference does.
+        order: how batches are drawn, as of `Problem`.
     """
 
     name: str
@@ -58,6 +59,7 @@ class PlannedProblem:
     made_by: str = ""
     choices: Mapping[str, Any] = field(default_factory=dict)
     margin: float | None = None
+    order: Order = "reshuffle"
 
     @property
     def judged(self) -> Metric:
@@ -82,6 +84,7 @@ class PlannedContender:
         undrawn: how many points each study draws while it runs; None: until its seconds are spent.
         schedule: name of the learning rate's schedule.
         batch_size: examples a step, ``"full"`` for all, None for the problem's own.
+        order: how batches are drawn, None for the problem's own.
         stopping: when its trials may end early.
         choices: of the problem, in place of the problem's own.
         tuned_choices: the choices of the problem among `space` and `static`.
@@ -99,6 +102,7 @@ class PlannedContender:
     undrawn: int | None = 0
     schedule: str = CONSTANT_SCHEDULE
     batch_size: int | Literal["full"] | None = None
+    order: Order | None = None
     stopping: EarlyStopping | None = None
     choices: Mapping[str, Any] = field(default_factory=dict)
     tuned_choices: tuple[str, ...] = ()
@@ -261,6 +265,7 @@ class Plan:
                 "name": problem.name,
                 "data": problem.data,
                 "batch_size": self.batch_size(problem, contender),
+                "order": contender.order or problem.order,
                 "diverged_above": problem.diverged_above,
                 "source": problem.source,
                 "made_by": problem.made_by,

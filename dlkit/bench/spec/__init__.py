@@ -7,4 +7,4 @@
 - `bound_plan`: a plan with the functions that carry it out.
 """
 
-__all__ = ["bound_plan", "budget", "changes", "entries", "planner", "toml"]
+__all__ = ["bound_plan", "budget", "changes", "entries", "planner", "probing", "toml"]

@@ -67,12 +67,14 @@ class ProblemSource:
             problem = maker.traced(**{**choices, **traced}) if traced else maker.make(**choices)
         return problem.variant(**dict(self.changes))
 
-    def with_batch_size(self, batch_size: int | str | None) -> "ProblemSource":
-        """Returns the problem with other batches; None keeps them."""
-        if batch_size is None:
+    def with_batches_of(self, contender: PlannedContender) -> "ProblemSource":
+        """Returns the problem with a contender's batch size and order, where it has any of its own."""
+        own = {"batch_size": contender.batch_size, "order": contender.order}
+        given = {name: value for name, value in own.items() if value is not None}
+        if not given:
             return self
-        changes = {**dict(self.changes), "batch_size": batch_size}
-        return replace(self, key=digest([self.key, batch_size]), changes=tuple(changes.items()))
+        changes = {**dict(self.changes), **given}
+        return replace(self, key=digest([self.key, given]), changes=tuple(changes.items()))
 
     def with_choices(self, choices: Mapping[str, Any]) -> "ProblemSource":
         """Returns the problem with some of its choices replaced."""
@@ -143,7 +145,7 @@ class BoundPlan:
             probes=self.plan.probes if stage == "final" else (),
             choices=[name for name in contender.tuned_choices if name in contender.space],
         )
-        source = self.problems[problem.name].with_batch_size(contender.batch_size).with_choices(choices)
+        source = self.problems[problem.name].with_batches_of(contender).with_choices(choices)
         facts = [source.key, contender.optimizer, contender.schedule, contender.source, dict(recipe.static)]
         stopping = asdict(contender.stopping) if contender.stopping else None
         parts = [list(recipe.choices), list(recipe.probes), recipe.steps, recipe.evaluations]
@@ -201,12 +203,13 @@ def problem_source(
     changes = {
         "name": facts.name,
         "batch_size": batch_size,
+        "order": facts.order,
         "metric": metric,
         "diverged_above": facts.diverged_above,
     }
-    identity = [facts.name, facts.data, facts.batch_size, facts.metric, facts.diverged_above, facts.source]
+    identity = [facts.name, facts.data, facts.batch_size, facts.order, facts.metric, facts.diverged_above]
     return ProblemSource(
-        key=digest([*identity, facts.made_by, dict(facts.choices)]),
+        key=digest([*identity, facts.source, facts.made_by, dict(facts.choices)]),
         name=facts.name,
         made_by=facts.made_by,
         choices=tuple(sorted(facts.choices.items())),

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-from dlkit.bench import probes
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity.fingerprints import source_files
 from dlkit.bench.identity.references import is_import
@@ -28,6 +27,7 @@ from dlkit.bench.spec.bound_plan import (
 )
 from dlkit.bench.spec.budget import Budget, beyond_draws
 from dlkit.bench.spec.entries import Contender, Crossed, Experiment, ProblemChoice
+from dlkit.bench.spec.probing import unlookable
 from dlkit.bench.training.recipe import require_schedulable
 from dlkit.bench.training.transformation import require_fitting
 from dlkit.bench.tuning.sampling import beforehand, dimensions, grid_points, require_tuner
@@ -191,7 +191,8 @@ def _wrong_together(
     sources, planned = [source for _, source in problems], [facts for facts, _ in contenders]
     varied = {name for facts in planned for name in (*facts.choices, *facts.tuned_choices)}
     return [
-        *_unlookable(experiment.probes, sources),
+        *unlookable(experiment.probes, sources),
+        *_repeated("probes", experiment.probes, "name each once"),
         *_misfits(problems, planned),
         *(
             f"problems: '{entry.problem}' has its choice '{name}' set, and contenders vary it; leave one of them out"
@@ -226,6 +227,7 @@ def _problem(experiment: Experiment, entry: ProblemChoice) -> _PlannedSource:
         target=goals[-1] if goals else own_target,
         steps=_steps(experiment, entry, problem),
         batch_size=problem.batch_size,
+        order=problem.order,
         data=problem.dataset.digest,
         data_source=problem.dataset.source,
         source=source_of(functions_of_problem(own)) if own else "",
@@ -237,19 +239,6 @@ def _problem(experiment: Experiment, entry: ProblemChoice) -> _PlannedSource:
         margin=entry.margin,
     )
     return facts, problem_source(facts, entry.batch_size, entry.metric, own)
-
-
-def _unlookable(names: Sequence[str], sources: Sequence[ProblemSource]) -> list[str]:
-    """What is wrong with the probes: names that there are not, problems that they cannot look at."""
-    mistakes = []
-    for name in names:
-        try:
-            probe = probes.get(name)
-            for source in sources:
-                probes.check(probe, source.load())
-        except UserError as error:
-            mistakes.append(str(error))
-    return mistakes + _repeated("probes", names, "name each once")
 
 
 def _misfits(problems: Sequence[_PlannedSource], contenders: Sequence[PlannedContender]) -> list[str]:
@@ -264,7 +253,12 @@ def _misfits(problems: Sequence[_PlannedSource], contenders: Sequence[PlannedCon
                     f"'{stopping.metric}'; {nearest(stopping.metric, facts.metrics)}"
                 )
             try:
-                base = source.with_batch_size(contender.batch_size)
+                base = source.with_batches_of(contender)
+                if contender.order and base.load().batch_size is None:
+                    raise UserError(
+                        f"order '{contender.order}' changes nothing on problem '{facts.name}', whose steps use all "
+                        "training examples; leave one of them out"
+                    )
                 for choices in _each_choice(contender):
                     _require_comparable(facts, base.with_choices(choices).load(), choices)
             except UserError as error:
@@ -338,6 +332,7 @@ def _contender(experiment: Experiment, crossed: Crossed, problems: Sequence[Prob
         draw=entry.draw,
         schedule=schedule.name,
         batch_size=entry.batch_size,
+        order=entry.order,
         stopping=experiment.early_stopping if entry.early_stopping is None else entry.early_stopping or None,
         choices=chosen.fixed,
         tuned_choices=tuned_choices,

@@ -20,6 +20,7 @@ from dlkit.bench import data, optimizers, problems
 from dlkit.bench.data import split
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.policies import EarlyStopping
+from dlkit.bench.plan.trials import Order
 from dlkit.bench.probes import PROBE_EXAMPLES
 from dlkit.bench.problems import Problem
 from dlkit.bench.training import streaming
@@ -85,6 +86,14 @@ def test_a_streamed_trial_has_the_bits_of_one_on_the_device(steps: int) -> None:
     assert run(cut, seeds=[0]) != run(resident(), seeds=[3])
     assert run(cut, until=3) == run(resident(), until=3)
     assert run(cut, 1e30) == run(resident(), 1e30), "divergence is seen at the same step"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("order", ["fixed", "iid"])
+def test_every_order_streams(order: Order) -> None:
+    problem = digits().variant(order=order)
+    found = run(program_of(problem, 7))
+    assert found == run(program_of(problem, None)) != run(resident())
 
 
 @pytest.mark.slow

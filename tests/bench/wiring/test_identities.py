@@ -41,7 +41,9 @@ BUDGET = Budget(
 def asked(**changes: Any) -> BoundPlan:
     experiment = {
         "name": "whole",
-        "problems": (ProblemChoice(problem=made, choices={"scale": 2.0}, batch_size=6, metric="x1", margin=0.5),),
+        "problems": (
+            ProblemChoice(problem=made, choices={"scale": 2.0}, batch_size=6, order="fixed", metric="x1", margin=0.5),
+        ),
         "optimizers": (
             Contender(optimizer=OWN, batch_size=3, label="first"),
             Contender(
@@ -86,6 +88,7 @@ def test_a_trials_identity(bound: BoundPlan, stage: Stage) -> None:
             "name": "made",
             "data": made(scale=2.0).dataset.digest,
             "batch_size": 3,
+            "order": "fixed",
             "diverged_above": 9.0,
             "source": problem.source,
             "made_by": problem.made_by,
@@ -192,7 +195,7 @@ def test_everything_a_spec_says_is_in_its_plan(bound: BoundPlan) -> None:
     assert planned.targets == TargetRule(baselines=("first",), reruns=3, shares=(0.5, 1.0))
     (problem,), (first, second) = planned.problems, planned.contenders
     assert (problem.steps, problem.batch_size, problem.metric, problem.target) == (8, 6, "x1", None)
-    assert (problem.margin, problem.ladder, problem.diverged_above) == (0.5, (), 9.0)
+    assert (problem.margin, problem.ladder, problem.diverged_above, problem.order) == (0.5, (), 9.0, "fixed")
     assert dict(problem.metrics) == dict(made().metrics)
     assert (problem.data, problem.choices) == (
         made(scale=2.0).dataset.digest,
