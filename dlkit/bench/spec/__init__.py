@@ -4,6 +4,7 @@
 - `entries`: experiment, contenders, problems, factors.
 - `toml`: the same from a file; `changes`: with some settings changed, as on the command line.
 - `planner`: entries become a plan.
+- `probing`: the probes of an experiment, and whether they can look at its problems.
 - `bound_plan`: a plan with the functions that carry it out.
 """
 
