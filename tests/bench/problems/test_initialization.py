@@ -84,9 +84,7 @@ def test_draws_follow_from_names_and_seeds_alone() -> None:
 
 
 def test_axes_the_other_way_round_have_the_other_fans() -> None:
-    drawn = [
-        start(reinitialized(shaped(), "he", in_axis=1, out_axis=0), seed)["dense"]["kernel"] for seed in range(20)
-    ]
+    drawn = [start(reinitialized(shaped(), "he", in_axis=1, out_axis=0), seed)["dense"]["kernel"] for seed in range(20)]
     assert np.var(drawn) == pytest.approx(2 / 150, rel=0.02)
 
 
