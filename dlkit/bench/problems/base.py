@@ -43,8 +43,9 @@ class Problem:
         name: how specs, tables and messages call it; with the seed it decides initial parameters and data order.
         init: ``init(key) -> (params, state)``. State is what changes without gradients (batch statistics), or None.
         loss: ``loss(params, state, batch, key) -> (scalar, state)``: what one step minimises. `batch` maps the names of
-            the dataset's arrays to `batch_size` examples; `key` is fresh at every step (dropout). With `players`, the
-            loss of one of them, whose curve is the training loss.
+            the dataset's arrays to `batch_size` examples; `key` is fresh at every step (dropout). A loss with a
+            parameter named ``step`` is also given the number of steps done, an int32 scalar: for annealing, or data
+            that change. With `players`, the loss of one of them, whose curve is the training loss.
         evaluate: ``evaluate(params, state, batch) -> {metric: scalar}`` over a whole split.
         dataset: the data.
         metrics: metric -> what it means. Each must be among what `evaluate` returns.

@@ -25,6 +25,7 @@ from jax import lax
 from jax.extend import core
 
 from dlkit.bench.problems.base import Problem, example_batch
+from dlkit.bench.problems.players import with_step
 from dlkit.layers.convolution_forms import convolve, convolve_transposed
 from dlkit.layers.window import Window
 from dlkit.typing import Array
@@ -125,8 +126,9 @@ def _has_convolutions(problem: Problem) -> bool:
     try:
         params, state = jax.eval_shape(problem.init, jax.eval_shape(lambda: jax.random.key(0)))
         key, validation = jax.eval_shape(lambda: jax.random.key(0)), dict(problem.dataset.validation)
+        step = jax.ShapeDtypeStruct((), jnp.int32)
         traces = (
-            jax.make_jaxpr(problem.loss)(params, state, example_batch(problem), key),
+            jax.make_jaxpr(with_step(problem.loss))(params, state, example_batch(problem), key, step),
             jax.make_jaxpr(problem.evaluate)(params, state, validation),
         )
     except Exception:
@@ -138,9 +140,9 @@ def _rewritten(function: Callable[..., Any], form_of: Callable[[core.JaxprEqn], 
     """A function whose convolutions are computed by other forms, where there is one."""
 
     @functools.wraps(function)
-    def computed(*arguments: Any) -> Any:
-        traced, results = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        outputs = _evaluate(traced, jax.tree.leaves(arguments), form_of)
+    def computed(*arguments: Any, **named: Any) -> Any:
+        traced, results = jax.make_jaxpr(function, return_shape=True)(*arguments, **named)
+        outputs = _evaluate(traced, jax.tree.leaves((arguments, named)), form_of)
         return jax.tree.unflatten(jax.tree.structure(results), outputs)
 
     # `wraps` finds no name on a partial; profiles show the executable by it
