@@ -151,7 +151,8 @@ class Plan:
         seeds: seeds of the final stage in each study; no tuning seed is among them.
         tuner: how contenders are tuned.
         expansions: the spaces that were widened since, in that order.
-        probes: diagnostics computed at every point of the final trials' curves.
+        probes: diagnostic computed at every point of the final trials' curves -> fingerprint of the user's function,
+            empty for a registered one.
         trial_seconds: a trial's time budget, None for none.
         targets: how baselines set the targets of problems that declare none.
         max_seeds: where there is one study, final seeds are added until it is settled who is best, up to so many; None:
@@ -172,7 +173,7 @@ class Plan:
     seeds: int
     tuner: Tuner = field(default_factory=Tuner)
     expansions: tuple[Expansion, ...] = ()
-    probes: tuple[str, ...] = ()
+    probes: Mapping[str, str] = field(default_factory=dict)
     trial_seconds: float | None = None
     targets: TargetRule = field(default_factory=TargetRule)
     max_seeds: int | None = None
@@ -281,7 +282,7 @@ class Plan:
             "optimizer": {"name": contender.optimizer, "static": dict(point.static), "source": contender.source},
             "schedule": contender.schedule,
             "early_stopping": _policy(problem, contender),
-            "probes": list(self.probes) if stage == "final" else [],
+            "probes": dict(self.probes) if stage == "final" else {},
             "steps": problem.steps,
             "evaluations": self.evaluations,
             "hyperparameters": dict(point.hyperparameters),

@@ -16,6 +16,7 @@ from dlkit.bench.optimizers.schedules import get as get_schedule
 from dlkit.bench.plan.policies import TUNED, EarlyStopping, Settling, TargetRule, level_name, require_margin
 from dlkit.bench.plan.space import is_number, narrow
 from dlkit.bench.plan.trials import Order, require_order
+from dlkit.bench.probes import Probe
 from dlkit.bench.problems import Problem, ProblemFactory, catalog
 from dlkit.bench.problems.factories import Make
 from dlkit.bench.spec.budget import Budget
@@ -214,7 +215,8 @@ class Experiment:
             values to cross every optimizer with that does not set its own. A list among the values of a choice is
             tuned over, as in `Contender.choices`.
         early_stopping: the policy of optimizers that have none of their own; None for none.
-        probes: names of diagnostics to compute at every point of the final trials' curves.
+        probes: diagnostics to compute at every point of the final trials' curves: registered names, those of another
+            package or file (``"package.module:probe"``, ``"file.py:probe"``), or `Probe` objects.
         targets: how baselines set targets, in place of the problems' own; None for the problems' own, and the first
             contender's where they have none.
         settling: how studies are added to the budget's until it is settled who is best; None: none are added.
@@ -232,7 +234,7 @@ class Experiment:
     budget: Budget = field(default_factory=Budget)
     factors: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     early_stopping: EarlyStopping | None = None
-    probes: tuple[str, ...] = ()
+    probes: tuple[str | Probe, ...] = ()
     targets: TargetRule | None = None
     settling: Settling | None = None
     expand: bool = False

@@ -27,7 +27,7 @@ from dlkit.bench.spec.bound_plan import (
 )
 from dlkit.bench.spec.budget import Budget, beyond_draws
 from dlkit.bench.spec.entries import Contender, Crossed, Experiment, ProblemChoice
-from dlkit.bench.spec.probing import unlookable
+from dlkit.bench.spec.probing import load_probes, source_of_probe, unlookable
 from dlkit.bench.training.recipe import require_schedulable
 from dlkit.bench.training.transformation import require_fitting
 from dlkit.bench.tuning.sampling import beforehand, dimensions, grid_points, require_tuner
@@ -63,15 +63,20 @@ def plan(experiment: Experiment) -> BoundPlan:
     if len(contenders) == len(crossed):
         mistakes += _wrong_for_all(experiment, [facts for facts, _ in contenders])
     mistakes += _wrong_together(experiment, problems, contenders)
+    probes = load_probes(experiment.probes, mistakes)
+    mistakes += unlookable(probes, sources, [method for _, method in contenders])
     if mistakes:
         raise UserError("\n".join(mistakes))
     own: list[Any] = [each for facts, method in contenders if facts.source for each in functions_of(method)]
     own += [each for facts, source in problems if facts.source for each in functions_of_problem(source.own)]
+    own += [probe.compute for probe in probes.values()]
+    looking = {name: source_of_probe(probe) for name, probe in probes.items()}
     return BoundPlan(
-        plan=_plan(experiment, [facts for facts, _ in problems], [facts for facts, _ in contenders]),
+        plan=_plan(experiment, [facts for facts, _ in problems], [facts for facts, _ in contenders], looking),
         problems={facts.name: source for facts, source in problems},
         methods={facts.label: method for facts, method in contenders},
         sources=source_files(*own),
+        probes=probes,
     )
 
 
@@ -90,7 +95,12 @@ def _each(entries: Sequence[Entry], make: Callable[[Entry], Made], mistakes: lis
     return [each for each in made if each is not None]
 
 
-def _plan(experiment: Experiment, problems: Sequence[PlannedProblem], contenders: Sequence[PlannedContender]) -> Plan:
+def _plan(
+    experiment: Experiment,
+    problems: Sequence[PlannedProblem],
+    contenders: Sequence[PlannedContender],
+    probes: Mapping[str, str],
+) -> Plan:
     """The plan of an experiment whose problems and contenders are found."""
     budget, settling = experiment.budget.filled(), experiment.settling
     assert budget.tuning_seeds is not None and budget.seeds is not None
@@ -113,7 +123,7 @@ def _plan(experiment: Experiment, problems: Sequence[PlannedProblem], contenders
             first_study=budget.first_study,
             objective=budget.objective,
         ),
-        probes=experiment.probes,
+        probes=probes,
         trial_seconds=budget.trial_seconds,
         targets=experiment.targets or TargetRule(),
         max_seeds=settling.max_seeds if settling and budget.studies == 1 else None,
@@ -191,8 +201,6 @@ def _wrong_together(
     sources, planned = [source for _, source in problems], [facts for facts, _ in contenders]
     varied = {name for facts in planned for name in (*facts.choices, *facts.tuned_choices)}
     return [
-        *unlookable(experiment.probes, sources),
-        *_repeated("probes", experiment.probes, "name each once"),
         *_misfits(problems, planned),
         *(
             f"problems: '{entry.problem}' has its choice '{name}' set, and contenders vary it; leave one of them out"

@@ -15,7 +15,8 @@ from dlkit.bench.optimizers.schedules import get as get_schedule
 from dlkit.bench.plan.policies import EarlyStopping, Settling, TargetRule
 from dlkit.bench.plan.space import is_number
 from dlkit.bench.plan.trials import require_order
-from dlkit.bench.probes import get as get_probe
+from dlkit.bench.probes import Probe
+from dlkit.bench.probes import load as load_probe
 from dlkit.bench.problems import maker as find_maker
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice, unknown_factor
@@ -235,11 +236,12 @@ class _Reader:
         given = self.value(item, path, key, str)
         return None if given is None else self.attempt(f"{path}.{key}", partial(require_order, given))
 
-    def probe(self, item: Any, path: str) -> str | None:
+    def probe(self, item: Any, path: str) -> str | Probe | None:
         if not isinstance(item, str):
             self.mistake(path, f"expected a probe's name, got {item!r}")
             return None
-        return None if self.attempt(path, lambda: get_probe(item)) is None else item
+        found: Probe | None = self.attempt(path, lambda: load_probe(item, folder=Path(self.file).parent))
+        return item if found is not None and not is_import(item) else found
 
     def early_stopping(self, item: Mapping[str, Any], path: str, key: str = "early_stopping") -> Any:
         """Returns a policy, or false for none."""

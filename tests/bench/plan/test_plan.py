@@ -49,7 +49,9 @@ CONTENDER = PlannedContender(
     choices={"width": 32},
     tuned_choices=("depth",),
 )
-PLAN = Plan("small", [PROBLEM], [CONTENDER], 4, 2, 10, tuner=Tuner(name="optuna", batch=3), probes=("gradient_norm",))
+PLAN = Plan(
+    "small", [PROBLEM], [CONTENDER], 4, 2, 10, tuner=Tuner(name="optuna", batch=3), probes={"gradient_norm": ""}
+)
 IDENTITY = {
     "problem": {
         "name": "bowl",
@@ -64,7 +66,7 @@ IDENTITY = {
     "optimizer": {"name": "sgd", "static": {"nesterov": True}, "source": "c" * 16},
     "schedule": "cosine",
     "early_stopping": {"patience": 3, "min_delta": 0.0, "metric": "error"},
-    "probes": ["gradient_norm"],
+    "probes": {"gradient_norm": ""},
     "steps": 40,
     "evaluations": 4,
     "hyperparameters": {"learning_rate": 0.1, "momentum": 0.9},
@@ -77,9 +79,9 @@ IDENTITY = {
     ("plan", "contender", "stage", "until", "changes"),
     [
         (PLAN, CONTENDER, "final", None, {}),
-        (PLAN, CONTENDER, "tuning", None, {"probes": [], "stage": "tuning"}),
-        (PLAN, CONTENDER, "target", None, {"probes": [], "stage": "target"}),
-        (PLAN, CONTENDER, "tuning", 2, {"probes": [], "stage": "tuning", "until": 2}),
+        (PLAN, CONTENDER, "tuning", None, {"probes": {}, "stage": "tuning"}),
+        (PLAN, CONTENDER, "target", None, {"probes": {}, "stage": "target"}),
+        (PLAN, CONTENDER, "tuning", 2, {"probes": {}, "stage": "tuning", "until": 2}),
         (replace(PLAN, trial_seconds=5), CONTENDER, "final", None, {"seconds": 5}),
         (PLAN, replace(CONTENDER, stopping=None), "final", None, {"early_stopping": None}),
         (
@@ -114,7 +116,7 @@ def test_a_search_is_the_hash_of_what_decides_its_points(study, first, draw):
         **IDENTITY,
         "optimizer": {**IDENTITY["optimizer"], "static": {}},
         "hyperparameters": {},
-        "probes": [],
+        "probes": {},
         "stage": "tuning",
         "seed": (first + study) * 1000,
     }

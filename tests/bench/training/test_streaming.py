@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from dlkit import bench, layers, models
-from dlkit.bench import data, optimizers, problems
+from dlkit.bench import data, optimizers, probes, problems
 from dlkit.bench.data import split
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.policies import EarlyStopping
@@ -129,7 +129,7 @@ def test_probes_see_the_examples_they_see_on_the_device(monkeypatch: pytest.Monk
     wide = np.random.default_rng(0).normal(size=(8000, 2)).astype(np.float32)
     own = split("wide", {"inputs": wide, "targets": wide[:, 0] * wide[:, 1]})
     problem = problems.regression("wide", models.mlp((4,)), own, batch_size=4, steps=STEPS, target=0.1, description="")
-    choices = {"probes": ("gradient_norm",)}
+    choices = {"probes": (probes.get("gradient_norm"),)}
     recipe = Recipe(optimizer=SGD, steps=STEPS, evaluations=EVALUATIONS, **choices)  # type: ignore[arg-type]
     memory = BLOCKS * (PROBE_EXAMPLES * 12 + 4 * step_bytes(problem))
     cut = compile_program(compile_problem(problem, memory=memory), recipe)

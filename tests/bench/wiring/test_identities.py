@@ -11,6 +11,7 @@ from dlkit.bench.plan.plan import Plan, PlannedContender
 from dlkit.bench.plan.policies import EarlyStopping, TargetRule, Tuner
 from dlkit.bench.plan.space import Point, Range, uniform
 from dlkit.bench.plan.trials import Stage, Trial, timing_key
+from dlkit.bench.probes import get
 from dlkit.bench.spec.bound_plan import BoundPlan
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
@@ -97,7 +98,7 @@ def test_a_trials_identity(bound: BoundPlan, stage: Stage) -> None:
         "optimizer": {"name": "own", "static": {"mode": point.static["mode"]}, "source": first.source},
         "schedule": "constant",
         "early_stopping": {"patience": 2, "min_delta": 0.5, "metric": "x1"},
-        "probes": {"final": list(PROBES)}.get(stage, []),
+        "probes": {"final": dict.fromkeys(PROBES, "")}.get(stage, {}),
         "steps": 8,
         "evaluations": 4,
         "hyperparameters": {"gradient": point.hyperparameters["gradient"], "own": 0.0},
@@ -130,13 +131,13 @@ def test_what_a_trial_lacks_is_left_out() -> None:
     ).plan
     identity = trials(planned)["final"].identity if len(planned.contenders[0].points) > 1 else {}
     assert identity and not {"seconds", "until"} & identity.keys()
-    assert (identity["early_stopping"], identity["probes"]) == (None, [])
+    assert (identity["early_stopping"], identity["probes"]) == (None, {})
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_recipe_of_each_stage(bound: BoundPlan, stage: Stage) -> None:
     (problem,), (first, second) = bound.plan.problems, bound.plan.contenders
-    probes = PROBES if stage == "final" else ()
+    probes = [get(name) for name in sorted(PROBES)] if stage == "final" else []
     own, sgd = (bound.methods[label].optimizer for label in ("first", second.label))
     common = {"steps": 8, "evaluations": 4, "probes": probes}
     expected = [
@@ -191,7 +192,7 @@ def test_everything_a_spec_says_is_in_its_plan(bound: BoundPlan) -> None:
     planned = bound.plan
     assert (planned.name, planned.evaluations, planned.tuning_seeds, planned.seeds) == ("whole", 4, 2, 4)
     assert planned.tuner == Tuner("random", None, 2, 3, 3, {})
-    assert (planned.probes, planned.trial_seconds) == (PROBES, 60.0)
+    assert (planned.probes, planned.trial_seconds) == (dict.fromkeys(PROBES, ""), 60.0)
     assert planned.targets == TargetRule(baselines=("first",), reruns=3, shares=(0.5, 1.0))
     (problem,), (first, second) = planned.problems, planned.contenders
     assert (problem.steps, problem.batch_size, problem.metric, problem.target) == (8, 6, "x1", None)
