@@ -3,9 +3,8 @@
 - `budget`: what every contender gets.
 - `entries`: experiment, contenders, problems, factors.
 - `toml`: the same from a file; `changes`: with some settings changed, as on the command line.
-- `planner`: entries become a plan.
-- `probing`: the probes of an experiment, and whether they can look at its problems.
+- `planner`: entries become a plan; `fitting`: whether contenders fit the problems; `probing`: whether probes do.
 - `bound_plan`: a plan with the functions that carry it out.
 """
 
-__all__ = ["bound_plan", "budget", "changes", "entries", "planner", "probing", "toml"]
+__all__ = ["bound_plan", "budget", "changes", "entries", "fitting", "planner", "probing", "toml"]

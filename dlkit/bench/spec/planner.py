@@ -1,7 +1,7 @@
 """Spec -> plan: points are drawn, identities fixed, and everything is checked before anything runs."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -27,9 +27,9 @@ from dlkit.bench.spec.bound_plan import (
 )
 from dlkit.bench.spec.budget import Budget, beyond_draws
 from dlkit.bench.spec.entries import Contender, Crossed, Experiment, ProblemChoice
+from dlkit.bench.spec.fitting import misfits, misplayed
 from dlkit.bench.spec.probing import load_probes, source_of_probe, unlookable
 from dlkit.bench.training.recipe import require_schedulable
-from dlkit.bench.training.transformation import require_fitting
 from dlkit.bench.tuning.sampling import beforehand, dimensions, grid_points, require_tuner
 
 __all__ = ["plan"]
@@ -201,14 +201,14 @@ def _wrong_together(
     sources, planned = [source for _, source in problems], [facts for facts, _ in contenders]
     varied = {name for facts in planned for name in (*facts.choices, *facts.tuned_choices)}
     return [
-        *_misfits(problems, planned),
+        *misfits(problems, planned),
         *(
             f"problems: '{entry.problem}' has its choice '{name}' set, and contenders vary it; leave one of them out"
             for entry in experiment.problems
             for name in entry.choices
             if name in varied
         ),
-        *_misplayed(sources, [method for _, method in contenders]),
+        *misplayed(sources, [method for _, method in contenders]),
         *_repeated("problems", [facts.name for facts, _ in problems], "give each a label of its own"),
         *_unknown_on_the_grid(experiment.budget, planned),
         *_repeated("optimizers", [facts.label for facts in planned], "give each a label of its own"),
@@ -250,65 +250,6 @@ def _problem(experiment: Experiment, entry: ProblemChoice) -> _PlannedSource:
         margin=entry.margin,
     )
     return facts, problem_source(facts, entry.batch_size, entry.metric, own)
-
-
-def _misfits(problems: Sequence[_PlannedSource], contenders: Sequence[PlannedContender]) -> list[str]:
-    """What a contender asks of a problem that the problem cannot give."""
-    mistakes = []
-    for contender in contenders:
-        for facts, source in problems:
-            stopping = contender.stopping
-            if stopping and stopping.metric and stopping.metric not in facts.metrics:
-                mistakes.append(
-                    f"optimizer '{contender.label}', early_stopping: problem '{facts.name}' has no metric "
-                    f"'{stopping.metric}'; {nearest(stopping.metric, facts.metrics)}"
-                )
-            try:
-                base = source.with_batches_of(contender)
-                if contender.order and base.load().batch_size is None:
-                    raise UserError(
-                        f"order '{contender.order}' changes nothing on problem '{facts.name}', whose steps use all "
-                        "training examples; leave one of them out"
-                    )
-                for choices in _each_choice(contender):
-                    _require_comparable(facts, base.with_choices(choices).load(), choices)
-            except UserError as error:
-                mistakes.append(f"optimizer '{contender.label}': {error}")
-    return mistakes
-
-
-def _each_choice(contender: PlannedContender) -> Iterator[dict[str, Any]]:
-    """Choices that show what may be wrong with a contender's: every value tuned over, the bounds of every range."""
-    yield {**contender.choices}
-    for name in contender.tuned_choices:
-        span = contender.space.get(name)
-        bounds = [span.low, span.high] if isinstance(span, Range) else [span]
-        for value in contender.static.get(name, bounds):
-            yield {**contender.choices, name: value}
-
-
-def _require_comparable(facts: PlannedProblem, problem: Problem, choices: Mapping[str, Any]) -> None:
-    """Refuses choices under which a problem asks another question; traces what is one's own."""
-    if problem.dataset.digest != facts.data or problem.metrics != facts.metrics:
-        what = "metrics" if problem.dataset.digest == facts.data else "data"
-        raise UserError(
-            f"problem '{facts.name}': has other {what} with {dict(choices)}, which makes another question of it; give "
-            "such choices to the problem, for all contenders"
-        )
-    if facts.source and choices:
-        check_problem(problem)
-
-
-def _misplayed(sources: Sequence[ProblemSource], methods: Sequence[Method]) -> list[str]:
-    """Optimizers made for players that a problem does not have."""
-    mistakes = []
-    for optimizer in (method.optimizer for method in methods if method.optimizer.players):
-        for source in sources:
-            try:
-                require_fitting(source.load(), optimizer)
-            except UserError as error:
-                mistakes.append(str(error))
-    return mistakes
 
 
 def _steps(experiment: Experiment, entry: ProblemChoice, problem: Problem) -> int:
