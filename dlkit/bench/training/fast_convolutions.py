@@ -74,8 +74,9 @@ def fast_convolutions(problem: Problem) -> tuple[Problem, Rewrite]:
 
 def of_products(problem: Problem) -> Problem:
     """Returns a problem whose losses and `evaluate` have matrix products in place of small convolutions."""
-    players = tuple(replace(player, loss=with_products(player.loss)) for player in problem.players)
-    return replace(problem, loss=with_products(problem.loss), evaluate=with_products(problem.evaluate), players=players)
+    once = functools.cache(with_products)  # a game's loss stays that of one of its players
+    players = tuple(replace(player, loss=once(player.loss)) for player in problem.players)
+    return replace(problem, loss=once(problem.loss), evaluate=with_products(problem.evaluate), players=players)
 
 
 def with_products(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -23,6 +23,7 @@ from dlkit.bench.training.program import Program, compile_problem, compile_progr
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.trajectory import Trajectory, call_points, train_trial
 from dlkit.early_stopping import early_stopping
+from tests.bench.wiring.walk import key_of
 
 INLINE = bench.Resources(executor="inline")
 
