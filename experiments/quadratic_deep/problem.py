@@ -12,7 +12,7 @@ def quadratic_deep(noise: float = 0.6) -> bench.Problem:
     rng = np.random.default_rng(42)
     eigenvalues = np.concatenate([rng.uniform(0, 1, 90), rng.uniform(30, 60, 10)])
     rotation = special_ortho_group.rvs(100, random_state=rng)
-    hessian = jnp.asarray(rotation * eigenvalues @ rotation.T, jnp.float32)
+    hessian = (rotation * eigenvalues @ rotation.T).astype(np.float32)
     draws = {"x": rng.normal(0, noise, (1000, 100)).astype(np.float32)}
 
     def loss(theta, batch):
