@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import wraps
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ __all__ = ["DEFAULT", "INITIALIZATIONS", "matrices_only", "reinitialized", "with
 DEFAULT = "default"  # what the model's layers draw themselves
 
 
-def _normal(variance: float, mode: str) -> Callable[[int, int], Initializer]:
+def _normal(variance: float, mode: Literal["fan_in", "fan_avg"]) -> Callable[[int, int], Initializer]:
     """A truncated normal whose variance is `variance` over the fan of `mode`."""
     return lambda in_axis, out_axis: jax.nn.initializers.variance_scaling(
         variance, mode, "truncated_normal", in_axis, out_axis

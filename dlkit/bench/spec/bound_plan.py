@@ -178,9 +178,9 @@ def bind(plan: Plan) -> BoundPlan:
             raise UserError(f"problem '{facts.name}': its data have digest {found[:12]} now, {facts.data[:12]} then")
         problems[facts.name] = source
     methods = {facts.label: _method_again(facts) for facts in plan.contenders}
-    found = {label: each for label, each in methods.items() if each is not None}
+    known = {label: each for label, each in methods.items() if each is not None}
     registered = {name: get_probe(name) for name, source in plan.probes.items() if not source}
-    return BoundPlan(plan, problems, found, {}, registered)
+    return BoundPlan(plan, problems, known, {}, registered)
 
 
 def _method_again(facts: PlannedContender) -> Method | None:
