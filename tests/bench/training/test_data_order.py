@@ -114,6 +114,8 @@ def test_what_is_no_order_is_refused() -> None:
     with pytest.raises(UserError, match=r"optimizer 'sgd .*': no order 'sorted'; expected one of 'fixed', 'iid', "):
         Contender(optimizer="sgd", order="sorted")  # type: ignore[arg-type]
     with pytest.raises(
-        UserError, match=r"order 'iid' changes nothing on problem 'quadratic', .* all training examples"
+        UserError, match=r"'sgd \(iid order\)' and 1 more: an order changes nothing on problem 'quadratic'"
     ):
-        asked(Contender(optimizer="sgd", order="iid"), problem="quadratic")
+        asked(Contender(optimizer="sgd"), problem="quadratic", factors={"order": ["iid", "fixed"]})
+    with pytest.raises(UserError, match=r"'sgd \(full batch, iid order\)': an order changes nothing on problem 'rows'"):
+        asked(Contender(optimizer="sgd", order="iid", batch_size="full"), Contender(optimizer="adam", order="fixed"))
