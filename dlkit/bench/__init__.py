@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dlkit.bench.plan.policies import EarlyStopping, Settling, TargetRule
     from dlkit.bench.plan.space import log_uniform, one_minus_log_uniform, uniform
     from dlkit.bench.plan.trials import Evaluations
+    from dlkit.bench.probes.base import Probe
     from dlkit.bench.problems.base import Problem
     from dlkit.bench.problems.frameworks.equinox import problem_from_equinox
     from dlkit.bench.problems.frameworks.flax import problem_from_flax
@@ -48,6 +49,7 @@ _HOMES = {
     "plan.policies": ("EarlyStopping", "Settling", "TargetRule"),
     "plan.space": ("log_uniform", "one_minus_log_uniform", "uniform"),
     "plan.trials": ("Evaluations",),
+    "probes.base": ("Probe",),
     "problems.base": ("Problem",),
     "problems.frameworks.equinox": ("problem_from_equinox",),
     "problems.frameworks.flax": ("problem_from_flax",),
@@ -71,6 +73,7 @@ __all__ = [
     "Metric",
     "Optimizer",
     "Player",
+    "Probe",
     "Problem",
     "ProblemChoice",
     "Replay",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dlkit.bench.execution.resources import Resources
     from dlkit.bench.optimizers import Optimizer
     from dlkit.bench.plan.policies import EarlyStopping, Settling, TargetRule
+    from dlkit.bench.probes import Probe
     from dlkit.bench.problems import Problem, ProblemFactory
     from dlkit.bench.problems.factories import Make
     from dlkit.bench.spec.bound_plan import BoundPlan
@@ -173,7 +174,7 @@ def compare(
     budget: "Budget | None" = None,
     factors: Mapping[str, Sequence[Any]] | None = None,
     early_stopping: "EarlyStopping | None" = None,
-    probes: Sequence[str] = (),
+    probes: "Sequence[str | Probe]" = (),
     targets: "TargetRule | None" = None,
     settling: "Settling | None" = None,
     expand: bool = False,
@@ -188,10 +189,12 @@ def compare(
         problems: names of the catalogue, one's own, or functions that make them from choices.
         optimizers: registered names, or one's own; the first is the baseline.
         budget: what every contender gets.
-        factors: ``"schedule"``, ``"batch_size"``, ``"early_stopping"`` or a choice of the problems -> values to cross
-            every optimizer with, such as ``{"schedule": ["constant", "cosine"], "activation": ["relu", "gelu"]}``.
+        factors: ``"schedule"``, ``"batch_size"``, ``"order"``, ``"early_stopping"`` or a choice of the problems ->
+            values to cross every optimizer with, such as ``{"schedule": ["constant", "cosine"], "activation": ["relu",
+            "gelu"]}``.
         early_stopping: when trials may end early.
-        probes: names of diagnostics to compute along the final trials' curves.
+        probes: diagnostics to compute along the final trials' curves: registered names, ``"file.py:probe"``, or
+            `Probe` objects.
         targets: how baselines set targets, in place of the problems' own.
         settling: how studies are added to the budget's until it is settled who is best; None adds none.
         expand: whether spaces whose winners lie at an edge are widened, and tuned further there.

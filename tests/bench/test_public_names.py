@@ -9,7 +9,7 @@ from dlkit import bench
 NAMES = {
     *("check", "compare", "run", "train", "load", "open_run"),
     *("Result", "TrainedModel", "Replay"),
-    *("Problem", "Metric", "Player", "Dataset", "split", "Optimizer", "Evaluations", "Schedule"),
+    *("Problem", "Metric", "Player", "Probe", "Dataset", "split", "Optimizer", "Evaluations", "Schedule"),
     *("uniform", "log_uniform", "one_minus_log_uniform"),
     *("Experiment", "Contender", "ProblemChoice", "Budget", "Settling", "EarlyStopping", "TargetRule", "Resources"),
     *("problem_from_flax", "problem_from_equinox", "problem_from_haiku"),
@@ -21,7 +21,7 @@ WRAPPERS = {
 
 
 def test_the_public_names_are_these() -> None:
-    assert set(bench.__all__) == NAMES and len(bench.__all__) == 32
+    assert set(bench.__all__) == NAMES and len(bench.__all__) == 33
 
 
 def test_every_name_is_imported_from_where_type_checkers_find_it() -> None:

@@ -51,8 +51,8 @@ RANDOM_STREAMS = [
     Fault(
         "the data order forgets the stage",
         TRAINING,
-        "[name << 32 | STAGES[stage],",
-        "[name << 32,",
+        " << 32 | stage, seed",
+        " << 32, seed",
         STREAMS + "test_the_order_of_the_data",
     ),
     Fault(
@@ -61,6 +61,41 @@ RANDOM_STREAMS = [
         "seed << 32 | epoch]",
         "seed << 32]",
         "bench/training/test_program.py::TestDataOrder::test_epochs_are_permutations_of_philox_without_the_remainder",
+    ),
+    Fault(
+        "a fixed order is shuffled again",
+        TRAINING,
+        '0 if problem.order == "fixed" else epoch',
+        "epoch",
+        "bench/training/test_data_order.py::test_a_fixed_order_is_the_first_permutation_again_and_again",
+    ),
+    Fault(
+        "a weight's draw forgets its name",
+        "dlkit/bench/problems/*.py",
+        'zlib.crc32("/".join(path).encode())',
+        "0",
+        "bench/problems/test_initialization.py::test_draws_follow_from_names_and_seeds_alone",
+    ),
+    Fault(
+        "a probe is given the step after the last",
+        TRAINING,
+        "step = jnp.maximum(carry.step - 1, 0)",
+        "step = carry.step",
+        "bench/probes/test_own_probes.py::test_each_player_of_a_game_is_looked_at_on_its_own[alternating]",
+    ),
+    Fault(
+        "one's own probe is no part of a trial",
+        SPEC,
+        "source_of([probe.compute, probe.curves])",
+        '"own"',
+        "bench/probes/test_own_probes.py::test_a_probes_fingerprint_is_part_of_final_trials",
+    ),
+    Fault(
+        "all batches are the first",
+        TRAINING,
+        "stage, seed, 0, number + 1)",
+        "stage, seed, 0, 1)",
+        "bench/training/test_data_order.py::test_iid_batches_are_uniform_and_independent",
     ),
     Fault(
         "a trial's keys forget the stage",
@@ -93,8 +128,8 @@ RANDOM_STREAMS = [
     Fault(
         "a probe sees the next step's learning rate",
         TRAINING,
-        "hyperparameters, carry.step - 1)",
-        "hyperparameters, carry.step)",
+        "sight.hyperparameters, step, name)",
+        "sight.hyperparameters, step + 1, name)",
         STREAMS + "test_a_probe_sees_the_last_step_its_rate_and_its_examples",
     ),
     Fault(
@@ -278,7 +313,7 @@ WHO_OVERRIDES_WHOM = [
     Fault(
         "a contender's batch size is not trained",
         SPEC,
-        ".with_batch_size(contender.batch_size).with_choices(choices)",
+        ".with_batches_of(contender).with_choices(choices)",
         ".with_choices(choices)",
         PRECEDENCE + "test_who_overrides_whom[contender's batch]",
     ),
@@ -295,8 +330,8 @@ IDENTITY = [
     Fault(
         "probes are part of a tuning trial's identity",
         PLAN,
-        'list(self.probes) if stage == "final" else []',
-        "list(self.probes)",
+        'dict(self.probes) if stage == "final" else {}',
+        "dict(self.probes)",
         IDENTITIES + "test_a_trials_identity",
     ),
     Fault(
@@ -344,7 +379,7 @@ IDENTITY = [
     Fault(
         "probes are computed in every stage",
         SPEC,
-        'self.plan.probes if stage == "final" else ()',
+        'self.plan.probes if stage == "final" else {}',
         "self.plan.probes",
         IDENTITIES + "test_the_recipe_of_each_stage",
     ),
@@ -358,7 +393,7 @@ IDENTITY = [
     Fault(
         "a program with probes is taken for one without",
         SPEC,
-        "list(recipe.probes), ",
+        "dict(looking), ",
         "",
         IDENTITIES + "test_a_group_for_everything_that_is_compiled_in",
     ),

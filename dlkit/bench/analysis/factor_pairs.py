@@ -76,7 +76,11 @@ def _levels(
     problem: PlannedProblem, contender: PlannedContender, contenders: Sequence[PlannedContender]
 ) -> dict[str, str]:
     """Factor -> level, with the problem's own where a contender sets none."""
-    own = {"schedule": CONSTANT_SCHEDULE, "batch_size": level_name(problem.batch_size or "full")}
+    own = {
+        "schedule": CONSTANT_SCHEDULE,
+        "batch_size": level_name(problem.batch_size or "full"),
+        "order": problem.order,
+    }
     own |= {name: level_name(value) for name, value in problem.choices.items()}
     names = dict.fromkeys(name for each in contenders for name in each.levels)
     return {name: contender.levels.get(name, own.get(name, "")) for name in names}

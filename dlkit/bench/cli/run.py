@@ -51,6 +51,7 @@ def run(
     settling: Annotated[SomeSettling | None, Flat] = None,
     expand: bool | None = None,
     time: bool | None = None,
+    probe: Annotated[list[str] | None, Parameter(negative="")] = None,
     folder: Path | None = None,
     resources: Annotated[SomeResources | None, Flat] = None,
     report: bool = True,
@@ -67,6 +68,7 @@ def run(
         settling: settings of `Settling`.
         expand: widen spaces whose winners lie at an edge, and go on there.
         time: time the tuned contenders' steps at the end, side by side; a finished run can be timed later.
+        probe: a diagnostic along the final trials, by name or file.py:probe; may be repeated.
         folder: where the run is kept and taken up again; by default runs/NAME.
         resources: settings of `Resources`.
         report: write report.html into the run's folder.
@@ -77,7 +79,13 @@ def run(
     from dlkit.bench.spec.toml import load
 
     experiment = changed(
-        load(spec), budget=budget, until_settled=until_settled, settling=settling, expand=expand, timing=time
+        load(spec),
+        budget=budget,
+        until_settled=until_settled,
+        settling=settling,
+        expand=expand,
+        timing=time,
+        probes=probe,
     )
     if dry_run:
         print("\n".join(api.check(experiment).sentences))  # noqa: T201

@@ -80,11 +80,12 @@ class DaskExecutor:
         own = None
         if source.own is not None:
             if id(source.own) not in self._own:
-                self._own[id(source.own)] = source.own, self._client.scatter(source.own, broadcast=True, hash=False)
+                sent = self._client.scatter(_ByValue(source.own), broadcast=True, hash=False)
+                self._own[id(source.own)] = source.own, sent
             own = self._own[id(source.own)][1]
             work = work.with_own(None)
         place = {"workers": [self._addresses[slot]], "allow_other_workers": True}
-        self._futures[slot] = self._client.submit(_run_on_worker, work, own, pure=False, **place)
+        self._futures[slot] = self._client.submit(_run_on_worker, _ByValue(work), own, pure=False, **place)
         self._futures[slot].add_done_callback(lambda _: self._ended.put(slot))
 
     def next(self) -> tuple[int, Done | Timed | UserError]:
@@ -126,6 +127,18 @@ def _cores() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
+
+
+class _ByValue:
+    """Travels as what it holds: functions of a user's files with it, which dask would send by their module's name."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __reduce__(self) -> Any:
+        import cloudpickle
+
+        return cloudpickle.loads, (cloudpickle.dumps(self.value),)
 
 
 def _run_on_worker(work: Task, own: OwnProblem | None) -> Done | Timed:

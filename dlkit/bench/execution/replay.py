@@ -13,7 +13,7 @@ from dlkit.bench.execution.dask_workers import make_executor
 from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.work import Done, Work, prepare_process, run_work
 from dlkit.bench.plan.space import Point
-from dlkit.bench.plan.trials import Trial
+from dlkit.bench.plan.trials import Stage, Trial
 from dlkit.bench.spec.bound_plan import BoundPlan, Group, bind
 from dlkit.bench.training.lanes import Lanes
 
@@ -108,14 +108,16 @@ def _find_group(bound: BoundPlan, trial: Trial) -> Group:
         for contender in bound.plan.contenders:
             again = bound.plan.trial(problem, contender, point, trial.stage, trial.seed, trial.until)
             if again.id == trial.id:
-                _require_functions(bound, problem.name, contender.label)
+                _require_functions(bound, trial.stage, problem.name, contender.label)
                 return bound.group(problem, contender, point.static, stage=trial.stage)
     raise UserError(f"trial {trial.id} is not one of this spec's; run its spec again, then replay it")
 
 
-def _require_functions(bound: BoundPlan, problem: str, optimizer: str) -> None:
+def _require_functions(bound: BoundPlan, stage: Stage, problem: str, optimizer: str) -> None:
     missing = [f"problem '{problem}'"] if problem not in bound.problems else []
     missing += [f"optimizer '{optimizer}'"] if optimizer not in bound.methods else []
+    looking = bound.plan.probes if stage == "final" else {}
+    missing += [f"probe '{name}'" for name in looking if name not in bound.probes]
     if missing:
         raise UserError(
             f"{' and '.join(missing)} came from your own code, and functions are not stored as programs; name the spec "

@@ -14,6 +14,7 @@ from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.optimizers.schedules import Schedule
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.plan.space import Range, narrow
+from dlkit.bench.plan.trials import Order
 from dlkit.bench.problems import Problem, ProblemFactory, check_problem
 from dlkit.bench.problems.factories import Make
 from dlkit.bench.spec.budget import Budget
@@ -63,6 +64,7 @@ def train(
     evaluations: int = 20,
     schedule: str | Schedule | None = None,
     batch_size: int | Literal["full"] | None = None,
+    order: Order | None = None,
     early_stopping: EarlyStopping | None = None,
     **hyperparameters: Any,
 ) -> TrainedModel:
@@ -78,6 +80,7 @@ def train(
         evaluations: points of the curve after step 0; divides the steps.
         schedule: of the learning rate; None for constant.
         batch_size: examples a step, ``"full"`` for the whole training split; None for the problem's own.
+        order: how batches are drawn: ``"reshuffle"``, ``"fixed"`` or ``"iid"``; None for the problem's own.
         early_stopping: when to end early, with the best parameters; None for never.
         **hyperparameters: a number for each hyperparameter of the optimizer's space and setting of the schedule, a
             choice for each static one; those with a fixed value, a single choice, or a default of the function that
@@ -92,7 +95,7 @@ def train(
     import pandas as pd
 
     prepare_process()
-    loaded = ProblemChoice(problem=problem, choices=choices or {}, batch_size=batch_size).load()
+    loaded = ProblemChoice(problem=problem, choices=choices or {}, batch_size=batch_size, order=order).load()
     check_problem(loaded)
     chosen = get_optimizer(optimizer) if isinstance(optimizer, str) else optimizer
     shape = Contender(optimizer=chosen, schedule=schedule).load_schedule()

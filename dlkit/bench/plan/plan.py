@@ -8,7 +8,7 @@ from dlkit.bench.identity.hashing import digest
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE, EarlyStopping, TargetRule, Tuner
 from dlkit.bench.plan.space import Point, Range
-from dlkit.bench.plan.trials import STUDY_SEEDS, Stage, Trial
+from dlkit.bench.plan.trials import STUDY_SEEDS, Order, Stage, Trial
 
 __all__ = ["DRAW_SEEDS", "Expansion", "Plan", "PlannedContender", "PlannedProblem", "draw_seed"]
 
@@ -45,6 +45,7 @@ class PlannedProblem:
         choices: of the function that made it, each with its value.
         margin: differences of the judged metric up to this do not matter: in its units, or for one on a log scale, as a
             ratio above 1; None if every difference does.
+        order: how batches are drawn, as of `Problem`.
     """
 
     name: str
@@ -65,6 +66,7 @@ class PlannedProblem:
     examples: tuple[int, int, int] = (0, 0, 0)
     judged_on: Literal["test", "objective"] = "test"
     redraws_split: bool = False
+    order: Order = "reshuffle"
 
     @property
     def judged(self) -> Metric:
@@ -89,6 +91,7 @@ class PlannedContender:
         undrawn: how many points each study draws while it runs; None: until its seconds are spent.
         schedule: name of the learning rate's schedule.
         batch_size: examples a step, ``"full"`` for all, None for the problem's own.
+        order: how batches are drawn, None for the problem's own.
         stopping: when its trials may end early.
         choices: of the problem, in place of the problem's own.
         tuned_choices: the choices of the problem among `space` and `static`.
@@ -106,6 +109,7 @@ class PlannedContender:
     undrawn: int | None = 0
     schedule: str = CONSTANT_SCHEDULE
     batch_size: int | Literal["full"] | None = None
+    order: Order | None = None
     stopping: EarlyStopping | None = None
     choices: Mapping[str, Any] = field(default_factory=dict)
     tuned_choices: tuple[str, ...] = ()
@@ -147,7 +151,8 @@ class Plan:
         seeds: seeds of the final stage in each study; no tuning seed is among them.
         tuner: how contenders are tuned.
         expansions: the spaces that were widened since, in that order.
-        probes: diagnostics computed at every point of the final trials' curves.
+        probes: diagnostic computed at every point of the final trials' curves -> fingerprint of the user's function,
+            empty for a registered one.
         trial_seconds: a trial's time budget, None for none.
         targets: how baselines set the targets of problems that declare none.
         max_seeds: where there is one study, final seeds are added until it is settled who is best, up to so many; None:
@@ -168,7 +173,7 @@ class Plan:
     seeds: int
     tuner: Tuner = field(default_factory=Tuner)
     expansions: tuple[Expansion, ...] = ()
-    probes: tuple[str, ...] = ()
+    probes: Mapping[str, str] = field(default_factory=dict)
     trial_seconds: float | None = None
     targets: TargetRule = field(default_factory=TargetRule)
     max_seeds: int | None = None
@@ -272,6 +277,7 @@ class Plan:
                 "name": problem.name,
                 "data": problem.data,
                 "batch_size": self.batch_size(problem, contender),
+                "order": contender.order or problem.order,
                 "diverged_above": problem.diverged_above,
                 "source": problem.source,
                 "made_by": problem.made_by,
@@ -280,7 +286,7 @@ class Plan:
             "optimizer": {"name": contender.optimizer, "static": dict(point.static), "source": contender.source},
             "schedule": contender.schedule,
             "early_stopping": _policy(problem, contender),
-            "probes": list(self.probes) if stage == "final" else [],
+            "probes": dict(self.probes) if stage == "final" else {},
             "steps": problem.steps,
             "evaluations": self.evaluations,
             "hyperparameters": dict(point.hyperparameters),

@@ -3,16 +3,32 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity.hashing import digest
 
-__all__ = ["STAGES", "STUDY_SEEDS", "Evaluations", "Outcome", "Stage", "Timing", "Trial", "study_of", "timing_key"]
+__all__ = [
+    "ORDERS",
+    "STAGES",
+    "STUDY_SEEDS",
+    "Evaluations",
+    "Order",
+    "Outcome",
+    "Stage",
+    "Timing",
+    "Trial",
+    "require_order",
+    "study_of",
+    "timing_key",
+]
 
 Stage = Literal["tuning", "final", "target"]
 STAGES: dict[Stage, int] = {"tuning": 0, "final": 1, "target": 2}  # a seed of one stage is no seed of another
+Order = Literal["reshuffle", "fixed", "iid"]
+ORDERS: tuple[Order, ...] = get_args(Order)  # how a trial goes through its training examples
 STUDY_SEEDS = 1000  # study k tunes and judges on seeds from k times this on, so that no two studies share one
 
 
@@ -157,6 +173,24 @@ class Timing:
     state_bytes: int = 0
     memory_bytes: int | None = None
     failure: str = ""
+
+
+def require_order(order: Any, *, owner: str = "") -> Order:
+    """Returns an order; refuses what is none of `ORDERS`.
+
+    Args:
+        order: what was given.
+        owner: whose order it is, for the message: ``"problem 'mine'"``.
+
+    Returns:
+        What was given.
+
+    Raises:
+        UserError: with the nearest valid order.
+    """
+    if order not in ORDERS:
+        raise UserError(f"{owner}{': ' if owner else ''}no order {order!r}; {nearest(str(order), ORDERS)}")
+    return order  # type: ignore[no-any-return]
 
 
 def timing_key(trial: Trial) -> str:

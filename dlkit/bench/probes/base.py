@@ -12,26 +12,45 @@ from dlkit.bench.plan.trials import Evaluations
 from dlkit.bench.problems.base import Batch
 from dlkit.typing import Array, Key, Params, State
 
-__all__ = ["NOTHING", "PROBE_EXAMPLES", "Probe", "View", "curves_of", "norm", "probe_batch"]
+__all__ = ["NOTHING", "PROBE_EXAMPLES", "OptimizerView", "Probe", "View", "curves_of", "norm", "probe_batch"]
 
 PROBE_EXAMPLES = 1024  # more of them cost more than they add: a probe is a diagnostic, not a metric
 NOTHING = Evaluations(gradients=0)
 
 
+class OptimizerView(NamedTuple):
+    """What a probe sees of the optimizer.
+
+    Attributes:
+        name: of the optimizer.
+        state: its state after the last step, as optax has it.
+        settings: the numbers that its function was called with, those left at their defaults included; the learning
+            rate without its schedule.
+    """
+
+    name: str
+    state: Any
+    settings: Mapping[str, Any]
+
+
 class View(NamedTuple):
     """What a probe sees at an evaluation point.
+
+    Of a game there is one view for each player: its own parameters, update, loss and optimizer, with the parameters of
+    the others as they are.
 
     Attributes:
         params: the trained parameters after the last step.
         state: the state after the last step.
-        update: the last step's change of the parameters, params_t - params_{t-1}.
-        batch: the minibatch of the last step: name -> [examples, ...].
+        update: the last step's change of the parameters, params_t - params_{t-1}; 0 before the first step.
+        batch: the minibatch of the last step, before the first step that of the first: name -> [examples, ...].
         train: the training split: name -> [examples, ...]; empty for a problem without data.
         loss: ``loss(params, batch) -> scalar``: the mean over the batch's examples, state and key fixed.
         apply: ``apply(params, batch)``: a forward pass in evaluation mode, whose marked activations are looked at; None
             if there is none.
         learning_rate: the scheduled rate at this step; NaN if the optimizer has none.
         key: fresh at every evaluation point, for random start vectors.
+        optimizer: its state and settings.
     """
 
     params: Params
@@ -43,11 +62,12 @@ class View(NamedTuple):
     apply: Callable[[Params, Batch], Any] | None
     learning_rate: Array
     key: Key
+    optimizer: OptimizerView
 
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """A diagnostic that is computed inside the compiled segment at every evaluation point.
+    """A diagnostic that is computed at every point of final trials' curves, inside the compiled segments.
 
     Its scalars are float32, NaN where the quantity is not defined for what was trained, and NaN for parameters that
     are NaN. It is a pure function: it works under jit and vmap.
@@ -61,6 +81,9 @@ class Probe:
             is not counted.
         batch: what `cost` is counted on: ``"probe"``, the `probe_batch`, or ``"minibatch"``, that of the last step.
         needs_activations: whether it looks at marked activations, which a problem may lack.
+        needs_update: whether it looks at the last update, or what comes of one: its curves start with NaN.
+        reads_optimizer: whether it looks at the optimizer's state or settings, which not all optimizers have: it is
+            then tried on each contender before anything runs.
         description: a line for lists.
         reference: where it comes from.
     """
@@ -71,6 +94,8 @@ class Probe:
     cost: Evaluations = NOTHING
     batch: Literal["probe", "minibatch"] = "probe"
     needs_activations: bool = False
+    needs_update: bool = False
+    reads_optimizer: bool = False
     description: str = ""
     reference: str = ""
 
@@ -80,6 +105,8 @@ class Probe:
             raise UserError("a probe needs a name")
         if not self.curves or len(set(self.curves)) != len(self.curves):
             raise UserError(f"{where}: curves must name at least one scalar, each once, got {self.curves!r}")
+        if not callable(self.compute):
+            raise UserError(f"{where}: compute must be a function of the view, got {self.compute!r}")
         if not isinstance(self.cost, Evaluations):
             raise UserError(f"{where}: cost must be bench.Evaluations(...), got {self.cost!r}")
 
@@ -95,11 +122,17 @@ def curves_of(probe: Probe, view: View) -> dict[str, Array]:
         Curve -> float32 scalar, in the order of `probe.curves`.
 
     Raises:
-        UserError: if the names are not those of `probe.curves`, or a value is not one number.
+        UserError: if it raises, the names are not those of `probe.curves`, or a value is not one number.
     """
-    values = probe.compute(view)
-    if set(values) != set(probe.curves):
-        raise UserError(f"probe '{probe.name}': expected the curves {sorted(probe.curves)}, got {sorted(values)}")
+    try:
+        values = probe.compute(view)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"probe '{probe.name}': compute raised {type(error).__name__}: {error}") from error
+    if not isinstance(values, Mapping) or set(values) != set(probe.curves):
+        got = sorted(values) if isinstance(values, Mapping) else values
+        raise UserError(f"probe '{probe.name}': expected the curves {sorted(probe.curves)}, got {got}")
     for name, value in values.items():
         if jnp.shape(value) != ():
             raise UserError(f"probe '{probe.name}': '{name}' must be one number, got shape {jnp.shape(value)}")

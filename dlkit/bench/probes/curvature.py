@@ -1,18 +1,22 @@
-"""Sharpness: the largest eigenvalue of the Hessian, by Lanczos with Hessian-vector products."""
+"""Sharpness: the largest eigenvalue of the Hessian, also as a preconditioner sees it, by Lanczos."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax.flatten_util import ravel_pytree
 
+from dlkit.bench.errors import UserError
 from dlkit.bench.plan.trials import Evaluations
 from dlkit.bench.probes.base import Probe, View, probe_batch
 from dlkit.typing import Array, Key, Params
 
-__all__ = ["ITERATIONS", "PROBES", "sharpness"]
+__all__ = ["ITERATIONS", "PROBES", "preconditioned_sharpness", "sharpness"]
 
 ITERATIONS = 20
+ADAM_EPS = 1e-8  # optax's, of optimizers that set none
 ROUNDING = 1e-6  # of float32: what is left of a vector below this share of it is no direction
 
 
@@ -58,6 +62,38 @@ def sharpness(loss: Callable[[Params], Array], params: Params, *, key: Key, iter
     return largest
 
 
+def preconditioned_sharpness(
+    loss: Callable[[Params], Array], params: Params, diagonal: Params, *, key: Key, iterations: int = ITERATIONS
+) -> Array:
+    r"""Returns the largest eigenvalue of P^{-1/2} H P^{-1/2}, for the Hessian H of a loss and a diagonal P.
+
+    It is the sharpness in the coordinates P^{1/2} x, in which a step along -P^{-1} g is one along the gradient.
+
+    Args:
+        loss: as in `sharpness`.
+        params: where.
+        diagonal: of P, positive; shaped like the parameters.
+        key: as in `sharpness`.
+        iterations: as in `sharpness`.
+
+    Returns:
+        A float32 scalar.
+
+    Example:
+        >>> loss = lambda x: 0.5 * jnp.sum(jnp.array([4.0, 9.0]) * x**2)
+        >>> preconditioned_sharpness(loss, jnp.ones(2), jnp.array([1.0, 3.0]), key=jax.random.key(0)).round(4)
+        Array(4., dtype=float32)
+    """
+    # y = P^{1/2} x has the Hessian P^{-1/2} H P^{-1/2}
+    roots = jax.tree.map(jnp.sqrt, diagonal)
+    scaled = jax.tree.map(lambda param, root: param * root.astype(param.dtype), params, roots)
+
+    def rescaled_loss(point: Params) -> Array:
+        return loss(jax.tree.map(lambda part, root: part / root.astype(part.dtype), point, roots))
+
+    return sharpness(rescaled_loss, scaled, key=key, iterations=iterations)
+
+
 def _lanczos(product: Callable[[Array], Array], start: Array, iterations: int) -> tuple[Array, Array]:
     """The diagonal of T and the one beside it.
 
@@ -95,6 +131,38 @@ def _sharpness(view: View) -> Mapping[str, Array]:
     return {"sharpness": sharpness(lambda params: view.loss(params, batch), view.params, key=view.key)}
 
 
+def _preconditioned_sharpness(view: View) -> Mapping[str, Array]:
+    batch, diagonal = probe_batch(view.train), _adam_diagonal(view)
+    value = preconditioned_sharpness(lambda params: view.loss(params, batch), view.params, diagonal, key=view.key)
+    return {"preconditioned_sharpness": value}
+
+
+def _adam_diagonal(view: View) -> Params:
+    """The diagonal of Adam's P = (1 - b1^t) (sqrt(nu / (1 - b2^t)) + eps), so that a step is -rate P^{-1} mu."""
+    name, state, settings = view.optimizer
+    where = f"probe 'preconditioned_sharpness', optimizer '{name}'"
+    found = optax.tree_utils.tree_get_all_with_path(state, "nu")
+    fields = _beside(state, found[0][0]) if len(found) == 1 else {}
+    is_adam = fields.keys() == {"count", "mu"} and {"b1", "b2"} <= settings.keys() and "adamax" not in name
+    if not is_adam:
+        raise UserError(
+            f"{where}: it needs the state of one Adam, 'nu' (the average of squared gradients) with 'mu' and 'count', "
+            "and the settings 'b1' and 'b2'; ask for it with adam, adamw, nadam and their like alone"
+        )
+    ((_, nu),), count = found, fields["count"]
+    if jax.tree.map(jnp.shape, nu) != jax.tree.map(jnp.shape, view.params):
+        raise UserError(f"{where}: its 'nu' does not have the shapes of the parameters")
+    steps, eps = jnp.asarray(count, jnp.float32), settings.get("eps", ADAM_EPS)
+    first_left, second_left = (1 - jnp.asarray(settings[decay], jnp.float32) ** steps for decay in ("b1", "b2"))
+    return jax.tree.map(lambda part: first_left * (jnp.sqrt(part.astype(jnp.float32) / second_left) + eps), nu)
+
+
+def _beside(state: Any, path: Any) -> dict[str, Any]:
+    """What stands beside a field of an optimizer's state, of the names that Adam and its variants give."""
+    named = ((name, optax.tree_utils.tree_get_all_with_path(state, name)) for name in ("count", "mu", "nu_max"))
+    return {name: value for name, found in named for at, value in found if at[:-1] == path[:-1]}
+
+
 PROBES = (
     Probe(
         "sharpness",
@@ -104,5 +172,16 @@ PROBES = (
         description=f"the largest eigenvalue of the Hessian of the loss on the probe batch, by {ITERATIONS} Lanczos "
         "iterations",
         reference="Cohen et al., 2021, https://arxiv.org/abs/2103.00065",
+    ),
+    Probe(
+        "preconditioned_sharpness",
+        ("preconditioned_sharpness",),
+        _preconditioned_sharpness,
+        cost=Evaluations(gradients=1, hessian_products=ITERATIONS),
+        needs_update=True,
+        reads_optimizer=True,
+        description="the largest eigenvalue of P^-1/2 H P^-1/2 with Adam's preconditioner P; at the edge of stability "
+        "it is (2 + 2 b1) / ((1 - b1) rate): 38 / rate for b1 = 0.9",
+        reference="Cohen et al., 2022, https://arxiv.org/abs/2207.14484",
     ),
 )

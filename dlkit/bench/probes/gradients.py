@@ -1,12 +1,13 @@
 """Probes of the gradient: its norm, its noise, and the effective learning rate of an update."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 
 from dlkit.bench.plan.trials import Evaluations
 from dlkit.bench.probes.base import Probe, View, norm, probe_batch
+from dlkit.bench.problems.base import Batch
 from dlkit.typing import Array, Params
 
 __all__ = ["CHUNKS", "PROBES"]
@@ -20,18 +21,39 @@ def _gradient_norm(view: View) -> Mapping[str, Array]:
 
 
 def _gradient_noise_scale(view: View) -> Mapping[str, Array]:
-    """The simple noise scale tr(Sigma) / |G|^2 from the gradients of chunks and that of all of them together.
+    """The simple noise scale tr(Sigma) / |G|^2."""
+    noise, signal = _noise_and_signal(view, probe_batch(view.train), lambda gradient: gradient)
+    return {"gradient_noise_scale": noise / signal, "gradient_noise": noise, "gradient_signal": signal}
 
-    With g_b the mean gradient of b independent examples, E |g_b|^2 = |G|^2 + tr(Sigma) / b. Two batch sizes, b for one
-    of the `CHUNKS` chunks and B for all, give unbiased estimates of both unknowns. Their ratio is biased, and negative
-    where chance makes the estimate of |G|^2 so: average the two over points before dividing. Examples that do not
-    fill a chunk are left out. NaN with fewer than two examples.
-    """
+
+def _curvature_noise_scale(view: View) -> Mapping[str, Array]:
+    """The noise scale with the Hessian H of the loss on the probe batch, tr(H Sigma) / (G' H G)."""
     batch = probe_batch(view.train)
+    _, product = jax.linearize(jax.grad(lambda params: view.loss(params, batch)), view.params)
+
+    def hessian(gradient: Params) -> Params:
+        return _float32(product(jax.tree.map(lambda part, param: part.astype(param.dtype), gradient, view.params)))
+
+    noise, signal = _noise_and_signal(view, batch, hessian)
+    return {"curvature_noise_scale": noise / signal, "curvature_noise": noise, "curvature_signal": signal}
+
+
+def _noise_and_signal(view: View, batch: Batch, weigh: Callable[[Params], Params]) -> tuple[Array, Array]:
+    """Estimates tr(W Sigma) and G' W G from the gradients of chunks and that of all of them together.
+
+    With g_b the mean gradient of b independent examples, E g_b' W g_b = G' W G + tr(W Sigma) / b. Two batch sizes, b
+    for one of the `CHUNKS` chunks and B for all, give unbiased estimates of both unknowns. Their ratio is biased, and
+    of another sign where chance makes the estimate of G' W G so: average the two over points before dividing. Examples
+    that do not fill a chunk are left out. NaN with fewer than two examples.
+
+    Args:
+        view: what the probe sees.
+        batch: name -> [examples, ...].
+        weigh: ``weigh(gradient) -> W gradient``, for a symmetric W.
+    """
     examples = min((len(array) for array in batch.values()), default=0)
     if examples < 2:
-        undefined = jnp.float32(jnp.nan)
-        return {"gradient_noise_scale": undefined, "gradient_noise": undefined, "gradient_signal": undefined}
+        return jnp.float32(jnp.nan), jnp.float32(jnp.nan)
     chunks = min(CHUNKS, examples)
     size = examples // chunks
     pieces = {name: array[: chunks * size].reshape(chunks, size, *array.shape[1:]) for name, array in batch.items()}
@@ -39,17 +61,17 @@ def _gradient_noise_scale(view: View) -> Mapping[str, Array]:
     def add(carry: tuple[Params, Array], piece: Mapping[str, Array]) -> tuple[tuple[Params, Array], None]:
         total, squares = carry
         gradient = _float32(jax.grad(view.loss)(view.params, piece))
-        return (jax.tree.map(jnp.add, total, gradient), squares + _dot(gradient, gradient)), None
+        return (jax.tree.map(jnp.add, total, gradient), squares + _dot(gradient, weigh(gradient))), None
 
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), view.params)
     (total, squares), _ = jax.lax.scan(add, (zeros, jnp.float32(0)), pieces)
-    small, large = squares / chunks, _dot(total, total) / chunks**2
+    small, large = squares / chunks, _dot(total, weigh(total)) / chunks**2
     everything = chunks * size
-    # |G|^2 = (B |g_B|^2 - b |g_b|^2) / (B - b)
+    # G' W G = (B g_B' W g_B - b g_b' W g_b) / (B - b)
     signal = (everything * large - size * small) / (everything - size)
-    # tr(Sigma) = (|g_b|^2 - |g_B|^2) / (1/b - 1/B)
+    # tr(W Sigma) = (g_b' W g_b - g_B' W g_B) / (1/b - 1/B)
     noise = (small - large) / (1 / size - 1 / everything)
-    return {"gradient_noise_scale": noise / signal, "gradient_noise": noise, "gradient_signal": signal}
+    return noise, signal
 
 
 def _effective_learning_rate(view: View) -> Mapping[str, Array]:
@@ -99,11 +121,22 @@ PROBES = (
         reference="McCandlish et al., 2018, appendix A, https://arxiv.org/abs/1812.06162",
     ),
     Probe(
+        "curvature_noise_scale",
+        ("curvature_noise_scale", "curvature_noise", "curvature_signal"),
+        _curvature_noise_scale,
+        cost=Evaluations(gradients=2, hessian_products=CHUNKS + 1),
+        description=f"tr(H Sigma) / (G' H G), the batch size at which noise costs a step half of its gain, and both "
+        f"parts; a gradient and a Hessian-vector product for each of {CHUNKS} chunks of the probe batch; NaN without "
+        "data",
+        reference="McCandlish et al., 2018, section 2.2, https://arxiv.org/abs/1812.06162",
+    ),
+    Probe(
         "effective_learning_rate",
         ("effective_learning_rate", "learning_rate"),
         _effective_learning_rate,
         cost=Evaluations(gradients=1),
         batch="minibatch",
+        needs_update=True,
         description="the rate of plain gradient descent that comes closest to the last update, and the scheduled rate",
         reference="van Laarhoven, 2017, https://arxiv.org/abs/1706.05350, on why the nominal rate is not what acts",
     ),

@@ -34,6 +34,7 @@ PROBES = (
         "update_ratio",
         ("update_ratio",),
         _update_ratio,
+        needs_update=True,
         description="the norm of the last update over that of the weights, all parameters together; infinite if the "
         "update ended at weights that are all 0",
         reference="Karpathy, CS231n notes, Neural networks part 3, 2015: about 1e-3 is healthy",

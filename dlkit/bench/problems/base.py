@@ -14,6 +14,7 @@ from dlkit.bench.data.base import Dataset
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.space import is_number
+from dlkit.bench.plan.trials import Order, require_order
 from dlkit.bench.problems.players import Batch, Loss, Player, Updates, require_players
 from dlkit.typing import Array, Key, Params, State
 
@@ -54,8 +55,9 @@ class Problem:
         name: how specs, tables and messages call it; with the seed it decides initial parameters and data order.
         init: ``init(key) -> (params, state)``. State is what changes without gradients (batch statistics), or None.
         loss: ``loss(params, state, batch, key) -> (scalar, state)``: what one step minimises. `batch` maps the names of
-            the dataset's arrays to `batch_size` examples; `key` is fresh at every step (dropout). With `players`, the
-            loss of one of them, whose curve is the training loss.
+            the dataset's arrays to `batch_size` examples; `key` is fresh at every step (dropout). A loss with a
+            parameter named ``step`` is also given the number of steps done, an int32 scalar: for annealing, or data
+            that change. With `players`, the loss of one of them, whose curve is the training loss.
         evaluate: ``evaluate(params, state, batch) -> {metric: scalar}`` over a whole split; by default the means of
             `example_scores`.
         example_scores: ``example_scores(params, state, batch) -> {metric: [examples]}``: for each metric that is a mean
@@ -65,6 +67,9 @@ class Problem:
         metrics: metric -> what it means. Each must be among what `evaluate` returns.
         metric: the one that is tuned, ranked and compared; by default the first of `metrics`.
         batch_size: examples a step; None for the whole training split at every step.
+        order: how batches are drawn: ``"reshuffle"``, a fresh permutation of the training examples each epoch;
+            ``"fixed"``, one permutation for all epochs of a trial; ``"iid"``, every batch uniformly, without repeats
+            inside of it and independently of the others. It means nothing where every step uses the whole split.
         steps: the default budget.
         target: the value of `metric` on held-out examples that steps to target count to; None to take it from the
             baseline.
@@ -97,6 +102,7 @@ class Problem:
     metrics: Mapping[str, Metric]
     metric: str = ""
     batch_size: int | None = None
+    order: Order = "reshuffle"
     steps: int = 600
     target: float | None = None
     reestimate: Reestimate | None = None
@@ -134,6 +140,7 @@ class Problem:
                     f"{where}: batch_size must lie between 1 and the {self.dataset.examples} training examples, "
                     f"got {self.batch_size}"
                 )
+        require_order(self.order, owner=where)
         require_players(where, self.players, self.updates, self.loss)
 
     def _make_plain(self, where: str) -> None:
@@ -174,6 +181,7 @@ class Problem:
         name: str | None = None,
         steps: int | None = None,
         batch_size: int | Literal["full"] | None = None,
+        order: Order | None = None,
         metric: str | None = None,
         target: float | None = None,
         diverged_above: float | None = None,
@@ -187,6 +195,7 @@ class Problem:
             "name": name,
             "steps": steps,
             "batch_size": batch_size,
+            "order": order,
             "metric": metric,
             "target": target,
             "diverged_above": diverged_above,

@@ -23,6 +23,7 @@ from dlkit.bench.problems import (
 )
 from dlkit.bench.problems.base import Problem
 from dlkit.bench.problems.factories import Make, ProblemFactory
+from dlkit.bench.problems.initialization import with_initialization
 
 __all__ = ["ENTRIES", "FAMILIES", "PROBLEMS", "Entry", "choices_of", "get", "maker", "tunable"]
 
@@ -105,8 +106,15 @@ ENTRIES: Mapping[str, Entry] = MappingProxyType(
 )
 """Name -> entry."""
 
-PROBLEMS: Mapping[str, Make] = MappingProxyType({name: entry.make for name, entry in ENTRIES.items()})
-"""Name -> the function of the problem's choices."""
+WITHOUT_WEIGHTS = frozenset({"quadratic", "noisy-quadratic", "rosenbrock", "beale", "saddle", "bilinear-game"})
+
+PROBLEMS: Mapping[str, Make] = MappingProxyType(
+    {
+        name: entry.make if name in WITHOUT_WEIGHTS else with_initialization(entry.make)
+        for name, entry in ENTRIES.items()
+    }
+)
+"""Name -> the function of the problem's choices, its own and the initialization of its weights."""
 
 
 def maker(problem: str | Make | ProblemFactory | Problem, *, folder: Path | None = None) -> ProblemFactory | Problem:

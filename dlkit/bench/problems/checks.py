@@ -10,6 +10,7 @@ import numpy as np
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.metric import TRAINING_LOSS
 from dlkit.bench.problems.base import Problem, are_means, example_batch
+from dlkit.bench.problems.players import with_step
 
 __all__ = ["check_problem"]
 
@@ -38,7 +39,8 @@ def check_problem(problem: Problem) -> None:
         raise UserError(f"{where}: init must return the parameters as a dictionary of the players {names}")
     losses = {f"loss of player '{each.name}'": each.loss for each in problem.players} or {"loss": problem.loss}
     for what, function in losses.items():
-        loss, new_state = _trace(f"{where}: {what}", function, params, state, batch, key, expects="(scalar, state)")
+        arguments = (params, state, batch, key, jax.ShapeDtypeStruct((), jnp.int32))
+        loss, new_state = _trace(f"{where}: {what}", with_step(function), *arguments, expects="(scalar, state)")
         if getattr(loss, "shape", None) != ():
             raise UserError(
                 f"{where}: {what} must return one number, got shape {getattr(loss, 'shape', loss)}; take the mean"

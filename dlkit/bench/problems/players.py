@@ -1,5 +1,6 @@
 """The players of a game: who minimises what, how often, and in which order."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -7,10 +8,11 @@ from typing import Literal, get_args
 from dlkit.bench.errors import UserError, nearest
 from dlkit.typing import Array, Key, Params, State
 
-__all__ = ["Batch", "Loss", "Player", "Updates", "require_players"]
+__all__ = ["Batch", "Loss", "Player", "SteppedLoss", "Updates", "require_players", "with_step"]
 
 Batch = Mapping[str, Array]
-Loss = Callable[[Params, State, Batch, Key], tuple[Array, State]]
+Loss = Callable[..., tuple[Array, State]]  # (params, state, batch, key), and step where it asks for it
+SteppedLoss = Callable[[Params, State, Batch, Key, Array], tuple[Array, State]]
 Updates = Literal["alternating", "simultaneous"]
 
 
@@ -21,7 +23,8 @@ class Player:
     Attributes:
         name: whose parameters it moves: ``params[name]``.
         loss: ``loss(params, state, batch, key) -> (scalar, state)`` of everybody's parameters; its gradient is taken
-            with respect to the player's own alone. `key` is fresh at every move.
+            with respect to the player's own alone. `key` is fresh at every move. Where it has a parameter named
+            ``step``, it is also given the number of steps done, an int32 scalar.
         moves: updates a step, when players take turns: 5 for a critic that is trained five times as often.
 
     Raises:
@@ -37,6 +40,29 @@ class Player:
             raise UserError(f"a player's name consists of letters, digits and '_', not {self.name!r}")
         if not isinstance(self.moves, int) or isinstance(self.moves, bool) or self.moves < 1:
             raise UserError(f"player '{self.name}': moves must be a whole number of at least 1, got {self.moves!r}")
+
+
+def with_step(loss: Loss) -> SteppedLoss:
+    """Returns ``loss(params, state, batch, key, step)``: the step is handed on to a loss with a parameter of that name.
+
+    Args:
+        loss: of a problem or a player.
+
+    Example:
+        >>> def annealed(params, state, batch, key, *, step):
+        ...     return params / (1 + step), state
+        >>> with_step(annealed)(6.0, None, {}, None, 2)[0]
+        2.0
+    """
+    try:
+        asks = "step" in inspect.signature(loss).parameters
+    except (TypeError, ValueError):  # what is written in C may have no signature
+        asks = False
+
+    def stepped(params: Params, state: State, batch: Batch, key: Key, step: Array) -> tuple[Array, State]:
+        return loss(params, state, batch, key, step=step) if asks else loss(params, state, batch, key)
+
+    return stepped
 
 
 def require_players(where: str, players: Sequence[Player], updates: str, loss: Loss) -> None:

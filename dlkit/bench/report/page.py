@@ -29,6 +29,7 @@ KINDS = {
     "unsettled": "not settled",
     "incomplete": "incomplete",
 }
+ORDERS = {"reshuffle": "", "fixed": " in one order for all epochs", "iid": ", each drawn on its own"}
 FIGURES = (
     (
         plotly_figures.curves,
@@ -222,7 +223,8 @@ def _card(number: int, comparison: Comparison) -> str:
 
 def _problem(number: int, summary: Summary, comparison: Comparison) -> str:
     problem = comparison.problem
-    batch = f"batches of {problem.batch_size}" if problem.batch_size else "all examples at every step"
+    drawn = f"batches of {problem.batch_size}{ORDERS[problem.order]}"
+    batch = drawn if problem.batch_size else "all examples at every step"
     about = [problem.description, f"{_count(problem.steps, 'step')}, {batch}"]
     return (
         f'<section aria-labelledby="problem-{number}"><h2 id="problem-{number}">{escape(problem.name)}</h2>'

@@ -3,8 +3,9 @@
 - `budget`: what every contender gets.
 - `entries`: experiment, contenders, problems, factors.
 - `toml`: the same from a file; `changes`: with some settings changed, as on the command line.
-- `planner`: entries become a plan; `fitting`: whether contenders fit the problems; `plausible`: what nobody can mean.
+- `planner`: entries become a plan; `fitting`: whether contenders fit the problems; `probing`: whether probes do;
+  `plausible`: what nobody can mean.
 - `bound_plan`: a plan with the functions that carry it out.
 """
 
-__all__ = ["bound_plan", "budget", "changes", "entries", "fitting", "planner", "plausible", "toml"]
+__all__ = ["bound_plan", "budget", "changes", "entries", "fitting", "planner", "plausible", "probing", "toml"]

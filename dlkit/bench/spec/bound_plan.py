@@ -14,6 +14,8 @@ from dlkit.bench.optimizers.schedules import SCHEDULES, Schedule
 from dlkit.bench.optimizers.schedules import get as get_schedule
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.trials import Stage
+from dlkit.bench.probes import Probe
+from dlkit.bench.probes import get as get_probe
 from dlkit.bench.problems import Problem, ProblemFactory, catalog
 from dlkit.bench.training.recipe import Recipe
 
@@ -67,12 +69,14 @@ class ProblemSource:
             problem = maker.traced(**{**choices, **traced}) if traced else maker.make(**choices)
         return problem.variant(**dict(self.changes))
 
-    def with_batch_size(self, batch_size: int | str | None) -> "ProblemSource":
-        """Returns the problem with other batches; None keeps them."""
-        if batch_size is None:
+    def with_batches_of(self, contender: PlannedContender) -> "ProblemSource":
+        """Returns the problem with a contender's batch size and order, where it has any of its own."""
+        own = {"batch_size": contender.batch_size, "order": contender.order}
+        given = {name: value for name, value in own.items() if value is not None}
+        if not given:
             return self
-        changes = {**dict(self.changes), "batch_size": batch_size}
-        return replace(self, key=digest([self.key, batch_size]), changes=tuple(changes.items()))
+        changes = {**dict(self.changes), **given}
+        return replace(self, key=digest([self.key, given]), changes=tuple(changes.items()))
 
     def with_choices(self, choices: Mapping[str, Any]) -> "ProblemSource":
         """Returns the problem with some of its choices replaced."""
@@ -113,12 +117,14 @@ class BoundPlan:
         problems: problem name -> how workers get it.
         methods: contender label -> what trains it.
         sources: file name -> text of one's own functions.
+        probes: those of the plan, by name, as far as they are at hand.
     """
 
     plan: Plan
     problems: Mapping[str, ProblemSource]
     methods: Mapping[str, Method]
     sources: Mapping[str, str]
+    probes: Mapping[str, Probe] = field(default_factory=dict)
 
     def group(
         self,
@@ -133,6 +139,7 @@ class BoundPlan:
         choices = {**contender.choices} | {
             name: value for name, value in static.items() if name in contender.tuned_choices
         }
+        looking = self.plan.probes if stage == "final" else {}
         recipe = Recipe(
             optimizer=method.optimizer,
             steps=problem.steps,
@@ -140,13 +147,13 @@ class BoundPlan:
             static={name: value for name, value in static.items() if name not in contender.tuned_choices},
             schedule=method.schedule,
             stopping=contender.stopping,
-            probes=self.plan.probes if stage == "final" else (),
+            probes=[self.probes[name] for name in sorted(looking)],
             choices=[name for name in contender.tuned_choices if name in contender.space],
         )
-        source = self.problems[problem.name].with_batch_size(contender.batch_size).with_choices(choices)
+        source = self.problems[problem.name].with_batches_of(contender).with_choices(choices)
         facts = [source.key, contender.optimizer, contender.schedule, contender.source, dict(recipe.static)]
         stopping = asdict(contender.stopping) if contender.stopping else None
-        parts = [list(recipe.choices), list(recipe.probes), recipe.steps, recipe.evaluations]
+        parts = [list(recipe.choices), dict(looking), recipe.steps, recipe.evaluations]
         return Group(digest([*facts, stopping, *parts]), source, recipe)
 
 
@@ -157,7 +164,7 @@ def bind(plan: Plan) -> BoundPlan:
         plan: a plan as it was stored.
 
     Returns:
-        The bound plan, without the user's own problems and optimizers.
+        The bound plan, without the user's own problems, optimizers and probes.
 
     Raises:
         UserError: if a catalogue problem's data are not what they were, or a package's optimizer is not there.
@@ -171,7 +178,9 @@ def bind(plan: Plan) -> BoundPlan:
             raise UserError(f"problem '{facts.name}': its data have digest {found[:12]} now, {facts.data[:12]} then")
         problems[facts.name] = source
     methods = {facts.label: _method_again(facts) for facts in plan.contenders}
-    return BoundPlan(plan, problems, {label: each for label, each in methods.items() if each is not None}, {})
+    known = {label: each for label, each in methods.items() if each is not None}
+    registered = {name: get_probe(name) for name, source in plan.probes.items() if not source}
+    return BoundPlan(plan, problems, known, {}, registered)
 
 
 def _method_again(facts: PlannedContender) -> Method | None:
@@ -201,12 +210,13 @@ def problem_source(
     changes = {
         "name": facts.name,
         "batch_size": batch_size,
+        "order": facts.order,
         "metric": metric,
         "diverged_above": facts.diverged_above,
     }
-    identity = [facts.name, facts.data, facts.batch_size, facts.metric, facts.diverged_above, facts.source]
+    identity = [facts.name, facts.data, facts.batch_size, facts.order, facts.metric, facts.diverged_above]
     return ProblemSource(
-        key=digest([*identity, facts.made_by, dict(facts.choices)]),
+        key=digest([*identity, facts.source, facts.made_by, dict(facts.choices)]),
         name=facts.name,
         made_by=facts.made_by,
         choices=tuple(sorted(facts.choices.items())),

@@ -1,6 +1,6 @@
 """An experiment with some of its settings changed, as the command line changes those of a spec."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ def changed(
     settling: Mapping[str, Any] | None = None,
     expand: bool | None = None,
     timing: bool | None = None,
+    probes: Sequence[str] | None = None,
 ) -> Experiment:
     """Returns an experiment with other settings; what is not given stays as it is.
 
@@ -31,6 +32,7 @@ def changed(
         settling: setting of `Settling` -> its new value.
         expand: whether spaces whose winners lie at an edge are widened.
         timing: whether steps are timed at the end.
+        probes: names or references of diagnostics; a file's path starts at the current folder.
 
     Returns:
         The experiment.
@@ -53,4 +55,5 @@ def changed(
         settling=replace(rule, **(settling or {})) if rule else None,
         expand=experiment.expand if expand is None else expand,
         timing=experiment.timing if timing is None else timing,
+        probes=experiment.probes if probes is None else tuple(probes),
     )

@@ -15,13 +15,15 @@ from dlkit.bench.optimizers.schedules import CONSTANT, Schedule
 from dlkit.bench.optimizers.schedules import get as get_schedule
 from dlkit.bench.plan.policies import TUNED, EarlyStopping, Settling, TargetRule, level_name, require_margin
 from dlkit.bench.plan.space import is_number, narrow
+from dlkit.bench.plan.trials import Order, require_order
+from dlkit.bench.probes import Probe
 from dlkit.bench.problems import Problem, ProblemFactory, catalog
 from dlkit.bench.problems.factories import Make
 from dlkit.bench.spec.budget import Budget
 
 __all__ = ["FACTORS", "Contender", "Crossed", "Experiment", "ProblemChoice", "unknown_factor"]
 
-FACTORS = ("schedule", "batch_size", "early_stopping")  # that every problem has, beside its choices
+FACTORS = ("schedule", "batch_size", "order", "early_stopping")  # that every problem has, beside its choices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ class ProblemChoice:
         choices: of the function that makes the problem, for all contenders: choice -> value.
         steps: of its trials, in place of the budget's and the problem's own.
         batch_size: examples a step; ``"full"`` for the whole training split.
+        order: how batches are drawn: ``"reshuffle"``, ``"fixed"`` or ``"iid"``, as of `Problem`.
         metric: what is tuned, ranked and compared.
         target: the value of the metric that steps to target count to, or several: a ladder. The hardest counts in
             rankings. None for the experiment's rule, or where it has none, the problem's own.
@@ -50,6 +53,7 @@ class ProblemChoice:
     choices: Mapping[str, Any] = field(default_factory=dict)
     steps: int | None = None
     batch_size: int | Literal["full"] | None = None
+    order: Order | None = None
     metric: str | None = None
     target: float | Sequence[float] | None = None
     diverged_above: float | None = None
@@ -74,6 +78,7 @@ class ProblemChoice:
             name=self.label or None,
             steps=self.steps,
             batch_size=self.batch_size,
+            order=self.order,
             metric=self.metric,
             diverged_above=self.diverged_above,
         )
@@ -121,6 +126,7 @@ class Contender:
         static: hyperparameter -> the choices to tune over, each compiled on its own.
         schedule: of the learning rate, a name or a `Schedule`; None for constant.
         batch_size: examples a step, ``"full"`` for the whole training split; None for the problem's own.
+        order: how batches are drawn: ``"reshuffle"``, ``"fixed"`` or ``"iid"``; None for the problem's own.
         early_stopping: when trials may end early; False for never, None for the experiment's policy.
         choices: of the problems: choice -> value, such as ``{"activation": "gelu"}``. A list is tuned over:
             ``[low, high]`` or ``[low, high, scale]`` where the choice is a number that may be traced (a penalty, a rate
@@ -139,6 +145,7 @@ class Contender:
     static: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     schedule: str | Schedule | None = None
     batch_size: int | Literal["full"] | None = None
+    order: Order | None = None
     early_stopping: EarlyStopping | Literal[False] | None = None
     choices: Mapping[str, Any] = field(default_factory=dict)
     draw: int = 0
@@ -146,6 +153,8 @@ class Contender:
     def __post_init__(self) -> None:
         if not isinstance(self.draw, int) or isinstance(self.draw, bool) or self.draw < 0:
             raise UserError(f"optimizer '{self.name}': draw must be a whole number of at least 0, got {self.draw!r}")
+        if self.order is not None:
+            require_order(self.order, owner=f"optimizer '{self.name}'")
 
     @property
     def name(self) -> str:
@@ -203,11 +212,12 @@ class Experiment:
         problems: at least one.
         optimizers: at least one; the first is the baseline that sets targets where a problem has none.
         budget: the same for all.
-        factors: ``"schedule"``, ``"batch_size"``, ``"early_stopping"`` or a choice of the problems -> values to cross
-            every optimizer with that does not set its own. A list among the values of a choice is tuned over, as in
-            `Contender.choices`.
+        factors: ``"schedule"``, ``"batch_size"``, ``"order"``, ``"early_stopping"`` or a choice of the problems ->
+            values to cross every optimizer with that does not set its own. A list among the values of a choice is
+            tuned over, as in `Contender.choices`.
         early_stopping: the policy of optimizers that have none of their own; None for none.
-        probes: names of diagnostics to compute at every point of the final trials' curves.
+        probes: diagnostics to compute at every point of the final trials' curves: registered names, those of another
+            package or file (``"package.module:probe"``, ``"file.py:probe"``), or `Probe` objects.
         targets: how baselines set targets, in place of the problems' own; None for the problems' own, and the first
             contender's where they have none.
         settling: how studies are added to the budget's until it is settled who is best; None: none are added.
@@ -225,7 +235,7 @@ class Experiment:
     budget: Budget = field(default_factory=Budget)
     factors: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     early_stopping: EarlyStopping | None = None
-    probes: tuple[str, ...] = ()
+    probes: tuple[str | Probe, ...] = ()
     targets: TargetRule | None = None
     settling: Settling | None = None
     expand: bool = False
@@ -316,6 +326,8 @@ def _of_factor(name: str, value: Any) -> str:
     """How labels call a factor's value."""
     if name == "batch_size":
         return "full batch" if value == "full" else f"batch {value}"
+    if name == "order":
+        return f"{value} order"
     if name == "early_stopping":
         return f"early stopping {level_name(value)}" if value else "no early stopping"
     if name in FACTORS:

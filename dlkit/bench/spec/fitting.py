@@ -17,7 +17,7 @@ def misfits(
     problems: Sequence[tuple[PlannedProblem, ProblemSource]], contenders: Sequence[PlannedContender]
 ) -> list[str]:
     """Returns what contenders ask of problems that the problems cannot give, one mistake each."""
-    mistakes = []
+    mistakes = [line for facts, _ in problems for line in _idle_orders(facts, contenders)]
     for contender in contenders:
         for facts, source in problems:
             stopping = contender.stopping
@@ -27,12 +27,25 @@ def misfits(
                     f"'{stopping.metric}'; {nearest(stopping.metric, facts.metrics)}"
                 )
             try:
-                base = source.with_batch_size(contender.batch_size)
+                base = source.with_batches_of(contender)
                 for choices in _each_choice(contender):
                     _require_comparable(facts, base.with_choices(choices).load(), choices)
             except UserError as error:
                 mistakes.append(f"optimizer '{contender.label}': {error}")
     return mistakes
+
+
+def _idle_orders(facts: PlannedProblem, contenders: Sequence[PlannedContender]) -> list[str]:
+    """What is wrong with contenders that set an order, but no batches to put in order: one line for all of them."""
+    sizes = {each.label: each.batch_size or facts.batch_size or "full" for each in contenders if each.order}
+    idle = [label for label, size in sizes.items() if size == "full"]
+    if not idle:
+        return []
+    more = f" and {len(idle) - 1} more" if len(idle) > 1 else ""
+    return [
+        f"optimizer '{idle[0]}'{more}: an order changes nothing on problem '{facts.name}' where steps use all training "
+        "examples; leave the order out, or give a batch_size"
+    ]
 
 
 def _each_choice(contender: PlannedContender) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-from dlkit.bench import probes
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity.fingerprints import source_files
 from dlkit.bench.identity.references import is_import
@@ -30,6 +29,7 @@ from dlkit.bench.spec.budget import Budget, beyond_draws
 from dlkit.bench.spec.entries import Contender, Crossed, Experiment, ProblemChoice
 from dlkit.bench.spec.fitting import misfits, misplayed
 from dlkit.bench.spec.plausible import implausible, repeated
+from dlkit.bench.spec.probing import load_probes, source_of_probe, unlookable
 from dlkit.bench.training.recipe import require_schedulable
 from dlkit.bench.tuning.sampling import beforehand, dimensions, grid_points, require_tuner
 
@@ -64,15 +64,20 @@ def plan(experiment: Experiment) -> BoundPlan:
     if len(contenders) == len(crossed):
         mistakes += _wrong_for_all(experiment, [facts for facts, _ in contenders])
     mistakes += _wrong_together(experiment, problems, contenders)
+    probes = load_probes(experiment.probes, mistakes)
+    mistakes += unlookable(probes, sources, [method for _, method in contenders])
     if mistakes:
         raise UserError("\n".join(mistakes))
     own: list[Any] = [each for facts, method in contenders if facts.source for each in functions_of(method)]
     own += [each for facts, source in problems if facts.source for each in functions_of_problem(source.own)]
+    own += [probe.compute for probe in probes.values()]
+    looking = {name: source_of_probe(probe) for name, probe in probes.items()}
     return BoundPlan(
-        plan=_plan(experiment, [facts for facts, _ in problems], [facts for facts, _ in contenders]),
+        plan=_plan(experiment, [facts for facts, _ in problems], [facts for facts, _ in contenders], looking),
         problems={facts.name: source for facts, source in problems},
         methods={facts.label: method for facts, method in contenders},
         sources=source_files(*own),
+        probes=probes,
     )
 
 
@@ -91,7 +96,12 @@ def _each(entries: Sequence[Entry], make: Callable[[Entry], Made], mistakes: lis
     return [each for each in made if each is not None]
 
 
-def _plan(experiment: Experiment, problems: Sequence[PlannedProblem], contenders: Sequence[PlannedContender]) -> Plan:
+def _plan(
+    experiment: Experiment,
+    problems: Sequence[PlannedProblem],
+    contenders: Sequence[PlannedContender],
+    probes: Mapping[str, str],
+) -> Plan:
     """The plan of an experiment whose problems and contenders are found."""
     budget, settling = experiment.budget.filled(), experiment.settling
     assert budget.tuning_seeds is not None and budget.seeds is not None
@@ -114,7 +124,7 @@ def _plan(experiment: Experiment, problems: Sequence[PlannedProblem], contenders
             first_study=budget.first_study,
             objective=budget.objective,
         ),
-        probes=experiment.probes,
+        probes=probes,
         trial_seconds=budget.trial_seconds,
         targets=experiment.targets or TargetRule(),
         max_seeds=settling.max_seeds if settling and budget.studies == 1 else None,
@@ -192,7 +202,6 @@ def _wrong_together(
     sources, planned = [source for _, source in problems], [facts for facts, _ in contenders]
     varied = {name for facts in planned for name in (*facts.choices, *facts.tuned_choices)}
     return [
-        *_unlookable(experiment.probes, sources),
         *misfits(problems, planned),
         *(
             f"problems: '{entry.problem}' has its choice '{name}' set, and contenders vary it; leave one of them out"
@@ -223,6 +232,7 @@ def _problem(experiment: Experiment, entry: ProblemChoice) -> _PlannedSource:
         target=goals[-1] if goals else own_target,
         steps=_steps(experiment, entry, problem),
         batch_size=problem.batch_size,
+        order=problem.order,
         data=problem.dataset.digest,
         data_source=problem.dataset.source,
         examples=problem.dataset.sizes,
@@ -237,19 +247,6 @@ def _problem(experiment: Experiment, entry: ProblemChoice) -> _PlannedSource:
         margin=entry.margin,
     )
     return facts, problem_source(facts, entry.batch_size, entry.metric, own)
-
-
-def _unlookable(names: Sequence[str], sources: Sequence[ProblemSource]) -> list[str]:
-    """What is wrong with the probes: names that there are not, problems that they cannot look at."""
-    mistakes = []
-    for name in names:
-        try:
-            probe = probes.get(name)
-            for source in sources:
-                probes.check(probe, source.load())
-        except UserError as error:
-            mistakes.append(str(error))
-    return mistakes + repeated("probes", names, "name each once")
 
 
 def _steps(experiment: Experiment, entry: ProblemChoice, problem: Problem) -> int:
@@ -284,6 +281,7 @@ def _contender(experiment: Experiment, crossed: Crossed, problems: Sequence[Prob
         draw=entry.draw,
         schedule=schedule.name,
         batch_size=entry.batch_size,
+        order=entry.order,
         stopping=experiment.early_stopping if entry.early_stopping is None else entry.early_stopping or None,
         choices=chosen.fixed,
         tuned_choices=tuned_choices,

@@ -14,7 +14,9 @@ from dlkit.bench.optimizers import load_plugin
 from dlkit.bench.optimizers.schedules import get as get_schedule
 from dlkit.bench.plan.policies import EarlyStopping, Settling, TargetRule
 from dlkit.bench.plan.space import is_number
-from dlkit.bench.probes import get as get_probe
+from dlkit.bench.plan.trials import require_order
+from dlkit.bench.probes import Probe
+from dlkit.bench.probes import load as load_probe
 from dlkit.bench.problems import maker as find_maker
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice, unknown_factor
@@ -97,6 +99,7 @@ class _Reader:
             choices=self.choices(item, path, lists=False),
             steps=self.value(item, path, "steps", int),
             batch_size=self.batch_size(item, path),
+            order=self.order(item, path),
             metric=self.value(item, path, "metric", str),
             target=self.targets_of(item, path),
             diverged_above=self.value(item, path, "diverged_above", float),
@@ -142,6 +145,7 @@ class _Reader:
         usage: dict[str, Any] = {
             "schedule": self.value(item, path, "schedule", str),
             "batch_size": self.batch_size(item, path),
+            "order": self.order(item, path),
             "early_stopping": self.early_stopping(item, path),
             "choices": self.choices(item, path, lists=True),
             "draw": self.value(item, path, "draw", int, 0),
@@ -227,11 +231,17 @@ class _Reader:
             return "full"
         return self.value(item, path, "batch_size", int)
 
-    def probe(self, item: Any, path: str) -> str | None:
+    def order(self, item: Mapping[str, Any], path: str, key: str = "order") -> Any:
+        """Returns how batches are drawn, None where nothing is said of it."""
+        given = self.value(item, path, key, str)
+        return None if given is None else self.attempt(f"{path}.{key}", partial(require_order, given))
+
+    def probe(self, item: Any, path: str) -> str | Probe | None:
         if not isinstance(item, str):
             self.mistake(path, f"expected a probe's name, got {item!r}")
             return None
-        return None if self.attempt(path, lambda: get_probe(item)) is None else item
+        found: Probe | None = self.attempt(path, lambda: load_probe(item, folder=Path(self.file).parent))
+        return item if found is not None and not is_import(item) else found
 
     def early_stopping(self, item: Mapping[str, Any], path: str, key: str = "early_stopping") -> Any:
         """Returns a policy, or false for none."""
@@ -267,6 +277,8 @@ class _Reader:
         here, path = f"{name}[{i}]", f"factors.{name}[{i}]"
         if name == "batch_size":
             return "full" if value == "full" else self.value({here: value}, "factors", here, int)
+        if name == "order":
+            return self.order({here: value}, "factors", here)
         if name == "early_stopping":
             return self.early_stopping({here: value}, "factors", here)
         if name != "schedule":

@@ -6,7 +6,7 @@
 - `step`: one step of training; `games`: one step of several players.
 - `loop`: the compiled loop.
 - `divergence`: when losses have left for good.
-- `evaluation`: which parameters are evaluated on which examples.
+- `evaluation`: which parameters are evaluated on which examples; `probing`: what probes see.
 - `segment`: the functions that are compiled; `program`: the executables; `trajectory`: trains trials with them.
 - `lanes`: trials side by side; `fast_convolutions`: the convolutions of a user's functions, made fast on CPU.
 - `stopwatch`: how long a step takes.
@@ -20,6 +20,7 @@ __all__ = [
     "games",
     "lanes",
     "loop",
+    "probing",
     "program",
     "recipe",
     "segment",

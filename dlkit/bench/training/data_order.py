@@ -25,11 +25,12 @@ KEPT_INDICES = 1_000_000  # an order of more indices is drawn anew for every tri
 def data_order(problem: Problem, stage: Stage, seed: int, *, segment: int) -> Iterator[np.ndarray[Any, Any]]:
     """Yields the batches of one (problem, seed), the same for every contender and device, without end.
 
-    Every epoch is a fresh permutation of the training examples; the examples that do not fill a batch are left out of
-    that epoch.
+    What a batch holds is up to the problem's order. ``"reshuffle"``: every epoch is a fresh permutation of the training
+    examples. ``"fixed"``: all epochs are the first one again. In both, the examples that do not fill a batch are left
+    out of an epoch. ``"iid"``: every batch is a uniform draw of different examples, independent of the others.
 
     Args:
-        problem: whose name, number of examples and batch size count.
+        problem: whose name, number of examples, batch size and order count.
         stage: tuning and final seeds are different seeds.
         seed: which order.
         segment: steps a yielded array covers.
@@ -52,27 +53,55 @@ def batches_of(problem: Problem, stage: Stage, seed: int) -> Batches:
     It keeps the permutation of one epoch: asked for steps in order, it draws each permutation once.
     """
     assert problem.batch_size is not None
-    examples, batch = problem.dataset.examples, problem.batch_size
-    steps = examples // batch  # of an epoch
     each = problem.batches_per_step
-    name = zlib.crc32(problem.name.encode())
+    drawn = _iid_batches if problem.order == "iid" else _epoch_batches
+    of_trial = drawn(problem, problem.batch_size, STAGES[stage], seed)
+
+    def batches(first: int, last: int) -> np.ndarray[Any, Any]:
+        return of_trial(first * each, last * each).reshape(last - first, problem.rows_per_step)
+
+    return batches
+
+
+def _epoch_batches(problem: Problem, size: int, stage: int, seed: int) -> Batches:
+    """``batches(first, last)``: [last - first, size] of one permutation after another, or of the first again."""
+    steps = problem.dataset.examples // size  # of an epoch
 
     @lru_cache(maxsize=1)
-    def epoch_batches(epoch: int) -> np.ndarray[Any, Any]:
-        words = np.array([name << 32 | STAGES[stage], seed << 32 | epoch], np.uint64)
-        order = np.random.Generator(np.random.Philox(key=words)).permutation(examples)
-        return order[: steps * batch].reshape(steps, batch).astype(np.int32)
+    def batches_of_epoch(epoch: int) -> np.ndarray[Any, Any]:
+        order = _generator(problem, stage, seed, epoch).permutation(problem.dataset.examples)
+        return order[: steps * size].reshape(steps, size).astype(np.int32)
 
     def batches(first: int, last: int) -> np.ndarray[Any, Any]:
         parts = []
-        at, end = first * each, last * each
-        while at < end:
+        at = first
+        while at < last:
             epoch, place = divmod(at, steps)
-            parts.append(epoch_batches(epoch)[place : place + end - at])
+            drawn = batches_of_epoch(0 if problem.order == "fixed" else epoch)
+            parts.append(drawn[place : place + last - at])
             at += len(parts[-1])
-        return np.concatenate(parts).reshape(last - first, problem.rows_per_step)
+        return np.concatenate(parts)
 
     return batches
+
+
+def _iid_batches(problem: Problem, size: int, stage: int, seed: int) -> Batches:
+    """``batches(first, last)``: [last - first, size], every batch drawn on its own by its number."""
+
+    def batches(first: int, last: int) -> np.ndarray[Any, Any]:
+        drawn = np.empty((last - first, size), np.int32)
+        for place, number in enumerate(range(first, last)):
+            generator = _generator(problem, stage, seed, 0, number + 1)  # the first one is the first permutation's
+            drawn[place] = generator.choice(problem.dataset.examples, size, replace=False)
+        return drawn
+
+    return batches
+
+
+def _generator(problem: Problem, stage: int, seed: int, epoch: int, batch: int = 0) -> np.random.Generator:
+    """The stream of an epoch, or of a batch; the same on every machine."""
+    words = np.array([zlib.crc32(problem.name.encode()) << 32 | stage, seed << 32 | epoch], np.uint64)
+    return np.random.Generator(np.random.Philox(key=words, counter=[0, 0, 0, batch]))
 
 
 def trial_order(problem: Problem, stage: Stage, seed: int, shape: tuple[int, int], calls: int) -> Iterator[Any]:

@@ -25,6 +25,7 @@ from jax import lax
 from jax.extend import core
 
 from dlkit.bench.problems.base import Problem, example_batch
+from dlkit.bench.problems.players import with_step
 from dlkit.layers.convolution_forms import convolve, convolve_transposed
 from dlkit.layers.window import Window
 from dlkit.typing import Array
@@ -73,11 +74,12 @@ def fast_convolutions(problem: Problem) -> tuple[Problem, Rewrite]:
 
 def of_products(problem: Problem) -> Problem:
     """Returns a problem whose losses and metrics have matrix products in place of small convolutions."""
-    players = tuple(replace(player, loss=with_products(player.loss)) for player in problem.players)
+    once = functools.cache(with_products)  # a game's loss stays that of one of its players
+    players = tuple(replace(player, loss=once(player.loss)) for player in problem.players)
     scores = problem.example_scores
     return replace(
         problem,
-        loss=with_products(problem.loss),
+        loss=once(problem.loss),
         evaluate=with_products(problem.evaluate),
         example_scores=scores and with_products(scores),
         players=players,
@@ -132,8 +134,9 @@ def _has_convolutions(problem: Problem) -> bool:
     try:
         params, state = jax.eval_shape(problem.init, jax.eval_shape(lambda: jax.random.key(0)))
         key, validation = jax.eval_shape(lambda: jax.random.key(0)), dict(problem.dataset.validation)
+        step = jax.ShapeDtypeStruct((), jnp.int32)
         traces = (
-            jax.make_jaxpr(problem.loss)(params, state, example_batch(problem), key),
+            jax.make_jaxpr(with_step(problem.loss))(params, state, example_batch(problem), key, step),
             jax.make_jaxpr(problem.evaluate)(params, state, validation),
         )
     except Exception:
@@ -145,9 +148,9 @@ def _rewritten(function: Callable[..., Any], form_of: Callable[[core.JaxprEqn], 
     """A function whose convolutions are computed by other forms, where there is one."""
 
     @functools.wraps(function)
-    def computed(*arguments: Any) -> Any:
-        traced, results = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        outputs = _evaluate(traced, jax.tree.leaves(arguments), form_of)
+    def computed(*arguments: Any, **named: Any) -> Any:
+        traced, results = jax.make_jaxpr(function, return_shape=True)(*arguments, **named)
+        outputs = _evaluate(traced, jax.tree.leaves((arguments, named)), form_of)
         return jax.tree.unflatten(jax.tree.structure(results), outputs)
 
     # `wraps` finds no name on a partial; profiles show the executable by it

@@ -17,6 +17,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers.base import Optimizer, require_matching
 from dlkit.bench.plan.trials import Evaluations
 from dlkit.bench.problems.base import Batch, Player, Problem
+from dlkit.bench.problems.players import with_step
 from dlkit.typing import Array, Key, Params, State
 
 __all__ = ["Moved", "Position", "Rules", "evaluated", "others", "play"]
@@ -45,6 +46,7 @@ class Rules(NamedTuple):
         transformations: player -> what its optimizer built.
         batch_of: indices of examples -> the batch.
         key: of the step.
+        step: int32: steps done.
     """
 
     problem: Problem
@@ -52,6 +54,7 @@ class Rules(NamedTuple):
     transformations: Mapping[str, optax.GradientTransformationExtraArgs]
     batch_of: Callable[[Array], Batch]
     key: Key
+    step: Array
 
 
 class Moved(NamedTuple):
@@ -75,9 +78,10 @@ class _View(NamedTuple):
     state: State
     batch: Batch
     key: Key
+    step: Array
 
     def value(self, params: Params) -> tuple[Array, State]:
-        return self.player.loss(params, self.state, self.batch, self.key)
+        return with_step(self.player.loss)(params, self.state, self.batch, self.key, self.step)
 
     def graded(self, params: Params) -> tuple[tuple[Array, State], Params]:
         """Loss and state, and the gradient with respect to the player's own parameters."""
@@ -130,7 +134,7 @@ def _in_turn(rules: Rules, position: Position, indices: Array) -> tuple[Position
         def move(position: Position, turn: tuple[Array, Array], player: Player = player) -> Any:
             number, index = turn
             key = _key(rules, player, number)
-            view = _View(player, position.state, rules.batch_of(index), key)
+            view = _View(player, position.state, rules.batch_of(index), key, rules.step)
             (loss, state), gradient = view.graded(position.params)
             updated, cost = _update(rules, view, position, position.params, loss, gradient)
             return updated._replace(state=state), (loss, cost)
@@ -151,7 +155,7 @@ def _at_once(rules: Rules, position: Position, indices: Array) -> tuple[Position
     batch = rules.batch_of(indices[0])
     state, losses, gradients, views = position.state, {}, {}, {}
     for player in rules.problem.players:
-        views[player.name] = _View(player, state, batch, _key(rules, player, jnp.int32(0)))
+        views[player.name] = _View(player, state, batch, _key(rules, player, jnp.int32(0)), rules.step)
         (losses[player.name], state), gradients[player.name] = views[player.name].graded(position.params)
     ahead = _ahead(rules, position, gradients)
     params, opt_state, counts = {}, {}, jnp.zeros(3, jnp.int32)

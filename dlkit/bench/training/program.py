@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from dlkit.bench import probes
@@ -17,9 +18,9 @@ from dlkit.bench.training.lanes import ALONE, Lanes, compiled, placed
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.segment import Setup
 from dlkit.bench.training.streaming import block_bytes
-from dlkit.typing import Array, Params, State
+from dlkit.typing import Array, Key, Params, State
 
-__all__ = ["ProblemProgram", "Program", "compile_problem", "compile_program"]
+__all__ = ["ProblemProgram", "Program", "compile_problem", "compile_program", "require_looking"]
 
 MOST_SCORES = 100_000  # of a trial: of more examples every second is kept, or every third, ...
 KEPT_STUDIES = 2  # whose arrays lie on the device: trials come study by study
@@ -64,6 +65,8 @@ class Program:
         shared: the executables of the problem.
         setup: what holds for the compile group.
         begin: ``begin(start, hyperparameters) -> Carry``.
+        look: ``look(carry, indices[..., rows], hyperparameters, start, train) -> [curves]``: what the probes measure
+            before the first step.
         segment: ``segment(carry, indices[evaluations, steps, rows], hyperparameters, start, train, held_out)
             -> (carry, Reached[evaluations])``: after every `steps` an evaluation.
         advance: ``advance(carry, indices[steps, rows], hyperparameters, start, train) -> (carry, losses[steps])``: the
@@ -76,6 +79,7 @@ class Program:
     shared: ProblemProgram
     setup: Setup
     begin: Any
+    look: Any
     segment: Any
     advance: Any
     complete: Any
@@ -94,7 +98,7 @@ class Program:
     @property
     def probe_curves(self) -> Sequence[str]:
         """The names of the curves that probes add to `Reached.point`."""
-        return [curve for name in self.recipe.probes for curve in probes.get(name).curves]
+        return [curve for probe in self.recipe.probes for curve in probes.curve_names(probe, self.shared.problem)]
 
 
 def compile_problem(problem: Problem, lanes: Lanes = ALONE, memory: int | None = None) -> ProblemProgram:
@@ -180,11 +184,35 @@ def compile_program(
         shared,
         setup,
         begin=compiled(partial(segment.begin, setup), (True, True), shared.lanes),  # without convolutions
+        look=executable(segment.look, (True, True, True, True, False)),
         segment=executable(segment.segment, (True, True, True, True, False, False)),
         advance=executable(segment.advance, (True, True, True, True, False)),
         complete=executable(segment.complete, (True, True, True, True, True, False, False)),
         finish=executable(segment.finish, (True, False)),
     )
+
+
+def require_looking(problem: Problem, recipe: Recipe) -> None:
+    """Traces a recipe's probes on a problem, without computing.
+
+    Raises:
+        UserError: for a probe that raises, or does not return what it says.
+    """
+    setup = Setup(problem, recipe)
+
+    def looked(key: Key, values: Mapping[str, Array], train: Batch, index: Array) -> Array:
+        key_data = jax.random.key_data(key)
+        start = segment.Start(*problem.init(key), key_data, key_data, {})
+        carry = segment.begin(setup, start, values)
+        return segment.look(setup, carry, index, values, start, train, has_moved=True)
+
+    train = {
+        name: jax.ShapeDtypeStruct(array.shape, jax.dtypes.canonicalize_dtype(array.dtype))
+        for name, array in problem.dataset.train.items()
+    }
+    values = dict.fromkeys(recipe.traced, jax.ShapeDtypeStruct((), jnp.float32))
+    index = jax.ShapeDtypeStruct((problem.rows_per_step,), jnp.int32)
+    jax.eval_shape(looked, jax.eval_shape(lambda: jax.random.key(0)), values, train, index)
 
 
 def _of_products(variant: Callable[..., Problem], **choices: Any) -> Problem:

@@ -8,6 +8,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers.base import Optimizer
 from dlkit.bench.optimizers.schedules import CONSTANT, Schedule
 from dlkit.bench.plan.policies import EarlyStopping
+from dlkit.bench.probes import Probe
 
 __all__ = ["Recipe", "require_schedulable"]
 
@@ -23,7 +24,7 @@ class Recipe:
         static: a value for each of `optimizer.static`.
         schedule: of the learning rate.
         stopping: when a trial may end early; None for never.
-        probes: names of the diagnostics computed at every point of the curve.
+        probes: diagnostics computed at every point of the curve.
         choices: names of the problem's choices that are traced.
     """
 
@@ -33,7 +34,7 @@ class Recipe:
     static: Mapping[str, Any] = field(default_factory=dict)
     schedule: Schedule = CONSTANT
     stopping: EarlyStopping | None = None
-    probes: Sequence[str] = ()
+    probes: Sequence[Probe] = ()
     choices: Sequence[str] = ()
 
     def __post_init__(self) -> None:

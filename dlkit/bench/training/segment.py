@@ -13,13 +13,12 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 
-from dlkit.bench import probes
 from dlkit.bench.plan.trials import Evaluations
-from dlkit.bench.probes import View
 from dlkit.bench.problems.base import Batch, Problem
 from dlkit.bench.training import divergence, transformation
 from dlkit.bench.training.evaluation import HeldOut, curve_metrics, parameters_of, point_of
 from dlkit.bench.training.loop import scan
+from dlkit.bench.training.probing import Sight, probed
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.step import Carry, play_round, take_step
 from dlkit.early_stopping import EarlyStoppingFunctions, early_stopping
@@ -33,6 +32,7 @@ __all__ = [
     "begin",
     "complete",
     "finish",
+    "look",
     "segment",
     "start",
     "stopping_of",
@@ -261,6 +261,32 @@ def complete(
     return ended
 
 
+def look(
+    setup: Setup,
+    carry: Carry,
+    indices: Array,
+    hyperparameters: Mapping[str, Array],
+    start: Start,
+    train: Batch,
+    *,
+    has_moved: bool = False,
+) -> Array:
+    """Returns what the recipe's probes measure before the first step: [curves].
+
+    Args:
+        setup: what holds for the compile group.
+        carry: of no step.
+        indices: int32 [..., rows] into `train`, of which the first row is that of the first step.
+        hyperparameters: a number for each of `Recipe.traced`.
+        start: where the trial begins.
+        train: name -> [examples, ...].
+        has_moved: whether they look as they do after a step.
+    """
+    while indices.ndim > 1:
+        indices = indices[0]
+    return probed(_sight(setup, hyperparameters, start, train), carry, indices, has_moved=has_moved)
+
+
 def finish(setup: Setup, carry: Carry, train: Batch) -> tuple[Params, State]:
     """Returns a trial's final parameters and state: early stopping's best, else those to evaluate after the last step.
 
@@ -312,7 +338,8 @@ def _interval(
     point = point_of(metrics, *(losses.mean(axis=0) if problem.players else [losses.mean()]))
     wrong = bad.any() | ~jnp.isfinite(point).all()
     if recipe.probes:
-        point = jnp.concatenate([point, _probed(setup, inputs, carry, indices[-1])])
+        sight = _sight(setup, hyperparameters, start, train)
+        point = jnp.concatenate([point, probed(sight, carry, indices[-1], has_moved=True)])
     return carry, Reached(point, carry.evaluations, wrong, divergence.since(carry.watch), jnp.bool_(False))
 
 
@@ -325,25 +352,11 @@ def _skipped(
     return carry, nothing._replace(evaluations=carry.evaluations, void=jnp.bool_(True))
 
 
-def _probed(setup: Setup, inputs: _Inputs, carry: Carry, last_index: Array) -> Array:
-    """What the probes measure after an interval, with the batch of its last step: [curves]."""
-    recipe, train = setup.recipe, inputs.train
-    key = jax.random.wrap_key_data(inputs.start.key_data)
-    key_probes = jax.random.fold_in(jax.random.fold_in(key, zlib.crc32(b"probes")), carry.step)
-    rate = transformation.rate(recipe, inputs.hyperparameters, carry.step - 1)
-    problem = setup.problem_with(inputs.hyperparameters)
-
-    def loss(params: Params, batch: Batch) -> Array:
-        return problem.loss(params, carry.state, batch, key_probes)[0]
-
-    def apply(params: Params, batch: Batch) -> Any:
-        return problem.evaluate(params, carry.state, batch)
-
-    batch = _batch_of(setup.problem, train, last_index)
-    update = jax.tree.map(jnp.subtract, carry.params, carry.previous)
-    view = View(carry.params, carry.state, update, batch, train, loss, apply, rate, key_probes)
-    values = [value for name in recipe.probes for value in probes.curves_of(probes.get(name), view).values()]
-    return jnp.stack(values)
+def _sight(setup: Setup, hyperparameters: Mapping[str, Array], start: Start, train: Batch) -> Sight:
+    """What the probes look at."""
+    key = jax.random.wrap_key_data(start.key_data)
+    problem = setup.problem_with(hyperparameters)
+    return Sight(problem, setup.recipe, hyperparameters, key, train, partial(_batch_of, setup.problem, train))
 
 
 def _batch_of(problem: Problem, train: Batch, index: Array) -> Batch:

@@ -10,6 +10,7 @@ import optax
 from dlkit.bench.optimizers.base import require_matching
 from dlkit.bench.plan.trials import Evaluations
 from dlkit.bench.problems.base import Batch, Problem
+from dlkit.bench.problems.players import with_step
 from dlkit.bench.training import games
 from dlkit.bench.training.divergence import Watch
 from dlkit.bench.training.recipe import Recipe
@@ -42,9 +43,10 @@ def take_step(
     key: Key,
 ) -> tuple[Carry, Array]:
     """Takes one step: loss and gradient on a batch, and the update. Returns the loss."""
+    stepped = with_step(problem.loss)
 
     def loss_of(params: Params) -> tuple[Array, State]:
-        return problem.loss(params, carry.state, batch, key)
+        return stepped(params, carry.state, batch, key, carry.step)
 
     def value_of(params: Params, obj_fn: Any = None, grad_fn: Any = None) -> Array:
         # optax's line searches hand over what else the update was given, by name
@@ -76,10 +78,10 @@ def play_round(
     key: Key,
 ) -> tuple[Carry, Array]:
     """Plays one step of a game: every player's moves. Returns the losses as `games.Moved` has them."""
-    rules = games.Rules(problem, recipe.optimizer, transformations, batch_of, key)
+    rules = games.Rules(problem, recipe.optimizer, transformations, batch_of, key, carry.step)
     indices = index.reshape(problem.batches_per_step, problem.batch_size or 0)
     moved = games.play(rules, games.Position(carry.params, carry.state, carry.opt_state), indices)
     params, state, opt_state = moved.position
     counts = carry.evaluations + moved.evaluations
     done = carry._replace(params=params, state=state, opt_state=opt_state, step=carry.step + 1, evaluations=counts)
-    return done, moved.losses
+    return done if carry.previous is None else done._replace(previous=carry.params), moved.losses

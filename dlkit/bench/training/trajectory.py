@@ -115,6 +115,7 @@ class Begun(NamedTuple):
         blocks: of steps, in order; each is made when it is asked for.
         arrays: split -> name -> device array.
         held_out: what evaluations are on.
+        looked: [curves] what the probes measure before the first step; None without probes.
     """
 
     start: Start
@@ -124,6 +125,7 @@ class Begun(NamedTuple):
     blocks: Iterator[Block]
     arrays: Mapping[str, Batch]
     held_out: HeldOut
+    looked: Array | None = None
 
 
 class _Ends(NamedTuple):
@@ -131,6 +133,7 @@ class _Ends(NamedTuple):
     best_evaluation: Any
     validation: Mapping[str, Any]
     example_scores: Any
+    looked: Any
 
 
 class _Clock(NamedTuple):
@@ -220,7 +223,8 @@ def train_trials(
         validation = program.shared.evaluate(params, state, begun.held_out.validation)
         scores = program.shared.example_scores(params, state, begun.held_out.test) if scored else None
     best = carry.stopping and carry.stopping.best_evaluation
-    start_metrics, ends = jax.device_get((begun.start.metrics, _Ends(carry.diverged_at, best, validation, scores)))
+    ends = _Ends(carry.diverged_at, best, validation, scores, begun.looked)
+    start_metrics, ends = jax.device_get((begun.start.metrics, ends))
     share = _Clock(clock.seconds / len(requests), clock.compile_seconds / len(requests))
     alone = lanes.alone
     return [
@@ -251,8 +255,14 @@ def begin(program: Program, requests: Sequence[Request]) -> Begun:
     arrays = shared.arrays(requests[0].study)
     held_out = _held_out(arrays, is_judged=requests[0].is_judged)
     start = shared.start(words, held_out)
-    blocks = _blocks(program, requests, arrays["train"])
-    return Begun(start, program.begin(start, values), values, *blocks, arrays, held_out)
+    carry = program.begin(start, values)
+    evaluations, blocks = _blocks(program, requests, arrays["train"])
+    looked = None
+    if recipe.probes:
+        first = next(blocks)
+        looked = program.look(carry, first.indices, values, start, first.train)
+        blocks = itertools.chain([first], blocks)
+    return Begun(start, carry, values, evaluations, blocks, arrays, held_out, looked)
 
 
 def _held_out(arrays: Mapping[str, Batch], *, is_judged: bool) -> HeldOut:
@@ -363,7 +373,7 @@ def _trajectory(
 ) -> Trajectory:
     """One lane's table and last carry as what a trial returns."""
     recipe = program.recipe
-    diverged_at, best, validation, scores = ends
+    diverged_at, best, validation, scores, looked = ends
     ran = len(reached.void) if until is None else min(len(reached.void), until)
     count = min(int(np.argmax(reached.void)) if reached.void.any() else ran, ran)
     bad = reached.bad[:count]
@@ -381,8 +391,10 @@ def _trajectory(
     elif was_cut:
         status = "cut off"
     names = sorted(start_metrics)
-    start_row = np.full(reached.point.shape[1], np.nan, np.float32)  # losses and probes: nothing was trained yet
+    start_row = np.full(reached.point.shape[1], np.nan, np.float32)  # losses: nothing was trained yet
     start_row[: len(names)] = [start_metrics[name] for name in names]
+    if looked is not None:
+        start_row[-len(looked) :] = looked
     table = np.concatenate([start_row[None], reached.point[:count]])
     columns = [*names, TRAINING_LOSS, *program.player_curves, *program.probe_curves]
     steps = np.arange(count + 1, dtype=np.int64) * recipe.segment_steps

@@ -95,11 +95,12 @@ def _build(
     return optax.with_extra_args_support(transformation)
 
 
-def rate(recipe: Recipe, hyperparameters: Mapping[str, Array], step: Array) -> Array:
-    """Returns the scheduled learning rate at a step; NaN for an optimizer that has none."""
-    if "learning_rate" not in recipe.optimizer.space:
+def rate(recipe: Recipe, hyperparameters: Mapping[str, Array], step: Array, player: str = "") -> Array:
+    """Returns the scheduled learning rate at a step, of a player if there are any; NaN for what has none."""
+    given = recipe.optimizer.settings_of(player, hyperparameters)
+    if "learning_rate" not in recipe.optimizer.of(player).space:
         return jnp.asarray(math.nan)
-    peak: Array = hyperparameters["learning_rate"]
+    peak: Array = given["learning_rate"]
     return _scheduled(recipe, peak, hyperparameters, step) if recipe.schedule.varies else peak
 
 

@@ -112,7 +112,7 @@ plans = st.builds(
     seeds=counts,
     tuner=tuners,
     expansions=st.lists(expansions, max_size=2).map(tuple),
-    probes=st.lists(names, max_size=2).map(tuple),
+    probes=st.dictionaries(names, names, max_size=2),
     trial_seconds=st.none() | positive,
     targets=rules,
     max_seeds=st.none() | counts,
@@ -250,7 +250,7 @@ def test_what_older_runs_did_not_write_takes_its_default():
         ("seeds", ..., "Plan.seeds: it is missing"),
         ("sedes", 3, "Plan: unknown field 'sedes'; did you mean 'seeds'?"),
         ("name", 3, "Plan.name: expected a text, got 3"),
-        ("probes", "ab", "Plan.probes: expected a list, got 'ab'"),
+        ("probes", "ab", "Plan.probes: expected a table, got 'ab'"),
         ("targets", [], "Plan.targets: expected a table, got []"),
         (
             "targets.shares",

@@ -44,16 +44,20 @@ CONTENDER = PlannedContender(
     static={"nesterov": (True, False), "depth": [1, 2]},
     schedule="cosine",
     batch_size="full",
+    order="iid",
     stopping=EarlyStopping(patience=3),
     choices={"width": 32},
     tuned_choices=("depth",),
 )
-PLAN = Plan("small", [PROBLEM], [CONTENDER], 4, 2, 10, tuner=Tuner(name="optuna", batch=3), probes=("gradient_norm",))
+PLAN = Plan(
+    "small", [PROBLEM], [CONTENDER], 4, 2, 10, tuner=Tuner(name="optuna", batch=3), probes={"gradient_norm": ""}
+)
 IDENTITY = {
     "problem": {
         "name": "bowl",
         "data": "d" * 16,
         "batch_size": None,
+        "order": "iid",
         "diverged_above": 1000.0,
         "source": "f" * 16,
         "made_by": "bowls",
@@ -62,7 +66,7 @@ IDENTITY = {
     "optimizer": {"name": "sgd", "static": {"nesterov": True}, "source": "c" * 16},
     "schedule": "cosine",
     "early_stopping": {"patience": 3, "min_delta": 0.0, "metric": "error"},
-    "probes": ["gradient_norm"],
+    "probes": {"gradient_norm": ""},
     "steps": 40,
     "evaluations": 4,
     "hyperparameters": {"learning_rate": 0.1, "momentum": 0.9},
@@ -75,9 +79,9 @@ IDENTITY = {
     ("plan", "contender", "stage", "until", "changes"),
     [
         (PLAN, CONTENDER, "final", None, {}),
-        (PLAN, CONTENDER, "tuning", None, {"probes": [], "stage": "tuning"}),
-        (PLAN, CONTENDER, "target", None, {"probes": [], "stage": "target"}),
-        (PLAN, CONTENDER, "tuning", 2, {"probes": [], "stage": "tuning", "until": 2}),
+        (PLAN, CONTENDER, "tuning", None, {"probes": {}, "stage": "tuning"}),
+        (PLAN, CONTENDER, "target", None, {"probes": {}, "stage": "target"}),
+        (PLAN, CONTENDER, "tuning", 2, {"probes": {}, "stage": "tuning", "until": 2}),
         (replace(PLAN, trial_seconds=5), CONTENDER, "final", None, {"seconds": 5}),
         (PLAN, replace(CONTENDER, stopping=None), "final", None, {"early_stopping": None}),
         (
@@ -112,7 +116,7 @@ def test_a_search_is_the_hash_of_what_decides_its_points(study, first, draw):
         **IDENTITY,
         "optimizer": {**IDENTITY["optimizer"], "static": {}},
         "hyperparameters": {},
-        "probes": [],
+        "probes": {},
         "stage": "tuning",
         "seed": (first + study) * 1000,
     }

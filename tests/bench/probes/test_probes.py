@@ -4,11 +4,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import scipy.sparse.linalg
 from flax import linen
@@ -16,15 +18,29 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.flatten_util import ravel_pytree
 
 from dlkit import models
-from dlkit.bench import problems, split
+from dlkit.bench import optimizers, problems, split
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.metric import Metric
-from dlkit.bench.probes import PROBES, Probe, View, check, curves_of, get, marked_activations, probe_batch, sharpness
+from dlkit.bench.probes import (
+    PROBES,
+    OptimizerView,
+    Probe,
+    View,
+    check,
+    curves_of,
+    get,
+    load,
+    marked_activations,
+    probe_batch,
+    sharpness,
+)
 from dlkit.bench.probes.base import PROBE_EXAMPLES, norm
 from dlkit.bench.probes.curvature import ITERATIONS
 from dlkit.bench.probes.gradients import CHUNKS
 from dlkit.bench.probes.marked_activations import count_marks
 from dlkit.bench.problems import Problem
+from dlkit.bench.training.program import require_looking
+from dlkit.bench.training.recipe import Recipe
 from dlkit.layers.activation import MARK
 
 KEY = jax.random.key(0)
@@ -35,10 +51,18 @@ def no_loss(params: Any, batch: Any) -> Any:
     return jnp.zeros(())
 
 
+def adam_after_its_first_step(params: Any) -> OptimizerView:
+    """An Adam whose averages are of one step, along gradients that are all 2: its preconditioner is 2 times 1 - b1."""
+    adam = optax.adam(0.1)
+    _, state = adam.update(jax.tree.map(lambda leaf: jnp.full_like(leaf, 2.0), params), adam.init(params))
+    return OptimizerView("adam", state, {"learning_rate": 0.1, "b1": 0.9, "b2": 0.999, "eps": 0.0})
+
+
 def view(**changes: Any) -> View:
     """A view of nothing: no data, no activations, one parameter."""
     one = {"w": jnp.ones(1)}
-    nothing = View(one, None, {"w": jnp.zeros(1)}, {}, {}, no_loss, None, jnp.float32(jnp.nan), KEY)
+    optimizer = adam_after_its_first_step(changes.get("params", one))
+    nothing = View(one, None, {"w": jnp.zeros(1)}, {}, {}, no_loss, None, jnp.float32(jnp.nan), KEY, optimizer)
     return nothing._replace(**changes)
 
 
@@ -66,7 +90,8 @@ def network(activation: Any = "tanh") -> View:
     batch = {name: array[:8] for name, array in train.items()}
     update = jax.tree.map(lambda slope: -0.5 * slope, jax.grad(loss)(params, batch))
     after = jax.tree.map(jnp.add, params, update)
-    return View(after, state, update, batch, train, loss, apply, jnp.float32(0.5), KEY)
+    optimizer = adam_after_its_first_step(params)
+    return View(after, state, update, batch, train, loss, apply, jnp.float32(0.5), KEY, optimizer)
 
 
 # ---- every probe ----
@@ -127,6 +152,7 @@ def test_vmapped_lanes_see_their_own_parameters_and_nan_stays_in_its_lane(
 def test_without_data_and_activations_curves_are_numbers_or_nan(probe: Probe) -> None:
     seen = view(loss=lambda params, batch: jnp.sum(params["w"] ** 2), update={"w": -0.4 * jnp.ones(1)})
     undefined = {"dead_units", *get("activation_statistics").curves, *get("gradient_noise_scale").curves}
+    undefined |= {*get("curvature_noise_scale").curves}
     for name, value in values(probe.name, seen).items():
         assert math.isnan(value) if name in undefined | {"learning_rate"} else math.isfinite(value)
 
@@ -174,6 +200,22 @@ def test_unknown_names_and_what_is_no_probe_are_refused() -> None:
         curves_of(Probe("mine", ("a",), lambda seen: {"b": jnp.ones(())}), view())
     with pytest.raises(UserError, match=r"probe 'mine': 'a' must be one number, got shape \(2,\)"):
         curves_of(Probe("mine", ("a",), lambda seen: {"a": jnp.ones(2)}), view())
+
+
+def test_own_probes_are_loaded_by_reference(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import jax.numpy as jnp\nfrom dlkit import bench\n"
+        "first = bench.Probe('first', ('first',), lambda view: {'first': view.params['w'][0]})\nnothing = 3\n"
+    )
+    own = load("mine.py:first", folder=tmp_path)
+    assert (own.name, float(curves_of(own, view())["first"])) == ("first", 1.0)
+    assert load(own) is own and load("sharpness") is get("sharpness")
+    with pytest.raises(UserError, match=r"expected a probe's name or a bench\.Probe, got 3"):
+        load("mine.py:nothing", folder=tmp_path)
+    with pytest.raises(UserError, match=r"probe 'mine\.py:frist': mine_\w+ has no 'frist'"):
+        load("mine.py:frist", folder=tmp_path)
+    with pytest.raises(UserError, match=r"probe 'mine': compute raised KeyError: 'no'"):
+        curves_of(Probe("mine", ("a",), lambda seen: {"a": seen.params["no"]}), view())
 
 
 def test_curves_have_different_names() -> None:
@@ -294,9 +336,67 @@ def test_the_noise_scale_from_the_gradients_of_chunks_by_numpy(examples: int, si
     assert values("gradient_noise_scale", seen) == pytest.approx(expected, rel=1e-3)
 
 
-def test_one_example_has_no_noise_scale() -> None:
+@pytest.mark.parametrize("name", ["gradient_noise_scale", "curvature_noise_scale"])
+def test_one_example_has_no_noise_scale(name: str) -> None:
     seen = noise_view(np.random.default_rng(1), np.ones(3), np.ones(3), 1)
-    assert all(math.isnan(value) for value in values("gradient_noise_scale", seen).values())
+    assert all(math.isnan(value) for value in values(name, seen).values())
+
+
+def gaussian_bowl(draws: Any, curvature: Any) -> View:
+    """The loss 1/2 (x - z)' H (x - z) of draws z, at x = 0: an example's gradient is -H z, the Hessian is H."""
+
+    def loss(params: Any, batch: Any) -> Any:
+        apart = jnp.concatenate([params["a"], params["b"][None]])[None] - batch["z"]
+        return 0.5 * jnp.mean(jnp.sum(apart @ curvature * apart, axis=-1))
+
+    params = {"a": jnp.zeros(len(curvature) - 1), "b": jnp.zeros(())}
+    return view(params=params, train={"z": jnp.asarray(draws, jnp.float32)}, loss=loss)
+
+
+def random_curvature(rng: np.random.Generator, size: int = 4) -> np.ndarray[Any, Any]:
+    root = rng.normal(size=(size, size))
+    return np.asarray(root @ root.T / size)
+
+
+@pytest.mark.long
+def test_the_noise_scale_with_the_hessian_is_that_of_a_gaussian_bowl_on_average() -> None:
+    # Gradients are -H z with z ~ N(m, S): G = -H m, Sigma = H S H; tr(H Sigma) = tr(H^3 S) and G' H G = m' H^3 m.
+    rng = np.random.default_rng(3)
+    curvature, mean, deviations = random_curvature(rng), np.array([0.5, -1.0, 0.0, 0.3]), np.array([1.0, 2.0, 0.5, 1.0])
+    cube = np.linalg.matrix_power(curvature, 3)
+    trace, signal = np.trace(cube @ np.diag(deviations**2)), mean @ cube @ mean
+    assert trace / signal != pytest.approx(
+        np.sum((curvature @ np.diag(deviations)) ** 2) / np.sum((curvature @ mean) ** 2)
+    )
+    seen = gaussian_bowl(np.zeros((1000, 4)), curvature)
+    compute = jax.jit(jax.vmap(lambda z: curves_of(get("curvature_noise_scale"), seen._replace(train={"z": z}))))
+    runs = compute(jnp.asarray(mean + deviations * rng.normal(size=(300, 1000, 4)), jnp.float32))
+    for name, expected in (("curvature_noise", trace), ("curvature_signal", signal)):
+        got = np.asarray(runs[name], np.float64)
+        error = got.std() / math.sqrt(len(got))
+        assert abs(got.mean() - expected) < 4 * error < 0.2 * expected
+
+
+@pytest.mark.parametrize(("examples", "size"), [(20, 1), (32, 1), (67, 2)])
+def test_the_noise_scale_with_the_hessian_by_numpy(examples: int, size: int) -> None:
+    # tr(H Sigma) is `size` times the sample variance of the chunks' mean gradients as H weighs it.
+    rng = np.random.default_rng(4)
+    curvature = random_curvature(rng)
+    seen = gaussian_bowl(rng.normal(size=(examples, 4)) + 1, curvature)
+    chunks = examples // size if examples < CHUNKS else CHUNKS
+    gradients = -np.asarray(seen.train["z"], np.float64)[: chunks * size] @ curvature
+    means = gradients.reshape(chunks, size, 4).mean(axis=1)
+    trace = size * np.trace(curvature @ np.cov(means, rowvar=False))
+    center = means.mean(axis=0)
+    signal = center @ curvature @ center - trace / (chunks * size)
+    expected = {"curvature_noise": trace, "curvature_signal": signal, "curvature_noise_scale": trace / signal}
+    assert values("curvature_noise_scale", seen) == pytest.approx(expected, rel=1e-3)
+
+
+def test_isotropic_curvature_weighs_nothing() -> None:
+    seen = gaussian_bowl(np.random.default_rng(5).normal(size=(64, 3)) + 1, 0.5 * np.eye(3))
+    plain, weighed = values("gradient_noise_scale", seen), values("curvature_noise_scale", seen)
+    assert weighed["curvature_noise_scale"] == pytest.approx(plain["gradient_noise_scale"], rel=1e-4)
 
 
 # ---- sharpness ----
@@ -372,6 +472,50 @@ def test_sharpness_sees_trees_of_mixed_precision() -> None:
     params = {"half": jnp.ones(3, jnp.bfloat16), "single": jnp.ones(())}
     got = sharpness(lambda x: 2 * jnp.sum(x["half"] ** 2) + 0.5 * x["single"] ** 2, params, key=KEY)
     np.testing.assert_allclose(got, 4.0, rtol=0.01)
+
+
+# ---- sharpness as Adam sees it ----
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("steps", "eps"), [(3, 1e-8), (500, 0.3)])
+def test_preconditioned_sharpness_of_a_quadratic_and_a_constructed_state(steps: int, eps: float) -> None:
+    rng = np.random.default_rng(6)
+    curvature, squares = random_curvature(rng, 6), rng.uniform(0.01, 4.0, size=6)
+    b1, b2 = 0.8, 0.99
+    # P = (1 - b1^t) (sqrt(nu / (1 - b2^t)) + eps)
+    diagonal = (1 - b1**steps) * (np.sqrt(squares / (1 - b2**steps)) + eps)
+    roots = np.diag(diagonal**-0.5)
+    expected = np.linalg.eigvalsh(roots @ curvature @ roots)[-1]
+    params = {"x": jnp.asarray(rng.normal(size=6), jnp.float32)}
+    moments = optax.ScaleByAdamState(jnp.int32(steps), params, {"x": jnp.asarray(squares, jnp.float32)})
+    optimizer = OptimizerView(
+        "mine", (optax.EmptyState(), (moments, optax.EmptyState())), {"b1": b1, "b2": b2, "eps": eps}
+    )
+    seen = view(params=params, loss=lambda p, batch: 0.5 * p["x"] @ (curvature @ p["x"]), optimizer=optimizer)
+    found = values("preconditioned_sharpness", seen)
+    assert found == pytest.approx({"preconditioned_sharpness": expected}, rel=1e-3)
+    assert found["preconditioned_sharpness"] != pytest.approx(np.linalg.eigvalsh(curvature)[-1], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "name", ["sgd", "momentum", "rmsprop", "amsgrad", "adamax", "adafactor", "novograd", "shampoo", "adam+lookahead"]
+)
+def test_optimizers_without_adams_preconditioner_are_told(name: str) -> None:
+    optimizer = optimizers.get(name)
+    problem = problems.get("wine-mlp")
+    recipe = Recipe(
+        optimizer=optimizer,
+        steps=1,
+        evaluations=1,
+        static={key: options[0] for key, options in optimizer.static.items()},
+        probes=(get("preconditioned_sharpness"),),
+    )
+    if name == "adam+lookahead":
+        require_looking(problem, recipe)  # the inner Adam's state is found
+        return
+    with pytest.raises(UserError, match=r"probe 'preconditioned_sharpness', optimizer '.*'.*'nu'"):
+        require_looking(problem, recipe)
 
 
 # ---- activations ----

@@ -18,7 +18,7 @@ from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.space import Point
-from dlkit.bench.plan.trials import Trial
+from dlkit.bench.plan.trials import Order, Trial
 from dlkit.bench.report import page, plotly_across, plotly_figures, tables, tables_across
 from dlkit.bench.report.markdown import markdown_tables
 from dlkit.bench.report.page import KINDS
@@ -436,3 +436,13 @@ def test_json_cannot_end_its_script() -> None:
     text = page._script_json(json.dumps([HOSTILE, "\u2028"], ensure_ascii=False))
     assert "<" not in text and "\u2028" not in text
     assert json.loads(text) == [HOSTILE, "\u2028"]
+
+
+@pytest.mark.parametrize(
+    ("order", "words"), [("fixed", " in one order for all epochs."), ("iid", ", each drawn on its own.")]
+)
+def test_an_order_that_is_not_the_usual_one_is_told(order: Order, words: str, tmp_path: Path) -> None:
+    summary = make_summary()
+    (comparison,) = summary.comparisons
+    told = replace(summary, comparisons=[replace(comparison, problem=replace(comparison.problem, order=order))])
+    assert f"40 steps, batches of 8{words}" in written(told, tmp_path)

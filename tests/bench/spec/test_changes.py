@@ -205,3 +205,10 @@ def test_studies_that_are_changed_bring_defaults_of_their_own() -> None:
     assert (plan.tuning_seeds, plan.seeds) == (2, 3)
     plan = planner.plan(changed(experiment(), budget={"studies": 4})).plan
     assert ([len(each.points) for each in plan.contenders], plan.tuning_seeds, plan.seeds) == ([2, 2], 1, 6)
+
+
+def test_probes_of_the_command_line_take_the_place_of_the_specs() -> None:
+    asked = experiment(probes=("weight_norm",))
+    assert changed(asked).probes == ("weight_norm",)
+    assert changed(asked, probes=["sharpness"]).probes == ("sharpness",)
+    assert planner.plan(changed(asked, probes=["sharpness"])).plan.probes == {"sharpness": ""}

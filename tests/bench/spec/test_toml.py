@@ -445,7 +445,7 @@ def test_mistakes_in_factors_are_named_with_their_place(tmp_path):
     path = tmp_path / "spec.toml"
     path.write_text(
         'problems = ["quadratic"]\noptimizers = ["sgd"]\n'
-        '[factors]\nschedule = ["cosine", 3, "cosin"]\nbatch_size = [1.5]\nwidth = [8]\n'
+        '[factors]\nschedule = ["cosine", 3, "cosin"]\nbatch_size = [1.5]\norder = ["fixd"]\nwidth = [8]\n'
     )
     with pytest.raises(UserError) as caught:
         load(path)
@@ -453,6 +453,7 @@ def test_mistakes_in_factors_are_named_with_their_place(tmp_path):
         "factors.schedule[1]: expected a text, got 3",
         "factors.schedule[2]: no schedule 'cosin'; did you mean 'cosine'?",
         "factors.batch_size[0]: expected a whole number, got 1.5",
+        "factors.order[0]: no order 'fixd'; did you mean 'fixed'?",
         "factors.width: no factor 'width'; expected one of 'batch_size', 'condition', 'dimension', "
-        "'early_stopping', 'eigenvalues', 'schedule', 'seed'",
+        "'early_stopping', 'eigenvalues', 'order', 'schedule', 'seed'",
     ]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from dlkit import models
-from dlkit.bench import data, optimizers
+from dlkit.bench import data, optimizers, probes
 from dlkit.bench.data import Dataset
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems import Problem
@@ -59,7 +59,7 @@ def memorization() -> Problem:
 
 @cache
 def program() -> Program:
-    recipe = Recipe(optimizer=optimizers.get("sgd"), steps=STEPS, evaluations=POINTS, probes=("sharpness",))
+    recipe = Recipe(optimizer=optimizers.get("sgd"), steps=STEPS, evaluations=POINTS, probes=(probes.get("sharpness"),))
     return compile_program(compile_problem(memorization()), recipe)
 
 

@@ -14,7 +14,7 @@ import optax
 import pytest
 
 from dlkit import bench
-from dlkit.bench import optimizers, probes
+from dlkit.bench import optimizers
 from dlkit.bench.data import split
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import Optimizer
@@ -448,5 +448,3 @@ def test_games_that_are_none() -> None:
         check_problem(replace(problem, players=(mute, generator)))
     with pytest.raises(UserError, match=f"'{TRAINING_LOSS}_critic' is recorded"):
         check_problem(replace(problem, evaluate=taken))
-    with pytest.raises(UserError, match="probes look at one loss"):
-        probes.check(probes.get("gradient_norm"), problem)

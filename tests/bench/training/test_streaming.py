@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 from dlkit import bench, layers, models
-from dlkit.bench import data, optimizers, problems
+from dlkit.bench import data, optimizers, probes, problems
 from dlkit.bench.data import split
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.policies import EarlyStopping
+from dlkit.bench.plan.trials import Order
 from dlkit.bench.probes import PROBE_EXAMPLES
 from dlkit.bench.problems import Problem
 from dlkit.bench.training import streaming
@@ -87,6 +88,14 @@ def test_a_streamed_trial_has_the_bits_of_one_on_the_device(steps: int) -> None:
     assert run(cut, 1e30) == run(resident(), 1e30), "divergence is seen at the same step"
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("order", ["fixed", "iid"])
+def test_every_order_streams(order: Order) -> None:
+    usual = digits().variant(batch_size=64)  # in so many steps, two epochs and a half
+    problem = usual.variant(order=order)
+    assert run(program_of(problem, 3)) == run(program_of(problem, None)) != run(program_of(usual, None))
+
+
 @pytest.mark.slow
 def test_dropout_early_stopping_and_a_schedule_stream() -> None:
     choices: dict[str, Any] = {"stopping": EarlyStopping(patience=1), "schedule": bench.schedules.get("cosine")}
@@ -120,7 +129,7 @@ def test_probes_see_the_examples_they_see_on_the_device(monkeypatch: pytest.Monk
     wide = np.random.default_rng(0).normal(size=(8000, 2)).astype(np.float32)
     own = split("wide", {"inputs": wide, "targets": wide[:, 0] * wide[:, 1]})
     problem = problems.regression("wide", models.mlp((4,)), own, batch_size=4, steps=STEPS, target=0.1, description="")
-    choices = {"probes": ("gradient_norm",)}
+    choices = {"probes": (probes.get("gradient_norm"),)}
     recipe = Recipe(optimizer=SGD, steps=STEPS, evaluations=EVALUATIONS, **choices)  # type: ignore[arg-type]
     memory = BLOCKS * (PROBE_EXAMPLES * 12 + 4 * step_bytes(problem))
     cut = compile_program(compile_problem(problem, memory=memory), recipe)

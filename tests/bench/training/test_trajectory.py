@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from dlkit import bench, layers, models
-from dlkit.bench import optimizers, problems
+from dlkit.bench import optimizers, probes, problems
 from dlkit.bench.data import Dataset, split
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import Optimizer, schedules
@@ -25,6 +25,7 @@ from dlkit.bench.training.program import Program, compile_problem, compile_progr
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.trajectory import Request, Trajectory, call_points, train_trial, train_trials
 from dlkit.early_stopping import early_stopping
+from tests.bench.wiring.walk import key_of
 
 INLINE = bench.Resources(executor="inline")
 
@@ -410,13 +411,20 @@ def test_probes_see_the_last_step_of_each_interval() -> None:
     # On 1/2 x' H x the gradient is H x, and gradient descent moves by the rate times that: all is known in closed form.
     problem = problems.quadratic(condition=4.0, dimension=2)
     names = ("gradient_norm", "sharpness", "update_ratio", "weight_norm", "effective_learning_rate")
-    recipe = {"steps": 4, "evaluations": 2, "schedule": schedules.get("linear"), "probes": names}
+    recipe = {"steps": 4, "evaluations": 2, "schedule": schedules.get("linear"), "probes": [*map(probes.get, names)]}
     program = program_of(problem, **recipe)
     values = {"learning_rate": 0.4, "final": 0.0}
     result = train_trial(program, values, stage="final", seed=0)
     curves = result.curves
     assert list(curves) == ["distance", "suboptimality", TRAINING_LOSS, *program.probe_curves]
-    assert all(np.isnan(curves[name][0]) for name in program.probe_curves), "before any step there is nothing to see"
+    begun = {name: curves[name][0] for name in program.probe_curves}
+    updated = {name for name in begun if np.isnan(begun[name])}
+    assert updated == {"update_ratio", "effective_learning_rate", "learning_rate"}, "before any step there is no update"
+    first = problem.init(key_of("quadratic", "final", 0, "init"))[0]
+    slope = jax.grad(lambda params: problem.loss(params, None, {}, None)[0])(first)
+    assert begun["sharpness"] == pytest.approx(1.0, rel=1e-4)
+    assert begun["gradient_norm"] == pytest.approx(float(jnp.linalg.norm(slope["x"])), rel=1e-5)
+    assert begun["weight_norm"] == pytest.approx(float(jnp.linalg.norm(first["x"])), rel=1e-5)
     # Steps 1 and 3 (from 0) are the last of their intervals; the linear schedule takes a quarter off at each step.
     np.testing.assert_allclose(curves["learning_rate"][1:], [0.4 * 0.75, 0.4 * 0.25], rtol=1e-6)
     np.testing.assert_allclose(curves["effective_learning_rate"][1:], curves["learning_rate"][1:], rtol=1e-4)

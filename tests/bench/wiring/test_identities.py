@@ -11,6 +11,7 @@ from dlkit.bench.plan.plan import Plan, PlannedContender
 from dlkit.bench.plan.policies import EarlyStopping, TargetRule, Tuner
 from dlkit.bench.plan.space import Point, Range, uniform
 from dlkit.bench.plan.trials import Stage, Trial, timing_key
+from dlkit.bench.probes import get
 from dlkit.bench.spec.bound_plan import BoundPlan
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
@@ -41,7 +42,9 @@ BUDGET = Budget(
 def asked(**changes: Any) -> BoundPlan:
     experiment = {
         "name": "whole",
-        "problems": (ProblemChoice(problem=made, choices={"scale": 2.0}, batch_size=6, metric="x1", margin=0.5),),
+        "problems": (
+            ProblemChoice(problem=made, choices={"scale": 2.0}, batch_size=6, order="fixed", metric="x1", margin=0.5),
+        ),
         "optimizers": (
             Contender(optimizer=OWN, batch_size=3, label="first"),
             Contender(
@@ -86,6 +89,7 @@ def test_a_trials_identity(bound: BoundPlan, stage: Stage) -> None:
             "name": "made",
             "data": made(scale=2.0).dataset.digest,
             "batch_size": 3,
+            "order": "fixed",
             "diverged_above": 9.0,
             "source": problem.source,
             "made_by": problem.made_by,
@@ -94,7 +98,7 @@ def test_a_trials_identity(bound: BoundPlan, stage: Stage) -> None:
         "optimizer": {"name": "own", "static": {"mode": point.static["mode"]}, "source": first.source},
         "schedule": "constant",
         "early_stopping": {"patience": 2, "min_delta": 0.5, "metric": "x1"},
-        "probes": {"final": list(PROBES)}.get(stage, []),
+        "probes": {"final": dict.fromkeys(PROBES, "")}.get(stage, {}),
         "steps": 8,
         "evaluations": 4,
         "hyperparameters": {"gradient": point.hyperparameters["gradient"], "own": 0.0},
@@ -127,13 +131,13 @@ def test_what_a_trial_lacks_is_left_out() -> None:
     ).plan
     identity = trials(planned)["final"].identity if len(planned.contenders[0].points) > 1 else {}
     assert identity and not {"seconds", "until"} & identity.keys()
-    assert (identity["early_stopping"], identity["probes"]) == (None, [])
+    assert (identity["early_stopping"], identity["probes"]) == (None, {})
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_recipe_of_each_stage(bound: BoundPlan, stage: Stage) -> None:
     (problem,), (first, second) = bound.plan.problems, bound.plan.contenders
-    probes = PROBES if stage == "final" else ()
+    probes = [get(name) for name in sorted(PROBES)] if stage == "final" else []
     own, sgd = (bound.methods[label].optimizer for label in ("first", second.label))
     common = {"steps": 8, "evaluations": 4, "probes": probes}
     expected = [
@@ -188,11 +192,11 @@ def test_everything_a_spec_says_is_in_its_plan(bound: BoundPlan) -> None:
     planned = bound.plan
     assert (planned.name, planned.evaluations, planned.tuning_seeds, planned.seeds) == ("whole", 4, 2, 4)
     assert planned.tuner == Tuner("random", None, 2, 3, 3, {})
-    assert (planned.probes, planned.trial_seconds) == (PROBES, 60.0)
+    assert (planned.probes, planned.trial_seconds) == (dict.fromkeys(PROBES, ""), 60.0)
     assert planned.targets == TargetRule(baselines=("first",), reruns=3, shares=(0.5, 1.0))
     (problem,), (first, second) = planned.problems, planned.contenders
     assert (problem.steps, problem.batch_size, problem.metric, problem.target) == (8, 6, "x1", None)
-    assert (problem.margin, problem.ladder, problem.diverged_above) == (0.5, (), 9.0)
+    assert (problem.margin, problem.ladder, problem.diverged_above, problem.order) == (0.5, (), 9.0, "fixed")
     assert dict(problem.metrics) == dict(made().metrics)
     assert (problem.data, problem.choices) == (
         made(scale=2.0).dataset.digest,

@@ -65,7 +65,7 @@ def trained(name: str) -> Callable[[BoundPlan], Any]:
     def found(bound: BoundPlan) -> Any:
         (problem,), contender = bound.plan.problems, bound.plan.contenders[0]
         group = bound.group(problem, contender, contender.points[0].static)
-        return getattr(group.problem.load(), name) if name == "batch_size" else getattr(group.recipe, name)
+        return getattr(group.problem.load() if name in ("batch_size", "order") else group.recipe, name)
 
     return found
 
@@ -114,6 +114,12 @@ RULES: dict[str, tuple[dict[str, Any], Callable[[BoundPlan], Any], Any]] = {
         lambda bound: len(bound.plan.contenders),
         1,
     ),
+    # order: the contender's, else a factor's, else the problem entry's, else the problem's own
+    "own order": ({}, trained("order"), "reshuffle"),
+    "entry's order": ({"problem": {"order": "fixed"}}, trained("order"), "fixed"),
+    "contender's order": ({"problem": {"order": "fixed"}, "contender": {"order": "iid"}}, trained("order"), "iid"),
+    "contender's order is told": ({"problem": {"order": "fixed"}, "contender": {"order": "iid"}}, told("order"), "iid"),
+    "factor's order": ({"problem": {"order": "fixed"}, "factors": {"order": ["iid"]}}, trained("order"), "iid"),
     # what is judged, and from when on it is hopeless: the problem entry's, else the problem's own
     "own metric": ({}, of_problem("metric"), "x0"),
     "entry's metric": ({"problem": {"metric": "x1"}}, of_problem("metric"), "x1"),

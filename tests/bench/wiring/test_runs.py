@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dlkit import bench
+from dlkit.bench import probes
 from dlkit.bench.optimizers import Optimizer, schedules
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.plan.space import Point, uniform
@@ -66,7 +67,7 @@ def program_of(identity: Mapping[str, Any], programs: dict[str, Program]) -> Pro
         "static": identity["optimizer"]["static"],
         "schedule": schedules.get(identity["schedule"]),
         "stopping": EarlyStopping(**policy) if policy else None,
-        "probes": tuple(identity["probes"]),
+        "probes": tuple(map(probes.get, identity["probes"])),
         "steps": identity["steps"],
         "evaluations": identity["evaluations"],
     }

@@ -7,7 +7,6 @@ a step off, are found, which tests of shapes and of repetition do not find.
 
 import itertools
 import zlib
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +18,7 @@ import pytest
 from dlkit.bench import optimizers
 from dlkit.bench.optimizers import Optimizer, schedules
 from dlkit.bench.plan.policies import Tuner
-from dlkit.bench.probes import Probe, catalog
+from dlkit.bench.probes import Probe
 from dlkit.bench.problems import Player
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
@@ -221,21 +220,18 @@ LOOK = Probe("look", CURVES, _looked)
 
 
 @pytest.fixture(scope="module")
-def looked() -> Iterator[tuple[Trajectory, Trajectory]]:
+def looked() -> tuple[Trajectory, Trajectory]:
     """The same trial with a probe that shows what it sees, and without, at every second step."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(catalog, "PROBES", {**catalog.PROBES, "look": LOOK})
     settings: dict[str, Any] = {
         "optimizer": optimizers.get("sgd"),
         "evaluations": STEPS // 2,
         "schedule": schedules.get("linear"),
     }
     values = {"learning_rate": 1.0, "final": 0.0}
-    yield (
-        train_trial(program_of(probes=("look",), **settings), values, stage="final", seed=5),
+    return (
+        train_trial(program_of(probes=(LOOK,), **settings), values, stage="final", seed=5),
         train_trial(program_of(**settings), values, stage="final", seed=5),
     )
-    patch.undo()
 
 
 SEEN_AT = np.array([2, 4, 6])  # steps done at each evaluation

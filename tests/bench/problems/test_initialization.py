@@ -1,0 +1,130 @@
+"""Initial weights by name, against the published variances and what orthogonality says."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen
+
+from dlkit import bench
+from dlkit.bench import problems
+from dlkit.bench.errors import UserError
+from dlkit.bench.problems.initialization import INITIALIZATIONS, reinitialized
+from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
+from dlkit.bench.spec.planner import plan
+
+SHAPES = {"dense": {"kernel": (60, 150), "bias": (150,)}, "conv": {"kernel": (3, 3, 20, 40)}, "norm": {"scale": (2, 7)}}
+SHAPES |= {"table": {"embedding": (30, 20)}}
+
+
+def shaped(shapes: Any = SHAPES) -> problems.Problem:
+    """A problem whose parameters are ones of these shapes."""
+
+    def init(key: Any) -> Any:
+        return jax.tree.map(jnp.ones, shapes, is_leaf=lambda leaf: isinstance(leaf, tuple)), None
+
+    return problems.Problem(
+        name="shapes",
+        init=init,
+        loss=lambda params, state, batch, key: (sum(map(jnp.sum, jax.tree.leaves(params))), state),
+        evaluate=lambda params, state, batch: {"total": sum(map(jnp.sum, jax.tree.leaves(params)))},
+        dataset=bench.Dataset("none", {}, {}, {}),
+        metrics={"total": bench.Metric("lower")},
+    )
+
+
+def start(problem: problems.Problem, seed: int = 0) -> Any:
+    return problem.init(jax.random.key(seed))[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "dense", "conv"),
+    [  # fans: 60 and 150 of the matrix; 9 * 20 and 9 * 40 of the kernel
+        ("he", 2 / 60, 2 / 180),
+        ("glorot", 2 / 210, 2 / 540),
+        ("lecun", 1 / 60, 1 / 180),
+    ],
+)
+def test_variances_are_the_published_ones(name: str, dense: float, conv: float) -> None:
+    drawn = [start(reinitialized(shaped(), name, scale=3.0), seed) for seed in range(20)]
+    for kind, expected in (("dense", dense), ("conv", conv)):
+        values = np.stack([each[kind]["kernel"] for each in drawn])
+        assert values.var() == pytest.approx(9 * expected, rel=0.02)
+        assert abs(values.mean()) < 4 * np.sqrt(9 * expected / values.size)
+
+
+def test_orthogonal_weights_have_orthonormal_sides() -> None:
+    drawn = start(reinitialized(shaped(), "orthogonal", scale=0.5))
+    wide = drawn["dense"]["kernel"]
+    np.testing.assert_allclose(wide @ wide.T, 0.25 * np.eye(60), atol=1e-6)
+    taps = drawn["conv"]["kernel"].reshape(-1, 40)
+    np.testing.assert_allclose(taps.T @ taps, 0.25 * np.eye(40), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [*INITIALIZATIONS, "default"])
+def test_biases_normalizations_and_embeddings_stay(name: str) -> None:
+    drawn = start(reinitialized(shaped(), name, scale=2.0))
+    for kept in (drawn["dense"]["bias"], drawn["norm"]["scale"], drawn["table"]["embedding"]):
+        assert (kept == 1).all()
+    if name == "default":
+        assert (drawn["dense"]["kernel"] == 2).all(), "the problem's own draw, scaled"
+
+
+def test_draws_follow_from_names_and_seeds_alone() -> None:
+    reference = start(reinitialized(shaped(), "lecun"))
+    others = {"a": {"kernel": (4, 4)}, **SHAPES, "z": {"kernel": (4, 4)}}
+    among = start(reinitialized(shaped(others), "lecun"))
+    np.testing.assert_array_equal(among["dense"]["kernel"], reference["dense"]["kernel"])
+    assert (among["a"]["kernel"] != among["z"]["kernel"]).any()
+    assert (start(reinitialized(shaped(), "lecun"), 1)["dense"]["kernel"] != reference["dense"]["kernel"]).any()
+    paired = start(reinitialized(shaped(), "he"))["dense"]["kernel"]
+    np.testing.assert_allclose(paired, np.sqrt(2) * reference["dense"]["kernel"], rtol=1e-5)
+
+
+def test_axes_the_other_way_round_have_the_other_fans() -> None:
+    drawn = [start(reinitialized(shaped(), "he", in_axis=1, out_axis=0), seed)["dense"]["kernel"] for seed in range(20)]
+    assert np.var(drawn) == pytest.approx(2 / 150, rel=0.02)
+
+
+def test_a_flax_module_is_reinitialized() -> None:
+    data = bench.split("mine", {"inputs": np.ones((20, 30), np.float32), "targets": np.zeros(20, np.float32)})
+    problem = bench.problem_from_flax(
+        linen.Dense(1), data, lambda outputs, targets: (outputs[:, 0] - targets) ** 2, batch_size=5
+    )
+    kernel = start(reinitialized(problem, "orthogonal"))["kernel"]
+    assert float(jnp.linalg.norm(kernel)) == pytest.approx(1)
+
+
+def test_it_is_a_choice_of_catalogue_problems_and_a_factor() -> None:
+    default, orthogonal = problems.get("wine-mlp"), problems.get("wine-mlp", initialization="orthogonal", init_scale=2)
+    hidden = start(orthogonal)["hidden_0"]["dense"]
+    np.testing.assert_allclose(hidden["kernel"] @ hidden["kernel"].T, 4 * np.eye(13), atol=1e-5)
+    assert (start(default)["hidden_0"]["dense"]["kernel"] != hidden["kernel"]).any()
+    assert "initialization" not in problems.choices_of("rosenbrock")
+    budget = bench.Budget(steps=8, evaluations=2, tuning_points=4, studies=1, tuning_seeds=1, seeds=2)
+    bound = plan(
+        Experiment(
+            name="x",
+            problems=(ProblemChoice(problem="wine-mlp"),),
+            optimizers=(Contender(optimizer="sgd", choices={"init_scale": [0.5, 1.0]}),),
+            factors={"initialization": ["he", "glorot"]},
+            budget=budget,
+        )
+    )
+    he, _ = bound.plan.contenders
+    assert he.choices == {"initialization": "he"} and he.static == {"init_scale": [0.5, 1.0]}
+    (problem,) = bound.plan.problems
+    halved = bound.group(problem, he, {"init_scale": 0.5}).problem.load()
+    expected = start(reinitialized(default, "he", scale=0.5))
+    np.testing.assert_array_equal(start(halved)["output"]["dense"]["kernel"], expected["output"]["dense"]["kernel"])
+
+
+def test_mistakes_are_named() -> None:
+    with pytest.raises(UserError, match=r"problem 'wine-mlp': no initialization 'hee'; did you mean 'he'\?"):
+        problems.get("wine-mlp", initialization="hee")
+    with pytest.raises(UserError, match=r"scale of an initialization must be a number of at least 0, got -1\.0"):
+        problems.get("wine-mlp", init_scale=-1)
+    with pytest.raises(UserError, match="problem 'quadratic': has no weights that 'he' could initialize"):
+        problems.check_problem(reinitialized(problems.get("quadratic"), "he"))
