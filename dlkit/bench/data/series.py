@@ -23,7 +23,8 @@ def series(folder: str | Path, *, name: str = "", digest: str = "") -> Dataset:
 
     Returns:
         Splits with ``"inputs"`` [examples, time, channels] float32 and ``"targets"`` [examples] int32, the position of
-        the label in the file's header. The test file is the test; 30 % of the other's examples are for validation.
+        the label in the file's header. The test file is the test; half of the other's examples are for validation: such
+        sets are small.
 
     Raises:
         UserError: for files that are missing or cannot be used, or another digest.
@@ -42,7 +43,7 @@ def series(folder: str | Path, *, name: str = "", digest: str = "") -> Dataset:
         name,
         {"inputs": train, "targets": train_labels},
         {"inputs": test, "targets": test_labels},
-        validation=0.3,
+        validation=0.5,
         source=f"{name}_TRAIN.ts and {name}_TEST.ts of the UCR and UEA archives",
     )
     mean, deviation = (function(dataset.train["inputs"], axis=(0, 1)) for function in (np.mean, np.std))

@@ -1,4 +1,8 @@
-"""Small tables: diabetes, wine and breast cancer from scikit-learn, and synthetic documents."""
+"""Small tables: diabetes, wine and breast cancer from scikit-learn, and synthetic documents.
+
+Tables of a few hundred examples give half of them to validation and test: with fewer, a choice or a judgement would
+hang on a handful of them.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,9 +19,11 @@ DIABETES = "scikit-learn load_diabetes: Efron, Hastie, Johnstone and Tibshirani,
 WINE = "scikit-learn load_wine: UCI wine recognition (Aeberhard and Forina, 1991)"
 CANCER = "scikit-learn load_breast_cancer: UCI breast cancer Wisconsin, diagnostic (Wolberg et al., 1993)"
 
+HELD_OUT = 0.25  # the share of validation, and that of the test
+
 
 def diabetes() -> Dataset:
-    """Returns scikit-learn's diabetes table: 442 patients, ten features, progression after a year; 310, 66 and 66.
+    """Returns scikit-learn's diabetes table: 442 patients, ten features, progression after a year; 222, 110 and 110.
 
     Features and target are standardized on the training split, so that a mean squared error of 1 is the error of
     predicting the mean.
@@ -25,7 +31,7 @@ def diabetes() -> Dataset:
     Returns:
         Splits with ``"inputs"`` [examples, 10] float32 and ``"targets"`` [examples] float32.
     """
-    return cached("diabetes-1", _load_diabetes)
+    return cached("diabetes-2", _load_diabetes)
 
 
 def _load_diabetes() -> Dataset:
@@ -33,7 +39,9 @@ def _load_diabetes() -> Dataset:
 
     features, progression = load_diabetes(return_X_y=True, scaled=False)
     arrays = {"inputs": np.asarray(features, np.float64), "targets": np.asarray(progression, np.float64)}
-    return standardize(split("diabetes", arrays, source=DIABETES), "inputs", "targets")
+    return standardize(
+        split("diabetes", arrays, validation=HELD_OUT, test=HELD_OUT, source=DIABETES), "inputs", "targets"
+    )
 
 
 def diabetes_outliers(*, share: float = 0.1, size: float = 10.0) -> Dataset:
@@ -63,23 +71,23 @@ def diabetes_outliers(*, share: float = 0.1, size: float = 10.0) -> Dataset:
 
 
 def wine() -> Dataset:
-    """Returns scikit-learn's wine table: 178 wines, thirteen features, three cultivars; 124, 27 and 27 examples.
+    """Returns scikit-learn's wine table: 178 wines, thirteen features, three cultivars; 90, 44 and 44 examples.
 
     Returns:
         Splits with ``"inputs"`` [examples, 13] float32, standardized on the training split, and ``"targets"``
         [examples] int32.
     """
-    return cached("wine-1", lambda: _classes("wine", WINE, _load_wine))
+    return cached("wine-2", lambda: _classes("wine", WINE, _load_wine))
 
 
 def breast_cancer() -> Dataset:
-    """Returns scikit-learn's breast cancer table: 569 tumours, thirty features, benign (1) or not; 399, 85 and 85.
+    """Returns scikit-learn's breast cancer table: 569 tumours, thirty features, benign (1) or not; 285, 142 and 142.
 
     Returns:
         Splits with ``"inputs"`` [examples, 30] float32, standardized on the training split, and ``"targets"``
         [examples] int32.
     """
-    return cached("breast-cancer-1", lambda: _classes("breast-cancer", CANCER, _load_breast_cancer))
+    return cached("breast-cancer-2", lambda: _classes("breast-cancer", CANCER, _load_breast_cancer))
 
 
 def _load_wine() -> Any:
@@ -97,14 +105,14 @@ def _load_breast_cancer() -> Any:
 def _classes(name: str, source: str, load: Callable[[], Any]) -> Dataset:
     features, labels = load()
     arrays: Arrays = {"inputs": np.asarray(features, np.float64), "targets": np.asarray(labels, np.int32)}
-    return standardize(split(name, arrays, source=source), "inputs")
+    return standardize(split(name, arrays, validation=HELD_OUT, test=HELD_OUT, source=source), "inputs")
 
 
-def zipf_words(*, examples: int = 3000, features: int = 400, per_example: int = 20) -> Dataset:
+def zipf_words(*, examples: int = 5000, features: int = 400, per_example: int = 20) -> Dataset:
     """Returns synthetic documents: each word is there or not, word r with a frequency of about 1/r; two classes.
 
     Classes are drawn from a logistic model with normal weights of deviation 1.5, so rare words tell as much as frequent
-    ones. The splits are 70, 15 and 15 %.
+    ones. The splits are 60, 20 and 20 %.
 
     Args:
         examples: how many documents.
@@ -120,4 +128,6 @@ def zipf_words(*, examples: int = 3000, features: int = 400, per_example: int = 
     inputs = (rng.random((examples, features)) < chances).astype(np.float32)
     logits = (inputs - chances) @ (1.5 * rng.standard_normal(features))
     targets = (rng.random(examples) < 1 / (1 + np.exp(-logits))).astype(np.int32)
-    return split("zipf-words", {"inputs": inputs, "targets": targets}, source="synthetic: Zipf's law, logistic model")
+    arrays = {"inputs": inputs, "targets": targets}
+    source = "synthetic: Zipf's law, logistic model"
+    return split("zipf-words", arrays, validation=0.2, test=0.2, source=source)

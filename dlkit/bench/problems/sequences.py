@@ -83,7 +83,7 @@ def copy_memory(
     Args:
         architecture: ``"rnn"`` (tanh), ``"gru"``, ``"lstm"`` or ``"transformer"`` (causal).
         delay: steps between the symbols and the signal to repeat them.
-        symbols: how many.
+        symbols: how many, from 4 to 20.
         dropout: rate; may be traced.
         l1: strength of the penalty sum |w|; may be traced.
         l2: strength of the penalty sum w^2; may be traced.
@@ -272,7 +272,7 @@ def _series(
     margin: float | None,
 ) -> Problem:
     _, time, channels = dataset.train["inputs"].shape
-    batch_size = min(14, dataset.examples)
+    batch_size = min(10, dataset.examples)
     return classification(
         name,
         model,

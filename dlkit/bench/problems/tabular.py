@@ -23,7 +23,7 @@ __all__ = [
 
 
 def diabetes_linear(*, loss: str = "squared_error", l1: Scalar = 0.0, l2: Scalar = 0.0) -> Problem:
-    """Makes the linear regression on scikit-learn's diabetes, batches of 31.
+    """Makes the linear regression on scikit-learn's diabetes, batches of 37.
 
     Margin: 0.3 in mean squared error below the mean's.
 
@@ -39,10 +39,10 @@ def diabetes_linear(*, loss: str = "squared_error", l1: Scalar = 0.0, l2: Scalar
         "diabetes-linear",
         models.mlp((1,)),
         data.diabetes(),
-        batch_size=31,
+        batch_size=37,
         steps=400,
         target=0.6,
-        description="linear regression on scikit-learn's diabetes, standardized, batch 31",
+        description="linear regression on scikit-learn's diabetes, standardized, batch 37",
         stresses="few noisy examples: minibatch noise, overfitting",
         margin=0.3,
         loss=loss,
@@ -78,7 +78,7 @@ def diabetes_outliers(
         "diabetes-outliers",
         models.mlp((1,)),
         data.diabetes_outliers(share=share, size=size),
-        batch_size=31,
+        batch_size=37,
         steps=400,
         target=0.615,
         description=f"linear regression on diabetes, {share:.0%} of the training targets {size:g} deviations too high",
@@ -115,7 +115,7 @@ def diabetes_quantile(*, level: float = 0.9, l1: Scalar = 0.0, l2: Scalar = 0.0)
         return loss(predictions[..., 0], batch["targets"]).mean()
 
     functions = functions_of(
-        models.mlp((1,)), dataset, mean_loss, {"quantile_loss": mean_loss}, batch_size=31, l1=l1, l2=l2
+        models.mlp((1,)), dataset, mean_loss, {"quantile_loss": mean_loss}, batch_size=37, l1=l1, l2=l2
     )
     errors = dataset.validation["targets"] - np.quantile(dataset.train["targets"], level)
     return Problem(
@@ -125,10 +125,10 @@ def diabetes_quantile(*, level: float = 0.9, l1: Scalar = 0.0, l2: Scalar = 0.0)
         evaluate=functions.evaluate,
         dataset=dataset,
         metrics={"quantile_loss": Metric("lower", label="quantile loss")},
-        batch_size=31,
+        batch_size=37,
         steps=200,
         target=0.125,
-        description=f"linear regression of the {level:g} quantile of diabetes, batch 31",
+        description=f"linear regression of the {level:g} quantile of diabetes, batch 37",
         stresses="kinks, and gradients of two sizes",
         trivial=float(np.maximum(level * errors, (level - 1) * errors).mean()),
         margin=0.02,
@@ -169,10 +169,10 @@ def wine_mlp(
         "wine-mlp",
         models.mlp((width,) * depth + (3,), activation=activation, normalization=norm, dropout=dropout),
         data.wine(),
-        batch_size=31,
+        batch_size=30,
         steps=200,
         target=0.16,
-        description=f"MLP of {depth} x {width} on scikit-learn's wine, batch 31",
+        description=f"MLP of {depth} x {width} on scikit-learn's wine, batch 30",
         stresses="few examples",
         metric="cross_entropy",
         margin=0.8,

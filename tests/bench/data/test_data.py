@@ -369,7 +369,7 @@ def test_digits_are_scikit_learns(cache):
 def test_diabetes_is_scikit_learns(cache):
     features, progression = load_diabetes(return_X_y=True, scaled=False)
     for dataset in (data.diabetes(), data.diabetes()):
-        assert [len(getattr(dataset, part)["targets"]) for part in SPLITS] == [310, 66, 66]
+        assert [len(getattr(dataset, part)["targets"]) for part in SPLITS] == [222, 110, 110]
         np.testing.assert_allclose(dataset.train["inputs"].mean(axis=0), 0, atol=1e-5)
         np.testing.assert_allclose(dataset.train["inputs"].std(axis=0), 1, atol=1e-5)
         assert dataset.train["targets"].std() == pytest.approx(1, abs=1e-5)
@@ -423,3 +423,31 @@ def test_problems_refuse_labels_that_their_model_has_no_output_for():
     message = r"dataset 'mine', split 'train', array 'targets': expected class indices from 0 to 2, got 3 at index"
     with pytest.raises(UserError, match=message):
         problems.classification("own", layers.dense(3), split("mine", arrays), batch_size=8, steps=4)
+
+
+# --- synthetic data --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("symbols", "count"), [(4, 8**4), (5, 20_000), (8, 20_000), (20, 20_000)])
+def test_no_sequence_of_copy_memory_is_there_twice(symbols, count):
+    dataset = data.copy_memory(delay=3, symbols=symbols)
+    inputs, words = together(dataset, "inputs"), together(dataset, "targets")
+    assert len(words) == len(np.unique(words, axis=0)) == count
+    np.testing.assert_array_equal(inputs[:, :symbols], words)
+    np.testing.assert_array_equal(inputs[:, symbols:], [[0] * 3 + [9] + [0] * (symbols - 1)] * count)
+    # Every symbol is as frequent at every place: a share of 1/8, within five deviations of a draw.
+    shares = np.stack([(words == symbol).mean(axis=0) for symbol in range(1, 9)])
+    np.testing.assert_allclose(shares, 1 / 8, atol=5 * np.sqrt(1 / 8 * 7 / 8 / count))
+
+
+@pytest.mark.parametrize("choices", [{"symbols": 3}, {"symbols": 21}, {"delay": -1}])
+def test_sequences_that_cannot_be_held_out(choices):
+    with pytest.raises(UserError, match="dataset 'copy-memory': needs delay >= 0 and from 4 to 20 symbols, got"):
+        data.copy_memory(**choices)
+
+
+@pytest.mark.parametrize("make", [data.adding, data.teacher, data.picture, data.ring, data.zipf_words])
+def test_synthetic_data_hold_hundreds_of_examples_out(make):
+    dataset = make()
+    held_out = [len(dataset.validation["inputs"]), len(dataset.test["inputs"])]
+    assert min(held_out) >= 450 and abs(held_out[0] - held_out[1]) <= 1

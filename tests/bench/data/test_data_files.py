@@ -263,7 +263,7 @@ def test_series_are_read_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, values[:20])
     assert names == ("walk", "run") and [names[each] for each in classes] == labels[:20]
     dataset = data.series(tmp_path, name="Mine")
-    assert sizes(dataset) == [14, 6, 20] and dataset.train["inputs"].shape == (14, 5, 2)
+    assert sizes(dataset) == [10, 10, 20] and dataset.train["inputs"].shape == (10, 5, 2)
     np.testing.assert_allclose(dataset.train["inputs"].mean(axis=(0, 1)), 0, atol=1e-6)
     np.testing.assert_allclose(dataset.train["inputs"].std(axis=(0, 1)), 1, atol=1e-5)
     for channel in range(2):  # one affine map
@@ -272,7 +272,7 @@ def test_series_are_read_back(tmp_path: Path) -> None:
             slope * dataset.test["inputs"][..., channel] + offset, values[20:, :, channel], atol=1e-4
         )
     problem = catalog.get("series-file", path=str(tmp_path.rename(tmp_path.parent / "Mine")))
-    assert problem.dataset.digest == dataset.digest and problem.batch_size == 14
+    assert problem.dataset.digest == dataset.digest and problem.batch_size == 10
 
 
 TS_FAULTS = {
@@ -382,7 +382,7 @@ def test_series_of_sktime(packages: Path) -> None:
     place = packages / "sktime" / "datasets" / "data" / "Mine"
     place.mkdir(parents=True)
     ts_like(place)
-    assert sizes(data.packaged_series("Mine")) == [14, 6, 20]
+    assert sizes(data.packaged_series("Mine")) == [10, 10, 20]
 
 
 @pytest.mark.parametrize(
