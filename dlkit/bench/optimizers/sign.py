@@ -4,15 +4,13 @@ import optax
 import optax.contrib
 
 from dlkit.bench.optimizers.base import Optimizer
+from dlkit.bench.optimizers.plain import ADAPTIVE, DESCENT, MOMENTUM, SQUARES, WEIGHT_DECAY
 from dlkit.bench.plan.space import log_uniform, one_minus_log_uniform, uniform
 
 __all__ = ["OPTIMIZERS"]
 
+# As in plain.py, whose comments say where ranges come from that have no source here.
 SIGN = log_uniform(1e-5, 1e-1)  # every coordinate moves by the rate: 3 to 10 times less than Adam's (Lion, section 5)
-ADAPTIVE = log_uniform(1e-4, 1.0)
-MOMENTUM = one_minus_log_uniform(0.8, 0.99)
-SQUARES = one_minus_log_uniform(0.9, 0.9999)
-WEIGHT_DECAY = log_uniform(1e-4, 1.0)
 
 OPTIMIZERS = (
     Optimizer(
@@ -30,6 +28,7 @@ OPTIMIZERS = (
     Optimizer(
         "rprop",  # meant for full batches
         optax.rprop,
+        # The paper has 0.5 and 1.2, and a first step of 0.1.
         {"learning_rate": SIGN, "eta_minus": uniform(0.3, 0.7), "eta_plus": uniform(1.1, 1.3)},
         reference="Riedmiller and Braun, 1993",
     ),
@@ -55,7 +54,8 @@ OPTIMIZERS = (
     Optimizer(
         "lamb",
         optax.lamb,
-        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES, "weight_decay": log_uniform(1e-4, 0.1)},
+        # In AlgoPerf rates are 1e-4 to 1e-2, 1 - b1 is 0.05 to 0.3, weight decay 1e-3 to 1; 0.01 in the paper.
+        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES, "weight_decay": WEIGHT_DECAY},
         reference="You et al., 2020",
     ),
     Optimizer(
@@ -79,8 +79,10 @@ OPTIMIZERS = (
     Optimizer(
         "adafactor",
         optax.adafactor,
-        # Steps are relative to a parameter's norm, so rates are those of relative change. Matrices are factored from
-        # 8 rows and columns on, which is what the method is about; optax's 128 would leave small networks as they are.
+        # Steps are relative to a parameter's norm, so rates are those of relative change: 1e-2 at most in the paper,
+        # 1e-4 to 1e-2 in AlgoPerf, whose version has momentum and weight decay too. decay_rate is 0.8 in the paper.
+        # Matrices are factored from 8 rows and columns on, which is what the method is about; optax's 128 would leave
+        # small networks as they are.
         {"learning_rate": ADAPTIVE, "decay_rate": uniform(0.5, 0.95)},
         {"min_dim_size_to_factor": (8,)},
         reference="Shazeer and Stern, 2018",
@@ -88,7 +90,7 @@ OPTIMIZERS = (
     Optimizer(
         "sm3",
         optax.sm3,
-        {"learning_rate": log_uniform(1e-3, 3.0), "momentum": one_minus_log_uniform(0.5, 0.99)},
+        {"learning_rate": DESCENT, "momentum": one_minus_log_uniform(0.5, 0.99)},  # as for adagrad; 0.9 in the paper
         reference="Anil et al., 2019",
     ),
     Optimizer(
@@ -106,7 +108,7 @@ OPTIMIZERS = (
     Optimizer(
         "madgrad",
         optax.contrib.madgrad,
-        {"learning_rate": ADAPTIVE, "momentum": one_minus_log_uniform(0.5, 0.99)},
+        {"learning_rate": ADAPTIVE, "momentum": one_minus_log_uniform(0.5, 0.99)},  # 0.9 is the authors' default
         reference="Defazio and Jelassi, 2021",
     ),
     Optimizer(

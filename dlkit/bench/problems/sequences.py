@@ -106,7 +106,7 @@ def copy_memory(
         data.copy_memory(delay=delay, symbols=symbols),
         batch_size=32,
         steps=2000,
-        target=0.99,
+        target=0.98,
         description=f"{symbols} symbols repeated after {delay} steps by {architecture} of {width}, batch 32",
         stresses="exact memory",
         margin=0.1,

@@ -176,7 +176,7 @@ def test_a_check_of_an_experiment_warns_of_own_data(leaks: bool) -> None:
 # --- the catalogue ---------------------------------------------------------------------------------------------------
 
 HELD_OUT = [name for name in ENTRIES if name not in FAMILIES["exact"] and ENTRIES[name].needs != "choice path"]
-# Python's help repeats passages: "test" has examples that "train" has, see below.
+# Its parts are stretches of one text, whose passages may repeat from any place on: see below.
 TEXTS = ("text-lstm", "text-transformer")
 
 
@@ -213,6 +213,7 @@ def test_tables_are_standardized_on_their_training_examples(name: str) -> None:
     assert np.abs(moments["test"]).max() > 1e-3 and np.abs(moments["validation"]).max() > 1e-3
 
 
+@pytest.mark.long
 def test_texts_are_cut_before_they_are_sequences_and_repeat_little() -> None:
     dataset = problem_of("text-lstm").dataset
     # Each part is one stretch of the text, in order: a sequence goes on where the one before ends.
@@ -223,6 +224,21 @@ def test_texts_are_cut_before_they_are_sequences_and_repeat_little() -> None:
     ids = [np.unique(getattr(dataset, part)["inputs"]) for part in SPLITS]
     np.testing.assert_array_equal(ids[0], np.arange(1, ids[0].max() + 1))
     assert all(set(each.tolist()) <= {0, *ids[0].tolist()} for each in ids[1:])
-    answer = leakage(dataset)
-    assert answer.count("examples") + answer.count("inputs") < 0.02 * len(dataset.test["inputs"])
-    assert answer.count("nearly", other="train") < 0.08 * len(dataset.test["inputs"])
+    # Sections that topics share are there once. What is left of repeats is said in the dataset's docstring.
+    shares = [repeated_share(dataset, part) for part in ("validation", "test")]
+    assert shares[0] < 0.05 and shares[1] < 0.1  # 0.10 and 0.23 with them
+
+
+def repeated_share(dataset: Dataset, part: str, length: int = 48) -> float:
+    """The share of a part's characters in passages of that length that the training part has, wherever they start."""
+
+    def passages(name: str) -> list[bytes]:
+        ids = np.ascontiguousarray(getattr(dataset, name)["inputs"]).ravel()
+        return [ids[start : start + length].tobytes() for start in range(len(ids) - length + 1)]
+
+    known, ours = set(passages("train")), passages(part)
+    is_repeated = np.zeros(len(ours) + length - 1, bool)
+    for start, each in enumerate(ours):
+        if each in known:
+            is_repeated[start : start + length] = True
+    return float(is_repeated.mean())
