@@ -30,7 +30,6 @@ __all__ = ["beyond_chance", "edges", "row"]
 PROBLEMS = (
     "quadratic",
     "rosenbrock",
-    "linear-regression",
     "logistic-regression",
     "diabetes-linear",
     "wine-mlp",

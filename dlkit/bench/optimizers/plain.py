@@ -13,7 +13,7 @@ __all__ = ["OPTIMIZERS"]
 # 2023, which have warmup and decay; rates here are constant by default, and problems small, so ranges reach further up.
 # What has no source beside it is this project's choice. docs/optimizers.md has how often winners lie at an edge.
 DESCENT = log_uniform(1e-3, 3.0)  # of steps as large as the gradient: from 1 / curvature of the sharpest problems
-HEAVY = log_uniform(1e-3, 5.0)  # with momentum: 0.02 to 5 in AlgoPerf (Nesterov), with 1 - momentum 0.005 to 0.3
+HEAVY = log_uniform(1e-4, 5.0)  # with momentum: 0.02 to 5 in AlgoPerf (Nesterov), with 1 - momentum 0.005 to 0.3
 ADAPTIVE = log_uniform(1e-4, 1.0)  # of steps about as large as the rate: AlgoPerf has 1e-4 to 1e-2 for all of them
 MOMENTUM = one_minus_log_uniform(0.8, 0.99)  # in AlgoPerf 1 - b1 is 0.02 to 0.5 (AdamW), 0.004 to 0.1 (NadamW)
 SQUARES = one_minus_log_uniform(0.9, 0.9999)  # the average of squared gradients: 0.999 in AlgoPerf
