@@ -736,7 +736,7 @@ HELD_OUT = [
         DATA,
         "min(examples, SYMBOLS**symbols), replace=False)",
         "min(examples, SYMBOLS**symbols), replace=True)",
-        "bench/data/test_data.py::test_no_sequence_of_copy_memory_is_there_twice",
+        "bench/data/test_synthetic.py::test_no_sequence_of_copy_memory_is_there_twice",
     ),
     Fault(
         "copies of validation examples in the test are overlooked",

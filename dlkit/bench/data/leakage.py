@@ -60,8 +60,8 @@ class Leakage:
 
     Attributes:
         dataset: its name.
-        holds_out: whether there is anything held out: not where validation and test are the training split itself,
-            as in problems that judge the training objective.
+        holds_out: whether anything is held out: not where the test is the training split itself, as in problems that
+            judge the training objective.
         shared: what was found; nothing without examples.
         fitted_on_all: arrays that seem to be standardized over all splits together: their columns have mean 0 and
             deviation 1 over all of them, not over the training split.
@@ -114,7 +114,8 @@ def leakage(dataset: Dataset) -> Leakage:
     at, so that this takes about a second.
 
     Args:
-        dataset: with splits of its own.
+        dataset: the dataset. Of a split that is drawn anew for each study, the first study's is looked at;
+            `Dataset.of_study` gives the others.
 
     Returns:
         What was found. Copies within one split are no leakage, and not counted.
@@ -126,7 +127,7 @@ def leakage(dataset: Dataset) -> Leakage:
         >>> [(each.split, each.other, each.rows.tolist(), each.matches.tolist()) for each in found.shared]
         [('validation', 'train', [1], [1])]
     """
-    if not dataset.examples or all(_is_same(dataset.train, getattr(dataset, part)) for part in SPLITS):
+    if not dataset.holds_out:
         return Leakage(dataset.name, holds_out=False)
     names = sorted(dataset.train)
     inputs = [name for name in names if name not in NOT_INPUTS] or names
@@ -143,10 +144,6 @@ def leakage(dataset: Dataset) -> Leakage:
         near, examined = _near(dataset, split, other, inputs, known)
         shared += _shared(split, other, "nearly", near, examined)
     return Leakage(dataset.name, True, shared, [name for name in names if _is_fitted_on_all(dataset, name)])
-
-
-def _is_same(first: Arrays, second: Arrays) -> bool:
-    return all(first[name] is second[name] for name in first)
 
 
 def _shared(split: str, other: str, kind: Kind, found: list[tuple[int, int]], examined: int) -> list[SharedExamples]:

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.data.base import Dataset, split
+from dlkit.bench.data.base import Dataset
+from dlkit.bench.data.splits import split
 from dlkit.bench.errors import UserError
 
 __all__ = ["adding", "copy_memory", "picture", "ring", "ring_centres", "teacher"]
@@ -98,7 +99,7 @@ def teacher(*, features: int = 16, units: int = 8, examples: int = 10_000) -> Da
     weights = 2 * rng.standard_normal((features, units)) / np.sqrt(features)
     outputs = np.tanh(inputs @ weights) @ rng.choice([-1.0, 1.0], units) / np.sqrt(units)
     arrays = {"inputs": inputs.astype(np.float32), "targets": (outputs / outputs.std()).astype(np.float32)}
-    return split(f"teacher-{units}", arrays, source="synthetic: a tanh network")
+    return split(f"teacher-{units}", arrays, validation=0.15, test=0.15, source="synthetic: a tanh network")
 
 
 def picture(*, size: int = 48) -> Dataset:
@@ -117,7 +118,7 @@ def picture(*, size: int = 48) -> Dataset:
     # Rings that get narrower outwards, a sharp edge at radius 0.8, a smooth ground outside.
     brightness = np.where(radius < 0.64, 0.5 + 0.5 * np.cos(20 * radius), 0.25 + 0.15 * x - 0.1 * y)
     arrays = {"inputs": np.stack([x, y], axis=1).astype(np.float32), "targets": brightness.astype(np.float32)}
-    return split(f"picture-{size}", arrays, validation=0.2, test=0.2, source="synthetic: a zone plate")
+    return split(f"picture-{size}", arrays, source="synthetic: a zone plate")
 
 
 def ring_centres(modes: int) -> np.ndarray[Any, Any]:
@@ -147,4 +148,4 @@ def ring(*, modes: int = 8, deviation: float = 0.05, examples: int = 6_400) -> D
     points = middles + deviation * rng.standard_normal(middles.shape)
     name = f"ring-{modes}-{deviation:g}"
     arrays = {"inputs": points.astype(np.float32)}
-    return split(name, arrays, source="synthetic: Gaussians on a ring")
+    return split(name, arrays, validation=0.15, test=0.15, source="synthetic: Gaussians on a ring")

@@ -4,13 +4,15 @@ Tables of a few hundred examples give half of them to validation and test: with 
 hang on a handful of them.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from dlkit.bench.data.base import Arrays, Dataset, cached, split, standardize
+from dlkit.bench.data.base import Arrays, Dataset
+from dlkit.bench.data.cache import cached
+from dlkit.bench.data.splits import split, standardize, transformed
 from dlkit.bench.errors import UserError
 
 __all__ = ["breast_cancer", "diabetes", "diabetes_outliers", "wine", "zipf_words"]
@@ -18,8 +20,6 @@ __all__ = ["breast_cancer", "diabetes", "diabetes_outliers", "wine", "zipf_words
 DIABETES = "scikit-learn load_diabetes: Efron, Hastie, Johnstone and Tibshirani, Least angle regression, 2004"
 WINE = "scikit-learn load_wine: UCI wine recognition (Aeberhard and Forina, 1991)"
 CANCER = "scikit-learn load_breast_cancer: UCI breast cancer Wisconsin, diagnostic (Wolberg et al., 1993)"
-
-HELD_OUT = 0.25  # the share of validation, and that of the test
 
 
 def diabetes() -> Dataset:
@@ -31,17 +31,15 @@ def diabetes() -> Dataset:
     Returns:
         Splits with ``"inputs"`` [examples, 10] float32 and ``"targets"`` [examples] float32.
     """
-    return cached("diabetes-2", _load_diabetes)
+    arrays = cached("diabetes-2", _load_diabetes)
+    return standardize(_half_held_out("diabetes", arrays, DIABETES), "inputs", "targets")
 
 
-def _load_diabetes() -> Dataset:
+def _load_diabetes() -> Arrays:
     from sklearn.datasets import load_diabetes
 
     features, progression = load_diabetes(return_X_y=True, scaled=False)
-    arrays = {"inputs": np.asarray(features, np.float64), "targets": np.asarray(progression, np.float64)}
-    return standardize(
-        split("diabetes", arrays, validation=HELD_OUT, test=HELD_OUT, source=DIABETES), "inputs", "targets"
-    )
+    return {"inputs": np.asarray(features, np.float64), "targets": np.asarray(progression, np.float64)}
 
 
 def diabetes_outliers(*, share: float = 0.1, size: float = 10.0) -> Dataset:
@@ -61,7 +59,10 @@ def diabetes_outliers(*, share: float = 0.1, size: float = 10.0) -> Dataset:
     """
     if not 0 <= share <= 1:
         raise UserError(f"dataset 'diabetes-outliers': share must lie in [0, 1], got {share}")
-    clean = diabetes()
+    return transformed(diabetes(), partial(_with_outliers, share=share, size=size))
+
+
+def _with_outliers(clean: Dataset, *, share: float, size: float) -> Dataset:
     count = round(share * clean.examples)
     chosen = np.random.Generator(np.random.Philox(key=0)).permutation(clean.examples)[:count]
     targets = clean.train["targets"].copy()
@@ -77,7 +78,7 @@ def wine() -> Dataset:
         Splits with ``"inputs"`` [examples, 13] float32, standardized on the training split, and ``"targets"``
         [examples] int32.
     """
-    return cached("wine-2", lambda: _classes("wine", WINE, _load_wine))
+    return standardize(_half_held_out("wine", cached("wine-2", _load_wine), WINE), "inputs")
 
 
 def breast_cancer() -> Dataset:
@@ -87,25 +88,28 @@ def breast_cancer() -> Dataset:
         Splits with ``"inputs"`` [examples, 30] float32, standardized on the training split, and ``"targets"``
         [examples] int32.
     """
-    return cached("breast-cancer-2", lambda: _classes("breast-cancer", CANCER, _load_breast_cancer))
+    arrays = cached("breast-cancer-2", _load_breast_cancer)
+    return standardize(_half_held_out("breast-cancer", arrays, CANCER), "inputs")
 
 
-def _load_wine() -> Any:
+def _half_held_out(name: str, arrays: Arrays, source: str) -> Dataset:
+    return split(name, arrays, validation=0.25, test=0.25, source=source)
+
+
+def _load_wine() -> Arrays:
     from sklearn.datasets import load_wine
 
-    return load_wine(return_X_y=True)
+    return _classes(*load_wine(return_X_y=True))
 
 
-def _load_breast_cancer() -> Any:
+def _load_breast_cancer() -> Arrays:
     from sklearn.datasets import load_breast_cancer
 
-    return load_breast_cancer(return_X_y=True)
+    return _classes(*load_breast_cancer(return_X_y=True))
 
 
-def _classes(name: str, source: str, load: Callable[[], Any]) -> Dataset:
-    features, labels = load()
-    arrays: Arrays = {"inputs": np.asarray(features, np.float64), "targets": np.asarray(labels, np.int32)}
-    return standardize(split(name, arrays, validation=HELD_OUT, test=HELD_OUT, source=source), "inputs")
+def _classes(features: Any, labels: Any) -> Arrays:
+    return {"inputs": np.asarray(features, np.float64), "targets": np.asarray(labels, np.int32)}
 
 
 def zipf_words(*, examples: int = 5000, features: int = 400, per_example: int = 20) -> Dataset:
@@ -128,6 +132,4 @@ def zipf_words(*, examples: int = 5000, features: int = 400, per_example: int = 
     inputs = (rng.random((examples, features)) < chances).astype(np.float32)
     logits = (inputs - chances) @ (1.5 * rng.standard_normal(features))
     targets = (rng.random(examples) < 1 / (1 + np.exp(-logits))).astype(np.int32)
-    arrays = {"inputs": inputs, "targets": targets}
-    source = "synthetic: Zipf's law, logistic model"
-    return split("zipf-words", arrays, validation=0.2, test=0.2, source=source)
+    return split("zipf-words", {"inputs": inputs, "targets": targets}, source="synthetic: Zipf's law, logistic model")

@@ -214,9 +214,12 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
 
 
 def _batch(trials: Sequence[Trial], lanes: Lanes) -> Sequence[Trial]:
-    """The first trials that can run side by side: they end at the same evaluation, with the same time budget."""
-    first = trials[0]
-    alike = itertools.takewhile(lambda each: (each.until, each.seconds) == (first.until, first.seconds), trials)
+    """The first trials that can run side by side: of one study, evaluated on one split, until the same end."""
+
+    def kind(trial: Trial) -> tuple[Any, ...]:
+        return trial.is_judged, trial.study, trial.until, trial.seconds
+
+    alike = itertools.takewhile(lambda each: kind(each) == kind(trials[0]), trials)
     return list(itertools.islice(alike, lanes.trials))
 
 
@@ -252,7 +255,7 @@ def _outcome(trial: Trial, result: Trajectory, samples: np.ndarray[Any, Any] | N
         compile_seconds=result.compile_seconds,
         steps=result.steps,
         curves=result.curves,
-        test=result.test,
+        validation=result.validation,
         evaluations=result.evaluations,
         restored_at=result.restored_at,
         samples=samples,

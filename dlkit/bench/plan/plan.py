@@ -28,10 +28,14 @@ class PlannedProblem:
         name: of the problem.
         metrics: metric -> what it means.
         metric: the one that is judged.
-        target: its target on validation, None for one that baselines set.
+        target: its target on the split that judges, None for one that baselines set.
         steps: of a trial.
         batch_size: examples a step, None for all.
         data: the dataset's digest.
+        examples: how many train, validation and test have.
+        judged_on: ``"test"``: examples that nothing was selected on; ``"objective"``: nothing is held out, the metric
+            is the training objective itself.
+        redraws_split: whether each study splits the examples anew.
         data_source: where the data come from.
         source: fingerprint of the user's functions, empty for a problem of the catalogue.
         description: one line of text.
@@ -58,6 +62,9 @@ class PlannedProblem:
     made_by: str = ""
     choices: Mapping[str, Any] = field(default_factory=dict)
     margin: float | None = None
+    examples: tuple[int, int, int] = (0, 0, 0)
+    judged_on: Literal["test", "objective"] = "test"
+    redraws_split: bool = False
 
     @property
     def judged(self) -> Metric:
@@ -285,10 +292,11 @@ class Plan:
     def reruns(self, problem: PlannedProblem, baseline: PlannedContender, winner: Point) -> list[Trial]:
         """Returns the trials of the best tuned baseline that set a problem's targets.
 
-        Their seeds begin where the first study's do: a replication sets its targets on others.
+        They take the planned studies in turn, since each study may split the examples in its own way.
         """
-        seeds = range(self.first_seed(0), self.first_seed(0) + self.targets.reruns)
-        return [self.trial(problem, baseline, winner, "target", seed) for seed in seeds]
+        turns = [divmod(rerun, self.tuner.studies) for rerun in range(self.targets.reruns)]
+        seeds = [self.first_seed(study) + turn for turn, study in turns]
+        return [self.trial(problem, baseline, winner, "target", seed) for seed in sorted(seeds)]
 
     def tuning_trials(
         self,

@@ -3,8 +3,8 @@
 - `budget`: what every contender gets.
 - `entries`: experiment, contenders, problems, factors.
 - `toml`: the same from a file; `changes`: with some settings changed, as on the command line.
-- `planner`: entries become a plan.
+- `planner`: entries become a plan; `fitting`: whether contenders fit the problems.
 - `bound_plan`: a plan with the functions that carry it out.
 """
 
-__all__ = ["bound_plan", "budget", "changes", "entries", "planner", "toml"]
+__all__ = ["bound_plan", "budget", "changes", "entries", "fitting", "planner", "toml"]

@@ -17,14 +17,26 @@ from dlkit.bench import probes
 from dlkit.bench.plan.trials import Evaluations
 from dlkit.bench.probes import View
 from dlkit.bench.problems.base import Batch, Problem
-from dlkit.bench.training import games, transformation
+from dlkit.bench.training import transformation
+from dlkit.bench.training.evaluation import HeldOut, curve_metrics, parameters_of, point_of
 from dlkit.bench.training.loop import scan
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.step import Carry, play_round, take_step
 from dlkit.early_stopping import EarlyStoppingFunctions, early_stopping
 from dlkit.typing import Array, Params, State
 
-__all__ = ["Reached", "Setup", "Start", "advance", "begin", "complete", "finish", "segment", "start", "stopping_of"]
+__all__ = [
+    "Reached",
+    "Setup",
+    "Start",
+    "advance",
+    "begin",
+    "complete",
+    "finish",
+    "segment",
+    "start",
+    "stopping_of",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +71,7 @@ class Start(NamedTuple):
         state: the initial state.
         key_data: of the key that the steps' keys are made from, as plain uint32.
         optimizer_key_data: of the key for what an optimizer draws itself.
-        metrics: metric -> its value on validation before any step.
+        metrics: metric -> its value before any step, on the split of the curve.
     """
 
     params: Params
@@ -92,16 +104,16 @@ class _Inputs(NamedTuple):
     hyperparameters: Mapping[str, Array]
     start: Start
     train: Batch
-    validation: Batch
+    held_out: HeldOut
 
 
-def start(problem: Problem, words: Array, validation: Batch) -> Start:
+def start(problem: Problem, words: Array, held_out: HeldOut) -> Start:
     """Draws the initial parameters and the keys of a trial, and evaluates it before any step.
 
     Args:
         problem: what is trained.
         words: [3] uint32: the hash of the problem's name, the stage, the seed.
-        validation: name -> [examples, ...].
+        held_out: what the curve is on.
 
     Returns:
         Where the trial begins.
@@ -113,7 +125,7 @@ def start(problem: Problem, words: Array, validation: Batch) -> Start:
         jax.random.fold_in(key, zlib.crc32(purpose)) for purpose in (b"init", b"steps", b"optimizer")
     )
     params, state = jax.tree.map(jnp.asarray, problem.init(key_init))
-    metrics = problem.evaluate(params, state, validation)
+    metrics = curve_metrics(problem, params, state, held_out)
     steps_data, optimizer_data = (jax.random.key_data(key) for key in (key_steps, key_optimizer))
     return Start(_strong(params), _strong(state), steps_data, optimizer_data, metrics)
 
@@ -148,7 +160,7 @@ def segment(
     hyperparameters: Mapping[str, Array],
     start: Start,
     train: Batch,
-    validation: Batch,
+    held_out: HeldOut,
 ) -> tuple[Carry, Reached]:
     """Trains a trial for some intervals: steps, and an evaluation at the end of each interval.
 
@@ -159,12 +171,12 @@ def segment(
         hyperparameters: a number for each of `Recipe.traced`.
         start: where the trial began.
         train: name -> [examples, ...].
-        validation: name -> [examples, ...].
+        held_out: what evaluations are on.
 
     Returns:
         The last carry; and what every evaluation reached, [evaluations, ...].
     """
-    return complete(setup, carry, None, indices, hyperparameters, start, train, validation)
+    return complete(setup, carry, None, indices, hyperparameters, start, train, held_out)
 
 
 def advance(
@@ -214,7 +226,7 @@ def complete(
     hyperparameters: Mapping[str, Array],
     start: Start,
     train: Batch,
-    validation: Batch,
+    held_out: HeldOut,
 ) -> tuple[Carry, Reached]:
     """Does as `segment`, where `advance` has made the first steps of the interval.
 
@@ -226,12 +238,12 @@ def complete(
         hyperparameters: a number for each of `Recipe.traced`.
         start: where the trial began.
         train: name -> [examples, ...].
-        validation: name -> [examples, ...].
+        held_out: what evaluations are on.
 
     Returns:
         As `segment`.
     """
-    inputs = _Inputs(hyperparameters, start, train, validation)
+    inputs = _Inputs(hyperparameters, start, train, held_out)
     interval = partial(_interval, setup, inputs, earlier)
 
     def unless_stopped(carry: Carry, indices: Array) -> tuple[Carry, Reached]:
@@ -254,7 +266,7 @@ def finish(setup: Setup, carry: Carry, train: Batch) -> tuple[Params, State]:
         train: name -> [examples, ...]: batch statistics are re-estimated on it.
     """
     if carry.stopping is None:
-        return _to_evaluate(setup, carry, train)
+        return parameters_of(setup.problem, setup.recipe.optimizer, carry, train)
     return cast("tuple[Params, State]", carry.stopping.best_params)
 
 
@@ -277,7 +289,7 @@ def _interval(
 ) -> tuple[Carry, Reached]:
     """Steps, then an evaluation."""
     problem, recipe = setup.problem, setup.recipe
-    hyperparameters, start, train, validation = inputs
+    hyperparameters, start, train, held_out = inputs
     first_step = carry.step if earlier is None else carry.step - len(earlier)
     carry, losses = advance(setup, carry, indices, hyperparameters, start, train)
     if earlier is not None:  # fused into the sums below, this would change their order, and the last bits
@@ -285,12 +297,14 @@ def _interval(
     bad = _bad(problem, losses)
     first_bad = jnp.where(bad.any(), first_step + bad.argmax().astype(jnp.int32), -1)
     carry = carry._replace(diverged_at=jnp.where(carry.diverged_at < 0, first_bad, carry.diverged_at))
-    params, state = _to_evaluate(setup, carry, train)
-    metrics = problem.evaluate(params, state, validation)
-    point = _point(metrics, *(losses.mean(axis=0) if problem.players else [losses.mean()]))
+    params, state = parameters_of(problem, recipe.optimizer, carry, train)
+    on_validation = None
     if setup.stopping is not None and carry.stopping is not None:
-        watched = metrics[_watched(problem, recipe)]
+        on_validation = problem.evaluate(params, state, held_out.validation)
+        watched = on_validation[_watched(problem, recipe)]
         carry = carry._replace(stopping=setup.stopping.update(carry.stopping, watched, (params, state)))
+    metrics = curve_metrics(problem, params, state, held_out, on_validation)
+    point = point_of(metrics, *(losses.mean(axis=0) if problem.players else [losses.mean()]))
     wrong = bad.any() | ~jnp.isfinite(point).all()
     if recipe.probes:
         point = jnp.concatenate([point, _probed(setup, inputs, carry, indices[-1])])
@@ -314,20 +328,6 @@ def _bad(problem: Problem, losses: Array) -> Array:
     return bad.any(axis=1) if problem.players else bad
 
 
-def _to_evaluate(setup: Setup, carry: Carry, train: Batch) -> tuple[Params, State]:
-    """The parameters and the state to evaluate after the last step."""
-    problem, optimizer = setup.problem, setup.recipe.optimizer
-    if optimizer.eval_params is None:
-        return carry.params, carry.state
-    if problem.players:
-        params = games.evaluated(problem, optimizer, carry.opt_state, carry.params)
-    else:
-        params = optimizer.eval_params(carry.opt_state, carry.params)
-    if problem.reestimate is None:
-        return params, carry.state
-    return params, problem.reestimate(params, carry.state, train)
-
-
 def _probed(setup: Setup, inputs: _Inputs, carry: Carry, last_index: Array) -> Array:
     """What the probes measure after an interval, with the batch of its last step: [curves]."""
     recipe, train = setup.recipe, inputs.train
@@ -347,11 +347,6 @@ def _probed(setup: Setup, inputs: _Inputs, carry: Carry, last_index: Array) -> A
     view = View(carry.params, carry.state, update, batch, train, loss, apply, rate, key_probes)
     values = [value for name in recipe.probes for value in probes.curves_of(probes.get(name), view).values()]
     return jnp.stack(values)
-
-
-def _point(metrics: Mapping[str, Array], *losses: Array) -> Array:
-    """A point of the curve as one array."""
-    return jnp.stack([jnp.asarray(value, jnp.float32) for value in (*(metrics[k] for k in sorted(metrics)), *losses)])
 
 
 def _batch_of(problem: Problem, train: Batch, index: Array) -> Batch:

@@ -167,9 +167,12 @@ def test_finals_show_every_seed_and_the_tables_medians(metric: str) -> None:
     axis = figure_data.fit_axis(comparison.problem, [each.values for each in figure_data.finals(comparison)])
     low, high = axis.bounds
     for rank, result in enumerate(comparison.results):
-        for split, interval, sign in (("validation", result.final, -1), ("test", result.test, 1)):
+        for split, interval, sign in (("test", result.final, -1), ("validation", result.validation, 1)):
             dots, median = (trace for trace in figure.data if trace.name == f"{result.label}, {split}")
-            exact = [outcome.curves["error"][-1] if sign < 0 else outcome.test["error"] for outcome in result.outcomes]
+            ends = [
+                outcome.curves["error"][-1] if sign < 0 else outcome.validation["error"] for outcome in result.outcomes
+            ]
+            exact = np.array(ends)
             np.testing.assert_allclose(dots.x, np.clip(exact, low, high), rtol=0.06)
             inside = np.array(dots.marker.symbol) != "x"
             np.testing.assert_allclose(np.array(dots.x)[inside], np.array(exact)[inside], rtol=1e-4)
@@ -184,7 +187,7 @@ def test_finals_show_every_seed_and_the_tables_medians(metric: str) -> None:
 def test_diverged_finals_are_crosses_at_the_edge() -> None:
     summary = make_summary(diverged=lambda label, trial: label == "lion" and trial.stage == "final" and trial.seed == 2)
     (comparison,) = summary.comparisons
-    dots = next(trace for trace in plotly_figures.finals(summary, comparison).data if trace.name == "lion, validation")
+    dots = next(trace for trace in plotly_figures.finals(summary, comparison).data if trace.name == "lion, test")
     assert [index for index, symbol in enumerate(dots.marker.symbol) if symbol == "x"] == [2]
     assert dots.hovertext[2] == "diverged"
     assert dots.x[2] == max(dots.x)
@@ -293,7 +296,7 @@ def test_far_off_finals_are_crosses_that_say_their_value() -> None:
 
     summary = make_summary(curve=curve)
     figure = plotly_figures.finals(summary, summary.comparisons[0])
-    dots = next(trace for trace in figure.data if trace.name == "lion, validation")
+    dots = next(trace for trace in figure.data if trace.name == "lion, test")
     assert [index for index, symbol in enumerate(dots.marker.symbol) if symbol == "x"] == [2]
     assert dots.hovertext[2] == "1.00e+12"
     assert dots.x[2] < figure.layout.xaxis.range[1] < 2

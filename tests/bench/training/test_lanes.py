@@ -67,7 +67,7 @@ def test_lanes_train_what_one_at_a_time_trains(four: Program) -> None:
             theirs.restored_at,
         )
         assert ours.steps.tolist() == theirs.steps.tolist() and ours.evaluations == theirs.evaluations
-        assert ours.test.keys() == theirs.test.keys()
+        assert ours.validation.keys() == theirs.validation.keys()
         for name, curve in theirs.curves.items():
             np.testing.assert_allclose(ours.curves[name], curve, rtol=1e-3, atol=1e-4, equal_nan=True)
 
