@@ -34,11 +34,12 @@ def _load_mnist() -> Arrays:
     return {"inputs": images, "targets": table[:, -1]}
 
 
-def packaged_series(name: str) -> Dataset:
+def packaged_series(name: str, *, pooled: bool = False) -> Dataset:
     """Returns one of the sets of labelled series that the package sktime has, such as ``"BasicMotions"``.
 
     Args:
         name: of its folder there.
+        pooled: as in `series`.
 
     Returns:
         As `series` reads them.
@@ -46,7 +47,7 @@ def packaged_series(name: str) -> Dataset:
     Raises:
         UserError: if sktime is not installed or has no such set.
     """
-    return series(_folder("sktime") / "datasets" / "data" / name, name=name)
+    return series(_folder("sktime") / "datasets" / "data" / name, name=name, pooled=pooled)
 
 
 def _folder(package: str) -> Path:

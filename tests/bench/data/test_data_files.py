@@ -392,6 +392,21 @@ def test_series_of_sktime(packages: Path) -> None:
     place.mkdir(parents=True)
     ts_like(place)
     assert sizes(data.packaged_series("Mine")) == [10, 10, 20]
+    assert sizes(data.packaged_series("Mine", pooled=True)) == [20, 10, 10]
+
+
+def test_pooled_series_are_split_and_standardized_anew_for_each_study(tmp_path: Path) -> None:
+    values, _ = ts_like(tmp_path)
+    pooled = data.series(tmp_path, name="Mine", pooled=True)
+    assert len({pooled.of_study(study).digest for study in range(3)}) == 3
+    for study in range(3):
+        dataset = pooled.of_study(study)
+        np.testing.assert_allclose(dataset.train["inputs"].mean(axis=(0, 1)), 0, atol=1e-6)
+        np.testing.assert_allclose(dataset.train["inputs"].std(axis=(0, 1)), 1, atol=1e-5)
+        # All 40 examples are there, in the order of their first values, up to an affine map.
+        found = np.sort(rows(dataset)[:, 0, 0].astype(float))
+        slope, offset = np.polyfit(found, np.sort(values[:, 0, 0]), 1)
+        np.testing.assert_allclose(slope * found + offset, np.sort(values[:, 0, 0]), atol=1e-4)
 
 
 @pytest.mark.parametrize(
