@@ -15,6 +15,7 @@ __all__ = ["OPTIMIZERS"]
 DESCENT = log_uniform(1e-3, 3.0)  # of steps as large as the gradient: from 1 / curvature of the sharpest problems
 HEAVY = log_uniform(1e-4, 5.0)  # with momentum: 0.02 to 5 in AlgoPerf (Nesterov), with 1 - momentum 0.005 to 0.3
 ADAPTIVE = log_uniform(1e-4, 1.0)  # of steps about as large as the rate: AlgoPerf has 1e-4 to 1e-2 for all of them
+WIDE = log_uniform(1e-4, 10.0)  # of those whose winners lay at the upper edge of the former
 MOMENTUM = one_minus_log_uniform(0.8, 0.99)  # in AlgoPerf 1 - b1 is 0.02 to 0.5 (AdamW), 0.004 to 0.1 (NadamW)
 SQUARES = one_minus_log_uniform(0.9, 0.9999)  # the average of squared gradients: 0.999 in AlgoPerf
 WEIGHT_DECAY = log_uniform(1e-4, 1.0)  # 5e-3 to 1 in AlgoPerf
@@ -93,7 +94,7 @@ OPTIMIZERS = (
     Optimizer(
         "adamax",
         optax.adamax,
-        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES},
+        {"learning_rate": WIDE, "b1": MOMENTUM, "b2": SQUARES},
         reference="Kingma and Ba, 2015",
     ),
     Optimizer(
@@ -105,13 +106,13 @@ OPTIMIZERS = (
     Optimizer(
         "amsgrad",
         optax.amsgrad,
-        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES},
+        {"learning_rate": WIDE, "b1": MOMENTUM, "b2": SQUARES},
         reference="Reddi, Kale and Kumar, 2018",
     ),
     Optimizer(
         "yogi",
         optax.yogi,
-        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES, "eps": log_uniform(1e-8, 1e-2)},  # 1e-3 in the paper
+        {"learning_rate": WIDE, "b1": MOMENTUM, "b2": SQUARES, "eps": log_uniform(1e-8, 1e-2)},  # 1e-3 in the paper
         reference="Zaheer et al., 2018",
     ),
     Optimizer(
@@ -159,7 +160,7 @@ OPTIMIZERS = (
     Optimizer(
         "adamaxw",
         optax.adamaxw,
-        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES, "weight_decay": WEIGHT_DECAY},
+        {"learning_rate": WIDE, "b1": MOMENTUM, "b2": SQUARES, "weight_decay": WEIGHT_DECAY},
         reference="Kingma and Ba, 2015; Loshchilov and Hutter, 2019",
     ),
 )

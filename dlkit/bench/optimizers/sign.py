@@ -4,7 +4,7 @@ import optax
 import optax.contrib
 
 from dlkit.bench.optimizers.base import Optimizer
-from dlkit.bench.optimizers.plain import ADAPTIVE, DESCENT, MOMENTUM, SQUARES, WEIGHT_DECAY
+from dlkit.bench.optimizers.plain import ADAPTIVE, MOMENTUM, SQUARES, WEIGHT_DECAY, WIDE
 from dlkit.bench.plan.space import log_uniform, one_minus_log_uniform, uniform
 
 __all__ = ["OPTIMIZERS"]
@@ -90,7 +90,8 @@ OPTIMIZERS = (
     Optimizer(
         "sm3",
         optax.sm3,
-        {"learning_rate": DESCENT, "momentum": one_minus_log_uniform(0.5, 0.99)},  # as for adagrad; 0.9 in the paper
+        # Momentum is 0.9 in the paper. Steps shrink as adagrad's do, and a parameter shares its squares with others.
+        {"learning_rate": log_uniform(1e-3, 30.0), "momentum": one_minus_log_uniform(0.5, 0.99)},
         reference="Anil et al., 2019",
     ),
     Optimizer(
@@ -98,7 +99,7 @@ OPTIMIZERS = (
         optax.adan,
         # The paper's betas 0.02, 0.08 and 0.01 are 1 - b1, 1 - b2 and 1 - b3 here.
         {
-            "learning_rate": ADAPTIVE,
+            "learning_rate": WIDE,
             "b1": one_minus_log_uniform(0.9, 0.99),
             "b2": one_minus_log_uniform(0.8, 0.98),
             "b3": one_minus_log_uniform(0.9, 0.999),
@@ -108,7 +109,7 @@ OPTIMIZERS = (
     Optimizer(
         "madgrad",
         optax.contrib.madgrad,
-        {"learning_rate": ADAPTIVE, "momentum": one_minus_log_uniform(0.5, 0.99)},  # 0.9 is the authors' default
+        {"learning_rate": WIDE, "momentum": one_minus_log_uniform(0.5, 0.99)},  # 0.9 is the authors' default
         reference="Defazio and Jelassi, 2021",
     ),
     Optimizer(
@@ -116,7 +117,7 @@ OPTIMIZERS = (
         optax.contrib.ademamix,
         # alpha 4 to 10; b3 0.9999 over 10^5 steps or more: a memory of a tenth of the steps (section 4 of the paper).
         {
-            "learning_rate": log_uniform(1e-4, 0.1),
+            "learning_rate": ADAPTIVE,
             "b2": SQUARES,
             "b3": one_minus_log_uniform(0.98, 0.9999),
             "alpha": uniform(1.0, 10.0),
@@ -145,7 +146,7 @@ OPTIMIZERS = (
         "galore",
         optax.contrib.galore,
         # A rank of a quarter of the width, new projections every 50 to 1000 steps (figure 5 of the paper).
-        {"learning_rate": ADAPTIVE, "weight_decay": WEIGHT_DECAY},
+        {"learning_rate": WIDE, "weight_decay": WEIGHT_DECAY},
         {"rank": (16,), "update_proj_gap": (50,)},
         reference="Zhao et al., 2024",
     ),

@@ -48,13 +48,13 @@ OPTIMIZERS = (
     Optimizer(
         "cocob",
         optax.contrib.cocob,
-        {"alpha": log_uniform(10.0, 1000.0)},  # 100 in the paper; the update has no scale, so no rate changes it
+        {"alpha": log_uniform(1.0, 1000.0)},  # 100 in the paper; the update has no scale, so no rate changes it
         reference="Orabona and Tommasi, 2017",
     ),
     Optimizer(
         "momo",
         optax.contrib.momo,
-        {"learning_rate": log_uniform(1e-2, 10.0)},  # an upper bound of the step: "rather large"
+        {"learning_rate": log_uniform(1e-2, 100.0)},  # an upper bound of the step: "rather large"
         reference="Schaipp et al., 2023",
     ),
     Optimizer(
