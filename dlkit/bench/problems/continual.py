@@ -76,7 +76,7 @@ def coordinate_network(
     Places enter as sines and cosines of pi 2^k x and pi 2^k y for k < `frequencies`; without them networks learn fine
     detail very slowly.
 
-    Margin: 3 times below the mean brightness.
+    Margin: 2 times below the mean brightness.
 
     Args:
         activation: of the hidden layers.
@@ -106,7 +106,7 @@ def coordinate_network(
         description=f"picture as a function: MLP of {depth} x {width}, {frequencies} octaves, batch 64",
         stresses="fine detail: spectral bias",
         scale="log",
-        margin=3.0,
+        margin=2.0,
         loss=loss,
         l1=l1,
         l2=l2,
