@@ -59,6 +59,9 @@ problems = st.builds(
     made_by=names,
     choices=tables,
     margin=st.none() | numbers,
+    examples=st.tuples(counts, counts, counts),
+    judged_on=st.sampled_from(["test", "objective"]),
+    redraws_split=st.booleans(),
 )
 stoppings = st.builds(EarlyStopping, patience=st.integers(1, 9), min_delta=positive | st.just(0), metric=names)
 contenders = st.builds(
