@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Result", "compare", "open_run", "run"]
 
+LOOKED_THROUGH = 50_000_000  # numbers of own data at most: about a second
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -278,20 +280,36 @@ def run(
 
 
 def check(experiment: "Experiment") -> Foresight:
-    """Says whether an experiment can conclude, and what it costs, without running it.
+    """Says whether an experiment can conclude, what it costs, and what splits of own data share, without running it.
 
     Args:
         experiment: what to compare, from `load` or built by hand.
 
     Returns:
-        What it can tell and what it costs, as numbers and in words.
+        What it can tell and what it costs, as numbers and in words; then a sentence for everything that
+        `bench.data.leakage` finds in the user's own data, of up to 50 million numbers.
 
     Raises:
         UserError: for input that cannot work, with every mistake found.
     """
     from dlkit.bench.spec import planner
 
-    return foresee(planner.plan(experiment).plan)
+    bound = planner.plan(experiment)
+    found = foresee(bound.plan)
+    return found._replace(sentences=(*found.sentences, *_leaks(bound)))
+
+
+def _leaks(bound: "BoundPlan") -> list[str]:
+    """What splits of the user's own data share, in words; data that would take seconds are left to the user."""
+    from dlkit.bench.data.base import SPLITS
+    from dlkit.bench.data.leakage import leakage
+
+    sentences: list[str] = []
+    for source in (each for each in bound.problems.values() if each.own is not None):
+        dataset = source.load().dataset
+        if sum(array.size for part in SPLITS for array in getattr(dataset, part).values()) <= LOOKED_THROUGH:
+            sentences += leakage(dataset).sentences
+    return sentences
 
 
 def open_run(folder: str | Path) -> Result:

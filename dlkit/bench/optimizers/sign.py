@@ -4,15 +4,13 @@ import optax
 import optax.contrib
 
 from dlkit.bench.optimizers.base import Optimizer
+from dlkit.bench.optimizers.plain import ADAPTIVE, MOMENTUM, SQUARES, WEIGHT_DECAY, WIDE
 from dlkit.bench.plan.space import log_uniform, one_minus_log_uniform, uniform
 
 __all__ = ["OPTIMIZERS"]
 
+# As in plain.py, whose comments say where ranges come from that have no source here.
 SIGN = log_uniform(1e-5, 1e-1)  # every coordinate moves by the rate: 3 to 10 times less than Adam's (Lion, section 5)
-ADAPTIVE = log_uniform(1e-4, 1.0)
-MOMENTUM = one_minus_log_uniform(0.8, 0.99)
-SQUARES = one_minus_log_uniform(0.9, 0.9999)
-WEIGHT_DECAY = log_uniform(1e-4, 1.0)
 
 OPTIMIZERS = (
     Optimizer(
@@ -30,6 +28,7 @@ OPTIMIZERS = (
     Optimizer(
         "rprop",  # meant for full batches
         optax.rprop,
+        # The paper has 0.5 and 1.2, and a first step of 0.1.
         {"learning_rate": SIGN, "eta_minus": uniform(0.3, 0.7), "eta_plus": uniform(1.1, 1.3)},
         reference="Riedmiller and Braun, 1993",
     ),
@@ -55,7 +54,8 @@ OPTIMIZERS = (
     Optimizer(
         "lamb",
         optax.lamb,
-        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES, "weight_decay": log_uniform(1e-4, 0.1)},
+        # In AlgoPerf rates are 1e-4 to 1e-2, 1 - b1 is 0.05 to 0.3, weight decay 1e-3 to 1; 0.01 in the paper.
+        {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES, "weight_decay": WEIGHT_DECAY},
         reference="You et al., 2020",
     ),
     Optimizer(
@@ -79,8 +79,10 @@ OPTIMIZERS = (
     Optimizer(
         "adafactor",
         optax.adafactor,
-        # Steps are relative to a parameter's norm, so rates are those of relative change. Matrices are factored from
-        # 8 rows and columns on, which is what the method is about; optax's 128 would leave small networks as they are.
+        # Steps are relative to a parameter's norm, so rates are those of relative change: 1e-2 at most in the paper,
+        # 1e-4 to 1e-2 in AlgoPerf, whose version has momentum and weight decay too. decay_rate is 0.8 in the paper.
+        # Matrices are factored from 8 rows and columns on, which is what the method is about; optax's 128 would leave
+        # small networks as they are.
         {"learning_rate": ADAPTIVE, "decay_rate": uniform(0.5, 0.95)},
         {"min_dim_size_to_factor": (8,)},
         reference="Shazeer and Stern, 2018",
@@ -88,7 +90,8 @@ OPTIMIZERS = (
     Optimizer(
         "sm3",
         optax.sm3,
-        {"learning_rate": log_uniform(1e-3, 3.0), "momentum": one_minus_log_uniform(0.5, 0.99)},
+        # Momentum is 0.9 in the paper. Steps shrink as adagrad's do, and a parameter shares its squares with others.
+        {"learning_rate": log_uniform(1e-3, 30.0), "momentum": one_minus_log_uniform(0.5, 0.99)},
         reference="Anil et al., 2019",
     ),
     Optimizer(
@@ -96,7 +99,7 @@ OPTIMIZERS = (
         optax.adan,
         # The paper's betas 0.02, 0.08 and 0.01 are 1 - b1, 1 - b2 and 1 - b3 here.
         {
-            "learning_rate": ADAPTIVE,
+            "learning_rate": WIDE,
             "b1": one_minus_log_uniform(0.9, 0.99),
             "b2": one_minus_log_uniform(0.8, 0.98),
             "b3": one_minus_log_uniform(0.9, 0.999),
@@ -106,7 +109,7 @@ OPTIMIZERS = (
     Optimizer(
         "madgrad",
         optax.contrib.madgrad,
-        {"learning_rate": ADAPTIVE, "momentum": one_minus_log_uniform(0.5, 0.99)},
+        {"learning_rate": WIDE, "momentum": one_minus_log_uniform(0.5, 0.99)},  # 0.9 is the authors' default
         reference="Defazio and Jelassi, 2021",
     ),
     Optimizer(
@@ -114,7 +117,7 @@ OPTIMIZERS = (
         optax.contrib.ademamix,
         # alpha 4 to 10; b3 0.9999 over 10^5 steps or more: a memory of a tenth of the steps (section 4 of the paper).
         {
-            "learning_rate": log_uniform(1e-4, 0.1),
+            "learning_rate": ADAPTIVE,
             "b2": SQUARES,
             "b3": one_minus_log_uniform(0.98, 0.9999),
             "alpha": uniform(1.0, 10.0),
@@ -143,7 +146,7 @@ OPTIMIZERS = (
         "galore",
         optax.contrib.galore,
         # A rank of a quarter of the width, new projections every 50 to 1000 steps (figure 5 of the paper).
-        {"learning_rate": ADAPTIVE, "weight_decay": WEIGHT_DECAY},
+        {"learning_rate": WIDE, "weight_decay": WEIGHT_DECAY},
         {"rank": (16,), "update_proj_gap": (50,)},
         reference="Zhao et al., 2024",
     ),

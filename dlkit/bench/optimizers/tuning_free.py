@@ -4,6 +4,7 @@ import optax
 import optax.contrib
 
 from dlkit.bench.optimizers.base import Optimizer, Transformation
+from dlkit.bench.optimizers.plain import WIDE
 from dlkit.bench.plan.space import log_uniform, one_minus_log_uniform
 from dlkit.typing import Array
 
@@ -48,32 +49,32 @@ OPTIMIZERS = (
     Optimizer(
         "cocob",
         optax.contrib.cocob,
-        {"alpha": log_uniform(10.0, 1000.0)},  # 100 in the paper; the update has no scale, so no rate changes it
+        {"alpha": log_uniform(1.0, 1000.0)},  # 100 in the paper; the update has no scale, so no rate changes it
         reference="Orabona and Tommasi, 2017",
     ),
     Optimizer(
         "momo",
         optax.contrib.momo,
-        {"learning_rate": log_uniform(1e-2, 10.0)},  # an upper bound of the step: "rather large"
+        {"learning_rate": log_uniform(1e-2, 100.0)},  # an upper bound of the step: "rather large"
         reference="Schaipp et al., 2023",
     ),
     Optimizer(
         "momo_adam",
         optax.contrib.momo_adam,
-        {"learning_rate": log_uniform(1e-3, 1.0)},  # as for momo, times Adam's scale
+        {"learning_rate": log_uniform(1e-3, 30.0)},  # as for momo, times Adam's scale
         reference="Schaipp et al., 2023",
     ),
     Optimizer(
         "mechanize",
         _mechanic_adam,
         # Starts at s_init, which the paper takes from 1e-8 up, and decays weights by 0.01 and 0.1.
-        {"learning_rate": 1.0, "s_init": log_uniform(1e-6, 1e-2), "weight_decay": log_uniform(1e-3, 0.1)},
+        {"learning_rate": 1.0, "s_init": log_uniform(1e-6, 1.0), "weight_decay": log_uniform(1e-3, 0.1)},
         reference="Cutkosky, Defazio and Mehta, 2023 (around Adam)",
     ),
     Optimizer(
         "schedule_free_sgd",
         optax.contrib.schedule_free_sgd,
-        {"learning_rate": log_uniform(1e-2, 10.0), "b1": one_minus_log_uniform(0.8, 0.98)},  # b1 0.9 to 0.98 there
+        {"learning_rate": log_uniform(1e-2, 100.0), "b1": one_minus_log_uniform(0.8, 0.98)},  # b1 0.9 to 0.98 there
         eval_params=optax.contrib.schedule_free_eval_params,
         reference="Defazio et al., 2024",
     ),
@@ -81,7 +82,7 @@ OPTIMIZERS = (
         "schedule_free_adamw",
         optax.contrib.schedule_free_adamw,
         {
-            "learning_rate": log_uniform(1e-4, 1.0),
+            "learning_rate": WIDE,
             "b1": one_minus_log_uniform(0.8, 0.98),
             "weight_decay": log_uniform(1e-4, 0.1),
         },

@@ -34,7 +34,7 @@ __all__ = [
     "with_weight_decay",
 ]
 
-RHO = log_uniform(0.01, 0.5)
+RHO = log_uniform(0.01, 0.5)  # 0.01, 0.02 and 0.05 in AlgoPerf (Dahl et al., 2023)
 SLOW_STEP_SIZE = uniform(0.2, 0.8)
 DECAY = one_minus_log_uniform(0.9, 0.999)
 MAX_NORM = log_uniform(0.1, 10.0)

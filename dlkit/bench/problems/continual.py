@@ -49,7 +49,7 @@ def teacher_student(
         data.teacher(units=teacher_units),
         batch_size=64,
         steps=1000,
-        target=1e-4,
+        target=3e-4,
         description=f"{activation} student of {depth} x {width} of a teacher of {teacher_units} units, batch 64",
         stresses="symmetric units: a plateau before they specialize",
         scale="log",
@@ -76,7 +76,7 @@ def coordinate_network(
     Places enter as sines and cosines of pi 2^k x and pi 2^k y for k < `frequencies`; without them networks learn fine
     detail very slowly.
 
-    Margin: 3 times below the mean brightness.
+    Margin: 2 times below the mean brightness.
 
     Args:
         activation: of the hidden layers.
@@ -102,11 +102,11 @@ def coordinate_network(
         data.picture(),
         batch_size=64,
         steps=1000,
-        target=0.016,
+        target=0.02,
         description=f"picture as a function: MLP of {depth} x {width}, {frequencies} octaves, batch 64",
         stresses="fine detail: spectral bias",
         scale="log",
-        margin=3.0,
+        margin=2.0,
         loss=loss,
         l1=l1,
         l2=l2,

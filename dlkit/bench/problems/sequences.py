@@ -83,7 +83,7 @@ def copy_memory(
     Args:
         architecture: ``"rnn"`` (tanh), ``"gru"``, ``"lstm"`` or ``"transformer"`` (causal).
         delay: steps between the symbols and the signal to repeat them.
-        symbols: how many.
+        symbols: how many, from 4 to 20.
         dropout: rate; may be traced.
         l1: strength of the penalty sum |w|; may be traced.
         l2: strength of the penalty sum w^2; may be traced.
@@ -106,7 +106,7 @@ def copy_memory(
         data.copy_memory(delay=delay, symbols=symbols),
         batch_size=32,
         steps=2000,
-        target=0.99,
+        target=0.98,
         description=f"{symbols} symbols repeated after {delay} steps by {architecture} of {width}, batch 32",
         stresses="exact memory",
         margin=0.1,
@@ -177,7 +177,9 @@ def basic_motions(
 ) -> Problem:
     """Makes the classification of four motions from six sensors, 100 steps; the data come with the package sktime.
 
-    Margin: 0.8 in cross-entropy below the class prior's.
+    Training and test files have 40 recordings each; all are split together, 40, 20 and 20, anew for each study.
+
+    Margin: 0.4 in cross-entropy below the class prior's.
 
     Args:
         architecture: ``"rnn"`` (tanh), ``"gru"``, ``"lstm"`` or ``"transformer"``.
@@ -202,13 +204,13 @@ def basic_motions(
     """
     return _series(
         "basic-motions",
-        data.packaged_series("BasicMotions"),
+        data.packaged_series("BasicMotions", pooled=True),
         _reader(architecture, 4, width, depth, dropout, norm),
         Objective(loss, label_smoothing, l1, l2),
         architecture=architecture,
         steps=400,
-        target=0.1,
-        margin=0.8,
+        target=0.5,
+        margin=0.4,
     )
 
 
@@ -272,7 +274,7 @@ def _series(
     margin: float | None,
 ) -> Problem:
     _, time, channels = dataset.train["inputs"].shape
-    batch_size = min(14, dataset.examples)
+    batch_size = min(10, dataset.examples)
     return classification(
         name,
         model,

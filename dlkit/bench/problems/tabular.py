@@ -23,7 +23,7 @@ __all__ = [
 
 
 def diabetes_linear(*, loss: str = "squared_error", l1: Scalar = 0.0, l2: Scalar = 0.0) -> Problem:
-    """Makes the linear regression on scikit-learn's diabetes, batches of 31.
+    """Makes the linear regression on scikit-learn's diabetes, batches of 37.
 
     Margin: 0.3 in mean squared error below the mean's.
 
@@ -39,10 +39,10 @@ def diabetes_linear(*, loss: str = "squared_error", l1: Scalar = 0.0, l2: Scalar
         "diabetes-linear",
         models.mlp((1,)),
         data.diabetes(),
-        batch_size=31,
+        batch_size=37,
         steps=400,
-        target=0.6,
-        description="linear regression on scikit-learn's diabetes, standardized, batch 31",
+        target=0.55,
+        description="linear regression on scikit-learn's diabetes, standardized, batch 37",
         stresses="few noisy examples: minibatch noise, overfitting",
         margin=0.3,
         loss=loss,
@@ -78,7 +78,7 @@ def diabetes_outliers(
         "diabetes-outliers",
         models.mlp((1,)),
         data.diabetes_outliers(share=share, size=size),
-        batch_size=31,
+        batch_size=37,
         steps=400,
         target=0.615,
         description=f"linear regression on diabetes, {share:.0%} of the training targets {size:g} deviations too high",
@@ -115,7 +115,7 @@ def diabetes_quantile(*, level: float = 0.9, l1: Scalar = 0.0, l2: Scalar = 0.0)
         return loss(predictions[..., 0], batch["targets"])
 
     functions = functions_of(
-        models.mlp((1,)), dataset, losses_of, {"quantile_loss": losses_of}, batch_size=31, l1=l1, l2=l2
+        models.mlp((1,)), dataset, losses_of, {"quantile_loss": losses_of}, batch_size=37, l1=l1, l2=l2
     )
     errors = dataset.validation["targets"] - np.quantile(dataset.train["targets"], level)
     return Problem(
@@ -125,10 +125,10 @@ def diabetes_quantile(*, level: float = 0.9, l1: Scalar = 0.0, l2: Scalar = 0.0)
         example_scores=functions.example_scores,
         dataset=dataset,
         metrics={"quantile_loss": Metric("lower", label="quantile loss")},
-        batch_size=31,
+        batch_size=37,
         steps=200,
-        target=0.125,
-        description=f"linear regression of the {level:g} quantile of diabetes, batch 31",
+        target=0.135,
+        description=f"linear regression of the {level:g} quantile of diabetes, batch 37",
         stresses="kinks, and gradients of two sizes",
         trivial=float(np.maximum(level * errors, (level - 1) * errors).mean()),
         margin=0.02,
@@ -149,7 +149,7 @@ def wine_mlp(
 ) -> Problem:
     """Makes the classification of three wines by a small network, judged by cross-entropy.
 
-    Margin: 0.8 in cross-entropy below the class prior's.
+    Margin: 0.7 in cross-entropy below the class prior's.
 
     Args:
         activation: of the hidden layers.
@@ -169,13 +169,13 @@ def wine_mlp(
         "wine-mlp",
         models.mlp((width,) * depth + (3,), activation=activation, normalization=norm, dropout=dropout),
         data.wine(),
-        batch_size=31,
+        batch_size=30,
         steps=200,
         target=0.16,
-        description=f"MLP of {depth} x {width} on scikit-learn's wine, batch 31",
+        description=f"MLP of {depth} x {width} on scikit-learn's wine, batch 30",
         stresses="few examples",
         metric="cross_entropy",
-        margin=0.8,
+        margin=0.7,
         loss=loss,
         label_smoothing=label_smoothing,
         l1=l1,
@@ -197,7 +197,7 @@ def breast_cancer_mlp(
 ) -> Problem:
     """Makes the classification of breast tumours by a small network, judged by cross-entropy.
 
-    Margin: 0.45 in cross-entropy below the class prior's.
+    Margin: 0.25 in cross-entropy below the class prior's.
 
     Args:
         activation: of the hidden layers.
@@ -219,11 +219,11 @@ def breast_cancer_mlp(
         data.breast_cancer(),
         batch_size=57,
         steps=200,
-        target=0.05,
+        target=0.1,
         description=f"MLP of {depth} x {width} on scikit-learn's breast cancer, batch 57",
         stresses="overfitting: confident mistakes cost much",
         metric="cross_entropy",
-        margin=0.45,
+        margin=0.25,
         loss=loss,
         label_smoothing=label_smoothing,
         l1=l1,
@@ -236,7 +236,7 @@ def zipf_logistic(*, loss: str = "cross_entropy", l1: Scalar = 0.0, l2: Scalar =
 
     Most words are rare, so most coordinates of a gradient are zero at most steps.
 
-    Margin: 0.15 in cross-entropy below the class prior's.
+    Margin: 0.3 in cross-entropy below the class prior's.
 
     Args:
         loss: what is minimised, a name of `CLASSIFICATION_LOSSES`.
@@ -256,11 +256,11 @@ def zipf_logistic(*, loss: str = "cross_entropy", l1: Scalar = 0.0, l2: Scalar =
         data.zipf_words(features=features),
         batch_size=50,
         steps=600,
-        target=0.37,
+        target=0.32,
         description=f"logistic regression of documents of {features} words, frequencies by Zipf's law, batch 50",
         stresses="rare features: coordinates of very different scale",
         metric="cross_entropy",
-        margin=0.15,
+        margin=0.3,
         loss=loss,
         l1=l1,
         l2=l2,

@@ -60,7 +60,7 @@ def text_lstm(
         models.recurrent_language_model(
             "lstm", vocabulary=_vocabulary(dataset), units=width, depth=depth, dropout=dropout
         ),
-        target=None if path else 2.6,
+        target=None if path else 2.7,
         description=f"LSTM of {width} units on the characters of {dataset.source}, batch 16",
         stresses="sparse embeddings and a long tail of characters",
         l1=l1,
@@ -117,7 +117,7 @@ def text_transformer(
             normalization=norm,
             dropout=dropout,
         ),
-        target=None if path else 2.6,
+        target=None if path else 2.7,
         description=f"transformer of {depth} blocks, {width} features, on the characters of {dataset.source}, batch 16",
         stresses="attention with heavy-tailed classes, where SGD falls behind Adam",
         l1=l1,

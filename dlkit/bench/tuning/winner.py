@@ -14,7 +14,7 @@ from dlkit.bench.stats import expected_best, rank_correlation
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.search import Search, search
 
-__all__ = ["FEWEST_FINITE", "Tuning", "tune"]
+__all__ = ["FEWEST_FINITE", "Tuning", "at_edges", "tune"]
 
 FEWEST_FINITE = 3
 EDGE_CORRELATION = 0.5
@@ -123,7 +123,7 @@ def _summary(found: Search, space: Mapping[str, Range | float], *, in_order: boo
         scores,
         winner,
         curve,
-        {} if winner is None else _edges(points, _standing(reached, scores), winner, space),
+        {} if winner is None else at_edges(points, _standing(reached, scores), winner, space),
         gain,
         finite,
         sum(len(row) for rung in found.rungs for row in rung.trials) + found.later,
@@ -140,8 +140,20 @@ def _standing(reached: Floats, scores: Floats) -> Floats:
     return np.unique(np.stack([-reached, scores], axis=1), axis=0, return_inverse=True)[1].ravel().astype(np.float64)
 
 
-def _edges(points: Sequence[Point], scores: Floats, winner: int, space: Mapping[str, Range | float]) -> dict[str, Side]:
-    """Finds hyperparameters that want to leave their range: the best value outermost, and a trend towards it."""
+def at_edges(
+    points: Sequence[Point], scores: Floats, winner: int, space: Mapping[str, Range | float]
+) -> dict[str, Side]:
+    """Finds hyperparameters that want to leave their range: the best value outermost, and a trend towards it.
+
+    Args:
+        points: what was tried.
+        scores: [points] oriented: lower is better, +inf where a point diverged.
+        winner: index of the best point.
+        space: hyperparameter -> range or fixed number.
+
+    Returns:
+        Hyperparameter -> the side, for those at an edge.
+    """
     edges: dict[str, Side] = {}
     for name, span in space.items():
         if not isinstance(span, Range) or len(points) < FEWEST_FINITE:

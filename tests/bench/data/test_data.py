@@ -464,7 +464,7 @@ def test_digits_are_scikit_learns(cache):
 def test_diabetes_is_scikit_learns(cache):
     features, progression = load_diabetes(return_X_y=True, scaled=False)
     for dataset in (data.diabetes(), data.diabetes()):
-        assert [len(getattr(dataset, part)["targets"]) for part in SPLITS] == [266, 88, 88]
+        assert [len(getattr(dataset, part)["targets"]) for part in SPLITS] == [222, 110, 110]
         np.testing.assert_allclose(dataset.train["inputs"].mean(axis=0), 0, atol=1e-5)
         np.testing.assert_allclose(dataset.train["inputs"].std(axis=0), 1, atol=1e-5)
         assert dataset.train["targets"].std() == pytest.approx(1, abs=1e-5)

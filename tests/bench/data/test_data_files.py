@@ -263,7 +263,7 @@ def test_series_are_read_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, values[:20])
     assert names == ("walk", "run") and [names[each] for each in classes] == labels[:20]
     dataset = data.series(tmp_path, name="Mine")
-    assert sizes(dataset) == [14, 6, 20] and dataset.train["inputs"].shape == (14, 5, 2)
+    assert sizes(dataset) == [10, 10, 20] and dataset.train["inputs"].shape == (10, 5, 2)
     np.testing.assert_allclose(dataset.train["inputs"].mean(axis=(0, 1)), 0, atol=1e-6)
     np.testing.assert_allclose(dataset.train["inputs"].std(axis=(0, 1)), 1, atol=1e-5)
     for channel in range(2):  # one affine map
@@ -272,7 +272,7 @@ def test_series_are_read_back(tmp_path: Path) -> None:
             slope * dataset.test["inputs"][..., channel] + offset, values[20:, :, channel], atol=1e-4
         )
     problem = catalog.get("series-file", path=str(tmp_path.rename(tmp_path.parent / "Mine")))
-    assert problem.dataset.digest == dataset.digest and problem.batch_size == 14
+    assert problem.dataset.digest == dataset.digest and problem.batch_size == 10
 
 
 TS_FAULTS = {
@@ -341,14 +341,23 @@ def test_texts_that_are_wrong(tmp_path: Path) -> None:
         catalog.get("text-lstm", digest="ffff")
 
 
-def test_pythons_topics_are_the_text_of_this_python() -> None:
-    from pydoc_data.topics import topics
+def test_pythons_topics_are_the_text_of_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pydoc_data import topics
 
     dataset = data.python_topics(length=50)
     assert dataset.train["inputs"].shape[1] == 50
-    text = "\n\n".join(topics[name] for name in sorted(topics))
-    assert abs(sum(len(getattr(dataset, part)["inputs"]) for part in SPLITS) * 50 - len(text)) < 4 * 50
-    assert len(set(text[: int(0.8 * len(text))])) == dataset.train["inputs"].max()
+    text = "\n\n".join(topics.topics[name] for name in sorted(topics.topics))
+    length = sum(len(getattr(dataset, part)["inputs"]) for part in SPLITS) * 50
+    assert 0.6 * len(text) < length < 0.9 * len(text)  # lines that topics repeat are left out
+    letters = "".join(map(chr, range(97, 123)))
+    pages = {"b": f"{letters}\n\n  one two\n{letters}", "a": f"one  two\n{letters * 4}\n\nthree"}
+    monkeypatch.setattr(topics, "topics", pages)
+    # Topics in the order of their names: of "one two" the first one is kept, and so are empty lines.
+    expected = f"one  two\n{letters * 4}\n\nthree\n\n{letters}\n"
+    text = expected[: int(0.8 * len(expected))]
+    alphabet = sorted(set(text))
+    ids = data.python_topics(length=1).train["inputs"].ravel()
+    assert "".join(alphabet[each - 1] for each in ids) == text[:-1]
 
 
 # --- packages --------------------------------------------------------------------------------------------------------
@@ -382,7 +391,22 @@ def test_series_of_sktime(packages: Path) -> None:
     place = packages / "sktime" / "datasets" / "data" / "Mine"
     place.mkdir(parents=True)
     ts_like(place)
-    assert sizes(data.packaged_series("Mine")) == [14, 6, 20]
+    assert sizes(data.packaged_series("Mine")) == [10, 10, 20]
+    assert sizes(data.packaged_series("Mine", pooled=True)) == [20, 10, 10]
+
+
+def test_pooled_series_are_split_and_standardized_anew_for_each_study(tmp_path: Path) -> None:
+    values, _ = ts_like(tmp_path)
+    pooled = data.series(tmp_path, name="Mine", pooled=True)
+    assert len({pooled.of_study(study).digest for study in range(3)}) == 3
+    for study in range(3):
+        dataset = pooled.of_study(study)
+        np.testing.assert_allclose(dataset.train["inputs"].mean(axis=(0, 1)), 0, atol=1e-6)
+        np.testing.assert_allclose(dataset.train["inputs"].std(axis=(0, 1)), 1, atol=1e-5)
+        # All 40 examples are there, in the order of their first values, up to an affine map.
+        found = np.sort(rows(dataset)[:, 0, 0].astype(float))
+        slope, offset = np.polyfit(found, np.sort(values[:, 0, 0]), 1)
+        np.testing.assert_allclose(slope * found + offset, np.sort(values[:, 0, 0]), atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_the_ring_is_eight_gaussians() -> None:
         [split["inputs"] for split in (data.ring().train, data.ring().validation, data.ring().test)]
     )
     distances = np.linalg.norm(points[:, None] - data.ring_centres(8), axis=2)
-    np.testing.assert_array_equal(np.bincount(distances.argmin(axis=1)), 750)
+    np.testing.assert_array_equal(np.bincount(distances.argmin(axis=1)), 800)
     off = points - data.ring_centres(8)[distances.argmin(axis=1)]
     np.testing.assert_allclose(off.std(axis=0), 0.05, rtol=0.05)
     with pytest.raises(UserError, match="needs modes >= 2"):
