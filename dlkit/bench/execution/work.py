@@ -221,7 +221,7 @@ def _batch(trials: Sequence[Trial], lanes: Lanes) -> Sequence[Trial]:
 
 
 def _run_trials(program: Program, trials: Sequence[Trial], sampled_seed: int | None) -> list[Outcome]:
-    requests = [Request(trial.hyperparameters, trial.stage, trial.seed) for trial in trials]
+    requests = [Request(trial.hyperparameters, trial.stage, trial.seed, trial.gradients) for trial in trials]
     results = train_trials(program, requests, until=trials[0].until, seconds=trials[0].seconds)
     return [
         _outcome(trial, result, _samples(program, result) if _is_sampled(trial, sampled_seed) else None)
@@ -230,7 +230,8 @@ def _run_trials(program: Program, trials: Sequence[Trial], sampled_seed: int | N
 
 
 def _is_sampled(trial: Trial, sampled_seed: int | None) -> bool:
-    return trial.stage == "final" and trial.seed == sampled_seed
+    # the parameters that a bounded trial ends with are not those of the last point of its curve
+    return trial.stage == "final" and trial.seed == sampled_seed and trial.gradients is None
 
 
 def _samples(program: Program, result: Trajectory) -> np.ndarray[Any, Any] | None:
@@ -256,6 +257,7 @@ def _outcome(trial: Trial, result: Trajectory, samples: np.ndarray[Any, Any] | N
         evaluations=result.evaluations,
         restored_at=result.restored_at,
         samples=samples,
+        gradients=result.gradients,
     )
 
 

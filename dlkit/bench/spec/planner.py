@@ -16,6 +16,7 @@ from dlkit.bench.plan.policies import ADAPTIVE, Settling, TargetRule, Tuner, req
 from dlkit.bench.plan.space import Point, Range, Space
 from dlkit.bench.problems import Problem, ProblemFactory, check_problem
 from dlkit.bench.problems.factories import ChosenValues
+from dlkit.bench.spec.allowances import with_allowances
 from dlkit.bench.spec.bound_plan import (
     BoundPlan,
     Method,
@@ -67,12 +68,13 @@ def plan(experiment: Experiment) -> BoundPlan:
         raise UserError("\n".join(mistakes))
     own: list[Any] = [each for facts, method in contenders if facts.source for each in functions_of(method)]
     own += [each for facts, source in problems if facts.source for each in functions_of_problem(source.own)]
-    return BoundPlan(
+    bound = BoundPlan(
         plan=_plan(experiment, [facts for facts, _ in problems], [facts for facts, _ in contenders]),
         problems={facts.name: source for facts, source in problems},
         methods={facts.label: method for facts, method in contenders},
         sources=source_files(*own),
     )
+    return with_allowances(bound, experiment.budget.axis)
 
 
 def _attempt(make: Callable[[], Made], mistakes: list[str]) -> Made | None:
@@ -235,6 +237,7 @@ def _problem(experiment: Experiment, entry: ProblemChoice) -> _PlannedSource:
         made_by=maker.name if isinstance(maker, ProblemFactory) else "",
         choices=maker.all_choices(entry.choices) if isinstance(maker, ProblemFactory) else {},
         margin=entry.margin,
+        examples=(problem.dataset.examples, 0, 0),
     )
     return facts, problem_source(facts, entry.batch_size, entry.metric, own)
 

@@ -36,6 +36,7 @@ TABLES = (
         reason TEXT NOT NULL, traceback TEXT NOT NULL, diverged_at INTEGER, seconds REAL NOT NULL,
         compile_seconds REAL NOT NULL, test TEXT NOT NULL, steps BLOB NOT NULL, gradient_evaluations INTEGER NOT NULL,
         value_evaluations INTEGER NOT NULL, hvp_evaluations INTEGER NOT NULL, restored_at INTEGER,
+        gradients BLOB,
         PRIMARY KEY (id, software)
     ) WITHOUT ROWID""",
     """CREATE TABLE curve (
@@ -195,7 +196,7 @@ class Store:
         key = (outcome.trial.id, software)
         self._database.execute("DELETE FROM curve WHERE trial = ? AND software = ?", key)
         self._database.execute(
-            f"INSERT OR REPLACE INTO trial VALUES ({', '.join('?' * 16)})",
+            f"INSERT OR REPLACE INTO trial VALUES ({', '.join('?' * 17)})",
             (
                 *key,
                 program,
@@ -210,6 +211,7 @@ class Store:
                 outcome.steps.astype("<i8").tobytes(),
                 *outcome.evaluations,
                 outcome.restored_at,
+                None if outcome.gradients is None else outcome.gradients.astype("<f8").tobytes(),
             ),
         )
         self._database.execute("DELETE FROM sample WHERE trial = ? AND software = ?", key)
@@ -245,7 +247,7 @@ class Store:
             generated = self._generated(software)
             rows = self._database.execute(
                 "SELECT id, program, identity, status, reason, traceback, diverged_at, seconds, compile_seconds, test, "
-                "steps, gradient_evaluations, value_evaluations, hvp_evaluations, restored_at "
+                "steps, gradient_evaluations, value_evaluations, hvp_evaluations, restored_at, gradients "
                 "FROM trial WHERE software = ?",
                 (software,),
             )
@@ -384,13 +386,13 @@ def _outcome(
     row: Sequence[Any], curves: Mapping[str, np.ndarray[Any, Any]], samples: np.ndarray[Any, Any] | None
 ) -> Outcome:
     """Returns the outcome in a row of the table `trial`."""
-    name, _, identity, status, reason, trace, diverged_at, seconds, compile_seconds, test, steps, *counts, restored = (
-        row
-    )
+    *row, restored, gradients = row
+    name, _, identity, status, reason, trace, diverged_at, seconds, compile_seconds, test, steps, *counts = row
     trial = Trial(name, json.loads(identity))
     done = np.frombuffer(steps, "<i8")
     ended = (status, reason, trace, diverged_at, seconds, compile_seconds)
-    return Outcome(trial, *ended, done, curves, json.loads(test), Evaluations(*counts), restored, samples)
+    spent = None if gradients is None else np.frombuffer(gradients, "<f8")
+    return Outcome(trial, *ended, done, curves, json.loads(test), Evaluations(*counts), restored, samples, spent)
 
 
 def _storable(text: str) -> str:

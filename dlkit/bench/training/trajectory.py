@@ -1,6 +1,7 @@
 """Trains trials: calls a program's segment a few times and collects what it returns as a trajectory."""
 
 import itertools
+import math
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlkit.bench.plan.metric import TRAINING_LOSS
-from dlkit.bench.plan.trials import STAGES, Evaluations, Stage
+from dlkit.bench.plan.trials import NOTHING, STAGES, Evaluations, Stage
 from dlkit.bench.probes import PROBE_EXAMPLES
 from dlkit.bench.problems.base import Problem
 from dlkit.bench.training.data_order import batches_of, trial_order
@@ -47,11 +48,18 @@ class Request(NamedTuple):
         hyperparameters: a number for each of `Recipe.traced`.
         stage: what the trial is for; the seeds of stages are disjoint.
         seed: which initial parameters, data order and step keys.
+        gradients: that may be evaluated: the curve ends at the last point within; None for no bound.
     """
 
     hyperparameters: Mapping[str, float]
     stage: Stage
     seed: int
+    gradients: float | None = None
+
+    @property
+    def bound(self) -> float:
+        """The gradients that may be evaluated, without end where there is no bound."""
+        return math.inf if self.gradients is None else self.gradients
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +74,13 @@ class Trajectory:
         test: metric -> value on the test split with the parameters to evaluate; empty for trials that are not final:
             what is chosen by must not be what is reported. Empty too if it diverged, or was to stop before its end.
         evaluations: of the loss on batches, up to the last point of the curve.
+        gradients: [points] float64: the same up to each point, in gradients.
         diverged_at: the step whose loss was bad, or the evaluation whose metric was; None if there was none.
         restored_at: the step whose parameters early stopping restored; None without early stopping.
         seconds: training time, host loop included, compilation excluded; of lanes, an equal share.
         compile_seconds: time of the first calls, where they compiled.
-        params: the final parameters (those to evaluate).
+        params: the final parameters (those to evaluate). Of a trial with a bound of gradients, which is only looked at
+            between calls, they may lie beyond it: no metric is computed from them.
         state: the final state.
     """
 
@@ -79,6 +89,7 @@ class Trajectory:
     curves: Mapping[str, np.ndarray[Any, Any]]
     test: Mapping[str, float]
     evaluations: Evaluations
+    gradients: np.ndarray[Any, Any]
     diverged_at: int | None
     restored_at: int | None
     seconds: float
@@ -180,7 +191,7 @@ def train_trials(
     filled = [*requests, *[requests[-1]] * (width - len(requests))]
     reached, carry, start_metrics, clock, was_cut = _call(program, filled, until, seconds)
     params, state = program.finish(carry, program.shared.arrays["train"])
-    is_reported = until is None and any(request.stage == "final" for request in requests)
+    is_reported = until is None and any(map(_is_reported, requests))
     test = program.shared.evaluate(params, state, program.shared.arrays["test"]) if is_reported else {}
     ends = jax.device_get(_Ends(carry.diverged_at, carry.stopping and carry.stopping.best_evaluation, test))
     share = _Clock(clock.seconds / len(requests), clock.compile_seconds / len(requests))
@@ -190,14 +201,19 @@ def train_trials(
             program,
             _lane(start_metrics, lane, alone),
             _lane(reached, lane, False),
-            _lane(ends if request.stage == "final" else ends._replace(test={}), lane, alone),
+            _lane(ends if _is_reported(request) else ends._replace(test={}), lane, alone),
             share,
             was_cut,
-            until,
+            _within(_lane(reached, lane, False), request, until),
             _lane((params, state), lane, alone),
         )
         for lane, request in enumerate(requests)
     ]
+
+
+def _is_reported(request: Request) -> bool:
+    """Whether its final parameters are evaluated apart from its curve."""
+    return request.stage == "final" and request.gradients is None
 
 
 def begin(program: Program, requests: Sequence[Request]) -> Begun:
@@ -274,7 +290,7 @@ def _call(
         if call == 0:
             jax.block_until_ready(reached)
             first_call = time.perf_counter() - began
-        elif _over(blocks[-2]):  # looked at one call late, so that the one in flight goes on
+        elif _over(blocks[-2], requests):  # looked at one call late, so that the one in flight goes on
             break
         if limit is not None and 0 < call < calls - 1:
             jax.block_until_ready(reached)
@@ -302,9 +318,23 @@ def _stacked(items: Sequence[Any]) -> Any:
     return jnp.stack([jnp.asarray(item) for item in items])
 
 
-def _over(block: Reached) -> bool:
+def _over(block: Reached, requests: Sequence[Request]) -> bool:
     """Whether every lane has come to its end."""
-    return bool(np.all(np.any(np.asarray(block.bad) | np.asarray(block.void), axis=1)))
+    bounds = np.array([[request.bound] for request in requests])
+    ended = np.asarray(block.bad) | np.asarray(block.void) | (_in_gradients(block) > bounds)
+    return bool(np.all(np.any(ended, axis=1)))
+
+
+def _in_gradients(reached: Reached) -> np.ndarray[Any, Any]:
+    """What was evaluated up to each point, in gradients: [..., points] float64."""
+    counts = np.moveaxis(np.asarray(reached.evaluations, np.float64), -1, 0)
+    return np.asarray(Evaluations(*counts).in_gradients, np.float64)
+
+
+def _within(reached: Reached, request: Request, until: int | None) -> int:
+    """How many of the points that a lane reached belong to its trial."""
+    ran = len(reached.void) if until is None else min(len(reached.void), until)
+    return int(np.searchsorted(_in_gradients(reached)[:ran], request.bound, side="right"))
 
 
 def _trajectory(
@@ -314,13 +344,12 @@ def _trajectory(
     ends: _Ends,
     clock: _Clock,
     was_cut: bool,
-    until: int | None,
+    ran: int,
     final: tuple[Params, State],
 ) -> Trajectory:
     """One lane's table and last carry as what a trial returns."""
     recipe = program.recipe
     diverged_at, best, test = ends
-    ran = len(reached.void) if until is None else min(len(reached.void), until)
     count = min(int(np.argmax(reached.void)) if reached.void.any() else ran, ran)
     bad = reached.bad[:count]
     diverged = bool(bad.any())
@@ -331,7 +360,7 @@ def _trajectory(
         status = "diverged"
     elif count < ran:
         status = "stopped"
-    elif was_cut:
+    elif was_cut and ran == len(reached.void):
         status = "cut off"
     names = sorted(start_metrics)
     start_row = np.full(reached.point.shape[1], np.nan, np.float32)  # losses and probes: nothing was trained yet
@@ -345,7 +374,8 @@ def _trajectory(
         steps=steps,
         curves={name: np.ascontiguousarray(column) for name, column in zip(columns, table.T, strict=True)},
         test={} if diverged else {name: float(value) for name, value in test.items()},
-        evaluations=Evaluations(*map(int, reached.evaluations[count - 1])),
+        evaluations=Evaluations(*map(int, reached.evaluations[count - 1])) if count else NOTHING,
+        gradients=np.concatenate([[0.0], _in_gradients(reached)[:count]]),
         diverged_at=(int(diverged_at) if 0 <= diverged_at < last else last) if diverged else None,
         restored_at=None if best is None else (int(best) + 1) * recipe.segment_steps,
         seconds=clock.seconds,

@@ -1,0 +1,49 @@
+"""What trials spend, in the units that a problem's budget is counted in."""
+
+from typing import Any
+
+import numpy as np
+
+from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
+from dlkit.bench.plan.trials import Outcome
+
+__all__ = ["rows_of", "spent", "spent_by"]
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def rows_of(problem: PlannedProblem, contender: PlannedContender) -> int:
+    """Returns how many examples a contender's gradient is the mean over."""
+    own = problem.batch_size if contender.batch_size is None else contender.batch_size
+    return own if isinstance(own, int) else max(problem.examples[0], 1)  # a surface has no examples: one point
+
+
+def spent(problem: PlannedProblem, contender: PlannedContender, outcome: Outcome) -> Floats:
+    """Returns what a trial had spent at each point of its curve.
+
+    Everything that is read off curves against cost reads it here.
+
+    Args:
+        problem: what was trained.
+        contender: by what.
+        outcome: of one of its trials.
+
+    Returns:
+        [points] steps, gradients, examples or seconds, as the problem's axis says. A loss without a gradient and a
+        product with the Hessian count as `Evaluations.in_gradients` says; an example counts once a gradient.
+    """
+    match problem.axis:
+        case "steps":
+            amounts: Floats = outcome.steps.astype(np.float64)
+        case "gradients":
+            amounts = outcome.gradients_so_far
+        case "examples":
+            amounts = outcome.gradients_so_far * rows_of(problem, contender)
+        case "seconds":
+            amounts = outcome.steps * (problem.allowance(contender.label).step_seconds or 1.0)
+    return amounts
+
+
+def spent_by(problem: PlannedProblem, contender: PlannedContender, outcome: Outcome, step: float) -> float:
+    """Returns what a trial had spent at a step, which need not be one at which metrics were evaluated."""
+    return float(np.interp(step, outcome.steps, spent(problem, contender, outcome)))
