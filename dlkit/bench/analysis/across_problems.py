@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlkit.bench import stats
-from dlkit.bench.analysis.along_curves import UNKNOWN
+from dlkit.bench.analysis.along_curves import UNKNOWN, along_budget
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.orientation import oriented
@@ -278,7 +278,7 @@ def _curves(problem: PlannedProblem, result: ContenderResult, evaluations: int) 
     values = np.full((len(outcomes), evaluations + 1), np.nan)
     for line, outcome in zip(values, outcomes, strict=True):
         if outcome is not None:
-            line[: len(outcome.steps)] = outcome.curves[problem.metric]
+            line[:] = along_budget(problem, result.contender, outcome, evaluations)
     return _oriented(problem, values)
 
 

@@ -89,7 +89,7 @@ def compare_on(
     conclusion = conclude(conclusion, plan, problem, ranking, settled)
     every = [[trial for _, trial in each.every_trial] for each in ranking.results]
     ran = [[outcomes[trial.id] for trial in trials if trial.id in outcomes] for trials in every]
-    costs = costs_of(problem, ranking.results, timings or {}, ran)
+    costs = costs_of(problem, ranking.results, timings or {}, ran, targets.hardest)
     found = effects(problem, plan.contenders, ranking.results)
     return Comparison(problem, targets, again, ranking, conclusion, costs, found)
 

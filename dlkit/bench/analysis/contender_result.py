@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.analysis.along_curves import UNKNOWN, AlongCurve, StepsToTarget, at_half, log_steps, steps_to_target
+from dlkit.bench.analysis.along_curves import (
+    UNKNOWN,
+    AlongCurve,
+    StepsToTarget,
+    amount_to,
+    at_half,
+    log_steps,
+    steps_to_target,
+)
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.orientation import at_floor, final_value, oriented, unoriented
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
@@ -17,7 +25,6 @@ from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.stats import Interval, median_interval, wilson_interval
 from dlkit.bench.tuning.doubts import Doubts, doubts
 from dlkit.bench.tuning.history import History
-from dlkit.bench.tuning.objective import steps_to
 from dlkit.bench.tuning.winner import Tuning, tune
 
 __all__ = ["ContenderResult", "StudyResult", "block_means", "make_result"]
@@ -59,9 +66,10 @@ class ContenderResult:
         contender: which.
         studies: in order, those included that were added since.
         repeats_tuning: whether blocks are studies.
-        steps_to_target: [trials] first evaluated step at the hardest target, +inf where there is none; what diverged
-            after it had been there counts as there.
-        ladder: [targets][trials] steps to each target, the easiest first.
+        steps_to_target: [trials] what was spent at the first evaluation at the hardest target, in the units of the
+            budget (steps, unless it has another axis), +inf where there is none; what diverged after it had been there
+            counts as there.
+        ladder: [targets][trials] the same to each target, the easiest first.
         scores: [trials] the judged metric after the last step, oriented: lower is better, +inf where diverged.
         blocks: [blocks] the same of a block; +inf where a seed diverged, or where a study's tuning found nothing.
         at_floor: [blocks] whether the score of a seed of it is at the metric's numerical floor, and so a bound.
@@ -203,14 +211,14 @@ def make_result(
     plan, metric = history.plan, problem.metric
     studies = [_study(history, problem, contender, study) for study in plan.studies(problem, contender)]
     there = [outcome for each in studies for outcome in each.ended]
-    ladder = [np.array([steps_to(problem, outcome, target) for outcome in there]) for target in targets]
+    ladder = [np.array([amount_to(problem, contender, outcome, target) for outcome in there]) for target in targets]
     times = ladder[-1] if ladder else np.full(len(there), np.inf)
     scores = oriented(problem, metric, [final_value(outcome, metric) for outcome in there])
     tests = oriented(problem, metric, [outcome.test.get(metric, math.nan) for outcome in there])
     blocks, test_blocks = (block_means(plan, studies, values) for values in (scores, tests))
     failure, later_failure = _failures(history, studies)
     hardest = targets[-1] if targets else math.nan
-    reached = steps_to_target(problem, there, hardest, level=LEVEL)
+    reached = steps_to_target(problem, contender, there, hardest, level=LEVEL)
     doubted = doubts(plan.space(problem, contender), [each.tuning for each in studies])
     steps, half = log_steps(problem, contender, there, hardest), at_half(problem, contender, there)
     return ContenderResult(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dlkit.bench.analysis import numbers
+from dlkit.bench.analysis import numbers, units
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, beats_all, common, turned
 from dlkit.bench.analysis.ranking import Ranked
@@ -182,8 +182,10 @@ def _first_and_not_best(problem: PlannedProblem, best: Ranked, first: Ranked, pa
     """Says that another contender than the best is first at the target, and how sure that is."""
     sooner, p_value = _sooner(first, best, pair.difference), f"adjusted p {numbers.p_value(pair.adjusted_p)}"
     if pair.difference.estimate >= 0 or pair.adjusted_p > ALPHA:
-        ours, theirs = (numbers.steps(each.result.median_steps, problem.steps) for each in (first, best))
-        return f"First to {target}: {first.label}, median {ours} steps ({best.label}: {theirs}); not beyond chance."
+        medians = (each.result.median_steps for each in (first, best))
+        ours, theirs = (units.amounts(problem.axis, each, problem.budget) for each in medians)
+        unit = "" if problem.axis == "seconds" else f" {problem.axis}"
+        return f"First to {target}: {first.label}, median {ours}{unit} ({best.label}: {theirs}); not beyond chance."
     end = first.standing.to_best
     if end is not None and first.standing.is_worse:
         away = numbers.away(problem, end.difference, ends_behind(problem, best.result, first.result))
@@ -246,12 +248,13 @@ def flip(problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding | None:
     if not (leads and ahead.standing.is_worse):
         return None
     then = numbers.difference(problem, pair.difference)
+    half, whole = (units.amount(problem.axis, each) for each in (halves[0].at or 0.0, problem.budget))
     now = numbers.away(problem, end.difference, ends_behind(problem, best.result, ahead.result))
     text = (
-        f"The ranking flips if the budget is halved: after {halves[0].step} steps {ahead.label} leads, {then} from "
-        f"{best.label} (adjusted p {numbers.p_value(pair.adjusted_p)}); after {problem.steps} {best.label} does, "
+        f"The ranking flips if the budget is halved: after {half} {ahead.label} leads, {then} from "
+        f"{best.label} (adjusted p {numbers.p_value(pair.adjusted_p)}); after {whole} {best.label} does, "
         f"{ahead.label} is {now} (adjusted p {numbers.p_value(end.adjusted_p)}). Both were tuned for "
-        f"{problem.steps} steps."
+        f"{whole}."
     )
     evidence = _of_pair("difference at half", problem, ahead, best, pair)
     return Finding(text, (evidence, *difference_to_best(problem, best, ahead)))

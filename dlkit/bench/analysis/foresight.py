@@ -52,7 +52,9 @@ def foresee(plan: Plan) -> Foresight:
     each = [_cost(plan, problem, contender) for problem in plan.problems for contender in plan.contenders]
     unset = [problem for problem in plan.problems if problem.target is None]
     trials = sum(one[0] for one in each) + len(unset) * plan.targets.reruns
-    steps = sum(one[1] for one in each) + sum(plan.targets.reruns * problem.steps for problem in unset)
+    first = plan.contenders[0].label
+    again = [plan.targets.reruns * problem.allowance(first).steps for problem in unset]
+    steps = sum(one[1] for one in each) + sum(again)
     found = Foresight(count, max(blocks, most or 0), needed, compares, trials, steps, ())
     return found._replace(sentences=(_can(found, blocks, unit), _costs(plan, found)))
 
@@ -67,7 +69,7 @@ def _cost(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -> t
     shares = [1.0 if until is None else until / plan.evaluations for _, until in rungs]
     trials = sum(size for size, _ in rungs) + plan.seeds
     spent = sum(size * share for (size, _), share in zip(rungs, shares, strict=True)) + plan.seeds
-    return plan.tuner.studies * trials, plan.tuner.studies * spent * problem.steps
+    return plan.tuner.studies * trials, plan.tuner.studies * spent * problem.allowance(contender.label).steps
 
 
 def _can(found: Foresight, planned: int, unit: str) -> str:

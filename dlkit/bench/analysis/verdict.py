@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from dlkit.bench.analysis import numbers
+from dlkit.bench.analysis import numbers, units
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.findings import Finding, behind, differences, ends_behind, flip, power, speed
 from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, blocks_needed
@@ -165,7 +165,7 @@ def _listed(problem: PlannedProblem, best: Ranked, ranked: Sequence[Ranked]) -> 
 def _score(problem: PlannedProblem, ranked: Ranked) -> str:
     metric = problem.judged.label or problem.metric
     shown = numbers.interval(ranked.result.final, floor=problem.judged.floor)
-    return f"validation {metric} {shown} after {problem.steps} steps"
+    return f"validation {metric} {shown} after {units.amount(problem.axis, problem.budget)}"
 
 
 def _margin(problem: PlannedProblem, compared: Sequence[Ranked]) -> str:

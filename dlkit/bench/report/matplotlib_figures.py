@@ -96,15 +96,15 @@ def _curves(axes: "Axes", summary: Summary, comparison: Comparison) -> list["Lin
     for rank, curve in enumerate(found):
         style, above = style_of(summary, curve.result), 3 - rank / len(found)  # the best is drawn last
         low, middle, high = (axis.units(values) for values in (curve.low, curve.middle, curve.high))
-        axes.fill_between(curve.steps, low, high, color=style.colour, alpha=0.14, linewidth=0)
+        axes.fill_between(curve.spent, low, high, color=style.colour, alpha=0.14, linewidth=0)
         line = {"color": style.colour, "linestyle": style.paper_dash, "linewidth": 1.2, "zorder": above}
-        lines += axes.plot(curve.steps, middle, label=curve.name, **line)
+        lines += axes.plot(curve.spent, middle, label=curve.name, **line)
     axes.axhline(comparison.target, color=GREY, linestyle=(0, (4, 3)), linewidth=0.7)  # nothing where it is NaN
     problem = comparison.problem
     axes.set_yscale(problem.judged.scale)
     axes.set_ylim(*axis.bounds)
-    axes.set_xlim(0, problem.steps)
-    axes.set_xlabel("steps", fontsize=POINTS)
+    axes.set_xlim(0, problem.budget)
+    axes.set_xlabel(problem.axis, fontsize=POINTS)
     axes.set_ylabel(f"validation {metric_label(problem)}", fontsize=POINTS, parse_math=False)
     return lines
 

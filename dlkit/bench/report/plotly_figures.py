@@ -84,17 +84,17 @@ def curves(summary: Summary, comparison: Comparison) -> "go.Figure":
     for rank, curve in enumerate(found):
         style, low, high = style_of(summary, curve.result), axis.units(curve.low), axis.units(curve.high)
         common = {"name": literal(curve.name), "legendgroup": curve.result.label}
-        fill_between(figure, curve.steps, low, high, style.colour, common)
+        fill_between(figure, curve.spent, low, high, style.colour, common)
         line = {"color": style.colour, "dash": style.dash, "width": 2}
         middle, above = axis.units(curve.middle), len(found) - rank  # the best is drawn last
         figure.add_scatter(
-            x=curve.steps, y=middle, mode="lines", line=line, hovertemplate="%{y:.4g}", zorder=above, **common
+            x=curve.spent, y=middle, mode="lines", line=line, hovertemplate="%{y:.4g}", zorder=above, **common
         )
     if math.isfinite(comparison.target):
         figure.add_hline(y=comparison.target, line={"color": GREY, "dash": "dash", "width": 1})
         _note(figure, axis, comparison.target)
     figure.update_layout(hovermode="x unified")
-    figure.update_xaxes(title_text="steps", range=[0, 1.02 * problem.steps])
+    figure.update_xaxes(title_text=problem.axis, range=[0, 1.02 * problem.budget])
     _metric_axis(figure.update_yaxes, problem, axis, "validation")
     return figure
 
@@ -244,7 +244,7 @@ def probes(summary: Summary, comparison: Comparison) -> "go.Figure":
     for each in found:
         style, panel = style_of(summary, each.result), names.index(each.name)
         figure.add_scatter(
-            x=each.steps,
+            x=each.spent,
             y=each.middle,
             mode="lines+markers",
             marker={"size": 4},
@@ -255,8 +255,8 @@ def probes(summary: Summary, comparison: Comparison) -> "go.Figure":
             row=panel // PANELS + 1,
             col=panel % PANELS + 1,
         )
-    figure.update_xaxes(range=[0, 1.02 * comparison.problem.steps], tickfont_size=10)
-    figure.update_xaxes(title_text="steps", row=rows)
+    figure.update_xaxes(range=[0, 1.02 * comparison.problem.budget], tickfont_size=10)
+    figure.update_xaxes(title_text=comparison.problem.axis, row=rows)
     return figure.update_yaxes(tickfont_size=10, exponentformat="e").update_annotations(font_size=12)
 
 

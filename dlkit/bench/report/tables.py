@@ -13,6 +13,7 @@ from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.effects import Effect, Measured
 from dlkit.bench.analysis.findings import behind
 from dlkit.bench.analysis.pairs import LEVEL
+from dlkit.bench.plan.axes import Axis
 from dlkit.bench.plan.orientation import at_floor, unoriented
 from dlkit.bench.stats import median_interval, nemenyi_distance
 
@@ -103,12 +104,14 @@ def ranking(comparison: Comparison) -> Table:
 
 def steps_caption(comparison: Comparison) -> str:
     """Returns what the numbers of `steps` are counted to."""
-    return f"Steps to {numbers.number(comparison.target)} on validation, budget {comparison.problem.steps}"
+    problem = comparison.problem
+    budget = units.duration(problem.budget) if problem.axis == "seconds" else f"{problem.budget:.0f}"
+    return f"{problem.axis.capitalize()} to {numbers.number(comparison.target)} on validation, budget {budget}"
 
 
 def steps(comparison: Comparison) -> Table:
     """Returns how a problem's contenders came out against the hardest target; no rows where there is none yet."""
-    budget = comparison.problem.steps
+    problem = comparison.problem
     header = ["optimizer", f"hits {SHOWN_LEVEL}", "missed", "diverged before", f"median {SHOWN_LEVEL}"]
     header += [f"mean to budget {SHOWN_LEVEL}", "expected running time", f"ratio to best {SHOWN_LEVEL}", "adjusted p"]
     was_cut = any(each.to_target and each.to_target.cut_off for each in comparison.results)
@@ -124,15 +127,19 @@ def steps(comparison: Comparison) -> Table:
             _hits(result),
             str(found.missed),
             str(found.diverged),
-            numbers.steps(found.median, budget),
-            numbers.interval(found.restricted),
-            numbers.number(found.expected) if found.reached else "none reached",
+            units.amounts(problem.axis, found.median, problem.budget),
+            units.durations(found.restricted) if problem.axis == "seconds" else numbers.interval(found.restricted),
+            _expected(problem.axis, found.expected) if found.reached else "none reached",
             numbers.ratio_of_steps(pair.difference) if pair else numbers.NOTHING,
             numbers.p_value(pair.adjusted_p) if pair else numbers.NOTHING,
         ]
         cells[4:4] = [str(found.cut_off)] if was_cut else []
         rows.append(cells)
     return Table(header, rows)
+
+
+def _expected(axis: Axis, value: float) -> str:
+    return units.duration(value) if axis == "seconds" else numbers.number(value)
 
 
 def studies(comparison: Comparison) -> Table:
@@ -196,7 +203,7 @@ def parts(comparison: Comparison) -> list[Part]:
 def ladder(comparison: Comparison) -> Table:
     """Returns the steps to every target of a problem, the easiest first; no rows where there is one target or none."""
     targets = comparison.targets.values
-    header = ["optimizer", *(f"steps to {numbers.number(target)}" for target in targets)]
+    header = ["optimizer", *(f"{comparison.problem.axis} to {numbers.number(target)}" for target in targets)]
     rows = [
         [each.label, *(_rung(comparison, times) for times in each.ladder)]
         for each in comparison.results
@@ -207,8 +214,9 @@ def ladder(comparison: Comparison) -> Table:
 
 def _rung(comparison: Comparison, times: np.ndarray[Any, Any]) -> str:
     hits = int(np.isfinite(times).sum())
-    steps = numbers.steps(median_interval(times, level=LEVEL), comparison.problem.steps)
-    return f"{steps} ({hits}/{len(times)})"
+    problem = comparison.problem
+    amounts = units.amounts(problem.axis, median_interval(times, level=LEVEL), problem.budget)
+    return f"{amounts} ({hits}/{len(times)})"
 
 
 def costs(comparison: Comparison) -> Table:
@@ -243,9 +251,14 @@ def costs_caption(comparison: Comparison) -> str:
 
 def factors(comparison: Comparison) -> Table:
     """Returns what each level of a factor does against the first contender's; no rows without factors."""
-    metric = comparison.problem.judged.label or comparison.problem.metric
+    metric, axis = comparison.problem.judged.label or comparison.problem.metric, comparison.problem.axis
     header = ["factor", "level", "against", f"difference in final {metric} {SHOWN_LEVEL}", "adjusted p"]
-    header += ["pairs of contenders", "interaction", f"ratio of steps to target {SHOWN_LEVEL}", "adjusted p of steps"]
+    header += [
+        "pairs of contenders",
+        "interaction",
+        f"ratio of {axis} to target {SHOWN_LEVEL}",
+        f"adjusted p of {axis}",
+    ]
     rows = [
         [
             each.factor,

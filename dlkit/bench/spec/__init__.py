@@ -4,7 +4,8 @@
 - `entries`: experiment, contenders, problems, factors.
 - `toml`: the same from a file; `changes`: with some settings changed, as on the command line.
 - `planner`: entries become a plan.
+- `points`: what contenders try; `allowances`: how many steps spend the same.
 - `bound_plan`: a plan with the functions that carry it out.
 """
 
-__all__ = ["bound_plan", "budget", "changes", "entries", "planner", "toml"]
+__all__ = ["allowances", "bound_plan", "budget", "changes", "entries", "planner", "points", "toml"]

@@ -1,6 +1,5 @@
 """Spec -> plan: points are drawn, identities fixed, and everything is checked before anything runs."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,9 +10,9 @@ from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity.fingerprints import source_files
 from dlkit.bench.identity.references import is_import
 from dlkit.bench.optimizers.schedules import Schedule
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem, draw_seed
-from dlkit.bench.plan.policies import ADAPTIVE, Settling, TargetRule, Tuner, require_margin
-from dlkit.bench.plan.space import Point, Range, Space
+from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.policies import Settling, TargetRule, Tuner, require_margin
+from dlkit.bench.plan.space import Range
 from dlkit.bench.problems import Problem, ProblemFactory, check_problem
 from dlkit.bench.problems.factories import ChosenValues
 from dlkit.bench.spec.allowances import with_allowances
@@ -27,11 +26,12 @@ from dlkit.bench.spec.bound_plan import (
     problem_source,
     source_of,
 )
-from dlkit.bench.spec.budget import Budget, beyond_draws
+from dlkit.bench.spec.budget import beyond_draws
 from dlkit.bench.spec.entries import Contender, Crossed, Experiment, ProblemChoice
+from dlkit.bench.spec.points import drawn_points, unknown_on_the_grid
 from dlkit.bench.training.recipe import require_schedulable
 from dlkit.bench.training.transformation import require_fitting
-from dlkit.bench.tuning.sampling import beforehand, dimensions, grid_points, require_tuner
+from dlkit.bench.tuning.sampling import require_tuner
 
 __all__ = ["plan"]
 
@@ -203,7 +203,7 @@ def _wrong_together(
         ),
         *_misplayed(sources, [method for _, method in contenders]),
         *_repeated("problems", [facts.name for facts, _ in problems], "give each a label of its own"),
-        *_unknown_on_the_grid(experiment.budget, planned),
+        *unknown_on_the_grid(experiment.budget, planned),
         *_repeated("optimizers", [facts.label for facts in planned], "give each a label of its own"),
     ]
 
@@ -326,7 +326,7 @@ def _contender(experiment: Experiment, crossed: Crossed, problems: Sequence[Prob
         raise UserError(f"optimizer '{entry.name}': {sorted(both)} are also choices of the problem; fix one of them")
     space = {**optimizer.space, **schedule.space, **chosen.space}
     static = {**optimizer.static, **chosen.static}
-    drawn, undrawn = _points(entry, space, static, experiment.budget.filled())
+    drawn, undrawn = drawn_points(entry, space, static, experiment.budget.filled())
     registered = isinstance(entry.optimizer, str) and not is_import(entry.optimizer)
     source = "" if registered and not isinstance(entry.schedule, Schedule) else source_of(functions_of(method))
     contender = PlannedContender(
@@ -371,33 +371,3 @@ def _chosen(entry: Contender, problems: Sequence[ProblemSource]) -> ChosenValues
     if mistakes:
         raise UserError("\n".join(f"optimizer '{entry.name}': {mistake}" for mistake in mistakes))
     return found
-
-
-def _points(
-    entry: Contender, space: Space, static: Mapping[str, Sequence[Any]], budget: Budget
-) -> tuple[list[list[Point]], int | None]:
-    """Draws what can be drawn before anything runs, of each study; and how many points are drawn later."""
-    count = budget.tuning_points
-    if budget.tuning_points_per_dimension is not None:
-        count = budget.tuning_points_per_dimension * max(dimensions(space, static), 1)
-    if count is None or budget.tuner in ADAPTIVE:
-        if any(isinstance(span, Range) for span in space.values()):
-            return [[] for _ in range(budget.studies)], count
-        every = math.prod(map(len, static.values()))  # choices alone: each of them once
-        return [grid_points(space, static, every)[:count] for _ in range(budget.studies)], 0
-    try:
-        draw = partial(beforehand, budget.tuner, space, static, count, counts=budget.grid)
-        numbers = range(budget.first_study, budget.first_study + budget.studies)
-        return [draw(seed=draw_seed(number, entry.draw)) for number in numbers], 0
-    except UserError as error:
-        raise UserError(f"optimizer '{entry.name}': {error}") from None
-
-
-def _unknown_on_the_grid(budget: Budget, contenders: Sequence[PlannedContender]) -> list[str]:
-    """Names of a grid that no contender has a range for."""
-    known = sorted({name for each in contenders for name, span in each.space.items() if isinstance(span, Range)})
-    return [
-        f"budget.grid: no optimizer has a range for '{name}'; {nearest(name, known)}"
-        for name in budget.grid
-        if name not in known and known
-    ]

@@ -34,7 +34,7 @@ STOPPED = ended([1.0, 0.9, 0.9], "stopped")
 
 
 def reached(outcomes, target=0.1):
-    return steps_to_target(PROBLEM, outcomes, target, level=0.95)
+    return steps_to_target(PROBLEM, CONTENDER, outcomes, target, level=0.95)
 
 
 # --- against a target ------------------------------------------------------------------------------------------------
@@ -107,14 +107,14 @@ def along(finals, *, contender=CONTENDER, target=0.1):
 def test_steps_are_logarithms_and_step_0_counts_as_1():
     steps, _ = along([hit_at(0), hit_at(20), MISS, DIVERGED])
     np.testing.assert_allclose(steps.values, [0.0, math.log2(20), INF, INF])
-    assert steps.step is None
+    assert steps.at is None
 
 
 def test_the_score_at_half_of_the_budget():
     later = ended([1.0, 0.9, 0.7, 0.5, NAN], "diverged")
     _, half = along([ended([1.0, 0.8, 0.6, 0.4, 0.2]), later, DIVERGED])
     np.testing.assert_allclose(half.values, np.array([0.6, 0.7, INF]), rtol=1e-6)
-    assert half.step == 20
+    assert half.at == 20
 
 
 @pytest.mark.parametrize(
