@@ -84,11 +84,11 @@ def synthetic_outcome(
     is_bad = math.isnan(values[-1])
     steps = np.arange(len(values)) * (problem.steps // plan.evaluations)
     curves = {"error": np.array(values, np.float32), "training_loss": np.array(values, np.float32)}
-    test = {} if is_bad or trial.until is not None else {"error": values[-1] * 1.01}
+    validation = {} if is_bad or trial.until is not None else {"error": values[-1] * 1.01}
     status = "diverged" if is_bad else "finished"
     at = int(steps[-1]) if is_bad else None
     ended = (trial, status, "", "", at, seconds, 0.5)
-    return Outcome(*ended, steps.astype(np.int64), curves, test, Evaluations(int(steps[-1])))
+    return Outcome(*ended, steps.astype(np.int64), curves, validation, Evaluations(int(steps[-1])))
 
 
 def failed_outcome(trial: Trial, reason: str) -> Outcome:

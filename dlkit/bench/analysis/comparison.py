@@ -24,7 +24,7 @@ class Comparison:
 
     Attributes:
         problem: which.
-        targets: of the judged metric on validation, and where they come from.
+        targets: of the judged metric, and where they come from.
         reruns: the trials that set them; None where they are declared, or the baselines are not tuned yet.
         ranking: of the contenders, best first.
         verdict: what to conclude.

@@ -76,8 +76,9 @@ class ContenderResult:
         hits: share of trials that reached the target, Wilson interval.
         median_steps: Kaplan and Meier's median steps to target and its interval; +inf means more trials missed it than
             not.
-        final: the judged metric on validation: median over blocks and interval, in the metric's own units.
-        test: the same on test.
+        final: the judged metric on what judges: median over blocks and interval, in the metric's own units.
+        validation: the same on validation, which selected: it may flatter. NaN where curves end within a budget: the
+            parameters there are not kept.
         diverged: how many final trials diverged.
         failure: why the contender could not run, empty if it could: of the blocks that were planned.
         later_failure: why blocks that were added could not run, empty if they could. It is compared on those it has.
@@ -101,7 +102,7 @@ class ContenderResult:
     hits: Interval
     median_steps: Interval
     final: Interval
-    test: Interval
+    validation: Interval
     diverged: int
     failure: str
     later_failure: str
@@ -214,8 +215,9 @@ def make_result(
     ladder = [np.array([amount_to(problem, contender, outcome, target) for outcome in there]) for target in targets]
     times = ladder[-1] if ladder else np.full(len(there), np.inf)
     scores = oriented(problem, metric, [final_value(outcome, metric) for outcome in there])
-    tests = oriented(problem, metric, [outcome.test.get(metric, math.nan) for outcome in there])
-    blocks, test_blocks = (block_means(plan, studies, values) for values in (scores, tests))
+    selected = oriented(problem, metric, [outcome.validation.get(metric, math.nan) for outcome in there])
+    blocks, selected_blocks = (block_means(plan, studies, values) for values in (scores, selected))
+    is_bounded = problem.allowance(contender.label).gradients is not None  # its last parameters lie beyond the budget
     failure, later_failure = _failures(history, studies)
     hardest = targets[-1] if targets else math.nan
     reached = steps_to_target(problem, contender, there, hardest, level=LEVEL)
@@ -233,7 +235,7 @@ def make_result(
         hits=wilson_interval(int(np.isfinite(times).sum()), len(there), level=LEVEL),
         median_steps=reached.median if reached else _interval(times),
         final=_in_units(problem, metric, _interval(blocks)),
-        test=_in_units(problem, metric, _interval(test_blocks)),
+        validation=UNKNOWN if is_bounded else _in_units(problem, metric, _interval(selected_blocks)),
         diverged=sum(outcome.status == "diverged" for outcome in there),
         failure=failure,
         later_failure=later_failure,

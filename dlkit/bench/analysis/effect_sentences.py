@@ -68,7 +68,7 @@ def shown_parts(interaction: Interaction) -> Sequence[tuple[str, Shift]]:
 def _size(problem: PlannedProblem, shift: Shift) -> str:
     """A difference of final scores with its interval: as a ratio, or in the metric's units; it may be a bound."""
     shown = numbers.difference(problem, shift.difference, shift.ends)
-    return shown if problem.judged.scale == "log" else f"{shown} in {problem.judged.label or problem.metric}"
+    return shown if problem.judged.scale == "log" else f"{shown} in {numbers.metric_label(problem)}"
 
 
 def _ratio(axis: Axis, shift: Shift) -> str:

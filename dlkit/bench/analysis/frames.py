@@ -41,8 +41,8 @@ def curves(summary: Summary) -> "pd.DataFrame":
     """Returns every final trial's curves, one row a point.
 
     Returns:
-        Columns problem, optimizer, seed, step, metric, value; metrics are those on validation, and
-        ``training_loss``.
+        Columns problem, optimizer, seed, step, metric, value; metrics are those on test, or the
+        objective where nothing is held out, and ``training_loss``.
     """
     import pandas as pd
 
@@ -74,8 +74,9 @@ def trials(summary: Summary) -> "pd.DataFrame":
 
     Returns:
         Columns trial, problem, optimizer, study, stage, seed, status, outcome (against the hardest target: reached,
-        missed, diverged, cut off or failed), outcome_step, value (the judged metric on validation with the final
-        parameters), restored_at, seconds, compile_seconds, gradient_evaluations (of the loss on a batch),
+        missed, diverged, cut off or failed), outcome_step, value (the judged metric with the final parameters: of
+        tuning trials on validation, of final ones on test), restored_at, seconds, compile_seconds,
+        gradient_evaluations (of the loss on a batch),
         value_evaluations (without its gradient), hvp_evaluations (products of the Hessian with a vector),
         diverged_at, reason, one column per hyperparameter, and with successive halving ``until``, the evaluation
         that a rung ended at.
@@ -359,8 +360,8 @@ def _standing_columns(result: ContenderResult, standing: Standing | None) -> dic
         "ratio_of_steps_p_value": ratio.adjusted_p if ratio else math.nan,
         "group": standing.group if standing else "",
         "mean_rank": standing.mean_rank if standing else math.nan,
-        **_interval_columns("validation", result.final),
-        **_interval_columns("test", result.test),
+        **_interval_columns("final", result.final),
+        **_interval_columns("validation", result.validation),
         **_interval_columns("difference", Interval(*to_best.difference[:3]) if to_best else UNKNOWN),
         "p_value": to_best.adjusted_p if to_best else math.nan,
     }

@@ -18,7 +18,9 @@ __all__ = [
     "geometric",
     "in_units",
     "interval",
+    "judged_label",
     "largest_p_value",
+    "metric_label",
     "number",
     "oriented_interval",
     "p_value",
@@ -80,6 +82,16 @@ def point(values: Mapping[str, object]) -> str:
     """Returns a whole setting, the learning rate first."""
     names = sorted(values, key=lambda name: (name != "learning_rate", name))
     return ", ".join(f"{name} {setting(values[name])}" for name in names)
+
+
+def metric_label(problem: PlannedProblem) -> str:
+    """Returns how figures and sentences call a problem's judged metric."""
+    return problem.judged.label or problem.metric
+
+
+def judged_label(problem: PlannedProblem) -> str:
+    """Returns the same with the split that it is judged on, where examples are held out."""
+    return f"test {metric_label(problem)}" if problem.judged_on == "test" else metric_label(problem)
 
 
 def interval(value: Interval, *, floor: float | None = None, beyond: str = NO_BOUND) -> str:

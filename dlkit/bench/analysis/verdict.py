@@ -163,9 +163,8 @@ def _listed(problem: PlannedProblem, best: Ranked, ranked: Sequence[Ranked]) -> 
 
 
 def _score(problem: PlannedProblem, ranked: Ranked) -> str:
-    metric = problem.judged.label or problem.metric
     shown = numbers.interval(ranked.result.final, floor=problem.judged.floor)
-    return f"validation {metric} {shown} after {units.amount(problem.axis, problem.budget)}"
+    return f"{numbers.judged_label(problem)} {shown} after {units.amount(problem.axis, problem.budget)}"
 
 
 def _margin(problem: PlannedProblem, compared: Sequence[Ranked]) -> str:

@@ -1,20 +1,13 @@
 """Datasets: arrays, splits and a digest. One family per file."""
 
-from dlkit.bench.data.base import (
-    Arrays,
-    Dataset,
-    cached,
-    require_digest,
-    require_labels,
-    split,
-    split_official,
-    standardize,
-)
+from dlkit.bench.data.base import Arrays, Dataset, require_digest, require_labels
+from dlkit.bench.data.cache import cached
 from dlkit.bench.data.digits import digits
 from dlkit.bench.data.files import cifar, idx, npz, read_cifar, read_idx
 from dlkit.bench.data.folders import npy
 from dlkit.bench.data.installed_packages import mnist_5k, packaged_series
 from dlkit.bench.data.series import read_ts, series
+from dlkit.bench.data.splits import redrawn, split, split_official, standardize, transformed
 from dlkit.bench.data.synthetic import adding, copy_memory, picture, ring, ring_centres, teacher
 from dlkit.bench.data.tabular import breast_cancer, diabetes, diabetes_outliers, wine, zipf_words
 from dlkit.bench.data.text import characters, python_topics
@@ -41,6 +34,7 @@ __all__ = [
     "read_cifar",
     "read_idx",
     "read_ts",
+    "redrawn",
     "require_digest",
     "require_labels",
     "ring",
@@ -50,6 +44,7 @@ __all__ = [
     "split_official",
     "standardize",
     "teacher",
+    "transformed",
     "wine",
     "zipf_words",
 ]

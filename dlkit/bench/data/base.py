@@ -1,32 +1,24 @@
 """A dataset: named arrays in three splits, and the digest that fixes them."""
 
 import hashlib
-import tempfile
-import zlib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dlkit.bench.data.memory_mapped import chunks, located, mapped
 from dlkit.bench.errors import UserError
-from dlkit.bench.machine.environment import cache_folder
 
 __all__ = [
     "SPLITS",
     "Arrays",
     "Dataset",
-    "cached",
     "require_digest",
     "require_labels",
     "require_numbers",
-    "split",
-    "split_official",
-    "standardize",
+    "shuffled",
 ]
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -35,7 +27,7 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Arrays for training, for choosing (validation) and for the report alone (test).
+    """Arrays for training, for selecting (validation) and for judging (test).
 
     Each split maps names (``"inputs"``, ``"targets"``) to arrays whose first axis counts examples. A problem without
     data, such as a quadratic, has empty splits. Memory-mapped arrays (`np.memmap`) stay what they are: they are looked
@@ -44,26 +36,35 @@ class Dataset:
     Attributes:
         name: how messages and manifests call it.
         train: what the loss sees.
-        validation: what hyperparameters are chosen on.
-        test: what is looked at once, with the final parameters.
+        validation: what selects: hyperparameters, the step at which early stopping ends, the parameters it restores.
+        test: what judges, and is seen by trials alone that nothing is selected from. Without one, half of the
+            validation examples are it; which half depends on their values alone.
         source: where the data come from.
+        redraw: ``redraw(study) -> Dataset``: the examples split anew, for `of_study`; None for a fixed split. Of
+            `redrawn`: a copy with other arrays has none.
 
     Raises:
-        UserError: for NaN or infinite entries, and for arrays of different lengths in one split.
+        UserError: for NaN or infinite entries, for arrays of different lengths in one split, and for a single
+            validation example where there is no test.
     """
 
     name: str
     train: Arrays
     validation: Arrays
-    test: Arrays
+    test: Arrays = field(default_factory=dict)
     source: str = ""
+    redraw: "Callable[[int], Dataset] | None" = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.validation and not self.test:
+            validation, test = _halves(self.name, self.validation)
+            object.__setattr__(self, "validation", validation)
+            object.__setattr__(self, "test", test)
         for split_name in SPLITS:
             arrays = {name: _kept(array) for name, array in getattr(self, split_name).items()}
             object.__setattr__(self, split_name, arrays)
             where = f"dataset '{self.name}', split '{split_name}'"
-            _check_lengths(arrays, where)
+            require_lengths(arrays, where)
             for name, array in arrays.items():
                 require_numbers(array, f"{where}, array '{name}'")
             if set(arrays) != set(self.train):
@@ -72,18 +73,51 @@ class Dataset:
     @property
     def examples(self) -> int:
         """The number of training examples; 0 where there are no data."""
-        return len(next(iter(self.train.values()), ()))
+        return count_of(self.train)
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """How many examples train, validation and test have."""
+        return count_of(self.train), count_of(self.validation), count_of(self.test)
+
+    @cached_property
+    def holds_out(self) -> bool:
+        """Whether there are test examples other than the training examples: if not, the objective itself is judged."""
+        if self.sizes[0] != self.sizes[2]:
+            return True
+        return not all(np.array_equal(array, self.test[name]) for name, array in self.train.items())
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over every split's names, types, shapes and bytes."""
+        """SHA-256 over every split's names, types, shapes and bytes; of a split that is redrawn, of another one too."""
         digest = hashlib.sha256()
         for split_name in SPLITS:
-            for name, array in sorted(getattr(self, split_name).items()):
-                digest.update(f"{split_name}/{name}:{array.dtype.str}{array.shape};".encode())
-                for part in chunks(array):
-                    digest.update(np.ascontiguousarray(part).tobytes())
+            add_arrays(digest, split_name, getattr(self, split_name))
+        if self.redraw is not None:
+            digest.update(f"study 1: {self.redraw(1).digest}".encode())
         return digest.hexdigest()
+
+    def of_study(self, study: int) -> "Dataset":
+        """Returns the examples as a study splits them; the first study, 0, as this dataset does.
+
+        Args:
+            study: its number.
+
+        Returns:
+            This dataset where the split is fixed; else one with the same arrays of the same shapes.
+
+        Raises:
+            UserError: if the redrawn splits have other arrays or shapes.
+        """
+        if self.redraw is None or study == 0:
+            return self
+        drawn = self.redraw(study)
+        if _shapes(drawn) != _shapes(self):
+            raise UserError(
+                f"dataset '{self.name}': every study needs arrays of the same names, types and shapes, but got "
+                f"{_shapes(drawn)} in study {study} and {_shapes(self)} in study 0"
+            )
+        return drawn
 
     def __getstate__(self) -> dict[str, Any]:
         places = {part: {name: located(array) for name, array in getattr(self, part).items()} for part in SPLITS}
@@ -95,12 +129,54 @@ class Dataset:
         self.__dict__.update({**state, **arrays})
 
 
+def add_arrays(digest: Any, where: str, arrays: Arrays) -> None:
+    """Adds names, types, shapes and bytes to a digest."""
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{where}/{name}:{array.dtype.str}{array.shape};".encode())
+        for part in chunks(array):
+            digest.update(np.ascontiguousarray(part).tobytes())
+
+
+def count_of(arrays: Arrays) -> int:
+    return len(next(iter(arrays.values()), ()))
+
+
+def _shapes(dataset: Dataset) -> dict[str, dict[str, str]]:
+    return {
+        part: {name: f"{array.dtype}{list(array.shape)}" for name, array in getattr(dataset, part).items()}
+        for part in SPLITS
+    }
+
+
+def _halves(name: str, validation: Arrays) -> tuple[Arrays, Arrays]:
+    """Half of the validation examples, and the others as the test; their values decide which are which."""
+    arrays = {key: np.asarray(array) for key, array in validation.items()}
+    where = f"dataset '{name}', split 'validation'"
+    require_lengths(arrays, where)
+    count = count_of(arrays)
+    if count < 2:
+        raise UserError(
+            f"{where}: has one example and there is no test split: one selects and another judges; give a test split"
+        )
+    digest = hashlib.sha256()
+    add_arrays(digest, "validation", arrays)
+    order = shuffled(count, int.from_bytes(digest.digest()[:8], "little"))
+    rows = order[: -(-count // 2)], order[-(-count // 2) :]
+    kept, test = ({key: array[part] for key, array in arrays.items()} for part in rows)
+    return kept, test
+
+
+def shuffled(count: int, key: int) -> np.ndarray[Any, Any]:
+    """A permutation that depends on the arguments alone."""
+    return np.random.Generator(np.random.Philox(key=key)).permutation(count)
+
+
 def _kept(array: Any) -> np.ndarray[Any, Any]:
     """Any array as NumPy's; one that is mapped knows its file only as what it is."""
     return array if isinstance(array, np.memmap) else np.asarray(array)
 
 
-def _check_lengths(arrays: Arrays, where: str) -> None:
+def require_lengths(arrays: Arrays, where: str) -> None:
     """Refuses arrays that do not list the same examples, or none."""
     if single := [name for name, array in arrays.items() if array.ndim == 0]:
         raise UserError(f"{where}, array '{single[0]}': expected one entry per example, got a single number")
@@ -137,77 +213,6 @@ def require_numbers(array: np.ndarray[Any, Any], where: str) -> None:
                 f"{where}: {count} of {array.size} entries are NaN or infinite, the first at index {first}; "
                 "remove or impute them"
             )
-
-
-def split(
-    name: str, arrays: Arrays, *, validation: float = 0.15, test: float = 0.15, source: str = "", order: str = ""
-) -> Dataset:
-    """Splits examples into train, validation and test, always the same way for the same name.
-
-    Args:
-        name: the dataset's name; it alone decides the shuffle, unless there is an `order`.
-        arrays: name -> array, first axis examples.
-        validation: share of the examples for validation.
-        test: share for the test.
-        source: where the data come from.
-        order: what decides the shuffle in place of the name.
-
-    Returns:
-        The dataset, split by a permutation that depends on `order` or `name` and the number of examples only.
-
-    Raises:
-        UserError: for what a dataset refuses, with indices as given, and for shares that leave a split empty.
-    """
-    arrays = {key: np.asarray(array) for key, array in arrays.items()}
-    if not arrays:
-        raise UserError(f"dataset '{name}': there are no arrays to split; give at least one, such as 'inputs'")
-    _check_lengths(arrays, f"dataset '{name}'")
-    for key, array in arrays.items():
-        require_numbers(array, f"dataset '{name}', array '{key}'")  # here, where an index is still the user's own
-    count = len(next(iter(arrays.values())))
-    held_out, final = round(count * validation), round(count * test)
-    if min(held_out, final, count - held_out - final) < 1:
-        raise UserError(f"dataset '{name}': {count} examples cannot be split into shares {validation} and {test}")
-    shuffled = np.random.Generator(np.random.Philox(key=zlib.crc32((order or name).encode()))).permutation(count)
-    bounds = {
-        "train": shuffled[held_out + final :],
-        "validation": shuffled[:held_out],
-        "test": shuffled[held_out:][:final],
-    }
-    parts = {part: {key: array[rows] for key, array in arrays.items()} for part, rows in bounds.items()}
-    return Dataset(name, **parts, source=source)
-
-
-def split_official(
-    name: str,
-    training: Arrays,
-    test: Arrays | None = None,
-    *,
-    validation: float = 1 / 6,
-    source: str = "",
-    order: str = "",
-) -> Dataset:
-    """Splits training examples into train and validation where the test examples are given.
-
-    Args:
-        name: the dataset's name; it decides the shuffle, as in `split`, unless there is an `order`.
-        training: name -> array of the examples to split.
-        test: name -> array of the test examples; None to split as `split` does.
-        validation: share of the training examples for validation.
-        source: where the data come from.
-        order: what decides the shuffle in place of the name.
-
-    Returns:
-        The dataset.
-
-    Raises:
-        UserError: for what a dataset refuses, and for shares that leave a split empty.
-    """
-    if test is None:
-        return split(name, training, source=source, order=order)
-    halves = split(name, training, validation=validation / 2, test=validation / 2, source=source, order=order)
-    held_out = {key: np.concatenate([array, halves.test[key]]) for key, array in halves.validation.items()}
-    return Dataset(name, halves.train, held_out, test, source=source)
 
 
 def require_digest(dataset: Dataset, digest: str) -> Dataset:
@@ -258,63 +263,3 @@ def require_labels(dataset: Dataset, name: str, classes: int) -> None:
                 f"{where}: expected class indices from 0 to {classes - 1}, got {array[first]} at index {first}; number "
                 "the classes from 0, or give the model more outputs"
             )
-
-
-def standardize(dataset: Dataset, *names: str) -> Dataset:
-    """Shifts and scales arrays to mean 0 and deviation 1 on the training split, per column.
-
-    Args:
-        dataset: the dataset.
-        *names: which arrays.
-
-    Returns:
-        The dataset with those arrays standardized, as float32; constant columns are only shifted.
-    """
-    parts: dict[str, dict[str, np.ndarray[Any, Any]]] = {part: dict(getattr(dataset, part)) for part in SPLITS}
-    for name in names:
-        train = np.asarray(dataset.train[name], np.float64)
-        constant = train.min(axis=0) == train.max(axis=0)  # rounding gives some constant columns a deviation above 0
-        mean = np.where(constant, train[0], train.mean(axis=0))
-        scale = np.where(constant, 1.0, train.std(axis=0))
-        for part in SPLITS:
-            parts[part][name] = ((parts[part][name] - mean) / scale).astype(np.float32)
-    return Dataset(dataset.name, **parts, source=dataset.source)
-
-
-def cached(name: str, load: Callable[[], Dataset]) -> Dataset:
-    """Loads a dataset once and keeps it as ``.npz`` in the user's cache folder; a damaged file is made anew.
-
-    Args:
-        name: the file's name; a new version of the preparation needs a new name.
-        load: makes the dataset.
-
-    Returns:
-        The dataset, the same with or without the cache.
-    """
-    path = cache_folder() / "data" / f"{name}.npz"
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            parts = {
-                part: {key.removeprefix(f"{part}/"): stored[key] for key in stored if key.startswith(f"{part}/")}
-                for part in SPLITS
-            }
-            dataset = Dataset(str(stored["name"]), **parts, source=str(stored["source"]))
-            if dataset.digest == str(stored["digest"]):
-                return dataset
-    except Exception:
-        pass  # missing, cut short, altered or something else altogether: the loader is the truth
-    dataset = load()
-    flat = {f"{part}/{key}": array for part in SPLITS for key, array in getattr(dataset, part).items()}
-    labels = {"name": dataset.name, "source": dataset.source, "digest": dataset.digest}
-    _write_atomically(path, {**flat, **{key: np.asarray(text) for key, text in labels.items()}})
-    return dataset
-
-
-def _write_atomically(path: Path, arrays: Arrays) -> None:
-    """Writes an ``.npz`` beside its place and moves it there; a cache that cannot be written is no error."""
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # gone with what is in it if the disk is full
-            file = Path(folder) / path.name
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.replace(path)

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from dlkit.bench.data.base import Dataset, cached, split
+from dlkit.bench.data.base import Arrays, Dataset
+from dlkit.bench.data.cache import cached
+from dlkit.bench.data.splits import split
 
 __all__ = ["digits"]
 
@@ -15,12 +17,11 @@ def digits() -> Dataset:
     Returns:
         Splits with ``"inputs"`` [examples, 64] float32 and ``"targets"`` [examples] int32.
     """
-    return cached("digits-2", _load)
+    return split("digits", cached("digits-3", _load), source=SOURCE)
 
 
-def _load() -> Dataset:
+def _load() -> Arrays:
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    arrays = {"inputs": (images / 16).astype(np.float32), "targets": labels.astype(np.int32)}
-    return split("digits", arrays, validation=0.2, test=0.2, source=SOURCE)
+    return {"inputs": (images / 16).astype(np.float32), "targets": labels.astype(np.int32)}

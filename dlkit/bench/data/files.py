@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.data.base import Dataset, require_digest, require_numbers, split_official
+from dlkit.bench.data.base import Dataset, require_digest, require_numbers
+from dlkit.bench.data.splits import split_official
 from dlkit.bench.errors import UserError, nearest
 
 __all__ = ["cifar", "idx", "npz", "read_cifar", "read_idx", "read_labels"]

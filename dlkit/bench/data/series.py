@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.data.base import Dataset, require_digest, split_official
+from dlkit.bench.data.base import Dataset, require_digest
+from dlkit.bench.data.splits import split_official
 from dlkit.bench.errors import UserError, nearest
 
 __all__ = ["read_ts", "series"]

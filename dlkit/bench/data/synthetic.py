@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.data.base import Dataset, split
+from dlkit.bench.data.base import Dataset
+from dlkit.bench.data.splits import split
 from dlkit.bench.errors import UserError
 
 __all__ = ["adding", "copy_memory", "picture", "ring", "ring_centres", "teacher"]

@@ -1,12 +1,14 @@
 """Small tables: diabetes, wine and breast cancer from scikit-learn, and synthetic documents."""
 
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from dlkit.bench.data.base import Arrays, Dataset, cached, split, standardize
+from dlkit.bench.data.base import Arrays, Dataset
+from dlkit.bench.data.cache import cached
+from dlkit.bench.data.splits import split, standardize, transformed
 from dlkit.bench.errors import UserError
 
 __all__ = ["breast_cancer", "diabetes", "diabetes_outliers", "wine", "zipf_words"]
@@ -25,15 +27,15 @@ def diabetes() -> Dataset:
     Returns:
         Splits with ``"inputs"`` [examples, 10] float32 and ``"targets"`` [examples] float32.
     """
-    return cached("diabetes-1", _load_diabetes)
+    dataset = split("diabetes", cached("diabetes-2", _load_diabetes), source=DIABETES)
+    return standardize(dataset, "inputs", "targets")
 
 
-def _load_diabetes() -> Dataset:
+def _load_diabetes() -> Arrays:
     from sklearn.datasets import load_diabetes
 
     features, progression = load_diabetes(return_X_y=True, scaled=False)
-    arrays = {"inputs": np.asarray(features, np.float64), "targets": np.asarray(progression, np.float64)}
-    return standardize(split("diabetes", arrays, source=DIABETES), "inputs", "targets")
+    return {"inputs": np.asarray(features, np.float64), "targets": np.asarray(progression, np.float64)}
 
 
 def diabetes_outliers(*, share: float = 0.1, size: float = 10.0) -> Dataset:
@@ -53,7 +55,10 @@ def diabetes_outliers(*, share: float = 0.1, size: float = 10.0) -> Dataset:
     """
     if not 0 <= share <= 1:
         raise UserError(f"dataset 'diabetes-outliers': share must lie in [0, 1], got {share}")
-    clean = diabetes()
+    return transformed(diabetes(), partial(_with_outliers, share=share, size=size))
+
+
+def _with_outliers(clean: Dataset, *, share: float, size: float) -> Dataset:
     count = round(share * clean.examples)
     chosen = np.random.Generator(np.random.Philox(key=0)).permutation(clean.examples)[:count]
     targets = clean.train["targets"].copy()
@@ -69,7 +74,7 @@ def wine() -> Dataset:
         Splits with ``"inputs"`` [examples, 13] float32, standardized on the training split, and ``"targets"``
         [examples] int32.
     """
-    return cached("wine-1", lambda: _classes("wine", WINE, _load_wine))
+    return standardize(split("wine", cached("wine-2", _load_wine), source=WINE), "inputs")
 
 
 def breast_cancer() -> Dataset:
@@ -79,25 +84,24 @@ def breast_cancer() -> Dataset:
         Splits with ``"inputs"`` [examples, 30] float32, standardized on the training split, and ``"targets"``
         [examples] int32.
     """
-    return cached("breast-cancer-1", lambda: _classes("breast-cancer", CANCER, _load_breast_cancer))
+    arrays = cached("breast-cancer-2", _load_breast_cancer)
+    return standardize(split("breast-cancer", arrays, source=CANCER), "inputs")
 
 
-def _load_wine() -> Any:
+def _load_wine() -> Arrays:
     from sklearn.datasets import load_wine
 
-    return load_wine(return_X_y=True)
+    return _classes(*load_wine(return_X_y=True))
 
 
-def _load_breast_cancer() -> Any:
+def _load_breast_cancer() -> Arrays:
     from sklearn.datasets import load_breast_cancer
 
-    return load_breast_cancer(return_X_y=True)
+    return _classes(*load_breast_cancer(return_X_y=True))
 
 
-def _classes(name: str, source: str, load: Callable[[], Any]) -> Dataset:
-    features, labels = load()
-    arrays: Arrays = {"inputs": np.asarray(features, np.float64), "targets": np.asarray(labels, np.int32)}
-    return standardize(split(name, arrays, source=source), "inputs")
+def _classes(features: Any, labels: Any) -> Arrays:
+    return {"inputs": np.asarray(features, np.float64), "targets": np.asarray(labels, np.int32)}
 
 
 def zipf_words(*, examples: int = 3000, features: int = 400, per_example: int = 20) -> Dataset:

@@ -75,10 +75,10 @@ def replay(summary: Summary, name: str, bound: BoundPlan | None = None) -> Repla
         if a.tobytes() != b.tobytes():
             same_shape = a.shape == b.shape
             largest[metric] = float(np.nanmax(np.abs(a - b), initial=0.0)) if same_shape else float("inf")
-    for metric in () if was_cut or trial.stage != "final" else outcome.test.keys() | again.test.keys():
-        x, y = (each.test.get(metric, float("nan")) for each in (outcome, again))
+    for metric in () if was_cut or trial.stage != "final" else outcome.validation.keys() | again.validation.keys():
+        x, y = (each.validation.get(metric, float("nan")) for each in (outcome, again))
         if x != y and not (math.isnan(x) and math.isnan(y)):
-            largest[f"test {metric}"] = abs(x - y)
+            largest[f"validation {metric}"] = abs(x - y)
     same_end = again.status == outcome.status or was_cut
     exact = not largest and same_end and again.diverged_at == outcome.diverged_at
     return Replay(name, exact, changed, largest, outcome.curves, again.curves)

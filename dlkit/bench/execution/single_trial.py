@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.execution.work import prepare_process
 from dlkit.bench.optimizers import Optimizer
@@ -18,7 +20,7 @@ from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, ProblemChoice
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import train_trial
+from dlkit.bench.training.trajectory import Trajectory, train_trial
 from dlkit.typing import Params, State
 
 if TYPE_CHECKING:
@@ -32,10 +34,11 @@ class TrainedModel:
     """What one trial by hand returns.
 
     Attributes:
-        curve: columns step, and one per metric on validation, and ``training_loss``.
+        curve: columns step, and one per metric on test, and ``training_loss``.
         params: the final parameters.
         state: the final state.
-        test: metric -> value on the test split; empty if it diverged.
+        test: metric -> value on test with the final parameters; empty if it diverged.
+        validation: the same on validation.
         status: ``"finished"``, ``"stopped"`` (early) or ``"diverged"``.
     """
 
@@ -43,6 +46,7 @@ class TrainedModel:
     params: Params
     state: State
     test: Mapping[str, float]
+    validation: Mapping[str, float]
     status: str
 
 
@@ -103,7 +107,14 @@ def train(
     )
     result = train_trial(compile_program(compile_problem(loaded), recipe), traced, stage="final", seed=seed)
     curve = pd.DataFrame({"step": result.steps, **result.curves})
-    return TrainedModel(curve, result.params, result.state, result.test, result.status)
+    return TrainedModel(curve, result.params, result.state, _at_end(result), result.validation, result.status)
+
+
+def _at_end(result: Trajectory) -> dict[str, float]:
+    """The curves' values with the final parameters; none if it diverged."""
+    ended = result.validation  # the metrics that are no losses
+    at = -1 if result.restored_at is None else int(np.searchsorted(result.steps, result.restored_at))
+    return {name: float(result.curves[name][at]) for name in ended}
 
 
 def _settings(

@@ -17,9 +17,10 @@ from dlkit.bench.machine.environment import configure_jax
 from dlkit.bench.machine.program import program_identity
 from dlkit.bench.plan.trials import Evaluations, Outcome, Timing, Trial
 from dlkit.bench.spec.bound_plan import Group, OwnProblem, ProblemSource
+from dlkit.bench.training.lane_memory import lane_bytes
 from dlkit.bench.training.lanes import ALONE, Lanes, fitting, is_out_of_memory, on_accelerator, spread
 from dlkit.bench.training.program import ProblemProgram, Program, compile_problem, compile_program
-from dlkit.bench.training.trajectory import Request, Trajectory, lane_bytes, train_trials
+from dlkit.bench.training.trajectory import Request, Trajectory, train_trials
 
 __all__ = ["SLICE_SECONDS", "Done", "Task", "Timed", "Work", "prepare_process", "program_alone", "run_work"]
 
@@ -214,9 +215,12 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
 
 
 def _batch(trials: Sequence[Trial], lanes: Lanes) -> Sequence[Trial]:
-    """The first trials that can run side by side: they end at the same evaluation, with the same time budget."""
-    first = trials[0]
-    alike = itertools.takewhile(lambda each: (each.until, each.seconds) == (first.until, first.seconds), trials)
+    """The first trials that can run side by side: of one study, evaluated on one split, until the same end."""
+
+    def kind(trial: Trial) -> tuple[Any, ...]:
+        return trial.is_judged, trial.study, trial.until, trial.seconds
+
+    alike = itertools.takewhile(lambda each: kind(each) == kind(trials[0]), trials)
     return list(itertools.islice(alike, lanes.trials))
 
 
@@ -253,7 +257,7 @@ def _outcome(trial: Trial, result: Trajectory, samples: np.ndarray[Any, Any] | N
         compile_seconds=result.compile_seconds,
         steps=result.steps,
         curves=result.curves,
-        test=result.test,
+        validation=result.validation,
         evaluations=result.evaluations,
         restored_at=result.restored_at,
         samples=samples,

@@ -29,11 +29,15 @@ class PlannedProblem:
         name: of the problem.
         metrics: metric -> what it means.
         metric: the one that is judged.
-        target: its target on validation, None for one that baselines set.
+        target: its target on the split that judges, None for one that baselines set.
         steps: of a trial; where the budget is counted in something else, of one whose optimizer takes one gradient a
             step (in a game: one a move) on batches of the problem's own size.
         batch_size: examples a step, None for all.
         data: the dataset's digest.
+        examples: how many train, validation and test have.
+        judged_on: ``"test"``: examples that nothing was selected on; ``"objective"``: nothing is held out, the metric
+            is the training objective itself.
+        redraws_split: whether each study splits the examples anew.
         data_source: where the data come from.
         source: fingerprint of the user's functions, empty for a problem of the catalogue.
         description: one line of text.
@@ -43,7 +47,6 @@ class PlannedProblem:
         choices: of the function that made it, each with its value.
         margin: differences of the judged metric up to this do not matter: in its units, or for one on a log scale, as a
             ratio above 1; None if every difference does.
-        examples: of the training, validation and test split.
         axis: what the budget is counted in.
         amount: what a trial may spend of it; None for `steps` of them.
         allowances: label -> how far that contender may train; those that are not there make `steps`.
@@ -65,6 +68,8 @@ class PlannedProblem:
     choices: Mapping[str, Any] = field(default_factory=dict)
     margin: float | None = None
     examples: tuple[int, int, int] = (0, 0, 0)
+    judged_on: Literal["test", "objective"] = "test"
+    redraws_split: bool = False
     axis: Axis = "steps"
     amount: float | None = None
     allowances: Mapping[str, Allowance] = field(default_factory=dict)
@@ -307,10 +312,11 @@ class Plan:
     def reruns(self, problem: PlannedProblem, baseline: PlannedContender, winner: Point) -> list[Trial]:
         """Returns the trials of the best tuned baseline that set a problem's targets.
 
-        Their seeds begin where the first study's do: a replication sets its targets on others.
+        They take the planned studies in turn, since each study may split the examples in its own way.
         """
-        seeds = range(self.first_seed(0), self.first_seed(0) + self.targets.reruns)
-        return [self.trial(problem, baseline, winner, "target", seed) for seed in seeds]
+        turns = [divmod(rerun, self.tuner.studies) for rerun in range(self.targets.reruns)]
+        seeds = [self.first_seed(study) + turn for turn, study in turns]
+        return [self.trial(problem, baseline, winner, "target", seed) for seed in sorted(seeds)]
 
     def tuning_trials(
         self,

@@ -9,11 +9,27 @@ import numpy as np
 
 from dlkit.bench.identity.hashing import digest
 
-__all__ = ["NOTHING", "STAGES", "STUDY_SEEDS", "Evaluations", "Outcome", "Stage", "Timing", "Trial", "timing_key"]
+__all__ = [
+    "NOTHING",
+    "STAGES",
+    "STUDY_SEEDS",
+    "Evaluations",
+    "Outcome",
+    "Stage",
+    "Timing",
+    "Trial",
+    "study_of",
+    "timing_key",
+]
 
 Stage = Literal["tuning", "final", "target"]
 STAGES: dict[Stage, int] = {"tuning": 0, "final": 1, "target": 2}  # a seed of one stage is no seed of another
 STUDY_SEEDS = 1000  # study k tunes and judges on seeds from k times this on, so that no two studies share one
+
+
+def study_of(seed: int) -> int:
+    """Returns the number of the study that a seed belongs to."""
+    return seed // STUDY_SEEDS
 
 
 class Trial(NamedTuple):
@@ -26,6 +42,16 @@ class Trial(NamedTuple):
     def stage(self) -> Stage:
         """What the trial is for: tuning, final, or to set a target."""
         return self.identity["stage"]  # type: ignore[no-any-return]
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether its curve is on test: nothing is selected from it."""
+        return self.stage != "tuning"
+
+    @property
+    def study(self) -> int:
+        """The number of its study."""
+        return study_of(self.seed)
 
     @property
     def seed(self) -> int:
@@ -101,8 +127,9 @@ class Outcome:
         seconds: of training, compilation excluded.
         compile_seconds: of compilation, where this trial caused it.
         steps: [points] int64.
-        curves: metric -> [points] float32.
-        test: metric -> value.
+        curves: metric -> [points] float32: of tuning trials on validation, which selects; of the others on test, which
+            judges.
+        validation: metric -> value with the final parameters, of final trials.
         evaluations: of the loss on batches, up to the last point of the curve.
         restored_at: the step whose parameters early stopping restored; None without early stopping.
         samples: [samples, 2] or [samples, height, width] float32: what the trained model generates, kept of the first
@@ -119,7 +146,7 @@ class Outcome:
     compile_seconds: float
     steps: np.ndarray[Any, Any]
     curves: Mapping[str, np.ndarray[Any, Any]]
-    test: Mapping[str, float]
+    validation: Mapping[str, float]
     evaluations: Evaluations = NOTHING
     restored_at: int | None = None
     samples: np.ndarray[Any, Any] | None = None
@@ -136,7 +163,10 @@ class Outcome:
         return self.status != "failed"
 
     def final(self, metric: str) -> float:
-        """Returns a metric on validation with the trial's final parameters; NaN if it diverged or failed."""
+        """Returns a metric with the trial's final parameters, on the split of its curve; NaN if diverged or failed.
+
+        Where early stopping restored parameters, validation chose them, so that the value on test is not flattered.
+        """
         if self.status in ("diverged", "failed"):
             return math.nan
         at = -1 if self.restored_at is None else int(np.searchsorted(self.steps, self.restored_at))

@@ -50,15 +50,16 @@ class Problem:
         metric: the one that is tuned, ranked and compared; by default the first of `metrics`.
         batch_size: examples a step; None for the whole training split at every step.
         steps: the default budget.
-        target: the value of `metric` on validation that steps to target count to; None to take it from the baseline.
+        target: the value of `metric` on held-out examples that steps to target count to; None to take it from the
+            baseline.
         reestimate: ``reestimate(params, state, train) -> state``: the state that belongs to parameters which no step
             has seen (averages), given the training split; batch statistics, as a rule. None if the state depends on
             no parameters.
         diverged_above: a training loss beyond which a trial counts as diverged; None for what is not finite alone.
         description: a line for lists.
         stresses: what about training it is hard, in a line.
-        trivial: the value of `metric` on validation that needs no training (of the class prior, the mean, a random
-            start); None if it is unknown.
+        trivial: the value of `metric` on held-out examples that needs no training (of the class prior, the mean, a
+            random start); None if it is unknown.
         margin: by how much a tuned first-order optimizer beats `trivial` within `steps`: a difference, or a factor
             where `metric` is logarithmic.
         players: of a game, in the order of their moves; parameters are then a dictionary by player. None for the
@@ -178,7 +179,7 @@ class Problem:
         """Returns how much better than `trivial` a score is: a difference, or a factor where `metric` is logarithmic.
 
         Args:
-            score: a value of `metric` on validation.
+            score: a value of `metric` on held-out examples.
 
         Raises:
             UserError: if the problem has no trivial score.

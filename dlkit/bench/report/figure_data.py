@@ -108,7 +108,7 @@ class Axis:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """The judged metric on validation over a contender's final trials, of all its studies.
+    """The judged metric over a contender's final trials, of all its studies.
 
     Attributes:
         result: the contender's.
@@ -184,10 +184,10 @@ class Finals:
 
     Attributes:
         result: the contender's.
-        split: ``"validation"`` or ``"test"``.
+        split: ``"test"``, ``"validation"`` or, where nothing is held out, ``"objective"``.
         values: [trials] oriented.
         median: over blocks, in the metric's units.
-        height: where its line lies: the contender's place, a little higher for validation than for test.
+        height: where its line lies: the contender's place, a little higher for what judges than for validation.
         heights: [trials] the same, spread a little so that dots of the same value stay apart.
     """
 
@@ -293,17 +293,17 @@ def _quantile(ordered: Floats, share: float) -> Floats:
 
 
 def finals(comparison: Comparison) -> list[Finals]:
-    """Returns every contender's final values on validation, then on test, best contender first."""
+    """Returns every contender's final values on what judges, then on validation, best contender first."""
     problem, found = comparison.problem, []
     for place, result in enumerate(comparison.results):
         there = [each for each in result.outcomes if each is not None and each.counts]
-        tests = oriented(problem, problem.metric, [each.test.get(problem.metric, math.nan) for each in there])
+        selected = [each.validation.get(problem.metric, math.nan) for each in there]
+        splits: list[tuple[str, Floats, Interval, float]] = [(problem.judged_on, result.scores, result.final, -0.18)]
+        if problem.judged_on == "test" and problem.allowance(result.label).gradients is None:
+            splits.append(("validation", oriented(problem, problem.metric, selected), result.validation, 0.18))
         # A low-discrepancy sequence: the same at every drawing, and neighbours stay apart.
         spread = (np.arange(len(there)) * 0.618 % 1 - 0.5) * 0.2
-        for split, values, median, offset in (
-            ("validation", result.scores, result.final, -0.18),
-            ("test", tests, result.test, 0.18),
-        ):
+        for split, values, median, offset in splits:
             height = place + offset
             heights = np.asarray(height + spread, np.float64)
             found.append(Finals(result, split, values.astype(np.float64), median, height, heights))

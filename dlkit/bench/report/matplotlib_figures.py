@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.report import figure_data
 from dlkit.bench.report.matplotlib_across import across
-from dlkit.bench.report.plotly_figures import GREY, metric_label, style_of
+from dlkit.bench.report.plotly_figures import GREY, style_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,7 +106,7 @@ def _curves(axes: "Axes", summary: Summary, comparison: Comparison) -> list["Lin
     axes.set_ylim(*axis.bounds)
     axes.set_xlim(0, problem.budget)
     axes.set_xlabel(problem.axis, fontsize=POINTS)
-    axes.set_ylabel(f"validation {metric_label(problem)}", fontsize=POINTS, parse_math=False)
+    axes.set_ylabel(numbers.judged_label(problem), fontsize=POINTS, parse_math=False)
     return lines
 
 
@@ -114,7 +115,7 @@ def _finals(axes: "Axes", summary: Summary, comparison: Comparison) -> None:
     axis = figure_data.fit_axis(problem, [each.values for each in found])
     for each in found:
         colour = style_of(summary, each.result).colour
-        shape, face = ("o", colour) if each.split == "validation" else ("D", "white")
+        shape, face = ("o", colour) if each.split == problem.judged_on else ("D", "white")
         off, shown = axis.off(each.values), axis.pinned(each.values)
         axes.scatter(shown[~off], each.heights[~off], s=4, color=colour, alpha=0.4, linewidths=0, marker=shape)
         axes.scatter(shown[off], each.heights[off], s=8, color=colour, marker="x", linewidths=0.8)
@@ -127,6 +128,5 @@ def _finals(axes: "Axes", summary: Summary, comparison: Comparison) -> None:
     axes.set_ylim(len(results) - 0.5, -0.5)
     for tick in axes.set_yticks(range(len(results)), [figure_data.short(each.label) for each in results]):
         tick.label1.set_parse_math(False)
-    axes.set_xlabel(
-        f"final {metric_label(problem)} (\u25cf validation, \u25c7 test)", fontsize=POINTS, parse_math=False
-    )
+    marks = " (\u25cf test, \u25c7 validation)" if problem.judged_on == "test" else ""
+    axes.set_xlabel(f"final {numbers.metric_label(problem)}{marks}", fontsize=POINTS, parse_math=False)

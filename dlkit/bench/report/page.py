@@ -33,7 +33,7 @@ FIGURES = (
     (
         plotly_figures.curves,
         "Curves.",
-        "Median over final trials on validation, with the band from the 25 to the 75 % quantile; the dashed line is "
+        "Median over final trials on what judges, with the band from the 25 to the 75 % quantile; the dashed line is "
         "the target. A diverged one counts as worst, one that stopped early keeps the value it ended with. Values far "
         "off are beyond the axis.",
     ),

@@ -27,7 +27,6 @@ __all__ = [
     "finals",
     "javascript",
     "literal",
-    "metric_label",
     "probes",
     "sensitivity",
     "style_of",
@@ -38,7 +37,7 @@ __all__ = [
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = (("solid", "-"), ("dash", "--"), ("dot", ":"), ("dashdot", "-."), ("longdash", (0, (8, 3))))
 MARKERS = ("circle", "square", "diamond", "triangle-up", "pentagon", "triangle-down")
-SPLIT_MARKERS = {"validation": "circle", "test": "diamond-open"}
+SPLIT_MARKERS = {"test": "circle", "objective": "circle", "validation": "diamond-open"}
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 PANELS = 3  # of probes, side by side
 INK, GREY = "#1f2933", "#52606d"
@@ -68,7 +67,7 @@ def javascript() -> str:
 
 
 def curves(summary: Summary, comparison: Comparison) -> "go.Figure":
-    """Draws the judged metric on validation against steps: median over final trials, and the band from 25 to 75 %.
+    """Draws the judged metric against steps: median over final trials, and the band from 25 to 75 %.
 
     Args:
         summary: the run.
@@ -95,19 +94,19 @@ def curves(summary: Summary, comparison: Comparison) -> "go.Figure":
         _note(figure, axis, comparison.target)
     figure.update_layout(hovermode="x unified")
     figure.update_xaxes(title_text=problem.axis, range=[0, 1.02 * problem.budget])
-    _metric_axis(figure.update_yaxes, problem, axis, "validation")
+    _metric_axis(figure.update_yaxes, axis, problem, numbers.judged_label(problem))
     return figure
 
 
 def finals(summary: Summary, comparison: Comparison) -> "go.Figure":
-    """Draws every final trial's value, and median and interval over blocks, on validation and test; the best on top.
+    """Draws every final trial's value, and median and interval over blocks, on test and validation; the best on top.
 
     Args:
         summary: the run.
         comparison: the problem.
 
     Returns:
-        The figure; per contender four traces: dots and median on validation, then on test.
+        The figure; per contender four traces: dots and median on test, then on validation.
     """
     problem, results, found = comparison.problem, comparison.results, figure_data.finals(comparison)
     axis = figure_data.fit_axis(problem, [each.values for each in found])
@@ -122,15 +121,15 @@ def finals(summary: Summary, comparison: Comparison) -> "go.Figure":
         }
         _dots(figure, axis, each, style_of(summary, each.result).colour, common)
         _median(figure, axis, each, style_of(summary, each.result).colour, common)
-    for split, symbol in SPLIT_MARKERS.items():
-        marker = {"symbol": symbol, "size": 10, "color": GREY}
+    for split in dict.fromkeys(each.split for each in found):
+        marker = {"symbol": SPLIT_MARKERS[split], "size": 10, "color": GREY}
         figure.add_scatter(x=[None], y=[None], mode="markers", name=split, legendgroup=split, marker=marker)
     labels = [literal(figure_data.short(each.label)).replace("\n", "<br>") for each in results]
     figure.update_yaxes(
         tickvals=list(range(len(results))), ticktext=labels, range=[len(results) - 0.5, -0.5], showgrid=False
     )
     figure.update_layout(hovermode="closest")
-    _metric_axis(figure.update_xaxes, problem, axis, "final")
+    _metric_axis(figure.update_xaxes, axis, problem, f"final {numbers.metric_label(problem)}")
     return figure
 
 
@@ -172,7 +171,7 @@ def sensitivity(summary: Summary, comparison: Comparison) -> "go.Figure":
         title_text=figure_data.hyperparameter(found),
         **({"type": "log", "dtick": 1, "exponentformat": "power"} if positive else {}),
     )
-    _metric_axis(figure.update_yaxes, problem, axis, "tuning")
+    _metric_axis(figure.update_yaxes, axis, problem, f"tuning {numbers.metric_label(problem)}")
     return figure
 
 
@@ -218,7 +217,8 @@ def tuning_curve(summary: Summary, comparison: Comparison) -> "go.Figure":
     figure.update_layout(hovermode="x unified", showlegend=True)
     figure.update_xaxes(title_text="tuning points", rangemode="tozero", tickformat="d")
     banded = not tuning_curves.not_drawn(summary.plan)
-    _metric_axis(figure.update_yaxes, problem, axis, "median best tuning" if banded else "expected best tuning")
+    what = "median best tuning" if banded else "expected best tuning"
+    _metric_axis(figure.update_yaxes, axis, problem, f"{what} {numbers.metric_label(problem)}")
     return figure
 
 
@@ -293,12 +293,12 @@ def fill_between(figure: "go.Figure", x: Any, low: Any, high: Any, colour: str, 
     )
 
 
-def _metric_axis(update: Callable[..., Any], problem: PlannedProblem, axis: Axis, what: str) -> None:
+def _metric_axis(update: Callable[..., Any], axis: Axis, problem: PlannedProblem, title: str) -> None:
     """Sets up the axis that shows the judged metric."""
     is_log = problem.judged.scale == "log"
     spans = axis.range[1] - axis.range[0]
     update(
-        title_text=literal(f"{what} {metric_label(problem)}"),
+        title_text=literal(title),
         tickfont_size=11,
         type="log" if is_log else "linear",
         range=list(axis.range),
@@ -349,8 +349,3 @@ def _median(figure: "go.Figure", axis: Axis, finals: Finals, colour: str, common
 def literal(label: str) -> str:
     """Returns a label as plotly shows it literally: its texts are a kind of HTML."""
     return html.escape(label, quote=False)
-
-
-def metric_label(problem: PlannedProblem) -> str:
-    """Returns how figures call a problem's judged metric."""
-    return problem.judged.label or problem.metric

@@ -15,6 +15,7 @@ from dlkit.bench.analysis.findings import behind
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.axes import Axis
 from dlkit.bench.plan.orientation import at_floor, unoriented
+from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.stats import median_interval, nemenyi_distance
 
 __all__ = [
@@ -61,12 +62,21 @@ class Table(NamedTuple):
 
 
 def caption(comparison: Comparison) -> str:
-    """Returns what a problem's table shows: metric, direction, target and its source, and what medians are."""
+    """Returns what a problem's table shows: metric, direction, target and its source, medians, and on which examples."""
     problem = comparison.problem
     direction = "higher" if problem.judged.higher_is_better else "lower"
     target = f"target {numbers.number(comparison.target)} ({comparison.targets.source})"
     taken = "; medians are geometric, of logarithms" if numbers.geometric(problem) else ""
-    return f"{problem.judged.label or problem.metric}, {direction} is better; {target}{taken}"
+    return f"{numbers.metric_label(problem)}, {direction} is better; {target}{taken}; {_examples(problem)}"
+
+
+def _examples(problem: PlannedProblem) -> str:
+    """What the metric was computed on."""
+    if problem.judged_on == "objective":
+        return "the metric is the training objective itself: nothing is held out"
+    train, validation, test = problem.examples
+    how = "split anew in each study" if problem.redraws_split else "the same ones in every study"
+    return f"judged on {test:,} test examples, selected on {validation:,}, trained on {train:,}, {how}"
 
 
 def ranking(comparison: Comparison) -> Table:
@@ -79,7 +89,9 @@ def ranking(comparison: Comparison) -> Table:
     if count := len(standings):
         blocks = len(comparison.results[0].planned(comparison.results[0].blocks))
         distance = f" (Nemenyi {nemenyi_distance(count, blocks, 1 - LEVEL):.2f})"
-    header = ["rank", "optimizer", "group", f"validation {SHOWN_LEVEL}", f"test {SHOWN_LEVEL}"]
+    is_held_out = comparison.problem.judged_on == "test"
+    header = ["rank", "optimizer", "group", f"{comparison.problem.judged_on} {SHOWN_LEVEL}"]
+    header += [f"validation {SHOWN_LEVEL}"] if is_held_out else []
     header += [f"difference to best {SHOWN_LEVEL}", "p", "adjusted p", f"mean rank{distance}", "diverged"]
     rows = []
     for rank, result in enumerate(comparison.results, 1):
@@ -91,7 +103,7 @@ def ranking(comparison: Comparison) -> Table:
                 result.label,
                 _group(standing.group) if standing else numbers.NOTHING,
                 numbers.interval(result.final, floor=floor),
-                numbers.interval(result.test, floor=floor),
+                *([numbers.interval(result.validation, floor=floor)] if is_held_out else []),
                 behind(comparison.problem, comparison.results[0], result, pair.difference) if pair else numbers.NOTHING,
                 numbers.p_value(pair.difference.p_value) if pair else numbers.NOTHING,
                 numbers.p_value(pair.adjusted_p) if pair else numbers.NOTHING,
@@ -105,8 +117,9 @@ def ranking(comparison: Comparison) -> Table:
 def steps_caption(comparison: Comparison) -> str:
     """Returns what the numbers of `steps` are counted to."""
     problem = comparison.problem
+    where = " on test" if problem.judged_on == "test" else ""
     budget = units.duration(problem.budget) if problem.axis == "seconds" else f"{problem.budget:.0f}"
-    return f"{problem.axis.capitalize()} to {numbers.number(comparison.target)} on validation, budget {budget}"
+    return f"{problem.axis.capitalize()} to {numbers.number(comparison.target)}{where}, budget {budget}"
 
 
 def steps(comparison: Comparison) -> Table:
@@ -251,7 +264,7 @@ def costs_caption(comparison: Comparison) -> str:
 
 def factors(comparison: Comparison) -> Table:
     """Returns what each level of a factor does against the first contender's; no rows without factors."""
-    metric, axis = comparison.problem.judged.label or comparison.problem.metric, comparison.problem.axis
+    metric, axis = numbers.metric_label(comparison.problem), comparison.problem.axis
     header = ["factor", "level", "against", f"difference in final {metric} {SHOWN_LEVEL}", "adjusted p"]
     header += [
         "pairs of contenders",

@@ -230,6 +230,9 @@ def _problem(experiment: Experiment, entry: ProblemChoice) -> _PlannedSource:
         batch_size=problem.batch_size,
         data=problem.dataset.digest,
         data_source=problem.dataset.source,
+        examples=problem.dataset.sizes,
+        judged_on="test" if problem.dataset.holds_out else "objective",
+        redraws_split=problem.dataset.redraw is not None,
         source=source_of(functions_of_problem(own)) if own else "",
         description=problem.description,
         diverged_above=problem.diverged_above,
@@ -237,7 +240,6 @@ def _problem(experiment: Experiment, entry: ProblemChoice) -> _PlannedSource:
         made_by=maker.name if isinstance(maker, ProblemFactory) else "",
         choices=maker.all_choices(entry.choices) if isinstance(maker, ProblemFactory) else {},
         margin=entry.margin,
-        examples=(problem.dataset.examples, 0, 0),
     )
     return facts, problem_source(facts, entry.batch_size, entry.metric, own)
 

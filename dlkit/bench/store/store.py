@@ -23,7 +23,7 @@ from dlkit.bench.tuning.targets import Ending, Frozen
 
 __all__ = ["FORMAT", "Record", "Store", "software_digest"]
 
-FORMAT = 3
+FORMAT = 4
 TABLES = (
     "CREATE TABLE spec (digest TEXT PRIMARY KEY, plan TEXT NOT NULL, sources TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE program (digest TEXT PRIMARY KEY, software TEXT NOT NULL, fields TEXT NOT NULL) WITHOUT ROWID",
@@ -34,9 +34,9 @@ TABLES = (
     """CREATE TABLE trial (
         id TEXT NOT NULL, software TEXT NOT NULL, program TEXT NOT NULL, identity TEXT NOT NULL, status TEXT NOT NULL,
         reason TEXT NOT NULL, traceback TEXT NOT NULL, diverged_at INTEGER, seconds REAL NOT NULL,
-        compile_seconds REAL NOT NULL, test TEXT NOT NULL, steps BLOB NOT NULL, gradient_evaluations INTEGER NOT NULL,
-        value_evaluations INTEGER NOT NULL, hvp_evaluations INTEGER NOT NULL, restored_at INTEGER,
-        gradients BLOB,
+        compile_seconds REAL NOT NULL, validation TEXT NOT NULL, steps BLOB NOT NULL,
+        gradient_evaluations INTEGER NOT NULL, value_evaluations INTEGER NOT NULL,
+        hvp_evaluations INTEGER NOT NULL, restored_at INTEGER, gradients BLOB,
         PRIMARY KEY (id, software)
     ) WITHOUT ROWID""",
     """CREATE TABLE curve (
@@ -207,7 +207,7 @@ class Store:
                 outcome.diverged_at,
                 outcome.seconds,
                 outcome.compile_seconds,
-                canonical(dict(outcome.test)),
+                canonical(dict(outcome.validation)),
                 outcome.steps.astype("<i8").tobytes(),
                 *outcome.evaluations,
                 outcome.restored_at,
@@ -246,8 +246,8 @@ class Store:
             points = self._database.execute("SELECT trial, metric, points FROM curve WHERE software = ?", (software,))
             generated = self._generated(software)
             rows = self._database.execute(
-                "SELECT id, program, identity, status, reason, traceback, diverged_at, seconds, compile_seconds, test, "
-                "steps, gradient_evaluations, value_evaluations, hvp_evaluations, restored_at, gradients "
+                "SELECT id, program, identity, status, reason, traceback, diverged_at, seconds, compile_seconds, "
+                "validation, steps, gradient_evaluations, value_evaluations, hvp_evaluations, restored_at, gradients "
                 "FROM trial WHERE software = ?",
                 (software,),
             )
@@ -387,12 +387,12 @@ def _outcome(
 ) -> Outcome:
     """Returns the outcome in a row of the table `trial`."""
     *row, restored, gradients = row
-    name, _, identity, status, reason, trace, diverged_at, seconds, compile_seconds, test, steps, *counts = row
+    name, _, identity, status, reason, trace, diverged_at, seconds, compile_seconds, validation, steps, *counts = row
     trial = Trial(name, json.loads(identity))
     done = np.frombuffer(steps, "<i8")
     ended = (status, reason, trace, diverged_at, seconds, compile_seconds)
     spent = None if gradients is None else np.frombuffer(gradients, "<f8")
-    return Outcome(trial, *ended, done, curves, json.loads(test), Evaluations(*counts), restored, samples, spent)
+    return Outcome(trial, *ended, done, curves, json.loads(validation), Evaluations(*counts), restored, samples, spent)
 
 
 def _storable(text: str) -> str:

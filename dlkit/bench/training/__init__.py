@@ -6,7 +6,8 @@
 - `step`: one step of training; `games`: one step of several players.
 - `loop`: the compiled loop.
 - `segment`: the functions that are compiled; `program`: the executables; `trajectory`: trains trials with them.
-- `lanes`: trials side by side; `fast_convolutions`: the convolutions of a user's functions, made fast on CPU.
+- `lanes`: trials side by side; `lane_memory`: what one takes; `fast_convolutions`: the convolutions of a user's
+  functions, made fast on CPU.
 - `stopwatch`: how long a step takes.
 """
 
@@ -14,6 +15,7 @@ __all__ = [
     "data_order",
     "fast_convolutions",
     "games",
+    "lane_memory",
     "lanes",
     "loop",
     "program",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from dlkit.bench import probes
@@ -18,6 +18,8 @@ from dlkit.bench.training.streaming import block_bytes
 
 __all__ = ["ProblemProgram", "Program", "compile_problem", "compile_program"]
 
+KEPT_STUDIES = 2  # whose arrays lie on the device: trials come study by study
+
 
 @dataclass(frozen=True, eq=False)
 class ProblemProgram:
@@ -29,10 +31,11 @@ class ProblemProgram:
         problem: what is trained.
         lanes: how many trials run side by side, and on how many devices.
         rewritten: function -> the one to compile in its place, with fast convolutions.
-        start: ``start(words, validation) -> Start``: initial parameters, the steps' key, metrics before any step.
+        start: ``start(words, held_out) -> Start``: initial parameters, the steps' key, metrics before any step.
         evaluate: ``evaluate(params, state, arrays) -> metrics``.
         samples: ``samples(params, state)`` of one trial, as `Problem.samples`; None where nothing is generated.
-        arrays: split -> name -> device array; no training split if it streams.
+        arrays: ``arrays(study)``: split -> name -> device array, as a study splits the examples; no training split if
+            it streams.
         block_bytes: how much a block of training examples may take; None for a split that lies on the device.
     """
 
@@ -42,7 +45,7 @@ class ProblemProgram:
     start: Any
     evaluate: Any
     samples: Any
-    arrays: Mapping[str, Batch]
+    arrays: Callable[[int], Mapping[str, Batch]]
     block_bytes: int | None = None
 
 
@@ -54,11 +57,11 @@ class Program:
         shared: the executables of the problem.
         setup: what holds for the compile group.
         begin: ``begin(start, hyperparameters) -> Carry``.
-        segment: ``segment(carry, indices[evaluations, steps, rows], hyperparameters, start, train, validation)
+        segment: ``segment(carry, indices[evaluations, steps, rows], hyperparameters, start, train, held_out)
             -> (carry, Reached[evaluations])``: after every `steps` an evaluation.
         advance: ``advance(carry, indices[steps, rows], hyperparameters, start, train) -> (carry, losses[steps])``: the
             first steps of an interval.
-        complete: ``complete(carry, losses, indices[1, steps, rows], hyperparameters, start, train, validation)
+        complete: ``complete(carry, losses, indices[1, steps, rows], hyperparameters, start, train, held_out)
             -> (carry, Reached[1])``: the others and the evaluation, given the losses of the first.
         finish: ``finish(carry, train) -> (params, state)`` to evaluate.
     """
@@ -103,9 +106,15 @@ def compile_problem(problem: Problem, lanes: Lanes = ALONE, memory: int | None =
         UserError: for a split that has to stream and cannot.
     """
     problem, rewritten = fast_convolutions(problem)
-    data = problem.dataset
     room = block_bytes(problem, memory)
-    whole = {"train": {} if room is not None else data.train, "validation": data.validation, "test": data.test}
+
+    @lru_cache(maxsize=KEPT_STUDIES)
+    def arrays(study: int) -> Mapping[str, Batch]:
+        data = problem.dataset.of_study(study)
+        train = {} if room is not None else data.train
+        parts = {"train": train, "validation": data.validation, "test": data.test}
+        return {name: placed(part, lanes) for name, part in parts.items()}
+
     return ProblemProgram(
         problem,
         lanes,
@@ -113,7 +122,7 @@ def compile_problem(problem: Problem, lanes: Lanes = ALONE, memory: int | None =
         start=compiled(rewritten(partial(segment.start, problem)), (True, False), lanes),
         evaluate=compiled(rewritten(problem.evaluate), (True, True, False), lanes),
         samples=problem.samples and compiled(problem.samples, (False, False), ALONE),
-        arrays={name: placed(arrays, lanes) for name, arrays in whole.items()},
+        arrays=arrays if problem.dataset.redraw is not None else lambda study: arrays(0),
         block_bytes=room,
     )
 

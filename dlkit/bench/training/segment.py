@@ -24,7 +24,19 @@ from dlkit.bench.training.step import Carry, play_round, take_step
 from dlkit.early_stopping import EarlyStoppingFunctions, early_stopping
 from dlkit.typing import Array, Params, State
 
-__all__ = ["Reached", "Setup", "Start", "advance", "begin", "complete", "finish", "segment", "start", "stopping_of"]
+__all__ = [
+    "HeldOut",
+    "Reached",
+    "Setup",
+    "Start",
+    "advance",
+    "begin",
+    "complete",
+    "finish",
+    "segment",
+    "start",
+    "stopping_of",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +63,20 @@ class Setup:
         return self.variant(**{name: hyperparameters[name] for name in self.recipe.choices})
 
 
+class HeldOut(NamedTuple):
+    """The examples that no step sees: validation selects, test judges.
+
+    Attributes:
+        validation: name -> [examples, ...]: early stopping looks at these.
+        test: name -> [examples, ...].
+        is_judged: bool []: whether the curve is on test. If not, nothing is computed on test.
+    """
+
+    validation: Batch
+    test: Batch
+    is_judged: Array
+
+
 class Start(NamedTuple):
     """Where a trial begins: the same bits for every contender with the same seed.
 
@@ -59,7 +85,7 @@ class Start(NamedTuple):
         state: the initial state.
         key_data: of the key that the steps' keys are made from, as plain uint32.
         optimizer_key_data: of the key for what an optimizer draws itself.
-        metrics: metric -> its value on validation before any step.
+        metrics: metric -> its value before any step, on the split of the curve.
     """
 
     params: Params
@@ -92,16 +118,16 @@ class _Inputs(NamedTuple):
     hyperparameters: Mapping[str, Array]
     start: Start
     train: Batch
-    validation: Batch
+    held_out: HeldOut
 
 
-def start(problem: Problem, words: Array, validation: Batch) -> Start:
+def start(problem: Problem, words: Array, held_out: HeldOut) -> Start:
     """Draws the initial parameters and the keys of a trial, and evaluates it before any step.
 
     Args:
         problem: what is trained.
         words: [3] uint32: the hash of the problem's name, the stage, the seed.
-        validation: name -> [examples, ...].
+        held_out: what the curve is on.
 
     Returns:
         Where the trial begins.
@@ -113,7 +139,7 @@ def start(problem: Problem, words: Array, validation: Batch) -> Start:
         jax.random.fold_in(key, zlib.crc32(purpose)) for purpose in (b"init", b"steps", b"optimizer")
     )
     params, state = jax.tree.map(jnp.asarray, problem.init(key_init))
-    metrics = problem.evaluate(params, state, validation)
+    metrics = _curve_metrics(problem, params, state, held_out)
     steps_data, optimizer_data = (jax.random.key_data(key) for key in (key_steps, key_optimizer))
     return Start(_strong(params), _strong(state), steps_data, optimizer_data, metrics)
 
@@ -148,7 +174,7 @@ def segment(
     hyperparameters: Mapping[str, Array],
     start: Start,
     train: Batch,
-    validation: Batch,
+    held_out: HeldOut,
 ) -> tuple[Carry, Reached]:
     """Trains a trial for some intervals: steps, and an evaluation at the end of each interval.
 
@@ -159,12 +185,12 @@ def segment(
         hyperparameters: a number for each of `Recipe.traced`.
         start: where the trial began.
         train: name -> [examples, ...].
-        validation: name -> [examples, ...].
+        held_out: what evaluations are on.
 
     Returns:
         The last carry; and what every evaluation reached, [evaluations, ...].
     """
-    return complete(setup, carry, None, indices, hyperparameters, start, train, validation)
+    return complete(setup, carry, None, indices, hyperparameters, start, train, held_out)
 
 
 def advance(
@@ -214,7 +240,7 @@ def complete(
     hyperparameters: Mapping[str, Array],
     start: Start,
     train: Batch,
-    validation: Batch,
+    held_out: HeldOut,
 ) -> tuple[Carry, Reached]:
     """Does as `segment`, where `advance` has made the first steps of the interval.
 
@@ -226,12 +252,12 @@ def complete(
         hyperparameters: a number for each of `Recipe.traced`.
         start: where the trial began.
         train: name -> [examples, ...].
-        validation: name -> [examples, ...].
+        held_out: what evaluations are on.
 
     Returns:
         As `segment`.
     """
-    inputs = _Inputs(hyperparameters, start, train, validation)
+    inputs = _Inputs(hyperparameters, start, train, held_out)
     interval = partial(_interval, setup, inputs, earlier)
 
     def unless_stopped(carry: Carry, indices: Array) -> tuple[Carry, Reached]:
@@ -277,7 +303,7 @@ def _interval(
 ) -> tuple[Carry, Reached]:
     """Steps, then an evaluation."""
     problem, recipe = setup.problem, setup.recipe
-    hyperparameters, start, train, validation = inputs
+    hyperparameters, start, train, held_out = inputs
     first_step = carry.step if earlier is None else carry.step - len(earlier)
     carry, losses = advance(setup, carry, indices, hyperparameters, start, train)
     if earlier is not None:  # fused into the sums below, this would change their order, and the last bits
@@ -286,15 +312,38 @@ def _interval(
     first_bad = jnp.where(bad.any(), first_step + bad.argmax().astype(jnp.int32), -1)
     carry = carry._replace(diverged_at=jnp.where(carry.diverged_at < 0, first_bad, carry.diverged_at))
     params, state = _to_evaluate(setup, carry, train)
-    metrics = problem.evaluate(params, state, validation)
-    point = _point(metrics, *(losses.mean(axis=0) if problem.players else [losses.mean()]))
+    on_validation = None
     if setup.stopping is not None and carry.stopping is not None:
-        watched = metrics[_watched(problem, recipe)]
+        on_validation = problem.evaluate(params, state, held_out.validation)
+        watched = on_validation[_watched(problem, recipe)]
         carry = carry._replace(stopping=setup.stopping.update(carry.stopping, watched, (params, state)))
+    metrics = _curve_metrics(problem, params, state, held_out, on_validation)
+    point = _point(metrics, *(losses.mean(axis=0) if problem.players else [losses.mean()]))
     wrong = bad.any() | ~jnp.isfinite(point).all()
     if recipe.probes:
         point = jnp.concatenate([point, _probed(setup, inputs, carry, indices[-1])])
     return carry, Reached(point, carry.evaluations, wrong, jnp.bool_(False))
+
+
+def _curve_metrics(
+    problem: Problem,
+    params: Params,
+    state: State,
+    held_out: HeldOut,
+    on_validation: Mapping[str, Array] | None = None,
+) -> Mapping[str, Array]:
+    """The metrics on test of a trial that is judged, else on validation; those there may be known."""
+
+    def validate() -> Mapping[str, Array]:
+        return problem.evaluate(params, state, held_out.validation) if on_validation is None else on_validation
+
+    def test() -> Mapping[str, Array]:
+        return problem.evaluate(params, state, held_out.test)
+
+    if not problem.dataset.holds_out:
+        return validate()
+    metrics: Mapping[str, Array] = jax.lax.cond(held_out.is_judged, test, validate)
+    return metrics
 
 
 def _skipped(

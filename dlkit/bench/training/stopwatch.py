@@ -154,12 +154,17 @@ def _count(stretch: Stretch, seconds: float, clock: Callable[[], float]) -> int:
     return max(calls, math.ceil(calls * seconds / took))
 
 
+def _request(contestant: Contestant) -> Request:
+    """A trial that selects: it evaluates on validation alone, also with early stopping."""
+    return Request(contestant.hyperparameters, "tuning", 0)
+
+
 class _Training:
     """A trial's first calls, over and over: after the last comes the first again, with the initial parameters."""
 
     def __init__(self, contestant: Contestant, clock: Callable[[], float]) -> None:
         self._program = contestant.program
-        self._request = Request(contestant.hyperparameters, "final", 0)
+        self._request = _request(contestant)
         begun = begin(self._program, [self._request])
         streams = self._program.shared.block_bytes is not None
         self._blocks = [_whole(block) for block in itertools.islice(begun.blocks, 1 if streams else CALLS)]
@@ -174,7 +179,7 @@ class _Training:
             self._blocks = [_longer(self._blocks, times)]
 
     def _arguments(self, begun: Begun, carry: Carry, block: Block) -> tuple[Any, ...]:
-        return carry, block.indices, begun.values, begun.start, block.train, self._program.shared.arrays["validation"]
+        return carry, block.indices, begun.values, begun.start, block.train, begun.held_out
 
     def reset(self) -> None:
         self._begun = begin(self._program, [self._request])
@@ -205,8 +210,8 @@ class _Judging:
 
     def __init__(self, contestant: Contestant) -> None:
         program = contestant.program
-        self._arrays = program.shared.arrays
-        carry = begin(program, [Request(contestant.hyperparameters, "final", 0)]).carry
+        begun = begin(program, [_request(contestant)])
+        self._arrays, carry = begun.arrays, begun.carry
         own = program.recipe.optimizer.eval_params is not None
         self._carry = carry if own else carry._replace(opt_state=())
         self._judge = compiled(program.shared.rewritten(_evaluations(program)), (True, False, False), ALONE)

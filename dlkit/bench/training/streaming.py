@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dlkit.bench.data.base import Arrays
 from dlkit.bench.errors import UserError
 from dlkit.bench.problems.base import Batch, Problem
 from dlkit.bench.training.data_order import Batches
@@ -162,6 +163,7 @@ class _Gathered:
 
 def stream(
     problem: Problem,
+    train: Arrays,
     orders: Sequence[Batches],
     cut: Cut,
     lanes: Lanes,
@@ -174,6 +176,7 @@ def stream(
 
     Args:
         problem: what is trained.
+        train: the training examples of the trials' study.
         orders: of each trial's batches.
         cut: into which blocks.
         lanes: how trials lie; every lane finds its examples in the one block.
@@ -188,7 +191,7 @@ def stream(
 
     spans = cut.blocks(evaluations, interval)
     first = min(first, problem.dataset.examples)
-    source = grain.MapDataset.source(_Gathered(problem.dataset.train, orders, spans, first))
+    source = grain.MapDataset.source(_Gathered(train, orders, spans, first))
     gathered = iter(source.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)))
     indices: dict[tuple[int, bool], Array] = {}
     for (begin, end, is_last), examples in zip(spans, gathered, strict=True):

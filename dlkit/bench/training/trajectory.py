@@ -13,13 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlkit.bench.plan.metric import TRAINING_LOSS
-from dlkit.bench.plan.trials import NOTHING, STAGES, Evaluations, Stage
+from dlkit.bench.plan.trials import NOTHING, STAGES, Evaluations, Stage, study_of
 from dlkit.bench.probes import PROBE_EXAMPLES
-from dlkit.bench.problems.base import Problem
+from dlkit.bench.problems.base import Batch
 from dlkit.bench.training.data_order import batches_of, trial_order
-from dlkit.bench.training.lanes import held_bytes, traced_bytes
 from dlkit.bench.training.program import Program
-from dlkit.bench.training.segment import Reached, Start
+from dlkit.bench.training.segment import HeldOut, Reached, Start
 from dlkit.bench.training.step import Carry
 from dlkit.bench.training.streaming import Block, cut_of, stream
 from dlkit.typing import Array, Params, State
@@ -32,7 +31,6 @@ __all__ = [
     "Trajectory",
     "begin",
     "call_points",
-    "lane_bytes",
     "train_trial",
     "train_trials",
 ]
@@ -61,6 +59,16 @@ class Request(NamedTuple):
         """The gradients that may be evaluated, without end where there is no bound."""
         return math.inf if self.gradients is None else self.gradients
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether its curve is on test: nothing is selected from it."""
+        return self.stage != "tuning"
+
+    @property
+    def study(self) -> int:
+        """The study whose split of the examples it has."""
+        return study_of(self.seed)
+
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
@@ -70,9 +78,10 @@ class Trajectory:
         status: ``"finished"``; ``"stopped"``: early, by its policy; ``"diverged"``: a loss or metric that is not
             finite, or a loss above the problem's bound; ``"cut off"``: its time was up.
         steps: [points] the steps at which metrics were evaluated, from 0.
-        curves: metric -> [points] float32 on validation; the training loss starts with NaN, as nothing was trained yet.
-        test: metric -> value on the test split with the parameters to evaluate; empty for trials that are not final:
-            what is chosen by must not be what is reported. Empty too if it diverged, or was to stop before its end.
+        curves: metric -> [points] float32, of tuning on validation, else on test; the training loss starts with NaN, as
+            nothing was trained yet.
+        validation: metric -> value on validation with the parameters to evaluate, of final trials; empty if it
+            diverged, or was to stop before its end.
         evaluations: of the loss on batches, up to the last point of the curve.
         gradients: [points] float64: the same up to each point, in gradients.
         diverged_at: the step whose loss was bad, or the evaluation whose metric was; None if there was none.
@@ -87,7 +96,7 @@ class Trajectory:
     status: Status
     steps: np.ndarray[Any, Any]
     curves: Mapping[str, np.ndarray[Any, Any]]
-    test: Mapping[str, float]
+    validation: Mapping[str, float]
     evaluations: Evaluations
     gradients: np.ndarray[Any, Any]
     diverged_at: int | None
@@ -107,6 +116,8 @@ class Begun(NamedTuple):
         values: the hyperparameters, on the device.
         evaluations: that a call covers.
         blocks: of steps, in order; each is made when it is asked for.
+        arrays: split -> name -> device array.
+        held_out: what evaluations are on.
     """
 
     start: Start
@@ -114,12 +125,14 @@ class Begun(NamedTuple):
     values: Mapping[str, Array]
     evaluations: int
     blocks: Iterator[Block]
+    arrays: Mapping[str, Batch]
+    held_out: HeldOut
 
 
 class _Ends(NamedTuple):
     diverged_at: Any
     best_evaluation: Any
-    test: Mapping[str, Any]
+    validation: Mapping[str, Any]
 
 
 class _Clock(NamedTuple):
@@ -131,24 +144,6 @@ def call_points(evaluations: int) -> int:
     """Returns how many points of the curve one call of a segment covers."""
     calls = next(n for n in range(min(CALLS, evaluations), evaluations + 1) if evaluations % n == 0)
     return evaluations // calls
-
-
-def lane_bytes(program: Program) -> int:
-    """Returns about how much memory one trial of a program for one trial at a time takes on the device."""
-    shared, recipe = program.shared, program.recipe
-    arrays = shared.arrays
-    start = jax.eval_shape(shared.start, jax.ShapeDtypeStruct((3,), jnp.uint32), arrays["validation"])
-    values = dict.fromkeys(recipe.traced, jax.ShapeDtypeStruct((), jnp.float32))
-    carry = jax.eval_shape(program.begin, start, values)
-    each = (call_points(recipe.evaluations), recipe.segment_steps, shared.problem.rows_per_step)
-    indices = jax.ShapeDtypeStruct(each, jnp.int32)
-    arguments = (carry, indices, values, start, _abstract_train(shared.problem), arrays["validation"])
-    return held_bytes((carry, indices)) + traced_bytes(program.segment.trace(*arguments).jaxpr)
-
-
-def _abstract_train(problem: Problem) -> Mapping[str, jax.ShapeDtypeStruct]:
-    train = problem.dataset.train.items()
-    return {name: jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)) for name, a in train}
 
 
 def train_trial(
@@ -177,7 +172,8 @@ def train_trials(
 
     Args:
         program: the executables.
-        requests: one trial, or up to as many as the program has lanes; missing ones are filled up with the last.
+        requests: one trial, or up to as many as the program has lanes; missing ones are filled up with the last. They
+            are of one study, and all tuning trials or none.
         until: where to stop, in evaluations; None for the end. The curve begins as the whole trial's does.
         seconds: a time budget: no call begins after it. Compilation does not count.
 
@@ -188,12 +184,16 @@ def train_trials(
     width = lanes.trials
     if not 1 <= len(requests) <= width:
         raise ValueError(f"expected 1 to {width} trials, as many as there are lanes, got {len(requests)}")
+    if len({(request.is_judged, request.study) for request in requests}) > 1:
+        raise ValueError(f"trials side by side need the same examples, so one study, and one stage; got {requests}")
     filled = [*requests, *[requests[-1]] * (width - len(requests))]
-    reached, carry, start_metrics, clock, was_cut = _call(program, filled, until, seconds)
-    params, state = program.finish(carry, program.shared.arrays["train"])
+    reached, carry, begun, clock, was_cut = _call(program, filled, until, seconds)
+    params, state = program.finish(carry, begun.arrays["train"])
     is_reported = until is None and any(map(_is_reported, requests))
-    test = program.shared.evaluate(params, state, program.shared.arrays["test"]) if is_reported else {}
-    ends = jax.device_get(_Ends(carry.diverged_at, carry.stopping and carry.stopping.best_evaluation, test))
+    validation = program.shared.evaluate(params, state, begun.held_out.validation) if is_reported else {}
+    start_metrics, ends = jax.device_get(
+        (begun.start.metrics, _Ends(carry.diverged_at, carry.stopping and carry.stopping.best_evaluation, validation))
+    )
     share = _Clock(clock.seconds / len(requests), clock.compile_seconds / len(requests))
     alone = lanes.alone
     return [
@@ -201,7 +201,7 @@ def train_trials(
             program,
             _lane(start_metrics, lane, alone),
             _lane(reached, lane, False),
-            _lane(ends if _is_reported(request) else ends._replace(test={}), lane, alone),
+            _lane(ends if _is_reported(request) else ends._replace(validation={}), lane, alone),
             share,
             was_cut,
             _within(_lane(reached, lane, False), request, until),
@@ -226,11 +226,18 @@ def begin(program: Program, requests: Sequence[Request]) -> Begun:
     values = {name: stacked([float(np.float32(one.hyperparameters[name])) for one in requests]) for name in traced}
     name = zlib.crc32(problem.name.encode())
     words = stacked([np.array([name, STAGES[one.stage], one.seed], np.uint32) for one in requests])
-    start = shared.start(words, shared.arrays["validation"])
-    return Begun(start, program.begin(start, values), values, *_blocks(program, requests))
+    arrays = shared.arrays(requests[0].study)
+    held_out = _held_out(arrays, is_judged=requests[0].is_judged)
+    start = shared.start(words, held_out)
+    blocks = _blocks(program, requests, arrays["train"])
+    return Begun(start, program.begin(start, values), values, *blocks, arrays, held_out)
 
 
-def _blocks(program: Program, requests: Sequence[Request]) -> tuple[int, Iterator[Block]]:
+def _held_out(arrays: Mapping[str, Batch], *, is_judged: bool) -> HeldOut:
+    return HeldOut(arrays["validation"], arrays["test"], jnp.bool_(is_judged))
+
+
+def _blocks(program: Program, requests: Sequence[Request], whole: Batch) -> tuple[int, Iterator[Block]]:
     """How many evaluations a call covers, and the blocks of a trial, or of as many as there are lanes."""
     shared, recipe = program.shared, program.recipe
     problem, lanes = shared.problem, shared.lanes
@@ -239,18 +246,17 @@ def _blocks(program: Program, requests: Sequence[Request]) -> tuple[int, Iterato
         stacked = _single if lanes.alone else _stacked
         calls = recipe.evaluations // each
         every = [trial_order(problem, one.stage, one.seed, (each, interval), calls) for one in requests]
-        whole = shared.arrays["train"]
         return each, (Block(stacked(part), whole) for part in itertools.islice(zip(*every, strict=True), calls))
     first = PROBE_EXAMPLES if recipe.probes else 0  # probes look at the split's first examples
     cut = cut_of(problem, lanes.trials, room=shared.block_bytes, points=each, interval=interval, first=first)
     orders = [batches_of(problem, one.stage, one.seed) for one in requests]
-    blocks = stream(problem, orders, cut, lanes, evaluations=recipe.evaluations, interval=interval, first=first)
+    train = problem.dataset.of_study(requests[0].study).train
+    blocks = stream(problem, train, orders, cut, lanes, evaluations=recipe.evaluations, interval=interval, first=first)
     return cut.evaluations, blocks
 
 
 def _call_once(program: Program, begun: Begun, carry: Carry) -> tuple[Carry, Reached]:
     """Makes the next call; one whose examples do not fit into a block, in several."""
-    validation = program.shared.arrays["validation"]
     losses = []
     while not (block := next(begun.blocks)).is_last:
         before = carry.step
@@ -264,17 +270,17 @@ def _call_once(program: Program, begun: Begun, carry: Carry) -> tuple[Carry, Rea
             begun.values,
             begun.start,
             block.train,
-            validation,
+            begun.held_out,
         )
         done: tuple[Carry, Reached] = program.complete(carry, *rest)
     else:
-        done = program.segment(carry, block.indices, begun.values, begun.start, block.train, validation)
+        done = program.segment(carry, block.indices, begun.values, begun.start, block.train, begun.held_out)
     return done
 
 
 def _call(
     program: Program, requests: Sequence[Request], until: int | None, limit: float | None
-) -> tuple[Reached, Carry, Any, _Clock, bool]:
+) -> tuple[Reached, Carry, Begun, _Clock, bool]:
     """The host's loop. Returns what was reached as [lanes, points, ...], the last carry, and how long it took."""
     alone = program.shared.lanes.alone
     began = time.perf_counter()
@@ -302,7 +308,7 @@ def _call(
     seconds = time.perf_counter() - began
     per_call = (seconds - first_call) / max(len(blocks) - 1, 1)
     clock = _Clock(seconds - first_call + per_call, max(first_call - per_call, 0.0))
-    return table, carry, jax.device_get(begun.start.metrics), clock, was_cut
+    return table, carry, begun, clock, was_cut
 
 
 def _lane(tree: Any, lane: int, alone: bool) -> Any:
@@ -349,7 +355,7 @@ def _trajectory(
 ) -> Trajectory:
     """One lane's table and last carry as what a trial returns."""
     recipe = program.recipe
-    diverged_at, best, test = ends
+    diverged_at, best, validation = ends
     count = min(int(np.argmax(reached.void)) if reached.void.any() else ran, ran)
     bad = reached.bad[:count]
     diverged = bool(bad.any())
@@ -373,7 +379,7 @@ def _trajectory(
         status=status,
         steps=steps,
         curves={name: np.ascontiguousarray(column) for name, column in zip(columns, table.T, strict=True)},
-        test={} if diverged else {name: float(value) for name, value in test.items()},
+        validation={} if diverged else {name: float(value) for name, value in validation.items()},
         evaluations=Evaluations(*map(int, reached.evaluations[count - 1])) if count else NOTHING,
         gradients=np.concatenate([[0.0], _in_gradients(reached)[:count]]),
         diverged_at=(int(diverged_at) if 0 <= diverged_at < last else last) if diverged else None,

@@ -100,7 +100,7 @@ def make_result(
         hits=wilson_interval(hits, len(there)),
         median_steps=median,
         final=Interval(unoriented(problem, "error", middle.estimate), low, high),
-        test=UNKNOWN,
+        validation=UNKNOWN,
         diverged=0,
         failure=failure,
         later_failure="",
@@ -122,13 +122,14 @@ def judged(*results, problem=PROBLEM, target=0.1, foretells=False):
 # --- from curves -----------------------------------------------------------------------------------------------------
 
 
-def ended(trial, curve, *, status="", test=None, reason=""):
+def ended(trial, curve, *, status="", validation=None, reason=""):
     """What came of a trial that was evaluated at steps 0, 10, 20, ...; it diverged if the last value is NaN."""
     points = np.array(curve, np.float32)
     status = status or ("diverged" if math.isnan(points[-1]) else "finished")
     steps = np.arange(len(points)) * 10
-    test = {"error": float(points[-1]) if test is None else test} if status == "finished" else {}
-    return Outcome(trial, status, reason, "", None, 0.0, 0.0, steps, {"error": points}, test)
+    known = float(points[-1]) if validation is None else validation
+    end = {"error": known} if status == "finished" else {}
+    return Outcome(trial, status, reason, "", None, 0.0, 0.0, steps, {"error": points}, end)
 
 
 def constant(values):

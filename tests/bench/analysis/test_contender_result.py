@@ -74,7 +74,7 @@ def test_final_intervals_are_in_the_metrics_units_low_before_high(metric):
     (result,) = results_of_curves({"x": constant(VALUES)}, metric=metric)
     middle = math.sqrt(0.5 * 0.6) if metric.scale == "log" else 0.55
     assert result.final == pytest.approx((middle, 0.2, 0.9), rel=1e-6)
-    assert result.test == pytest.approx((middle, 0.2, 0.9), rel=1e-6)
+    assert result.validation == pytest.approx((middle, 0.2, 0.9), rel=1e-6)
 
 
 @pytest.mark.parametrize(("direction", "low", "high"), [("lower", 0.2, INF), ("higher", -INF, 0.9)])
@@ -142,7 +142,7 @@ def test_a_block_is_a_study_and_its_value_the_mean_over_its_fresh_seeds(metric, 
     np.testing.assert_allclose(result.blocks, blocks, rtol=5e-6)
     assert len(result.scores) == len(result.trials) == 6
     assert result.final.estimate == pytest.approx(middle, rel=5e-6)
-    assert result.test.estimate == pytest.approx(middle, rel=5e-6)
+    assert result.validation.estimate == pytest.approx(middle, rel=5e-6)
     assert result.is_comparable
 
 

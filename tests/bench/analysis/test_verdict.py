@@ -39,7 +39,7 @@ def test_a_winner_where_high_is_good():
     results = [make_result(label, values(level), problem=problem) for label, level in (("low", 0.2), ("high", 0.6))]
     found = judged(*results, problem=problem)
     assert (found.kind, found.best) == ("winner", ("high",))
-    assert "high is best, with validation accuracy 0.64" in found.sentence
+    assert "high is best, with test accuracy 0.64" in found.sentence
     assert "low, the next, is −0.40 [−0.40, −0.40] away" in found.sentence
 
 
@@ -51,7 +51,7 @@ def test_a_winner_by_a_ratio():
     found = judged(*results, problem=problem)
     assert found.kind == "winner"
     assert "far, the next, is ×100 [×100, ×100] away" in found.sentence
-    assert "validation error 1.04e-06" in found.sentence
+    assert "test error 1.04e-06" in found.sentence
 
 
 def test_a_tie():
@@ -88,7 +88,7 @@ def test_exactly_equal_contenders_tie():
 def test_contenders_that_all_diverged_tie():
     found = judged(*(make_result(label, [NAN] * BLOCKS) for label in "ab"))
     assert (found.kind, found.best) == ("tie", ("a", "b"))
-    assert "validation error diverged" in found.sentence
+    assert "test error diverged" in found.sentence
 
 
 def test_a_contender_that_diverged_everywhere_loses():

@@ -1,7 +1,9 @@
 """Datasets: splits by hand, scikit-learn's loaders, and a cache that may be anything."""
 
 import io
+import pickle
 import zipfile
+from dataclasses import replace
 from fractions import Fraction
 
 import jax.numpy as jnp
@@ -13,10 +15,9 @@ from sklearn.datasets import load_diabetes, load_digits
 from sklearn.preprocessing import StandardScaler
 
 from dlkit.bench import data, problems
-from dlkit.bench.data import Dataset, cached, require_labels, split, standardize
+from dlkit.bench.data import Dataset, cached, redrawn, require_labels, split, standardize, transformed
+from dlkit.bench.data.base import SPLITS
 from dlkit.bench.errors import UserError
-
-SPLITS = ("train", "validation", "test")
 
 
 def rows(count):
@@ -113,9 +114,103 @@ def test_splits_that_do_not_fit(change, message):
 
 def test_a_missing_split():
     with pytest.raises(
-        UserError, match=r"split 'test': expected the arrays of 'train', \['inputs', 'targets'\], got \[\]"
+        UserError, match=r"split 'validation': expected the arrays of 'train', \['inputs', 'targets'\], got \[\]"
     ):
-        Dataset("mine", ONES, ONES, {})
+        Dataset("mine", ONES, {}, ONES)
+
+
+def table(examples, **others):
+    return {"inputs": np.arange(3.0 * examples).reshape(examples, 3), "targets": np.arange(examples), **others}
+
+
+@pytest.mark.parametrize(("given", "kept", "judging"), [(2, 1, 1), (7, 4, 3), (100, 50, 50)])
+def test_without_a_test_split_half_of_validation_is_it(given, kept, judging):
+    dataset = Dataset("mine", table(5), table(given))
+    assert dataset.sizes == (5, kept, judging)
+    both = np.concatenate([dataset.validation["targets"], dataset.test["targets"]])
+    assert sorted(both) == list(range(given)), "each example is in one of the two"
+    for part in (dataset.validation, dataset.test):
+        np.testing.assert_array_equal(part["inputs"][:, 0], 3.0 * part["targets"])
+
+
+def test_values_alone_decide_which_half_judges():
+    first, renamed = (Dataset(name, table(5), table(40)) for name in ("mine", "yours"))
+    other = Dataset("mine", table(5), {**table(40), "inputs": np.ones((40, 3))})
+    np.testing.assert_array_equal(first.test["targets"], renamed.test["targets"])
+    assert first.test["targets"].tolist() != other.test["targets"].tolist()
+    assert first.test["targets"].tolist() != list(range(20, 40)), "shuffled"
+
+
+def test_one_example_cannot_select_and_judge():
+    with pytest.raises(UserError, match=r"has one example and there is no test split: .*; give a test split"):
+        Dataset("mine", table(5), table(1))
+
+
+def test_whether_anything_is_held_out():
+    assert not Dataset("none", {}, {}).holds_out
+    assert not Dataset("mine", table(5), table(5), table(5)).holds_out, "the same values"
+    assert Dataset("mine", table(5), table(5), {**table(5), "targets": np.ones(5)}).holds_out
+    assert Dataset("mine", table(5), table(5), table(4)).holds_out
+
+
+# --- splits that are drawn anew --------------------------------------------------------------------------------------
+
+
+def test_each_study_splits_few_examples_anew():
+    dataset = split("mine", table(50))
+    assert dataset.of_study(0) is dataset
+    for study in (1, 2, 999):
+        drawn, again = dataset.of_study(study), split("mine", table(50)).of_study(study)
+        assert drawn.sizes == dataset.sizes == (30, 10, 10)
+        assert drawn.digest == again.digest, "the same at every call"
+        assert sorted(np.concatenate([getattr(drawn, part)["targets"] for part in SPLITS])) == list(range(50))
+        np.testing.assert_array_equal(drawn.test["inputs"][:, 0], 3.0 * drawn.test["targets"])
+        assert drawn.test["targets"].tolist() != dataset.test["targets"].tolist()
+    assert dataset.of_study(1).test["targets"].tolist() != dataset.of_study(2).test["targets"].tolist()
+
+
+def test_a_fixed_split_is_the_same_in_every_study():
+    fixed = split("mine", table(50), redraw=False)
+    assert fixed.redraw is None and fixed.of_study(7) is fixed
+    assert fixed.test["targets"].tolist() == split("mine", table(50)).test["targets"].tolist(), "the first study's"
+    assert fixed.digest != split("mine", table(50)).digest, "later studies have other examples"
+    many = {"targets": np.zeros(20_001, np.int8)}
+    assert split("many", many).redraw is None and split("many", many, redraw=True).redraw is not None
+
+
+def test_each_study_is_standardized_by_its_own_training_split():
+    dataset = standardize(split("mine", table(50)), "inputs")
+    for study in range(3):
+        drawn = dataset.of_study(study)
+        np.testing.assert_allclose(drawn.train["inputs"].mean(axis=0), 0, atol=1e-6)
+        np.testing.assert_allclose(drawn.train["inputs"].std(axis=0), 1, atol=1e-6)
+        assert abs(drawn.test["inputs"].mean()) > 1e-3, "test decides nothing"
+
+
+def test_a_change_reaches_every_study_and_other_arrays_do_not_keep_the_old_ones():
+    dataset = split("mine", table(50))
+    doubled = transformed(
+        dataset,
+        lambda each: Dataset(each.name, *({"inputs": 2 * getattr(each, part)["inputs"]} for part in SPLITS)),
+    )
+    for study in range(2):
+        np.testing.assert_array_equal(
+            doubled.of_study(study).test["inputs"], 2 * dataset.of_study(study).test["inputs"]
+        )
+    assert replace(dataset, test=dataset.validation).redraw is None
+    assert transformed(split("mine", table(50), redraw=False), lambda each: each).redraw is None
+
+
+def test_every_study_needs_arrays_of_the_same_shapes():
+    dataset = redrawn(lambda study: Dataset("mine", table(5 + study), table(5), table(5)))
+    with pytest.raises(UserError, match=r"dataset 'mine': every study needs .* in study 2 and .* in study 0"):
+        dataset.of_study(2)
+
+
+def test_a_redrawn_dataset_travels_to_workers():
+    dataset = standardize(split("mine", table(50)), "inputs")
+    there = pickle.loads(pickle.dumps(dataset))
+    assert there.of_study(3).digest == dataset.of_study(3).digest
 
 
 def test_split_names_the_index_that_the_user_knows():
@@ -134,10 +229,10 @@ def test_split_names_the_index_that_the_user_knows():
         ({"a": np.ones(3), "b": np.ones(4)}, {}, "dataset 'mine': every array needs the same number of examples"),
         ({"a": np.float64(1)}, {}, "dataset 'mine', array 'a': expected one entry per example"),
         ({"a": np.ones(0)}, {}, "dataset 'mine': its arrays have no examples"),
-        ({"a": np.ones(3)}, {}, "dataset 'mine': 3 examples cannot be split into shares 0.15 and 0.15"),
+        ({"a": np.ones(2)}, {}, "dataset 'mine': 2 examples cannot be split into shares 0.2 and 0.2"),
         ({"a": np.ones(30)}, {"validation": 0.6, "test": 0.4}, "30 examples cannot be split into shares 0.6 and 0.4"),
-        ({"a": np.ones(30)}, {"validation": -0.2}, "30 examples cannot be split into shares -0.2 and 0.15"),
-        ({"a": np.ones(30)}, {"test": 0.0}, "30 examples cannot be split into shares 0.15 and 0.0"),
+        ({"a": np.ones(30)}, {"validation": -0.2}, "30 examples cannot be split into shares -0.2 and 0.2"),
+        ({"a": np.ones(30)}, {"test": 0.0}, "30 examples cannot be split into shares 0.2 and 0.0"),
     ],
 )
 def test_examples_that_cannot_be_split(arrays, shares, message):
@@ -225,28 +320,29 @@ def cache(tmp_path, monkeypatch):
 
 
 class Loader:
-    """Makes a dataset and counts how often."""
+    """Makes arrays and counts how often."""
 
-    def __init__(self, **changes):
+    def __init__(self):
         self.calls = 0
-        arrays = {"inputs": np.array([[0.1, -0.0], [2.0, 3.0]], np.float32), "a/b": np.array([True, False]), **changes}
-        self.dataset = Dataset("mine", arrays, arrays, arrays, source="Ä source")
+        self.arrays = {"inputs": np.array([[0.1, -0.0], [2.0, 3.0]], np.float32), "a/b": np.array([True, False])}
 
     def __call__(self):
         self.calls += 1
-        return self.dataset
+        return self.arrays
 
 
 def same(first, second):
-    return (first.name, first.source, first.digest) == (second.name, second.source, second.digest)
+    def bits(arrays):
+        return {name: (array.dtype.str, array.shape, array.tobytes()) for name, array in arrays.items()}
+
+    return bits(first) == bits(second)
 
 
 def test_the_second_load_comes_from_the_cache(cache):
     loader = Loader()
     first, second = cached("mine-1", loader), cached("mine-1", loader)
     assert loader.calls == 1
-    assert same(first, loader.dataset) and same(second, loader.dataset)
-    assert second.train["inputs"].tobytes() == loader.dataset.train["inputs"].tobytes()
+    assert same(first, loader.arrays) and same(second, loader.arrays)
     assert [path.name for path in cache.parent.iterdir()] == ["mine-1.npz"]  # nothing temporary is left
 
 
@@ -265,7 +361,7 @@ def npy():
 def altered(good):
     """A whole and valid file, of other numbers."""
     with np.load(io.BytesIO(good)) as stored:
-        return npz(**{**stored, "test/inputs": stored["test/inputs"] + 1})
+        return npz(**{**stored, "inputs": stored["inputs"] + 1})
 
 
 def zipped():
@@ -290,8 +386,7 @@ def zipped():
         lambda good: good.replace(np.float32(2).tobytes(), np.float32(4).tobytes()),
         lambda good: npy(),
         lambda good: npz(a=np.ones(3)),
-        lambda good: npz(**{"name": "mine", "source": "", "digest": "0", "train/inputs": np.ones(2)}),
-        lambda good: npz(**{"name": "mine", "source": "", "digest": "0", "train/inputs": np.array([np.nan])}),
+        lambda good: npz(**{"inputs": np.ones(2), "dlkit-digest": "0"}),
         lambda good: zipped(),
         altered,
     ],
@@ -302,10 +397,10 @@ def test_a_damaged_cache_is_made_anew(cache, damage):
     assert damage(good) != good
     cache.write_bytes(damage(good))
     loader = Loader()
-    assert same(cached("mine-1", loader), loader.dataset)
+    assert same(cached("mine-1", loader), loader.arrays)
     assert loader.calls == 1
     assert cache.stat().st_size == len(good)
-    assert same(cached("mine-1", loader), loader.dataset)
+    assert same(cached("mine-1", loader), loader.arrays)
     assert loader.calls == 1
 
 
@@ -315,13 +410,13 @@ def test_every_flipped_byte_is_noticed_or_harmless(cache):
     good = cache.read_bytes()
     for place in range(0, len(good), 37):
         cache.write_bytes(good[:place] + bytes([good[place] ^ 0x41]) + good[place + 1 :])
-        assert cached("mine-1", loader).digest == loader.dataset.digest
+        assert same(cached("mine-1", loader), loader.arrays)
 
 
 def test_a_folder_in_the_files_place(cache):
     cache.mkdir(parents=True)
     loader = Loader()
-    assert same(cached("mine-1", loader), loader.dataset)
+    assert same(cached("mine-1", loader), loader.arrays)
     assert list(cache.parent.iterdir()) == [cache]
 
 
@@ -329,8 +424,8 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DLKIT_CACHE", str(tmp_path / "file" / "cache"))
     loader = Loader()
-    assert same(cached("mine-1", loader), loader.dataset)
-    assert same(cached("mine-1", loader), loader.dataset)
+    assert same(cached("mine-1", loader), loader.arrays)
+    assert same(cached("mine-1", loader), loader.arrays)
     assert loader.calls == 2
 
 
@@ -341,7 +436,7 @@ def test_a_full_disk_leaves_nothing_behind(cache, monkeypatch):
 
     monkeypatch.setattr(np, "savez", full)
     loader = Loader()
-    assert same(cached("mine-1", loader), loader.dataset)
+    assert same(cached("mine-1", loader), loader.arrays)
     assert list(cache.parent.iterdir()) == []
 
 
@@ -369,7 +464,7 @@ def test_digits_are_scikit_learns(cache):
 def test_diabetes_is_scikit_learns(cache):
     features, progression = load_diabetes(return_X_y=True, scaled=False)
     for dataset in (data.diabetes(), data.diabetes()):
-        assert [len(getattr(dataset, part)["targets"]) for part in SPLITS] == [310, 66, 66]
+        assert [len(getattr(dataset, part)["targets"]) for part in SPLITS] == [266, 88, 88]
         np.testing.assert_allclose(dataset.train["inputs"].mean(axis=0), 0, atol=1e-5)
         np.testing.assert_allclose(dataset.train["inputs"].std(axis=0), 1, atol=1e-5)
         assert dataset.train["targets"].std() == pytest.approx(1, abs=1e-5)

@@ -230,7 +230,7 @@ def test_files_that_are_no_npz(tmp_path: Path) -> None:
 def test_a_file_becomes_a_problem(tmp_path: Path) -> None:
     np.savez(tmp_path / "mine.npz", inputs=numbered(60, (8, 8)), targets=np.arange(60) % 3)
     problem = catalog.get("image-file", path=str(tmp_path / "mine.npz"), width=2)
-    assert problem.dataset.name == "mine" and problem.batch_size == 42
+    assert problem.dataset.name == "mine" and problem.batch_size == 36
     with pytest.raises(UserError, match="problem 'image-file': choice 'path' must be given"):
         catalog.get("image-file")
     with pytest.raises(UserError, match="problem 'image-file': no format 'np'; did you mean 'npz'"):

@@ -167,9 +167,12 @@ def test_finals_show_every_seed_and_the_tables_medians(metric: str) -> None:
     axis = figure_data.fit_axis(comparison.problem, [each.values for each in figure_data.finals(comparison)])
     low, high = axis.bounds
     for rank, result in enumerate(comparison.results):
-        for split, interval, sign in (("validation", result.final, -1), ("test", result.test, 1)):
+        for split, interval, sign in (("test", result.final, -1), ("validation", result.validation, 1)):
             dots, median = (trace for trace in figure.data if trace.name == f"{result.label}, {split}")
-            exact = [outcome.curves["error"][-1] if sign < 0 else outcome.test["error"] for outcome in result.outcomes]
+            ends = [
+                outcome.curves["error"][-1] if sign < 0 else outcome.validation["error"] for outcome in result.outcomes
+            ]
+            exact = np.array(ends)
             np.testing.assert_allclose(dots.x, np.clip(exact, low, high), rtol=0.06)
             inside = np.array(dots.marker.symbol) != "x"
             np.testing.assert_allclose(np.array(dots.x)[inside], np.array(exact)[inside], rtol=1e-4)
@@ -334,7 +337,7 @@ def test_probes_have_a_panel_a_curve_and_a_median_over_the_seeds_that_have_one()
         (name, result.label) for name in ("effective_learning_rate", "learning_rate") for result in comparison.results
     ]
     assert [each.middle.tolist() for each in found[:2]] == [[1, 2], [1, 2]]  # of seeds 0, 1, 2
-    assert found[0].steps.tolist() == [10, 20]
+    assert found[0].spent.tolist() == [10, 20]
     assert found[2].middle.tolist() == [1, 5]
     figure = plotly_figures.probes(summary, comparison)
     assert len(figure.data) == 4 and len({trace.xaxis for trace in figure.data}) == 2

@@ -31,8 +31,8 @@ def test_two_at_the_floor_tie_and_the_difference_to_them_is_a_bound(summary):
     table = tables.ranking(comparison)
     rows = {row[1]: dict(zip(table.header, row, strict=True)) for row in table.rows}
     difference = next(name for name in table.header if name.startswith("difference"))
-    validation = next(name for name in table.header if name.startswith("validation"))
-    assert rows["adam"][validation] == rows["lion"][validation] == "≤1.00e-12 [≤1.00e-12, ≤1.00e-12]"
+    judged = next(name for name in table.header if name.startswith("test"))
+    assert rows["adam"][judged] == rows["lion"][judged] == "≤1.00e-12 [≤1.00e-12, ≤1.00e-12]"
     assert rows["adam"]["group"] == rows["lion"]["group"] != rows["sgd"]["group"]
     # 1e-8 x 1.00 to 1.09, over 1e-12
     found = re.fullmatch(r"at least ×(\S+) \[×(\S+), no bound\]", rows["sgd"][difference])
@@ -41,7 +41,7 @@ def test_two_at_the_floor_tie_and_the_difference_to_them_is_a_bound(summary):
         pytest.approx(1.02e4, rel=0.02),
     ]
     last = comparison.results[-1]
-    assert last.label == "sgd" and "≤" not in rows["sgd"][validation]
+    assert last.label == "sgd" and "≤" not in rows["sgd"][judged]
 
 
 def test_hover_texts_tell_the_floor(summary):

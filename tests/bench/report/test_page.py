@@ -139,7 +139,7 @@ def check_ranking(table: list[list[str]], comparison) -> None:
             result.label,
             standing.group if standing else "–",
             numbers.interval(result.final),
-            numbers.interval(result.test),
+            numbers.interval(result.validation),
             numbers.difference(problem, pair.difference) if pair else "–",
             numbers.p_value(pair.difference.p_value) if pair else "–",
             numbers.p_value(pair.adjusted_p) if pair else "–",

@@ -22,7 +22,7 @@ from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.spec.planner import plan
 
-TABLE = split("table", {"inputs": np.arange(40.0).reshape(20, 2), "targets": np.arange(20.0)})
+TABLE = split("table", {"inputs": np.arange(40.0).reshape(20, 2), "targets": np.arange(20.0)}, redraw=False)
 
 
 def init(key):

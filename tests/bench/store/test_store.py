@@ -57,8 +57,8 @@ def same_bits(first, second):
         assert second.curves[metric].tobytes() == points.tobytes()
         assert second.curves[metric].dtype == np.float32
     assert second.steps.tobytes() == first.steps.tobytes() and second.steps.dtype == np.int64
-    assert {name: repr(value) for name, value in first.test.items()} == {
-        name: repr(value) for name, value in second.test.items()
+    assert {name: repr(value) for name, value in first.validation.items()} == {
+        name: repr(value) for name, value in second.validation.items()
     }
     for name in ("trial", "status", "reason", "traceback", "diverged_at", "seconds", "compile_seconds"):
         assert getattr(first, name) == getattr(second, name), name
@@ -79,7 +79,7 @@ outcomes = st.builds(
     compile_seconds=finite,
     steps=arrays(np.int64, st.integers(0, 4)),
     curves=st.dictionaries(st.text(), arrays(np.float32, st.integers(0, 4)), max_size=3),
-    test=st.dictionaries(st.text(), st.floats(), max_size=3),
+    validation=st.dictionaries(st.text(), st.floats(), max_size=3),
 )
 
 
@@ -101,7 +101,7 @@ SPECIAL = np.array([math.nan, -math.nan, math.inf, -math.inf, -0.0, 0.0, 1e-45, 
 def test_special_numbers_survive_closing_the_file(tmp_path):
     given_outcome = outcome(
         curves={"error": SPECIAL, "empty": np.zeros(0, np.float32)},
-        test={"a": math.nan, "b": -math.inf, "c": -0.0, "d": 5e-324, "e": 0.1},
+        validation={"a": math.nan, "b": -math.inf, "c": -0.0, "d": 5e-324, "e": 0.1},
         steps=np.array([0, 2**62]),
     )
     with opened(tmp_path / "run") as store:
@@ -157,12 +157,12 @@ def test_trials_of_other_software_are_kept_apart(field):
     with opened() as store:
         store.add([outcome(0, value=1.0), outcome(1)], PROGRAM)
         store.add([outcome(0, value=2.0)], other)
-        assert store.records()[trial(0).id].outcome.test == {"error": 1.0}
+        assert store.records()[trial(0).id].outcome.validation == {"error": 1.0}
         assert store.finished() == {trial(0).id, trial(1).id}
         store.use_software(other)
         assert store.finished() == {trial(0).id}
         (record,) = store.records().values()
-        assert (record.outcome.test, record.program) == ({"error": 2.0}, other)
+        assert (record.outcome.validation, record.program) == ({"error": 2.0}, other)
 
 
 @pytest.mark.parametrize("field", sorted(PROGRAM.keys() - set(SOFTWARE_FIELDS)))
@@ -501,7 +501,7 @@ def test_damaged_pages_are_a_message_not_a_traceback(filled):
         ("spec", "sources", "x"),
         ("program", "fields", "x"),
         ("trial", "identity", ""),
-        ("trial", "test", "{"),
+        ("trial", "validation", "{"),
         ("trial", "steps", b"123"),
         ("trial", "program", "unknown"),
         ("curve", "points", b"123"),

@@ -22,10 +22,11 @@ from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.training import lanes
+from dlkit.bench.training.lane_memory import lane_bytes
 from dlkit.bench.training.lanes import ALONE, Lanes, fitting, traced_bytes
 from dlkit.bench.training.program import Program, compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Request, Trajectory, lane_bytes, train_trials
+from dlkit.bench.training.trajectory import Request, Trajectory, train_trials
 
 BUDGET = Budget(steps=20, evaluations=4, studies=1, tuning_points=3, tuning_seeds=1, seeds=2)
 
@@ -67,7 +68,7 @@ def test_lanes_train_what_one_at_a_time_trains(four: Program) -> None:
             theirs.restored_at,
         )
         assert ours.steps.tolist() == theirs.steps.tolist() and ours.evaluations == theirs.evaluations
-        assert ours.test.keys() == theirs.test.keys()
+        assert ours.validation.keys() == theirs.validation.keys()
         for name, curve in theirs.curves.items():
             np.testing.assert_allclose(ours.curves[name], curve, rtol=1e-3, atol=1e-4, equal_nan=True)
 

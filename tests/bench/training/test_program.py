@@ -109,7 +109,7 @@ def test_equals_a_hand_written_step_loop(name: str) -> None:
         params, opt_state = step(params, opt_state, batch)
     for ours, theirs in zip(jax.tree.leaves(result.params), jax.tree.leaves(params), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
-    metrics = problem.evaluate(params, state, jax.tree.map(jnp.asarray, dict(problem.dataset.validation)))
+    metrics = problem.evaluate(params, state, jax.tree.map(jnp.asarray, dict(problem.dataset.test)))
     assert result.curves["cross_entropy"][-1] == pytest.approx(float(metrics["cross_entropy"]), rel=1e-4)
 
 
@@ -149,7 +149,7 @@ def test_a_rung_is_the_beginning_of_the_whole_trial(until: int) -> None:
     for name, curve in whole.curves.items():
         assert rung.curves[name].tobytes() == curve[: until + 1].tobytes()
     np.testing.assert_array_equal(rung.steps, whole.steps[: until + 1])
-    assert (rung.status, rung.test) == ("finished", {}) and rung.evaluations.gradients == 4 * until
+    assert (rung.status, rung.validation) == ("finished", {}) and rung.evaluations.gradients == 4 * until
     wild = run(linear_problem(), SGD, {"learning_rate": 1e20}, **settings, until=until)
     assert wild.status == "diverged" and len(wild.steps) <= until + 1
 
@@ -213,11 +213,12 @@ def test_training_loss_is_the_mean_over_the_segment() -> None:
     np.testing.assert_allclose(result.curves[TRAINING_LOSS][1:], [np.mean(losses[:3]), np.mean(losses[3:])], rtol=1e-5)
 
 
-def test_test_metrics_are_those_of_the_final_parameters() -> None:
+def test_reported_metrics_are_those_of_the_final_parameters() -> None:
     problem = linear_problem()
     result = run(problem, SGD, {"learning_rate": 0.01})
-    expected = problem.evaluate(result.params, result.state, problem.dataset.test)["error"]
-    assert result.test["error"] == pytest.approx(float(expected), rel=1e-5)
+    data = problem.dataset
+    expected = [problem.evaluate(result.params, result.state, part)["error"] for part in (data.test, data.validation)]
+    assert [result.curves["error"][-1], result.validation["error"]] == pytest.approx([*map(float, expected)], rel=1e-5)
 
 
 @pytest.mark.long
@@ -228,7 +229,7 @@ def test_divergence_is_a_result_and_harms_no_other_trial(rate: float) -> None:
     before = train_trial(program, {"learning_rate": 0.01}, **settings)
     bad = train_trial(program, {"learning_rate": rate}, **settings)
     after = train_trial(program, {"learning_rate": 0.01}, **settings)
-    assert bad.status == "diverged" and bad.test == {}
+    assert bad.status == "diverged" and bad.validation == {}
     assert bad.diverged_at is not None and 1 <= bad.diverged_at <= 3
     assert len(bad.steps) == 2, "it stops at the evaluation after"
     assert before.curves["error"].tobytes() == after.curves["error"].tobytes()
@@ -247,7 +248,7 @@ def test_eval_params_are_what_is_evaluated() -> None:
     without = run(problem, replace(averaging, eval_params=None), {"learning_rate": 0.05})
     assert with_hook.curves[TRAINING_LOSS][1:].tobytes() == without.curves[TRAINING_LOSS][1:].tobytes()
     assert not np.array_equal(with_hook.curves["error"][1:], without.curves["error"][1:])
-    expected = problem.evaluate(with_hook.params, with_hook.state, problem.dataset.validation)["error"]
+    expected = problem.evaluate(with_hook.params, with_hook.state, problem.dataset.test)["error"]
     assert with_hook.curves["error"][-1] == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -278,12 +279,12 @@ class TestDataOrder:
         examples = problem.dataset.examples
         rows = next(data_order(problem, "tuning", 7, segment=8))
         per_epoch = examples // 20
-        assert per_epoch == 4
+        assert per_epoch == 3
         for epoch in range(2):
             key = np.array([zlib.crc32(b"line") << 32, 7 << 32 | epoch], np.uint64)
-            expected = np.random.Generator(np.random.Philox(key=key)).permutation(examples)[:80]
-            np.testing.assert_array_equal(rows[epoch * 4 : epoch * 4 + 4].ravel(), expected)
-            assert len(set(rows[epoch * 4 : epoch * 4 + 4].ravel().tolist())) == 80
+            expected = np.random.Generator(np.random.Philox(key=key)).permutation(examples)[:60]
+            np.testing.assert_array_equal(rows[epoch * 3 : epoch * 3 + 3].ravel(), expected)
+            assert len(set(rows[epoch * 3 : epoch * 3 + 3].ravel().tolist())) == 60
 
     @pytest.mark.parametrize("length", [1, 3, 5, 16])
     def test_the_order_does_not_depend_on_the_segment(self, length: int) -> None:

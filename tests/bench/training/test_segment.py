@@ -14,10 +14,11 @@ from dlkit.bench.optimizers.base import Optimizer
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.training import segment
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.segment import Setup
+from dlkit.bench.training.segment import HeldOut, Setup
 from dlkit.typing import Scalar
 
 RATE = 0.5
+NOTHING = HeldOut({}, {}, jnp.bool_(False))
 WORDS = jnp.array([1, 2, 3], jnp.uint32)
 SGD = Optimizer("sgd", optax.sgd, {"learning_rate": RATE})
 
@@ -45,10 +46,10 @@ def indices(*shape: int) -> Any:
 
 
 def run(setup: Setup, evaluations: int, steps: int, **hyperparameters: float) -> tuple[Any, Any]:
-    start = segment.start(setup.problem, WORDS, {})
+    start = segment.start(setup.problem, WORDS, NOTHING)
     values = {"learning_rate": jnp.float32(RATE)} | {k: jnp.float32(v) for k, v in hyperparameters.items()}
     carry = segment.begin(setup, start, values)
-    return segment.segment(setup, carry, indices(evaluations, steps), values, start, {}, {})
+    return segment.segment(setup, carry, indices(evaluations, steps), values, start, {}, NOTHING)
 
 
 def test_a_segment_trains_between_its_evaluations() -> None:
@@ -63,11 +64,11 @@ def test_a_segment_trains_between_its_evaluations() -> None:
 
 def test_the_first_steps_of_an_interval_may_be_made_before() -> None:
     setup = setup_of(Recipe(optimizer=SGD, steps=3, evaluations=1))
-    start = segment.start(setup.problem, WORDS, {})
+    start = segment.start(setup.problem, WORDS, NOTHING)
     values = {"learning_rate": jnp.float32(RATE)}
     carry, losses = segment.advance(setup, segment.begin(setup, start, values), indices(2), values, start, {})
     np.testing.assert_allclose(losses, [1 / 2, 1 / 8])
-    carry, reached = segment.complete(setup, carry, losses, indices(1, 1), values, start, {}, {})
+    carry, reached = segment.complete(setup, carry, losses, indices(1, 1), values, start, {}, NOTHING)
     np.testing.assert_allclose(reached.point, [[1 / 8, (1 / 2 + 1 / 8 + 1 / 32) / 3]])
     assert int(carry.step) == 3
 
@@ -77,10 +78,10 @@ def test_the_step_of_a_bad_loss_counts_from_the_beginning_of_the_trial() -> None
     # rate 4: x_t = (-3)^t, and the loss 9^t / 2 is above 1 from step 1 on
     carry, reached = run(setup, 2, 3, learning_rate=4.0)
     assert int(carry.diverged_at) == 1 and reached.bad.tolist() == [True, True]
-    start = segment.start(setup.problem, WORDS, {})
+    start = segment.start(setup.problem, WORDS, NOTHING)
     values = {"learning_rate": jnp.float32(4.0)}
     carry, losses = segment.advance(setup, segment.begin(setup, start, values), indices(2), values, start, {})
-    carry, _ = segment.complete(setup, carry, losses, indices(1, 1), values, start, {}, {})
+    carry, _ = segment.complete(setup, carry, losses, indices(1, 1), values, start, {}, NOTHING)
     assert int(carry.diverged_at) == 1
 
 

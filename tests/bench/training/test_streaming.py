@@ -57,7 +57,7 @@ def program_of(problem: Problem, steps: int | None, lanes: Lanes = ALONE, **choi
 
 def bits(result: Trajectory) -> list[Any]:
     arrays = [*result.curves.values(), *jax.tree.leaves((result.params, result.state))]
-    ends = (result.status, result.steps.tolist(), result.test, result.evaluations)
+    ends = (result.status, result.steps.tolist(), result.validation, result.evaluations)
     return [*ends, result.diverged_at, result.restored_at, *(np.asarray(array).tobytes() for array in arrays)]
 
 
@@ -148,7 +148,7 @@ def test_a_loop_of_one_turn_stays_a_loop() -> None:
 def test_blocks_are_the_batches_of_the_order() -> None:
     problem, cut = digits(), Cut(1, 4)
     orders = [batches_of(problem, "final", seed) for seed in (0, 5)]
-    blocks = list(stream(problem, orders, cut, Lanes(2), evaluations=3, interval=7))
+    blocks = list(stream(problem, problem.dataset.train, orders, cut, Lanes(2), evaluations=3, interval=7))
     assert [block.is_last for block in blocks] == [False, True] * 3
     assert blocks[0].indices.shape == (2, 4, 8) and blocks[1].indices.shape == (2, 1, 3, 8)
     for lane, seed in enumerate((0, 5)):
@@ -231,7 +231,7 @@ def test_batch_statistics_of_averages_do_not_stream() -> None:
 def outcomes(result: bench.Result) -> Mapping[str, Any]:
     assert not result.failures
     return {
-        name: ({metric: curve.tobytes() for metric, curve in each.outcome.curves.items()}, each.outcome.test)
+        name: ({metric: curve.tobytes() for metric, curve in each.outcome.curves.items()}, each.outcome.validation)
         for name, each in result.summary.records.items()
     }
 
@@ -309,7 +309,7 @@ if __name__ == "__main__":
         assert not result.failures, result.failures
         records = {name: each.outcome for name, each in result.summary.records.items()}
         curves = {name: {m: c.tobytes() for m, c in each.curves.items()} for name, each in records.items()}
-        found.append((curves, {name: each.test for name, each in records.items()}))
+        found.append((curves, {name: each.validation for name, each in records.items()}))
     print(json.dumps([len(found[0][0]), found[0] == found[1]]))
 """
 

@@ -79,7 +79,7 @@ def test_early_stopping_is_the_state_machine(patience: int, min_delta: float) ->
     assert result.status == ("stopped" if evaluations < 10 else "finished")
     assert result.restored_at == 2 * (best + 1)
     assert result.params["x"] == result.restored_at, "the best parameters are what is left"
-    assert result.test["score"] == pytest.approx(SCORES[best])
+    assert result.validation["score"] == pytest.approx(SCORES[best])
     assert result.evaluations.gradients == 2 * evaluations, "what was not trained is not counted"
 
 
@@ -106,7 +106,7 @@ def test_a_stopped_trial_keeps_the_bits_of_an_unstopped_one() -> None:
 
 def test_divergence_goes_before_early_stopping() -> None:
     result = run(program_of(walk(), stopping=EarlyStopping(patience=3)), math.inf)
-    assert result.status == "diverged" and result.test == {}
+    assert result.status == "diverged" and result.validation == {}
 
 
 @pytest.mark.parametrize(
@@ -147,14 +147,14 @@ def test_a_rung_begins_with_the_bits_of_a_whole_trial(until: int) -> None:
     whole, part = run(program, 1.0), run(program, 1.0, until=until)
     assert part.steps.tolist() == whole.steps[: until + 1].tolist()
     assert part.curves["x"].tobytes() == whole.curves["x"][: until + 1].tobytes()
-    assert part.status == "finished" and part.test == {}, "test data are for whole trials"
+    assert part.status == "finished" and part.validation == {}, "the whole trial is reported"
 
 
 def test_a_trial_is_cut_off_when_its_time_is_up() -> None:
     program = program_of(walk())
     result = run(program, 1.0, seconds=0.0)
     assert result.status == "cut off" and 2 < len(result.steps) < 11
-    assert result.test["x"] == result.steps[-1]
+    assert result.validation["x"] == result.steps[-1]
     assert run(program, 1.0, seconds=1e3).status == "finished"
 
 
@@ -216,7 +216,7 @@ def test_schedule_free_scores_otherwise_without_reestimated_batch_statistics() -
 
     with_it, without = train(problem), train(replace(problem, reestimate=None))
     assert with_it.curves[TRAINING_LOSS][1:].tobytes() == without.curves[TRAINING_LOSS][1:].tobytes()
-    assert with_it.test["cross_entropy"] != without.test["cross_entropy"]
+    assert with_it.validation["cross_entropy"] != without.validation["cross_entropy"]
     # The statistics are those of the evaluated parameters over the training split, by NumPy.
     first = with_it.params["layer_0"]
     hidden = problem.dataset.train["inputs"] @ np.asarray(first["kernel"]) + np.asarray(first["bias"])
@@ -231,7 +231,7 @@ def test_trained_parameters_keep_their_running_statistics() -> None:
     results = [
         run(program_of(each, steps=4, evaluations=2), 0.1) for each in (problem, replace(problem, reestimate=None))
     ]
-    assert results[0].test == results[1].test
+    assert results[0].validation == results[1].validation
 
 
 # --- batch sizes -----------------------------------------------------------------------------------------------------

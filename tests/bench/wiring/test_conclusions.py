@@ -124,20 +124,20 @@ def test_a_tie_is_one_whoever_is_doubtful(doubtful: str) -> None:
 
 
 def test_validation_and_test_stand_in_their_columns() -> None:
-    """The made-up test values are 1 % above validation's."""
+    """The made-up validation values are 1 % above those that judge."""
     summary = summary_of(lambda label, trial: 1.0 + (label == "b") + 0.01 * trial.seed)
     for _, row in frames.table(summary).iterrows():
-        assert row.test == pytest.approx(1.01 * row.validation, rel=1e-5)
-        assert row.test_low == pytest.approx(1.01 * row.validation_low, rel=1e-5)
+        assert row.validation == pytest.approx(1.01 * row.final, rel=1e-5)
+        assert row.validation_low == pytest.approx(1.01 * row.final_low, rel=1e-5)
     table = ranking(summary.comparisons[0])
     columns = [
-        next(i for i, name in enumerate(table.header) if name.startswith(what)) for what in ("validation", "test")
+        next(i for i, name in enumerate(table.header) if name.startswith(what)) for what in ("test", "validation")
     ]
     values = [[float(row[at].split()[0]) for at in columns] for row in table.rows]
-    # medians of 1.00 to 1.09, and of 2.00 to 2.09: a hundredth more on test
+    # medians of 1.00 to 1.09, and of 2.00 to 2.09: a hundredth more on validation
     assert values == [[pytest.approx(1.045, abs=0.006), pytest.approx(1.055, abs=0.006)],
                       [pytest.approx(2.045, abs=0.006), pytest.approx(2.065, abs=0.006)]]  # fmt: skip
-    assert all(test > validation for validation, test in values)
+    assert all(validation > test for test, validation in values)
 
 
 def test_steps_are_counted_to_the_hardest_target() -> None:

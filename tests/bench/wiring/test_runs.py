@@ -93,10 +93,10 @@ def test_every_trial_is_what_its_identity_says(result: bench.Result) -> None:
         for metric, curve in outcome.curves.items():
             assert curve.tobytes() == again.curves[metric].tobytes(), (trial.identity, metric)
         np.testing.assert_array_equal(outcome.steps, again.steps)
-        assert (outcome.status, outcome.restored_at, dict(outcome.test)) == (
+        assert (outcome.status, outcome.restored_at, dict(outcome.validation)) == (
             again.status,
             again.restored_at,
-            dict(again.test),
+            dict(again.validation),
         )
         assert outcome.evaluations == again.evaluations
     assert stages == {("tuning", 3), ("tuning", None), ("final", None), ("target", None)}
@@ -147,18 +147,18 @@ def test_tables_have_the_medians_of_the_means_of_studies(result: bench.Result) -
     frame, table = result.trials(), result.table()
     found = outcomes(result)
     for _, row in table.iterrows():
-        validation, test = [], []
+        judged, selected = [], []
         for study in range(2):
             finals = frame[(frame.optimizer == row.optimizer) & (frame.stage == "final") & (frame.study == study)]
             each = [found[name] for name in finals.trial]
             assert len(each) == 3
-            validation.append(np.mean([outcome.final("x0") for outcome in each]))
-            test.append(np.mean([outcome.test["x0"] for outcome in each]))
+            judged.append(np.mean([outcome.final("x0") for outcome in each]))
+            selected.append(np.mean([outcome.validation["x0"] for outcome in each]))
         # values are compared after rounding to six digits
-        assert row.validation == pytest.approx(np.median(validation), rel=1e-5)
-        assert row.test == pytest.approx(np.median(test), rel=1e-5)
+        assert row.final == pytest.approx(np.median(judged), rel=1e-5)
+        assert row.validation == pytest.approx(np.median(selected), rel=1e-5)
         assert row.diverged == 0 and row.studies == 2 and row.seeds == 6
-    assert list(table["rank"]) == [1, 2] and table.validation.is_monotonic_increasing
+    assert list(table["rank"]) == [1, 2] and table.final.is_monotonic_increasing
 
 
 def test_points_come_back_in_the_order_in_which_they_were_drawn() -> None:
