@@ -12,7 +12,7 @@ import numpy as np
 from dlkit.bench.plan.orientation import oriented
 from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE
-from dlkit.bench.plan.spending import spent, spent_by
+from dlkit.bench.plan.spending import ROUNDING, spent, spent_by
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.stats import Interval, expected_running_time, kaplan_meier, median_interval, restricted_mean
 from dlkit.bench.tuning.objective import first_at
@@ -32,7 +32,6 @@ __all__ = [
 
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
 LEAST_HALF = 0.4  # share of the budget at which there must be an evaluation for it to count as half
-ROUNDING = 1e-9  # of amounts: seconds, and thirds of gradients, are floats
 
 Floats = np.ndarray[Any, Any]
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from dlkit.bench.analysis.along_curves import UNKNOWN, steps_to_target
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.pairs import LEVEL
+from dlkit.bench.analysis.step_costs import gradients_per_step
 from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.spending import rows_of
 from dlkit.bench.plan.trials import Outcome, Timing, timing_key
 from dlkit.bench.stats import Interval, median_interval
 
@@ -26,6 +28,8 @@ class Cost:
         to_target: seconds to target: the median seconds of a step, times the steps to target and their interval.
         compile_seconds: of all its trials, from a compilation cache where an earlier run had filled it.
         saved: share of the steps that early stopping left out, mean over final trials; NaN without early stopping.
+        gradients: that a step took, mean over final trials: see `Evaluations.in_gradients`. NaN where nothing ran.
+        examples: that its gradients were taken of.
     """
 
     label: str
@@ -35,6 +39,8 @@ class Cost:
     to_target: Interval
     compile_seconds: float
     saved: float
+    gradients: float
+    examples: float
 
 
 def costs_of(
@@ -71,6 +77,8 @@ def costs_of(
             to_target=Interval(*(steps * seconds.estimate for steps in _steps_to(problem, result, target))),
             compile_seconds=sum(outcome.compile_seconds for outcome in outcomes),
             saved=_saved(problem, result),
+            gradients=(gradients := gradients_per_step(result)),
+            examples=gradients * rows_of(problem, result.contender),
         )
         for result, timing, seconds, outcomes in zip(results, found, per_step, ran, strict=True)
     ]

@@ -52,6 +52,11 @@ class Verdict(NamedTuple):
         """
         return tuple(finding.text for finding in self.findings[1:])
 
+    def with_note(self, finding: Finding) -> "Verdict":
+        """Returns the verdict with something to say right after the conclusion."""
+        first, *others = self.findings
+        return self._replace(findings=(first, finding, *others))
+
 
 def verdict(problem: PlannedProblem, ranking: Ranking, target: float, *, adds_blocks: bool = False) -> Verdict:
     """Concludes from a ranking.

@@ -7,7 +7,9 @@ import numpy as np
 from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
 from dlkit.bench.plan.trials import Outcome
 
-__all__ = ["rows_of", "spent", "spent_by"]
+__all__ = ["ROUNDING", "rows_of", "spent", "spent_by"]
+
+ROUNDING = 1e-9  # of amounts, relative: seconds, thirds of gradients and shares of a budget are floats
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -13,6 +13,7 @@ from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.effects import Effect, Measured
 from dlkit.bench.analysis.findings import behind
 from dlkit.bench.analysis.pairs import LEVEL
+from dlkit.bench.analysis.step_costs import step_costs
 from dlkit.bench.plan.axes import Axis
 from dlkit.bench.plan.orientation import at_floor, unoriented
 from dlkit.bench.plan.plan import PlannedProblem
@@ -233,13 +234,15 @@ def _rung(comparison: Comparison, times: np.ndarray[Any, Any]) -> str:
 
 
 def costs(comparison: Comparison) -> Table:
-    """Returns what a problem's contenders cost; no rows where nothing was timed and none could stop early."""
+    """Returns what a problem's contenders cost; no rows where steps were not timed, cost the same and are all made."""
     header = ["optimizer", f"seconds per step {SHOWN_LEVEL}", "ratio to fastest", f"time to target {SHOWN_LEVEL}"]
     header += ["compiling, all trials", "optimizer state", "peak memory"]
     if stops := any(not math.isnan(each.saved) for each in comparison.costs):
         header.append("steps saved")
+    if differ := (found := step_costs(comparison.problem, comparison.results)).differ:
+        header.append(f"{found.unit} per step")
     rows = []
-    for cost in comparison.costs if stops or any(each.timing for each in comparison.costs) else ():
+    for cost in comparison.costs if stops or differ or any(each.timing for each in comparison.costs) else ():
         timing = cost.timing if cost.timing and not cost.timing.failure else None
         row = [
             cost.label,
@@ -250,7 +253,9 @@ def costs(comparison: Comparison) -> Table:
             units.byte_count(timing.state_bytes if timing else None),
             units.byte_count(timing.memory_bytes if timing else None),
         ]
-        rows.append([*row, *([numbers.share(cost.saved)] if stops else [])])
+        row += [numbers.share(cost.saved)] if stops else []
+        row += [numbers.number(found.each[cost.label])] if differ else []
+        rows.append(row)
     return Table(header, rows)
 
 

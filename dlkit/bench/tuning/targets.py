@@ -14,15 +14,13 @@ import numpy as np
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.plan.orientation import oriented, unoriented
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
-from dlkit.bench.plan.spending import spent
+from dlkit.bench.plan.spending import ROUNDING, spent
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.objective import steps_to
 from dlkit.bench.tuning.winner import Tuning, tune
 
 __all__ = ["Ending", "Frozen", "Reruns", "declared", "ending", "freeze", "reruns", "sets_targets"]
-
-ROUNDING = 1e-9  # of amounts: a share of a budget is a product of floats
 
 
 class Ending(NamedTuple):
