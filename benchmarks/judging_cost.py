@@ -1,7 +1,7 @@
 """What it costs to judge on another split than the one that selects: python -m benchmarks.judging_cost [problem].
 
-CPU seconds of a whole trial, the smallest of several, in turn: a tuning trial (evaluates on validation), a final one (on
-test), both with early stopping (which looks at validation too), and the share of a trial that evaluations take.
+CPU seconds of a whole trial, the smallest of several, in turn: a tuning trial (evaluates on validation), a final one
+(on test), and both with early stopping (which looks at validation too).
 """
 
 import sys

@@ -246,6 +246,6 @@ def test_frames_are_tidy(result: bench.Result) -> None:
         values = chosen[chosen.step == 20].value
         assert len(values) == 6
         if row.problem == "digits-mlp":
-            assert row.validation == pytest.approx(values.median(), rel=1e-6)
+            assert row.value == pytest.approx(values.median(), rel=1e-6)
         else:
             assert np.log10(row.validation) == pytest.approx(np.log10(values).median(), rel=1e-5)

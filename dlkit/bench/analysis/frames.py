@@ -363,7 +363,7 @@ def _standing_columns(result: ContenderResult, standing: Standing | None) -> dic
         "ratio_of_steps_p_value": ratio.adjusted_p if ratio else math.nan,
         "group": standing.group if standing else "",
         "mean_rank": standing.mean_rank if standing else math.nan,
-        **_interval_columns("final", result.final),
+        **_interval_columns("value", result.final),
         **_interval_columns("validation", result.validation),
         **_interval_columns("difference", Interval(*to_best.difference[:3]) if to_best else UNKNOWN),
         "p_value": to_best.adjusted_p if to_best else math.nan,

@@ -138,6 +138,7 @@ def add_arrays(digest: Any, where: str, arrays: Arrays) -> None:
 
 
 def count_of(arrays: Arrays) -> int:
+    """Returns how many examples arrays have; 0 for no arrays."""
     return len(next(iter(arrays.values()), ()))
 
 

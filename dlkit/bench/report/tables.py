@@ -63,7 +63,7 @@ class Table(NamedTuple):
 
 
 def caption(comparison: Comparison) -> str:
-    """Returns what a problem's table shows: metric, direction, target and its source, medians, and on which examples."""
+    """Returns what a problem's table shows: metric, direction, target and its source, medians, and which examples."""
     problem = comparison.problem
     direction = "higher" if problem.judged.higher_is_better else "lower"
     target = f"target {numbers.number(comparison.target)} ({comparison.targets.source})"

@@ -3,9 +3,9 @@
 - `budget`: what every contender gets.
 - `entries`: experiment, contenders, problems, factors.
 - `toml`: the same from a file; `changes`: with some settings changed, as on the command line.
-- `planner`: entries become a plan.
+- `planner`: entries become a plan; `fitting`: whether contenders fit the problems.
 - `points`: what contenders try; `allowances`: how many steps spend the same.
 - `bound_plan`: a plan with the functions that carry it out.
 """
 
-__all__ = ["allowances", "bound_plan", "budget", "changes", "entries", "planner", "points", "toml"]
+__all__ = ["allowances", "bound_plan", "budget", "changes", "entries", "fitting", "planner", "points", "toml"]

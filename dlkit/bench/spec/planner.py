@@ -1,6 +1,6 @@
 """Spec -> plan: points are drawn, identities fixed, and everything is checked before anything runs."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -12,7 +12,6 @@ from dlkit.bench.identity.references import is_import
 from dlkit.bench.optimizers.schedules import Schedule
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import Settling, TargetRule, Tuner, require_margin
-from dlkit.bench.plan.space import Range
 from dlkit.bench.problems import Problem, ProblemFactory, check_problem
 from dlkit.bench.problems.factories import ChosenValues
 from dlkit.bench.spec.allowances import with_allowances
@@ -28,9 +27,9 @@ from dlkit.bench.spec.bound_plan import (
 )
 from dlkit.bench.spec.budget import beyond_draws
 from dlkit.bench.spec.entries import Contender, Crossed, Experiment, ProblemChoice
+from dlkit.bench.spec.fitting import misfits, misplayed
 from dlkit.bench.spec.points import drawn_points, unknown_on_the_grid
 from dlkit.bench.training.recipe import require_schedulable
-from dlkit.bench.training.transformation import require_fitting
 from dlkit.bench.tuning.sampling import require_tuner
 
 __all__ = ["plan"]
@@ -194,14 +193,14 @@ def _wrong_together(
     varied = {name for facts in planned for name in (*facts.choices, *facts.tuned_choices)}
     return [
         *_unlookable(experiment.probes, sources),
-        *_misfits(problems, planned),
+        *misfits(problems, planned),
         *(
             f"problems: '{entry.problem}' has its choice '{name}' set, and contenders vary it; leave one of them out"
             for entry in experiment.problems
             for name in entry.choices
             if name in varied
         ),
-        *_misplayed(sources, [method for _, method in contenders]),
+        *misplayed(sources, [method for _, method in contenders]),
         *_repeated("problems", [facts.name for facts, _ in problems], "give each a label of its own"),
         *unknown_on_the_grid(experiment.budget, planned),
         *_repeated("optimizers", [facts.label for facts in planned], "give each a label of its own"),
@@ -255,60 +254,6 @@ def _unlookable(names: Sequence[str], sources: Sequence[ProblemSource]) -> list[
         except UserError as error:
             mistakes.append(str(error))
     return mistakes + _repeated("probes", names, "name each once")
-
-
-def _misfits(problems: Sequence[_PlannedSource], contenders: Sequence[PlannedContender]) -> list[str]:
-    """What a contender asks of a problem that the problem cannot give."""
-    mistakes = []
-    for contender in contenders:
-        for facts, source in problems:
-            stopping = contender.stopping
-            if stopping and stopping.metric and stopping.metric not in facts.metrics:
-                mistakes.append(
-                    f"optimizer '{contender.label}', early_stopping: problem '{facts.name}' has no metric "
-                    f"'{stopping.metric}'; {nearest(stopping.metric, facts.metrics)}"
-                )
-            try:
-                base = source.with_batch_size(contender.batch_size)
-                for choices in _each_choice(contender):
-                    _require_comparable(facts, base.with_choices(choices).load(), choices)
-            except UserError as error:
-                mistakes.append(f"optimizer '{contender.label}': {error}")
-    return mistakes
-
-
-def _each_choice(contender: PlannedContender) -> Iterator[dict[str, Any]]:
-    """Choices that show what may be wrong with a contender's: every value tuned over, the bounds of every range."""
-    yield {**contender.choices}
-    for name in contender.tuned_choices:
-        span = contender.space.get(name)
-        bounds = [span.low, span.high] if isinstance(span, Range) else [span]
-        for value in contender.static.get(name, bounds):
-            yield {**contender.choices, name: value}
-
-
-def _require_comparable(facts: PlannedProblem, problem: Problem, choices: Mapping[str, Any]) -> None:
-    """Refuses choices under which a problem asks another question; traces what is one's own."""
-    if problem.dataset.digest != facts.data or problem.metrics != facts.metrics:
-        what = "metrics" if problem.dataset.digest == facts.data else "data"
-        raise UserError(
-            f"problem '{facts.name}': has other {what} with {dict(choices)}, which makes another question of it; give "
-            "such choices to the problem, for all contenders"
-        )
-    if facts.source and choices:
-        check_problem(problem)
-
-
-def _misplayed(sources: Sequence[ProblemSource], methods: Sequence[Method]) -> list[str]:
-    """Optimizers made for players that a problem does not have."""
-    mistakes = []
-    for optimizer in (method.optimizer for method in methods if method.optimizer.players):
-        for source in sources:
-            try:
-                require_fitting(source.load(), optimizer)
-            except UserError as error:
-                mistakes.append(str(error))
-    return mistakes
 
 
 def _steps(experiment: Experiment, entry: ProblemChoice, problem: Problem) -> int:

@@ -25,9 +25,7 @@ class Database:
         folder: the run folder; None for a database in memory.
     """
 
-    def __init__(
-        self, folder: Path | None, *, write: bool, version: int, tables: Sequence[str], later_tables: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, folder: Path | None, *, write: bool, version: int, tables: Sequence[str]) -> None:
         """Opens a run folder's file, or makes it.
 
         Args:
@@ -35,8 +33,6 @@ class Database:
             write: whether something will be written; a file can be read while another process writes to it.
             version: of the format, which is what the tables mean; a file of another version is refused.
             tables: statements that make the tables of a new file.
-            later_tables: statements that make tables which older files of this format lack; they do nothing to a file
-                that has them.
 
         Raises:
             UserError: for a folder that is missing, cannot be written, is in use, or was written in another format.
@@ -53,8 +49,6 @@ class Database:
                 self.execute("PRAGMA synchronous=EXTRA")
                 self._create(tables, version)
             self._require_format(version)
-            for statement in later_tables if write else ():
-                self.execute(statement)
         except sqlite3.Error as error:
             self.close()
             raise self._unusable(error) from None

@@ -19,49 +19,10 @@ from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Evaluations, Outcome, Timing, Trial
 from dlkit.bench.store.database import Database
+from dlkit.bench.store.tables import FORMAT, TABLES
 from dlkit.bench.tuning.targets import Ending, Frozen
 
-__all__ = ["FORMAT", "Record", "Store", "software_digest"]
-
-FORMAT = 4
-TABLES = (
-    "CREATE TABLE spec (digest TEXT PRIMARY KEY, plan TEXT NOT NULL, sources TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE program (digest TEXT PRIMARY KEY, software TEXT NOT NULL, fields TEXT NOT NULL) WITHOUT ROWID",
-    """CREATE TABLE drawn (
-        search TEXT NOT NULL, software TEXT NOT NULL, position INTEGER NOT NULL, point TEXT NOT NULL,
-        PRIMARY KEY (search, software, position)
-    ) WITHOUT ROWID""",
-    """CREATE TABLE trial (
-        id TEXT NOT NULL, software TEXT NOT NULL, program TEXT NOT NULL, identity TEXT NOT NULL, status TEXT NOT NULL,
-        reason TEXT NOT NULL, traceback TEXT NOT NULL, diverged_at INTEGER, seconds REAL NOT NULL,
-        compile_seconds REAL NOT NULL, validation TEXT NOT NULL, steps BLOB NOT NULL,
-        gradient_evaluations INTEGER NOT NULL, value_evaluations INTEGER NOT NULL,
-        hvp_evaluations INTEGER NOT NULL, restored_at INTEGER, gradients BLOB,
-        PRIMARY KEY (id, software)
-    ) WITHOUT ROWID""",
-    """CREATE TABLE curve (
-        trial TEXT NOT NULL, software TEXT NOT NULL, metric TEXT NOT NULL, points BLOB NOT NULL,
-        PRIMARY KEY (trial, software, metric)
-    ) WITHOUT ROWID""",
-    """CREATE TABLE timing (
-        key TEXT NOT NULL, software TEXT NOT NULL, program TEXT NOT NULL, machine TEXT NOT NULL, session TEXT NOT NULL,
-        timing TEXT NOT NULL, PRIMARY KEY (key, software)
-    ) WITHOUT ROWID""",
-    """CREATE TABLE target (
-        key TEXT PRIMARY KEY, problem TEXT NOT NULL, goals TEXT NOT NULL, source TEXT NOT NULL, digest TEXT NOT NULL
-    ) WITHOUT ROWID""",
-    """CREATE TABLE ending (
-        trial TEXT NOT NULL, software TEXT NOT NULL, target REAL, kind TEXT NOT NULL, step INTEGER,
-        PRIMARY KEY (trial, software)
-    ) WITHOUT ROWID""",
-)
-# Of problems that generate something. Older runs of this format lack the table, and get it when they go on.
-LATER_TABLES = (
-    """CREATE TABLE IF NOT EXISTS sample (
-        trial TEXT NOT NULL, software TEXT NOT NULL, shape TEXT NOT NULL, numbers BLOB NOT NULL,
-        PRIMARY KEY (trial, software)
-    ) WITHOUT ROWID""",
-)
+__all__ = ["Record", "Store", "software_digest"]
 
 
 class Record(NamedTuple):
@@ -89,7 +50,7 @@ class Store:
             UserError: for a folder that is missing, cannot be written, is in use, or was written in another format.
         """
         self.folder = folder
-        self._database = Database(folder, write=write, version=FORMAT, tables=TABLES, later_tables=LATER_TABLES)
+        self._database = Database(folder, write=write, version=FORMAT, tables=TABLES)
 
     def __enter__(self) -> "Store":
         return self
@@ -244,7 +205,9 @@ class Store:
             software = self.software()
             programs = self._database.execute("SELECT digest, fields FROM program")
             points = self._database.execute("SELECT trial, metric, points FROM curve WHERE software = ?", (software,))
-            generated = self._generated(software)
+            generated = self._database.execute(
+                "SELECT trial, shape, numbers FROM sample WHERE software = ?", (software,)
+            )
             rows = self._database.execute(
                 "SELECT id, program, identity, status, reason, traceback, diverged_at, seconds, compile_seconds, "
                 "validation, steps, gradient_evaluations, value_evaluations, hvp_evaluations, restored_at, gradients "
@@ -263,12 +226,6 @@ class Store:
                 for row in rows
                 if wanted is None or row[0] in wanted
             }
-
-    def _generated(self, software: str | None) -> list[Any]:
-        """The rows of samples; none in a run that is older than their table."""
-        if not self._database.execute("SELECT 1 FROM sqlite_master WHERE name = 'sample'"):
-            return []
-        return self._database.execute("SELECT trial, shape, numbers FROM sample WHERE software = ?", (software,))
 
     # --- timings: table timing ---
 

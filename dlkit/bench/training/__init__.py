@@ -5,6 +5,7 @@
 - `data_order`: which examples each step sees; `streaming`: those that do not fit on the device.
 - `step`: one step of training; `games`: one step of several players.
 - `loop`: the compiled loop.
+- `evaluation`: which parameters are evaluated on which examples.
 - `segment`: the functions that are compiled; `program`: the executables; `trajectory`: trains trials with them.
 - `lanes`: trials side by side; `lane_memory`: what one takes; `fast_convolutions`: the convolutions of a user's
   functions, made fast on CPU.
@@ -13,6 +14,7 @@
 
 __all__ = [
     "data_order",
+    "evaluation",
     "fast_convolutions",
     "games",
     "lane_memory",

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from dlkit.bench.problems.base import Problem
+from dlkit.bench.training.evaluation import HeldOut
 from dlkit.bench.training.lanes import held_bytes, traced_bytes
 from dlkit.bench.training.program import Program
-from dlkit.bench.training.segment import HeldOut
 from dlkit.bench.training.trajectory import call_points
 
 __all__ = ["lane_bytes"]

@@ -17,7 +17,8 @@ from dlkit.bench import probes
 from dlkit.bench.plan.trials import Evaluations
 from dlkit.bench.probes import View
 from dlkit.bench.problems.base import Batch, Problem
-from dlkit.bench.training import games, transformation
+from dlkit.bench.training import transformation
+from dlkit.bench.training.evaluation import HeldOut, curve_metrics, parameters_of, point_of
 from dlkit.bench.training.loop import scan
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.step import Carry, play_round, take_step
@@ -25,7 +26,6 @@ from dlkit.early_stopping import EarlyStoppingFunctions, early_stopping
 from dlkit.typing import Array, Params, State
 
 __all__ = [
-    "HeldOut",
     "Reached",
     "Setup",
     "Start",
@@ -61,20 +61,6 @@ class Setup:
         if self.variant is None:
             return self.problem
         return self.variant(**{name: hyperparameters[name] for name in self.recipe.choices})
-
-
-class HeldOut(NamedTuple):
-    """The examples that no step sees: validation selects, test judges.
-
-    Attributes:
-        validation: name -> [examples, ...]: early stopping looks at these.
-        test: name -> [examples, ...].
-        is_judged: bool []: whether the curve is on test. If not, nothing is computed on test.
-    """
-
-    validation: Batch
-    test: Batch
-    is_judged: Array
 
 
 class Start(NamedTuple):
@@ -139,7 +125,7 @@ def start(problem: Problem, words: Array, held_out: HeldOut) -> Start:
         jax.random.fold_in(key, zlib.crc32(purpose)) for purpose in (b"init", b"steps", b"optimizer")
     )
     params, state = jax.tree.map(jnp.asarray, problem.init(key_init))
-    metrics = _curve_metrics(problem, params, state, held_out)
+    metrics = curve_metrics(problem, params, state, held_out)
     steps_data, optimizer_data = (jax.random.key_data(key) for key in (key_steps, key_optimizer))
     return Start(_strong(params), _strong(state), steps_data, optimizer_data, metrics)
 
@@ -280,7 +266,7 @@ def finish(setup: Setup, carry: Carry, train: Batch) -> tuple[Params, State]:
         train: name -> [examples, ...]: batch statistics are re-estimated on it.
     """
     if carry.stopping is None:
-        return _to_evaluate(setup, carry, train)
+        return parameters_of(setup.problem, setup.recipe.optimizer, carry, train)
     return cast("tuple[Params, State]", carry.stopping.best_params)
 
 
@@ -311,39 +297,18 @@ def _interval(
     bad = _bad(problem, losses)
     first_bad = jnp.where(bad.any(), first_step + bad.argmax().astype(jnp.int32), -1)
     carry = carry._replace(diverged_at=jnp.where(carry.diverged_at < 0, first_bad, carry.diverged_at))
-    params, state = _to_evaluate(setup, carry, train)
+    params, state = parameters_of(problem, recipe.optimizer, carry, train)
     on_validation = None
     if setup.stopping is not None and carry.stopping is not None:
         on_validation = problem.evaluate(params, state, held_out.validation)
         watched = on_validation[_watched(problem, recipe)]
         carry = carry._replace(stopping=setup.stopping.update(carry.stopping, watched, (params, state)))
-    metrics = _curve_metrics(problem, params, state, held_out, on_validation)
-    point = _point(metrics, *(losses.mean(axis=0) if problem.players else [losses.mean()]))
+    metrics = curve_metrics(problem, params, state, held_out, on_validation)
+    point = point_of(metrics, *(losses.mean(axis=0) if problem.players else [losses.mean()]))
     wrong = bad.any() | ~jnp.isfinite(point).all()
     if recipe.probes:
         point = jnp.concatenate([point, _probed(setup, inputs, carry, indices[-1])])
     return carry, Reached(point, carry.evaluations, wrong, jnp.bool_(False))
-
-
-def _curve_metrics(
-    problem: Problem,
-    params: Params,
-    state: State,
-    held_out: HeldOut,
-    on_validation: Mapping[str, Array] | None = None,
-) -> Mapping[str, Array]:
-    """The metrics on test of a trial that is judged, else on validation; those there may be known."""
-
-    def validate() -> Mapping[str, Array]:
-        return problem.evaluate(params, state, held_out.validation) if on_validation is None else on_validation
-
-    def test() -> Mapping[str, Array]:
-        return problem.evaluate(params, state, held_out.test)
-
-    if not problem.dataset.holds_out:
-        return validate()
-    metrics: Mapping[str, Array] = jax.lax.cond(held_out.is_judged, test, validate)
-    return metrics
 
 
 def _skipped(
@@ -361,20 +326,6 @@ def _bad(problem: Problem, losses: Array) -> Array:
     if problem.diverged_above is not None:
         bad |= losses > problem.diverged_above
     return bad.any(axis=1) if problem.players else bad
-
-
-def _to_evaluate(setup: Setup, carry: Carry, train: Batch) -> tuple[Params, State]:
-    """The parameters and the state to evaluate after the last step."""
-    problem, optimizer = setup.problem, setup.recipe.optimizer
-    if optimizer.eval_params is None:
-        return carry.params, carry.state
-    if problem.players:
-        params = games.evaluated(problem, optimizer, carry.opt_state, carry.params)
-    else:
-        params = optimizer.eval_params(carry.opt_state, carry.params)
-    if problem.reestimate is None:
-        return params, carry.state
-    return params, problem.reestimate(params, carry.state, train)
 
 
 def _probed(setup: Setup, inputs: _Inputs, carry: Carry, last_index: Array) -> Array:
@@ -396,11 +347,6 @@ def _probed(setup: Setup, inputs: _Inputs, carry: Carry, last_index: Array) -> A
     view = View(carry.params, carry.state, update, batch, train, loss, apply, rate, key_probes)
     values = [value for name in recipe.probes for value in probes.curves_of(probes.get(name), view).values()]
     return jnp.stack(values)
-
-
-def _point(metrics: Mapping[str, Array], *losses: Array) -> Array:
-    """A point of the curve as one array."""
-    return jnp.stack([jnp.asarray(value, jnp.float32) for value in (*(metrics[k] for k in sorted(metrics)), *losses)])
 
 
 def _batch_of(problem: Problem, train: Batch, index: Array) -> Batch:

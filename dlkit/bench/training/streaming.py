@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlkit.bench.data.base import Arrays
 from dlkit.bench.errors import UserError
 from dlkit.bench.problems.base import Batch, Problem
 from dlkit.bench.training.data_order import Batches
@@ -163,7 +162,7 @@ class _Gathered:
 
 def stream(
     problem: Problem,
-    train: Arrays,
+    train: Mapping[str, np.ndarray[Any, Any]],
     orders: Sequence[Batches],
     cut: Cut,
     lanes: Lanes,

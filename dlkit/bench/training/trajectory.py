@@ -17,8 +17,9 @@ from dlkit.bench.plan.trials import NOTHING, STAGES, Evaluations, Stage, study_o
 from dlkit.bench.probes import PROBE_EXAMPLES
 from dlkit.bench.problems.base import Batch
 from dlkit.bench.training.data_order import batches_of, trial_order
+from dlkit.bench.training.evaluation import HeldOut
 from dlkit.bench.training.program import Program
-from dlkit.bench.training.segment import HeldOut, Reached, Start
+from dlkit.bench.training.segment import Reached, Start
 from dlkit.bench.training.step import Carry
 from dlkit.bench.training.streaming import Block, cut_of, stream
 from dlkit.typing import Array, Params, State

@@ -187,7 +187,7 @@ def test_finals_show_every_seed_and_the_tables_medians(metric: str) -> None:
 def test_diverged_finals_are_crosses_at_the_edge() -> None:
     summary = make_summary(diverged=lambda label, trial: label == "lion" and trial.stage == "final" and trial.seed == 2)
     (comparison,) = summary.comparisons
-    dots = next(trace for trace in plotly_figures.finals(summary, comparison).data if trace.name == "lion, validation")
+    dots = next(trace for trace in plotly_figures.finals(summary, comparison).data if trace.name == "lion, test")
     assert [index for index, symbol in enumerate(dots.marker.symbol) if symbol == "x"] == [2]
     assert dots.hovertext[2] == "diverged"
     assert dots.x[2] == max(dots.x)
@@ -296,7 +296,7 @@ def test_far_off_finals_are_crosses_that_say_their_value() -> None:
 
     summary = make_summary(curve=curve)
     figure = plotly_figures.finals(summary, summary.comparisons[0])
-    dots = next(trace for trace in figure.data if trace.name == "lion, validation")
+    dots = next(trace for trace in figure.data if trace.name == "lion, test")
     assert [index for index, symbol in enumerate(dots.marker.symbol) if symbol == "x"] == [2]
     assert dots.hovertext[2] == "1.00e+12"
     assert dots.x[2] < figure.layout.xaxis.range[1] < 2

@@ -2,7 +2,6 @@
 
 import io
 import re
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,19 +50,6 @@ def test_samples_come_back_from_the_store_as_they_were(tmp_path: Path) -> None:
                 np.testing.assert_array_equal(outcome.samples, drawn)
             store.add([replace(stored(store)[0], samples=None)], PROGRAM)
             assert len(stored(store)) == 2
-
-
-def test_a_run_that_is_older_than_samples_can_be_read_and_goes_on(tmp_path: Path) -> None:
-    with Store(tmp_path) as store:
-        fill(store, make_plan())
-    with sqlite3.connect(tmp_path / "store.sqlite") as connection:
-        connection.execute("DROP TABLE sample")
-    with Store(tmp_path, write=False) as store:
-        assert store.records() and not stored(store)
-    with Store(tmp_path) as store:
-        outcome = next(iter(store.records().values())).outcome
-        store.add([replace(outcome, samples=POINTS)], PROGRAM)
-        assert len(stored(store)) == 1
 
 
 def test_images_are_a_grid_that_a_reader_of_png_files_finds_again() -> None:

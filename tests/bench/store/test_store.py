@@ -26,7 +26,8 @@ from dlkit.bench.plan.space import Point, Range, one_minus_log_uniform
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.store import store as store_module
 from dlkit.bench.store.database import FILE
-from dlkit.bench.store.store import FORMAT, Store, software_digest
+from dlkit.bench.store.store import Store, software_digest
+from dlkit.bench.store.tables import FORMAT
 from tests.bench.synthetic import PROGRAM, make_contender, make_plan, make_problem
 
 ROOT = Path(__file__).parents[3]

@@ -13,8 +13,9 @@ from dlkit.bench.data.base import Dataset
 from dlkit.bench.optimizers.base import Optimizer
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.training import segment
+from dlkit.bench.training.evaluation import HeldOut
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.segment import HeldOut, Setup
+from dlkit.bench.training.segment import Setup
 from dlkit.typing import Scalar
 
 RATE = 0.5

@@ -127,8 +127,8 @@ def test_validation_and_test_stand_in_their_columns() -> None:
     """The made-up validation values are 1 % above those that judge."""
     summary = summary_of(lambda label, trial: 1.0 + (label == "b") + 0.01 * trial.seed)
     for _, row in frames.table(summary).iterrows():
-        assert row.validation == pytest.approx(1.01 * row.final, rel=1e-5)
-        assert row.validation_low == pytest.approx(1.01 * row.final_low, rel=1e-5)
+        assert row.validation == pytest.approx(1.01 * row.value, rel=1e-5)
+        assert row.validation_low == pytest.approx(1.01 * row.value_low, rel=1e-5)
     table = ranking(summary.comparisons[0])
     columns = [
         next(i for i, name in enumerate(table.header) if name.startswith(what)) for what in ("test", "validation")

@@ -155,10 +155,10 @@ def test_tables_have_the_medians_of_the_means_of_studies(result: bench.Result) -
             judged.append(np.mean([outcome.final("x0") for outcome in each]))
             selected.append(np.mean([outcome.validation["x0"] for outcome in each]))
         # values are compared after rounding to six digits
-        assert row.final == pytest.approx(np.median(judged), rel=1e-5)
+        assert row.value == pytest.approx(np.median(judged), rel=1e-5)
         assert row.validation == pytest.approx(np.median(selected), rel=1e-5)
         assert row.diverged == 0 and row.studies == 2 and row.seeds == 6
-    assert list(table["rank"]) == [1, 2] and table.final.is_monotonic_increasing
+    assert list(table["rank"]) == [1, 2] and table.value.is_monotonic_increasing
 
 
 def test_points_come_back_in_the_order_in_which_they_were_drawn() -> None:

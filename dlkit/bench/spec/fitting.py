@@ -1,0 +1,69 @@
+"""Whether contenders fit the problems of an experiment: choices, metrics, players."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
+from dlkit.bench.plan.space import Range
+from dlkit.bench.problems import Problem, check_problem
+from dlkit.bench.spec.bound_plan import Method, ProblemSource
+from dlkit.bench.training.transformation import require_fitting
+
+__all__ = ["misfits", "misplayed"]
+
+
+def misfits(
+    problems: Sequence[tuple[PlannedProblem, ProblemSource]], contenders: Sequence[PlannedContender]
+) -> list[str]:
+    """Returns what contenders ask of problems that the problems cannot give, one mistake each."""
+    mistakes = []
+    for contender in contenders:
+        for facts, source in problems:
+            stopping = contender.stopping
+            if stopping and stopping.metric and stopping.metric not in facts.metrics:
+                mistakes.append(
+                    f"optimizer '{contender.label}', early_stopping: problem '{facts.name}' has no metric "
+                    f"'{stopping.metric}'; {nearest(stopping.metric, facts.metrics)}"
+                )
+            try:
+                base = source.with_batch_size(contender.batch_size)
+                for choices in _each_choice(contender):
+                    _require_comparable(facts, base.with_choices(choices).load(), choices)
+            except UserError as error:
+                mistakes.append(f"optimizer '{contender.label}': {error}")
+    return mistakes
+
+
+def _each_choice(contender: PlannedContender) -> Iterator[dict[str, Any]]:
+    """Choices that show what may be wrong with a contender's: every value tuned over, the bounds of every range."""
+    yield {**contender.choices}
+    for name in contender.tuned_choices:
+        span = contender.space.get(name)
+        bounds = [span.low, span.high] if isinstance(span, Range) else [span]
+        for value in contender.static.get(name, bounds):
+            yield {**contender.choices, name: value}
+
+
+def _require_comparable(facts: PlannedProblem, problem: Problem, choices: Mapping[str, Any]) -> None:
+    """Refuses choices under which a problem asks another question; traces what is one's own."""
+    if problem.dataset.digest != facts.data or problem.metrics != facts.metrics:
+        what = "metrics" if problem.dataset.digest == facts.data else "data"
+        raise UserError(
+            f"problem '{facts.name}': has other {what} with {dict(choices)}, which makes another question of it; give "
+            "such choices to the problem, for all contenders"
+        )
+    if facts.source and choices:
+        check_problem(problem)
+
+
+def misplayed(sources: Sequence[ProblemSource], methods: Sequence[Method]) -> list[str]:
+    """Returns what is wrong with optimizers made for players that a problem does not have."""
+    mistakes = []
+    for optimizer in (method.optimizer for method in methods if method.optimizer.players):
+        for source in sources:
+            try:
+                require_fitting(source.load(), optimizer)
+            except UserError as error:
+                mistakes.append(str(error))
+    return mistakes
