@@ -3,7 +3,8 @@
 - `numbers`, `units`: how numbers are written, and times and sizes with their units.
 - `along_curves`: steps to a target, the score at half of the budget.
 - `contender_result`, `pairs`, `ranking`: a contender's own numbers, how two differ, how all of them stand.
-- `costs`: time and memory; `step_costs`: gradients and examples, and the order at equal cost.
+- `costs`: time and memory; `step_costs`: gradients and examples, and the order at equal cost;
+  `pareto`: quality against cost.
 - `factor_pairs`, `effects`, `effect_sentences`: contenders that differ in one factor; what its levels do, and in words.
 - `foresight`: what a plan can tell and what it costs, before anything runs.
 - `settling`: who gets more studies or seeds, and when that ends.
@@ -29,6 +30,7 @@ __all__ = [
     "frames",
     "numbers",
     "pairs",
+    "pareto",
     "ranking",
     "settling",
     "step_costs",

@@ -24,7 +24,7 @@ from dlkit.bench.plan.spending import ROUNDING, rows_of, spent
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.stats import Interval
 
-__all__ = ["PER_COST", "StepCosts", "gradients_per_step", "same_cost", "step_costs"]
+__all__ = ["PER_COST", "SAME", "StepCosts", "axis_title", "gradients_per_step", "same_cost", "step_costs"]
 
 SAME = 0.01  # costs that differ by less than this share count as equal: those of a line search vary by chance
 MOST_LISTED = 8  # contenders in a sentence
@@ -68,6 +68,20 @@ def gradients_per_step(result: ContenderResult) -> float:
     ended = [outcome for each in result.studies for outcome in each.ended if len(outcome.steps)]
     steps = sum(int(outcome.steps[-1]) for outcome in ended)
     return sum(float(outcome.gradients_so_far[-1]) for outcome in ended) / steps if steps else math.nan
+
+
+def axis_title(problem: PlannedProblem, results: Sequence[ContenderResult]) -> str:
+    """Returns what stands at the axis of curves: what is spent, and where steps cost differently much, that they do.
+
+    Args:
+        problem: what was trained.
+        results: of its contenders.
+    """
+    costs = step_costs(problem, results)
+    if problem.axis != "steps" or not costs.differ:
+        return problem.axis
+    known = sorted(cost for cost in costs.each.values() if math.isfinite(cost))
+    return f"steps, which take {known[0]:.3g} to {known[-1]:.3g} {costs.unit}"
 
 
 def same_cost(plan: Plan, problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding | None:

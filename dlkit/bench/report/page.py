@@ -18,7 +18,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.plan.json import to_json
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.policies import OBJECTIVES
-from dlkit.bench.report import plotly_across, plotly_figures, samples, tables_across
+from dlkit.bench.report import plotly_across, plotly_figures, plotly_pareto, samples, tables_across
 from dlkit.bench.report.tables import Part, Table, caption, factor_findings, parts, ranking
 
 __all__ = ["write_report", "write_text"]
@@ -56,6 +56,14 @@ FIGURES = (
         "Median best score of so many tuning points. Thin dots are the ends of bands that hold for all numbers of "
         "points at once, whatever the distribution, as far as the points bound them; Halton points lie evenly, so the "
         "bands are rather too wide. Where points are no random sample: the expected best, and no band.",
+    ),
+    (
+        plotly_pareto.quality_against_cost,
+        "Quality against cost.",
+        "Final value, median and interval over blocks, against what a final trial takes, a panel for each cost in "
+        "which contenders differ: one that is missing is the same for all, or was not measured. The dotted line joins "
+        "those that no other beats in both, by medians: what lies near it need not be worse. Seconds are warm step "
+        "times without evaluations; bytes are parameters and the optimizer's state.",
     ),
     (
         plotly_figures.probes,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dlkit.bench.analysis import numbers, tuning_curves
+from dlkit.bench.analysis import numbers, step_costs, tuning_curves
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.summary import Summary
@@ -27,6 +27,7 @@ __all__ = [
     "finals",
     "javascript",
     "literal",
+    "metric_axis",
     "probes",
     "sensitivity",
     "style_of",
@@ -93,8 +94,9 @@ def curves(summary: Summary, comparison: Comparison) -> "go.Figure":
         figure.add_hline(y=comparison.target, line={"color": GREY, "dash": "dash", "width": 1})
         _note(figure, axis, comparison.target)
     figure.update_layout(hovermode="x unified")
-    figure.update_xaxes(title_text=problem.axis, range=[0, 1.02 * problem.budget])
-    _metric_axis(figure.update_yaxes, axis, problem, numbers.judged_label(problem))
+    title = step_costs.axis_title(problem, comparison.results)
+    figure.update_xaxes(title_text=title, range=[0, 1.02 * problem.budget])
+    metric_axis(figure.update_yaxes, axis, problem, numbers.judged_label(problem))
     return figure
 
 
@@ -129,7 +131,7 @@ def finals(summary: Summary, comparison: Comparison) -> "go.Figure":
         tickvals=list(range(len(results))), ticktext=labels, range=[len(results) - 0.5, -0.5], showgrid=False
     )
     figure.update_layout(hovermode="closest")
-    _metric_axis(figure.update_xaxes, axis, problem, f"final {numbers.metric_label(problem)}")
+    metric_axis(figure.update_xaxes, axis, problem, f"final {numbers.metric_label(problem)}")
     return figure
 
 
@@ -171,7 +173,7 @@ def sensitivity(summary: Summary, comparison: Comparison) -> "go.Figure":
         title_text=figure_data.hyperparameter(found),
         **({"type": "log", "dtick": 1, "exponentformat": "power"} if positive else {}),
     )
-    _metric_axis(figure.update_yaxes, axis, problem, f"tuning {numbers.metric_label(problem)}")
+    metric_axis(figure.update_yaxes, axis, problem, f"tuning {numbers.metric_label(problem)}")
     return figure
 
 
@@ -218,7 +220,7 @@ def tuning_curve(summary: Summary, comparison: Comparison) -> "go.Figure":
     figure.update_xaxes(title_text="tuning points", rangemode="tozero", tickformat="d")
     banded = not tuning_curves.not_drawn(summary.plan)
     what = "median best tuning" if banded else "expected best tuning"
-    _metric_axis(figure.update_yaxes, axis, problem, f"{what} {numbers.metric_label(problem)}")
+    metric_axis(figure.update_yaxes, axis, problem, f"{what} {numbers.metric_label(problem)}")
     return figure
 
 
@@ -293,8 +295,15 @@ def fill_between(figure: "go.Figure", x: Any, low: Any, high: Any, colour: str, 
     )
 
 
-def _metric_axis(update: Callable[..., Any], axis: Axis, problem: PlannedProblem, title: str) -> None:
-    """Sets up the axis that shows the judged metric."""
+def metric_axis(update: Callable[..., Any], axis: Axis, problem: PlannedProblem, title: str) -> None:
+    """Sets up the axis that shows the judged metric.
+
+    Args:
+        update: of a figure: its `update_xaxes` or `update_yaxes`.
+        axis: what it shows.
+        problem: whose metric.
+        title: of the axis.
+    """
     is_log = problem.judged.scale == "log"
     spans = axis.range[1] - axis.range[0]
     update(
