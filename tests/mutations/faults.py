@@ -729,4 +729,60 @@ FORMULAS = [
     ),
 ]
 
-FAULTS = (*RANDOM_STREAMS, *WHO_OVERRIDES_WHOM, *IDENTITY, *EXECUTED, *TUNED, *CONCLUDED, *COMPARED, *FORMULAS)
+AXES = "bench/wiring/test_axes.py::"
+COUNTED = [
+    Fault(
+        "budgets of gradients forget what a step costs",
+        SPEC,
+        "gradients / (cost or _moves(problem))",
+        "gradients / _moves(problem)",
+        AXES + "test_two_gradients_a_step_are_half_of_the_steps",
+    ),
+    Fault(
+        "a full batch counts as the problem's own",
+        PLAN,
+        "own = problem.batch_size if contender.batch_size is None else contender.batch_size",
+        "own = problem.batch_size",
+        AXES + "test_a_full_batch_sees_as_many_examples_in_fewer_steps",
+    ),
+    Fault(
+        "a line search goes on beyond its budget",
+        TRAINING,
+        'request.bound, side="right"',
+        'np.inf, side="right"',
+        AXES + "test_a_line_search_ends_within_its_budget",
+    ),
+    Fault(
+        "a contender that is added later is timed in today's seconds",
+        EXECUTION,
+        "ratio = _seconds(known[yardstick]) / _seconds(timings[yardstick])",
+        "ratio = 1.0",
+        AXES + "test_seconds_are_measured_once_and_kept",
+    ),
+    Fault(
+        "equal cost is what the dearest spent",
+        ANALYSIS,
+        "least = min((total for total in totals",
+        "least = max((total for total in totals",
+        "bench/analysis/test_step_costs.py::test_the_order_after_as_many_gradients_is_tested_on_the_scores_there",
+    ),
+    Fault(
+        "shares of a budget are shares of its steps",
+        TUNING,
+        "is_within = spent(problem, contender, outcome) <=",
+        "is_within = outcome.steps <=",
+        "bench/tuning/test_targets.py::test_shares_are_of_what_the_budget_counts",
+    ),
+]
+
+FAULTS = (
+    *RANDOM_STREAMS,
+    *WHO_OVERRIDES_WHOM,
+    *IDENTITY,
+    *EXECUTED,
+    *TUNED,
+    *CONCLUDED,
+    *COMPARED,
+    *COUNTED,
+    *FORMULAS,
+)

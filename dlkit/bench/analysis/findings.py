@@ -249,13 +249,13 @@ def flip(problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding | None:
     if not (leads and ahead.standing.is_worse):
         return None
     then = numbers.difference(problem, pair.difference)
-    half, whole = (units.amount(problem.axis, each) for each in (halves[0].at or 0.0, problem.budget))
+    early, late = (units.amount(problem.axis, each) for each in (halves[0].at or 0.0, problem.budget))
     now = numbers.away(problem, end.difference, ends_behind(problem, best.result, ahead.result))
     text = (
-        f"The ranking flips if the budget is halved: after {half} {ahead.label} leads, {then} from "
-        f"{best.label} (adjusted p {numbers.p_value(pair.adjusted_p)}); after {whole} {best.label} does, "
+        f"The ranking flips if the budget is halved: after {early} {ahead.label} leads, {then} from "
+        f"{best.label} (adjusted p {numbers.p_value(pair.adjusted_p)}); after {late} {best.label} does, "
         f"{ahead.label} is {now} (adjusted p {numbers.p_value(end.adjusted_p)}). Both were tuned for "
-        f"{whole}."
+        f"{late}."
     )
     evidence = _of_pair("difference at half", problem, ahead, best, pair)
     return Finding(text, (evidence, *difference_to_best(problem, best, ahead)))

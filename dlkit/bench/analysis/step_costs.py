@@ -127,8 +127,8 @@ def _whose(costs: StepCosts) -> str:
         for cost, labels in sorted(groups.items(), key=lambda each: each[1] is others)
     ]
     first, *rest = named
-    who, _, cost = first.rpartition(" ")
-    return f"Steps do not cost the same: {who} took {cost} {costs.unit} a step, {', '.join(rest)}."
+    who, _, taken = first.rpartition(" ")
+    return f"Steps do not cost the same: {who} took {taken} {costs.unit} a step, {', '.join(rest)}."
 
 
 def _compares_early(result: ContenderResult) -> bool:

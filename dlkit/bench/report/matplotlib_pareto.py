@@ -68,7 +68,7 @@ def _panel(axes: "Axes", summary: Summary, panel: ParetoPanel, axis: Axis) -> di
         style = style_of(summary, point.result)
         middle, low, high = axis.visible(point.result.final)
         axes.plot([point.cost] * 2, [low, high], color=style.colour, linewidth=1.2, solid_capstyle="butt")
-        marker = {"marker": MARKERS[style.marker], "markersize": 5, "linestyle": "none"}
+        marker: dict[str, Any] = {"marker": MARKERS[style.marker], "markersize": 5, "linestyle": "none"}
         (marks[point.result.label],) = axes.plot([point.cost], [middle], color=style.colour, **marker)
     costs = [point.cost for point in panel.points]
     if min(costs) > 0 and max(costs) > FAR_APART * min(costs):

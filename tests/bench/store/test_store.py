@@ -58,6 +58,8 @@ def same_bits(first, second):
         assert second.curves[metric].tobytes() == points.tobytes()
         assert second.curves[metric].dtype == np.float32
     assert second.steps.tobytes() == first.steps.tobytes() and second.steps.dtype == np.int64
+    assert (first.gradients is None) == (second.gradients is None)
+    assert first.gradients is None or first.gradients.tobytes() == second.gradients.tobytes()
     assert {name: repr(value) for name, value in first.validation.items()} == {
         name: repr(value) for name, value in second.validation.items()
     }
@@ -81,6 +83,7 @@ outcomes = st.builds(
     steps=arrays(np.int64, st.integers(0, 4)),
     curves=st.dictionaries(st.text(), arrays(np.float32, st.integers(0, 4)), max_size=3),
     validation=st.dictionaries(st.text(), st.floats(), max_size=3),
+    gradients=st.none() | arrays(np.float64, st.integers(0, 4)),
 )
 
 
