@@ -375,8 +375,8 @@ EXECUTED = [
     Fault(
         "tuning trials run on final seeds",
         EXECUTION,
-        "Request(trial.hyperparameters, trial.stage, trial.seed)",
-        'Request(trial.hyperparameters, "final", trial.seed)',
+        "Request(trial.hyperparameters, trial.stage, trial.seed, trial.gradients)",
+        'Request(trial.hyperparameters, "final", trial.seed, trial.gradients)',
         RUNS + "test_every_trial_is_what_its_identity_says",
     ),
     Fault(
@@ -542,8 +542,8 @@ CONCLUDED = [
     Fault(
         "a trial that diverged is charged the whole budget",
         ANALYSIS,
-        "return int(outcome.steps[-1]) if end.step is None else end.step",
-        'return 40 if end.kind != "reached" or end.step is None else end.step',
+        "last if end.step is None else end.step)",
+        '40 if end.kind != "reached" or end.step is None else end.step)',
         "bench/analysis/test_along_curves.py::test_expected_running_time_charges_what_each_trial_ran",
     ),
     Fault(
