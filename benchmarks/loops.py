@@ -20,7 +20,7 @@ VALUES = {"learning_rate": 3e-3, "b1": 0.9, "b2": 0.999}  # Adam's
 EVALUATIONS = 20
 
 Loop = Callable[[], float]
-"""Trains once and returns the final validation cross-entropy."""
+"""Trains once and returns the final cross-entropy on test."""
 
 
 def dlkit_loop(problem: Problem, steps: int) -> Loop:
@@ -38,7 +38,7 @@ def dlkit_loop(problem: Problem, steps: int) -> Loop:
 def nnx_loop(problem: Problem, steps: int, network: Callable[[nnx.Rngs], nnx.Module]) -> Loop:
     """What tutorials show: a jitted flax nnx + optax step, called from Python."""
     train = {name: jnp.asarray(array) for name, array in problem.dataset.train.items()}
-    held_out = {name: jnp.asarray(array) for name, array in problem.dataset.validation.items()}
+    held_out = {name: jnp.asarray(array) for name, array in problem.dataset.test.items()}
 
     def loss_of(model, batch):
         logits = model(batch["inputs"])
@@ -78,7 +78,7 @@ def torch_loop(problem: Problem, steps: int, network: Callable[[], "torch.nn.Mod
         )
 
     inputs, targets = tensors(problem.dataset.train)
-    held_out = tensors(problem.dataset.validation)
+    held_out = tensors(problem.dataset.test)
     loss_of = torch.nn.functional.cross_entropy
 
     def run() -> float:

@@ -29,25 +29,29 @@ def print_problems() -> None:
     """Prints the catalogue of problems by family: what is judged, the default budget, what is hard, what it costs."""
     console = terminal()
     for family, entries in FAMILIES_OF_PROBLEMS.items():
-        columns = ("problem", "metric", "target", "steps", "batch", "s / 1000 steps", "stresses")
+        columns = ("problem", "metric", "judged on", "target", "steps", "batch", "s / 1000 steps", "stresses")
         table = Table(*columns, title=family, title_justify="left")
         for name, entry in entries.items():
             table.add_row(name, *_problem_cells(name, entry))
         console.print(table)
-    console.print("s / 1000 steps: seconds of Adam on one core. dlkit list problems NAME shows its choices.")
+    console.print(
+        "judged on: the number of test examples, or the training objective itself. s / 1000 steps: seconds of Adam on "
+        "one core. dlkit list problems NAME shows its choices."
+    )
 
 
 def _problem_cells(name: str, entry: Entry) -> list[str]:
-    """A problem's metric, target, steps, batch, cost and what it stresses; what it needs where that is missing."""
+    """A problem's metric, judge, target, steps, batch, cost, what it stresses; what it needs where that is missing."""
     needs = f" (needs {entry.needs})" if entry.needs else ""
     cost = numbers.NOTHING if entry.seconds is None else numbers.number(entry.seconds)
     try:
         problem = get_problem(name)
     except UserError:
-        return [numbers.NOTHING] * 4 + [cost, (entry.make.__doc__ or "").splitlines()[0] + needs]
+        return [numbers.NOTHING] * 5 + [cost, (entry.make.__doc__ or "").splitlines()[0] + needs]
     target = numbers.NOTHING if problem.target is None else numbers.number(problem.target)
     batch = "all" if problem.batch_size is None else str(problem.batch_size)
-    return [problem.metric, target, str(problem.steps), batch, cost, problem.stresses + needs]
+    judge = f"{problem.dataset.sizes[2]:,} test" if problem.dataset.holds_out else "objective"
+    return [problem.metric, judge, target, str(problem.steps), batch, cost, problem.stresses + needs]
 
 
 def print_choices(name: str) -> None:

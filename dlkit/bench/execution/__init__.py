@@ -9,7 +9,7 @@
 - `progress`: what a run reports while it goes on.
 - `replay`: runs a stored trial again; `single_trial`: trains one by hand.
 - `simulation`: plans played without training, in worlds where the truth is known; `truths`: which claims hold there.
-- `deep_doctor`: studies whose truth is known: whether verdicts say it.
+- `deep_doctor`: studies whose truth is known: whether verdicts say it; `self_deceptions`: those that are trained.
 """
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "replay",
     "resources",
     "runner",
+    "self_deceptions",
     "simulation",
     "single_trial",
     "step_times",

@@ -1,6 +1,5 @@
 """The deep doctor: it passes what is sound, fails what is not, and runs from the command line."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,10 +10,12 @@ import scipy.stats
 from dlkit.bench.analysis import pairs
 from dlkit.bench.cli import app
 from dlkit.bench.execution import deep_doctor
-from dlkit.bench.execution.deep_doctor import SIMULATED, TRAINED, Case, least, most, simulated
+from dlkit.bench.execution.deep_doctor import SIMULATED, Case, least, most, simulated
+from dlkit.bench.execution.self_deceptions import TRAINED
 from dlkit.bench.execution.simulation import World
 from dlkit.bench.machine import doctor
 from dlkit.bench.machine.doctor import Check
+from dlkit.bench.training.trajectory import Request
 
 CASES: Mapping[str, Case] = {case.subject: case for case in SIMULATED}
 PLANTED = CASES["a planted difference of 2 sd"]
@@ -47,15 +48,22 @@ def test_a_bench_that_claims_too_much_fails(monkeypatch: pytest.MonkeyPatch) -> 
     assert check.right is False, check
 
 
-@pytest.mark.long
-def test_what_is_trained_passes() -> None:
-    checks = {name: list(run()) for name, run in TRAINED.items()}
-    assert not [check for found in checks.values() for check in found if check.right is False]
-    (never,) = checks["never stopped"]
-    assert never.right and never.text == "4 of 4 curves have the same bits"
-    fitted = checks["meaningless labels"][1]
-    on_validation, on_test = (float(text.split()[-1]) for text in fitted.text.split(" on ")[:2])
-    assert on_validation > 0.1 and math.isclose(on_test, 0.1, abs_tol=0.06), fitted
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAINED)
+def test_nobody_is_deceived(name: str) -> None:
+    check = TRAINED[name]()
+    assert check.right, check
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["never stopped", "meaningless labels"])
+def test_where_the_examples_that_select_also_judge_something_would_be_claimed(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cases can fail: with the curves of final trials on validation, some contender is said to be ahead."""
+    monkeypatch.setattr(Request, "is_judged", property(lambda request: False))
+    check = TRAINED[name]()
+    assert check.right is None and "before" in check.text, check
 
 
 def test_the_command_runs_it_when_asked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
