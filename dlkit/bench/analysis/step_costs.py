@@ -24,9 +24,10 @@ from dlkit.bench.plan.spending import ROUNDING, rows_of, spent
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.stats import Interval
 
-__all__ = ["PER_COST", "SAME", "StepCosts", "axis_title", "gradients_per_step", "same_cost", "step_costs"]
+__all__ = ["PER_COST", "SAME", "StepCosts", "axis_title", "gradients_per_step", "same_cost", "step_costs", "unspent"]
 
 SAME = 0.01  # costs that differ by less than this share count as equal: those of a line search vary by chance
+LEAST_SPENT = 0.95  # share of a budget from which on nothing is said of the rest
 MOST_LISTED = 8  # contenders in a sentence
 PER_COST = "difference at the same cost"  # the name of the evidence
 Floats = np.ndarray[Any, Any]
@@ -113,6 +114,35 @@ def same_cost(plan: Plan, problem: PlannedProblem, compared: Sequence[Ranked]) -
         return Finding(text, tuple(taken))
     order, evidence = _order(plan, problem, results, costs.unit)
     return Finding(f"{text} {order}", (*taken, *evidence))
+
+
+def unspent(problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding | None:
+    """Says whose trials end well before a budget that is not counted in steps: the next evaluation lay beyond it.
+
+    Args:
+        problem: what was trained.
+        compared: the contenders that finished, best first.
+
+    Returns:
+        The sentence; None where all spent nearly everything.
+    """
+    if problem.axis == "steps":
+        return None
+    short = {}
+    for each in compared:
+        ended = [outcome for study in each.result.studies for outcome in study.ended if outcome.status == "finished"]
+        mean = float(np.mean([spent(problem, each.result.contender, one)[-1] for one in ended])) if ended else math.inf
+        if mean < LEAST_SPENT * problem.budget:
+            short[each.label] = mean
+    if not short:
+        return None
+    amounts = ", ".join(f"{label} spent {units.amount(problem.axis, amount)}" for label, amount in short.items())
+    text = (
+        f"Not all could spend the whole budget of {units.amount(problem.axis, problem.budget)}: {amounts}. Trials end "
+        "with an evaluation, and evaluations are equally many steps apart."
+    )
+    blocks = len(compared[0].result.blocks)
+    return Finding(text, tuple(Evidence("spent", label, "", amount, blocks=blocks) for label, amount in short.items()))
 
 
 def _whose(costs: StepCosts) -> str:

@@ -52,10 +52,10 @@ class Verdict(NamedTuple):
         """
         return tuple(finding.text for finding in self.findings[1:])
 
-    def with_note(self, finding: Finding) -> "Verdict":
+    def with_notes(self, findings: Sequence[Finding]) -> "Verdict":
         """Returns the verdict with something to say right after the conclusion."""
         first, *others = self.findings
-        return self._replace(findings=(first, finding, *others))
+        return self._replace(findings=(first, *findings, *others))
 
 
 def verdict(problem: PlannedProblem, ranking: Ranking, target: float, *, adds_blocks: bool = False) -> Verdict:

@@ -104,3 +104,16 @@ def test_a_curve_counts_up_to_its_last_evaluation_within():
     found = compared({"plain": PLAIN, "dear": DEAR}, {"plain": 1.0, "dear": 2.5})
     (gap,) = [each for each in note(found).evidence if each.name == "difference at the same cost"]
     assert gap.estimate == pytest.approx(0.5, abs=0.02)  # 0.9 - 0.4
+
+
+def test_what_is_left_of_a_budget_is_said():
+    """Of 100 gradients 80 and 96 are spent: who spends the most of it is not named."""
+    problem = replace(make_problem(), axis="gradients", amount=100.0)
+    found = compared({"most": PLAIN, "less": PLAIN}, {"most": 2.4, "less": 2.0}, problem=problem)
+    assert found.verdict.findings[1].text == (
+        "Not all could spend the whole budget of 100 gradients: less spent 80 gradients. Trials end with an "
+        "evaluation, and evaluations are equally many steps apart."
+    )
+    whole = replace(problem, amount=96.0)
+    found = compared({"most": PLAIN, "less": PLAIN}, {"most": 2.4, "less": 2.3}, problem=whole)
+    assert not [note for note in found.verdict.notes if "whole budget of" in note]
