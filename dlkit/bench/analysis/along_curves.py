@@ -22,7 +22,6 @@ __all__ = [
     "UNKNOWN",
     "AlongCurve",
     "StepsToTarget",
-    "along_budget",
     "amount_to",
     "amounts_along",
     "at_half",
@@ -80,34 +79,10 @@ def amount_to(problem: PlannedProblem, contender: PlannedContender, outcome: Out
     return math.inf if place is None else float(spent(problem, contender, outcome)[place])
 
 
-def along_budget(
-    problem: PlannedProblem, contender: PlannedContender, outcome: Outcome, evaluations: int
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Returns the judged metric at equal shares of what a trial may spend.
-
-    Args:
-        problem: what was trained.
-        contender: by what.
-        outcome: of a trial that counts.
-        evaluations: points of its curve after step 0, had it made all its steps.
-
-    Returns:
-        [evaluations + 1] in the metric's units: at each share the last value within; NaN after the trial's end.
-    """
-    curve = outcome.curves[problem.metric]
-    values = np.full(evaluations + 1, np.nan)
-    if problem.allowance(contender.label).gradients is None:  # its evaluations lie at equal shares
-        values[: len(curve)] = curve
-        return values
-    shares = np.arange(evaluations + 1) / evaluations * problem.budget
-    places = np.searchsorted(spent(problem, contender, outcome), shares * (1 + ROUNDING), side="right") - 1
-    return np.asarray(curve[places], np.float64)
-
-
 def amounts_along(
     problem: PlannedProblem, contender: PlannedContender, outcomes: Sequence[Outcome], evaluations: int
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Returns [evaluations + 1] what is spent where `along_budget` has its values, in the units of the budget."""
+    """Returns [evaluations + 1] what is spent where `spending.along_budget` has values, in the units of the budget."""
     allowed, whole = problem.allowance(contender.label), problem.budget
     if allowed.gradients is None:  # rounded down to whole steps before each evaluation
         whole = allowed.steps * max((_of_a_step(problem, contender, outcome) for outcome in outcomes), default=1.0)

@@ -7,7 +7,7 @@ import numpy as np
 from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
 from dlkit.bench.plan.trials import Outcome
 
-__all__ = ["ROUNDING", "rows_of", "spent", "spent_by"]
+__all__ = ["ROUNDING", "along_budget", "rows_of", "spent", "spent_by"]
 
 ROUNDING = 1e-9  # of amounts, relative: seconds, thirds of gradients and shares of a budget are floats
 
@@ -49,3 +49,24 @@ def spent(problem: PlannedProblem, contender: PlannedContender, outcome: Outcome
 def spent_by(problem: PlannedProblem, contender: PlannedContender, outcome: Outcome, step: float) -> float:
     """Returns what a trial had spent at a step, which need not be one at which metrics were evaluated."""
     return float(np.interp(step, outcome.steps, spent(problem, contender, outcome)))
+
+
+def along_budget(outcome: Outcome, metric: str, points: int) -> Floats:
+    """Returns a metric at equal shares of what a trial may spend.
+
+    Args:
+        outcome: of a trial that counts.
+        metric: which.
+        points: of its curve after step 0, had it made all its steps.
+
+    Returns:
+        [points + 1] in the metric's units: at each share the last value within; NaN after the trial's end.
+    """
+    curve, bound = outcome.curves[metric], outcome.trial.gradients
+    values = np.full(points + 1, np.nan)
+    if bound is None:  # its evaluations lie at equal shares
+        values[: len(curve)] = curve
+        return values
+    shares = np.arange(points + 1) / points * bound
+    places = np.searchsorted(outcome.gradients_so_far, shares * (1 + ROUNDING), side="right") - 1
+    return np.asarray(curve[places], np.float64)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dlkit.bench.analysis import numbers
-from dlkit.bench.analysis.along_curves import along_budget, amounts_along
+from dlkit.bench.analysis.along_curves import amounts_along
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.summary import Summary
@@ -21,7 +21,7 @@ from dlkit.bench.plan.metric import TRAINING_LOSS
 from dlkit.bench.plan.orientation import at_floor, oriented, unoriented
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.plan.space import Range
-from dlkit.bench.plan.spending import spent
+from dlkit.bench.plan.spending import along_budget, spent
 from dlkit.bench.stats import Interval
 from dlkit.bench.tuning.winner import Tuning
 
@@ -270,7 +270,7 @@ def curves(summary: Summary, comparison: Comparison) -> list[Curve]:
         outcomes = [each for each in result.outcomes if each is not None and each.counts]
         if not outcomes:
             continue
-        values = np.stack([along_budget(problem, result.contender, each, evaluations) for each in outcomes])
+        values = np.stack([along_budget(each, problem.metric, evaluations) for each in outcomes])
         for line, outcome in zip(values, outcomes, strict=True):
             line[np.isnan(line)] = outcome.final(problem.metric)
         values[~np.isfinite(values)] = np.nan

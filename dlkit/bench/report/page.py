@@ -11,12 +11,13 @@ from string import Template
 from typing import Any
 
 import dlkit
+from dlkit.bench.analysis import units
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.json import to_json
-from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.plan import Plan, PlannedProblem
 from dlkit.bench.plan.policies import OBJECTIVES
 from dlkit.bench.report import plotly_across, plotly_figures, plotly_pareto, samples, tables_across
 from dlkit.bench.report.tables import Part, Table, caption, factor_findings, parts, ranking
@@ -81,9 +82,9 @@ FIGURES_ACROSS = (
     (
         plotly_across.performance_profile,
         "Performance profile.",
-        "Share of problems on which the median block is at the hardest target within a factor of the fastest one's "
-        "steps; bars are pointwise intervals over problems and blocks. Steps are known to an evaluation; who takes "
-        "part decides who is fastest.",
+        "Share of problems on which the median block is at the hardest target within a factor of what the "
+        "fastest one spent; bars are pointwise intervals over problems and blocks. Times are known to an evaluation; "
+        "who takes part decides who is fastest.",
     ),
     (
         plotly_across.target_ecdf,
@@ -171,12 +172,11 @@ def write_text(path: Path, text: str) -> Path:
 
 def _budget(plan: Plan) -> str:
     """What was compared and what each contender got, in a sentence or two."""
-    steps: dict[int, list[str]] = {}
+    budgets: dict[str, list[str]] = {}
     for problem in plan.problems:
-        steps.setdefault(problem.steps, []).append(problem.name)
+        budgets.setdefault(_each_trial(problem), []).append(problem.name)
     lengths = ", ".join(
-        f"{_count(length, 'step')}" + (f" ({', '.join(names)})" if len(steps) > 1 else "")
-        for length, names in steps.items()
+        budget + (f" ({', '.join(names)})" if len(budgets) > 1 else "") for budget, names in budgets.items()
     )
     most = plan.most_blocks
     more = "" if most is None else f", and more until it is settled, up to {most}"
@@ -205,6 +205,13 @@ def _tuning(plan: Plan) -> str:
     return f"{amount}{more} on {_count(plan.tuning_seeds, 'tuning seed')}"
 
 
+def _each_trial(problem: PlannedProblem) -> str:
+    """What each trial may spend."""
+    if problem.axis == "steps":
+        return _count(problem.steps, "step")
+    return "as many seconds as all others" if problem.amount is None else units.amount(problem.axis, problem.budget)
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
@@ -231,7 +238,7 @@ def _card(number: int, comparison: Comparison) -> str:
 def _problem(number: int, summary: Summary, comparison: Comparison) -> str:
     problem = comparison.problem
     batch = f"batches of {problem.batch_size}" if problem.batch_size else "all examples at every step"
-    about = [problem.description, f"{_count(problem.steps, 'step')}, {batch}"]
+    about = [problem.description, f"{_each_trial(problem)}, {batch}"]
     return (
         f'<section aria-labelledby="problem-{number}"><h2 id="problem-{number}">{escape(problem.name)}</h2>'
         f'<p class="about">{escape("; ".join(part for part in about if part))}.</p>'

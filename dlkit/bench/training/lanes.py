@@ -69,7 +69,7 @@ class Lanes:
         if self.devices > jax.local_device_count():
             raise UserError(f"lanes over {self.devices} devices: there are {jax.local_device_count()} here")
         mesh = jax.sharding.Mesh(np.asarray(jax.local_devices()[: self.devices]), (AXIS,))
-        return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS if split else None))
+        return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*([AXIS] if split else [])))
 
     def __str__(self) -> str:
         text = "none" if self.alone else str(self.width)

@@ -8,6 +8,7 @@ import numpy as np
 
 from dlkit.bench.plan.orientation import final_value, oriented
 from dlkit.bench.plan.plan import Plan, PlannedProblem
+from dlkit.bench.plan.spending import along_budget
 from dlkit.bench.plan.trials import Outcome
 
 __all__ = ["first_at", "mean_finals", "mean_scores", "steps_to"]
@@ -93,5 +94,6 @@ def _steps_score(problem: PlannedProblem, outcome: Outcome, final: float, _: int
 
 
 def _area(problem: PlannedProblem, outcome: Outcome, final: float, points: int) -> float:
-    values = oriented(problem, problem.metric, outcome.curves[problem.metric])[1:].astype(np.float64)
-    return float((values.sum() + (points - len(values)) * final) / points)
+    values = oriented(problem, problem.metric, along_budget(outcome, problem.metric, points))[1:].astype(np.float64)
+    is_past = np.arange(1, points + 1) >= len(outcome.steps)
+    return float(np.where(is_past & ~np.isfinite(values), final, values).mean())

@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dlkit.bench.analysis.along_curves import along_budget, amounts_along, at_half, log_steps, steps_to_target
+from dlkit.bench.analysis.along_curves import amounts_along, at_half, log_steps, steps_to_target
 from dlkit.bench.plan.axes import Allowance
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.policies import EarlyStopping
+from dlkit.bench.plan.spending import along_budget
 from dlkit.bench.plan.trials import Outcome
 from tests.bench.synthetic import make_plan, make_problem
 
@@ -161,8 +162,9 @@ def counted(axis, amount, *, allowance=None, **more):
 
 
 def searching(curve, gradients):
-    """A trial whose steps cost differently much."""
-    return replace(ended(curve), gradients=np.array(gradients, np.float64))
+    """A trial whose steps cost differently much, with a bound of 40 gradients."""
+    bounded = TRIAL._replace(identity={**TRIAL.identity, "gradients": 40.0})
+    return replace(ended(curve, trial=bounded), gradients=np.array(gradients, np.float64))
 
 
 def test_targets_are_counted_in_what_the_budget_is():
@@ -195,11 +197,11 @@ def test_seconds_are_steps_times_what_one_takes():
 def test_where_costs_vary_curves_are_read_at_shares_of_the_budget():
     problem = counted("gradients", 40.0, allowance=Allowance(40, gradients=40.0))
     outcome = searching([1.0, 0.8, 0.6], [0.0, 18.0, 39.0])  # at 10, 20, 30, 40 gradients: the last point within
-    np.testing.assert_allclose(along_budget(problem, CONTENDER, outcome, 4), [1.0, 1.0, 0.8, 0.8, 0.6], rtol=1e-6)
+    np.testing.assert_allclose(along_budget(outcome, "error", 4), [1.0, 1.0, 0.8, 0.8, 0.6], rtol=1e-6)
     np.testing.assert_allclose(amounts_along(problem, CONTENDER, [outcome], 4), [0, 10, 20, 30, 40])
     assert at_half(problem, CONTENDER, [outcome]) is None  # trials are at different amounts then
     # of steps that cost the same, evaluations are at equal shares already, up to the steps that were rounded off
     even = replace(ended([1.0, 0.8, 0.6, 0.4, 0.2]), gradients=2.4 * np.arange(5) * 10)
     problem = counted("gradients", 100.0, allowance=Allowance(40))
-    np.testing.assert_allclose(along_budget(problem, CONTENDER, even, 4), even.curves["error"])
+    np.testing.assert_allclose(along_budget(even, "error", 4), even.curves["error"])
     np.testing.assert_allclose(amounts_along(problem, CONTENDER, [even], 4), [0, 24, 48, 72, 96])

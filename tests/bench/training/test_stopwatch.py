@@ -157,7 +157,7 @@ def test_bytes_are_those_of_the_arrays(linear: list[Contestant]) -> None:
     assert adam.state_bytes == 2 * parameters + 4, "two moments and an int32 count"
     assert averaging.state_bytes >= parameters
     assert sgd.memory_bytes is not None and adam.memory_bytes is not None
-    data = linear[0].program.shared.arrays["train"].values()
+    data = linear[0].program.shared.arrays(0)["train"].values()
     assert sgd.memory_bytes > sum(array.nbytes for array in data), "the data are an argument"
     assert adam.memory_bytes >= sgd.memory_bytes + 2 * adam.state_bytes - 8, "the state goes in and comes out"
 
