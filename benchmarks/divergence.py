@@ -22,10 +22,11 @@ from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.plan.space import Range
 from dlkit.bench.problems import Problem, catalog
 from dlkit.bench.training import divergence
+from dlkit.bench.training.curve import Request
 from dlkit.bench.training.data_order import trial_order
 from dlkit.bench.training.program import ProblemProgram, compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Request, begin
+from dlkit.bench.training.trajectory import begin
 from dlkit.bench.tuning.sampling import halton_points
 
 FAST = (

@@ -18,10 +18,11 @@ from dlkit import models
 from dlkit.bench import optimizers
 from dlkit.bench.machine.environment import configure_jax
 from dlkit.bench.problems import Problem
+from dlkit.bench.training.curve import Request
 from dlkit.bench.training.lanes import ALONE, Lanes, is_out_of_memory
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Request, train_trials
+from dlkit.bench.training.trajectory import train_trials
 
 WIDTHS = tuple(4**power for power in range(7))  # 1, 4, ... 4096
 REPEATS = 3

@@ -34,7 +34,11 @@ def test_the_python_examples_run_as_one_script(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("table", blocks("toml"), ids=["first", "choices", "factors", "protocol", "tuning", "settling"])
+@pytest.mark.parametrize(
+    "table",
+    blocks("toml"),
+    ids=["first", "axes", "choices", "factors", "tuning", "settling", "protocol"],
+)
 def test_the_specs_can_be_run(tmp_path: Path, table: str) -> None:
     path = tmp_path / "spec.toml"
     if "problems" not in tomllib.loads(table):  # a part of a spec

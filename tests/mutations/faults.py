@@ -411,8 +411,8 @@ EXECUTED = [
     Fault(
         "tuning trials run on final seeds",
         EXECUTION,
-        "Request(trial.hyperparameters, trial.stage, trial.seed)",
-        'Request(trial.hyperparameters, "final", trial.seed)',
+        "Request(trial.hyperparameters, trial.stage, trial.seed, trial.gradients)",
+        'Request(trial.hyperparameters, "final", trial.seed, trial.gradients)',
         RUNS + "test_every_trial_is_what_its_identity_says",
     ),
     Fault(
@@ -618,10 +618,10 @@ CONCLUDED = [
         "bench/spec/test_plausible.py::test_an_accuracy_in_percent",
     ),
     Fault(
-        "a trial that diverged is charged the whole budget",
+        "a trial that did not get there is charged nothing",
         ANALYSIS,
-        "return int(outcome.steps[-1]) if end.step is None else end.step",
-        'return 40 if end.kind != "reached" or end.step is None else end.step',
+        "last if end.step is None else end.step)",
+        '0 if end.kind != "reached" or end.step is None else end.step)',
         "bench/analysis/test_along_curves.py::test_expected_running_time_charges_what_each_trial_ran",
     ),
     Fault(
@@ -859,6 +859,52 @@ HELD_OUT = [
     ),
 ]
 
+AXES = "bench/wiring/test_axes.py::"
+COUNTED = [
+    Fault(
+        "budgets of gradients forget what a step costs",
+        SPEC,
+        "gradients / (cost or _moves(problem))",
+        "gradients / _moves(problem)",
+        AXES + "test_two_gradients_a_step_are_half_of_the_steps",
+    ),
+    Fault(
+        "a full batch counts as the problem's own",
+        PLAN,
+        "own = problem.batch_size if contender.batch_size is None else contender.batch_size",
+        "own = problem.batch_size",
+        AXES + "test_a_full_batch_sees_as_many_examples_in_fewer_steps",
+    ),
+    Fault(
+        "a line search goes on beyond its budget",
+        TRAINING,
+        'request.bound, side="right"',
+        'np.inf, side="right"',
+        AXES + "test_a_line_search_ends_within_its_budget",
+    ),
+    Fault(
+        "a contender that is added later is timed in today's seconds",
+        EXECUTION,
+        "ratio = _seconds(known[yardstick]) / _seconds(timings[yardstick])",
+        "ratio = 1.0",
+        AXES + "test_seconds_are_measured_once_and_kept",
+    ),
+    Fault(
+        "equal cost is what the dearest spent",
+        ANALYSIS,
+        "least = min((total for total in totals",
+        "least = max((total for total in totals",
+        "bench/analysis/test_step_costs.py::test_the_order_after_as_many_gradients_is_tested_on_the_scores_there",
+    ),
+    Fault(
+        "shares of a budget are shares of its steps",
+        TUNING,
+        "is_within = spent(problem, contender, outcome) <=",
+        "is_within = outcome.steps <=",
+        "bench/tuning/test_targets.py::test_shares_are_of_what_the_budget_counts",
+    ),
+]
+
 FAULTS = (
     *RANDOM_STREAMS,
     *WHO_OVERRIDES_WHOM,
@@ -867,6 +913,7 @@ FAULTS = (
     *TUNED,
     *CONCLUDED,
     *COMPARED,
+    *COUNTED,
     *FORMULAS,
     *HELD_OUT,
 )

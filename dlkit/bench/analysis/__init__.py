@@ -4,7 +4,8 @@
 - `along_curves`: steps to a target, the score at half of the budget.
 - `contender_result`, `pairs`, `ranking`: a contender's own numbers, how two differ, how all of them stand.
 - `new_examples`, `example_sentences`: whether that holds on other examples than these test examples; in words.
-- `costs`: time and memory.
+- `costs`: time and memory; `step_costs`: gradients and examples, and the order at equal cost;
+  `pareto`: quality against cost.
 - `factor_pairs`, `effects`, `effect_sentences`: contenders that differ in one factor; what its levels do, and in words.
 - `foresight`: what a plan can tell and what it costs, before anything runs.
 - `settling`: who gets more studies or seeds, and when that ends.
@@ -32,8 +33,10 @@ __all__ = [
     "new_examples",
     "numbers",
     "pairs",
+    "pareto",
     "ranking",
     "settling",
+    "step_costs",
     "summary",
     "tuning_curves",
     "units",

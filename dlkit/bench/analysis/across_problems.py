@@ -18,6 +18,7 @@ from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.orientation import oriented
 from dlkit.bench.plan.plan import Plan, PlannedProblem
+from dlkit.bench.plan.spending import along_budget
 from dlkit.bench.stats import Interval
 
 __all__ = ["BUDGETS", "MAX_RATIO", "AcrossProblems", "Overview", "ProblemResults", "Ranks", "overview"]
@@ -278,7 +279,7 @@ def _curves(problem: PlannedProblem, result: ContenderResult, evaluations: int) 
     values = np.full((len(outcomes), evaluations + 1), np.nan)
     for line, outcome in zip(values, outcomes, strict=True):
         if outcome is not None:
-            line[: len(outcome.steps)] = outcome.curves[problem.metric]
+            line[:] = along_budget(outcome, problem.metric, evaluations)
     return _oriented(problem, values)
 
 

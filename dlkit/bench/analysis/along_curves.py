@@ -1,4 +1,7 @@
-"""Steps to a target and the score at half of the budget, read off the curves of a contender's trials."""
+"""What it takes to reach a target, and the score at half of the budget, read off the curves of a contender's trials.
+
+Cost is counted as the budget is: in steps, or in the problem's other axis. See `plan.spending`.
+"""
 
 import math
 from collections.abc import Sequence
@@ -9,12 +12,22 @@ import numpy as np
 from dlkit.bench.plan.orientation import oriented
 from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE
+from dlkit.bench.plan.spending import ROUNDING, spent, spent_by
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.stats import Interval, expected_running_time, kaplan_meier, median_interval, restricted_mean
-from dlkit.bench.tuning.objective import steps_to
+from dlkit.bench.tuning.objective import first_at
 from dlkit.bench.tuning.targets import Ending, ending
 
-__all__ = ["UNKNOWN", "AlongCurve", "StepsToTarget", "at_half", "log_steps", "steps_to_target"]
+__all__ = [
+    "UNKNOWN",
+    "AlongCurve",
+    "StepsToTarget",
+    "amount_to",
+    "amounts_along",
+    "at_half",
+    "log_steps",
+    "steps_to_target",
+]
 
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
 LEAST_HALF = 0.4  # share of the budget at which there must be an evaluation for it to count as half
@@ -33,10 +46,10 @@ class StepsToTarget(NamedTuple):
         median: Kaplan and Meier's, and its interval; +inf means later than the budget. A trial that missed or diverged
             never gets there; of one that was cut off only that it takes longer is known. Where none was cut off, the
             interval is of order statistics: exact, also where many trials are there at the same evaluation.
-        restricted: the mean of the steps up to the budget, and its interval: where there is no target, the whole budget
-            counts. NaN if no trial was seen so long.
-        expected: the expected running time: the steps that all trials really ran, up to the target or to their end, per
-            target reached; +inf if none was.
+        restricted: the mean of what was spent up to the budget, and its interval: where there is no target, the whole
+            budget counts. NaN if no trial was seen so long.
+        expected: the expected running time: what all trials really spent, up to the target or to their end, per target
+            reached; +inf if none was.
         diverged_after: of those that reached the target, trials that diverged later: they count as both.
     """
 
@@ -55,20 +68,37 @@ class AlongCurve(NamedTuple):
 
     Attributes:
         values: of the final trials, or of blocks; +inf where there is none.
-        step: the step that it is taken at; None if that differs.
+        at: what is spent where it is taken, in the units of the budget; None if that differs.
     """
 
     values: Floats
-    step: int | None = None
+    at: float | None = None
+
+
+def amount_to(problem: PlannedProblem, contender: PlannedContender, outcome: Outcome, target: float) -> float:
+    """Returns what a trial had spent at the first point of its curve at a target; +inf if it never was there."""
+    place = first_at(problem, outcome, target)
+    return math.inf if place is None else float(spent(problem, contender, outcome)[place])
+
+
+def amounts_along(
+    problem: PlannedProblem, contender: PlannedContender, outcomes: Sequence[Outcome], evaluations: int
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Returns [evaluations + 1] what is spent where `spending.along_budget` has values, in the units of the budget."""
+    allowed, whole = problem.allowance(contender.label), problem.budget
+    if allowed.gradients is None:  # rounded down to whole steps before each evaluation
+        whole = allowed.steps * max((_of_a_step(problem, contender, outcome) for outcome in outcomes), default=1.0)
+    return np.arange(evaluations + 1) / evaluations * whole
 
 
 def steps_to_target(
-    problem: PlannedProblem, outcomes: Sequence[Outcome], target: float, *, level: float
+    problem: PlannedProblem, contender: PlannedContender, outcomes: Sequence[Outcome], target: float, *, level: float
 ) -> StepsToTarget | None:
     """Summarizes when final trials reach a target.
 
     Args:
         problem: what was trained.
+        contender: by what.
         outcomes: of the final trials that count.
         target: of the judged metric; NaN if there is none yet.
         level: confidence level of the intervals.
@@ -81,9 +111,10 @@ def steps_to_target(
     ends = [ending(problem, outcome, target) for outcome in outcomes]
     kinds = [end.kind for end in ends]
     hit = np.array([kind == "reached" for kind in kinds])
-    known = [end.step if end.kind in ("reached", "cut off") else None for end in ends]
-    times = np.array([math.inf if step is None else step for step in known], np.float64)
-    budget, last = float(problem.steps), times.max()
+    used = [_spent(problem, contender, *each) for each in zip(outcomes, ends, strict=True)]
+    is_known = [kind in ("reached", "cut off") for kind in kinds]
+    times = np.where(is_known, used, math.inf)
+    budget, last = problem.budget, times.max()
     is_seen = last >= budget or bool(hit[times == last].all())
     median = kaplan_meier(times, hit, level=level).median
     if "cut off" not in kinds:
@@ -95,20 +126,21 @@ def steps_to_target(
         kinds.count("cut off"),
         median,
         restricted_mean(times, hit, budget, level=level) if is_seen else UNKNOWN,
-        expected_running_time([_spent(*each) for each in zip(outcomes, ends, strict=True)], hit).estimate,
+        expected_running_time(used, hit).estimate,
         sum(outcome.status == "diverged" for outcome, is_there in zip(outcomes, hit, strict=True) if is_there),
     )
 
 
-def _spent(outcome: Outcome, end: Ending) -> int:
-    """The steps that a trial ran for a target: until it was there, diverged, or ended."""
-    return int(outcome.steps[-1]) if end.step is None else end.step
+def _spent(problem: PlannedProblem, contender: PlannedContender, outcome: Outcome, end: Ending) -> float:
+    """What a trial spent on a target: until it was there, diverged, or ended."""
+    last = int(outcome.steps[-1]) if len(outcome.steps) else 0
+    return spent_by(problem, contender, outcome, last if end.step is None else end.step)
 
 
 def log_steps(
     problem: PlannedProblem, contender: PlannedContender, finals: Sequence[Outcome], target: float
 ) -> AlongCurve | None:
-    """Returns log2 of the steps to a target, so that a difference is the logarithm of a ratio.
+    """Returns log2 of what a target takes, so that a difference is the logarithm of a ratio.
 
     Args:
         problem: what was trained.
@@ -124,8 +156,16 @@ def log_steps(
     does_compare = contender.schedule == CONSTANT_SCHEDULE and all(outcome.status != "cut off" for outcome in finals)
     if math.isnan(target) or not does_compare:
         return None
-    steps = [max(steps_to(problem, outcome, target), 1.0) for outcome in finals]  # at step 0: as soon as one can
-    return AlongCurve(np.log2(np.array(steps, np.float64)))
+    amounts = [
+        max(amount_to(problem, contender, outcome, target), _of_a_step(problem, contender, outcome))
+        for outcome in finals  # who is there at step 0 is there as soon as one can
+    ]
+    return AlongCurve(np.log2(np.array(amounts, np.float64)))
+
+
+def _of_a_step(problem: PlannedProblem, contender: PlannedContender, outcome: Outcome) -> float:
+    """What the first step cost; of a trial that has no point after it, what a plain step does."""
+    return spent_by(problem, contender, outcome, 1.0) or problem.budget / problem.steps
 
 
 def at_half(problem: PlannedProblem, contender: PlannedContender, finals: Sequence[Outcome]) -> AlongCurve | None:
@@ -138,17 +178,23 @@ def at_half(problem: PlannedProblem, contender: PlannedContender, finals: Sequen
 
     Returns:
         The scores [trials]. None with a schedule or early stopping, whose curves at half are not what half of the
-        budget would give, where a trial was cut off, or where nothing was evaluated near half of the budget.
+        budget would give, where a trial was cut off, where nothing was evaluated near half of the budget, or where
+        trials have spent differently much at their evaluations.
     """
     is_plain = contender.schedule == CONSTANT_SCHEDULE and contender.stopping is None
-    longest = max((outcome.steps for outcome in finals), key=len, default=np.zeros(0))
-    steps = [int(step) for step in longest if LEAST_HALF * problem.steps <= step <= 0.5 * problem.steps]
-    if not is_plain or not steps or any(outcome.status == "cut off" for outcome in finals):
+    is_plain &= problem.allowance(contender.label).gradients is None
+    if not finals or not is_plain or any(outcome.status == "cut off" for outcome in finals):
         return None
-    step = steps[-1]
+    amounts = spent(problem, contender, max(finals, key=lambda outcome: len(outcome.steps)))
+    shares = amounts / problem.budget
+    near = np.flatnonzero((shares >= LEAST_HALF) & (shares <= 0.5 * (1 + ROUNDING)))
+    if not near.size:
+        return None
+    place = int(near[-1])
 
     def value(outcome: Outcome) -> float:
-        at = np.flatnonzero(outcome.steps == step)
-        return float(outcome.curves[problem.metric][at[0]]) if outcome.counts and at.size else math.nan
+        return (
+            float(outcome.curves[problem.metric][place]) if outcome.counts and place < len(outcome.steps) else math.nan
+        )
 
-    return AlongCurve(oriented(problem, problem.metric, [value(outcome) for outcome in finals]), step)
+    return AlongCurve(oriented(problem, problem.metric, [value(outcome) for outcome in finals]), float(amounts[place]))

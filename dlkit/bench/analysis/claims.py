@@ -7,7 +7,9 @@ from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.effect_sentences import shown_parts
 from dlkit.bench.analysis.effects import Effect, Measured
 from dlkit.bench.analysis.findings import Finding
+from dlkit.bench.analysis.pairs import ALPHA
 from dlkit.bench.analysis.ranking import Ranked
+from dlkit.bench.analysis.step_costs import PER_COST
 
 __all__ = ["SENTENCES", "Claim", "Sentence", "claims"]
 
@@ -23,6 +25,7 @@ Sentence = Literal[
     "interactions, steps",
     "parts",
     "parts, steps",
+    "at the same cost",
 ]
 SENTENCES: tuple[Sentence, ...] = get_args(Sentence)
 OF_SPEED = (" is faster to ", " is the first to ")  # what is said softly, such as "First to ...", claims nothing
@@ -36,7 +39,8 @@ class Claim(NamedTuple):
             letter, ``"faster"`` to the target, ``"flips"`` of the ranking at half of the budget, ``"factors"`` by final
             values or ``"factors, steps"`` by steps to the target, ``"interactions"`` and
             ``"interactions, steps"``: more so than with other levels of another factor; ``"parts"`` and ``"parts,
-            steps"`` of an interaction that is told: with that level of the other factor.
+            steps"`` of an interaction that is told: with that level of the other factor; ``"at the same cost"``: after
+            as many gradients or examples.
         ahead: label of the contender, or the level.
         behind: the same of the other one.
         factor: whose levels they are; empty for contenders.
@@ -66,6 +70,7 @@ def claims(comparison: Comparison) -> list[Claim]:
     found = [*_of_verdict(comparison, ranked), *_of_groups(ranked)]
     found += [claim for finding in findings for claim in _of_speed(finding)]
     found += [claim for finding in findings for claim in _of_flip(finding)]
+    found += [claim for finding in findings for claim in _of_same_cost(finding)]
     for effect in comparison.effects:
         found += _of_factor(effect, effect.final, ("factors", "interactions", "parts"))
         if effect.steps:
@@ -120,3 +125,8 @@ def _of_speed(finding: Finding) -> list[Claim]:
 def _of_flip(finding: Finding) -> list[Claim]:
     at_half = [each for each in finding.evidence if each.name == "difference at half"]
     return [Claim("flips", each.contender, each.other) for each in at_half]
+
+
+def _of_same_cost(finding: Finding) -> list[Claim]:
+    told = [each for each in finding.evidence if each.name == PER_COST and each.adjusted_p <= ALPHA]
+    return [Claim("at the same cost", each.other, each.contender) for each in told if each.estimate != 0]

@@ -9,6 +9,7 @@ from dlkit.bench.analysis.costs import Cost, costs_of
 from dlkit.bench.analysis.effects import Effect, effects
 from dlkit.bench.analysis.ranking import Ranking
 from dlkit.bench.analysis.settling import rank
+from dlkit.bench.analysis.step_costs import same_cost, unspent
 from dlkit.bench.analysis.verdict import Verdict, conclude, verdict
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.plan.trials import Timing, Trial
@@ -87,9 +88,12 @@ def compare_on(
     ranking, settled = rank(plan, problem, results)
     conclusion = verdict(problem, ranking, targets.hardest, adds_blocks=settled is not None)
     conclusion = conclude(conclusion, plan, problem, ranking, settled)
+    if ranking.compared:
+        about_costs = (same_cost(plan, problem, ranking.compared), unspent(problem, ranking.compared))
+        conclusion = conclusion.with_notes([finding for finding in about_costs if finding])
     every = [[trial for _, trial in each.every_trial] for each in ranking.results]
     ran = [[outcomes[trial.id] for trial in trials if trial.id in outcomes] for trials in every]
-    costs = costs_of(problem, ranking.results, timings or {}, ran)
+    costs = costs_of(problem, ranking.results, timings or {}, ran, targets.hardest)
     found = effects(problem, plan.contenders, ranking.results)
     return Comparison(problem, targets, again, ranking, conclusion, costs, found)
 

@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.analysis.along_curves import UNKNOWN, AlongCurve, StepsToTarget, at_half, log_steps, steps_to_target
+from dlkit.bench.analysis.along_curves import (
+    UNKNOWN,
+    AlongCurve,
+    StepsToTarget,
+    amount_to,
+    at_half,
+    log_steps,
+    steps_to_target,
+)
 from dlkit.bench.analysis.new_examples import block_scores
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.orientation import at_floor, final_value, oriented, unoriented
@@ -19,7 +27,6 @@ from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.stats import Interval, median_interval, wilson_interval
 from dlkit.bench.tuning.doubts import Doubts, doubts
 from dlkit.bench.tuning.history import History
-from dlkit.bench.tuning.objective import steps_to
 from dlkit.bench.tuning.winner import Tuning, tune
 
 __all__ = ["ContenderResult", "StudyResult", "block_means", "make_result"]
@@ -61,9 +68,10 @@ class ContenderResult:
         contender: which.
         studies: in order, those included that were added since.
         repeats_tuning: whether blocks are studies.
-        steps_to_target: [trials] first evaluated step at the hardest target, +inf where there is none; what diverged
-            after it had been there counts as there.
-        ladder: [targets][trials] steps to each target, the easiest first.
+        steps_to_target: [trials] what was spent at the first evaluation at the hardest target, in the units of the
+            budget (steps, unless it has another axis), +inf where there is none; what diverged after it had been there
+            counts as there.
+        ladder: [targets][trials] the same to each target, the easiest first.
         scores: [trials] the judged metric after the last step, oriented: lower is better, +inf where diverged.
         blocks: [blocks] the same of a block; +inf where a seed diverged, or where a study's tuning found nothing.
         at_floor: [blocks] whether the score of a seed of it is at the metric's numerical floor, and so a bound.
@@ -71,7 +79,8 @@ class ContenderResult:
         median_steps: Kaplan and Meier's median steps to target and its interval; +inf means more trials missed it than
             not.
         final: the judged metric on what judges: median over blocks and interval, in the metric's own units.
-        validation: the same on validation, which selected: it may flatter.
+        validation: the same on validation, which selected: it may flatter. NaN where curves end within a budget: the
+            parameters there are not kept.
         diverged: how many final trials diverged.
         failure: why the contender could not run, empty if it could: of the blocks that were planned.
         later_failure: why blocks that were added could not run, empty if they could. It is compared on those it has.
@@ -208,14 +217,15 @@ def make_result(
     plan, metric = history.plan, problem.metric
     studies = [_study(history, problem, contender, study) for study in plan.studies(problem, contender)]
     there = [outcome for each in studies for outcome in each.ended]
-    ladder = [np.array([steps_to(problem, outcome, target) for outcome in there]) for target in targets]
+    ladder = [np.array([amount_to(problem, contender, outcome, target) for outcome in there]) for target in targets]
     times = ladder[-1] if ladder else np.full(len(there), np.inf)
     scores = oriented(problem, metric, [final_value(outcome, metric) for outcome in there])
     selected = oriented(problem, metric, [outcome.validation.get(metric, math.nan) for outcome in there])
     blocks, selected_blocks = (block_means(plan, studies, values) for values in (scores, selected))
+    is_bounded = problem.allowance(contender.label).gradients is not None  # its last parameters lie beyond the budget
     failure, later_failure = _failures(history, studies)
     hardest = targets[-1] if targets else math.nan
-    reached = steps_to_target(problem, there, hardest, level=LEVEL)
+    reached = steps_to_target(problem, contender, there, hardest, level=LEVEL)
     doubted = doubts(plan.space(problem, contender), [each.tuning for each in studies])
     steps, half = log_steps(problem, contender, there, hardest), at_half(problem, contender, there)
     return ContenderResult(
@@ -230,7 +240,7 @@ def make_result(
         hits=wilson_interval(int(np.isfinite(times).sum()), len(there), level=LEVEL),
         median_steps=reached.median if reached else _interval(times),
         final=_in_units(problem, metric, _interval(blocks)),
-        validation=_in_units(problem, metric, _interval(selected_blocks)),
+        validation=UNKNOWN if is_bounded else _in_units(problem, metric, _interval(selected_blocks)),
         diverged=sum(outcome.status == "diverged" for outcome in there),
         failure=failure,
         later_failure=later_failure,

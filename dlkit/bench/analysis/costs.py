@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dlkit.bench.analysis.along_curves import UNKNOWN
+from dlkit.bench.analysis.along_curves import UNKNOWN, steps_to_target
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.pairs import LEVEL
+from dlkit.bench.analysis.step_costs import gradients_per_step
 from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.spending import rows_of
 from dlkit.bench.plan.trials import Outcome, Timing, timing_key
 from dlkit.bench.stats import Interval, median_interval
 
@@ -26,6 +28,8 @@ class Cost:
         to_target: seconds to target: the median seconds of a step, times the steps to target and their interval.
         compile_seconds: of all its trials, from a compilation cache where an earlier run had filled it.
         saved: share of the steps that early stopping left out, mean over final trials; NaN without early stopping.
+        gradients: that a step took, mean over final trials: see `Evaluations.in_gradients`. NaN where nothing ran.
+        examples: that its gradients were taken of.
     """
 
     label: str
@@ -35,6 +39,8 @@ class Cost:
     to_target: Interval
     compile_seconds: float
     saved: float
+    gradients: float
+    examples: float
 
 
 def costs_of(
@@ -42,6 +48,7 @@ def costs_of(
     results: Sequence[ContenderResult],
     timings: Mapping[str, Timing],
     ran: Sequence[Sequence[Outcome]],
+    target: float,
 ) -> list[Cost]:
     """Computes what a problem's contenders cost.
 
@@ -50,6 +57,7 @@ def costs_of(
         results: of its contenders.
         timings: timings by key.
         ran: for each of them, what has run of its trials.
+        target: the hardest one; NaN if there is none yet.
 
     Returns:
         One cost a contender.
@@ -66,9 +74,11 @@ def costs_of(
             per_step=seconds,
             ratio=seconds.estimate / fastest,
             # time to target = steps to target x seconds per step
-            to_target=Interval(*(steps * seconds.estimate for steps in result.median_steps)),
+            to_target=Interval(*(steps * seconds.estimate for steps in _steps_to(problem, result, target))),
             compile_seconds=sum(outcome.compile_seconds for outcome in outcomes),
             saved=_saved(problem, result),
+            gradients=(gradients := gradients_per_step(result)),
+            examples=gradients * rows_of(problem, result.contender),
         )
         for result, timing, seconds, outcomes in zip(results, found, per_step, ran, strict=True)
     ]
@@ -79,4 +89,15 @@ def _saved(problem: PlannedProblem, result: ContenderResult) -> float:
     if result.contender.stopping is None or not ended:
         return math.nan
     # share left out = 1 - steps made / budget
-    return sum(1 - int(outcome.steps[-1]) / problem.steps for outcome in ended) / len(ended)
+    steps = problem.allowance(result.label).steps
+    return sum(1 - int(outcome.steps[-1]) / steps for outcome in ended) / len(ended)
+
+
+def _steps_to(problem: PlannedProblem, result: ContenderResult, target: float) -> Interval:
+    """The median steps to the hardest target, also where the budget is counted in something else."""
+    if problem.axis == "steps":
+        return result.median_steps
+    ended = [outcome for each in result.studies for outcome in each.ended]
+    steps = replace(problem, axis="steps", amount=None)
+    found = steps_to_target(steps, result.contender, ended, target, level=LEVEL)
+    return found.median if found else result.median_steps

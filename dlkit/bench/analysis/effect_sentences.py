@@ -8,6 +8,7 @@ from typing import NamedTuple
 from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.effects import Effect, Interaction, Measured, Shift
 from dlkit.bench.analysis.pairs import LEVEL
+from dlkit.bench.plan.axes import Axis
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.stats import Interval, fewest_blocks
 
@@ -44,7 +45,7 @@ def sentences(problem: PlannedProblem, effect: Effect, target: float) -> list[st
     told = _told(effect, effect.final, _Words(ends, lambda shift: _size(problem, shift)))
     if effect.steps is not None:
         directed = partial(_reaches, _of_factor(effect.factor, effect.baseline), numbers.number(target))
-        told += _told(effect, effect.steps, _Words(directed, _ratio))
+        told += _told(effect, effect.steps, _Words(directed, partial(_ratio, problem.axis)))
     return [f"{effect.factor}: {opening}{text}" for text in told or [_nothing_told(problem, effect)]]
 
 
@@ -70,8 +71,8 @@ def _size(problem: PlannedProblem, shift: Shift) -> str:
     return shown if problem.judged.scale == "log" else f"{shown} in {numbers.metric_label(problem)}"
 
 
-def _ratio(shift: Shift) -> str:
-    return f"steps {numbers.ratio_of_steps(shift.difference)}"
+def _ratio(axis: Axis, shift: Shift) -> str:
+    return f"{axis} {numbers.ratio_of_steps(shift.difference)}"
 
 
 def _reaches(baseline: str, target: str, shift: Shift) -> str:

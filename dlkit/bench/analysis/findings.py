@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dlkit.bench.analysis import numbers
+from dlkit.bench.analysis import numbers, units
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, beats_all, common, turned
 from dlkit.bench.analysis.ranking import Ranked
@@ -37,7 +37,8 @@ class Evidence(NamedTuple):
         name: what they are: ``"difference"`` of final values, ``"difference at half"`` of the budget, ``"ratio of
             steps"`` to the target, ``"final value"``, ``"steps to target"``, ``"keeps the order"``: the probability
             that another block has the difference's sign, ``"difference on new examples"``, ``"difference shown"`` by
-            the blocks there are, or by twice as many.
+            the blocks there are, or by twice as many, ``"gradients per step"`` or ``"examples per step"``, and the
+            ``"difference at the same cost"`` in these; what was ``"spent"`` of a budget, in its units.
         contender: whose number it is.
         other: what it is compared to; empty if it stands alone.
         estimate: in the metric's own units; a ratio for a log-scaled metric, and for steps.
@@ -199,8 +200,10 @@ def _first_and_not_best(problem: PlannedProblem, best: Ranked, first: Ranked, pa
     """Says that another contender than the best is first at the target, and how sure that is."""
     sooner, p_value = _sooner(first, best, pair.difference), f"adjusted p {numbers.p_value(pair.adjusted_p)}"
     if pair.difference.estimate >= 0 or pair.adjusted_p > ALPHA:
-        ours, theirs = (numbers.steps(each.result.median_steps, problem.steps) for each in (first, best))
-        return f"First to {target}: {first.label}, median {ours} steps ({best.label}: {theirs}); not beyond chance."
+        medians = (each.result.median_steps for each in (first, best))
+        ours, theirs = (units.amounts(problem.axis, each, problem.budget) for each in medians)
+        unit = "" if problem.axis == "seconds" else f" {problem.axis}"
+        return f"First to {target}: {first.label}, median {ours}{unit} ({best.label}: {theirs}); not beyond chance."
     end = first.standing.to_best
     if end is not None and first.standing.is_worse:
         away = numbers.away(problem, end.difference, ends_behind(problem, best.result, first.result))
@@ -263,12 +266,12 @@ def flip(problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding | None:
     if not (leads and ahead.standing.is_worse):
         return None
     then = numbers.difference(problem, pair.difference)
+    early, late = (units.amount(problem.axis, each) for each in (halves[0].at or 0.0, problem.budget))
     now = numbers.away(problem, end.difference, ends_behind(problem, best.result, ahead.result))
     text = (
-        f"The ranking flips{these(problem, compared)} if the budget is halved: after {halves[0].step} steps "
-        f"{ahead.label} leads, {then} from {best.label} (adjusted p {numbers.p_value(pair.adjusted_p)}); after "
-        f"{problem.steps} {best.label} does, {ahead.label} is {now} (adjusted p "
-        f"{numbers.p_value(end.adjusted_p)}). Both were tuned for {problem.steps} steps."
+        f"The ranking flips{these(problem, compared)} if the budget is halved: after {early} {ahead.label} leads, "
+        f"{then} from {best.label} (adjusted p {numbers.p_value(pair.adjusted_p)}); after {late} {best.label} does, "
+        f"{ahead.label} is {now} (adjusted p {numbers.p_value(end.adjusted_p)}). Both were tuned for {late}."
     )
     evidence = _of_pair("difference at half", problem, ahead, best, pair)
     return Finding(text, (evidence, *difference_to_best(problem, best, ahead)))

@@ -18,7 +18,7 @@ class Foresight(NamedTuple):
         needed: how many it takes at least to tell two contenders apart.
         compares: ``"methods"``, or with one study the ``"settings"`` that it finds.
         trials: of the whole plan, without studies or seeds that are added; NaN where seconds decide how many.
-        steps: of training that those take.
+        steps: of training that those take; NaN where that follows from step times that are not measured yet.
         sentences: the same in words: what it can tell, then what it costs.
     """
 
@@ -52,7 +52,11 @@ def foresee(plan: Plan) -> Foresight:
     each = [_cost(plan, problem, contender) for problem in plan.problems for contender in plan.contenders]
     unset = [problem for problem in plan.problems if problem.target is None]
     trials = sum(one[0] for one in each) + len(unset) * plan.targets.reruns
-    steps = sum(one[1] for one in each) + sum(plan.targets.reruns * problem.steps for problem in unset)
+    first = plan.contenders[0].label
+    again = [plan.targets.reruns * problem.allowance(first).steps for problem in unset]
+    steps = sum(one[1] for one in each) + sum(again)
+    if any(problem.axis == "seconds" and problem.amount is None for problem in plan.problems):
+        steps = math.nan
     found = Foresight(count, max(blocks, most or 0), needed, compares, trials, steps, ())
     return found._replace(sentences=(_can(found, blocks, unit), _costs(plan, found)))
 
@@ -67,7 +71,7 @@ def _cost(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -> t
     shares = [1.0 if until is None else until / plan.evaluations for _, until in rungs]
     trials = sum(size for size, _ in rungs) + plan.seeds
     spent = sum(size * share for (size, _), share in zip(rungs, shares, strict=True)) + plan.seeds
-    return plan.tuner.studies * trials, plan.tuner.studies * spent * problem.steps
+    return plan.tuner.studies * trials, plan.tuner.studies * spent * problem.allowance(contender.label).steps
 
 
 def _can(found: Foresight, planned: int, unit: str) -> str:
@@ -100,4 +104,5 @@ def _costs(plan: Plan, found: Foresight) -> str:
         if text
     ]
     least = f", without {' and '.join(more)}" if more else ""
-    return f"Cost: {amount}, {found.trials:,.0f} trials, {found.steps:,.0f} steps of training{least}."
+    steps = f"{found.steps:,.0f} steps" if math.isfinite(found.steps) else "as many steps as step times allow"
+    return f"Cost: {amount}, {found.trials:,.0f} trials, {steps} of training{least}."

@@ -207,7 +207,8 @@ def costs(summary: Summary) -> "pd.DataFrame":
         Columns problem, optimizer, seconds_per_step (warm, median over repeats) with its interval's _low and _high,
         relative (to the fastest), seconds_to_target with _low and _high, evaluation_seconds, compile_seconds (of
         all its trials), parameter_bytes, optimizer_state_bytes, memory_bytes (of the compiled segment),
-        steps_saved (by early stopping, a share) and failure (why it could not be timed).
+        gradients_per_step, examples_per_step, steps_saved (by early stopping, a share) and failure (why it could not
+        be timed).
     """
     import pandas as pd
 
@@ -282,6 +283,8 @@ def _cost_row(problem: PlannedProblem, cost: Cost) -> dict[str, Any]:
         "parameter_bytes": timing.parameter_bytes if timing and timed else math.nan,
         "optimizer_state_bytes": timing.state_bytes if timing and timed else math.nan,
         "memory_bytes": timing.memory_bytes if timing and timed else math.nan,
+        "gradients_per_step": cost.gradients,
+        "examples_per_step": cost.examples,
         "steps_saved": cost.saved,
         "failure": timing.failure if timing else "",
     }

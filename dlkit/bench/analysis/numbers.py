@@ -292,13 +292,13 @@ def _signed(value: float) -> str:
     return f"+{text}" if value > 0 else text
 
 
-def steps(value: Interval, budget: int) -> str:
-    """Returns steps to target: the median over seeds and its interval; beyond the budget is only known to be more."""
+def steps(value: Interval, budget: float) -> str:
+    """Returns steps, or gradients, to target: the median over seeds and its interval; > is beyond the budget."""
     if math.isnan(value.estimate):
         return NOTHING
 
     def shown(bound: float) -> str:
-        return f"{bound:.0f}" if math.isfinite(bound) else (f">{budget}" if bound > 0 else "0")
+        return f"{bound:.0f}" if math.isfinite(bound) else (f">{budget:.0f}" if bound > 0 else "0")
 
     if value.low == -math.inf and value.high == math.inf:
         return f"{shown(value.estimate)} [{NO_INTERVAL}]"

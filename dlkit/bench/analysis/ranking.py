@@ -165,8 +165,8 @@ def _standings(finished: Sequence[ContenderResult], pairs: Pairs) -> list[Standi
 
 
 def _pairs_along(finished: Sequence[ContenderResult], quantities: Sequence[AlongCurve | None]) -> Pairs:
-    """Compares a quantity of curves; nothing where one contender has none, or where it is taken at different steps."""
+    """Compares a quantity of curves; nothing where one contender has none, or where different amounts are spent."""
     held = [each for each in quantities if each is not None]
-    if len(held) < len(quantities) or len({each.step for each in held}) > 1:
+    if len(held) < len(quantities) or len({each.at for each in held}) > 1:
         return {}
     return all_pairs([one.planned(each.values) for one, each in zip(finished, held, strict=True)], best_alone=True)

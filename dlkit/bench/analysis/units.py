@@ -1,11 +1,30 @@
-"""How times and sizes are written: with a unit in which they have few digits."""
+"""How times, sizes and what a budget is counted in are written: with a unit in which they have few digits."""
 
 import math
 
-from dlkit.bench.analysis.numbers import NO_BOUND, NO_BREAK, NO_INTERVAL, NOTHING, number
+from dlkit.bench.analysis.numbers import NO_BOUND, NO_BREAK, NO_INTERVAL, NOTHING, number, steps
+from dlkit.bench.plan.axes import Axis
 from dlkit.bench.stats import Interval
 
-__all__ = ["byte_count", "duration", "durations"]
+__all__ = ["amount", "amounts", "byte_count", "duration", "durations"]
+
+
+def amount(axis: Axis, value: float) -> str:
+    r"""Returns what is spent, in words.
+
+    Example:
+        >>> amount("gradients", 600.0), amount("seconds", 0.0315)
+        ('600 gradients', '31.5\xa0ms')
+    """
+    return duration(value) if axis == "seconds" else f"{value:.0f} {axis}"
+
+
+def amounts(axis: Axis, value: Interval, budget: float) -> str:
+    """Returns what a target takes: the median over trials and its interval; beyond the budget is known to be more.
+
+    Only seconds have their unit beside them.
+    """
+    return durations(value, most=budget) if axis == "seconds" else steps(value, budget)
 
 
 def duration(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from dlkit.bench.analysis import example_sentences, numbers
+from dlkit.bench.analysis import example_sentences, numbers, units
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.findings import Finding, behind, differences, ends_behind, flip, power, speed, these
 from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, blocks_needed
@@ -51,6 +51,11 @@ class Verdict(NamedTuple):
         budget would turn the ranking around, and what would settle what is open.
         """
         return tuple(finding.text for finding in self.findings[1:])
+
+    def with_notes(self, findings: Sequence[Finding]) -> "Verdict":
+        """Returns the verdict with something to say right after the conclusion."""
+        first, *others = self.findings
+        return self._replace(findings=(first, *findings, *others))
 
 
 def verdict(problem: PlannedProblem, ranking: Ranking, target: float, *, adds_blocks: bool = False) -> Verdict:
@@ -178,7 +183,7 @@ def _listed(problem: PlannedProblem, best: Ranked, ranked: Sequence[Ranked]) -> 
 
 def _score(problem: PlannedProblem, ranked: Ranked) -> str:
     shown = numbers.interval(ranked.result.final, floor=problem.judged.floor)
-    return f"{numbers.judged_label(problem)} {shown} after {problem.steps} steps"
+    return f"{numbers.judged_label(problem)} {shown} after {units.amount(problem.axis, problem.budget)}"
 
 
 def _margin(problem: PlannedProblem, compared: Sequence[Ranked]) -> str:

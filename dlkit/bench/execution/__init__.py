@@ -5,7 +5,7 @@
 - `runner`: rounds and phases; keeps workers busy, stores what they return.
 - `resources`: what a run may use.
 - `executor`: this process as an executor; `dask_workers`: one process a core, or a cluster.
-- `races`: which contenders are timed side by side.
+- `races`: which contenders are timed side by side; `step_times`: before training, for budgets of seconds.
 - `progress`: what a run reports while it goes on.
 - `replay`: runs a stored trial again; `single_trial`: trains one by hand.
 - `simulation`: plans played without training, in worlds where the truth is known; `truths`: which claims hold there.
@@ -25,6 +25,7 @@ __all__ = [
     "self_deceptions",
     "simulation",
     "single_trial",
+    "step_times",
     "truths",
     "work",
 ]

@@ -11,6 +11,7 @@ from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.dask_workers import make_executor
 from dlkit.bench.execution.resources import Resources
+from dlkit.bench.execution.step_times import as_stored
 from dlkit.bench.execution.work import Done, Work, prepare_process, run_work
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Stage, Trial
@@ -61,7 +62,7 @@ def replay(summary: Summary, name: str, bound: BoundPlan | None = None) -> Repla
     if not outcome.counts:
         raise UserError(f"trial {name} did not run: {outcome.reason}")
     trial = outcome.trial
-    group = _find_group(bound or bind(summary.plan), trial)
+    group = _find_group(as_stored(bound, summary.plan) if bound else bind(summary.plan), trial)
     was_cut = outcome.status == "cut off"
     if was_cut:  # by a clock that will not say the same again
         trial = trial._replace(identity={**trial.identity, "seconds": None, "until": len(outcome.steps) - 1})

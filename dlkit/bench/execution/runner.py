@@ -9,7 +9,8 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.execution.executor import Executor, Workers
 from dlkit.bench.execution.jobs import ContenderJob, Job, TargetJob
 from dlkit.bench.execution.progress import Listener
-from dlkit.bench.execution.races import machine_digest, races
+from dlkit.bench.execution.races import Race, machine_digest, races
+from dlkit.bench.execution.step_times import needs_step_times, races_before, scaled, with_known_times
 from dlkit.bench.execution.work import Done, Timed, Work, failed
 from dlkit.bench.machine.program import SOFTWARE_FIELDS, program_identity
 from dlkit.bench.plan.plan import Plan
@@ -56,7 +57,8 @@ def run(
 ) -> Report:
     """Runs every trial of a plan that the store does not have, and stores it.
 
-    What the plan says happens in this order. With `expand`, spaces whose winners lie at an edge are widened, up to
+    What the plan says happens in this order. With budgets of seconds, step times that the store does not have are
+    measured, on one slot. With `expand`, spaces whose winners lie at an edge are widened, up to
     `widening.ROUNDS` times. With `max_studies` or `max_seeds`, studies or seeds are added until it is settled who is
     best. With `timing`, the tuned contenders' steps are timed, each problem's side by side on one slot while the others
     rest.
@@ -74,11 +76,13 @@ def run(
         How it ended.
 
     Raises:
-        UserError: if the workers run other software than this process.
+        UserError: if the workers run other software than this process, or steps cannot be timed that a budget of
+            seconds is counted by.
     """
     workers = Workers(make_executor)
     try:
         context = _Context(store, workers, progress, lanes, program_identity())
+        bound = _with_step_times(context, bound)
         history = _stored(bound.plan, context)
         for _ in range(ROUNDS if bound.plan.expand else 0):
             if _round(context, bound, history):
@@ -151,14 +155,32 @@ def _phases(
     yield [job for job in jobs if job not in first]
 
 
+def _with_step_times(context: _Context, bound: BoundPlan) -> BoundPlan:
+    """A plan whose budgets of seconds are numbers of steps: by the times that are stored, or that are measured now."""
+    if not needs_step_times(bound.plan):
+        return bound
+    context.store.use_software(context.program)
+    for race, yardstick in races_before(bound, context.store.timings()):
+        timings = _race(context, race)
+        found = scaled(dict(zip(race.keys, timings.timings, strict=True)), yardstick, context.store.timings())
+        context.store.keep_timings(found, timings.program, machine_digest(context.program))
+    return with_known_times(bound, context.store.timings())
+
+
+def _race(context: _Context, race: Race) -> Timed:
+    """Runs a race while everything else rests."""
+    context.progress.timing(f"{race.problem.name} / timing")
+    timed = race.timed_on(context.workers.start())
+    _require_same_software(timed.program, context.program)
+    return timed
+
+
 def _time(context: _Context, bound: BoundPlan, history: History) -> bool:
     """Times the contenders of each problem that are not timed yet; returns whether Ctrl-C ended it."""
     machine = machine_digest(context.program)
     try:
         for race in races(bound, history, context.store, machine):
-            context.progress.timing(f"{race.problem.name} / timing")
-            timed = race.timed_on(context.workers.start())
-            _require_same_software(timed.program, context.program)
+            timed = _race(context, race)
             context.store.keep_timings(dict(zip(race.keys, timed.timings, strict=True)), timed.program, machine)
         return False
     except KeyboardInterrupt:

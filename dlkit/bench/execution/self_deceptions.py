@@ -17,7 +17,7 @@ from dlkit.bench.execution.executor import InlineExecutor
 from dlkit.bench.execution.progress import Silent
 from dlkit.bench.machine.doctor import Check
 from dlkit.bench.plan.policies import EarlyStopping
-from dlkit.bench.plan.space import uniform
+from dlkit.bench.plan.space import Space, uniform
 from dlkit.bench.spec import planner
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
@@ -108,7 +108,7 @@ def random_offsets() -> Check:
         drawn = [0.2 * jax.random.normal(each, jnp.shape(leaf)) for each, leaf in zip(keys, leaves, strict=True)]
         return jax.tree.map(jnp.add, params, jax.tree.unflatten(tree, drawn))
 
-    space = {"learning_rate": 0.1, "offset": uniform(0.0, 1.0)}
+    space: Space = {"learning_rate": 0.1, "offset": uniform(0.0, 1.0)}
     offset = Optimizer("sgd and an offset", build, space, eval_params=moved)
     contenders = [Contender(optimizer=offset), Contender(optimizer="sgd", space={"learning_rate": 0.1})]
     comparison = _ran(_noisy_classes(), contenders, Budget(steps=200, evaluations=4, tuning_points=VALUES))

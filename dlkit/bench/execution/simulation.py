@@ -198,7 +198,7 @@ def _require_simulated(budget: Budget) -> None:
     usual = Budget()
     asked = [
         f"budget.{name} = {getattr(budget, name)!r}"
-        for name in ("steps", "evaluations", "tuning_seconds", "trial_seconds", "first_study")
+        for name in ("steps", "axis", "evaluations", "tuning_seconds", "trial_seconds", "first_study")
         if getattr(budget, name) != getattr(usual, name)
     ]
     if asked:

@@ -20,9 +20,10 @@ from dlkit.bench.problems.factories import Make
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, ProblemChoice
 from dlkit.bench.spec.plausible import implausible_settings
+from dlkit.bench.training.curve import Trajectory
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Trajectory, train_trial
+from dlkit.bench.training.trajectory import train_trial
 from dlkit.typing import Params, State
 
 if TYPE_CHECKING:

@@ -17,9 +17,11 @@ from dlkit.bench.machine.environment import configure_jax
 from dlkit.bench.machine.program import program_identity
 from dlkit.bench.plan.trials import Evaluations, Outcome, Timing, Trial
 from dlkit.bench.spec.bound_plan import Group, OwnProblem, ProblemSource
+from dlkit.bench.training.curve import Request, Trajectory
+from dlkit.bench.training.lane_memory import lane_bytes
 from dlkit.bench.training.lanes import ALONE, Lanes, fitting, is_out_of_memory, on_accelerator, spread
 from dlkit.bench.training.program import ProblemProgram, Program, compile_problem, compile_program
-from dlkit.bench.training.trajectory import Request, Trajectory, lane_bytes, train_trials
+from dlkit.bench.training.trajectory import train_trials
 
 __all__ = ["SLICE_SECONDS", "Done", "Task", "Timed", "Work", "prepare_process", "program_alone", "run_work"]
 
@@ -226,7 +228,7 @@ def _batch(trials: Sequence[Trial], lanes: Lanes) -> Sequence[Trial]:
 
 
 def _run_trials(program: Program, trials: Sequence[Trial], work: Work) -> list[Outcome]:
-    requests = [Request(trial.hyperparameters, trial.stage, trial.seed) for trial in trials]
+    requests = [Request(trial.hyperparameters, trial.stage, trial.seed, trial.gradients) for trial in trials]
     first = trials[0]
     results = train_trials(program, requests, until=first.until, seconds=first.seconds, scored=work.scored)
     return [
@@ -236,7 +238,8 @@ def _run_trials(program: Program, trials: Sequence[Trial], work: Work) -> list[O
 
 
 def _is_sampled(trial: Trial, sampled_seed: int | None) -> bool:
-    return trial.stage == "final" and trial.seed == sampled_seed
+    # the parameters that a bounded trial ends with are not those of the last point of its curve
+    return trial.stage == "final" and trial.seed == sampled_seed and trial.gradients is None
 
 
 def _samples(program: Program, result: Trajectory) -> np.ndarray[Any, Any] | None:
@@ -263,6 +266,7 @@ def _outcome(trial: Trial, result: Trajectory, samples: np.ndarray[Any, Any] | N
         restored_at=result.restored_at,
         samples=samples,
         example_scores=result.example_scores,
+        gradients=result.gradients,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from dlkit.bench.identity.hashing import digest
+from dlkit.bench.plan.axes import Allowance, Axis
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE, EarlyStopping, TargetRule, Tuner
 from dlkit.bench.plan.space import Point, Range
@@ -29,7 +30,8 @@ class PlannedProblem:
         metrics: metric -> what it means.
         metric: the one that is judged.
         target: its target on the split that judges, None for one that baselines set.
-        steps: of a trial.
+        steps: of a trial; where the budget is counted in something else, of one whose optimizer takes one gradient a
+            step (in a game: one a move) on batches of the problem's own size.
         batch_size: examples a step, None for all.
         data: the dataset's digest.
         examples: how many train, validation and test have.
@@ -46,6 +48,9 @@ class PlannedProblem:
         margin: differences of the judged metric up to this do not matter: in its units, or for one on a log scale, as a
             ratio above 1; None if every difference does.
         order: how batches are drawn, as of `Problem`.
+        axis: what the budget is counted in.
+        amount: what a trial may spend of it; None for `steps` of them.
+        allowances: label -> how far that contender may train; those that are not there make `steps`.
     """
 
     name: str
@@ -67,11 +72,23 @@ class PlannedProblem:
     judged_on: Literal["test", "objective"] = "test"
     redraws_split: bool = False
     order: Order = "reshuffle"
+    axis: Axis = "steps"
+    amount: float | None = None
+    allowances: Mapping[str, Allowance] = field(default_factory=dict)
 
     @property
     def judged(self) -> Metric:
         """What the judged metric means."""
         return self.metrics[self.metric]
+
+    @property
+    def budget(self) -> float:
+        """What a trial may spend, in units of `axis`."""
+        return float(self.steps) if self.amount is None else self.amount
+
+    def allowance(self, label: str) -> Allowance:
+        """Returns how far a contender may train."""
+        return self.allowances.get(label, Allowance(self.steps))
 
 
 @dataclass(frozen=True)
@@ -272,6 +289,7 @@ class Plan:
         until: int | None = None,
     ) -> Trial:
         """Returns a trial with its identity: the content that decides its numbers, and nothing else."""
+        allowed = problem.allowance(contender.label)
         identity: dict[str, Any] = {
             "problem": {
                 "name": problem.name,
@@ -287,7 +305,7 @@ class Plan:
             "schedule": contender.schedule,
             "early_stopping": _policy(problem, contender),
             "probes": dict(self.probes) if stage == "final" else {},
-            "steps": problem.steps,
+            "steps": allowed.steps,
             "evaluations": self.evaluations,
             "hyperparameters": dict(point.hyperparameters),
             "stage": stage,
@@ -295,6 +313,8 @@ class Plan:
         }
         if self.trial_seconds is not None:
             identity["seconds"] = self.trial_seconds
+        if allowed.gradients is not None:  # of a rung, its share
+            identity["gradients"] = allowed.gradients * (1.0 if until is None else until / self.evaluations)
         if until is not None:
             identity["until"] = until
         return Trial(digest(identity), identity)

@@ -11,6 +11,7 @@ from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity.hashing import digest
 
 __all__ = [
+    "NOTHING",
     "ORDERS",
     "STAGES",
     "STUDY_SEEDS",
@@ -64,6 +65,11 @@ class Trial(NamedTuple):
         return self.identity["seed"]  # type: ignore[no-any-return]
 
     @property
+    def steps(self) -> int:
+        """How many it makes, unless it ends early."""
+        return self.identity["steps"]  # type: ignore[no-any-return]
+
+    @property
     def hyperparameters(self) -> Mapping[str, float]:
         """The traced values."""
         return self.identity["hyperparameters"]  # type: ignore[no-any-return]
@@ -78,6 +84,11 @@ class Trial(NamedTuple):
         """Its time budget, None for none."""
         return self.identity.get("seconds")
 
+    @property
+    def gradients(self) -> float | None:
+        """How many gradients it may evaluate, where its steps do not say so; None otherwise."""
+        return self.identity.get("gradients")
+
 
 class Evaluations(NamedTuple):
     """How often a step, or a whole trial, evaluates the loss on a batch.
@@ -91,6 +102,18 @@ class Evaluations(NamedTuple):
     gradients: int | Any = 1
     values: int | Any = 0
     hessian_products: int | Any = 0
+
+    @property
+    def in_gradients(self) -> float | Any:
+        """What all this costs, in gradients.
+
+        A backward pass does about twice the work of the forward one, so the loss alone is a third of a gradient; a
+        product with the Hessian is about two.
+
+        Reference:
+            Griewank and Walther, "Evaluating Derivatives", 2nd edition, 2008, sections 4.5 and 5.4.
+        """
+        return self.gradients + self.values / 3 + 2 * self.hessian_products
 
 
 NOTHING = Evaluations(0)
@@ -120,6 +143,7 @@ class Outcome:
             study's first final seed where a problem has samples; None otherwise.
         example_scores: [test examples] float32: what the judged metric's final value is the mean of, of final trials;
             of very many examples some, evenly spaced. None where there are none.
+        gradients: [points] float64: what was evaluated up to each point, in gradients; None for one a step.
     """
 
     trial: Trial
@@ -136,6 +160,12 @@ class Outcome:
     restored_at: int | None = None
     samples: np.ndarray[Any, Any] | None = None
     example_scores: np.ndarray[Any, Any] | None = None
+    gradients: np.ndarray[Any, Any] | None = None
+
+    @property
+    def gradients_so_far(self) -> np.ndarray[Any, Any]:
+        """[points] float64: what was evaluated up to each point, in gradients; see `Evaluations.in_gradients`."""
+        return self.steps.astype(np.float64) if self.gradients is None else self.gradients
 
     @property
     def counts(self) -> bool:

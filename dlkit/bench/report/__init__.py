@@ -3,7 +3,7 @@
 - `tables`, `tables_across`: what tables say, of a problem and of all;
   `markdown`, `latex`, `terminal`: how they are written.
 - `figure_data`: what figures draw; `plotly_figures`, `plotly_across`: for the page; `matplotlib_figures`,
-  `matplotlib_across`: for papers.
+  `matplotlib_across`: for papers; `plotly_pareto`, `matplotlib_pareto`: quality against cost.
 - `samples`: what generative models make, drawn.
 - `page`: the HTML report.
 """
@@ -14,9 +14,11 @@ __all__ = [
     "markdown",
     "matplotlib_across",
     "matplotlib_figures",
+    "matplotlib_pareto",
     "page",
     "plotly_across",
     "plotly_figures",
+    "plotly_pareto",
     "samples",
     "tables",
     "tables_across",

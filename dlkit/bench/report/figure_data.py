@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dlkit.bench.analysis import numbers
+from dlkit.bench.analysis.along_curves import amounts_along
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.summary import Summary
@@ -20,6 +21,7 @@ from dlkit.bench.plan.metric import TRAINING_LOSS
 from dlkit.bench.plan.orientation import at_floor, oriented, unoriented
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.plan.space import Range
+from dlkit.bench.plan.spending import along_budget, spent
 from dlkit.bench.stats import Interval
 from dlkit.bench.tuning.winner import Tuning
 
@@ -110,7 +112,7 @@ class Curve:
 
     Attributes:
         result: the contender's.
-        steps: [points] the evaluated steps.
+        spent: [points] at equal shares of what a trial may spend, in the units of the budget.
         middle: [points] the median over trials, oriented.
         low: [points] the 25 % quantile.
         high: [points] the 75 % quantile.
@@ -118,7 +120,7 @@ class Curve:
     """
 
     result: ContenderResult
-    steps: np.ndarray[Any, Any]
+    spent: np.ndarray[Any, Any]
     middle: Floats
     low: Floats
     high: Floats
@@ -138,13 +140,13 @@ class ProbeCurve:
     Attributes:
         name: of the probe's curve.
         result: the contender's.
-        steps: [points] the evaluated steps at which a trial has a number.
+        spent: [points] where a trial has a number, in the units of the budget.
         middle: [points] the median over the trials that have one.
     """
 
     name: str
     result: ContenderResult
-    steps: np.ndarray[Any, Any]
+    spent: np.ndarray[Any, Any]
     middle: Floats
 
 
@@ -154,11 +156,14 @@ def probe_curves(summary: Summary, comparison: Comparison) -> list[ProbeCurve]:
     others = {name for outcome in outcomes for name in outcome.curves if not name.startswith(TRAINING_LOSS)}
     names = sorted(others - comparison.problem.metrics.keys()) if summary.plan.probes else []
     return [
-        curve for name in names for result in comparison.results if (curve := _probe_curve(name, result)) is not None
+        curve
+        for name in names
+        for result in comparison.results
+        if (curve := _probe_curve(comparison.problem, name, result)) is not None
     ]
 
 
-def _probe_curve(name: str, result: ContenderResult) -> ProbeCurve | None:
+def _probe_curve(problem: PlannedProblem, name: str, result: ContenderResult) -> ProbeCurve | None:
     """One curve; None where no trial has a number."""
     ran = [outcome for outcome in result.outcomes if outcome is not None and name in outcome.curves]
     points = max((len(outcome.steps) for outcome in ran), default=0)
@@ -168,9 +173,9 @@ def _probe_curve(name: str, result: ContenderResult) -> ProbeCurve | None:
     known = np.isfinite(table).any(axis=0)
     if not known.any():
         return None
-    steps = max((outcome.steps for outcome in ran), key=len)[known]
+    amounts = spent(problem, result.contender, max(ran, key=lambda outcome: len(outcome.steps)))[known]
     finite = np.where(np.isfinite(table), table, np.nan)[:, known]
-    return ProbeCurve(name, result, steps, np.nanmedian(finite, axis=0))
+    return ProbeCurve(name, result, amounts, np.nanmedian(finite, axis=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,20 +265,19 @@ def curves(summary: Summary, comparison: Comparison) -> list[Curve]:
     A diverged trial is worst from there on; one that ended early keeps the value of its final parameters.
     """
     problem, evaluations = comparison.problem, summary.plan.evaluations
-    steps = np.arange(evaluations + 1) * (problem.steps // evaluations)
     found = []
     for result in comparison.results:
         outcomes = [each for each in result.outcomes if each is not None and each.counts]
         if not outcomes:
             continue
-        values = np.full((len(outcomes), len(steps)), np.nan)
+        values = np.stack([along_budget(each, problem.metric, evaluations) for each in outcomes])
         for line, outcome in zip(values, outcomes, strict=True):
-            line[: len(outcome.steps)] = outcome.curves[problem.metric]
-            line[len(outcome.steps) :] = outcome.final(problem.metric)
+            line[np.isnan(line)] = outcome.final(problem.metric)
         values[~np.isfinite(values)] = np.nan
         ordered = np.sort(oriented(problem, problem.metric, values).astype(np.float64), axis=0)
         low, middle, high = (_quantile(ordered, share) for share in (0.25, 0.5, 0.75))
-        found.append(Curve(result, steps, middle, low, high, len(outcomes)))
+        amounts = amounts_along(problem, result.contender, outcomes, evaluations)
+        found.append(Curve(result, amounts, middle, low, high, len(outcomes)))
     return found
 
 
@@ -295,7 +299,7 @@ def finals(comparison: Comparison) -> list[Finals]:
         there = [each for each in result.outcomes if each is not None and each.counts]
         selected = [each.validation.get(problem.metric, math.nan) for each in there]
         splits: list[tuple[str, Floats, Interval, float]] = [(problem.judged_on, result.scores, result.final, -0.18)]
-        if problem.judged_on == "test":
+        if problem.judged_on == "test" and problem.allowance(result.label).gradients is None:
             splits.append(("validation", oriented(problem, problem.metric, selected), result.validation, 0.18))
         # A low-discrepancy sequence: the same at every drawing, and neighbours stay apart.
         spread = (np.arange(len(there)) * 0.618 % 1 - 0.5) * 0.2

@@ -81,7 +81,7 @@ def _profile(axes: "Axes", summary: Summary) -> None:
         axes.step(profile.ratios, profile.fractions[index], where="post", **line)
     axes.set_xlim(1, MAX_RATIO)
     axes.set_ylim(-0.02, 1.02)
-    axes.set_xlabel("steps to target / fastest")
+    axes.set_xlabel(f"{summary.plan.problems[0].axis} to target / fastest")
     axes.set_ylabel("share of problems")
 
 

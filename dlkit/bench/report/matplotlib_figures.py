@@ -3,24 +3,27 @@
 import io
 import math
 import re
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlkit.bench.analysis import numbers
+from dlkit.bench.analysis import numbers, step_costs
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.report import figure_data
 from dlkit.bench.report.matplotlib_across import across
+from dlkit.bench.report.matplotlib_pareto import quality_against_cost
 from dlkit.bench.report.plotly_figures import GREY, style_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-__all__ = ["ACROSS", "save_figures"]
+__all__ = ["ACROSS", "COST", "save_figures"]
 
-ACROSS = "across-problems"
+ACROSS, COST = "across-problems", "against-cost"
 
 INCHES, POINTS, LETTERS = (7.0, 2.6), 8, 130  # letters of the legend's size in a line
 UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}  # the same figure is the same bytes
@@ -36,7 +39,8 @@ def save_figures(summary: Summary, folder: Path, *, extension: str = "pdf") -> l
         extension: a file ending that matplotlib knows, such as ``"pdf"``, ``"svg"``, ``"png"``.
 
     Returns:
-        The files, named after the problems; with two or more, `ACROSS` comes last.
+        The files, named after the problems; one that ends with `COST` shows quality against cost, where contenders'
+        costs differ. With two problems or more, `ACROSS` comes last.
 
     Raises:
         UserError: for an unknown format, or a folder that cannot be written.
@@ -48,15 +52,15 @@ def save_figures(summary: Summary, folder: Path, *, extension: str = "pdf") -> l
     if extension not in known:
         raise UserError(f"figures cannot be drawn as '{extension}'; expected one of {', '.join(known)}")
     files = []
-    comparisons: list[Comparison | None] = [*summary.comparisons, *([None] if summary.overview.ranks else [])]
-    for comparison in comparisons:
-        stem = comparison.problem.name if comparison else ACROSS
+    for stem, draw in _every_figure(summary):
         name = re.sub(r"[^\w.-]+", "-", stem).lstrip(".") or "problem"
         path = folder / f"{name}.{extension}"
         drawn = io.BytesIO()
         # Type 42: publishers refuse the Type 3 fonts that matplotlib embeds by default. Undone when drawn.
         with matplotlib.rc_context({"pdf.fonttype": 42, "ps.fonttype": 42, "svg.hashsalt": "dlkit"}):
-            figure = _figure(summary, comparison) if comparison else across(summary)
+            figure = draw()
+            if figure is None:
+                continue
             figure.savefig(drawn, format=extension, dpi=300, metadata=UNDATED.get(extension))
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -65,6 +69,16 @@ def save_figures(summary: Summary, folder: Path, *, extension: str = "pdf") -> l
             raise UserError(f"{path}: the figure cannot be written: {error.strerror}; name another folder") from None
         files.append(path)
     return files
+
+
+def _every_figure(summary: Summary) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yields the stem of a file's name, and what draws its figure; None where there is nothing to draw."""
+    for comparison in summary.comparisons:
+        name = comparison.problem.name
+        yield name, partial(_figure, summary, comparison)
+        yield f"{name}-{COST}", partial(quality_against_cost, summary, comparison)
+    if summary.overview.ranks:
+        yield ACROSS, partial(across, summary)
 
 
 def _figure(summary: Summary, comparison: Comparison) -> Any:
@@ -97,15 +111,15 @@ def _curves(axes: "Axes", summary: Summary, comparison: Comparison) -> list["Lin
     for rank, curve in enumerate(found):
         style, above = style_of(summary, curve.result), 3 - rank / len(found)  # the best is drawn last
         low, middle, high = (axis.units(values) for values in (curve.low, curve.middle, curve.high))
-        axes.fill_between(curve.steps, low, high, color=style.colour, alpha=0.14, linewidth=0)
+        axes.fill_between(curve.spent, low, high, color=style.colour, alpha=0.14, linewidth=0)
         line = {"color": style.colour, "linestyle": style.paper_dash, "linewidth": 1.2, "zorder": above}
-        lines += axes.plot(curve.steps, middle, label=curve.name, **line)
+        lines += axes.plot(curve.spent, middle, label=curve.name, **line)
     axes.axhline(comparison.target, color=GREY, linestyle=(0, (4, 3)), linewidth=0.7)  # nothing where it is NaN
     problem = comparison.problem
     axes.set_yscale(problem.judged.scale)
     axes.set_ylim(*axis.bounds)
-    axes.set_xlim(0, problem.steps)
-    axes.set_xlabel("steps", fontsize=POINTS)
+    axes.set_xlim(0, problem.budget)
+    axes.set_xlabel(step_costs.axis_title(problem, comparison.results), fontsize=POINTS)
     axes.set_ylabel(numbers.judged_label(problem), fontsize=POINTS, parse_math=False)
     return lines
 

@@ -11,14 +11,15 @@ from string import Template
 from typing import Any
 
 import dlkit
+from dlkit.bench.analysis import units
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.json import to_json
-from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.plan import Plan, PlannedProblem
 from dlkit.bench.plan.policies import OBJECTIVES
-from dlkit.bench.report import plotly_across, plotly_figures, samples, tables_across
+from dlkit.bench.report import plotly_across, plotly_figures, plotly_pareto, samples, tables_across
 from dlkit.bench.report.tables import Part, Table, caption, factor_findings, parts, ranking
 
 __all__ = ["write_report", "write_text"]
@@ -59,6 +60,14 @@ FIGURES = (
         "bands are rather too wide. Where points are no random sample: the expected best, and no band.",
     ),
     (
+        plotly_pareto.quality_against_cost,
+        "Quality against cost.",
+        "Final value, median and interval over blocks, against what a final trial takes, a panel for each cost in "
+        "which contenders differ: one that is missing is the same for all, or was not measured. The dotted line joins "
+        "those that no other beats in both, by medians: what lies near it need not be worse. Seconds are warm step "
+        "times without evaluations; bytes are parameters and the optimizer's state.",
+    ),
+    (
         plotly_figures.probes,
         "Probes.",
         "Median over the final trials of what was computed along training: on parameters as trained, not as evaluated.",
@@ -74,9 +83,9 @@ FIGURES_ACROSS = (
     (
         plotly_across.performance_profile,
         "Performance profile.",
-        "Share of problems on which the median block is at the hardest target within a factor of the fastest one's "
-        "steps; bars are pointwise intervals over problems and blocks. Steps are known to an evaluation; who takes "
-        "part decides who is fastest.",
+        "Share of problems on which the median block is at the hardest target within a factor of what the "
+        "fastest one spent; bars are pointwise intervals over problems and blocks. Times are known to an evaluation; "
+        "who takes part decides who is fastest.",
     ),
     (
         plotly_across.target_ecdf,
@@ -164,12 +173,11 @@ def write_text(path: Path, text: str) -> Path:
 
 def _budget(plan: Plan) -> str:
     """What was compared and what each contender got, in a sentence or two."""
-    steps: dict[int, list[str]] = {}
+    budgets: dict[str, list[str]] = {}
     for problem in plan.problems:
-        steps.setdefault(problem.steps, []).append(problem.name)
+        budgets.setdefault(_each_trial(problem), []).append(problem.name)
     lengths = ", ".join(
-        f"{_count(length, 'step')}" + (f" ({', '.join(names)})" if len(steps) > 1 else "")
-        for length, names in steps.items()
+        budget + (f" ({', '.join(names)})" if len(budgets) > 1 else "") for budget, names in budgets.items()
     )
     most = plan.most_blocks
     more = "" if most is None else f", and more until it is settled, up to {most}"
@@ -196,6 +204,13 @@ def _tuning(plan: Plan) -> str:
     ways += [f"successive halving by {tuner.halving}"] if tuner.halving else []
     more = f" ({', '.join(ways)})" if ways else ""
     return f"{amount}{more} on {_count(plan.tuning_seeds, 'tuning seed')}"
+
+
+def _each_trial(problem: PlannedProblem) -> str:
+    """What each trial may spend."""
+    if problem.axis == "steps":
+        return _count(problem.steps, "step")
+    return "as many seconds as all others" if problem.amount is None else units.amount(problem.axis, problem.budget)
 
 
 def _count(number: int, noun: str) -> str:
@@ -225,7 +240,7 @@ def _problem(number: int, summary: Summary, comparison: Comparison) -> str:
     problem = comparison.problem
     drawn = f"batches of {problem.batch_size}{ORDERS[problem.order]}"
     batch = drawn if problem.batch_size else "all examples at every step"
-    about = [problem.description, f"{_count(problem.steps, 'step')}, {batch}"]
+    about = [problem.description, f"{_each_trial(problem)}, {batch}"]
     return (
         f'<section aria-labelledby="problem-{number}"><h2 id="problem-{number}">{escape(problem.name)}</h2>'
         f'<p class="about">{escape("; ".join(part for part in about if part))}.</p>'

@@ -98,7 +98,11 @@ def performance_profile(summary: Summary) -> "go.Figure":
             showlegend=False,
             **common,
         )
-    figure.update_xaxes(title_text="steps to the hardest target / the fastest's", range=[1, MAX_RATIO], ticksuffix="×")
+    figure.update_xaxes(
+        title_text=f"{summary.plan.problems[0].axis} to the hardest target / the fastest's",
+        range=[1, MAX_RATIO],
+        ticksuffix="×",
+    )
     figure.update_yaxes(title_text="share of problems", **SHARES)
     return figure.update_layout(hovermode="x unified", showlegend=True)
 

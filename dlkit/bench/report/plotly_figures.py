@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dlkit.bench.analysis import numbers, tuning_curves
+from dlkit.bench.analysis import numbers, step_costs, tuning_curves
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.summary import Summary
@@ -27,6 +27,7 @@ __all__ = [
     "finals",
     "javascript",
     "literal",
+    "metric_axis",
     "probes",
     "sensitivity",
     "style_of",
@@ -83,18 +84,19 @@ def curves(summary: Summary, comparison: Comparison) -> "go.Figure":
     for rank, curve in enumerate(found):
         style, low, high = style_of(summary, curve.result), axis.units(curve.low), axis.units(curve.high)
         common = {"name": literal(curve.name), "legendgroup": curve.result.label}
-        fill_between(figure, curve.steps, low, high, style.colour, common)
+        fill_between(figure, curve.spent, low, high, style.colour, common)
         line = {"color": style.colour, "dash": style.dash, "width": 2}
         middle, above = axis.units(curve.middle), len(found) - rank  # the best is drawn last
         figure.add_scatter(
-            x=curve.steps, y=middle, mode="lines", line=line, hovertemplate="%{y:.4g}", zorder=above, **common
+            x=curve.spent, y=middle, mode="lines", line=line, hovertemplate="%{y:.4g}", zorder=above, **common
         )
     if math.isfinite(comparison.target):
         figure.add_hline(y=comparison.target, line={"color": GREY, "dash": "dash", "width": 1})
         _note(figure, axis, comparison.target)
     figure.update_layout(hovermode="x unified")
-    figure.update_xaxes(title_text="steps", range=[0, 1.02 * problem.steps])
-    _metric_axis(figure.update_yaxes, axis, problem, numbers.judged_label(problem))
+    title = step_costs.axis_title(problem, comparison.results)
+    figure.update_xaxes(title_text=title, range=[0, 1.02 * problem.budget])
+    metric_axis(figure.update_yaxes, axis, problem, numbers.judged_label(problem))
     return figure
 
 
@@ -129,7 +131,7 @@ def finals(summary: Summary, comparison: Comparison) -> "go.Figure":
         tickvals=list(range(len(results))), ticktext=labels, range=[len(results) - 0.5, -0.5], showgrid=False
     )
     figure.update_layout(hovermode="closest")
-    _metric_axis(figure.update_xaxes, axis, problem, f"final {numbers.metric_label(problem)}")
+    metric_axis(figure.update_xaxes, axis, problem, f"final {numbers.metric_label(problem)}")
     return figure
 
 
@@ -171,7 +173,7 @@ def sensitivity(summary: Summary, comparison: Comparison) -> "go.Figure":
         title_text=figure_data.hyperparameter(found),
         **({"type": "log", "dtick": 1, "exponentformat": "power"} if positive else {}),
     )
-    _metric_axis(figure.update_yaxes, axis, problem, f"tuning {numbers.metric_label(problem)}")
+    metric_axis(figure.update_yaxes, axis, problem, f"tuning {numbers.metric_label(problem)}")
     return figure
 
 
@@ -218,7 +220,7 @@ def tuning_curve(summary: Summary, comparison: Comparison) -> "go.Figure":
     figure.update_xaxes(title_text="tuning points", rangemode="tozero", tickformat="d")
     banded = not tuning_curves.not_drawn(summary.plan)
     what = "median best tuning" if banded else "expected best tuning"
-    _metric_axis(figure.update_yaxes, axis, problem, f"{what} {numbers.metric_label(problem)}")
+    metric_axis(figure.update_yaxes, axis, problem, f"{what} {numbers.metric_label(problem)}")
     return figure
 
 
@@ -244,7 +246,7 @@ def probes(summary: Summary, comparison: Comparison) -> "go.Figure":
     for each in found:
         style, panel = style_of(summary, each.result), names.index(each.name)
         figure.add_scatter(
-            x=each.steps,
+            x=each.spent,
             y=each.middle,
             mode="lines+markers",
             marker={"size": 4},
@@ -255,8 +257,8 @@ def probes(summary: Summary, comparison: Comparison) -> "go.Figure":
             row=panel // PANELS + 1,
             col=panel % PANELS + 1,
         )
-    figure.update_xaxes(range=[0, 1.02 * comparison.problem.steps], tickfont_size=10)
-    figure.update_xaxes(title_text="steps", row=rows)
+    figure.update_xaxes(range=[0, 1.02 * comparison.problem.budget], tickfont_size=10)
+    figure.update_xaxes(title_text=comparison.problem.axis, row=rows)
     return figure.update_yaxes(tickfont_size=10, exponentformat="e").update_annotations(font_size=12)
 
 
@@ -293,8 +295,15 @@ def fill_between(figure: "go.Figure", x: Any, low: Any, high: Any, colour: str, 
     )
 
 
-def _metric_axis(update: Callable[..., Any], axis: Axis, problem: PlannedProblem, title: str) -> None:
-    """Sets up the axis that shows the judged metric."""
+def metric_axis(update: Callable[..., Any], axis: Axis, problem: PlannedProblem, title: str) -> None:
+    """Sets up the axis that shows the judged metric.
+
+    Args:
+        update: of a figure: its `update_xaxes` or `update_yaxes`.
+        axis: what it shows.
+        problem: whose metric.
+        title: of the axis.
+    """
     is_log = problem.judged.scale == "log"
     spans = axis.range[1] - axis.range[0]
     update(

@@ -13,6 +13,8 @@ from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.effects import Effect, Measured
 from dlkit.bench.analysis.findings import behind
 from dlkit.bench.analysis.pairs import LEVEL, Pair
+from dlkit.bench.analysis.step_costs import step_costs
+from dlkit.bench.plan.axes import Axis
 from dlkit.bench.plan.orientation import at_floor, unoriented
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.stats import Interval, median_interval, nemenyi_distance
@@ -124,13 +126,15 @@ def _on_new_examples(problem: PlannedProblem, pair: Pair | None) -> str:
 
 def steps_caption(comparison: Comparison) -> str:
     """Returns what the numbers of `steps` are counted to."""
-    where = " on test" if comparison.problem.judged_on == "test" else ""
-    return f"Steps to {numbers.number(comparison.target)}{where}, budget {comparison.problem.steps}"
+    problem = comparison.problem
+    where = " on test" if problem.judged_on == "test" else ""
+    budget = units.duration(problem.budget) if problem.axis == "seconds" else f"{problem.budget:.0f}"
+    return f"{problem.axis.capitalize()} to {numbers.number(comparison.target)}{where}, budget {budget}"
 
 
 def steps(comparison: Comparison) -> Table:
     """Returns how a problem's contenders came out against the hardest target; no rows where there is none yet."""
-    budget = comparison.problem.steps
+    problem = comparison.problem
     header = ["optimizer", f"hits {SHOWN_LEVEL}", "missed", "diverged before", f"median {SHOWN_LEVEL}"]
     header += [f"mean to budget {SHOWN_LEVEL}", "expected running time", f"ratio to best {SHOWN_LEVEL}", "adjusted p"]
     was_cut = any(each.to_target and each.to_target.cut_off for each in comparison.results)
@@ -147,15 +151,19 @@ def steps(comparison: Comparison) -> Table:
             _hits(result),
             str(found.missed),
             str(found.diverged),
-            numbers.steps(found.median, budget),
-            numbers.interval(found.restricted),
-            numbers.number(found.expected) if found.reached else "none reached",
+            units.amounts(problem.axis, found.median, problem.budget),
+            units.durations(found.restricted) if problem.axis == "seconds" else numbers.interval(found.restricted),
+            _expected(problem.axis, found.expected) if found.reached else "none reached",
             numbers.ratio_of_steps(pair.difference) if pair else numbers.NOTHING,
             numbers.p_value(pair.adjusted_p) if pair else numbers.NOTHING,
         ]
         cells[4:4] = [str(found.diverged_after)] * did_both + [str(found.cut_off)] * was_cut
         rows.append(cells)
     return Table(header, rows)
+
+
+def _expected(axis: Axis, value: float) -> str:
+    return units.duration(value) if axis == "seconds" else numbers.number(value)
 
 
 def studies(comparison: Comparison) -> Table:
@@ -219,7 +227,7 @@ def parts(comparison: Comparison) -> list[Part]:
 def ladder(comparison: Comparison) -> Table:
     """Returns the steps to every target of a problem, the easiest first; no rows where there is one target or none."""
     targets = comparison.targets.values
-    header = ["optimizer", *(f"steps to {numbers.number(target)}" for target in targets)]
+    header = ["optimizer", *(f"{comparison.problem.axis} to {numbers.number(target)}" for target in targets)]
     rows = [
         [each.label, *(_rung(comparison, times) for times in each.ladder)]
         for each in comparison.results
@@ -230,18 +238,21 @@ def ladder(comparison: Comparison) -> Table:
 
 def _rung(comparison: Comparison, times: np.ndarray[Any, Any]) -> str:
     hits = int(np.isfinite(times).sum())
-    steps = numbers.steps(median_interval(times, level=LEVEL), comparison.problem.steps)
-    return f"{steps} ({hits}/{len(times)})"
+    problem = comparison.problem
+    amounts = units.amounts(problem.axis, median_interval(times, level=LEVEL), problem.budget)
+    return f"{amounts} ({hits}/{len(times)})"
 
 
 def costs(comparison: Comparison) -> Table:
-    """Returns what a problem's contenders cost; no rows where nothing was timed and none could stop early."""
+    """Returns what a problem's contenders cost; no rows where steps were not timed, cost the same and are all made."""
     header = ["optimizer", f"seconds per step {SHOWN_LEVEL}", "ratio to fastest", f"time to target {SHOWN_LEVEL}"]
     header += ["compiling, all trials", "optimizer state", "peak memory"]
     if stops := any(not math.isnan(each.saved) for each in comparison.costs):
         header.append("steps saved")
+    if differ := (found := step_costs(comparison.problem, comparison.results)).differ:
+        header.append(f"{found.unit} per step")
     rows = []
-    for cost in comparison.costs if stops or any(each.timing for each in comparison.costs) else ():
+    for cost in comparison.costs if stops or differ or any(each.timing for each in comparison.costs) else ():
         timing = cost.timing if cost.timing and not cost.timing.failure else None
         row = [
             cost.label,
@@ -252,7 +263,9 @@ def costs(comparison: Comparison) -> Table:
             units.byte_count(timing.state_bytes if timing else None),
             units.byte_count(timing.memory_bytes if timing else None),
         ]
-        rows.append([*row, *([numbers.share(cost.saved)] if stops else [])])
+        row += [numbers.share(cost.saved)] if stops else []
+        row += [numbers.number(found.each[cost.label])] if differ else []
+        rows.append(row)
     return Table(header, rows)
 
 
@@ -266,9 +279,14 @@ def costs_caption(comparison: Comparison) -> str:
 
 def factors(comparison: Comparison) -> Table:
     """Returns what each level of a factor does against the first contender's; no rows without factors."""
-    metric = numbers.metric_label(comparison.problem)
+    metric, axis = numbers.metric_label(comparison.problem), comparison.problem.axis
     header = ["factor", "level", "against", f"difference in final {metric} {SHOWN_LEVEL}", "adjusted p"]
-    header += ["pairs of contenders", "interaction", f"ratio of steps to target {SHOWN_LEVEL}", "adjusted p of steps"]
+    header += [
+        "pairs of contenders",
+        "interaction",
+        f"ratio of {axis} to target {SHOWN_LEVEL}",
+        f"adjusted p of {axis}",
+    ]
     rows = [
         [
             each.factor,

@@ -126,7 +126,7 @@ def _about_contenders(found: Overview, unit: str) -> str:
         ]
     if found.profile is not None:
         parts.append(
-            "Profile score: area under the performance profile of steps to the hardest target, up to "
+            "Profile score: area under the performance profile of what the hardest target takes, up to "
             f"{MAX_RATIO:g} times the fastest's, as in AlgoPerf; it depends on who takes part."
         )
     if found.target_ecdf:
@@ -170,7 +170,8 @@ def _movement(found: Overview, unit: str) -> Section:
     """Who is ahead at each budget and target."""
     moved = found.target_ranking
     text = (
-        f"Ahead by the mean over problems and {unit} of min(steps to target, budget) / budget, which stands beside: a "
+        f"Ahead by the mean over problems and {unit} of min(what the target takes, budget) / budget, which stands "
+        "beside: a "
         "miss counts as the whole budget. No intervals: the figure's bands have them."
     )
     if moved is None:

@@ -5,7 +5,20 @@
 - `toml`: the same from a file; `changes`: with some settings changed, as on the command line.
 - `planner`: entries become a plan; `fitting`: whether contenders fit the problems; `probing`: whether probes do;
   `plausible`: what nobody can mean.
+- `points`: what contenders try; `allowances`: how many steps spend the same.
 - `bound_plan`: a plan with the functions that carry it out.
 """
 
-__all__ = ["bound_plan", "budget", "changes", "entries", "fitting", "planner", "plausible", "probing", "toml"]
+__all__ = [
+    "allowances",
+    "bound_plan",
+    "budget",
+    "changes",
+    "entries",
+    "fitting",
+    "planner",
+    "plausible",
+    "points",
+    "probing",
+    "toml",
+]

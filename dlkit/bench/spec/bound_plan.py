@@ -142,7 +142,7 @@ class BoundPlan:
         looking = self.plan.probes if stage == "final" else {}
         recipe = Recipe(
             optimizer=method.optimizer,
-            steps=problem.steps,
+            steps=problem.allowance(contender.label).steps,
             evaluations=self.plan.evaluations,
             static={name: value for name, value in static.items() if name not in contender.tuned_choices},
             schedule=method.schedule,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.plan.axes import AXES, Axis
 from dlkit.bench.plan.plan import DRAW_SEEDS
 from dlkit.bench.plan.policies import ADAPTIVE, OBJECTIVES
 from dlkit.bench.plan.space import is_number
@@ -16,7 +17,7 @@ __all__ = ["AMOUNTS", "Budget", "beyond_draws"]
 AMOUNTS = ("tuning_points", "tuning_points_per_dimension", "tuning_seconds")  # of a budget, which has one of them
 OPTIONAL = frozenset({"steps", "tuning_points", "tuning_points_per_dimension", "tuning_seeds", "seeds", "halving"})
 # Settings that need not be counts.
-SPECIAL = frozenset({"tuner", "objective", "tuning_seconds", "trial_seconds", "grid", "first_study"})
+SPECIAL = frozenset({"axis", "tuner", "objective", "tuning_seconds", "trial_seconds", "grid", "first_study"})
 # What is not given, (tuning points, tuning seeds, seeds): found by simulating the power of whole runs of at most 60
 # trials a contender; see docs/statistics.md.
 OF_EACH_STUDY = (4, 1, 2)
@@ -50,6 +51,11 @@ class Budget:
 
     Attributes:
         steps: training steps of each trial; by default each problem's own.
+        axis: what trials have the same of: steps, gradients, examples or seconds. What that is follows from `steps`: so
+            much is spent by one gradient a step on batches of the problem's own size, and in seconds by the first
+            contender. A contender whose steps cost more makes fewer: as many as spend no more, a multiple of the
+            evaluations. Where the cost of steps varies, as with a line search, curves end at the last evaluation within
+            the budget. Seconds are warm step times, measured side by side before anything is trained, and kept.
         evaluations: points of the curve after step 0; their number divides the steps.
         tuner: where tuning points come from: halton (scrambled), random, grid, optuna (its tree-structured Parzen
             estimator, asked in batches), or zoom (half of the points as halton, the others in boxes around the best
@@ -84,6 +90,7 @@ class Budget:
     """
 
     steps: int | None = None
+    axis: Axis = "steps"
     evaluations: int = 20
     tuner: str = "halton"
     objective: str = "final"
@@ -135,6 +142,8 @@ class Budget:
         if self.objective not in OBJECTIVES:
             words = nearest(str(self.objective), OBJECTIVES)
             mistakes.append(f"budget.objective: no objective {self.objective!r}; {words}")
+        if self.axis not in AXES:
+            mistakes.append(f"budget.axis: no axis {self.axis!r}; {nearest(str(self.axis), AXES)}")
         most = STUDY_SEEDS // 2 if self.tuner == "zoom" else STUDY_SEEDS  # zoom's best points get as many once more
         for name, limit in (("tuning_seeds", most), ("seeds", STUDY_SEEDS)):
             value = getattr(self, name)

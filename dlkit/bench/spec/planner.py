@@ -1,6 +1,5 @@
 """Spec -> plan: points are drawn, identities fixed, and everything is checked before anything runs."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,11 +9,11 @@ from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity.fingerprints import source_files
 from dlkit.bench.identity.references import is_import
 from dlkit.bench.optimizers.schedules import Schedule
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem, draw_seed
-from dlkit.bench.plan.policies import ADAPTIVE, Settling, TargetRule, Tuner, require_margin
-from dlkit.bench.plan.space import Point, Range, Space
+from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.policies import Settling, TargetRule, Tuner, require_margin
 from dlkit.bench.problems import Problem, ProblemFactory, check_problem
 from dlkit.bench.problems.factories import ChosenValues
+from dlkit.bench.spec.allowances import with_allowances
 from dlkit.bench.spec.bound_plan import (
     BoundPlan,
     Method,
@@ -25,13 +24,14 @@ from dlkit.bench.spec.bound_plan import (
     problem_source,
     source_of,
 )
-from dlkit.bench.spec.budget import Budget, beyond_draws
+from dlkit.bench.spec.budget import beyond_draws
 from dlkit.bench.spec.entries import Contender, Crossed, Experiment, ProblemChoice
 from dlkit.bench.spec.fitting import misfits, misplayed
 from dlkit.bench.spec.plausible import implausible, repeated
+from dlkit.bench.spec.points import drawn_points, unknown_on_the_grid
 from dlkit.bench.spec.probing import load_probes, source_of_probe, unlookable
 from dlkit.bench.training.recipe import require_schedulable
-from dlkit.bench.tuning.sampling import beforehand, dimensions, grid_points, require_tuner
+from dlkit.bench.tuning.sampling import require_tuner
 
 __all__ = ["plan"]
 
@@ -72,13 +72,14 @@ def plan(experiment: Experiment) -> BoundPlan:
     own += [each for facts, source in problems if facts.source for each in functions_of_problem(source.own)]
     own += [probe.compute for probe in probes.values()]
     looking = {name: source_of_probe(probe) for name, probe in probes.items()}
-    return BoundPlan(
+    bound = BoundPlan(
         plan=_plan(experiment, [facts for facts, _ in problems], [facts for facts, _ in contenders], looking),
         problems={facts.name: source for facts, source in problems},
         methods={facts.label: method for facts, method in contenders},
         sources=source_files(*own),
         probes=probes,
     )
+    return with_allowances(bound, experiment.budget.axis)
 
 
 def _attempt(make: Callable[[], Made], mistakes: list[str]) -> Made | None:
@@ -212,7 +213,7 @@ def _wrong_together(
         *misplayed(sources, [method for _, method in contenders]),
         *repeated("problems", [facts.name for facts, _ in problems], "give each a label of its own"),
         *implausible(problems, contenders),
-        *_unknown_on_the_grid(experiment.budget, planned),
+        *unknown_on_the_grid(experiment.budget, planned),
         *repeated("optimizers", [facts.label for facts in planned], "give each a label of its own"),
     ]
 
@@ -266,7 +267,7 @@ def _contender(experiment: Experiment, crossed: Crossed, problems: Sequence[Prob
         raise UserError(f"optimizer '{entry.name}': {sorted(both)} are also choices of the problem; fix one of them")
     space = {**optimizer.space, **schedule.space, **chosen.space}
     static = {**optimizer.static, **chosen.static}
-    drawn, undrawn = _points(entry, space, static, experiment.budget.filled())
+    drawn, undrawn = drawn_points(entry, space, static, experiment.budget.filled())
     registered = isinstance(entry.optimizer, str) and not is_import(entry.optimizer)
     source = "" if registered and not isinstance(entry.schedule, Schedule) else source_of(functions_of(method))
     contender = PlannedContender(
@@ -312,33 +313,3 @@ def _chosen(entry: Contender, problems: Sequence[ProblemSource]) -> ChosenValues
     if mistakes:
         raise UserError("\n".join(f"optimizer '{entry.name}': {mistake}" for mistake in mistakes))
     return found
-
-
-def _points(
-    entry: Contender, space: Space, static: Mapping[str, Sequence[Any]], budget: Budget
-) -> tuple[list[list[Point]], int | None]:
-    """Draws what can be drawn before anything runs, of each study; and how many points are drawn later."""
-    count = budget.tuning_points
-    if budget.tuning_points_per_dimension is not None:
-        count = budget.tuning_points_per_dimension * max(dimensions(space, static), 1)
-    if count is None or budget.tuner in ADAPTIVE:
-        if any(isinstance(span, Range) for span in space.values()):
-            return [[] for _ in range(budget.studies)], count
-        every = math.prod(map(len, static.values()))  # choices alone: each of them once
-        return [grid_points(space, static, every)[:count] for _ in range(budget.studies)], 0
-    try:
-        draw = partial(beforehand, budget.tuner, space, static, count, counts=budget.grid)
-        numbers = range(budget.first_study, budget.first_study + budget.studies)
-        return [draw(seed=draw_seed(number, entry.draw)) for number in numbers], 0
-    except UserError as error:
-        raise UserError(f"optimizer '{entry.name}': {error}") from None
-
-
-def _unknown_on_the_grid(budget: Budget, contenders: Sequence[PlannedContender]) -> list[str]:
-    """Names of a grid that no contender has a range for."""
-    known = sorted({name for each in contenders for name, span in each.space.items() if isinstance(span, Range)})
-    return [
-        f"budget.grid: no optimizer has a range for '{name}'; {nearest(name, known)}"
-        for name in budget.grid
-        if name not in known and known
-    ]

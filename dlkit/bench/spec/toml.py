@@ -218,7 +218,14 @@ class _Reader:
         given = self.value(table, "", "budget", dict, {})
         names = [setting.name for setting in fields(Budget)]
         self.keys(given, "budget", names)
-        kinds = {"tuner": str, "objective": str, "tuning_seconds": float, "trial_seconds": float, "grid": dict}
+        kinds = {
+            "axis": str,
+            "tuner": str,
+            "objective": str,
+            "tuning_seconds": float,
+            "trial_seconds": float,
+            "grid": dict,
+        }
         read = {name: self.value(given, "budget", name, kinds.get(name, int)) for name in names}
         made: Budget | None = self.attempt(
             "", lambda: Budget(**{name: value for name, value in read.items() if value is not None})

@@ -159,7 +159,7 @@ class Store:
         for table in PARTS:
             self._database.execute(f"DELETE FROM {table} WHERE trial = ? AND software = ?", key)
         self._database.execute(
-            f"INSERT OR REPLACE INTO trial VALUES ({', '.join('?' * 16)})",
+            f"INSERT OR REPLACE INTO trial VALUES ({', '.join('?' * 17)})",
             (
                 *key,
                 program,
@@ -174,6 +174,7 @@ class Store:
                 outcome.steps.astype("<i8").tobytes(),
                 *outcome.evaluations,
                 outcome.restored_at,
+                None if outcome.gradients is None else outcome.gradients.astype("<f8").tobytes(),
             ),
         )
         if outcome.samples is not None:
@@ -216,7 +217,7 @@ class Store:
             )
             rows = self._database.execute(
                 "SELECT id, program, identity, status, reason, traceback, diverged_at, seconds, compile_seconds, "
-                "validation, steps, gradient_evaluations, value_evaluations, hvp_evaluations, restored_at "
+                "validation, steps, gradient_evaluations, value_evaluations, hvp_evaluations, restored_at, gradients "
                 "FROM trial WHERE software = ?",
                 (software,),
             )
@@ -355,24 +356,12 @@ def _outcome(
     example_scores: np.ndarray[Any, Any] | None,
 ) -> Outcome:
     """Returns the outcome in a row of the table `trial`."""
-    (
-        name,
-        _,
-        identity,
-        status,
-        reason,
-        trace,
-        diverged_at,
-        seconds,
-        compile_seconds,
-        validation,
-        steps,
-        *counts,
-        restored,
-    ) = row
+    *row, restored, gradients = row
+    name, _, identity, status, reason, trace, diverged_at, seconds, compile_seconds, validation, steps, *counts = row
     trial = Trial(name, json.loads(identity))
     done = np.frombuffer(steps, "<i8")
     ended = (status, reason, trace, diverged_at, seconds, compile_seconds)
+    spent = None if gradients is None else np.frombuffer(gradients, "<f8")
     return Outcome(
         trial,
         *ended,
@@ -382,7 +371,8 @@ def _outcome(
         Evaluations(*counts),
         restored,
         samples,
-        example_scores=example_scores,
+        example_scores,
+        spent,
     )
 
 

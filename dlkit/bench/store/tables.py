@@ -15,7 +15,7 @@ TABLES = (
         reason TEXT NOT NULL, traceback TEXT NOT NULL, diverged_at INTEGER, seconds REAL NOT NULL,
         compile_seconds REAL NOT NULL, validation TEXT NOT NULL, steps BLOB NOT NULL,
         gradient_evaluations INTEGER NOT NULL, value_evaluations INTEGER NOT NULL,
-        hvp_evaluations INTEGER NOT NULL, restored_at INTEGER,
+        hvp_evaluations INTEGER NOT NULL, restored_at INTEGER, gradients BLOB,
         PRIMARY KEY (id, software)
     ) WITHOUT ROWID""",
     """CREATE TABLE curve (

@@ -7,17 +7,21 @@
 - `loop`: the compiled loop.
 - `divergence`: when losses have left for good.
 - `evaluation`: which parameters are evaluated on which examples; `probing`: what probes see.
-- `segment`: the functions that are compiled; `program`: the executables; `trajectory`: trains trials with them.
-- `lanes`: trials side by side; `fast_convolutions`: the convolutions of a user's functions, made fast on CPU.
+- `segment`: the functions that are compiled; `program`: the executables; `trajectory`: trains trials with them;
+  `curve`: what a trial asks for and returns.
+- `lanes`: trials side by side; `lane_memory`: what one takes; `fast_convolutions`: the convolutions of a user's
+  functions, made fast on CPU.
 - `stopwatch`: how long a step takes.
 """
 
 __all__ = [
+    "curve",
     "data_order",
     "divergence",
     "evaluation",
     "fast_convolutions",
     "games",
+    "lane_memory",
     "lanes",
     "loop",
     "probing",

@@ -20,11 +20,12 @@ from dlkit.bench.machine.environment import threads
 from dlkit.bench.plan.trials import Timing
 from dlkit.bench.problems.base import Batch
 from dlkit.bench.training import segment
+from dlkit.bench.training.curve import Request
 from dlkit.bench.training.lanes import ALONE, compiled, held_bytes
 from dlkit.bench.training.program import Program
 from dlkit.bench.training.step import Carry
 from dlkit.bench.training.streaming import Block
-from dlkit.bench.training.trajectory import CALLS, Begun, Request, begin
+from dlkit.bench.training.trajectory import CALLS, Begun, begin
 
 __all__ = ["Contestant", "Stretch", "interleaved", "measure", "step_clock"]
 

@@ -1,107 +1,37 @@
-"""Trains trials: calls a program's segment a few times and collects what it returns as a trajectory."""
+"""Trains trials: calls a program's segment a few times and collects what it returns."""
 
 import itertools
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlkit.bench.plan.metric import TRAINING_LOSS
-from dlkit.bench.plan.trials import STAGES, Evaluations, Stage, study_of
+from dlkit.bench.plan.trials import STAGES, Stage
 from dlkit.bench.probes import PROBE_EXAMPLES
-from dlkit.bench.problems.base import Batch, Problem
+from dlkit.bench.problems.base import Batch
+from dlkit.bench.training.curve import Clock, Ends, Request, Trajectory, in_gradients, trajectory_of, within
 from dlkit.bench.training.data_order import batches_of, trial_order
 from dlkit.bench.training.evaluation import HeldOut
-from dlkit.bench.training.lanes import held_bytes, traced_bytes
 from dlkit.bench.training.program import Program
 from dlkit.bench.training.segment import Reached, Start
 from dlkit.bench.training.step import Carry
 from dlkit.bench.training.streaming import Block, cut_of, stream
-from dlkit.typing import Array, Params, State
+from dlkit.typing import Array
 
 __all__ = [
     "CALLS",
     "Begun",
-    "Request",
-    "Status",
-    "Trajectory",
     "begin",
     "call_points",
-    "lane_bytes",
     "train_trial",
     "train_trials",
 ]
 
 CALLS = 5  # a trial is at least so many calls of its segment: it is looked at for divergence between them
-Status = Literal["finished", "stopped", "diverged", "cut off"]
-
-
-class Request(NamedTuple):
-    """One trial of a program.
-
-    Attributes:
-        hyperparameters: a number for each of `Recipe.traced`.
-        stage: what the trial is for; the seeds of stages are disjoint.
-        seed: which initial parameters, data order and step keys.
-    """
-
-    hyperparameters: Mapping[str, float]
-    stage: Stage
-    seed: int
-
-    @property
-    def is_judged(self) -> bool:
-        """Whether its curve is on test: nothing is selected from it."""
-        return self.stage != "tuning"
-
-    @property
-    def study(self) -> int:
-        """The study whose split of the examples it has."""
-        return study_of(self.seed)
-
-
-@dataclass(frozen=True, eq=False)
-class Trajectory:
-    """What one trial returns.
-
-    Attributes:
-        status: ``"finished"``; ``"stopped"``: early, by its policy; ``"diverged"``: a loss or metric that is not
-            finite, a loss above the problem's bound, or where it has none, losses that end far beyond where they
-            started; ``"cut off"``: its time was up.
-        steps: [points] the steps at which metrics were evaluated, from 0.
-        curves: metric -> [points] float32, of tuning on validation, else on test; the training loss starts with NaN, as
-            nothing was trained yet.
-        validation: metric -> value on validation with the parameters to evaluate, of final trials; empty if it
-            diverged, or was to stop before its end.
-        evaluations: of the loss on batches, up to the last point of the curve.
-        diverged_at: the step whose loss was bad, from which on all losses were far beyond the start, or the evaluation
-            whose metric was bad; None if there was none.
-        restored_at: the step whose parameters early stopping restored; None without early stopping.
-        seconds: training time, host loop included, compilation excluded; of lanes, an equal share.
-        compile_seconds: time of the first calls, where they compiled.
-        params: the final parameters (those to evaluate).
-        state: the final state.
-        example_scores: [test examples] float32: what the judged metric is the mean of, with these parameters; None of
-            trials without `validation`, and where `ProblemProgram.example_scores` gives none.
-    """
-
-    status: Status
-    steps: np.ndarray[Any, Any]
-    curves: Mapping[str, np.ndarray[Any, Any]]
-    validation: Mapping[str, float]
-    evaluations: Evaluations
-    diverged_at: int | None
-    restored_at: int | None
-    seconds: float
-    compile_seconds: float
-    params: Params
-    state: State
-    example_scores: np.ndarray[Any, Any] | None
 
 
 class Begun(NamedTuple):
@@ -128,41 +58,10 @@ class Begun(NamedTuple):
     looked: Array | None = None
 
 
-class _Ends(NamedTuple):
-    diverged_at: Any
-    best_evaluation: Any
-    validation: Mapping[str, Any]
-    example_scores: Any
-    looked: Any
-
-
-class _Clock(NamedTuple):
-    seconds: float
-    compile_seconds: float
-
-
 def call_points(evaluations: int) -> int:
     """Returns how many points of the curve one call of a segment covers."""
     calls = next(n for n in range(min(CALLS, evaluations), evaluations + 1) if evaluations % n == 0)
     return evaluations // calls
-
-
-def lane_bytes(program: Program) -> int:
-    """Returns about how much memory one trial of a program for one trial at a time takes on the device."""
-    shared, recipe = program.shared, program.recipe
-    held_out = _held_out(shared.arrays(0), is_judged=False)
-    start = jax.eval_shape(shared.start, jax.ShapeDtypeStruct((3,), jnp.uint32), held_out)
-    values = dict.fromkeys(recipe.traced, jax.ShapeDtypeStruct((), jnp.float32))
-    carry = jax.eval_shape(program.begin, start, values)
-    each = (call_points(recipe.evaluations), recipe.segment_steps, shared.problem.rows_per_step)
-    indices = jax.ShapeDtypeStruct(each, jnp.int32)
-    arguments = (carry, indices, values, start, _abstract_train(shared.problem), held_out)
-    return held_bytes((carry, indices)) + traced_bytes(program.segment.trace(*arguments).jaxpr)
-
-
-def _abstract_train(problem: Problem) -> Mapping[str, jax.ShapeDtypeStruct]:
-    train = problem.dataset.train.items()
-    return {name: jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)) for name, a in train}
 
 
 def train_trial(
@@ -217,29 +116,34 @@ def train_trials(
     filled = [*requests, *[requests[-1]] * (width - len(requests))]
     reached, carry, begun, clock, was_cut = _call(program, filled, until, seconds)
     params, state = program.finish(carry, begun.arrays["train"])
-    is_reported = until is None and any(request.stage == "final" for request in requests)
+    is_reported = until is None and any(map(_is_reported, requests))
     validation, scores = {}, None
     if is_reported:
         validation = program.shared.evaluate(params, state, begun.held_out.validation)
         scores = program.shared.example_scores(params, state, begun.held_out.test) if scored else None
     best = carry.stopping and carry.stopping.best_evaluation
-    ends = _Ends(carry.diverged_at, best, validation, scores, begun.looked)
+    ends = Ends(carry.diverged_at, best, validation, scores, begun.looked)
     start_metrics, ends = jax.device_get((begun.start.metrics, ends))
-    share = _Clock(clock.seconds / len(requests), clock.compile_seconds / len(requests))
+    share = Clock(clock.seconds / len(requests), clock.compile_seconds / len(requests))
     alone = lanes.alone
     return [
-        _trajectory(
+        trajectory_of(
             program,
             _lane(start_metrics, lane, alone),
             _lane(reached, lane, False),
-            _lane(ends if request.stage == "final" else ends._replace(validation={}, example_scores=None), lane, alone),
+            _lane(ends if _is_reported(request) else ends._replace(validation={}, example_scores=None), lane, alone),
             share,
             was_cut,
-            until,
+            within(_lane(reached, lane, False), request, until),
             _lane((params, state), lane, alone),
         )
         for lane, request in enumerate(requests)
     ]
+
+
+def _is_reported(request: Request) -> bool:
+    """Whether its final parameters are evaluated apart from its curve."""
+    return request.stage == "final" and request.gradients is None
 
 
 def begin(program: Program, requests: Sequence[Request]) -> Begun:
@@ -312,7 +216,7 @@ def _call_once(program: Program, begun: Begun, carry: Carry) -> tuple[Carry, Rea
 
 def _call(
     program: Program, requests: Sequence[Request], until: int | None, limit: float | None
-) -> tuple[Reached, Carry, Begun, _Clock, bool]:
+) -> tuple[Reached, Carry, Begun, Clock, bool]:
     """The host's loop. Returns what was reached as [lanes, points, ...], the last carry, and how long it took."""
     alone = program.shared.lanes.alone
     began = time.perf_counter()
@@ -328,7 +232,7 @@ def _call(
         if call == 0:
             jax.block_until_ready(reached)
             first_call = time.perf_counter() - began
-        elif _over(blocks[-2]):  # looked at one call late, so that the one in flight goes on
+        elif _over(blocks[-2], requests):  # looked at one call late, so that the one in flight goes on
             break
         if limit is not None and 0 < call < calls - 1:
             jax.block_until_ready(reached)
@@ -339,7 +243,7 @@ def _call(
     table = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *blocks)
     seconds = time.perf_counter() - began
     per_call = (seconds - first_call) / max(len(blocks) - 1, 1)
-    clock = _Clock(seconds - first_call + per_call, max(first_call - per_call, 0.0))
+    clock = Clock(seconds - first_call + per_call, max(first_call - per_call, 0.0))
     return table, carry, begun, clock, was_cut
 
 
@@ -356,60 +260,8 @@ def _stacked(items: Sequence[Any]) -> Any:
     return jnp.stack([jnp.asarray(item) for item in items])
 
 
-def _over(block: Reached) -> bool:
+def _over(block: Reached, requests: Sequence[Request]) -> bool:
     """Whether every lane has come to its end."""
-    return bool(np.all(np.any(np.asarray(block.bad) | np.asarray(block.void), axis=1)))
-
-
-def _trajectory(
-    program: Program,
-    start_metrics: Mapping[str, Any],
-    reached: Reached,
-    ends: _Ends,
-    clock: _Clock,
-    was_cut: bool,
-    until: int | None,
-    final: tuple[Params, State],
-) -> Trajectory:
-    """One lane's table and last carry as what a trial returns."""
-    recipe = program.recipe
-    diverged_at, best, validation, scores, looked = ends
-    ran = len(reached.void) if until is None else min(len(reached.void), until)
-    count = min(int(np.argmax(reached.void)) if reached.void.any() else ran, ran)
-    bad = reached.bad[:count]
-    ended = int(bad.argmax()) + 1 if bad.any() else count
-    beyond_since = int(reached.beyond_since[ended - 1])  # a spike that has come back by then is none
-    diverged = bool(bad.any()) or beyond_since >= 0
-    if diverged:  # whatever came after it, the curve ends where it went wrong
-        count = ended if beyond_since < 0 else beyond_since // recipe.segment_steps + 1
-        diverged_at = diverged_at if beyond_since < 0 else beyond_since
-    status: Status = "finished"
-    if diverged:
-        status = "diverged"
-    elif count < ran:
-        status = "stopped"
-    elif was_cut:
-        status = "cut off"
-    names = sorted(start_metrics)
-    start_row = np.full(reached.point.shape[1], np.nan, np.float32)  # losses: nothing was trained yet
-    start_row[: len(names)] = [start_metrics[name] for name in names]
-    if looked is not None:
-        start_row[-len(looked) :] = looked
-    table = np.concatenate([start_row[None], reached.point[:count]])
-    columns = [*names, TRAINING_LOSS, *program.player_curves, *program.probe_curves]
-    steps = np.arange(count + 1, dtype=np.int64) * recipe.segment_steps
-    last = int(steps[-1])
-    return Trajectory(
-        status=status,
-        steps=steps,
-        curves={name: np.ascontiguousarray(column) for name, column in zip(columns, table.T, strict=True)},
-        validation={} if diverged else {name: float(value) for name, value in validation.items()},
-        evaluations=Evaluations(*map(int, reached.evaluations[count - 1])),
-        diverged_at=(int(diverged_at) if 0 <= diverged_at < last else last) if diverged else None,
-        restored_at=None if best is None else (int(best) + 1) * recipe.segment_steps,
-        seconds=clock.seconds,
-        compile_seconds=clock.compile_seconds,
-        params=final[0],
-        state=final[1],
-        example_scores=None if diverged else scores,
-    )
+    bounds = np.array([[request.bound] for request in requests])
+    ended = np.asarray(block.bad) | np.asarray(block.void) | (in_gradients(block) > bounds)
+    return bool(np.all(np.any(ended, axis=1)))

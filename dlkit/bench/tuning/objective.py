@@ -8,21 +8,28 @@ import numpy as np
 
 from dlkit.bench.plan.orientation import final_value, oriented
 from dlkit.bench.plan.plan import Plan, PlannedProblem
+from dlkit.bench.plan.spending import along_budget
 from dlkit.bench.plan.trials import Outcome
 
-__all__ = ["mean_finals", "mean_scores", "steps_to"]
+__all__ = ["first_at", "mean_finals", "mean_scores", "steps_to"]
 
 Floats = np.ndarray[Any, Any]
 Row = Sequence[Outcome | None]
 
 
-def steps_to(problem: PlannedProblem, outcome: Outcome, target: float) -> float:
-    """Returns the first evaluated step at which the judged metric is at a target; +inf if it never is."""
+def first_at(problem: PlannedProblem, outcome: Outcome, target: float) -> int | None:
+    """Returns the first point of a curve at which the judged metric is at a target; None if it never is."""
     if math.isnan(target) or not outcome.counts:
-        return math.inf
+        return None
     values = oriented(problem, problem.metric, outcome.curves[problem.metric])
     there = values <= oriented(problem, problem.metric, target)
-    return float(outcome.steps[np.argmax(there)]) if there.any() else math.inf
+    return int(np.argmax(there)) if there.any() else None
+
+
+def steps_to(problem: PlannedProblem, outcome: Outcome, target: float) -> float:
+    """Returns the first evaluated step at which the judged metric is at a target; +inf if it never is."""
+    place = first_at(problem, outcome, target)
+    return math.inf if place is None else float(outcome.steps[place])
 
 
 def mean_finals(problem: PlannedProblem, rows: Sequence[Row]) -> Floats:
@@ -35,7 +42,8 @@ def mean_scores(plan: Plan, problem: PlannedProblem, rows: Sequence[Row], *, unt
     """Scores points by what the plan's tuner wants: lower is better.
 
     - final: the final value, oriented.
-    - steps: to the problem's hardest declared target. A trial that misses it has between 2 and 3 times the steps of a
+    - steps: to the problem's hardest declared target, of a trial that makes fewer or more than the problem's steps as a
+      share of its own. A trial that misses it has between 2 and 3 times the steps of a
       whole one, the more the farther its final value is from the target: it is worse than any that is there in time.
     - area: the mean of the curve after step 0, oriented. A trial that ended early, by its policy or its time budget,
       keeps its final value for the rest.
@@ -73,13 +81,19 @@ def _finals(problem: PlannedProblem, rows: Sequence[Row]) -> Floats:
 
 def _steps_score(problem: PlannedProblem, outcome: Outcome, final: float, _: int) -> float:
     target = math.nan if problem.target is None else problem.target
-    steps = steps_to(problem, outcome, target)
-    if math.isfinite(steps):
-        return steps
+    place = first_at(problem, outcome, target)
+    if place is not None:
+        trial = outcome.trial
+        # as a share of what the trial may spend, which all contenders have the same of
+        amounts, whole = (
+            (outcome.steps, trial.steps) if trial.gradients is None else (outcome.gradients_so_far, trial.gradients)
+        )
+        return problem.steps * float(amounts[place]) / whole
     short = max(final - float(oriented(problem, problem.metric, target)), 0.0)
     return problem.steps * (2 + short / (1 + short))
 
 
 def _area(problem: PlannedProblem, outcome: Outcome, final: float, points: int) -> float:
-    values = oriented(problem, problem.metric, outcome.curves[problem.metric])[1:].astype(np.float64)
-    return float((values.sum() + (points - len(values)) * final) / points)
+    values = oriented(problem, problem.metric, along_budget(outcome, problem.metric, points))[1:].astype(np.float64)
+    is_past = np.arange(1, points + 1) >= len(outcome.steps)
+    return float(np.where(is_past & ~np.isfinite(values), final, values).mean())

@@ -14,6 +14,7 @@ import numpy as np
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.plan.orientation import oriented, unoriented
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.spending import ROUNDING, spent
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.objective import steps_to
@@ -114,7 +115,7 @@ def freeze(history: History, problem: PlannedProblem, again: Reruns) -> Frozen |
         return None
     targets = []
     for share in sorted(history.plan.targets.shares):
-        best = [_best_until(problem, outcome, share * problem.steps) for outcome in ran]
+        best = [_best_within(problem, again.contender, outcome, share) for outcome in ran]
         targets.append(float(np.median(best)))
     # Infinity stands for runs that have nothing to show at that share: no target is made of them.
     hardest_last = sorted({value for value in targets if math.isfinite(value)}, reverse=True)
@@ -124,12 +125,13 @@ def freeze(history: History, problem: PlannedProblem, again: Reruns) -> Frozen |
     return Frozen(values, source, digest([list(values), again.key]))
 
 
-def _best_until(problem: PlannedProblem, outcome: Outcome, step: float) -> float:
-    """The best judged value that a trial shows up to a step, oriented; +inf if it failed or diverged by then."""
+def _best_within(problem: PlannedProblem, contender: PlannedContender, outcome: Outcome, share: float) -> float:
+    """The best judged value that a trial shows within a share of its budget, oriented; +inf if it failed by then."""
     if not outcome.counts:
         return math.inf
     scores = oriented(problem, problem.metric, outcome.curves[problem.metric])
-    return float(np.min(scores[outcome.steps <= step], initial=math.inf))
+    is_within = spent(problem, contender, outcome) <= share * problem.budget * (1 + ROUNDING)
+    return float(np.min(scores[is_within], initial=math.inf))
 
 
 def ending(problem: PlannedProblem, outcome: Outcome, target: float) -> Ending:

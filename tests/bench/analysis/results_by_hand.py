@@ -109,7 +109,7 @@ def make_result(
         widened="",
         to_target=StepsToTarget(hits, len(there) - hits, 0, 0, median, UNKNOWN, math.nan, 0),
         log_steps=AlongCurve(np.log2(steps)),
-        half=None if half is None else AlongCurve(oriented(problem, "error", half), step=20),
+        half=None if half is None else AlongCurve(oriented(problem, "error", half), at=20),
         required=len(values),
     )
 

@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dlkit.bench.analysis.along_curves import at_half, log_steps, steps_to_target
+from dlkit.bench.analysis.along_curves import amounts_along, at_half, log_steps, steps_to_target
+from dlkit.bench.plan.axes import Allowance
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.policies import EarlyStopping
+from dlkit.bench.plan.spending import along_budget
 from dlkit.bench.plan.trials import Outcome
 from tests.bench.synthetic import make_plan, make_problem
 
@@ -34,7 +36,7 @@ STOPPED = ended([1.0, 0.9, 0.9], "stopped")
 
 
 def reached(outcomes, target=0.1):
-    return steps_to_target(PROBLEM, outcomes, target, level=0.95)
+    return steps_to_target(PROBLEM, CONTENDER, outcomes, target, level=0.95)
 
 
 # --- against a target ------------------------------------------------------------------------------------------------
@@ -108,14 +110,14 @@ def along(finals, *, contender=CONTENDER, target=0.1):
 def test_steps_are_logarithms_and_step_0_counts_as_1():
     steps, _ = along([hit_at(0), hit_at(20), MISS, DIVERGED])
     np.testing.assert_allclose(steps.values, [0.0, math.log2(20), INF, INF])
-    assert steps.step is None
+    assert steps.at is None
 
 
 def test_the_score_at_half_of_the_budget():
     later = ended([1.0, 0.9, 0.7, 0.5, NAN], "diverged")
     _, half = along([ended([1.0, 0.8, 0.6, 0.4, 0.2]), later, DIVERGED])
     np.testing.assert_allclose(half.values, np.array([0.6, 0.7, INF]), rtol=1e-6)
-    assert half.step == 20
+    assert half.at == 20
 
 
 @pytest.mark.parametrize(
@@ -149,3 +151,58 @@ def test_high_metrics_are_turned():
 
 def test_no_trial_has_no_curve():
     assert at_half(PROBLEM, CONTENDER, []) is None and len(log_steps(PROBLEM, CONTENDER, [], 0.1).values) == 0
+
+
+# --- budgets that are not counted in steps ---------------------------------------------------------------------------
+
+
+def counted(axis, amount, *, allowance=None, **more):
+    """The problem with its budget in other units."""
+    allowances = {} if allowance is None else {"x": allowance}
+    return replace(PROBLEM, axis=axis, amount=amount, allowances=allowances, examples=(100, 10, 10), **more)
+
+
+def searching(curve, gradients):
+    """A trial whose steps cost differently much, with a bound of 40 gradients."""
+    bounded = TRIAL._replace(identity={**TRIAL.identity, "gradients": 40.0})
+    return replace(ended(curve, trial=bounded), gradients=np.array(gradients, np.float64))
+
+
+def test_targets_are_counted_in_what_the_budget_is():
+    twice = [replace(hit_at(step), gradients=2.0 * np.arange(5) * 10) for step in (10, 20, 30)]
+    problem = counted("gradients", 80.0, allowance=Allowance(40))
+    found = steps_to_target(problem, CONTENDER, [*twice, replace(MISS, gradients=twice[0].gradients)], 0.1, level=0.95)
+    assert found.median.estimate == 50.0 and found.restricted.estimate == pytest.approx((20 + 40 + 60 + 80) / 4)
+    assert found.expected == pytest.approx((20 + 40 + 60 + 80) / 3)
+    np.testing.assert_allclose(log_steps(problem, CONTENDER, twice, 0.1).values, np.log2([20, 40, 60]))
+    half = at_half(problem, CONTENDER, twice)
+    assert half.at == 40.0
+
+
+def test_examples_are_gradients_times_the_batch():
+    problem = counted("examples", 320.0)  # batches of 8
+    np.testing.assert_allclose(log_steps(problem, CONTENDER, [hit_at(20)], 0.1).values, [math.log2(160)])
+    full = replace(CONTENDER, batch_size="full")
+    np.testing.assert_allclose(log_steps(problem, full, [hit_at(20)], 0.1).values, [math.log2(20 * 100)])
+
+
+def test_seconds_are_steps_times_what_one_takes():
+    problem = counted("seconds", 0.02, allowance=Allowance(40, step_seconds=5e-4))
+    found = steps_to_target(problem, CONTENDER, [hit_at(20), DIVERGED], 0.1, level=0.95)
+    assert found.restricted.estimate == pytest.approx((0.01 + 0.02) / 2)
+    assert found.expected == pytest.approx(0.01 + 0.01)  # the other one diverged at step 20
+    # at step 0 as soon as one can: after a step
+    np.testing.assert_allclose(log_steps(problem, CONTENDER, [hit_at(0)], 0.1).values, [math.log2(5e-4)])
+
+
+def test_where_costs_vary_curves_are_read_at_shares_of_the_budget():
+    problem = counted("gradients", 40.0, allowance=Allowance(40, gradients=40.0))
+    outcome = searching([1.0, 0.8, 0.6], [0.0, 18.0, 39.0])  # at 10, 20, 30, 40 gradients: the last point within
+    np.testing.assert_allclose(along_budget(outcome, "error", 4), [1.0, 1.0, 0.8, 0.8, 0.6], rtol=1e-6)
+    np.testing.assert_allclose(amounts_along(problem, CONTENDER, [outcome], 4), [0, 10, 20, 30, 40])
+    assert at_half(problem, CONTENDER, [outcome]) is None  # trials are at different amounts then
+    # of steps that cost the same, evaluations are at equal shares already, up to the steps that were rounded off
+    even = replace(ended([1.0, 0.8, 0.6, 0.4, 0.2]), gradients=2.4 * np.arange(5) * 10)
+    problem = counted("gradients", 100.0, allowance=Allowance(40))
+    np.testing.assert_allclose(along_budget(even, "error", 4), even.curves["error"])
+    np.testing.assert_allclose(amounts_along(problem, CONTENDER, [even], 4), [0, 24, 48, 72, 96])

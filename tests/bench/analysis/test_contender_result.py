@@ -255,7 +255,7 @@ def test_what_comes_before_the_last_step_has_blocks_too():
     logarithms = [(math.log2(30) + math.log2(20)) / 2, math.log2(30)]
     np.testing.assert_allclose(result.log_steps.values, logarithms, rtol=5e-6)
     np.testing.assert_allclose(result.half.values, [0.175, 0.25], rtol=1e-6)
-    assert result.half.step == 20 and result.to_target.reached == 4
+    assert result.half.at == 20 and result.to_target.reached == 4
 
 
 def test_means_of_shares_are_as_exact_as_the_shares():

@@ -120,8 +120,8 @@ def test_the_ranking_flips():
     assert found.kind == "winner" and found.best == ("late",)
     assert found.notes == (
         "The ranking flips if the budget is halved: after 20 steps early leads, −0.20 [−0.20, −0.20] from late "
-        "(adjusted p 0.002); after 40 late does, early is +0.30 [+0.30, +0.30] away (adjusted p 0.002). Both were "
-        "tuned for 40 steps.",
+        "(adjusted p 0.002); after 40 steps late does, early is +0.30 [+0.30, +0.30] away (adjusted p 0.002). Both "
+        "were tuned for 40 steps.",
     )
     half, end, _ = found.findings[1].evidence
     assert (half.name, end.name) == ("difference at half", "difference")
@@ -161,7 +161,7 @@ def test_no_flip_without_two_supported_leads():
     assert note_of(said(*three, third), "The ranking flips") is None
     late, early = halves(0.9, 0.7)
     assert said(late, replace(early, half=None)).notes == ()
-    assert said(late, replace(early, half=early.half._replace(step=18))).notes == ()
+    assert said(late, replace(early, half=early.half._replace(at=18))).notes == ()
 
 
 # --- the numbers of a conclusion -------------------------------------------------------------------------------------

@@ -8,10 +8,11 @@ import pytest
 from dlkit import bench
 from dlkit.bench import optimizers, problems
 from dlkit.bench.data import Dataset
+from dlkit.bench.training.curve import Request
 from dlkit.bench.training.lanes import Lanes
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Request, train_trials
+from dlkit.bench.training.trajectory import train_trials
 
 INLINE = bench.Resources(executor="inline")
 

@@ -15,7 +15,7 @@ from dlkit.bench.execution.self_deceptions import TRAINED
 from dlkit.bench.execution.simulation import World
 from dlkit.bench.machine import doctor
 from dlkit.bench.machine.doctor import Check
-from dlkit.bench.training.trajectory import Request
+from dlkit.bench.training.curve import Request
 
 CASES: Mapping[str, Case] = {case.subject: case for case in SIMULATED}
 PLANTED = CASES["a planted difference of 2 sd"]

@@ -14,9 +14,10 @@ from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.space import Point
 from dlkit.bench.problems import Problem
+from dlkit.bench.training.curve import Trajectory
 from dlkit.bench.training.program import ProblemProgram, Program, compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Trajectory, train_trial
+from dlkit.bench.training.trajectory import train_trial
 from dlkit.bench.tuning.sampling import halton_points
 
 __all__ = ["STEPS", "constant_rate", "init", "points", "problem", "program", "shared", "train"]

@@ -14,8 +14,8 @@ from dlkit.bench import optimizers
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import FAMILIES, OPTIMIZERS, WRAPPERS, Optimizer
 from dlkit.bench.plan.space import Range
+from dlkit.bench.training.curve import Trajectory
 from dlkit.bench.training.program import Program
-from dlkit.bench.training.trajectory import Trajectory
 from tests.bench.optimizers import tasks
 
 # Each wrapper at least once, and some that lean on what is inside.

@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.plan.axes import AXES, Allowance
 from dlkit.bench.plan.json import from_data, from_json, to_data, to_json
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Expansion, Plan, PlannedContender, PlannedProblem
@@ -64,6 +65,11 @@ problems = st.builds(
     examples=st.tuples(counts, counts, counts),
     judged_on=st.sampled_from(["test", "objective"]),
     redraws_split=st.booleans(),
+    axis=st.sampled_from(AXES),
+    amount=st.none() | positive,
+    allowances=st.dictionaries(
+        names, st.builds(Allowance, counts, st.none() | positive, st.none() | positive), max_size=2
+    ),
 )
 stoppings = st.builds(EarlyStopping, patience=st.integers(1, 9), min_delta=positive | st.just(0), metric=names)
 contenders = st.builds(

@@ -17,11 +17,12 @@ from dlkit.bench.probes import Probe, get
 from dlkit.bench.problems import Player, Problem, catalog, check_problem
 from dlkit.bench.spec.planner import plan
 from dlkit.bench.spec.toml import load
+from dlkit.bench.training.curve import Request, Trajectory
 from dlkit.bench.training.fast_convolutions import of_products
 from dlkit.bench.training.lanes import Lanes
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Request, Trajectory, train_trial, train_trials
+from dlkit.bench.training.trajectory import train_trial, train_trials
 
 OWN_FILE = """
 import jax.numpy as jnp

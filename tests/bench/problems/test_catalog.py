@@ -15,9 +15,10 @@ from dlkit.bench import optimizers
 from dlkit.bench.errors import UserError
 from dlkit.bench.problems import ENTRIES, FAMILIES, PROBLEMS, catalog, check_problem, choices_of, tunable
 from dlkit.bench.problems.base import Problem
+from dlkit.bench.training.curve import Trajectory
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Trajectory, train_trial
+from dlkit.bench.training.trajectory import train_trial
 
 ROWS = 8
 

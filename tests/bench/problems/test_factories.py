@@ -13,9 +13,10 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.space import Range
 from dlkit.bench.problems import Problem, ProblemFactory, catalog
+from dlkit.bench.training.curve import Trajectory
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Trajectory, train_trial
+from dlkit.bench.training.trajectory import train_trial
 from dlkit.typing import Scalar
 
 LINES = data.split(

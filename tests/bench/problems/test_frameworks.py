@@ -21,10 +21,11 @@ from flax import linen, nnx
 from dlkit import bench, losses
 from dlkit.bench.plan.trials import STAGES
 from dlkit.bench.problems import check_problem
+from dlkit.bench.training.curve import Trajectory
 from dlkit.bench.training.data_order import data_order
 from dlkit.bench.training.program import Program, compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Trajectory, train_trial
+from dlkit.bench.training.trajectory import train_trial
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(160, 3)).astype(np.float32)

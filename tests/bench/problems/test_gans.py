@@ -15,9 +15,10 @@ from dlkit.bench import data, optimizers
 from dlkit.bench.errors import UserError
 from dlkit.bench.problems import PROBLEMS, Problem, catalog, check_problem, tunable
 from dlkit.bench.problems.sample_quality import Gaussian, Kernel, squared_mmd
+from dlkit.bench.training.curve import Trajectory
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Trajectory, train_trial
+from dlkit.bench.training.trajectory import train_trial
 
 SETTINGS = {"learning_rate": 1e-3, "b1": 0.5, "b2": 0.99}
 

@@ -4,9 +4,10 @@ import pytest
 
 from dlkit.bench import optimizers
 from dlkit.bench.problems import catalog
+from dlkit.bench.training.curve import Trajectory
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Trajectory, train_trial
+from dlkit.bench.training.trajectory import train_trial
 
 
 def trained(rate: float, **choices: object) -> Trajectory:

@@ -337,7 +337,7 @@ def test_probes_have_a_panel_a_curve_and_a_median_over_the_seeds_that_have_one()
         (name, result.label) for name in ("effective_learning_rate", "learning_rate") for result in comparison.results
     ]
     assert [each.middle.tolist() for each in found[:2]] == [[1, 2], [1, 2]]  # of seeds 0, 1, 2
-    assert found[0].steps.tolist() == [10, 20]
+    assert found[0].spent.tolist() == [10, 20]
     assert found[2].middle.tolist() == [1, 5]
     figure = plotly_figures.probes(summary, comparison)
     assert len(figure.data) == 4 and len({trace.xaxis for trace in figure.data}) == 2

@@ -60,6 +60,8 @@ def same_bits(first, second):
         assert second.curves[metric].tobytes() == points.tobytes()
         assert second.curves[metric].dtype == np.float32
     assert second.steps.tobytes() == first.steps.tobytes() and second.steps.dtype == np.int64
+    assert (first.gradients is None) == (second.gradients is None)
+    assert first.gradients is None or first.gradients.tobytes() == second.gradients.tobytes()
     assert {name: repr(value) for name, value in first.validation.items()} == {
         name: repr(value) for name, value in second.validation.items()
     }
@@ -90,6 +92,7 @@ outcomes = st.builds(
     example_scores=st.none()
     | arrays(np.float32, st.integers(0, 20))
     | arrays(np.float32, st.integers(0, 20), elements=st.sampled_from([0.0, 1.0])),
+    gradients=st.none() | arrays(np.float64, st.integers(0, 4)),
 )
 
 

@@ -15,11 +15,12 @@ from dlkit.bench.data import Dataset
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.problems import Problem, catalog
+from dlkit.bench.training.curve import Request, Trajectory
 from dlkit.bench.training.divergence import GROWTH, begin, watch
 from dlkit.bench.training.lanes import Lanes
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Request, Trajectory, train_trial, train_trials
+from dlkit.bench.training.trajectory import train_trial, train_trials
 
 STEPS = 20
 FAR = 10 * GROWTH

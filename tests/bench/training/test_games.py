@@ -25,11 +25,12 @@ from dlkit.bench.plan.trials import Evaluations
 from dlkit.bench.problems import Player, Problem, catalog, check_problem
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
+from dlkit.bench.training.curve import Request, Trajectory
 from dlkit.bench.training.data_order import data_order
 from dlkit.bench.training.lanes import Lanes
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Request, Trajectory, train_trial, train_trials
+from dlkit.bench.training.trajectory import train_trial, train_trials
 
 INLINE = bench.Resources(executor="inline")
 

@@ -22,10 +22,12 @@ from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.training import lanes
+from dlkit.bench.training.curve import Request, Trajectory
+from dlkit.bench.training.lane_memory import lane_bytes
 from dlkit.bench.training.lanes import ALONE, Lanes, fitting, traced_bytes
 from dlkit.bench.training.program import Program, compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Request, Trajectory, lane_bytes, train_trials
+from dlkit.bench.training.trajectory import train_trials
 
 BUDGET = Budget(steps=20, evaluations=4, studies=1, tuning_points=3, tuning_seeds=1, seeds=2)
 

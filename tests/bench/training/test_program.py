@@ -20,10 +20,11 @@ from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.plan.metric import TRAINING_LOSS, Metric
 from dlkit.bench.plan.space import log_uniform
 from dlkit.bench.problems import Problem, check_problem, quadratic
+from dlkit.bench.training.curve import Trajectory
 from dlkit.bench.training.data_order import data_order
 from dlkit.bench.training.program import Program, compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Trajectory, train_trial
+from dlkit.bench.training.trajectory import train_trial
 
 SGD = optimizers.get("sgd")
 

@@ -24,6 +24,7 @@ from dlkit.bench.plan.trials import Order
 from dlkit.bench.probes import PROBE_EXAMPLES
 from dlkit.bench.problems import Problem
 from dlkit.bench.training import streaming
+from dlkit.bench.training.curve import Request, Trajectory
 from dlkit.bench.training.data_order import batches_of, data_order
 from dlkit.bench.training.lanes import ALONE, Lanes, held_bytes
 from dlkit.bench.training.loop import scan
@@ -31,7 +32,7 @@ from dlkit.bench.training.program import Program, compile_problem, compile_progr
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.stopwatch import Contestant, measure
 from dlkit.bench.training.streaming import BLOCKS, Cut, block_bytes, cut_of, stream
-from dlkit.bench.training.trajectory import Request, Trajectory, begin, train_trials
+from dlkit.bench.training.trajectory import begin, train_trials
 
 SGD = optimizers.get("sgd")
 STEPS, EVALUATIONS = 42, 6  # seven steps an interval: no cut divides it

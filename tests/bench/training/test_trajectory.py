@@ -20,10 +20,11 @@ from dlkit.bench.plan.metric import TRAINING_LOSS, Metric
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.problems import Problem, classification
 from dlkit.bench.training import program as program_module
+from dlkit.bench.training.curve import Request, Trajectory
 from dlkit.bench.training.lanes import Lanes
 from dlkit.bench.training.program import Program, compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Request, Trajectory, call_points, train_trial, train_trials
+from dlkit.bench.training.trajectory import call_points, train_trial, train_trials
 from dlkit.early_stopping import early_stopping
 from tests.bench.wiring.walk import key_of
 

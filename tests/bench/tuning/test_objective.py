@@ -27,7 +27,7 @@ def plan_for(objective: str, *, target: float | None = 0.5, metric: Metric | Non
 def score(objective, *curves, until=None, **settings):
     """The score of a point with one curve a seed; a trial has 4 evaluations, 10 steps each."""
     plan = plan_for(objective, **settings)
-    trial = Trial("", {"until": until})
+    trial = Trial("", {"until": until, "steps": 40})
     row = [None if curve is None else synthetic_outcome(plan.problems[0], plan, trial, curve) for curve in curves]
     (found,) = mean_scores(plan, plan.problems[0], [row], until=until)
     return found

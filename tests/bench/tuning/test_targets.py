@@ -177,6 +177,20 @@ def test_targets_are_medians_of_what_was_reached_by_shares_of_the_budget(
     assert frozen.source == "median of 3 reruns of a, the best tuned baseline"
 
 
+def test_shares_are_of_what_the_budget_counts() -> None:
+    plan = with_rule(reruns=1, shares=(0.5, 1.0))
+    history = History(plan, tuned(plan, {"a": [0.5, 0.4]}))
+    again = reruns(history, plan.problems[0])
+    assert again is not None
+    dear = np.array([0.0, 30.0, 45.0, 70.0, 80.0])  # gradients at steps 0, 10, 20, 30, 40
+    history.add([replace(outcome(again.trials[0], [1.0, 0.5, 0.4, 0.3, 0.2]), gradients=dear)])
+    frozen = [
+        freeze(history, replace(plan.problems[0], axis=axis, amount=amount), again)
+        for axis, amount in (("steps", None), ("gradients", 80.0))
+    ]
+    assert [each.values for each in frozen if each] == [pytest.approx((0.4, 0.2)), pytest.approx((0.5, 0.2))]
+
+
 def test_what_diverged_early_makes_no_target_and_late_divergence_counts_until_then() -> None:
     plan = with_rule(reruns=1, shares=(0.25, 1.0))
     problem = plan.problems[0]

@@ -14,9 +14,10 @@ from dlkit.bench.data.base import SPLITS
 from dlkit.bench.optimizers.base import Optimizer
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.plan.trials import STUDY_SEEDS, Stage
+from dlkit.bench.training.curve import Trajectory
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Trajectory, train_trial
+from dlkit.bench.training.trajectory import train_trial
 
 STEPS = 4  # with an evaluation after every second one
 NUMBERS = {"train": [0.0, 1.0, 2.0, 3.0], "validation": [10.0, 11.0, 12.0], "test": [20.0, 21.0, 22.0]}

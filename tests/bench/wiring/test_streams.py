@@ -24,11 +24,12 @@ from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.spec.planner import plan
 from dlkit.bench.store.store import Store
+from dlkit.bench.training.curve import Request, Trajectory
 from dlkit.bench.training.data_order import data_order
 from dlkit.bench.training.lanes import Lanes
 from dlkit.bench.training.program import Program, compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import Request, Trajectory, train_trial, train_trials
+from dlkit.bench.training.trajectory import train_trial, train_trials
 from dlkit.bench.tuning.sampling import beforehand
 from tests.bench.synthetic import fill, make_plan
 from tests.bench.wiring.walk import OWN_DRAWS, STEP_DRAWS, WALKER, key_of, order_of, walk

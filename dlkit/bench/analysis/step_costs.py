@@ -1,0 +1,223 @@
+"""What contenders' steps cost in gradients and examples, and the order when all have spent the same of them.
+
+Equal steps are not equal work: SAM takes two gradients a step, a line search as many as it needs, a full batch sees all
+examples.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dlkit.bench.analysis import numbers, units
+from dlkit.bench.analysis.contender_result import ContenderResult, block_means
+from dlkit.bench.analysis.findings import Evidence, Finding
+from dlkit.bench.analysis.pairs import Pair, all_pairs, turned
+from dlkit.bench.analysis.ranking import Ranked
+from dlkit.bench.plan.axes import Axis
+from dlkit.bench.plan.orientation import oriented
+from dlkit.bench.plan.plan import Plan, PlannedProblem
+from dlkit.bench.plan.policies import CONSTANT_SCHEDULE
+from dlkit.bench.plan.spending import ROUNDING, rows_of, spent
+from dlkit.bench.plan.trials import Outcome
+from dlkit.bench.stats import Interval
+
+__all__ = ["PER_COST", "SAME", "StepCosts", "axis_title", "gradients_per_step", "same_cost", "step_costs", "unspent"]
+
+SAME = 0.01  # costs that differ by less than this share count as equal: those of a line search vary by chance
+LEAST_SPENT = 0.95  # share of a budget from which on nothing is said of the rest
+MOST_LISTED = 8  # contenders in a sentence
+PER_COST = "difference at the same cost"  # the name of the evidence
+Floats = np.ndarray[Any, Any]
+
+
+class StepCosts(NamedTuple):
+    """What a step of each contender costs, over its final trials.
+
+    Attributes:
+        unit: ``"gradients"``, or ``"examples"`` where contenders' batches differ in size.
+        each: label -> how many of them a step took; NaN where nothing ran.
+    """
+
+    unit: Axis
+    each: Mapping[str, float]
+
+    @property
+    def differ(self) -> bool:
+        """Whether some contenders' steps cost more than others'."""
+        known = [cost for cost in self.each.values() if math.isfinite(cost)]
+        return bool(known) and max(known) > (1 + SAME) * min(known)
+
+
+def step_costs(problem: PlannedProblem, results: Sequence[ContenderResult]) -> StepCosts:
+    """Returns what contenders' steps cost on a problem.
+
+    Args:
+        problem: which.
+        results: of its contenders.
+    """
+    rows = {each.label: rows_of(problem, each.contender) for each in results}
+    unit: Axis = "gradients" if len(set(rows.values())) < 2 else "examples"
+    times = rows if unit == "examples" else dict.fromkeys(rows, 1)
+    return StepCosts(unit, {each.label: times[each.label] * gradients_per_step(each) for each in results})
+
+
+def gradients_per_step(result: ContenderResult) -> float:
+    """Returns how many gradients a contender's step took, mean over its final trials; NaN where nothing ran."""
+    ended = [outcome for each in result.studies for outcome in each.ended if len(outcome.steps)]
+    steps = sum(int(outcome.steps[-1]) for outcome in ended)
+    return sum(float(outcome.gradients_so_far[-1]) for outcome in ended) / steps if steps else math.nan
+
+
+def axis_title(problem: PlannedProblem, results: Sequence[ContenderResult]) -> str:
+    """Returns what stands at the axis of curves: what is spent, and where steps cost differently much, that they do.
+
+    Args:
+        problem: what was trained.
+        results: of its contenders.
+    """
+    costs = step_costs(problem, results)
+    if problem.axis != "steps" or not costs.differ:
+        return problem.axis
+    known = sorted(cost for cost in costs.each.values() if math.isfinite(cost))
+    return f"steps, which take {known[0]:.3g} to {known[-1]:.3g} {costs.unit}"
+
+
+def same_cost(plan: Plan, problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding | None:
+    """Says whose steps cost more, and the order when all have spent what the cheapest spent in all.
+
+    Args:
+        plan: the plan.
+        problem: what was trained, with a budget of steps.
+        compared: the contenders that finished, best first.
+
+    Returns:
+        The sentences; None where budgets are counted in something else, and where all steps cost the same.
+    """
+    results = [each.result for each in compared]
+    costs = step_costs(problem, results)
+    if problem.axis != "steps" or not costs.differ:
+        return None
+    taken = [
+        Evidence(f"{costs.unit} per step", label, "", cost, blocks=len(results[0].blocks))
+        for label, cost in costs.each.items()
+    ]
+    text = _whose(costs)
+    if not all(map(_compares_early, results)):
+        text += (
+            f" In what order equal {costs.unit} would put them is not known: with a schedule, early stopping or a time "
+            "limit, a curve before its end is not what a smaller budget gives. A budget whose axis is "
+            f"{costs.unit} tells."
+        )
+        return Finding(text, tuple(taken))
+    order, evidence = _order(plan, problem, results, costs.unit)
+    return Finding(f"{text} {order}", (*taken, *evidence))
+
+
+def unspent(problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding | None:
+    """Says whose trials end well before a budget that is not counted in steps: the next evaluation lay beyond it.
+
+    Args:
+        problem: what was trained.
+        compared: the contenders that finished, best first.
+
+    Returns:
+        The sentence; None where all spent nearly everything.
+    """
+    if problem.axis == "steps":
+        return None
+    short = {}
+    for each in compared:
+        ended = [outcome for study in each.result.studies for outcome in study.ended if outcome.status == "finished"]
+        mean = float(np.mean([spent(problem, each.result.contender, one)[-1] for one in ended])) if ended else math.inf
+        if mean < LEAST_SPENT * problem.budget:
+            short[each.label] = mean
+    if not short:
+        return None
+    amounts = ", ".join(f"{label} spent {units.amount(problem.axis, amount)}" for label, amount in short.items())
+    text = (
+        f"Not all could spend the whole budget of {units.amount(problem.axis, problem.budget)}: {amounts}. Trials end "
+        "with an evaluation, and evaluations are equally many steps apart."
+    )
+    blocks = len(compared[0].result.blocks)
+    return Finding(text, tuple(Evidence("spent", label, "", amount, blocks=blocks) for label, amount in short.items()))
+
+
+def _whose(costs: StepCosts) -> str:
+    """Who takes how much a step, in words: the dearest first."""
+    groups: dict[str, list[str]] = {}
+    for label, cost in sorted(costs.each.items(), key=lambda each: -each[1]):
+        groups.setdefault(f"{cost:.3g}" if costs.unit == "gradients" else f"{cost:.0f}", []).append(label)
+    largest = max(reversed(groups.values()), key=len)
+    others = largest if len(largest) > 1 else None  # said last; everyone is named where no two cost the same
+    named = [
+        f"{'the others' if labels is others else ', '.join(labels)} {cost}"
+        for cost, labels in sorted(groups.items(), key=lambda each: each[1] is others)
+    ]
+    first, *rest = named
+    who, _, taken = first.rpartition(" ")
+    return f"Steps do not cost the same: {who} took {taken} {costs.unit} a step, {', '.join(rest)}."
+
+
+def _compares_early(result: ContenderResult) -> bool:
+    """Whether its curves before their end are what a smaller budget would give, but for the tuning."""
+    is_plain = result.contender.schedule == CONSTANT_SCHEDULE and result.contender.stopping is None
+    return is_plain and all(outcome is None or outcome.status != "cut off" for outcome in result.outcomes)
+
+
+def _order(
+    plan: Plan, problem: PlannedProblem, results: Sequence[ContenderResult], unit: Axis
+) -> tuple[str, list[Evidence]]:
+    """The order at equal cost in words, with tests of each against the first."""
+    by_cost = replace(problem, axis=unit)
+    totals = [_total(by_cost, each) for each in results]
+    least = min((total for total in totals if math.isfinite(total)), default=math.nan)
+    values = [each.planned(block_means(plan, each.studies, _scores_within(by_cost, each, least))) for each in results]
+    pairs = all_pairs(values)
+    order = sorted(range(len(results)), key=lambda place: float(np.median(values[place])))
+    first, *others = order
+    told, evidence = [], []
+    for place in others:
+        pair = pairs[min(first, place), max(first, place)]
+        pair = pair if first < place else pair._replace(difference=turned(pair.difference))
+        told.append(
+            f"{results[place].label} ({numbers.difference(problem, pair.difference)}, "
+            f"adjusted p {numbers.p_value(pair.adjusted_p)})"
+        )
+        evidence.append(_evidence(problem, results[place], results[first], pair))
+    if len(told) > MOST_LISTED:
+        told = [*told[: MOST_LISTED - 1], f"{len(told) - MOST_LISTED + 1} more"]
+    text = (
+        f"After {units.amount(unit, least)} each (by the last evaluation within) the order is {results[first].label}, "
+        f"{', '.join(told)}. All were tuned for {problem.steps} steps."
+    )
+    return text, evidence
+
+
+def _total(by_cost: PlannedProblem, result: ContenderResult) -> float:
+    """The least that a trial spent which trained to its end; NaN if none did."""
+    ended = [outcome for each in result.studies for outcome in each.ended if outcome.status == "finished"]
+    return min((float(spent(by_cost, result.contender, outcome)[-1]) for outcome in ended), default=math.nan)
+
+
+def _scores_within(by_cost: PlannedProblem, result: ContenderResult, least: float) -> Floats:
+    """[trials] The judged metric at the last evaluation within a cost, oriented; +inf if it had diverged by then."""
+
+    def value(outcome: Outcome) -> float:
+        amounts = spent(by_cost, result.contender, outcome)
+        place = int(np.searchsorted(amounts, least * (1 + ROUNDING), side="right")) - 1
+        if outcome.status == "diverged" and place == len(amounts) - 1:
+            return math.nan
+        return float(outcome.curves[by_cost.metric][place])
+
+    ended = [outcome for each in result.studies for outcome in each.ended]
+    return oriented(by_cost, by_cost.metric, [value(outcome) for outcome in ended])
+
+
+def _evidence(problem: PlannedProblem, other: ContenderResult, first: ContenderResult, pair: Pair) -> Evidence:
+    shown = numbers.in_units(problem, Interval(*pair.difference[:3]))
+    return Evidence(
+        PER_COST, other.label, first.label, *shown, pair.difference.p_value, pair.adjusted_p, len(other.blocks)
+    )

@@ -1,0 +1,96 @@
+"""The figure of quality against cost, for papers, drawn by matplotlib."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dlkit.bench.analysis import numbers
+from dlkit.bench.analysis.comparison import Comparison
+from dlkit.bench.analysis.pareto import ParetoPanel, pareto
+from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.report import figure_data
+from dlkit.bench.report.figure_data import Axis
+from dlkit.bench.report.plotly_figures import GREY, style_of
+from dlkit.bench.report.plotly_pareto import FAR_APART, TITLES, UNITS, quality_axis
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["quality_against_cost"]
+
+WIDTH, HEIGHT, POINTS = 2.4, 2.3, 8  # inches of a panel, size of letters
+LINE_LETTERS = 26  # of the legend, for each panel in a line
+MARKERS = {
+    "circle": "o",
+    "square": "s",
+    "diamond": "D",
+    "triangle-up": "^",
+    "pentagon": "p",
+    "triangle-down": "v",
+}  # plotly's names
+
+
+def quality_against_cost(summary: Summary, comparison: Comparison) -> "Figure | None":
+    """Draws the final value against each cost that tells contenders apart, with the front of those nobody beats.
+
+    Args:
+        summary: the run.
+        comparison: the problem.
+
+    Returns:
+        The figure, a small panel a cost; None where contenders cost the same, as far as is known.
+    """
+    from matplotlib.figure import Figure
+
+    panels = pareto(comparison)
+    if not panels:
+        return None
+    figure = Figure(figsize=(max(WIDTH * len(panels), 3.4), HEIGHT), layout="constrained")
+    axis = quality_axis(comparison.problem, panels)
+    every: dict[str, Any] = {}
+    for axes, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
+        every |= _panel(axes, summary, panel, axis)
+    figure.axes[0].set_ylabel(numbers.judged_label(comparison.problem), fontsize=POINTS, parse_math=False)
+    _legend(figure, every, len(panels))
+    return figure
+
+
+def _panel(axes: "Axes", summary: Summary, panel: ParetoPanel, axis: Axis) -> dict[str, Any]:
+    """Draws one panel; returns label -> what stands in the legend for it."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+
+    marks = {}
+    on_front = [point for point in panel.points if point.is_on_front]
+    values = [axis.visible(point.result.final)[0] for point in on_front]
+    axes.step([point.cost for point in on_front], values, where="post", color=GREY, linewidth=0.7, linestyle=":")
+    for point in panel.points:
+        style = style_of(summary, point.result)
+        middle, low, high = axis.visible(point.result.final)
+        axes.plot([point.cost] * 2, [low, high], color=style.colour, linewidth=1.2, solid_capstyle="butt")
+        marker: dict[str, Any] = {"marker": MARKERS[style.marker], "markersize": 5, "linestyle": "none"}
+        (marks[point.result.label],) = axes.plot([point.cost], [middle], color=style.colour, **marker)
+    costs = [point.cost for point in panel.points]
+    if min(costs) > 0 and max(costs) > FAR_APART * min(costs):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(EngFormatter(UNITS.get(panel.name, ""), sep=""))
+    axes.set_yscale(axis.problem.judged.scale)
+    axes.set_ylim(*axis.bounds)
+    axes.margins(x=0.12)
+    axes.set_xlabel(TITLES.get(panel.name, panel.name), fontsize=POINTS)
+    axes.tick_params(which="both", labelsize=POINTS - 1)
+    axes.spines[["top", "right"]].set_visible(False)
+    return marks
+
+
+def _legend(figure: "Figure", marks: dict[str, Any], panels: int) -> None:
+    names: Sequence[str] = [figure_data.short(label) for label in marks]
+    columns = min(len(names), panels * LINE_LETTERS // max((len(name) + 5 for name in names), default=1)) or 1
+    legend = figure.legend(
+        list(marks.values()), names, loc="outside lower center", ncols=columns, fontsize=POINTS - 1, frameon=False
+    )
+    for entry in legend.get_texts():
+        entry.set_parse_math(False)
+    figure.set_figheight(HEIGHT + 0.16 * math.ceil(len(names) / columns))

@@ -1,0 +1,191 @@
+"""What a trial asks for, and what its calls returned, as a curve and its end."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from dlkit.bench.plan.metric import TRAINING_LOSS
+from dlkit.bench.plan.trials import NOTHING, Evaluations, Stage, study_of
+from dlkit.bench.training.program import Program
+from dlkit.bench.training.segment import Reached
+from dlkit.typing import Params, State
+
+__all__ = ["Clock", "Ends", "Request", "Status", "Trajectory", "in_gradients", "trajectory_of", "within"]
+
+Status = Literal["finished", "stopped", "diverged", "cut off"]
+
+
+class Request(NamedTuple):
+    """One trial of a program.
+
+    Attributes:
+        hyperparameters: a number for each of `Recipe.traced`.
+        stage: what the trial is for; the seeds of stages are disjoint.
+        seed: which initial parameters, data order and step keys.
+        gradients: that may be evaluated: the curve ends at the last point within; None for no bound.
+    """
+
+    hyperparameters: Mapping[str, float]
+    stage: Stage
+    seed: int
+    gradients: float | None = None
+
+    @property
+    def bound(self) -> float:
+        """The gradients that may be evaluated, without end where there is no bound."""
+        return math.inf if self.gradients is None else self.gradients
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether its curve is on test: nothing is selected from it."""
+        return self.stage != "tuning"
+
+    @property
+    def study(self) -> int:
+        """The study whose split of the examples it has."""
+        return study_of(self.seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """What one trial returns.
+
+    Attributes:
+        status: ``"finished"``; ``"stopped"``: early, by its policy; ``"diverged"``: a loss or metric that is not
+            finite, a loss above the problem's bound, or where it has none, losses that end far beyond where they
+            started; ``"cut off"``: its time was up.
+        steps: [points] the steps at which metrics were evaluated, from 0.
+        curves: metric -> [points] float32, of tuning on validation, else on test; the training loss starts with NaN, as
+            nothing was trained yet.
+        validation: metric -> value on validation with the parameters to evaluate, of final trials; empty if it
+            diverged, or was to stop before its end.
+        evaluations: of the loss on batches, up to the last point of the curve.
+        gradients: [points] float64: the same up to each point, in gradients.
+        diverged_at: the step whose loss was bad, from which on all losses were far beyond the start, or the evaluation
+            whose metric was bad; None if there was none.
+        restored_at: the step whose parameters early stopping restored; None without early stopping.
+        seconds: training time, host loop included, compilation excluded; of lanes, an equal share.
+        compile_seconds: time of the first calls, where they compiled.
+        params: the final parameters (those to evaluate). Of a trial with a bound of gradients, which is only looked at
+            between calls, they may lie beyond it: no metric is computed from them.
+        state: the final state.
+        example_scores: [test examples] float32: what the judged metric is the mean of, with these parameters; None of
+            trials without `validation`, and where `ProblemProgram.example_scores` gives none.
+    """
+
+    status: Status
+    steps: np.ndarray[Any, Any]
+    curves: Mapping[str, np.ndarray[Any, Any]]
+    validation: Mapping[str, float]
+    evaluations: Evaluations
+    gradients: np.ndarray[Any, Any]
+    diverged_at: int | None
+    restored_at: int | None
+    seconds: float
+    compile_seconds: float
+    params: Params
+    state: State
+    example_scores: np.ndarray[Any, Any] | None
+
+
+class Ends(NamedTuple):
+    """What is known of a lane once its trial has ended, beside the points that it reached: see `Trajectory`."""
+
+    diverged_at: Any
+    best_evaluation: Any
+    validation: Mapping[str, Any]
+    example_scores: Any
+    looked: Any
+
+
+class Clock(NamedTuple):
+    """Seconds of training and of compilation."""
+
+    seconds: float
+    compile_seconds: float
+
+
+def in_gradients(reached: Reached) -> np.ndarray[Any, Any]:
+    """Returns what was evaluated up to each point, in gradients: [..., points] float64."""
+    counts = np.moveaxis(np.asarray(reached.evaluations, np.float64), -1, 0)
+    return np.asarray(Evaluations(*counts).in_gradients, np.float64)
+
+
+def within(reached: Reached, request: Request, until: int | None) -> int:
+    """Returns how many of the points that a lane reached belong to its trial.
+
+    Args:
+        reached: by the lane.
+        request: the trial.
+        until: where it stops, in evaluations; None for the end.
+    """
+    ran = len(reached.void) if until is None else min(len(reached.void), until)
+    return int(np.searchsorted(in_gradients(reached)[:ran], request.bound, side="right"))
+
+
+def trajectory_of(
+    program: Program,
+    start_metrics: Mapping[str, Any],
+    reached: Reached,
+    ends: Ends,
+    clock: Clock,
+    was_cut: bool,
+    ran: int,
+    final: tuple[Params, State],
+) -> Trajectory:
+    """Returns one lane's points and end as what a trial returns.
+
+    Args:
+        program: what ran it.
+        start_metrics: metric -> value before any step.
+        reached: its points.
+        ends: what is known beside them.
+        clock: its times.
+        was_cut: whether its time was up.
+        ran: how many of the points belong to it.
+        final: parameters and state to evaluate.
+    """
+    recipe = program.recipe
+    diverged_at, best, validation, scores, looked = ends
+    count = min(int(np.argmax(reached.void)) if reached.void.any() else ran, ran)
+    bad = reached.bad[:count]
+    ended = int(bad.argmax()) + 1 if bad.any() else count
+    beyond_since = int(reached.beyond_since[ended - 1]) if ended else -1  # a spike that has come back by then is none
+    diverged = bool(bad.any()) or beyond_since >= 0
+    if diverged:  # whatever came after it, the curve ends where it went wrong
+        count = ended if beyond_since < 0 else beyond_since // recipe.segment_steps + 1
+        diverged_at = diverged_at if beyond_since < 0 else beyond_since
+    status: Status = "finished"
+    if diverged:
+        status = "diverged"
+    elif count < ran:
+        status = "stopped"
+    elif was_cut and ran == len(reached.void):
+        status = "cut off"
+    names = sorted(start_metrics)
+    start_row = np.full(reached.point.shape[1], np.nan, np.float32)  # losses: nothing was trained yet
+    start_row[: len(names)] = [start_metrics[name] for name in names]
+    if looked is not None:
+        start_row[-len(looked) :] = looked
+    table = np.concatenate([start_row[None], reached.point[:count]])
+    columns = [*names, TRAINING_LOSS, *program.player_curves, *program.probe_curves]
+    steps = np.arange(count + 1, dtype=np.int64) * recipe.segment_steps
+    last = int(steps[-1])
+    return Trajectory(
+        status=status,
+        steps=steps,
+        curves={name: np.ascontiguousarray(column) for name, column in zip(columns, table.T, strict=True)},
+        validation={} if diverged else {name: float(value) for name, value in validation.items()},
+        evaluations=Evaluations(*map(int, reached.evaluations[count - 1])) if count else NOTHING,
+        gradients=np.concatenate([[0.0], in_gradients(reached)[:count]]),
+        diverged_at=(int(diverged_at) if 0 <= diverged_at < last else last) if diverged else None,
+        restored_at=None if best is None else (int(best) + 1) * recipe.segment_steps,
+        seconds=clock.seconds,
+        compile_seconds=clock.compile_seconds,
+        params=final[0],
+        state=final[1],
+        example_scores=None if diverged else scores,
+    )

@@ -1,0 +1,119 @@
+"""Steps that cost differently much: the sentence, the order at equal cost, and what is not said."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dlkit.bench.analysis.claims import Claim, claims
+from dlkit.bench.analysis.comparison import compare_on
+from dlkit.bench.analysis.step_costs import step_costs
+from dlkit.bench.plan.axes import Allowance
+from dlkit.bench.plan.policies import EarlyStopping
+from dlkit.bench.report.tables import costs as costs_table
+from dlkit.bench.stats import paired_difference
+from tests.bench.analysis.results_by_hand import NOISE, SPREAD, ended
+from tests.bench.synthetic import make_plan, make_problem, play
+
+OPENING = "Steps do not cost the same"
+# at steps 0, 10, 20, 30, 40: the dear one ends better, and at its step 20, where it has spent what plain steps cost in
+# all, it is behind
+PLAIN, DEAR = [1.0, 0.8, 0.6, 0.5, 0.4], [1.0, 0.9, 0.7, 0.3, 0.1]
+
+
+def compared(curves, costs, *, batches=None, change=None, spread=NOISE, problem=None):
+    """The comparison of contenders with these curves on ten paired seeds, whose steps cost so many gradients."""
+    problem = problem or make_problem()
+    plan = make_plan(list(curves), problems=[problem], points=1, tuning_seeds=1, seeds=10)
+    changed = [
+        replace(each, **(change or {}).get(each.label, {}), batch_size=(batches or {}).get(each.label))
+        for each in plan.contenders
+    ]
+    plan = replace(plan, contenders=changed)
+    sign = dict(zip(curves, itertools.cycle((1, -1)), strict=False))
+
+    def train(problem, contender, trial):
+        noise = SPREAD[trial.seed % 10] + sign[contender.label] * spread[trial.seed % 10]
+        found = ended(trial, np.array(curves[contender.label]) + noise)
+        return replace(found, gradients=costs[contender.label] * found.steps.astype(float))
+
+    return compare_on(play(plan, train), problem)
+
+
+def note(comparison):
+    return next((each for each in comparison.verdict.findings if each.text.startswith(OPENING)), None)
+
+
+def test_the_order_after_as_many_gradients_is_tested_on_the_scores_there():
+    found = compared({"plain": PLAIN, "dear": DEAR}, {"plain": 1.0, "dear": 2.0})
+    assert found.verdict.best == ("dear",) and found.verdict.findings[1] is note(found)  # right after the conclusion
+    # the dear one at step 20 against the plain one at step 40: 0.7 - 0.4 and the noise of both
+    by_hand = paired_difference(0.3 - 2 * NOISE, np.zeros(10), level=0.95)
+    *taken, gap = note(found).evidence
+    assert {each.contender: each.estimate for each in taken} == {"plain": 1.0, "dear": 2.0}
+    assert (gap.contender, gap.other) == ("dear", "plain")
+    assert gap[3:7] == pytest.approx([*by_hand[:3], by_hand.p_value], abs=1e-6)
+    assert "dear took 2 gradients a step, plain 1. After 40 gradients each" in note(found).text
+    assert "the order is plain, dear (+0.30 " in note(found).text and "tuned for 40 steps" in note(found).text
+    assert Claim("at the same cost", "plain", "dear") in claims(found)
+
+
+def test_what_is_within_chance_is_no_claim():
+    wide = 0.3 * np.array([1, -1, 2, -2, 3, -3, 4, -4, 5, -5])
+    found = compared({"plain": PLAIN, "dear": DEAR}, {"plain": 1.0, "dear": 2.0}, spread=wide)
+    assert note(found) is not None
+    assert not [each for each in claims(found) if each.sentence == "at the same cost"]
+
+
+@pytest.mark.parametrize("costs", [{"plain": 1.0, "dear": 1.0}, {"plain": 2.21, "dear": 2.2}])
+def test_nothing_is_said_where_steps_cost_the_same(costs):
+    found = compared({"plain": PLAIN, "dear": DEAR}, costs)
+    assert note(found) is None and costs_table(found).rows == []
+
+
+def test_nothing_is_said_where_the_budget_counts_the_cost():
+    allowances = {"plain": Allowance(40), "dear": Allowance(20)}
+    problem = replace(make_problem(), axis="gradients", amount=40.0, allowances=allowances)
+    found = compared({"plain": PLAIN, "dear": PLAIN[:3]}, {"plain": 1.0, "dear": 2.0}, problem=problem)
+    assert note(found) is None
+    assert [row[-1] for row in costs_table(found).rows] == ["1.00", "2.00"]  # what steps cost is shown all the same
+
+
+def test_batches_of_different_sizes_are_counted_in_examples():
+    found = compared({"plain": PLAIN, "wide": DEAR}, {"plain": 1.0, "wide": 1.0}, batches={"wide": 16})
+    assert step_costs(found.problem, found.results) == ("examples", {"plain": 8.0, "wide": 16.0})
+    assert "wide took 16 examples a step, plain 8. After 320 examples each" in note(found).text
+
+
+@pytest.mark.parametrize("change", [{"schedule": "cosine"}, {"stopping": EarlyStopping(patience=9)}])
+def test_without_curves_that_compare_there_is_no_order(change):
+    found = compared({"plain": PLAIN, "dear": DEAR}, {"plain": 1.0, "dear": 2.0}, change={"dear": change})
+    assert "is not known" in note(found).text and "A budget whose axis is gradients tells." in note(found).text
+    assert {each.name for each in note(found).evidence} == {"gradients per step"}
+
+
+def test_who_costs_the_same_is_named_together():
+    curves = {"a": PLAIN, "b": [x + 0.01 for x in PLAIN], "c": DEAR, "d": [x + 0.02 for x in DEAR]}
+    found = compared(curves, {"a": 1.0, "b": 1.0, "c": 2.15, "d": 2.0})
+    assert f"{OPENING}: c took 2.15 gradients a step, d 2, the others 1. After 40 gradients" in note(found).text
+
+
+def test_a_curve_counts_up_to_its_last_evaluation_within():
+    # 2.5 gradients a step: after 10 steps 25, after 20 steps 50, which is more than the plain one's 40
+    found = compared({"plain": PLAIN, "dear": DEAR}, {"plain": 1.0, "dear": 2.5})
+    (gap,) = [each for each in note(found).evidence if each.name == "difference at the same cost"]
+    assert gap.estimate == pytest.approx(0.5, abs=0.02)  # 0.9 - 0.4
+
+
+def test_what_is_left_of_a_budget_is_said():
+    """Of 100 gradients 80 and 96 are spent: who spends the most of it is not named."""
+    problem = replace(make_problem(), axis="gradients", amount=100.0)
+    found = compared({"most": PLAIN, "less": PLAIN}, {"most": 2.4, "less": 2.0}, problem=problem)
+    assert found.verdict.findings[1].text == (
+        "Not all could spend the whole budget of 100 gradients: less spent 80 gradients. Trials end with an "
+        "evaluation, and evaluations are equally many steps apart."
+    )
+    whole = replace(problem, amount=96.0)
+    found = compared({"most": PLAIN, "less": PLAIN}, {"most": 2.4, "less": 2.3}, problem=whole)
+    assert not [note for note in found.verdict.notes if "whole budget of" in note]
