@@ -97,6 +97,26 @@ def test_a_flax_module_is_reinitialized() -> None:
     assert float(jnp.linalg.norm(kernel)) == pytest.approx(1)
 
 
+@pytest.mark.long
+def test_an_equinox_module_has_its_axes_the_other_way_round() -> None:
+    equinox = pytest.importorskip("equinox")
+    arrays = {"inputs": np.ones((20, 8, 9, 9), np.float32), "targets": np.zeros(20, np.float32)}
+    problem = bench.problem_from_equinox(
+        lambda key: equinox.nn.Conv2d(8, 400, 3, key=key),
+        bench.split("mine", arrays),
+        lambda outputs, targets: (outputs.mean(axis=(1, 2, 3)) - targets) ** 2,
+        batch_size=5,
+    )
+    usual, drawn = start(problem), start(reinitialized(problem, "he", in_axis=1, out_axis=0))
+    shapes = [leaf.shape for leaf in jax.tree.leaves(drawn)]
+    assert sorted(shapes) == [(400, 1, 1), (400, 8, 3, 3)]
+    for before, after in zip(jax.tree.leaves(usual), jax.tree.leaves(drawn), strict=True):
+        if after.shape == (400, 1, 1):
+            np.testing.assert_array_equal(before, after)
+        else:
+            assert float(after.var()) == pytest.approx(2 / (8 * 9), rel=0.05)
+
+
 def test_it_is_a_choice_of_catalogue_problems_and_a_factor() -> None:
     default, orthogonal = problems.get("wine-mlp"), problems.get("wine-mlp", initialization="orthogonal", init_scale=2)
     hidden = start(orthogonal)["hidden_0"]["dense"]
