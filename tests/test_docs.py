@@ -102,6 +102,7 @@ PROSE = (
     "benchmarks/README.md",
     "experiments/README.md",
     "docs/glossary.md",
+    "docs/optimizers.md",
     "docs/extending/index.md",
 )
 
