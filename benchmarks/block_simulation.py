@@ -139,7 +139,7 @@ def _result(plan: Plan, place: int, drawn: Drawn, repeat: int, studies: int, see
         hits=UNKNOWN,
         median_steps=median_interval(times) if len(times) else UNKNOWN,
         final=final,
-        test=UNKNOWN,
+        validation=UNKNOWN,
         diverged=int(np.isinf(scores).sum()),
         failure="",
         later_failure="",

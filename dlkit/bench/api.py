@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Result", "compare", "open_run", "run"]
 
-LOOKED_THROUGH = 50_000_000  # numbers of own data at most: about a second
-
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -294,22 +292,7 @@ def check(experiment: "Experiment") -> Foresight:
     """
     from dlkit.bench.spec import planner
 
-    bound = planner.plan(experiment)
-    found = foresee(bound.plan)
-    return found._replace(sentences=(*found.sentences, *_leaks(bound)))
-
-
-def _leaks(bound: "BoundPlan") -> list[str]:
-    """What splits of the user's own data share, in words; data that would take seconds are left to the user."""
-    from dlkit.bench.data.base import SPLITS
-    from dlkit.bench.data.leakage import leakage
-
-    sentences: list[str] = []
-    for source in (each for each in bound.problems.values() if each.own is not None):
-        dataset = source.load().dataset
-        if sum(array.size for part in SPLITS for array in getattr(dataset, part).values()) <= LOOKED_THROUGH:
-            sentences += leakage(dataset).sentences
-    return sentences
+    return foresee(planner.plan(experiment).plan)
 
 
 def open_run(folder: str | Path) -> Result:

@@ -19,7 +19,7 @@ class Foresight(NamedTuple):
         compares: ``"methods"``, or with one study the ``"settings"`` that it finds.
         trials: of the whole plan, without studies or seeds that are added; NaN where seconds decide how many.
         steps: of training that those take; NaN where that follows from step times that are not measured yet.
-        sentences: the same in words: what it can tell, then what it costs.
+        sentences: the same in words: what it can tell, what it costs, then what splits of own data share.
     """
 
     contenders: int
@@ -58,7 +58,8 @@ def foresee(plan: Plan) -> Foresight:
     if any(problem.axis == "seconds" and problem.amount is None for problem in plan.problems):
         steps = math.nan
     found = Foresight(count, max(blocks, most or 0), needed, compares, trials, steps, ())
-    return found._replace(sentences=(_can(found, blocks, unit), _costs(plan, found)))
+    leaks = [leak for each in plan.problems for leak in each.leaks]
+    return found._replace(sentences=(_can(found, blocks, unit), _costs(plan, found), *leaks))
 
 
 def _cost(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -> tuple[float, float]:

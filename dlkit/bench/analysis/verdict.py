@@ -74,7 +74,7 @@ def verdict(problem: PlannedProblem, ranking: Ranking, target: float, *, adds_bl
     Returns:
         The verdict.
     """
-    notes = _failures(ranking.results) + _untuned(ranking.results)
+    notes = [Finding(leak) for leak in problem.leaks] + _failures(ranking.results) + _untuned(ranking.results)
     compared = ranking.compared
     repeats_tuning = all(each.repeats_tuning for each in ranking.results)
     about: Literal["methods", "settings"] = "methods" if repeats_tuning else "settings"

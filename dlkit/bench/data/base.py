@@ -1,7 +1,8 @@
 """A dataset: named arrays in three splits, and the digest that fixes them."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -44,8 +45,8 @@ class Dataset:
             `redrawn`: a copy with other arrays has none.
 
     Raises:
-        UserError: for NaN or infinite entries, for arrays of different lengths in one split, and for a single
-            validation example where there is no test.
+        UserError: for NaN or infinite entries, for arrays of different lengths in one split, for a single validation
+            example where there is no test, and for two splits that are the same where the third is another.
     """
 
     name: str
@@ -56,19 +57,34 @@ class Dataset:
     redraw: "Callable[[int], Dataset] | None" = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.validation and not self.test:
-            validation, test = _halves(self.name, self.validation)
-            object.__setattr__(self, "validation", validation)
-            object.__setattr__(self, "test", test)
-        for split_name in SPLITS:
-            arrays = {name: _kept(array) for name, array in getattr(self, split_name).items()}
-            object.__setattr__(self, split_name, arrays)
+        given = [name for name in SPLITS if name != "test" or self.test or not self.validation]
+        for split_name in given:
             where = f"dataset '{self.name}', split '{split_name}'"
+            arrays = _kept(getattr(self, split_name), where)
+            object.__setattr__(self, split_name, arrays)
             require_lengths(arrays, where)
             for name, array in arrays.items():
                 require_numbers(array, f"{where}, array '{name}'")
             if set(arrays) != set(self.train):
                 raise UserError(f"{where}: expected the arrays of 'train', {sorted(self.train)}, got {sorted(arrays)}")
+        self._refuse_twins([name for name in given if getattr(self, name)])
+        if "test" not in given:
+            validation, test = _halves(self.name, self.validation)
+            object.__setattr__(self, "validation", validation)
+            object.__setattr__(self, "test", test)
+
+    def _refuse_twins(self, given: Sequence[str]) -> None:
+        """Refuses two splits that are the same. Three are no mistake, nor is one example many times, to try things out."""
+        pairs = itertools.combinations(given, 2)
+        twins = [pair for pair in pairs if _same(*(getattr(self, name) for name in pair))]
+        is_made_up = bool(twins) and all((each == each[:1]).all() for each in getattr(self, twins[0][0]).values())
+        if twins and (len(given), len(twins)) != (3, 3) and not is_made_up:
+            first, second = twins[0]
+            raise UserError(
+                f"dataset '{self.name}': '{first}' and '{second}' have the same examples, so that what judges was "
+                "trained or selected on; give other examples (without a test split half of 'validation' is it), or all "
+                "three the same to judge the training objective itself"
+            )
 
     @property
     def examples(self) -> int:
@@ -82,10 +98,8 @@ class Dataset:
 
     @cached_property
     def holds_out(self) -> bool:
-        """Whether there are test examples other than the training examples: if not, the objective itself is judged."""
-        if self.sizes[0] != self.sizes[2]:
-            return True
-        return not all(np.array_equal(array, self.test[name]) for name, array in self.train.items())
+        """Whether splits have other examples: if not, or if there are none, the training objective itself is judged."""
+        return not _same(self.train, self.test)
 
     @cached_property
     def digest(self) -> str:
@@ -120,10 +134,15 @@ class Dataset:
         return drawn
 
     def __getstate__(self) -> dict[str, Any]:
+        if self.redraw is not None:  # which has all examples already
+            return {"redraw": self.redraw}
         places = {part: {name: located(array) for name, array in getattr(self, part).items()} for part in SPLITS}
         return {**self.__dict__, **places}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        if state.get("redraw") is not None:
+            self.__dict__.update({**state["redraw"](0).__dict__, **state})
+            return
         where = f"dataset '{state['name']}'"
         arrays = {part: {name: mapped(each, where) for name, each in state[part].items()} for part in SPLITS}
         self.__dict__.update({**state, **arrays})
@@ -135,6 +154,13 @@ def add_arrays(digest: Any, where: str, arrays: Arrays) -> None:
         digest.update(f"{where}/{name}:{array.dtype.str}{array.shape};".encode())
         for part in chunks(array):
             digest.update(np.ascontiguousarray(part).tobytes())
+
+
+def _same(first: Arrays, second: Arrays) -> bool:
+    """Whether arrays are the same, example by example."""
+    if first.keys() != second.keys() or any(np.shape(first[name]) != np.shape(second[name]) for name in first):
+        return False
+    return all(first[name] is second[name] or np.array_equal(first[name], second[name]) for name in first)
 
 
 def count_of(arrays: Arrays) -> int:
@@ -151,19 +177,17 @@ def _shapes(dataset: Dataset) -> dict[str, dict[str, str]]:
 
 def _halves(name: str, validation: Arrays) -> tuple[Arrays, Arrays]:
     """Half of the validation examples, and the others as the test; their values decide which are which."""
-    arrays = {key: np.asarray(array) for key, array in validation.items()}
-    where = f"dataset '{name}', split 'validation'"
-    require_lengths(arrays, where)
-    count = count_of(arrays)
+    count = count_of(validation)
     if count < 2:
         raise UserError(
-            f"{where}: has one example and there is no test split: one selects and another judges; give a test split"
+            f"dataset '{name}', split 'validation': has one example and there is no test split: one selects and "
+            "another judges; give a test split"
         )
     digest = hashlib.sha256()
-    add_arrays(digest, "validation", arrays)
+    add_arrays(digest, "validation", validation)
     order = shuffled(count, int.from_bytes(digest.digest()[:8], "little"))
     rows = order[: -(-count // 2)], order[-(-count // 2) :]
-    kept, test = ({key: array[part] for key, array in arrays.items()} for part in rows)
+    kept, test = ({key: array[part] for key, array in validation.items()} for part in rows)
     return kept, test
 
 
@@ -172,9 +196,13 @@ def shuffled(count: int, key: int) -> np.ndarray[Any, Any]:
     return np.random.Generator(np.random.Philox(key=key)).permutation(count)
 
 
-def _kept(array: Any) -> np.ndarray[Any, Any]:
-    """Any array as NumPy's; one that is mapped knows its file only as what it is."""
-    return array if isinstance(array, np.memmap) else np.asarray(array)
+def _kept(arrays: Any, where: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Any arrays as NumPy's; one that is mapped knows its file only as what it is."""
+    if not isinstance(arrays, Mapping):
+        raise UserError(
+            f"{where}: expected arrays by name, such as {{'inputs': ..., 'targets': ...}}, got {arrays!r:.60}"
+        )
+    return {name: array if isinstance(array, np.memmap) else np.asarray(array) for name, array in arrays.items()}
 
 
 def require_lengths(arrays: Arrays, where: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from dlkit.bench.data.base import SPLITS, Arrays, Dataset
 
-__all__ = ["Leakage", "SharedExamples", "leakage"]
+__all__ = ["Leakage", "SharedExamples", "leakage", "leaks"]
 
 Kind = Literal["examples", "inputs", "nearly"]
 Indices = np.ndarray[Any, np.dtype[np.int64]]
@@ -28,6 +28,7 @@ EXPECTED = 0.05  # how many examples may come so close by chance
 GAMMA_QUARTILE, GAMMA_MEDIAN = 0.96128, 1.67835  # of the gamma distribution of shape 2
 WORK = 3e9  # multiplications that one search for near duplicates may take: about a third of a second
 PASSES = 50  # what finding the least of the distances takes, in multiplications a distance
+LOOKED_THROUGH = 50_000_000  # numbers of a dataset that `leaks` looks through at most: about a second
 BLOCK = 2**24  # distances held at once
 ROUNDING = 1e-3  # how far a float32's mean and deviation over thousands of examples may be from 0 and 1
 
@@ -101,6 +102,12 @@ class Leakage:
             for name in self.fitted_on_all
         ]
         return tuple(found)
+
+
+def leaks(dataset: Dataset) -> tuple[str, ...]:
+    """Returns what `leakage` finds, in words; data so large that it would take seconds are left to the user."""
+    size = sum(array.size for part in SPLITS for array in getattr(dataset, part).values())
+    return leakage(dataset).sentences if size <= LOOKED_THROUGH else ()
 
 
 def leakage(dataset: Dataset) -> Leakage:

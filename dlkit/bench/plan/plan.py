@@ -38,6 +38,7 @@ class PlannedProblem:
         judged_on: ``"test"``: examples that nothing was selected on; ``"objective"``: nothing is held out, the metric
             is the training objective itself.
         redraws_split: whether each study splits the examples anew.
+        leaks: what splits of the user's own data share that should be apart, a sentence each.
         data_source: where the data come from.
         source: fingerprint of the user's functions, empty for a problem of the catalogue.
         description: one line of text.
@@ -71,6 +72,7 @@ class PlannedProblem:
     examples: tuple[int, int, int] = (0, 0, 0)
     judged_on: Literal["test", "objective"] = "test"
     redraws_split: bool = False
+    leaks: tuple[str, ...] = ()
     order: Order = "reshuffle"
     axis: Axis = "steps"
     amount: float | None = None

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
+from dlkit.bench.data.leakage import leaks
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity.fingerprints import source_files
 from dlkit.bench.identity.references import is_import
@@ -239,6 +240,7 @@ def _problem(experiment: Experiment, entry: ProblemChoice) -> _PlannedSource:
         examples=problem.dataset.sizes,
         judged_on="test" if problem.dataset.holds_out else "objective",
         redraws_split=problem.dataset.redraw is not None,
+        leaks=leaks(problem.dataset) if own else (),
         source=source_of(functions_of_problem(own)) if own else "",
         description=problem.description,
         diverged_above=problem.diverged_above,

@@ -41,8 +41,8 @@ class ProblemProgram:
         example_scores: ``example_scores(params, state, test)``: the judged metric's scores [examples], as
             `Outcome.example_scores`; None where there are none.
         samples: ``samples(params, state)`` of one trial, as `Problem.samples`; None where nothing is generated.
-        arrays: ``arrays(study)``: split -> name -> device array, as a study splits the examples; no training split if
-            it streams.
+        arrays: ``arrays(study)``: split -> name -> device array, as a study splits the examples; if the training split
+            streams, that lies on the host.
         block_bytes: how much a block of training examples may take; None for a split that lies on the device.
     """
 
@@ -122,9 +122,8 @@ def compile_problem(problem: Problem, lanes: Lanes = ALONE, memory: int | None =
     @lru_cache(maxsize=KEPT_STUDIES)
     def arrays(study: int) -> Mapping[str, Batch]:
         data = problem.dataset.of_study(study)
-        train = {} if room is not None else data.train
-        parts = {"train": train, "validation": data.validation, "test": data.test}
-        return {name: placed(part, lanes) for name, part in parts.items()}
+        held_out = {name: placed(getattr(data, name), lanes) for name in ("validation", "test")}
+        return {"train": data.train if room is not None else placed(data.train, lanes), **held_out}
 
     return ProblemProgram(
         problem,

@@ -186,8 +186,7 @@ def _blocks(program: Program, requests: Sequence[Request], whole: Batch) -> tupl
     first = PROBE_EXAMPLES if recipe.probes else 0  # probes look at the split's first examples
     cut = cut_of(problem, lanes.trials, room=shared.block_bytes, points=each, interval=interval, first=first)
     orders = [batches_of(problem, one.stage, one.seed) for one in requests]
-    train = problem.dataset.of_study(requests[0].study).train
-    blocks = stream(problem, train, orders, cut, lanes, evaluations=recipe.evaluations, interval=interval, first=first)
+    blocks = stream(problem, whole, orders, cut, lanes, evaluations=recipe.evaluations, interval=interval, first=first)
     return cut.evaluations, blocks
 
 

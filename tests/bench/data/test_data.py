@@ -1,6 +1,7 @@
 """Datasets: splits by hand, scikit-learn's loaders, and a cache that may be anything."""
 
 import io
+import itertools
 import pickle
 import zipfile
 from dataclasses import replace
@@ -149,8 +150,23 @@ def test_one_example_cannot_select_and_judge():
 def test_whether_anything_is_held_out():
     assert not Dataset("none", {}, {}).holds_out
     assert not Dataset("mine", table(5), table(5), table(5)).holds_out, "the same values"
-    assert Dataset("mine", table(5), table(5), {**table(5), "targets": np.ones(5)}).holds_out
-    assert Dataset("mine", table(5), table(5), table(4)).holds_out
+    other = {**table(5), "targets": np.ones(5)}
+    assert Dataset("mine", table(5), other, {**other, "inputs": np.ones((5, 3))}).holds_out
+    assert Dataset("mine", table(5), table(4), table(3)).holds_out
+
+
+@pytest.mark.parametrize(
+    ("splits", "twins"),
+    [
+        ((5, 5, 4), "'train' and 'validation'"),
+        ((5, 4, 5), "'train' and 'test'"),
+        ((5, 4, 4), "'validation' and 'test'"),
+        ((5, 5, None), "'train' and 'validation'"),
+    ],
+)
+def test_two_splits_that_are_the_same(splits, twins):
+    with pytest.raises(UserError, match=rf"dataset 'mine': {twins} have the same examples, .* all three the same"):
+        Dataset("mine", *(table(count) for count in splits if count))
 
 
 # --- splits that are drawn anew --------------------------------------------------------------------------------------
@@ -174,7 +190,7 @@ def test_a_fixed_split_is_the_same_in_every_study():
     assert fixed.redraw is None and fixed.of_study(7) is fixed
     assert fixed.test["targets"].tolist() == split("mine", table(50)).test["targets"].tolist(), "the first study's"
     assert fixed.digest != split("mine", table(50)).digest, "later studies have other examples"
-    many = {"targets": np.zeros(20_001, np.int8)}
+    many = {"targets": np.arange(20_001)}
     assert split("many", many).redraw is None and split("many", many, redraw=True).redraw is not None
 
 
@@ -197,20 +213,24 @@ def test_a_change_reaches_every_study_and_other_arrays_do_not_keep_the_old_ones(
         np.testing.assert_array_equal(
             doubled.of_study(study).test["inputs"], 2 * dataset.of_study(study).test["inputs"]
         )
-    assert replace(dataset, test=dataset.validation).redraw is None
+    assert replace(dataset, name="yours").redraw is None
     assert transformed(split("mine", table(50), redraw=False), lambda each: each).redraw is None
 
 
 def test_every_study_needs_arrays_of_the_same_shapes():
-    dataset = redrawn(lambda study: Dataset("mine", table(5 + study), table(5), table(5)))
+    dataset = redrawn(lambda study: Dataset("mine", table(5 + study), table(4), table(3)))
     with pytest.raises(UserError, match=r"dataset 'mine': every study needs .* in study 2 and .* in study 0"):
         dataset.of_study(2)
 
 
 def test_a_redrawn_dataset_travels_to_workers():
     dataset = standardize(split("mine", table(50)), "inputs")
-    there = pickle.loads(pickle.dumps(dataset))
-    assert there.of_study(3).digest == dataset.of_study(3).digest
+    text = pickle.dumps(dataset)
+    there = pickle.loads(text)
+    assert there.digest == dataset.digest and there.of_study(3).digest == dataset.of_study(3).digest
+    assert (there.name, there.source, there.sizes) == (dataset.name, dataset.source, dataset.sizes)
+    bytes_of_data = sum(array.nbytes for array in table(50).values())
+    assert bytes_of_data < len(text) < bytes_of_data + 1500, "once"
 
 
 def test_split_names_the_index_that_the_user_knows():
@@ -267,9 +287,9 @@ def test_the_digest_changes_with_every_part_of_the_content():
     }
     digests = {name: Dataset("x", arrays, arrays, arrays).digest for name, arrays in variants.items()}
     other = {**base, "a": base["a"] + 1}
-    digests["train differs"] = Dataset("x", other, base, base).digest
-    digests["validation differs"] = Dataset("x", base, other, base).digest
-    digests["test differs"] = Dataset("x", base, base, other).digest
+    third = {**base, "a": base["a"] + 2}
+    orders = itertools.permutations([base, other, third])
+    digests |= {f"order {place}": Dataset("x", *splits).digest for place, splits in enumerate(orders)}
     assert len(set(digests.values())) == len(digests)
 
 
@@ -503,7 +523,8 @@ def test_no_test_example_decides_how_diabetes_is_standardized(cache):
 )
 def test_labels_that_are_no_classes(targets, message):
     good = {"targets": np.array([0, 1, 2])}
-    dataset = Dataset("mine", good, {"targets": np.array(targets)}, good)
+    train, test = ({"targets": np.array(labels)} for labels in ([2, 1, 0], [2, 1, 1]))
+    dataset = Dataset("mine", train, {"targets": np.array(targets)}, test)
     with pytest.raises(UserError) as error:
         require_labels(dataset, "targets", 3)
     assert str(error.value).startswith("dataset 'mine', split 'validation', array 'targets': ")

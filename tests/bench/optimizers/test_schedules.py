@@ -11,6 +11,7 @@ from dlkit.bench import optimizers, problems
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import schedules
 from dlkit.bench.plan.space import Range
+from dlkit.bench.training.evaluation import HeldOut
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe, require_schedulable
 from dlkit.bench.training.trajectory import train_trial
@@ -134,11 +135,12 @@ def test_every_optimizer_with_a_rate_can_be_scheduled(name: str) -> None:
         tasks.shared(), Recipe(optimizer=optimizer, steps=10, evaluations=5, static=point.static, schedule=schedule)
     )
     values = {key: jnp.asarray(value) for key, value in {**point.hyperparameters, **schedule.space}.items()}
-    arrays = program.shared.arrays
-    start = jax.eval_shape(program.shared.start, jax.ShapeDtypeStruct((3,), jnp.uint32), arrays["validation"])
+    arrays = program.shared.arrays(0)
+    held_out = HeldOut(arrays["validation"], arrays["test"], jnp.bool_(True))
+    start = jax.eval_shape(program.shared.start, jax.ShapeDtypeStruct((3,), jnp.uint32), held_out)
     carry = jax.eval_shape(program.begin, start, values)
     indices = jax.ShapeDtypeStruct((1, 2, tasks.problem().batch_size or 0), jnp.int32)
-    after, _ = jax.eval_shape(program.segment, carry, indices, values, start, arrays["train"], arrays["validation"])
+    after, _ = jax.eval_shape(program.segment, carry, indices, values, start, arrays["train"], held_out)
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
         lambda leaf: (leaf.shape, leaf.dtype), carry
     )

@@ -17,7 +17,7 @@ from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Expansion, Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import EarlyStopping, TargetRule, Tuner
 from dlkit.bench.plan.space import Point, Range
-from dlkit.bench.plan.trials import Timing
+from dlkit.bench.plan.trials import ORDERS, Timing
 
 # --- random plans ----------------------------------------------------------------------------------------------------
 
@@ -65,6 +65,8 @@ problems = st.builds(
     examples=st.tuples(counts, counts, counts),
     judged_on=st.sampled_from(["test", "objective"]),
     redraws_split=st.booleans(),
+    leaks=st.lists(names, max_size=2).map(tuple),
+    order=st.sampled_from(sorted(ORDERS)),
     axis=st.sampled_from(AXES),
     amount=st.none() | positive,
     allowances=st.dictionaries(
@@ -89,6 +91,7 @@ contenders = st.builds(
     tuned_choices=st.lists(names, max_size=2).map(tuple),
     levels=st.dictionaries(names, names, max_size=2),
     draw=counts,
+    order=st.none() | st.sampled_from(sorted(ORDERS)),
 )
 expansions = st.builds(Expansion, names, names, spaces, st.lists(many_points, max_size=2))
 tuners = st.builds(

@@ -5,7 +5,6 @@ import pickle
 import subprocess
 import sys
 import textwrap
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,12 @@ import pytest
 from flax import linen, nnx
 
 from dlkit import bench, losses
-from dlkit.bench.plan.trials import STAGES
 from dlkit.bench.problems import check_problem
-from dlkit.bench.training.curve import Trajectory
+from dlkit.bench.training.curve import Request, Trajectory
 from dlkit.bench.training.data_order import data_order
 from dlkit.bench.training.program import Program, compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import train_trial
+from dlkit.bench.training.trajectory import begin, train_trial
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(160, 3)).astype(np.float32)
@@ -99,13 +97,13 @@ def train(problem: bench.Problem, *seeds: int) -> tuple[list[Trajectory], Progra
 
 def by_hand(problem: bench.Problem, step: Callable[[Any, Any], None], predict: Callable[[Any], jax.Array]) -> Any:
     """A flax user's own loop over the trainer's batches; returns the curves."""
-    points = [predict(DATA.validation["inputs"])]
+    points = [predict(DATA.test["inputs"])]
     rows = next(data_order(problem, "final", 0, segment=STEPS))
     for number, row in enumerate(rows, start=1):
         step(DATA.train["inputs"][row], DATA.train["targets"][row])
         if number % (STEPS // POINTS) == 0:
-            points.append(predict(DATA.validation["inputs"]))
-    targets = DATA.validation["targets"]
+            points.append(predict(DATA.test["inputs"]))
+    targets = DATA.test["targets"]
     return {
         "loss": np.array([CROSS_ENTROPY(point, targets).mean() for point in points]),
         "accuracy": np.array([accuracy(point, targets).mean() for point in points]),
@@ -113,8 +111,7 @@ def by_hand(problem: bench.Problem, step: Callable[[Any, Any], None], predict: C
 
 
 def start_of(program: Program) -> Any:
-    words = np.array([zlib.crc32(program.shared.problem.name.encode()), STAGES["final"], 0], np.uint32)
-    return program.shared.start(words, program.shared.arrays["validation"])
+    return begin(program, [Request({"learning_rate": 0.02}, "final", 0)]).start
 
 
 def assert_same_curves(trajectory: Trajectory, expected: Any) -> None:

@@ -1,6 +1,5 @@
 """Problems that users bring, one of each module library: against loops that its users would write."""
 
-import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,11 +14,11 @@ from flax import linen, nnx
 
 from dlkit import bench, losses
 from dlkit.bench.data.base import Dataset
-from dlkit.bench.plan.trials import STAGES
+from dlkit.bench.training.curve import Request
 from dlkit.bench.training.data_order import data_order
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import train_trial
+from dlkit.bench.training.trajectory import begin, train_trial
 from dlkit.typing import Array
 
 RNG = np.random.default_rng(0)
@@ -202,17 +201,16 @@ def test_trains_as_its_users_would(library: str) -> None:
     recipe = Recipe(optimizer=ADAM, steps=STEPS, evaluations=POINTS)
     program = compile_program(compile_problem(problem), recipe)
     found = train_trial(program, {"learning_rate": RATE}, stage="final", seed=0)
-    words = np.array([zlib.crc32(problem.name.encode()), STAGES["final"], 0], np.uint32)
-    carry = own.begin(program.shared.start(words, program.shared.arrays["validation"]))
-    train, validation = own.data.train, own.data.validation
+    carry = own.begin(begin(program, [Request({"learning_rate": RATE}, "final", 0)]).start)
+    train, test = own.data.train, own.data.test
     rows = next(data_order(problem, "final", 0, segment=STEPS))
     with jax.numpy_rank_promotion("allow"):  # of the libraries themselves
-        points = [own.predict(carry, validation["inputs"])]
+        points = [own.predict(carry, test["inputs"])]
         for number, row in enumerate(rows, start=1):
             carry = own.step(carry, train["inputs"][row], train["targets"][row])
             if number % (STEPS // POINTS) == 0:
-                points.append(own.predict(carry, validation["inputs"]))
-    expected = [CROSS_ENTROPY(point, validation["targets"]).mean() for point in points]
+                points.append(own.predict(carry, test["inputs"]))
+    expected = [CROSS_ENTROPY(point, test["targets"]).mean() for point in points]
     np.testing.assert_allclose(found.curves["loss"], expected, atol=1e-5)
     assert found.curves["loss"][-1] < found.curves["loss"][0]
 
