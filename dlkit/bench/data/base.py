@@ -74,7 +74,7 @@ class Dataset:
             object.__setattr__(self, "test", test)
 
     def _refuse_twins(self, given: Sequence[str]) -> None:
-        """Refuses two splits that are the same. Three are no mistake, nor is one example many times, to try things out."""
+        """Refuses two splits that are the same; three are no mistake, nor is one example many times, to try things."""
         pairs = itertools.combinations(given, 2)
         twins = [pair for pair in pairs if _same(*(getattr(self, name) for name in pair))]
         is_made_up = bool(twins) and all((each == each[:1]).all() for each in getattr(self, twins[0][0]).values())

@@ -123,7 +123,8 @@ def compile_problem(problem: Problem, lanes: Lanes = ALONE, memory: int | None =
     def arrays(study: int) -> Mapping[str, Batch]:
         data = problem.dataset.of_study(study)
         held_out = {name: placed(getattr(data, name), lanes) for name in ("validation", "test")}
-        return {"train": data.train if room is not None else placed(data.train, lanes), **held_out}
+        train: Mapping[str, Any] = data.train if room is not None else placed(data.train, lanes)
+        return {"train": train, **held_out}
 
     return ProblemProgram(
         problem,

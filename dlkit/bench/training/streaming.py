@@ -162,7 +162,7 @@ class _Gathered:
 
 def stream(
     problem: Problem,
-    train: Mapping[str, np.ndarray[Any, Any]],
+    train: Mapping[str, Any],
     orders: Sequence[Batches],
     cut: Cut,
     lanes: Lanes,
