@@ -355,7 +355,13 @@ def _flags(space: Mapping[str, Range | float], doubted: Doubts, blocks: Floats, 
         bound = span if isinstance(span, int | float) else (span.high if side == "upper" else span.low)
         flags.append(f"{name} at the {side} edge of its space ({bound:g})")
     if doubted.too_few:
-        flags.append(f"only {doubted.finite} of {doubted.points} points trained")
+        all_trained = doubted.finite == doubted.points
+        points = "point" if doubted.points == 1 else "points"
+        flags.append(
+            f"only {doubted.points} {points}"
+            if all_trained
+            else f"only {doubted.finite} of {doubted.points} points trained"
+        )
     spread = float(np.std(blocks, ddof=1)) if len(blocks) > 1 and np.isfinite(blocks).all() else math.inf
     if math.isinf(doubted.gain) or doubted.gain > spread:
         flags.append("tuning curve still falling")

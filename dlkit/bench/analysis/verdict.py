@@ -215,7 +215,7 @@ def _advice(doubtful: Sequence[ContenderResult]) -> list[Finding]:
     for each in doubtful:
         if each.doubts.edges:
             change = "widen that range (--expand does)"
-        elif each.doubts.too_few:
+        elif each.doubts.too_few and each.doubts.finite < each.doubts.points:
             change = "narrow its space to where it trains, or give more tuning points"
         else:
             change = "give more tuning points"
