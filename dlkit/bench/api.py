@@ -272,7 +272,7 @@ def run(
         with live_progress(progress) as display:
             display.foreseeing(foresee(bound.plan))
             report = runner.run(bound, store, lambda: make_executor(allowed), display, lanes=allowed.lanes)
-        found = summarize(store)
+        found = summarize(store, report.bound.plan)
         store.keep_endings(found.endings())
         return Result(found, report.bound, where, report.interrupted)
 

@@ -885,7 +885,7 @@ COUNTED = [
     Fault(
         "a contender that is added later is timed in today's seconds",
         EXECUTION,
-        "ratio = _seconds(known[yardstick]) / _seconds(timings[yardstick])",
+        "ratio = _seconds(known[yardstick]) / _seconds(now)",
         "ratio = 1.0",
         AXES + "test_seconds_are_measured_once_and_kept",
     ),
@@ -895,6 +895,34 @@ COUNTED = [
         "least = min((total for total in totals",
         "least = max((total for total in totals",
         "bench/analysis/test_step_costs.py::test_the_order_after_as_many_gradients_is_tested_on_the_scores_there",
+    ),
+    Fault(
+        "who was evaluated long before a cost is compared at it",
+        ANALYSIS,
+        "return bool(shares) and float(np.mean(shares)) >= NEAR",
+        "return bool(shares) and float(np.mean(shares)) >= 0 * NEAR",
+        "bench/analysis/test_step_costs.py::test_who_was_not_evaluated_near_the_cost_is_not_ordered",
+    ),
+    Fault(
+        "a trial without an evaluation within its budget has finished",
+        EXECUTION,
+        "return trial.gradients is not None and len(result.steps) == 1",
+        "return False",
+        AXES + "test_a_budget_without_an_evaluation_within_is_refused_when_it_shows",
+    ),
+    Fault(
+        "what was timed beside a contender that could not be is kept",
+        EXECUTION,
+        "if not _seconds(now) > 0:",
+        "if False:",
+        AXES + "test_an_added_contender_is_not_timed_beside_who_cannot_be",
+    ),
+    Fault(
+        "a trial that diverged keeps its last value along its budget",
+        PLAN,
+        'if outcome.status == "diverged":\n        values[shares',
+        'if outcome.status == "none":\n        values[shares',
+        "bench/analysis/test_along_curves.py::test_where_costs_vary_curves_are_read_at_shares_of_the_budget",
     ),
     Fault(
         "shares of a budget are shares of its steps",

@@ -37,8 +37,9 @@ class Evidence(NamedTuple):
         name: what they are: ``"difference"`` of final values, ``"difference at half"`` of the budget, ``"ratio of
             steps"`` to the target, ``"final value"``, ``"steps to target"``, ``"keeps the order"``: the probability
             that another block has the difference's sign, ``"difference on new examples"``, ``"difference shown"`` by
-            the blocks there are, or by twice as many, ``"gradients per step"`` or ``"examples per step"``, and the
-            ``"difference at the same cost"`` in these; what was ``"spent"`` of a budget, in its units.
+            the blocks there are, or by twice as many, ``"gradients per step"``, ``"examples per step"`` or
+            ``"examples per gradient"``, and the ``"difference at the same cost"`` in these; what was ``"spent"`` of a
+            budget, in its units.
         contender: whose number it is.
         other: what it is compared to; empty if it stands alone.
         estimate: in the metric's own units; a ratio for a log-scaled metric, and for steps.

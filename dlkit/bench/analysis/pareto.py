@@ -10,6 +10,7 @@ from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.costs import Cost
 from dlkit.bench.analysis.step_costs import SAME
+from dlkit.bench.plan.spending import rows_of
 
 __all__ = ["ParetoPanel", "ParetoPoint", "front", "pareto"]
 
@@ -64,7 +65,7 @@ def pareto(comparison: Comparison) -> list[ParetoPanel]:
         costs = [cost for _, cost in known]
         is_shown = len(known) > 1 and max(costs) > (1 + SAME) * min(costs)
         if name == "examples":  # where all batches are of one size, these are gradients again
-            is_shown &= len({round(cost.examples / cost.gradients) for _, cost in there}) > 1
+            is_shown &= len({rows_of(comparison.problem, result.contender) for result, _ in there}) > 1
         if is_shown:
             on_front = front(costs, [float(np.median(result.blocks)) for result, _ in known])
             points = [ParetoPoint(*each, is_on) for each, is_on in zip(known, on_front, strict=True)]

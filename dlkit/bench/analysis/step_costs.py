@@ -1,19 +1,19 @@
 """What contenders' steps cost in gradients and examples, and the order when all have spent the same of them.
 
 Equal steps are not equal work: SAM takes two gradients a step, a line search as many as it needs, a full batch sees all
-examples.
+examples. Nor are equal gradients, where batches differ in size.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from dlkit.bench.analysis import numbers, units
 from dlkit.bench.analysis.contender_result import ContenderResult, block_means
-from dlkit.bench.analysis.findings import Evidence, Finding
+from dlkit.bench.analysis.findings import Evidence, Finding, these
 from dlkit.bench.analysis.pairs import Pair, all_pairs, turned
 from dlkit.bench.analysis.ranking import Ranked
 from dlkit.bench.plan.axes import Axis
@@ -27,6 +27,7 @@ from dlkit.bench.stats import Interval
 __all__ = ["PER_COST", "SAME", "StepCosts", "axis_title", "gradients_per_step", "same_cost", "step_costs", "unspent"]
 
 SAME = 0.01  # costs that differ by less than this share count as equal: those of a line search vary by chance
+NEAR = 0.9  # share of a cost that trials must have spent, on average, where their curves are read for it
 LEAST_SPENT = 0.95  # share of a budget from which on nothing is said of the rest
 MOST_LISTED = 8  # contenders in a sentence
 PER_COST = "difference at the same cost"  # the name of the evidence
@@ -34,19 +35,21 @@ Floats = np.ndarray[Any, Any]
 
 
 class StepCosts(NamedTuple):
-    """What a step of each contender costs, over its final trials.
+    """What a step of each contender costs, over its final trials; or a gradient.
 
     Attributes:
         unit: ``"gradients"``, or ``"examples"`` where contenders' batches differ in size.
         each: label -> how many of them a step took; NaN where nothing ran.
+        per: what took them.
     """
 
     unit: Axis
     each: Mapping[str, float]
+    per: Literal["step", "gradient"] = "step"
 
     @property
     def differ(self) -> bool:
-        """Whether some contenders' steps cost more than others'."""
+        """Whether some contenders' steps, or gradients, cost more than others'."""
         known = [cost for cost in self.each.values() if math.isfinite(cost)]
         return bool(known) and max(known) > (1 + SAME) * min(known)
 
@@ -72,39 +75,49 @@ def gradients_per_step(result: ContenderResult) -> float:
 
 
 def axis_title(problem: PlannedProblem, results: Sequence[ContenderResult]) -> str:
-    """Returns what stands at the axis of curves: what is spent, and where steps cost differently much, that they do.
+    """Returns what stands at the axis of curves: what is spent, and where it costs differently much, that it does.
 
     Args:
         problem: what was trained.
         results: of its contenders.
     """
-    costs = step_costs(problem, results)
-    if problem.axis != "steps" or not costs.differ:
+    costs = _beside_budget(problem, results)
+    if problem.axis != f"{costs.per}s" or not costs.differ:
         return problem.axis
     known = sorted(cost for cost in costs.each.values() if math.isfinite(cost))
-    return f"steps, which take {known[0]:.3g} to {known[-1]:.3g} {costs.unit}"
+    return f"{problem.axis}, which take {known[0]:.3g} to {known[-1]:.3g} {costs.unit}"
+
+
+def _beside_budget(problem: PlannedProblem, results: Sequence[ContenderResult]) -> StepCosts:
+    """What steps cost; where budgets count gradients or examples, what gradients do, as steps are no cost then."""
+    if problem.axis in ("steps", "seconds"):
+        return step_costs(problem, results)
+    rows = {each.label: float(rows_of(problem, each.contender)) for each in results}
+    return StepCosts("examples", rows, per="gradient")
 
 
 def same_cost(plan: Plan, problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding | None:
-    """Says whose steps cost more, and the order when all have spent what the cheapest spent in all.
+    """Says whose steps cost more, and the order when all have spent as much as the cheapest did.
 
     Args:
         plan: the plan.
-        problem: what was trained, with a budget of steps.
+        problem: what was trained.
         compared: the contenders that finished, best first.
 
     Returns:
-        The sentences; None where budgets are counted in something else, and where all steps cost the same.
+        The sentences, with the order where budgets are counted in steps; None where all costs are the same.
     """
     results = [each.result for each in compared]
-    costs = step_costs(problem, results)
-    if problem.axis != "steps" or not costs.differ:
+    costs = _beside_budget(problem, results)
+    if not costs.differ:
         return None
     taken = [
-        Evidence(f"{costs.unit} per step", label, "", cost, blocks=len(results[0].blocks))
+        Evidence(f"{costs.unit} per {costs.per}", label, "", cost, blocks=len(results[0].blocks))
         for label, cost in costs.each.items()
     ]
     text = _whose(costs)
+    if problem.axis != "steps":
+        return Finding(f"{text} The budget counts {problem.axis}.", tuple(taken))
     if not all(map(_compares_early, results)):
         text += (
             f" In what order equal {costs.unit} would put them is not known: with a schedule, early stopping or a time "
@@ -112,7 +125,7 @@ def same_cost(plan: Plan, problem: PlannedProblem, compared: Sequence[Ranked]) -
             f"{costs.unit} tells."
         )
         return Finding(text, tuple(taken))
-    order, evidence = _order(plan, problem, results, costs.unit)
+    order, evidence = _order(plan, problem, compared, costs.unit)
     return Finding(f"{text} {order}", (*taken, *evidence))
 
 
@@ -139,7 +152,8 @@ def unspent(problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding | No
     amounts = ", ".join(f"{label} spent {units.amount(problem.axis, amount)}" for label, amount in short.items())
     text = (
         f"Not all could spend the whole budget of {units.amount(problem.axis, problem.budget)}: {amounts}. Trials end "
-        "with an evaluation, and evaluations are equally many steps apart."
+        "with an evaluation, and evaluations are equally many steps apart: with more of them less is left. Who spent "
+        "less may end behind for that reason alone."
     )
     blocks = len(compared[0].result.blocks)
     return Finding(text, tuple(Evidence("spent", label, "", amount, blocks=blocks) for label, amount in short.items()))
@@ -158,7 +172,8 @@ def _whose(costs: StepCosts) -> str:
     ]
     first, *rest = named
     who, _, taken = first.rpartition(" ")
-    return f"Steps do not cost the same: {who} took {taken} {costs.unit} a step, {', '.join(rest)}."
+    what = costs.per.capitalize()
+    return f"{what}s do not cost the same: {who} took {taken} {costs.unit} a {costs.per}, {', '.join(rest)}."
 
 
 def _compares_early(result: ContenderResult) -> bool:
@@ -167,14 +182,20 @@ def _compares_early(result: ContenderResult) -> bool:
     return is_plain and all(outcome is None or outcome.status != "cut off" for outcome in result.outcomes)
 
 
-def _order(
-    plan: Plan, problem: PlannedProblem, results: Sequence[ContenderResult], unit: Axis
-) -> tuple[str, list[Evidence]]:
+def _order(plan: Plan, problem: PlannedProblem, compared: Sequence[Ranked], unit: Axis) -> tuple[str, list[Evidence]]:
     """The order at equal cost in words, with tests of each against the first."""
-    by_cost = replace(problem, axis=unit)
-    totals = [_total(by_cost, each) for each in results]
-    least = min((total for total in totals if math.isfinite(total)), default=math.nan)
-    values = [each.planned(block_means(plan, each.studies, _scores_within(by_cost, each, least))) for each in results]
+    by_cost, every = replace(problem, axis=unit), [each.result for each in compared]
+    amount = _amount(by_cost, every)
+    spending = units.amount(unit, amount)
+    results = [each for each in every if _is_near(by_cost, each, amount)]
+    unknown = [each.label for each in every if all(each is not other for other in results)]
+    if len(results) < 2:
+        text = (
+            f"In what order equal {unit} would put them is not known: no evaluation of {_cut(unknown)} is near "
+            f"{spending}. More evaluations tell, or a budget whose axis is {unit}."
+        )
+        return text, []
+    values = [each.planned(block_means(plan, each.studies, _scores_within(by_cost, each, amount))) for each in results]
     pairs = all_pairs(values)
     order = sorted(range(len(results)), key=lambda place: float(np.median(values[place])))
     first, *others = order
@@ -187,13 +208,28 @@ def _order(
             f"adjusted p {numbers.p_value(pair.adjusted_p)})"
         )
         evidence.append(_evidence(problem, results[place], results[first], pair))
-    if len(told) > MOST_LISTED:
-        told = [*told[: MOST_LISTED - 1], f"{len(told) - MOST_LISTED + 1} more"]
     text = (
-        f"After {units.amount(unit, least)} each (by the last evaluation within) the order is {results[first].label}, "
-        f"{', '.join(told)}. All were tuned for {problem.steps} steps."
+        f"After {spending} each (by the last evaluation within) the order{these(problem, compared)} is "
+        f"{results[first].label}, {_cut(told)}. All were tuned for {problem.steps} steps."
     )
+    if unknown:
+        text += f" Where {_cut(unknown)} would be is not known: no evaluation is near."
     return text, evidence
+
+
+def _cut(items: Sequence[str]) -> str:
+    """Items as a list in words, of which only the first are there where they are many."""
+    shown = items if len(items) <= MOST_LISTED else [*items[: MOST_LISTED - 1], f"{len(items) - MOST_LISTED + 1} more"]
+    return ", ".join(shown)
+
+
+def _amount(by_cost: PlannedProblem, results: Sequence[ContenderResult]) -> float:
+    """What the cheapest spent in all; less, down to half of it, if only near that everyone was evaluated."""
+    totals = [_total(by_cost, each) for each in results]
+    least = min((total for total in totals if math.isfinite(total)), default=math.nan)
+    shares = np.arange(100, 49, -1) / 100
+    shared = (share * least for share in shares if all(_is_near(by_cost, each, share * least) for each in results))
+    return float(next(shared, least))
 
 
 def _total(by_cost: PlannedProblem, result: ContenderResult) -> float:
@@ -202,18 +238,37 @@ def _total(by_cost: PlannedProblem, result: ContenderResult) -> float:
     return min((float(spent(by_cost, result.contender, outcome)[-1]) for outcome in ended), default=math.nan)
 
 
-def _scores_within(by_cost: PlannedProblem, result: ContenderResult, least: float) -> Floats:
+def _is_near(by_cost: PlannedProblem, result: ContenderResult, amount: float) -> bool:
+    """Whether a contender's trials were evaluated just before a cost, on average; who diverged by then is known."""
+
+    def share(outcome: Outcome) -> float:
+        amounts, place = _last_within(by_cost, result, outcome, amount)
+        is_over = outcome.status == "diverged" and place == len(amounts) - 1
+        return 1.0 if is_over else float(amounts[place]) / amount
+
+    shares = [share(outcome) for each in result.studies for outcome in each.ended]
+    return bool(shares) and float(np.mean(shares)) >= NEAR * (1 - ROUNDING)
+
+
+def _scores_within(by_cost: PlannedProblem, result: ContenderResult, amount: float) -> Floats:
     """[trials] The judged metric at the last evaluation within a cost, oriented; +inf if it had diverged by then."""
 
     def value(outcome: Outcome) -> float:
-        amounts = spent(by_cost, result.contender, outcome)
-        place = int(np.searchsorted(amounts, least * (1 + ROUNDING), side="right")) - 1
+        amounts, place = _last_within(by_cost, result, outcome, amount)
         if outcome.status == "diverged" and place == len(amounts) - 1:
             return math.nan
         return float(outcome.curves[by_cost.metric][place])
 
     ended = [outcome for each in result.studies for outcome in each.ended]
     return oriented(by_cost, by_cost.metric, [value(outcome) for outcome in ended])
+
+
+def _last_within(
+    by_cost: PlannedProblem, result: ContenderResult, outcome: Outcome, amount: float
+) -> tuple[Floats, int]:
+    """What a trial had spent at its evaluations, and the last of them within a cost."""
+    amounts = spent(by_cost, result.contender, outcome)
+    return amounts, int(np.searchsorted(amounts, amount * (1 + ROUNDING), side="right")) - 1
 
 
 def _evidence(problem: PlannedProblem, other: ContenderResult, first: ContenderResult, pair: Pair) -> Evidence:

@@ -162,7 +162,7 @@ def _with_step_times(context: _Context, bound: BoundPlan) -> BoundPlan:
     context.store.use_software(context.program)
     for race, yardstick in races_before(bound, context.store.timings()):
         timings = _race(context, race)
-        found = scaled(dict(zip(race.keys, timings.timings, strict=True)), yardstick, context.store.timings())
+        found = scaled(race, timings.timings, yardstick, context.store.timings())
         context.store.keep_timings(found, timings.program, machine_digest(context.program))
     return with_known_times(bound, context.store.timings())
 

@@ -1,6 +1,6 @@
 """Step times that budgets of seconds are counted by: measured side by side before anything is trained, and kept."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -36,7 +36,7 @@ def races_before(bound: BoundPlan, known: Mapping[str, Timing]) -> Iterator[tupl
     plan = bound.plan
     for problem in plan.problems:
         every = {_key(plan, problem, contender): contender for contender in plan.contenders}
-        missing = [key for key in every if key not in known or known[key].failure]
+        missing = [key for key in every if key not in known or not _seconds(known[key]) > 0]
         yardstick = next((key for key in every if key not in missing), None)
         entrants = {}
         for key, contender in every.items():
@@ -48,21 +48,37 @@ def races_before(bound: BoundPlan, known: Mapping[str, Timing]) -> Iterator[tupl
             yield Race(tuple(entrants), tuple(entrants.values())), yardstick
 
 
-def scaled(timings: Mapping[str, Timing], yardstick: str | None, known: Mapping[str, Timing]) -> dict[str, Timing]:
+def scaled(
+    race: Race, timings: Sequence[Timing], yardstick: str | None, known: Mapping[str, Timing]
+) -> dict[str, Timing]:
     """Returns what a race found, without its yardstick, in the seconds that the yardstick took when it was timed.
 
     Args:
-        timings: of the race, by key.
+        race: as `races_before` gave it.
+        timings: of its entrants.
         yardstick: as `races_before` gave it.
         known: the timings before.
+
+    Returns:
+        Timings by key.
+
+    Raises:
+        UserError: if the yardstick could not be timed this time: nothing that was timed beside it says anything then.
     """
+    found = dict(zip(race.keys, timings, strict=True))
     if yardstick is None:
-        return dict(timings)
-    ratio = _seconds(known[yardstick]) / _seconds(timings[yardstick])
+        return found
+    now = found.pop(yardstick)
+    if not _seconds(now) > 0:
+        name = race.entrants[race.keys.index(yardstick)].group.recipe.optimizer.name
+        raise UserError(
+            f"problem '{race.problem.name}', optimizer '{name}': its steps could not be timed this time "
+            f"({_why(now)}), and those of contenders that were added are measured by them; run it again, or start in a "
+            "new folder"
+        )
+    ratio = _seconds(known[yardstick]) / _seconds(now)
     return {
-        key: replace(timing, seconds=tuple(ratio * each for each in timing.seconds))
-        for key, timing in timings.items()
-        if key != yardstick
+        key: replace(timing, seconds=tuple(ratio * each for each in timing.seconds)) for key, timing in found.items()
     }
 
 
@@ -84,7 +100,7 @@ def with_known_times(bound: BoundPlan, known: Mapping[str, Timing]) -> BoundPlan
             if not _seconds(timing) > 0:
                 mistakes.append(
                     f"problem '{problem.name}', optimizer '{contender.label}': its steps could not be timed "
-                    f"({timing.failure or 'they are too short'}), and a budget of seconds is counted by their times; "
+                    f"({_why(timing)}), and a budget of seconds is counted by their times; "
                     "mend it, leave it out, or choose another axis"
                 )
     if mistakes:
@@ -112,6 +128,11 @@ def as_stored(bound: BoundPlan, plan: Plan) -> BoundPlan:
 def _seconds(timing: Timing) -> float:
     """The median seconds of a step; NaN if there are none."""
     return float(np.median(timing.seconds)) if timing.seconds else float("nan")
+
+
+def _why(timing: Timing) -> str:
+    """Why there are no seconds of a step."""
+    return timing.failure or "they are too short"
 
 
 def _key(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -> str:

@@ -232,9 +232,25 @@ def _run_trials(program: Program, trials: Sequence[Trial], work: Work) -> list[O
     first = trials[0]
     results = train_trials(program, requests, until=first.until, seconds=first.seconds, scored=work.scored)
     return [
-        _outcome(trial, result, _samples(program, result) if _is_sampled(trial, work.sampled_seed) else None)
+        _unevaluated(work.group, trial)
+        if _ends_at_start(trial, result)
+        else _outcome(trial, result, _samples(program, result) if _is_sampled(trial, work.sampled_seed) else None)
         for trial, result in zip(trials, results, strict=True)
     ]
+
+
+def _ends_at_start(trial: Trial, result: Trajectory) -> bool:
+    # what it was before any step is no result of training
+    return trial.gradients is not None and len(result.steps) == 1
+
+
+def _unevaluated(group: Group, trial: Trial) -> Outcome:
+    """The outcome of a trial whose first evaluation after step 0 lies beyond its budget."""
+    return failed(
+        trial,
+        f"{_owner(group)}: its steps take so many gradients that a trial with a budget of {trial.gradients:g} has no "
+        "evaluation within; give more evaluations, or a larger budget",
+    )
 
 
 def _is_sampled(trial: Trial, sampled_seed: int | None) -> bool:
@@ -274,9 +290,12 @@ def _failure(group: Group, trial: Trial, error: Exception) -> Outcome:
     """Turns an exception into an outcome; the reason names optimizer and problem, unless a UserError says enough."""
     reason = str(error)
     if not isinstance(error, UserError):
-        owner = f"optimizer '{group.recipe.optimizer.name}' on problem '{group.problem.name}'"
-        reason = f"{owner}: raised {type(error).__name__}: {reason}"
+        reason = f"{_owner(group)}: raised {type(error).__name__}: {reason}"
     return failed(trial, reason, "".join(traceback.format_exception(error)))
+
+
+def _owner(group: Group) -> str:
+    return f"optimizer '{group.recipe.optimizer.name}' on problem '{group.problem.name}'"
 
 
 def failed(trial: Trial, reason: str, trace: str = "") -> Outcome:

@@ -60,7 +60,8 @@ def along_budget(outcome: Outcome, metric: str, points: int) -> Floats:
         points: of its curve after step 0, had it made all its steps.
 
     Returns:
-        [points + 1] in the metric's units: at each share the last value within; NaN after the trial's end.
+        [points + 1] in the metric's units: at each share the last value within; NaN after the trial's end. One that
+        ended only because its next evaluation lay beyond its budget keeps its last value.
     """
     curve, bound = outcome.curves[metric], outcome.trial.gradients
     values = np.full(points + 1, np.nan)
@@ -69,4 +70,7 @@ def along_budget(outcome: Outcome, metric: str, points: int) -> Floats:
         return values
     shares = np.arange(points + 1) / points * bound
     places = np.searchsorted(outcome.gradients_so_far, shares * (1 + ROUNDING), side="right") - 1
-    return np.asarray(curve[places], np.float64)
+    values[:] = curve[places]
+    if outcome.status == "diverged":
+        values[shares > outcome.gradients_so_far[-1] * (1 + ROUNDING)] = np.nan
+    return values

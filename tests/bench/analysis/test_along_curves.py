@@ -200,6 +200,8 @@ def test_where_costs_vary_curves_are_read_at_shares_of_the_budget():
     outcome = searching([1.0, 0.8, 0.6], [0.0, 18.0, 39.0])  # at 10, 20, 30, 40 gradients: the last point within
     np.testing.assert_allclose(along_budget(outcome, "error", 4), [1.0, 1.0, 0.8, 0.8, 0.6], rtol=1e-6)
     np.testing.assert_allclose(amounts_along(problem, CONTENDER, [outcome], 4), [0, 10, 20, 30, 40])
+    wild = replace(searching([1.0, 2.0, 1e9], [0.0, 10.0, 25.0]), status="diverged", diverged_at=15)
+    np.testing.assert_allclose(along_budget(wild, "error", 8), [1, 1, 2, 2, 2, 1e9, NAN, NAN, NAN])
     assert at_half(problem, CONTENDER, [outcome]) is None  # trials are at different amounts then
     # of steps that cost the same, evaluations are at equal shares already, up to the steps that were rounded off
     even = replace(ended([1.0, 0.8, 0.6, 0.4, 0.2]), gradients=2.4 * np.arange(5) * 10)

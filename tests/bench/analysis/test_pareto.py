@@ -77,6 +77,14 @@ def test_examples_have_a_panel_where_batches_differ():
     assert found == {"examples": [("a", 320.0, True), ("b", 640.0, True)]}
 
 
+def test_trials_without_a_step_have_no_cost_a_step():
+    """No panel divides by what they took."""
+    found = summary({"a": 1.0, "b": 2.0}, {"a": 0.5, "b": 0.2})
+    comparison = found.comparisons[0]
+    unknown = [replace(each, gradients=np.nan, examples=np.nan) for each in comparison.costs]
+    assert pareto(replace(comparison, costs=unknown)) == []
+
+
 def test_figures_are_drawn_where_costs_differ(tmp_path):
     same = summary({"a": 1.0, "b": 1.0}, {"a": 0.5, "b": 0.2})
     assert [path.stem for path in save_figures(same, tmp_path, extension="svg")] == ["bowl"]

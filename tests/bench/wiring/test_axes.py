@@ -212,6 +212,21 @@ def test_a_line_search_ends_within_its_budget() -> None:
     assert all(each.gradients is not None and each.gradients[-1] == each.steps[-1] == 40 for each in others)
 
 
+@pytest.mark.long
+def test_a_budget_without_an_evaluation_within_is_refused_when_it_shows() -> None:
+    """An interval of 20 steps of L-BFGS takes at least 40 gradients and a few, which is more than the budget."""
+    lbfgs = Contender(optimizer=replace(get("lbfgs"), static={"memory_size": [5]}), label="lbfgs", batch_size="full")
+    result = api.run(
+        experiment("sgd", lbfgs, axis="gradients", evaluations=2),
+        resources=Resources(executor="inline"),
+        progress=False,
+    )
+    (comparison,) = result.summary.comparisons
+    failure = comparison.results[-1].failure
+    assert comparison.results[-1].label == "lbfgs" and not comparison.ranking.compared  # sgd is alone
+    assert "optimizer 'lbfgs' on problem 'regression'" in failure and "give more evaluations" in failure
+
+
 class Clock:
     """Stands for a race: steps take what it says, by optimizer."""
 
@@ -249,6 +264,66 @@ def test_seconds_are_measured_once_and_kept(tmp_path: Path, monkeypatch: pytest.
     assert steps_of(run("sgd", "adam", "lion")) == {"sgd": 40, "adam": 20, "lion": 20}
     assert clock.raced == [["sgd", "lion"]]
     assert steps_of(api.open_run(tmp_path).summary.plan) == {"sgd": 40, "adam": 20, "lion": 20}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("now", [Timing(failure="Boom: no"), Timing((0.0, 0.0, 0.0))])
+def test_an_added_contender_is_not_timed_beside_who_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: Timing
+) -> None:
+    def run(*names: str) -> Plan:
+        asked = experiment(*names, axis="seconds")
+        return api.run(asked, folder=tmp_path, resources=Resources(executor="inline"), progress=False).summary.plan
+
+    clocked(monkeypatch, sgd=1e-3, adam=2e-3)
+    first = run("sgd", "adam")
+    monkeypatch.setattr(Race, "timed_on", lambda race, executor: Timed((now, Timing((6e-3,))), program_identity()))
+    with pytest.raises(UserError, match=r"problem 'regression', optimizer 'sgd': .* could not be timed this time"):
+        run("sgd", "adam", "lion")
+    # nothing of that was kept: lion is timed when the yardstick can be
+    clock = clocked(monkeypatch, sgd=3e-3, lion=6e-3)
+    assert steps_of(run("sgd", "adam", "lion")) == {**steps_of(first), "lion": 20}
+    assert clock.raced == [["sgd", "lion"]]
+
+
+@pytest.mark.long
+def test_steps_that_took_no_time_are_timed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run() -> api.Result:
+        asked = experiment("sgd", "adam", axis="seconds")
+        return api.run(asked, folder=tmp_path, resources=Resources(executor="inline"), progress=False)
+
+    clocked(monkeypatch, sgd=0.0, adam=2e-3)
+    with pytest.raises(UserError, match=r"optimizer 'sgd': its steps could not be timed \(they are too short\)"):
+        run()
+    clock = clocked(monkeypatch, sgd=3e-3, adam=6e-3)
+    assert steps_of(run().summary.plan) == {"sgd": 40, "adam": 20}  # 3 ms beside 6 are 1 beside the 2 of then
+    assert clock.raced == [["sgd", "adam"]]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("ran_before", [False, True])
+def test_an_interrupted_measurement_has_a_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ran_before: bool
+) -> None:
+    def run(axis: str) -> api.Result:
+        asked = experiment("sgd", "adam", axis=axis)
+        return api.run(asked, folder=tmp_path, resources=Resources(executor="inline"), progress=False)
+
+    def interrupted(race: Race, executor: Any) -> Timed:
+        raise KeyboardInterrupt
+
+    before = run("steps").summary if ran_before else None
+    monkeypatch.setattr(Race, "timed_on", interrupted)
+    result = run("seconds")
+    assert result.interrupted and result.bound is not None
+    # what is summed up is what was asked for, not what ran in this folder before
+    assert result.summary.plan is result.bound.plan and result.summary.plan.problems[0].axis == "seconds"
+    assert "regression" in str(result)
+    result.report(tmp_path / "page.html")
+    clocked(monkeypatch, sgd=1e-3, adam=2e-3)
+    again = run("seconds")
+    assert not again.interrupted and steps_of(again.summary.plan) == {"sgd": 40, "adam": 20}
+    assert before is None or before.records.keys() & again.summary.records.keys()  # sgd's trials
 
 
 @pytest.mark.long
