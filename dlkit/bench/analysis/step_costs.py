@@ -189,9 +189,10 @@ def _order(
         evidence.append(_evidence(problem, results[place], results[first], pair))
     if len(told) > MOST_LISTED:
         told = [*told[: MOST_LISTED - 1], f"{len(told) - MOST_LISTED + 1} more"]
+    here = numbers.on_these_examples(problem, repeats_tuning=plan.repeats_tuning)
     text = (
-        f"After {units.amount(unit, least)} each (by the last evaluation within) the order is {results[first].label}, "
-        f"{', '.join(told)}. All were tuned for {problem.steps} steps."
+        f"After {units.amount(unit, least)} each (by the last evaluation within) the order{here} is "
+        f"{results[first].label}, {', '.join(told)}. All were tuned for {problem.steps} steps."
     )
     return text, evidence
 
