@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from dlkit import bench
+from dlkit.bench.store.example_scores import packed
 
 INLINE = bench.Resources(executor="inline")
 
@@ -133,6 +134,27 @@ def test_a_changed_bit_is_found(result: bench.Result, tmp_path: Path) -> None:
     connection.close()
     replay = bench.open_run(folder).replay(trial)
     assert not replay.exact and set(replay.largest) == {"accuracy"} and 0 < replay.largest["accuracy"] < 1e-6
+
+
+def test_changed_scores_of_examples_and_changed_costs_are_found(result: bench.Result, tmp_path: Path) -> None:
+    import shutil
+    import sqlite3
+
+    folder = tmp_path / "run"
+    shutil.copytree(result.folder, folder)
+    trials = result.trials()
+    trial = trials[(trials.problem == "digits-mlp") & (trials.stage == "final")].trial.iloc[0]
+    outcome = result.summary.records[trial].outcome
+    assert outcome.example_scores is not None and outcome.gradients is not None
+    scores, gradients = outcome.example_scores.copy(), outcome.gradients.copy()
+    scores[0], gradients[-1] = 1 - scores[0], gradients[-1] + 2
+    with sqlite3.connect(folder / "store.sqlite") as connection:
+        form, blob = packed(scores)[1:]
+        connection.execute("UPDATE example_score SET form = ?, scores = ? WHERE trial = ?", (form, blob, trial))
+        connection.execute("UPDATE trial SET gradients = ? WHERE id = ?", (gradients.astype("<f8").tobytes(), trial))
+    connection.close()
+    replay = bench.open_run(folder).replay(trial)
+    assert not replay.exact and replay.largest == {"example scores": 1.0, "gradients": 2.0}
 
 
 def test_replay_asks_for_an_id_that_is_there(result: bench.Result) -> None:

@@ -670,6 +670,27 @@ COMPARED = [
         "bench/analysis/test_new_examples.py::test_differences_that_ended_a_run_count_double",
     ),
     Fault(
+        "a trial without scores of examples counts as a diverged one",
+        "dlkit/bench/analysis/new_examples.py",
+        'outcome.example_scores is None and outcome.status != "diverged"',
+        'outcome.example_scores is None and outcome.status == "failed"',
+        "bench/analysis/test_new_examples.py::test_a_blocks_scores_are_the_means_over_its_trials",
+    ),
+    Fault(
+        "single p-values on new examples stand where adjusted ones decided",
+        "dlkit/bench/analysis/example_sentences.py",
+        "new.adjusted_p if adjusted else new.difference.p_value",
+        "new.difference.p_value if adjusted else new.adjusted_p",
+        "bench/analysis/test_new_examples.py::test_in_a_tie_the_p_values_on_new_examples_are_the_adjusted_ones_that_decided",
+    ),
+    Fault(
+        "a verdict does not say that it is about these examples",
+        "dlkit/bench/analysis/example_sentences.py",
+        'return "" if all(map(_of, others)) else these(problem, others)',
+        'return "" if any(map(_of, others)) else these(problem, others)',
+        "bench/analysis/test_new_examples.py::test_who_lacks_scores_is_beaten_on_these_examples_alone",
+    ),
+    Fault(
         "the error of a mean forgets what its examples have",
         STATS,
         "square = self.rows + self.columns - kept",

@@ -41,12 +41,14 @@ def sentences(problem: PlannedProblem, effect: Effect, target: float) -> list[st
         by = "" if problem.judged.scale == "log" else "by "
         return f"ends {'better' if shift.difference.estimate < 0 else 'worse'}, {by}{_size(problem, shift)}"
 
-    opening = "" if effect.about == "methods" else "with the settings found, "
+    where = numbers.on_these_examples(problem, repeats_tuning=effect.about == "methods")
+    opening = f"{effect.factor},{where}: " if where else f"{effect.factor}: "
+    opening += "" if effect.about == "methods" else "with the settings found, "
     told = _told(effect, effect.final, _Words(ends, lambda shift: _size(problem, shift)))
     if effect.steps is not None:
         directed = partial(_reaches, _of_factor(effect.factor, effect.baseline), numbers.number(target))
         told += _told(effect, effect.steps, _Words(directed, partial(_ratio, problem.axis)))
-    return [f"{effect.factor}: {opening}{text}" for text in told or [_nothing_told(problem, effect)]]
+    return [f"{opening}{text}" for text in told or [_nothing_told(problem, effect)]]
 
 
 def shown_parts(interaction: Interaction) -> Sequence[tuple[str, Shift]]:

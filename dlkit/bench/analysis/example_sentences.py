@@ -4,13 +4,13 @@ import math
 from collections.abc import Sequence
 
 from dlkit.bench.analysis import numbers
-from dlkit.bench.analysis.findings import Finding
+from dlkit.bench.analysis.findings import Finding, these
 from dlkit.bench.analysis.new_examples import NewExamples
 from dlkit.bench.analysis.ranking import Ranked
 from dlkit.bench.plan.plan import PlannedProblem
 from dlkit.bench.stats import Interval
 
-__all__ = ["also", "holds_here_alone", "listed", "more_examples"]
+__all__ = ["also", "here", "holds_here_alone", "listed", "more_examples"]
 
 MANY = 1_000_000  # examples, beyond which a number says no more
 
@@ -26,23 +26,36 @@ def listed(problem: PlannedProblem, ranked: Sequence[Ranked]) -> str:
     return ", ".join(shown)
 
 
-def also(problem: PlannedProblem, others: Sequence[Ranked]) -> str:
-    """Returns that differences hold on new examples, too, with the one to the next; nothing where that is not known."""
+def here(problem: PlannedProblem, others: Sequence[Ranked]) -> str:
+    """Returns " on these 360 test examples", where it is not known of each difference that it holds on new ones."""
+    return "" if all(map(_of, others)) else these(problem, others)
+
+
+def also(problem: PlannedProblem, others: Sequence[Ranked], *, adjusted: bool = False) -> str:
+    """Returns that differences hold on new examples, too, with the one to the next; nothing where that is not known.
+
+    Args:
+        problem: what was trained.
+        others: whose differences to the best hold, the next one first.
+        adjusted: whether all pairs were asked about, so that what decided are adjusted p-values.
+    """
     known = [(each, new) for each in others if (new := _of(each))]
     if not known:
         is_split_anew = problem.redraws_split and all(each.result.repeats_tuning for each in others)
         return ", each study with a new split of these examples" if is_split_anew else ""
-    bound = numbers.largest_p_value([new.difference.p_value for _, new in known])
+    bound = numbers.largest_p_value([new.adjusted_p if adjusted else new.difference.p_value for _, new in known])
+    p_value = f"{'adjusted ' if adjusted else ''}p {bound}"
     first, new = known[0]
     whom = "each" if len(known) == len(others) else ", ".join(each.label for each, _ in known)
     against = f" against {whom}" if len(others) > 1 else ""
-    return f"; also on new examples ({first.label} {_difference(problem, new)}, p {bound}{against})"
+    return f"; also on new examples ({first.label} {_difference(problem, new)}, {p_value}{against})"
 
 
-def more_examples(best: Ranked, others: Sequence[Ranked], unit: str) -> Finding | None:
+def more_examples(problem: PlannedProblem, best: Ranked, others: Sequence[Ranked], unit: str) -> Finding | None:
     """Says what would settle it on new examples, of the first that is worse than the best on these examples alone.
 
     Args:
+        problem: what was trained.
         best: the leader.
         others: the other contenders, best first.
         unit: what blocks are: ``"studies"`` or ``"seeds"``.
@@ -62,7 +75,9 @@ def more_examples(best: Ranked, others: Sequence[Ranked], unit: str) -> Finding 
         text = f"To settle {pair} takes {takes}"
     else:
         text = f"More {unit} cannot settle {pair}, if the difference is what it seems: that takes {takes}"
-    return Finding(f"{text}; there are {new.examples:,}.")
+    count = problem.examples[2]
+    there = f"of the {count:,} here {new.examples:,} were looked at" if new.examples < count else f"there are {count:,}"
+    return Finding(f"{text}; {there}.")
 
 
 def _of(ranked: Ranked) -> NewExamples | None:

@@ -122,9 +122,8 @@ def _compared(name: str, other: Ranked, best: Ranked, pair: Pair, shown: Interva
 
 
 def these(problem: PlannedProblem, compared: Sequence[Ranked]) -> str:
-    """Returns " on these 360 test examples"; nothing where it is not known how contenders differ on new ones."""
-    known = [pair.new_examples for each in compared if (pair := each.standing.to_best) and pair.new_examples]
-    return f" on these {problem.examples[2] or known[0].examples:,} test examples" if known else ""
+    """Returns " on these 360 test examples", where contenders are compared on the same ones; see `numbers`."""
+    return numbers.on_these_examples(problem, repeats_tuning=all(each.result.repeats_tuning for each in compared))
 
 
 # --- what would settle it ---

@@ -21,7 +21,7 @@ class NewExamples(NamedTuple):
     Attributes:
         difference: its scores less the other's, over blocks and test examples.
         adjusted_p: by Holm, over all pairs of contenders.
-        examples: how many there are.
+        examples: how many were looked at; of very many test examples a share.
     """
 
     difference: CrossedDifference
@@ -53,9 +53,11 @@ def block_scores(problem: PlannedProblem, blocks: Sequence[Sequence[Outcome]]) -
         blocks: the final trials of each block.
 
     Returns:
-        [blocks, examples] the means over a block's trials; NaN of a block of which a trial kept no scores, as it
-        diverged. None where no block has any.
+        [blocks, examples] the means over a block's trials; NaN of a block of which a trial diverged, and so has no
+        scores. None where no block has any, and where a trial that did not diverge has none: nothing is known then.
     """
+    if any(outcome.example_scores is None and outcome.status != "diverged" for block in blocks for outcome in block):
+        return None
     each = [[outcome.example_scores for outcome in block] for block in blocks]
     sizes = {len(scores) for block in each for scores in block if scores is not None}
     if len(sizes) != 1 or problem.judged.scale == "log":

@@ -22,6 +22,7 @@ __all__ = [
     "largest_p_value",
     "metric_label",
     "number",
+    "on_these_examples",
     "oriented_interval",
     "p_value",
     "point",
@@ -92,6 +93,20 @@ def metric_label(problem: PlannedProblem) -> str:
 def judged_label(problem: PlannedProblem) -> str:
     """Returns the same with the split that it is judged on, where examples are held out."""
     return f"test {metric_label(problem)}" if problem.judged_on == "test" else metric_label(problem)
+
+
+def on_these_examples(problem: PlannedProblem, *, repeats_tuning: bool) -> str:
+    """Returns " on these 360 test examples", where all blocks have the same ones.
+
+    Args:
+        problem: what was trained.
+        repeats_tuning: whether blocks are studies, which may split the examples anew.
+
+    Returns:
+        The words; empty where blocks differ in their examples, or nothing is held out.
+    """
+    count, is_split_anew = problem.examples[2], repeats_tuning and problem.redraws_split
+    return f" on these {count:,} test examples" if problem.judged_on == "test" and count and not is_split_anew else ""
 
 
 def interval(value: Interval, *, floor: float | None = None, beyond: str = NO_BOUND) -> str:

@@ -90,7 +90,7 @@ def verdict(problem: PlannedProblem, ranking: Ranking, target: float, *, adds_bl
     open_here = [each for each in tied if not each.standing.is_worse_here]
     if open_here and not adds_blocks:
         missing += [finding] if (finding := power(problem, compared, open_here[0])) else []
-    more = example_sentences.more_examples(best, others, "studies" if about == "methods" else "seeds")
+    more = example_sentences.more_examples(problem, best, others, "studies" if about == "methods" else "seeds")
     missing += [more] if more else []
     if about == "settings" and any(len(each.tuning.points) > 1 for each in ranking.results):
         missing.append(Finding(ABOUT_SETTINGS))
@@ -140,8 +140,10 @@ def _tie(problem: PlannedProblem, compared: Sequence[Ranked], tied: Sequence[Ran
         text += f"; on new examples it is not told apart from {example_sentences.listed(problem, here_alone)}"
     if worse := [each for each in others if each not in tied]:
         bound = numbers.largest_p_value([pair.adjusted_p for pair in _gaps(worse)])
-        also = example_sentences.also(problem, worse)
-        text += f"; worse: {_listed(problem, best, worse)} (adjusted p {bound}){also}"
+        also = example_sentences.also(problem, worse, adjusted=True)
+        here = example_sentences.here(problem, worse)
+        here = " on these" if here and here_alone else here  # how many was said
+        text += f"; worse{here}: {_listed(problem, best, worse)} (adjusted p {bound}){also}"
     return Finding(f"{text}.", differences(problem, best, others))
 
 
@@ -150,7 +152,8 @@ def _ahead(problem: PlannedProblem, compared: Sequence[Ranked], doubtful: Sequen
     best, others = compared[0], compared[1:]
     names = ", ".join(each.label for each in doubtful)
     text = (
-        f"{_opening(problem, best)} {best.label} is ahead, with {_score(problem, best)}; {_margin(problem, compared)}. "
+        f"{_opening(problem, best)} {best.label} is ahead{example_sentences.here(problem, others)}, with "
+        f"{_score(problem, best)}; {_margin(problem, compared)}. "
         f"Not settled: {names} may be undertuned by as much as the near end of that interval."
     )
     return Finding(text, differences(problem, best, others))
@@ -159,7 +162,8 @@ def _ahead(problem: PlannedProblem, compared: Sequence[Ranked], doubtful: Sequen
 def _winner(problem: PlannedProblem, compared: Sequence[Ranked]) -> Finding:
     best, others = compared[0], compared[1:]
     text = (
-        f"{_opening(problem, best)} {best.label} is best, with {_score(problem, best)}; {_margin(problem, compared)}"
+        f"{_opening(problem, best)} {best.label} is best{example_sentences.here(problem, others)}, with "
+        f"{_score(problem, best)}; {_margin(problem, compared)}"
         f"{example_sentences.also(problem, others)}."
     )
     return Finding(text, differences(problem, best, others))
@@ -288,24 +292,25 @@ def conclude(
         for each in ranking.results
         if each.label in settled.labels and each.label not in settled.in_question and len(each.blocks) < settled.blocks
     ]
-    is_known = bool(these(problem, ranking.compared))
+    is_known = any(pair.new_examples for pair in _gaps(ranking.compared))
     new = "; those on new examples are doubled, as they are looked at when this ends" if is_known else ""
     notes.append(
         f"P-values and intervals of differences hold at any time, as {unit} were added; other intervals only describe"
         f"{new}."
     )
     first, *others = conclusion.findings
-    ending = _why_it_ends(plan, problem, ranking, settled) or f"Not settled at {settled.blocks} {unit} yet."
+    here = these(problem, ranking.compared)
+    here = here if is_known or here not in first.text else ""  # said already, and nothing is known of others
+    ending = _why_it_ends(plan, problem, settled, here) or f"Not settled at {settled.blocks} {unit} yet."
     if conclusion.kind == "unsettled" and settled.ends is Reason.BEST:  # blocks do not mend tuning
         ending = f"As they are tuned, it is {ending[0].lower()}{ending[1:]}"
     findings = (first._replace(text=f"{first.text} {ending}"), *others, *map(Finding, notes))
     return conclusion._replace(findings=findings)
 
 
-def _why_it_ends(plan: Plan, problem: PlannedProblem, ranking: Ranking, settled: Settled) -> str:
+def _why_it_ends(plan: Plan, problem: PlannedProblem, settled: Settled, here: str) -> str:
     """Why no blocks are added, in words; empty if there may be more."""
     count, unit = settled.settlement.seeds, plan.unit
-    here = these(problem, ranking.compared)
     match settled.ends:
         case None:
             return ""

@@ -108,8 +108,7 @@ class ContenderJob:
                 trials = {trial.id: trial for each, trial in pending if each.static == point.static}
                 group = self._bound.group(self.problem, self.contender, point.static, stage=first.stage)
                 work = Work(group, tuple(trials.values()), lanes=self._lanes, planned=self._planned(first.stage))
-                plan = self._bound.plan  # reports show one trial's samples
-                return work._replace(sampled_seed=plan.first_seed(0), scored=not plan.splits_anew(self.problem))
+                return work._replace(sampled_seed=self._bound.plan.first_seed(0))  # reports show one trial's samples
         return None
 
     def take(self, outcomes: Sequence[Outcome]) -> None:

@@ -14,7 +14,7 @@ from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.step_times import as_stored
 from dlkit.bench.execution.work import Done, Work, prepare_process, run_work
 from dlkit.bench.plan.space import Point
-from dlkit.bench.plan.trials import Stage, Trial
+from dlkit.bench.plan.trials import Outcome, Stage, Trial
 from dlkit.bench.spec.bound_plan import BoundPlan, Group, bind
 from dlkit.bench.training.lanes import Lanes
 
@@ -27,9 +27,10 @@ class Replay:
 
     Attributes:
         trial: its id.
-        exact: whether every number of its curves and test metrics is the same, bit for bit.
+        exact: whether every number of its curves, its validation metrics and its scores of examples is the same, bit
+            for bit.
         program: field -> (then, now), for the fields of the program that differ.
-        largest: metric -> largest absolute difference; empty if exact.
+        largest: metric -> largest absolute difference, ``gradients`` and ``example scores`` included; empty if exact.
         then: metric -> the stored curve.
         now: metric -> the curve of the replay.
         diverged_at: the step at which the replay diverged; None if it did not.
@@ -72,8 +73,9 @@ def replay(summary: Summary, name: str, bound: BoundPlan | None = None) -> Repla
         raise UserError(f"the replay of trial {name} failed: {again.reason}")
     changed = {field: (then[field], now.get(field, "")) for field in then if then[field] != now.get(field)}
     largest = {}
-    for metric in outcome.curves.keys() | again.curves.keys():
-        a, b = (np.asarray(each.curves.get(metric, ())) for each in (outcome, again))
+    before, after = (_arrays(each, has_ended=not was_cut) for each in (outcome, again))
+    for metric in before.keys() | after.keys():
+        a, b = (np.asarray(each.get(metric, ())) for each in (before, after))
         if a.tobytes() != b.tobytes():
             same_shape = a.shape == b.shape
             largest[metric] = float(np.nanmax(np.abs(a - b), initial=0.0)) if same_shape else float("inf")
@@ -84,6 +86,12 @@ def replay(summary: Summary, name: str, bound: BoundPlan | None = None) -> Repla
     same_end = again.status == outcome.status or was_cut
     exact = not largest and same_end and again.diverged_at == outcome.diverged_at
     return Replay(name, exact, changed, largest, outcome.curves, again.curves, again.diverged_at)
+
+
+def _arrays(outcome: Outcome, *, has_ended: bool) -> Mapping[str, np.ndarray[Any, Any]]:
+    """What verdicts rest on: curves, what points cost, and of trials that have ended the scores of examples."""
+    others = {"gradients": outcome.gradients, "example scores": outcome.example_scores if has_ended else None}
+    return {**outcome.curves, **{name: array for name, array in others.items() if array is not None}}
 
 
 def _run_again(work: Work, threads: int) -> Done:

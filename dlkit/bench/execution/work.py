@@ -41,7 +41,6 @@ class Work(NamedTuple):
         memory: bytes that training examples may take; None for what suits the device.
         sampled_seed: the seed whose final trial keeps what its model generates, where a problem has samples; None for
             no trial.
-        scored: whether final trials keep what each test example scored.
     """
 
     group: Group
@@ -51,7 +50,6 @@ class Work(NamedTuple):
     planned: int = 1
     memory: int | None = None
     sampled_seed: int | None = None
-    scored: bool = False
 
     @property
     def problem(self) -> ProblemSource:
@@ -230,7 +228,7 @@ def _batch(trials: Sequence[Trial], lanes: Lanes) -> Sequence[Trial]:
 def _run_trials(program: Program, trials: Sequence[Trial], work: Work) -> list[Outcome]:
     requests = [Request(trial.hyperparameters, trial.stage, trial.seed, trial.gradients) for trial in trials]
     first = trials[0]
-    results = train_trials(program, requests, until=first.until, seconds=first.seconds, scored=work.scored)
+    results = train_trials(program, requests, until=first.until, seconds=first.seconds)
     return [
         _unevaluated(work.group, trial)
         if _ends_at_start(trial, result)

@@ -116,5 +116,5 @@ def _floor(meaning: Metric) -> float:
 
 
 def final_value(outcome: Outcome | None, metric: str) -> float:
-    """Returns a trial's metric on validation with its final parameters; NaN if it has none, or has not run."""
+    """Returns a trial's metric with its final parameters, on its curves' split; NaN if it has none, or has not run."""
     return math.nan if outcome is None else outcome.final(metric)

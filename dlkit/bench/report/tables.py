@@ -68,15 +68,19 @@ def caption(comparison: Comparison) -> str:
     direction = "higher" if problem.judged.higher_is_better else "lower"
     target = f"target {numbers.number(comparison.target)} ({comparison.targets.source})"
     taken = "; medians are geometric, of logarithms" if numbers.geometric(problem) else ""
-    return f"{numbers.metric_label(problem)}, {direction} is better; {target}{taken}; {_examples(problem)}"
+    return f"{numbers.metric_label(problem)}, {direction} is better; {target}{taken}; {_examples(comparison)}"
 
 
-def _examples(problem: PlannedProblem) -> str:
+def _examples(comparison: Comparison) -> str:
     """What the metric was computed on."""
+    problem = comparison.problem
     if problem.judged_on == "objective":
         return "the metric is the training objective itself: nothing is held out"
     train, validation, test = problem.examples
-    how = "split anew in each study" if problem.redraws_split else "the same ones in every study"
+    if comparison.verdict.about == "settings":  # one study has one split
+        how = "the same ones for every seed"
+    else:
+        how = "split anew in each study" if problem.redraws_split else "the same ones in every study"
     return f"judged on {test:,} test examples, selected on {validation:,}, trained on {train:,}, {how}"
 
 

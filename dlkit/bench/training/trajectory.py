@@ -72,16 +72,13 @@ def train_trial(
     seed: int,
     until: int | None = None,
     seconds: float | None = None,
-    scored: bool = False,
 ) -> Trajectory:
     """Trains one trial; see `train_trials`. On lanes, all of them train it.
 
     Returns:
         The trial's curve and outcome.
     """
-    return train_trials(program, [Request(hyperparameters, stage, seed)], until=until, seconds=seconds, scored=scored)[
-        0
-    ]
+    return train_trials(program, [Request(hyperparameters, stage, seed)], until=until, seconds=seconds)[0]
 
 
 def train_trials(
@@ -90,7 +87,6 @@ def train_trials(
     *,
     until: int | None = None,
     seconds: float | None = None,
-    scored: bool = False,
 ) -> list[Trajectory]:
     """Trains one trial, or as many as there are lanes.
 
@@ -102,7 +98,6 @@ def train_trials(
             are of one study, and all tuning trials or none.
         until: where to stop, in evaluations; None for the end. The curve begins as the whole trial's does.
         seconds: a time budget: no call begins after it. Compilation does not count.
-        scored: whether final trials return what each test example scored.
 
     Returns:
         Each trial's curve and outcome, in the order given.
@@ -120,7 +115,7 @@ def train_trials(
     validation, scores = {}, None
     if is_reported:
         validation = program.shared.evaluate(params, state, begun.held_out.validation)
-        scores = program.shared.example_scores(params, state, begun.held_out.test) if scored else None
+        scores = program.shared.example_scores(params, state, begun.held_out.test)
     best = carry.stopping and carry.stopping.best_evaluation
     ends = Ends(carry.diverged_at, best, validation, scores, begun.looked)
     start_metrics, ends = jax.device_get((begun.start.metrics, ends))

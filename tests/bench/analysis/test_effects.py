@@ -336,6 +336,24 @@ def test_schedules_do_not_compare_before_their_end() -> None:
     )
 
 
+def test_effects_say_on_which_examples_they_are() -> None:
+    """Where all blocks have the same test examples, as those of one study always have."""
+    comparison = compared(SQUARE, ending(batch(-0.2, -0.2)))
+    norm = found(comparison)["norm"]
+    held_out = replace(PROBLEM, examples=(800, 100, 1234))
+    anew = replace(held_out, redraws_split=True)
+    here = "norm, on these 1,234 test examples: "
+    settings = norm._replace(about="settings")
+    for effect, problem, opening in [
+        (norm, held_out, f"{here}batch, against none, ends better"),
+        (norm, anew, "norm: batch, against none, ends better"),
+        (norm, replace(held_out, judged_on="objective"), "norm: batch, against none, ends better"),
+        (settings, anew, f"{here}with the settings found, batch, against none, ends better"),
+    ]:
+        text = " ".join(sentences(problem, effect, math.nan))
+        assert text.startswith(opening) and text.count("test examples") == opening.count("test examples")
+
+
 def test_a_frame_has_the_numbers_of_the_effects() -> None:
     comparison = compared(SQUARE, ending(batch(-0.2, 0.3)), problem=replace(PROBLEM, target=0.5))
     norm = found(comparison)["norm"]

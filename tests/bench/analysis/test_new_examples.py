@@ -9,6 +9,7 @@ import scipy.stats
 
 from dlkit.bench.analysis.contender_result import make_result as result_of_outcomes
 from dlkit.bench.analysis.new_examples import block_scores, on_new_examples
+from dlkit.bench.analysis.numbers import largest_p_value
 from dlkit.bench.analysis.ranking import compared
 from dlkit.bench.analysis.settling import Reason, rank
 from dlkit.bench.analysis.verdict import conclude, verdict
@@ -27,8 +28,14 @@ def result(label, hits, *, studies=True, scores=True):
     return replace(made, example_scores=-np.asarray(hits, float)) if scores else made
 
 
+def of(examples):
+    """The problem with so many test examples."""
+    return replace(ACCURACY, examples=(1000, 100, examples))
+
+
 def verdict_of(**hits):
-    return judged(*(result(label, table) for label, table in hits.items()), problem=ACCURACY)
+    (examples,) = {table.shape[1] for table in hits.values()}
+    return judged(*(result(label, table) for label, table in hits.items()), problem=of(examples))
 
 
 def hits_of(rng, share, examples, *, blocks=BLOCKS):
@@ -52,7 +59,7 @@ def won(examples, ours, theirs):
 def test_a_difference_on_these_examples_alone_is_no_win():
     """Six of 360 examples against three, the same ones in each study: sure by studies, p = 0.3 by a sign test."""
     a, b = won(360, 6, 3)
-    by_studies = judged(result("a", a, scores=False), result("b", b, scores=False), problem=ACCURACY)
+    by_studies = judged(result("a", a, scores=False), result("b", b, scores=False), problem=of(360))
     assert by_studies.kind == "winner"
     found = verdict_of(a=a, b=b)
     assert (found.kind, found.best) == ("tie", ("a", "b"))
@@ -78,19 +85,54 @@ def test_an_accuracy_of_095_against_080_is_told_apart():
 
 
 @pytest.mark.parametrize("studies", [True, False])
-def test_without_scores_of_examples_everything_is_as_before(studies):
+def test_without_scores_of_examples_the_verdict_says_on_which_it_holds(studies):
     a, b = won(360, 6, 3)
     both = [result(label, hits, studies=studies, scores=False) for label, hits in (("a", a), ("b", b))]
     one = [both[0], replace(both[1], example_scores=-b)]
     for results in (both, one):
-        found = judged(*results, problem=ACCURACY)
+        found = judged(*results, problem=of(360))
         assert found.kind == "winner"
-        assert not any("new examples" in text or "these" in text for text in (found.sentence, *found.notes))
+        assert "a is best on these 360 test examples, with test " in found.sentence
+        assert not any("new examples" in text for text in (found.sentence, *found.notes))
+        assert found.sentence.count("these") == 1
+        doubtful = replace(results[1], doubts=results[1].doubts._replace(gain=1.0), flags=("doubtful",))
+        found = judged(results[0], doubtful, problem=of(360))
+        assert found.kind == "unsettled" and "a is ahead on these 360 test examples, with test " in found.sentence
+
+
+def test_of_three_without_scores_the_worse_are_so_on_these_examples():
+    a, b = won(360, 6, 3)
+    c = a.copy()
+    c[0], c[1] = a[1], a[0]
+    results = [result(label, hits, scores=False) for label, hits in (("a", a), ("b", b), ("c", c))]
+    found = judged(*results, problem=of(360))
+    assert found.kind == "tie" and "; worse on these 360 test examples: b (" in found.sentence
+
+
+def test_who_lacks_scores_is_beaten_on_these_examples_alone():
+    """Of a pair of which one has none nothing is known on new examples, so that it passes one test, not two."""
+    a, b = won(360, 60, 12)
+    results = [result("a", a), result("b", b), result("c", a * (np.arange(360) % 4 > 0), scores=False)]
+    found = judged(*results, problem=of(360))
+    assert (found.kind, found.best) == ("winner", ("a",))
+    assert "a is best on these 360 test examples, with" in found.sentence
+    assert "; also on new examples (b " in found.sentence and " against b)." in found.sentence
+    tie = [result(label, hits) for label, hits in zip("ab", won(360, 6, 3), strict=True)]
+    found = judged(*tie, results[2], problem=of(360))
+    assert found.kind == "tie" and "; worse on these: c (" in found.sentence
+    assert found.sentence.count("on these 360 test examples") == 1
+
+
+def test_the_objective_and_new_splits_are_not_these_examples():
+    a, b = won(360, 6, 3)
+    both = [result(label, hits, scores=False) for label, hits in (("a", a), ("b", b))]
+    for problem in (replace(of(360), judged_on="objective"), replace(of(360), redraws_split=True)):
+        assert "these 360" not in judged(*both, problem=problem).sentence
 
 
 def test_the_settings_of_one_study_are_held_against_new_examples_too():
     a, b = won(360, 6, 3)
-    found = judged(*(result(label, hits, studies=False) for label, hits in (("a", a), ("b", b))), problem=ACCURACY)
+    found = judged(*(result(label, hits, studies=False) for label, hits in (("a", a), ("b", b))), problem=of(360))
     assert found.kind == "tie" and "10 paired seeds" in found.sentence and "on new examples" in found.sentence
 
 
@@ -112,6 +154,7 @@ def test_of_three_some_hold_on_new_examples():
     c = np.where(np.arange(360) % 4 == 0, 0.0, a)
     found = verdict_of(a=a, b=b, c=c)
     assert (found.kind, found.best) == ("tie", ("a", "b"))
+    assert "; worse: c (" in found.sentence
     assert "; worse: c (" in found.sentence and "; also on new examples (c −0.25 [" in found.sentence
     ranked = compared([result(label, hits) for label, hits in (("a", a), ("b", b), ("c", c))]).compared
     groups = {each.label: set(each.standing.group) for each in ranked}
@@ -133,6 +176,20 @@ def test_open_on_these_examples_and_open_on_new_ones():
     assert "not told apart from c (" in found.sentence and "; it is ahead of b (" in found.sentence
 
 
+def test_in_a_tie_the_p_values_on_new_examples_are_the_adjusted_ones_that_decided():
+    """Of three c is worse, sure enough; Holm multiplies its p-value by three, as it is the smallest of the family."""
+    a, b = won(360, 6, 3)
+    c = np.where(np.arange(360) % 36 == 0, 0.0, a)
+    single = [crossed_difference(x - y).p_value for x, y in ((a, b), (a, c), (b, c))]
+    adjusted = holm(single)[1]
+    assert single[1] == min(single) and adjusted == pytest.approx(3 * single[1]) and 0.001 < single[1] < adjusted < 0.05
+    found = verdict_of(a=a, b=b, c=c)
+    assert (found.kind, found.best) == ("tie", ("a", "b"))
+    told = found.sentence.rpartition("; also on new examples (c ")[2]
+    assert told.endswith(f", adjusted p {largest_p_value([adjusted])}).")
+    assert largest_p_value([adjusted]) != largest_p_value([single[1]])
+
+
 # --- what would settle it --------------------------------------------------------------------------------------------
 
 
@@ -143,6 +200,13 @@ def test_more_studies_do_not_help_where_examples_are_few():
     assert "More studies cannot settle a against b on new examples" in note and "there are 360." in note
     needed = float(note.split("about ")[1].split(" test")[0].replace(",", ""))
     assert needed == pytest.approx(2830, rel=0.1)
+
+
+def test_of_very_many_examples_it_is_said_how_many_were_looked_at():
+    results = [result(label, hits) for label, hits in zip("ab", won(360, 6, 3), strict=True)]
+    (note,) = (note for note in judged(*results, problem=of(720)).notes if "on new examples" in note)
+    assert note.endswith(" test examples; of the 720 here 360 were looked at.")
+    assert float(note.split("about ")[1].split(" test")[0].replace(",", "")) == pytest.approx(2830, rel=0.1)
 
 
 def test_more_studies_do_not_help_is_not_said_where_they_may():
@@ -160,14 +224,19 @@ def test_more_studies_do_not_help_is_not_said_where_they_may():
 def test_added_studies_end_at_the_difference_on_these_examples():
     """Six of 60 examples against three: studies settle it for these, and no more of them could for new ones."""
     hits = [result(label, hits) for label, hits in zip("ab", won(60, 6, 3), strict=True)]
-    plan = replace(in_studies(make_plan(["a", "b"], problems=[ACCURACY], points=1, seeds=1), BLOCKS), max_studies=40)
-    ranking, settled = rank(plan, ACCURACY, hits)
+    plan = replace(in_studies(make_plan(["a", "b"], problems=[of(60)], points=1, seeds=1), BLOCKS), max_studies=40)
+    ranking, settled = rank(plan, of(60), hits)
     assert settled.ends is Reason.BEST
-    found = conclude(verdict(ACCURACY, ranking, math.nan, adds_blocks=True), plan, ACCURACY, ranking, settled)
+    found = conclude(verdict(of(60), ranking, math.nan, adds_blocks=True), plan, of(60), ranking, settled)
     assert (found.kind, found.best) == ("tie", ("a", "b"))
     assert "Settled on these 60 test examples at " in found.sentence and "on new examples" in found.sentence
     assert any("More studies cannot settle a against b on new examples" in note for note in found.notes)
     assert any("those on new examples are doubled" in note for note in found.notes)
+    hits = [replace(each, example_scores=None) for each in hits]
+    ranking, settled = rank(plan, of(60), hits)
+    found = conclude(verdict(of(60), ranking, math.nan, adds_blocks=True), plan, of(60), ranking, settled)
+    assert "a is best on these 60 test examples" in found.sentence and " Settled at " in found.sentence
+    assert not any("new examples" in note for note in found.notes)
 
 
 def test_differences_that_ended_a_run_count_double():
@@ -190,31 +259,33 @@ def test_claims_by_studies_alone_say_so():
         )
         for label, hits, moments in (("b", b, early), ("a", a, late))
     )
-    notes = judged(fast, slow, problem=ACCURACY).notes
-    assert any(note.startswith("b is faster to 0.100 on these 360 test examples, a ends better:") for note in notes)
-    assert any(
-        note.startswith("The ranking flips on these 360 test examples if the budget is halved") for note in notes
-    )
-    plain = judged(*(replace(each, example_scores=None) for each in (fast, slow)), problem=ACCURACY).notes
-    assert any(note.startswith("b is faster to 0.100, a ends better:") for note in plain)
-    assert not any("these" in note for note in plain)
+    for results in ((fast, slow), [replace(each, example_scores=None) for each in (fast, slow)]):
+        notes = judged(*results, problem=of(360)).notes
+        assert any(note.startswith("b is faster to 0.100 on these 360 test examples, a ends better:") for note in notes)
+        flips = "The ranking flips on these 360 test examples if the budget is halved"
+        assert any(note.startswith(flips) for note in notes)
+    anew = judged(fast, slow, problem=replace(of(360), redraws_split=True)).notes
+    assert any(note.startswith("b is faster to 0.100, a ends better:") for note in anew)
+    assert not any("these 360" in note for note in anew)
 
 
 # --- which scores count ----------------------------------------------------------------------------------------------
 
 
-def outcome(scores, seed=0):
-    made = Outcome(Trial(str(seed), {"seed": seed}), "finished", "", "", None, 0.0, 0.0, np.zeros(1), {}, {})
+def outcome(scores, status="finished"):
+    made = Outcome(Trial("0", {"seed": 0}), status, "", "", None, 0.0, 0.0, np.zeros(1), {}, {})
     return replace(made, example_scores=None if scores is None else np.array(scores, np.float32))
 
 
 def test_a_blocks_scores_are_the_means_over_its_trials():
-    blocks = [[outcome([0, 1, 1]), outcome([1, 1, 0])], [outcome([1, 1, 1]), outcome(None)], []]
+    diverged = outcome(None, "diverged")
+    blocks = [[outcome([0, 1, 1]), outcome([1, 1, 0])], [outcome([1, 1, 1]), diverged], []]
     table = block_scores(ACCURACY, blocks)
     assert table[0].tolist() == [-0.5, -1.0, -0.5] and np.isnan(table[1:]).all()  # oriented: lower is better
     assert block_scores(make_problem(), blocks)[0].tolist() == [0.5, 1.0, 0.5]
     assert block_scores(make_problem(metric=Metric("lower", "log")), blocks) is None
-    assert block_scores(ACCURACY, [[outcome(None)]]) is None
+    assert block_scores(ACCURACY, [[diverged]]) is None
+    assert block_scores(ACCURACY, [[outcome([1.0, 0.0])], [outcome(None)]]) is None  # it is no divergence
     assert block_scores(ACCURACY, [[outcome([1.0])], [outcome([1.0, 0.0])]]) is None  # other examples
 
 

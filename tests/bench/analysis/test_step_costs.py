@@ -65,6 +65,12 @@ def test_the_order_after_as_many_gradients_is_tested_on_the_scores_there():
     assert Claim("at the same cost", "plain", "dear") in claims(found)
 
 
+def test_the_order_is_that_on_the_test_examples_of_all_blocks():
+    curves, costs = {"plain": PLAIN, "dear": DEAR}, {"plain": 1.0, "dear": 2.0}
+    found = compared(curves, costs, problem=replace(make_problem(), examples=(800, 100, 360)))
+    assert "the order on these 360 test examples is plain, dear (+0.30 " in note(found).text
+
+
 def test_what_is_within_chance_is_no_claim():
     wide = 0.3 * np.array([1, -1, 2, -2, 3, -3, 4, -4, 5, -5])
     found = compared({"plain": PLAIN, "dear": DEAR}, {"plain": 1.0, "dear": 2.0}, spread=wide)

@@ -1,6 +1,7 @@
 """What tables and figures say of values at a metric's numerical floor, and of medians on a log scale."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -53,6 +54,22 @@ def test_bounds_stand_in_every_format(summary):
     assert "at least ×1.04e+04" in markdown_tables(summary)
     assert r"at least $\times$1.04e+04" in latex_tables(summary)
     assert r"$\leq$1.00e-12" in latex_tables(summary)
+
+
+@pytest.mark.parametrize(
+    ("studies", "is_redrawn", "split"),
+    [
+        (1, True, "the same ones for every seed"),
+        (1, False, "the same ones for every seed"),
+        (2, True, "split anew in each study"),
+        (2, False, "the same ones in every study"),
+    ],
+)
+def test_captions_say_which_blocks_share_test_examples(studies, is_redrawn, split):
+    problem = replace(make_problem(), examples=(800, 100, 90), redraws_split=is_redrawn)
+    comparison = make_summary(make_plan(problems=[problem], seeds=6, tuner=Tuner(studies=studies))).comparisons[0]
+    expected = f"judged on 90 test examples, selected on 100, trained on 800, {split}"
+    assert tables.caption(comparison).endswith(expected)
 
 
 @pytest.mark.parametrize(("metric", "is_geometric"), [(Metric("lower", "log"), True), (Metric("lower"), False)])

@@ -72,7 +72,7 @@ def few_points(count: int = 90) -> Dataset:
 
 
 def scores_of(program: Program, rate: float, *, seed: int = 0) -> Any:
-    return run(program, rate, seed=seed, scored=True).example_scores
+    return run(program, rate, seed=seed).example_scores
 
 
 @pytest.mark.long
@@ -82,7 +82,7 @@ def test_a_final_trial_keeps_the_scores_whose_mean_is_its_final_value() -> None:
     for choices in ({}, {"stopping": policy}, {"optimizer": optimizers.get("schedule_free_sgd")}):
         program = program_of(problem, **choices)
         values = {**dict.fromkeys(program.recipe.traced, 0.9), "learning_rate": 0.5}
-        result = train_trial(program, values, stage="final", seed=0, scored=True)
+        result = train_trial(program, values, stage="final", seed=0)
         scores = result.example_scores
         assert scores is not None and scores.shape == (len(problem.dataset.test["inputs"]),)
         assert scores.dtype == np.float32 and set(scores.tolist()) <= {0.0, 1.0}
@@ -92,9 +92,8 @@ def test_a_final_trial_keeps_the_scores_whose_mean_is_its_final_value() -> None:
         batch = {name: jnp.asarray(array) for name, array in problem.dataset.test.items()}
         hits = problem.example_scores(result.params, result.state, batch)["accuracy"]  # type: ignore[misc]
         assert scores.tolist() == hits.tolist()
-        assert train_trial(program, values, stage="final", seed=0).example_scores is None
         others: list[dict[str, Any]] = [{"stage": "tuning"}, {"stage": "final", "until": 3}]
-        assert all(train_trial(program, values, seed=0, scored=True, **each).example_scores is None for each in others)
+        assert all(train_trial(program, values, seed=0, **each).example_scores is None for each in others)
 
 
 @pytest.mark.long
@@ -102,9 +101,7 @@ def test_lanes_keep_the_scores_of_one_trial_each() -> None:
     problem = classification("points", models.mlp((2,)), few_points(), batch_size=8, steps=20)
     alone = [scores_of(program_of(problem), 0.5, seed=seed) for seed in (0, 1, 2)]
     program = compile_program(compile_problem(problem, Lanes(4)), Recipe(optimizer=SGD, steps=20, evaluations=10))
-    together = train_trials(
-        program, [Request({"learning_rate": 0.5}, "final", seed) for seed in (0, 1, 2)], scored=True
-    )
+    together = train_trials(program, [Request({"learning_rate": 0.5}, "final", seed) for seed in (0, 1, 2)])
     for expected, result in zip(alone, together, strict=True):
         assert expected is not None and result.example_scores is not None
         assert result.example_scores.tolist() == expected.tolist()

@@ -29,6 +29,15 @@ def points(seed: int = 0) -> bench.Problem:
     return classification("points", models.mlp((2,)), dataset, batch_size=20, steps=40)
 
 
+def clear(*, redraw: bool) -> bench.Problem:
+    """Labels of points in space with little noise."""
+    rng = np.random.default_rng(1)
+    inputs = rng.normal(size=(1500, 8)).astype(np.float32)
+    targets = (inputs[:, 0] + 0.2 * rng.normal(size=1500) > 0).astype(np.int32)
+    dataset = split("clear", {"inputs": inputs, "targets": targets}, redraw=redraw)
+    return classification("clear", models.mlp((2,)), dataset, batch_size=20, steps=80)
+
+
 class OffsetState(NamedTuple):
     inner: Any
     offset: Any
@@ -57,6 +66,7 @@ def _offset_params(state: OffsetState, params: Any) -> Any:
 
 
 SGD = bench.Optimizer("sgd", optax.sgd, {"learning_rate": 0.1})
+IDLE = bench.Optimizer("idle", optax.sgd, {"learning_rate": 1e-6})
 OFFSET = bench.Optimizer(
     "offset", _with_offset, {"learning_rate": 0.1, "draw": uniform(0, 64)}, eval_params=_offset_params
 )
@@ -113,22 +123,37 @@ def test_a_fixed_offset_is_worse_on_these_test_examples_alone() -> None:
 
 @pytest.mark.long
 def test_a_contender_that_learns_nothing_is_told_apart_on_new_examples() -> None:
-    rng = np.random.default_rng(1)
-    inputs = rng.normal(size=(1500, 8)).astype(np.float32)
-    targets = (inputs[:, 0] + 0.2 * rng.normal(size=1500) > 0).astype(np.int32)
-    problem = classification(
-        "clear",
-        models.mlp((2,)),
-        split("clear", {"inputs": inputs, "targets": targets}, redraw=False),
-        batch_size=20,
-        steps=80,
-    )
-    idle = bench.Optimizer("idle", optax.sgd, {"learning_rate": 1e-6})
     budget = bench.Budget(studies=8, tuning_points=1, tuning_seeds=1, seeds=1, evaluations=4)
-    run = bench.compare(problems=[problem], optimizers=[SGD, idle], budget=budget, resources=INLINE, progress=False)
+    run = bench.compare(
+        problems=[clear(redraw=False)], optimizers=[SGD, IDLE], budget=budget, resources=INLINE, progress=False
+    )
     (comparison,) = run.summary.comparisons
     assert (comparison.verdict.kind, comparison.verdict.best) == ("winner", ("sgd",))
     assert "; also on new examples (idle −" in comparison.verdict.sentence
+
+
+@pytest.mark.long
+def test_what_is_said_does_not_depend_on_what_ran_in_the_folder_before(tmp_path: Path) -> None:
+    """Trials of a plan of several studies, which does not use their scores, serve a plan of one, which does."""
+
+    def run(folder: Path, studies: int, seeds: int) -> bench.Result:
+        budget = bench.Budget(studies=studies, tuning_points=1, tuning_seeds=1, seeds=seeds, evaluations=4)
+        about: dict[str, Any] = {"problems": [clear(redraw=True)], "optimizers": [SGD, IDLE], "resources": INLINE}
+        return bench.compare(budget=budget, folder=folder, progress=False, **about)
+
+    before = run(tmp_path / "used", 2, 2).summary
+    assert all(each.example_scores is None for each in before.comparisons[0].results)
+    used, fresh = (run(tmp_path / name, 1, 7).summary for name in ("used", "fresh"))
+    (first,), (second,) = used.comparisons, fresh.comparisons
+    reused = [used.records[name].outcome.trial.stage for name in before.records.keys() & used.records.keys()]
+    assert reused.count("final") == 4  # two seeds of each
+    assert (
+        first.verdict.sentence == second.verdict.sentence and "; also on new examples (idle " in first.verdict.sentence
+    )
+    assert first.verdict.notes == second.verdict.notes
+    for one, other in zip(first.results, second.results, strict=True):
+        assert one.example_scores is not None and other.example_scores is not None
+        assert one.example_scores.tobytes() == other.example_scores.tobytes() and len(one.example_scores) == 7
 
 
 @pytest.mark.long
@@ -142,8 +167,7 @@ def test_where_each_study_splits_the_examples_anew_there_is_no_column() -> None:
         steps=8,
     )
     budget = bench.Budget(studies=2, tuning_points=1, tuning_seeds=1, seeds=1, evaluations=2)
-    idle = bench.Optimizer("idle", optax.sgd, {"learning_rate": 1e-6})
-    run = bench.compare(problems=[problem], optimizers=[SGD, idle], budget=budget, resources=INLINE, progress=False)
+    run = bench.compare(problems=[problem], optimizers=[SGD, IDLE], budget=budget, resources=INLINE, progress=False)
     (comparison,) = run.summary.comparisons
     assert comparison.problem.redraws_split
     assert not any("new examples" in name for name in ranking(comparison).header)
