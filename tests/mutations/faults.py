@@ -431,8 +431,8 @@ EXECUTED = [
     ),
     Fault(
         "tuning looks at test",
-        TRAINING,
-        'return self.stage != "tuning"',
+        PLAN,
+        'return stage != "tuning"',
         "return True",
         "bench/wiring/test_splits.py::test_tuning_sees_validation_alone",
     ),

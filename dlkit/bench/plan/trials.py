@@ -21,6 +21,7 @@ __all__ = [
     "Stage",
     "Timing",
     "Trial",
+    "is_judged",
     "require_order",
     "study_of",
     "timing_key",
@@ -31,6 +32,11 @@ STAGES: dict[Stage, int] = {"tuning": 0, "final": 1, "target": 2}  # a seed of o
 Order = Literal["reshuffle", "fixed", "iid"]
 ORDERS: tuple[Order, ...] = get_args(Order)  # how a trial goes through its training examples
 STUDY_SEEDS = 1000  # study k tunes and judges on seeds from k times this on, so that no two studies share one
+
+
+def is_judged(stage: Stage) -> bool:
+    """Returns whether the curves of a stage's trials are on test: nothing is selected from them."""
+    return stage != "tuning"
 
 
 def study_of(seed: int) -> int:
@@ -51,8 +57,8 @@ class Trial(NamedTuple):
 
     @property
     def is_judged(self) -> bool:
-        """Whether its curve is on test: nothing is selected from it."""
-        return self.stage != "tuning"
+        """As of its stage, `is_judged`."""
+        return is_judged(self.stage)
 
     @property
     def study(self) -> int:

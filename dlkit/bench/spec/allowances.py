@@ -1,8 +1,9 @@
 """How many steps each contender gets on each problem, so that all spend the same."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import Optimizer
@@ -42,23 +43,34 @@ def with_allowances(bound: BoundPlan, axis: Axis) -> BoundPlan:
         if axis != "seconds":
             rows = rows_of(facts, PlannedContender("", "", "", {}, [])) if axis == "examples" else 1
             counted = replace(counted, amount=float(facts.steps * _moves(loaded) * rows))
-        allowances = {}
-        for contender in bound.plan.contenders if axis != "seconds" else ():
-            optimizer = bound.methods[contender.label].optimizer
-            try:
-                allowances[contender.label] = _allowance(bound, counted, loaded, contender, optimizer)
-            except UserError as error:
-                mistakes.append(str(error))
-        problems.append(replace(counted, allowances=allowances))
+        if axis != "seconds":
+            counted = _allowed(bound, counted, partial(_allowance, bound, counted, loaded), mistakes)
+        problems.append(counted)
+    return _planned(bound, problems, mistakes)
+
+
+def _allowed(
+    bound: BoundPlan, facts: PlannedProblem, allowance: Callable[[PlannedContender], Allowance], mistakes: list[str]
+) -> PlannedProblem:
+    """A problem with every contender's allowance; notes the mistakes of those that have none."""
+    allowances = {}
+    for contender in bound.plan.contenders:
+        try:
+            allowances[contender.label] = allowance(contender)
+        except UserError as error:
+            mistakes.append(str(error))
+    return replace(facts, allowances=allowances)
+
+
+def _planned(bound: BoundPlan, problems: Sequence[PlannedProblem], mistakes: Sequence[str]) -> BoundPlan:
     if mistakes:
         raise UserError("\n".join(mistakes))
-    return replace(bound, plan=replace(bound.plan, problems=problems))
+    return replace(bound, plan=replace(bound.plan, problems=list(problems)))
 
 
-def _allowance(
-    bound: BoundPlan, facts: PlannedProblem, problem: Problem, contender: PlannedContender, optimizer: Optimizer
-) -> Allowance:
+def _allowance(bound: BoundPlan, facts: PlannedProblem, problem: Problem, contender: PlannedContender) -> Allowance:
     """How far a contender may train with a budget of gradients, or of examples."""
+    optimizer = bound.methods[contender.label].optimizer
     where = f"problem '{facts.name}', optimizer '{contender.label}'"
     gradients = facts.budget / (rows_of(facts, contender) if facts.axis == "examples" else 1)
     cost = gradients_per_step(problem, optimizer)
@@ -93,18 +105,17 @@ def with_step_seconds(bound: BoundPlan, seconds: Mapping[str, Mapping[str, float
     for facts in bound.plan.problems:
         taken = seconds[facts.name]
         counted = replace(facts, amount=facts.steps * taken[bound.plan.contenders[0].label])
-        allowances = {}
-        for label, each in taken.items():
-            where = f"problem '{facts.name}', optimizer '{label}'"
-            try:
-                steps = whole_steps(where, counted, counted.budget / each, bound.plan.evaluations)
-                allowances[label] = Allowance(steps, step_seconds=each)
-            except UserError as error:
-                mistakes.append(str(error))
-        problems.append(replace(counted, allowances=allowances))
-    if mistakes:
-        raise UserError("\n".join(mistakes))
-    return replace(bound, plan=replace(bound.plan, problems=problems))
+        problems.append(_allowed(bound, counted, partial(_in_seconds, bound, counted, taken), mistakes))
+    return _planned(bound, problems, mistakes)
+
+
+def _in_seconds(
+    bound: BoundPlan, facts: PlannedProblem, taken: Mapping[str, float], contender: PlannedContender
+) -> Allowance:
+    """How far a contender may train with a budget of seconds."""
+    each = taken[contender.label]
+    where = f"problem '{facts.name}', optimizer '{contender.label}'"
+    return Allowance(whole_steps(where, facts, facts.budget / each, bound.plan.evaluations), step_seconds=each)
 
 
 def whole_steps(where: str, facts: PlannedProblem, steps: float, evaluations: int) -> int:

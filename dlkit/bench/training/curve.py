@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from dlkit.bench.plan.metric import TRAINING_LOSS
-from dlkit.bench.plan.trials import NOTHING, Evaluations, Stage, study_of
+from dlkit.bench.plan.trials import NOTHING, Evaluations, Stage, is_judged, study_of
 from dlkit.bench.training.program import Program
 from dlkit.bench.training.segment import Reached
 from dlkit.typing import Params, State
@@ -40,8 +40,8 @@ class Request(NamedTuple):
 
     @property
     def is_judged(self) -> bool:
-        """Whether its curve is on test: nothing is selected from it."""
-        return self.stage != "tuning"
+        """As of its stage, `trials.is_judged`."""
+        return is_judged(self.stage)
 
     @property
     def study(self) -> int:
