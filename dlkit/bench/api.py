@@ -224,7 +224,7 @@ def compare(
         budget=Budget() if budget is None else budget,
         factors=factors or {},
         early_stopping=early_stopping,
-        probes=tuple(probes),
+        probes=probes,
         targets=targets,
         settling=settling,
         expand=expand,

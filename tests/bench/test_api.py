@@ -69,6 +69,7 @@ def test_train_takes_the_defaults_of_the_function_that_builds() -> None:
         ({}, ["'sgd'", "'learning_rate'", "needs a number"]),
         ({"learning_rat": 0.1}, ["did you mean 'learning_rate'", "needs a number"]),
         ({"learning_rate": "fast"}, ["'fast'"]),
+        ({"learning_rate": float("nan")}, ["'learning_rate' needs a finite number, got nan"]),
         ({"learning_rate": 0.1, "seed": -1}, ["seed"]),
         ({"learning_rate": 0.1, "steps": 30}, ["20 equal evaluations", "40"]),
     ],
@@ -77,6 +78,11 @@ def test_train_says_what_does_not_fit(arguments: dict[str, Any], words: list[str
     with pytest.raises(bench.UserError) as caught:
         bench.train("quadratic", "sgd", **arguments)
     assert all(word in str(caught.value) for word in words)
+
+
+def test_train_says_how_an_optax_function_becomes_an_optimizer() -> None:
+    with pytest.raises(bench.UserError, match=r"expected an optimizer's name or an Optimizer.*bench\.Optimizer\(name"):
+        bench.train("quadratic", optax.sgd(0.1))  # type: ignore[arg-type]
 
 
 @pytest.mark.long

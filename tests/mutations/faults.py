@@ -66,9 +66,23 @@ RANDOM_STREAMS = [
     Fault(
         "a fixed order is shuffled again",
         TRAINING,
-        '0 if problem.order == "fixed" else epoch',
+        "0 if is_fixed else epoch",
         "epoch",
         "bench/training/test_data_order.py::test_a_fixed_order_is_the_first_permutation_again_and_again",
+    ),
+    Fault(
+        "a trial's order does not reach its batches",
+        TRAINING,
+        "kind = order or problem.order",
+        "kind = problem.order",
+        "bench/training/test_data_order.py::test_orders_train_in_one_program_and_each_on_its_own_batches",
+    ),
+    Fault(
+        "what has Adam's moments is an Adam",
+        "dlkit/bench/probes/*.py",
+        "return max(shares)",
+        "return 0.0",
+        "bench/probes/test_probes.py::test_adams_moments_do_not_make_an_adam[radam]",
     ),
     Fault(
         "a weight's draw forgets its name",
@@ -411,8 +425,8 @@ EXECUTED = [
     Fault(
         "tuning trials run on final seeds",
         EXECUTION,
-        "Request(trial.hyperparameters, trial.stage, trial.seed, trial.gradients)",
-        'Request(trial.hyperparameters, "final", trial.seed, trial.gradients)',
+        "Request(trial.hyperparameters, trial.stage, trial.seed, trial.gradients, trial.order)",
+        'Request(trial.hyperparameters, "final", trial.seed, trial.gradients, trial.order)',
         RUNS + "test_every_trial_is_what_its_identity_says",
     ),
     Fault(

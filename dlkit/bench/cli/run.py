@@ -68,7 +68,8 @@ def run(
         settling: settings of `Settling`.
         expand: widen spaces whose winners lie at an edge, and go on there.
         time: time the tuned contenders' steps at the end, side by side; a finished run can be timed later.
-        probe: a diagnostic along the final trials, by name or file.py:probe; may be repeated.
+        probe: a diagnostic along the final trials, by name or file.py:probe, from the current folder; may be repeated.
+            They take the place of the spec's.
         folder: where the run is kept and taken up again; by default runs/NAME.
         resources: settings of `Resources`.
         report: write report.html into the run's folder.

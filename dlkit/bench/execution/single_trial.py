@@ -1,6 +1,7 @@
 """Trains one trial by hand, without plan or store."""
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +11,6 @@ import numpy as np
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.execution.work import prepare_process
 from dlkit.bench.optimizers import Optimizer
-from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.optimizers.schedules import Schedule
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.plan.space import Range, narrow
@@ -18,7 +18,7 @@ from dlkit.bench.plan.trials import Order
 from dlkit.bench.problems import Problem, ProblemFactory, check_problem
 from dlkit.bench.problems.factories import Make
 from dlkit.bench.spec.budget import Budget
-from dlkit.bench.spec.entries import Contender, ProblemChoice
+from dlkit.bench.spec.entries import Contender, ProblemChoice, registered_or_own
 from dlkit.bench.spec.plausible import implausible_settings
 from dlkit.bench.training.curve import Trajectory
 from dlkit.bench.training.program import compile_problem, compile_program
@@ -98,7 +98,7 @@ def train(
     prepare_process()
     loaded = ProblemChoice(problem=problem, choices=choices or {}, batch_size=batch_size, order=order).load()
     check_problem(loaded)
-    chosen = get_optimizer(optimizer) if isinstance(optimizer, str) else optimizer
+    chosen = registered_or_own(optimizer)
     shape = Contender(optimizer=chosen, schedule=schedule).load_schedule()
     traced, static = _settings(chosen, shape, hyperparameters)
     if seed < 0:
@@ -139,6 +139,8 @@ def _settings(
         value = given.get(name, defaults.get(name) if isinstance(span, Range) else span)
         if not isinstance(value, int | float) or isinstance(value, bool):
             mistakes.append(f"hyperparameter '{name}' needs a number, got {value!r}")
+        elif not math.isfinite(value):
+            mistakes.append(f"hyperparameter '{name}' needs a finite number, got {value!r}")
         else:
             traced[name] = float(value)
     static = {}

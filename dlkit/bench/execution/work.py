@@ -226,7 +226,9 @@ def _batch(trials: Sequence[Trial], lanes: Lanes) -> Sequence[Trial]:
 
 
 def _run_trials(program: Program, trials: Sequence[Trial], work: Work) -> list[Outcome]:
-    requests = [Request(trial.hyperparameters, trial.stage, trial.seed, trial.gradients) for trial in trials]
+    requests = [
+        Request(trial.hyperparameters, trial.stage, trial.seed, trial.gradients, trial.order) for trial in trials
+    ]
     first = trials[0]
     results = train_trials(program, requests, until=first.until, seconds=first.seconds)
     return [

@@ -38,19 +38,21 @@ def import_attribute(name: str, *, owner: str, folder: Path | None = None) -> An
         UserError: if there is no such module, file or attribute, or the import raises.
     """
     where, _, attribute = name.partition(":")
-    module = _module(owner, where, folder or Path())
+    module = _module(owner, where, folder)
     found = getattr(module, attribute, None)
     if found is None:
-        public = [each for each in dir(module) if not each.startswith("_") and callable(getattr(module, each))]
-        raise UserError(f"{owner}: {module.__name__} has no '{attribute}'; {nearest(attribute, public)}")
+        public = [each for each, value in vars(module).items() if each[:1] != "_" and not isinstance(value, ModuleType)]
+        raise UserError(f"{owner}: {where} has no '{attribute}'; {nearest(attribute, public)}")
     return found
 
 
-def _module(owner: str, where: str, folder: Path) -> ModuleType:
+def _module(owner: str, where: str, folder: Path | None) -> ModuleType:
+    start = "the current folder" if folder is None else "the spec's folder"
+    folder = folder or Path()
     try:
         return _file_module(folder / where) if where.endswith(".py") else importlib.import_module(where)
     except FileNotFoundError:
-        raise UserError(f"{owner}: no file {folder / where}; paths start at the spec's folder") from None
+        raise UserError(f"{owner}: no file {folder / where}; paths start at {start}") from None
     except ModuleNotFoundError as error:
         raise UserError(
             f"{owner}: no module '{error.name}'; install the package that has it, or correct the name"

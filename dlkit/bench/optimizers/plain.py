@@ -10,7 +10,7 @@ from dlkit.typing import Array, Key
 __all__ = ["OPTIMIZERS"]
 
 # AlgoPerf stands for the spaces of the baselines of Dahl et al., "Benchmarking neural network training algorithms",
-# 2023, which have warmup and decay; rates here are constant by default, and problems small, so ranges reach further up.
+# 2023, which have warmup and decay; rates here are constant by default, and problems small, so most reach further up.
 # What has no source beside it is this project's choice. docs/optimizers.md has how often winners lie at an edge.
 DESCENT = log_uniform(1e-3, 3.0)  # of steps as large as the gradient: from 1 / curvature of the sharpest problems
 HEAVY = log_uniform(1e-4, 5.0)  # with momentum: 0.02 to 5 in AlgoPerf (Nesterov), with 1 - momentum 0.005 to 0.3

@@ -95,6 +95,11 @@ class Trial(NamedTuple):
         """How many gradients it may evaluate, where its steps do not say so; None otherwise."""
         return self.identity.get("gradients")
 
+    @property
+    def order(self) -> "Order":
+        """How its batches are drawn."""
+        return self.identity["problem"]["order"]  # type: ignore[no-any-return]
+
 
 class Evaluations(NamedTuple):
     """How often a step, or a whole trial, evaluates the loss on a batch.
@@ -230,9 +235,12 @@ def require_order(order: Any, *, owner: str = "") -> Order:
 
 
 def timing_key(trial: Trial) -> str:
-    """Returns the hash of what the cost of a trial's steps depends on: not its seed, its probes, or when it may end.
+    """Returns the hash of what the cost of a trial's steps depends on.
+
+    That is not its seed, the order of its examples, its probes, or when it may end.
 
     Hyperparameters count, since the evaluations of a line search depend on them.
     """
     facts = ("problem", "optimizer", "schedule", "steps", "evaluations", "hyperparameters")
-    return digest({name: trial.identity[name] for name in facts})
+    problem = {name: value for name, value in trial.identity["problem"].items() if name != "order"}
+    return digest({**{name: trial.identity[name] for name in facts}, "problem": problem})

@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 
-from dlkit.bench.errors import UserError
+from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.optimizers.base import Optimizer
 from dlkit.bench.plan.trials import Evaluations
 from dlkit.bench.problems.base import Batch
 from dlkit.typing import Array, Key, Params, State
 
 __all__ = ["NOTHING", "PROBE_EXAMPLES", "OptimizerView", "Probe", "View", "curves_of", "norm", "probe_batch"]
 
+BatchKind = Literal["probe", "minibatch"]
 PROBE_EXAMPLES = 1024  # more of them cost more than they add: a probe is a diagnostic, not a metric
 NOTHING = Evaluations(gradients=0)
 
@@ -22,13 +24,13 @@ class OptimizerView(NamedTuple):
     """What a probe sees of the optimizer.
 
     Attributes:
-        name: of the optimizer.
+        method: the optimizer as it was declared.
         state: its state after the last step, as optax has it.
         settings: the numbers that its function was called with, those left at their defaults included; the learning
             rate without its schedule.
     """
 
-    name: str
+    method: Optimizer
     state: Any
     settings: Mapping[str, Any]
 
@@ -86,13 +88,16 @@ class Probe:
             then tried on each contender before anything runs.
         description: a line for lists.
         reference: where it comes from.
+
+    Raises:
+        UserError: for curves that are not names, a function that is none, an unknown batch or a cost that is none.
     """
 
     name: str
     curves: tuple[str, ...]
     compute: Callable[[View], Mapping[str, Array]]
     cost: Evaluations = NOTHING
-    batch: Literal["probe", "minibatch"] = "probe"
+    batch: BatchKind = "probe"
     needs_activations: bool = False
     needs_update: bool = False
     reads_optimizer: bool = False
@@ -103,10 +108,15 @@ class Probe:
         where = f"probe '{self.name}'"
         if not self.name:
             raise UserError("a probe needs a name")
+        curves: object = self.curves
+        if isinstance(curves, str):
+            raise UserError(f"{where}: curves must be a tuple of names, such as ({curves!r},), not a text")
         if not self.curves or len(set(self.curves)) != len(self.curves):
             raise UserError(f"{where}: curves must name at least one scalar, each once, got {self.curves!r}")
         if not callable(self.compute):
             raise UserError(f"{where}: compute must be a function of the view, got {self.compute!r}")
+        if self.batch not in get_args(BatchKind):
+            raise UserError(f"{where}: no batch {self.batch!r}; {nearest(str(self.batch), get_args(BatchKind))}")
         if not isinstance(self.cost, Evaluations):
             raise UserError(f"{where}: cost must be bench.Evaluations(...), got {self.cost!r}")
 

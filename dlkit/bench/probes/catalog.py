@@ -8,6 +8,7 @@ import jax
 
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity.references import import_attribute, is_import
+from dlkit.bench.plan.metric import TRAINING_LOSS
 from dlkit.bench.probes import activations, curvature, gradients, weights
 from dlkit.bench.probes.base import PROBE_EXAMPLES, Probe
 from dlkit.bench.probes.marked_activations import count_marks
@@ -56,6 +57,8 @@ def load(probe: str | Probe, *, folder: Path | None = None) -> Probe:
         if not is_import(probe):
             return get(probe)
         found = import_attribute(probe, owner=f"probe '{probe}'", folder=folder)
+        if not isinstance(found, Probe):
+            raise UserError(f"probe '{probe}': expected a bench.Probe, got {found!r}")
     if not isinstance(found, Probe):
         raise UserError(f"expected a probe's name or a bench.Probe, got {found!r}")
     return found
@@ -77,7 +80,7 @@ def check(probe: Probe, problem: Problem) -> None:
 
     Raises:
         UserError: if the probe needs activations and the problem marks none, or is a game; if it needs the minibatch of
-            a game's step; or if a metric has the name of a curve.
+            a game's step; or if a metric or a training loss has the name of a curve.
 
     Example:
         >>> from dlkit.bench import problems
@@ -101,9 +104,15 @@ def check(probe: Probe, problem: Problem) -> None:
         for name, array in problem.dataset.train.items()
     }
     traced, metrics = jax.make_jaxpr(problem.evaluate, return_shape=True)(params, state, batch)
-    if taken := sorted(set(curve_names(probe, problem)) & set(metrics)):
+    curves = curve_names(probe, problem)
+    if taken := sorted(set(curves) & set(metrics)):
         raise UserError(
-            f"{where}: the probe records '{taken[0]}', which is also a metric; give the metric another name"
+            f"{where}: the probe records '{taken[0]}', which is also a metric; give one of them another name"
+        )
+    losses = {TRAINING_LOSS, *(f"{TRAINING_LOSS}_{player.name}" for player in problem.players)}
+    if taken := sorted(losses.intersection(curves)):
+        raise UserError(
+            f"{where}: the probe records '{taken[0]}', which every trial records; give the curve another name"
         )
     if probe.needs_activations and not count_marks(traced):
         raise UserError(

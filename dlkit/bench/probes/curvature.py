@@ -1,7 +1,8 @@
 """Sharpness: the largest eigenvalue of the Hessian, also as a preconditioner sees it, by Lanczos."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +10,18 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.optimizers.base import Optimizer
+from dlkit.bench.plan.space import Range
 from dlkit.bench.plan.trials import Evaluations
-from dlkit.bench.probes.base import Probe, View, probe_batch
+from dlkit.bench.probes.base import Probe, View, norm, probe_batch
 from dlkit.typing import Array, Key, Params
 
 __all__ = ["ITERATIONS", "PROBES", "preconditioned_sharpness", "sharpness"]
 
 ITERATIONS = 20
 ADAM_EPS = 1e-8  # optax's, of optimizers that set none
+TRIED_STEPS = 12  # of a method that says it is an Adam: Lookahead and its like differ every few steps only
+NEAR = 1e-3  # share of a step, in float32
 ROUNDING = 1e-6  # of float32: what is left of a vector below this share of it is no direction
 
 
@@ -139,28 +144,101 @@ def _preconditioned_sharpness(view: View) -> Mapping[str, Array]:
 
 def _adam_diagonal(view: View) -> Params:
     """The diagonal of Adam's P = (1 - b1^t) (sqrt(nu / (1 - b2^t)) + eps), so that a step is -rate P^{-1} mu."""
-    name, state, settings = view.optimizer
-    where = f"probe 'preconditioned_sharpness', optimizer '{name}'"
-    found = optax.tree_utils.tree_get_all_with_path(state, "nu")
-    fields = _beside(state, found[0][0]) if len(found) == 1 else {}
-    is_adam = fields.keys() == {"count", "mu"} and {"b1", "b2"} <= settings.keys() and "adamax" not in name
-    if not is_adam:
+    method, state, settings = view.optimizer
+    where = f"probe 'preconditioned_sharpness', optimizer '{method.name}'"
+    moments = _moments(state)
+    if moments is None or not {"b1", "b2", "learning_rate"} <= settings.keys():
         raise UserError(
             f"{where}: it needs the state of one Adam, 'nu' (the average of squared gradients) with 'mu' and 'count', "
-            "and the settings 'b1' and 'b2'; ask for it with adam, adamw, nadam and their like alone"
+            "and the settings 'learning_rate', 'b1' and 'b2'; ask for it with adam, adamw and their like alone"
         )
-    ((_, nu),), count = found, fields["count"]
-    if jax.tree.map(jnp.shape, nu) != jax.tree.map(jnp.shape, view.params):
+    if jax.tree.map(jnp.shape, moments.nu) != jax.tree.map(jnp.shape, view.params):
         raise UserError(f"{where}: its 'nu' does not have the shapes of the parameters")
-    steps, eps = jnp.asarray(count, jnp.float32), settings.get("eps", ADAM_EPS)
-    first_left, second_left = (1 - jnp.asarray(settings[decay], jnp.float32) ** steps for decay in ("b1", "b2"))
-    return jax.tree.map(lambda part: first_left * (jnp.sqrt(part.astype(jnp.float32) / second_left) + eps), nu)
+    leaves, structure = jax.tree.flatten(view.params)
+    shapes = tuple(tuple(min(size, 3) for size in jnp.shape(leaf)) for leaf in leaves)
+    fixed = tuple(sorted((name, value) for name, value in settings.items() if name not in method.space))
+    if not _departure(method, fixed, structure, shapes) < NEAR:
+        raise UserError(
+            f"{where}: its steps, tried on small arrays, are not those of an Adam, -rate P^-1 mu; ask for it with "
+            "adam, adamw and their like alone"
+        )
+    return _diagonal(moments, settings)
+
+
+class _Moments(NamedTuple):
+    steps: Array
+    mu: Params
+    nu: Params
+
+
+def _moments(state: Any) -> _Moments | None:
+    """What an optimizer's state keeps of gradients, under the names that Adam gives; None for another kind of state."""
+    found = optax.tree_utils.tree_get_all_with_path(state, "nu")
+    fields = _beside(state, found[0][0]) if len(found) == 1 else {}
+    return _Moments(fields["count"], fields["mu"], found[0][1]) if fields.keys() == {"count", "mu"} else None
 
 
 def _beside(state: Any, path: Any) -> dict[str, Any]:
     """What stands beside a field of an optimizer's state, of the names that Adam and its variants give."""
     named = ((name, optax.tree_utils.tree_get_all_with_path(state, name)) for name in ("count", "mu", "nu_max"))
     return {name: value for name, found in named for at, value in found if at[:-1] == path[:-1]}
+
+
+def _diagonal(moments: _Moments, settings: Mapping[str, Any]) -> Params:
+    steps, eps = jnp.asarray(moments.steps, jnp.float32), settings.get("eps", ADAM_EPS)
+    first_left, second_left = (1 - jnp.asarray(settings[decay], jnp.float32) ** steps for decay in ("b1", "b2"))
+    return jax.tree.map(lambda part: first_left * (jnp.sqrt(part.astype(jnp.float32) / second_left) + eps), moments.nu)
+
+
+@lru_cache(maxsize=64)
+def _departure(
+    method: Optimizer, fixed: tuple[tuple[str, Any], ...], structure: Any, shapes: tuple[tuple[int, ...], ...]
+) -> float:
+    """How far a method's steps are from -rate P^{-1} mu, as a share of them, at most; weight decay is left out.
+
+    The names in a state do not tell how it is used: of the same moments, RAdam, LAMB and Nesterov's Adam make other
+    steps. So some steps are made, with numbers from the middle of the method's space and gradients that vary.
+    """
+    middle = {name: span.value(0.5) if isinstance(span, Range) else span for name, span in method.space.items()}
+    with jax.ensure_compile_time_eval():
+        values = {name: jnp.float32(value) for name, value in middle.items()}
+        settings = {**dict(fixed), **values}
+        key = {"key": jax.random.key(0)} if method.random else {}
+        static = {name: settings[name] for name in method.static}
+        transformation = optax.with_extra_args_support(method.build(**static, **values, **key))
+        rate = settings["learning_rate"]
+        decay = rate * settings.get("weight_decay", 0.0)
+
+        def randoms(number: int) -> Params:
+            keys = jax.random.split(jax.random.key(number), len(shapes))
+            return jax.tree.unflatten(structure, list(map(jax.random.normal, keys, shapes)))
+
+        @jax.jit
+        def step(params: Params, state: Any, slopes: Params) -> tuple[Params, Any, Array]:
+            def loss(point: Params) -> Array:
+                parts = jax.tree.map(lambda x, slope: jnp.sum(0.5 * x**2 + slope * x), point, slopes)
+                return jnp.sum(jnp.stack(jax.tree.leaves(parts)))
+
+            value, gradient = jax.value_and_grad(loss)(params)
+            more = {"value": value, "grad": gradient, "value_fn": loss, "obj_fn": loss, "grad_fn": jax.grad(loss)}
+            updates, state = transformation.update(gradient, state, params, **more)
+            moments = _moments(state)
+            assert moments is not None
+
+            def rest(update: Array, mu: Array, diagonal: Array, x: Array) -> Array:
+                left = update + rate * mu / diagonal
+                decayed = left + decay * x  # a mask may spare a part
+                return jnp.where(jnp.linalg.norm(decayed) < jnp.linalg.norm(left), decayed, left)
+
+            left = jax.tree.map(rest, updates, moments.mu, _diagonal(moments, settings), params)
+            return optax.apply_updates(params, updates), state, norm(left) / norm(updates)
+
+        params = randoms(0)
+        state, shares = transformation.init(params), []
+        for number in range(TRIED_STEPS):
+            params, state, share = step(params, state, randoms(1 + number))
+            shares.append(float(share))
+    return max(shares)
 
 
 PROBES = (

@@ -56,8 +56,8 @@ class Problem:
         init: ``init(key) -> (params, state)``. State is what changes without gradients (batch statistics), or None.
         loss: ``loss(params, state, batch, key) -> (scalar, state)``: what one step minimises. `batch` maps the names of
             the dataset's arrays to `batch_size` examples; `key` is fresh at every step (dropout). A loss with a
-            parameter named ``step`` is also given the number of steps done, an int32 scalar: for annealing, or data
-            that change. With `players`, the loss of one of them, whose curve is the training loss.
+            parameter named ``step`` without a default is also given the number of steps done, an int32 scalar: for
+            annealing, or data that change. With `players`, the loss of one of them, whose curve is the training loss.
         evaluate: ``evaluate(params, state, batch) -> {metric: scalar}`` over a whole split; by default the means of
             `example_scores`.
         example_scores: ``example_scores(params, state, batch) -> {metric: [examples]}``: for each metric that is a mean

@@ -153,7 +153,7 @@ def get(name: str, **choices: Any) -> Problem:
     """Returns the problem of that name with some of its choices.
 
     All variants of a problem have its name: with one seed they get the same data order and, as far as their parameters
-    have the same places and shapes, the same initial parameters.
+    have the same places and shapes and `initialization` and `init_scale` are the same, the same initial parameters.
 
     Args:
         name: one of `PROBLEMS`.

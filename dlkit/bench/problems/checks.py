@@ -110,6 +110,8 @@ def _check_example_scores(where: str, problem: Problem, params: Any, state: Any)
 def _trace(what: str, function: Any, *arguments: Any, expects: str = "") -> Any:
     try:
         result = jax.eval_shape(function, *arguments)
+    except UserError:
+        raise  # it says what to do
     except Exception as error:
         raise UserError(f"{what} raised {type(error).__name__}: {error}") from error
     if expects and not (isinstance(result, tuple) and len(result) == 2):

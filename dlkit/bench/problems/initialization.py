@@ -3,7 +3,7 @@
 import inspect
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
 from types import MappingProxyType
@@ -51,7 +51,7 @@ def reinitialized(
     initialization: str,
     *,
     scale: float = 1.0,
-    mask: Mask = matrices_only,
+    mask: Mask | None = None,
     in_axis: int = -2,
     out_axis: int = -1,
 ) -> Problem:
@@ -65,7 +65,11 @@ def reinitialized(
         problem: what is trained.
         initialization: a name of `INITIALIZATIONS`; ``"default"`` for the problem's own draw, scaled.
         scale: what the weights are multiplied with.
-        mask: ``(path, leaf) -> bool``: which leaves are weights.
+        mask: ``(path, leaf) -> bool``: which leaves are weights, all with their axes where `in_axis` and `out_axis`
+            say. None for `matrices_only`, which goes by names and shapes: it takes a table of embeddings that is called
+            ``weight``, as equinox has it, for a matrix. Leaves of three axes are then refused, since a shape does not
+            tell a convolution along time from heads of attention or from stacked layers; of more axes, all but two are
+            taken for a convolution's taps.
         in_axis: the axis of a weight that is summed over.
         out_axis: the axis of what comes out; modules of equinox have ``in_axis=1, out_axis=0``.
 
@@ -73,8 +77,8 @@ def reinitialized(
         The problem; the same object for the default with scale 1.
 
     Raises:
-        UserError: for an unknown name, or a scale that is no number of at least 0. Its `init` raises one if there is no
-            weight.
+        UserError: for what is no problem, an unknown name, or a scale that is no number of at least 0. Its `init`
+            raises one if there is no weight, or one of three axes without a mask.
 
     Example:
         >>> from dlkit.bench import problems
@@ -83,6 +87,10 @@ def reinitialized(
         >>> jnp.abs(kernel.T @ kernel - 4 * jnp.eye(3)).max() < 1e-5
         Array(True, dtype=bool)
     """
+    if not isinstance(problem, Problem):
+        raise UserError(
+            f"reinitialized: expected a bench.Problem, such as bench.problems.get('wine-mlp'), got {problem!r}"
+        )
     where = f"problem '{problem.name}'"
     if initialization not in (DEFAULT, *INITIALIZATIONS):
         raise UserError(f"{where}: no initialization '{initialization}'; {nearest(initialization, _names())}")
@@ -97,9 +105,14 @@ def reinitialized(
         leaves, structure = jax.tree_util.tree_flatten_with_path(params)
         own = jax.random.fold_in(key, zlib.crc32(b"initialization"))
         paths = [tuple(jax.tree_util.keystr((step,), simple=True) for step in path) for path, _ in leaves]
-        taken = [mask(path, leaf) for path, (_, leaf) in zip(paths, leaves, strict=True)]
+        taken = [(mask or matrices_only)(path, leaf) for path, (_, leaf) in zip(paths, leaves, strict=True)]
         if not any(taken):
             raise UserError(f"{where}: has no weights that '{initialization}' could initialize; leave it out")
+        if mask is None and drawn is not None:
+            weights = [
+                (path, leaf) for path, (_, leaf), is_weight in zip(paths, leaves, taken, strict=True) if is_weight
+            ]
+            _require_axes(where, initialization, weights)
         new = [
             scale * (leaf if drawn is None else _draw(drawn, own, path, leaf)) if is_weight else leaf
             for path, (_, leaf), is_weight in zip(paths, leaves, taken, strict=True)
@@ -107,6 +120,18 @@ def reinitialized(
         return jax.tree.unflatten(structure, new), state
 
     return replace(problem, init=init)
+
+
+def _require_axes(where: str, initialization: str, weights: Sequence[tuple[tuple[str, ...], Array]]) -> None:
+    """Refuses a weight whose shape leaves open which axes are summed over."""
+    for path, leaf in weights:
+        if leaf.ndim == 3:
+            raise UserError(
+                f"{where}: weight '{'/'.join(path)}' has the three axes {leaf.shape}, and its shape does not tell "
+                f"whether they are a convolution's, heads of attention or stacked layers, which '{initialization}' "
+                "depends on; give reinitialized a mask that leaves it out, or, if in_axis and out_axis name its axes, "
+                "mask=bench.problems.matrices_only"
+            )
 
 
 def _draw(initializer: Initializer, key: Key, path: tuple[str, ...], leaf: Array) -> Array:

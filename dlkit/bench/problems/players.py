@@ -24,7 +24,7 @@ class Player:
         name: whose parameters it moves: ``params[name]``.
         loss: ``loss(params, state, batch, key) -> (scalar, state)`` of everybody's parameters; its gradient is taken
             with respect to the player's own alone. `key` is fresh at every move. Where it has a parameter named
-            ``step``, it is also given the number of steps done, an int32 scalar.
+            ``step`` without a default, it is also given the number of steps done, an int32 scalar.
         moves: updates a step, when players take turns: 5 for a critic that is trained five times as often.
 
     Raises:
@@ -45,6 +45,8 @@ class Player:
 def with_step(loss: Loss) -> SteppedLoss:
     """Returns ``loss(params, state, batch, key, step)``: the step is handed on to a loss with a parameter of that name.
 
+    A parameter that has a default, or was bound by `functools.partial`, is the loss's own and keeps its value.
+
     Args:
         loss: of a problem or a player.
 
@@ -55,9 +57,10 @@ def with_step(loss: Loss) -> SteppedLoss:
         2.0
     """
     try:
-        asks = "step" in inspect.signature(loss).parameters
+        asked = inspect.signature(loss).parameters.get("step")
     except (TypeError, ValueError):  # what is written in C may have no signature
-        asks = False
+        asked = None
+    asks = asked is not None and asked.default is asked.empty  # a number of its own stays what it is
 
     def stepped(params: Params, state: State, batch: Batch, key: Key, step: Array) -> tuple[Array, State]:
         return loss(params, state, batch, key, step=step) if asks else loss(params, state, batch, key)

@@ -70,11 +70,14 @@ class ProblemSource:
         return problem.variant(**dict(self.changes))
 
     def with_batches_of(self, contender: PlannedContender) -> "ProblemSource":
-        """Returns the problem with a contender's batch size and order, where it has any of its own."""
-        own = {"batch_size": contender.batch_size, "order": contender.order}
-        given = {name: value for name, value in own.items() if value is not None}
-        if not given:
+        """Returns the problem with a contender's batch size, where it has one of its own.
+
+        A contender's order is not among the changes: it only decides which examples a program is given, so that trials
+        ask for it (`Request.order`) and one program serves every order.
+        """
+        if contender.batch_size is None:
             return self
+        given = {"batch_size": contender.batch_size}
         changes = {**dict(self.changes), **given}
         return replace(self, key=digest([self.key, given]), changes=tuple(changes.items()))
 

@@ -21,7 +21,7 @@ from dlkit.bench.problems import Problem, ProblemFactory, catalog
 from dlkit.bench.problems.factories import Make
 from dlkit.bench.spec.budget import Budget
 
-__all__ = ["FACTORS", "Contender", "Crossed", "Experiment", "ProblemChoice", "unknown_factor"]
+__all__ = ["FACTORS", "Contender", "Crossed", "Experiment", "ProblemChoice", "registered_or_own", "unknown_factor"]
 
 FACTORS = ("schedule", "batch_size", "order", "early_stopping")  # that every problem has, beside its choices
 
@@ -189,18 +189,28 @@ class Contender:
         overrides = {name: value for name, value in self.space.items() if name not in scheduled}
         if isinstance(self.optimizer, str) and is_import(self.optimizer):
             return load_plugin(self.optimizer, overrides, self.static)
-        optimizer = get_optimizer(self.optimizer) if isinstance(self.optimizer, str) else self.optimizer
-        if not isinstance(optimizer, Optimizer):
-            raise UserError(
-                f"expected an optimizer's name or an Optimizer, got {optimizer!r}{_not_called(optimizer)}; an optax "
-                "function becomes one with bench.Optimizer(name, build, space)"
-            )
+        optimizer = registered_or_own(self.optimizer)
         owner = f"optimizer '{optimizer.name}'"
         for name in self.static:
             if name not in optimizer.static:
                 raise UserError(f"{owner}: no static choice '{name}'; {nearest(name, optimizer.static)}")
         space = narrow(optimizer.space, overrides, owner=owner)
         return replace(optimizer, space=space, static={**optimizer.static, **self.static})
+
+
+def registered_or_own(optimizer: Any) -> Optimizer:
+    """Returns an optimizer by its registered name, or one's own.
+
+    Raises:
+        UserError: for an unknown name, or what is no `Optimizer`.
+    """
+    found = get_optimizer(optimizer) if isinstance(optimizer, str) else optimizer
+    if not isinstance(found, Optimizer):
+        raise UserError(
+            f"expected an optimizer's name or an Optimizer, got {found!r}{_not_called(found)}; an optax function "
+            "becomes one with bench.Optimizer(name, build, space)"
+        )
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +245,7 @@ class Experiment:
     budget: Budget = field(default_factory=Budget)
     factors: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     early_stopping: EarlyStopping | None = None
-    probes: tuple[str | Probe, ...] = ()
+    probes: Sequence[str | Probe] = ()
     targets: TargetRule | None = None
     settling: Settling | None = None
     expand: bool = False
@@ -253,6 +263,8 @@ class Experiment:
             for name in ("expand", "timing")
             if not isinstance(getattr(self, name), bool)
         ]
+        if isinstance(self.probes, str) or not isinstance(self.probes, Sequence):
+            mistakes.append(f"probes must be a list of names or probes, got {self.probes!r}")
         if mistakes:
             raise UserError("\n".join(mistakes))
 

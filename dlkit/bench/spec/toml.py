@@ -274,7 +274,7 @@ class _Reader:
         for name in given:
             self.mistakes += [f"{self.file}: {mistake}" for mistake in unknown_factor(name, problems)]
             values = self.value(given, "factors", name, list, [])
-            if not values:
+            if given[name] == []:
                 self.mistake(f"factors.{name}", "the list is empty; name at least one")
             read[name] = [self.factor(name, value, i) for i, value in enumerate(values)]
         return read

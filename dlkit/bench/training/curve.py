@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from dlkit.bench.plan.metric import TRAINING_LOSS
-from dlkit.bench.plan.trials import NOTHING, Evaluations, Stage, is_judged, study_of
+from dlkit.bench.plan.trials import NOTHING, Evaluations, Order, Stage, is_judged, study_of
 from dlkit.bench.training.program import Program
 from dlkit.bench.training.segment import Reached
 from dlkit.typing import Params, State
@@ -26,12 +26,14 @@ class Request(NamedTuple):
         stage: what the trial is for; the seeds of stages are disjoint.
         seed: which initial parameters, data order and step keys.
         gradients: that may be evaluated: the curve ends at the last point within; None for no bound.
+        order: how batches are drawn; None for the problem's own.
     """
 
     hyperparameters: Mapping[str, float]
     stage: Stage
     seed: int
     gradients: float | None = None
+    order: Order | None = None
 
     @property
     def bound(self) -> float:

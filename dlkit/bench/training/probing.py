@@ -95,7 +95,7 @@ def _view(sight: Sight, carry: Carry, index: Array, player: Player | None) -> Vi
         apply=None if name else apply,
         learning_rate=transformation.rate(sight.recipe, sight.hyperparameters, step, name),
         key=key,
-        optimizer=OptimizerView(sight.recipe.optimizer.of(name).name, own(carry.opt_state), _settings(sight, name)),
+        optimizer=OptimizerView(sight.recipe.optimizer.of(name), own(carry.opt_state), _settings(sight, name)),
     )
 
 

@@ -176,11 +176,11 @@ def _blocks(program: Program, requests: Sequence[Request], whole: Batch) -> tupl
     if shared.block_bytes is None:
         stacked = _single if lanes.alone else _stacked
         calls = recipe.evaluations // each
-        every = [trial_order(problem, one.stage, one.seed, (each, interval), calls) for one in requests]
+        every = [trial_order(problem, one.stage, one.seed, (each, interval), calls, one.order) for one in requests]
         return each, (Block(stacked(part), whole) for part in itertools.islice(zip(*every, strict=True), calls))
     first = PROBE_EXAMPLES if recipe.probes else 0  # probes look at the split's first examples
     cut = cut_of(problem, lanes.trials, room=shared.block_bytes, points=each, interval=interval, first=first)
-    orders = [batches_of(problem, one.stage, one.seed) for one in requests]
+    orders = [batches_of(problem, one.stage, one.seed, one.order) for one in requests]
     blocks = stream(problem, whole, orders, cut, lanes, evaluations=recipe.evaluations, interval=interval, first=first)
     return cut.evaluations, blocks
 

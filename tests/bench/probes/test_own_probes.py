@@ -1,6 +1,7 @@
 """Probes of one's own from a file, a step counter in the loss, and probes of games: from the spec to the curves."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 
 from dlkit import bench
-from dlkit.bench import optimizers, problems
+from dlkit.bench import optimizers, probes, problems
 from dlkit.bench.data import Dataset
 from dlkit.bench.errors import UserError
 from dlkit.bench.probes import Probe, get
 from dlkit.bench.problems import Player, Problem, catalog, check_problem
+from dlkit.bench.problems.players import with_step
 from dlkit.bench.spec.planner import plan
 from dlkit.bench.spec.toml import load
 from dlkit.bench.training.curve import Request, Trajectory
@@ -106,16 +108,16 @@ def test_a_file_s_probe_and_problem_run_and_replay(tmp_path: Path, resources: di
 
 
 @pytest.mark.parametrize(
-    ("probes", "message"),
+    ("asked", "message"),
     [
-        (["mine.py:far"], r"probes\[0\]: expected a probe's name or a bench\.Probe, got <function far"),
-        (["mine.py:nowhere"], r"probes\[0\]: probe 'mine\.py:nowhere': mine_\w+ has no 'nowhere'"),
+        (["mine.py:far"], r"probes\[0\]: probe 'mine\.py:far': expected a bench\.Probe, got <function far"),
+        (["mine.py:distanc"], r"'mine\.py:distanc': mine\.py has no 'distanc'; did you mean 'distance'\?"),
         (["none.py:far"], r"probes\[0\]: probe 'none\.py:far': no file .*none\.py; paths start at the spec's folder"),
         ([3], r"probes\[0\]: expected a probe's name, got 3"),
     ],
 )
-def test_what_is_no_probe_is_refused_with_its_place(tmp_path: Path, probes: list[Any], message: str) -> None:
-    spec = SPEC.replace('["mine.py:distance", "gradient_norm"]', repr(probes))
+def test_what_is_no_probe_is_refused_with_its_place(tmp_path: Path, asked: list[Any], message: str) -> None:
+    spec = SPEC.replace('["mine.py:distance", "gradient_norm"]', repr(asked))
     with pytest.raises(UserError, match=message):
         written(tmp_path, spec=spec)
 
@@ -127,12 +129,35 @@ def test_what_is_no_probe_is_refused_with_its_place(tmp_path: Path, probes: list
         (Probe("bad", ("bad",), lambda view: {"other": 1.0}), r"probe 'bad': expected the curves \['bad'\]"),
         (Probe("bad", ("gradient_norm",), lambda view: {}), "'bad' and 'gradient_norm' both record 'gradient_norm'"),
         (Probe("bad", ("distance",), lambda view: {"distance": 1.0}), "records 'distance', which is also a metric"),
+        (Probe("bad", ("training_loss",), lambda view: {}), "'training_loss', which every trial records"),
         (3, r"expected a probe's name or a bench\.Probe, got 3"),
     ],
 )
 def test_own_probes_are_tried_before_anything_runs(own: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         bench.compare(problems=["quadratic"], optimizers=["sgd"], probes=["gradient_norm", own], progress=False)
+
+
+def test_a_probe_of_a_game_is_kept_from_the_players_losses() -> None:
+    own = Probe("bad", ("training_loss",), lambda view: {"training_loss": 1.0})
+    with pytest.raises(UserError, match="'training_loss_discriminator', which every trial records"):
+        probes.check(own, catalog.get("ring-gan", width=4))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Probe("a", "abc", dict), r"probe 'a': curves must be a tuple of names, such as \('abc',\)"),
+        (lambda: Probe("a", ("b",), dict, batch="all"), "probe 'a': no batch 'all'; expected one of"),
+        (
+            lambda: bench.compare(problems=["quadratic"], optimizers=["sgd"], probes="sharpness", progress=False),
+            "^probes must be a list of names or probes, got 'sharpness'$",
+        ),
+    ],
+)
+def test_texts_in_the_place_of_lists_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make()
 
 
 def test_each_contender_is_asked_for_adams_preconditioner() -> None:
@@ -190,6 +215,19 @@ def test_a_loss_that_asks_is_given_the_step(updates: str, form: Any) -> None:
     np.testing.assert_array_equal(curves["a"], expected)
     if updates:
         np.testing.assert_array_equal(curves["b"], 10 * expected)
+
+
+def test_a_step_with_a_number_of_its_own_keeps_it() -> None:
+    def loss(params: Any, state: Any, batch: Any, key: Any, step: Any = 7) -> Any:
+        return -step * params, state
+
+    def asking(params: Any, state: Any, batch: Any, key: Any, *, step: Any) -> Any:
+        return -step * params, state
+
+    for own in (loss, partial(asking, step=7)):
+        assert with_step(own)(1.0, None, {}, None, 3)[0] == -7
+        end = trained(replace(stepping(), loss=own)).params
+        assert float(end) == 7 * 6, "six steps along a gradient of -7"
 
 
 def test_a_step_that_is_used_wrongly_is_told_before_training() -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from flax import linen
 from jax.ad_checkpoint import checkpoint_name
 from jax.flatten_util import ravel_pytree
 
-from dlkit import models
+from dlkit import bench, models
 from dlkit.bench import optimizers, problems, split
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.metric import Metric
@@ -55,7 +55,7 @@ def adam_after_its_first_step(params: Any) -> OptimizerView:
     """An Adam whose averages are of one step, along gradients that are all 2: its preconditioner is 2 times 1 - b1."""
     adam = optax.adam(0.1)
     _, state = adam.update(jax.tree.map(lambda leaf: jnp.full_like(leaf, 2.0), params), adam.init(params))
-    return OptimizerView("adam", state, {"learning_rate": 0.1, "b1": 0.9, "b2": 0.999, "eps": 0.0})
+    return OptimizerView(optimizers.get("adam"), state, {"learning_rate": 0.1, "b1": 0.9, "b2": 0.999, "eps": 0.0})
 
 
 def view(**changes: Any) -> View:
@@ -210,9 +210,9 @@ def test_own_probes_are_loaded_by_reference(tmp_path: Path) -> None:
     own = load("mine.py:first", folder=tmp_path)
     assert (own.name, float(curves_of(own, view())["first"])) == ("first", 1.0)
     assert load(own) is own and load("sharpness") is get("sharpness")
-    with pytest.raises(UserError, match=r"expected a probe's name or a bench\.Probe, got 3"):
+    with pytest.raises(UserError, match=r"^probe 'mine\.py:nothing': expected a bench\.Probe, got 3"):
         load("mine.py:nothing", folder=tmp_path)
-    with pytest.raises(UserError, match=r"probe 'mine\.py:frist': mine_\w+ has no 'frist'"):
+    with pytest.raises(UserError, match=r"^probe 'mine\.py:frist': mine\.py has no 'frist'; did you mean 'first'\?"):
         load("mine.py:frist", folder=tmp_path)
     with pytest.raises(UserError, match=r"probe 'mine': compute raised KeyError: 'no'"):
         curves_of(Probe("mine", ("a",), lambda seen: {"a": seen.params["no"]}), view())
@@ -489,21 +489,55 @@ def test_preconditioned_sharpness_of_a_quadratic_and_a_constructed_state(steps: 
     expected = np.linalg.eigvalsh(roots @ curvature @ roots)[-1]
     params = {"x": jnp.asarray(rng.normal(size=6), jnp.float32)}
     moments = optax.ScaleByAdamState(jnp.int32(steps), params, {"x": jnp.asarray(squares, jnp.float32)})
-    optimizer = OptimizerView(
-        "mine", (optax.EmptyState(), (moments, optax.EmptyState())), {"b1": b1, "b2": b2, "eps": eps}
-    )
+    adam = bench.Optimizer("mine", partial(optax.adam, eps=eps), {"learning_rate": 0.1, "b1": b1, "b2": b2})
+    settings = {"learning_rate": 0.1, "b1": b1, "b2": b2, "eps": eps}
+    optimizer = OptimizerView(adam, (optax.EmptyState(), (moments, optax.EmptyState())), settings)
     seen = view(params=params, loss=lambda p, batch: 0.5 * p["x"] @ (curvature @ p["x"]), optimizer=optimizer)
     found = values("preconditioned_sharpness", seen)
     assert found == pytest.approx({"preconditioned_sharpness": expected}, rel=1e-3)
     assert found["preconditioned_sharpness"] != pytest.approx(np.linalg.eigvalsh(curvature)[-1], rel=0.05)
 
 
+@pytest.mark.parametrize("name", ["sgd", "momentum", "rmsprop", "amsgrad", "adafactor", "novograd", "shampoo"])
+def test_optimizers_without_adams_moments_are_told(name: str) -> None:
+    with pytest.raises(UserError, match=r"probe 'preconditioned_sharpness', optimizer '.*'.*'nu'"):
+        look_for_adam(optimizers.get(name))
+
+
+def own_adam(build: Any) -> bench.Optimizer:
+    return bench.Optimizer("own", build, {"learning_rate": bench.log_uniform(1e-4, 1.0), "b1": 0.9, "b2": 0.99})
+
+
 @pytest.mark.parametrize(
-    "name", ["sgd", "momentum", "rmsprop", "amsgrad", "adamax", "adafactor", "novograd", "shampoo", "adam+lookahead"]
+    "optimizer",
+    [
+        "radam",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("lamb", "adopt", "acprop", "optimistic_adam_v2")),
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("nadam", "adam+lookahead", "adam+accumulate")),
+        pytest.param(own_adam(optax.adamax), id="own adamax"),
+    ],
 )
-def test_optimizers_without_adams_preconditioner_are_told(name: str) -> None:
-    optimizer = optimizers.get(name)
-    problem = problems.get("wine-mlp")
+def test_adams_moments_do_not_make_an_adam(optimizer: Any) -> None:
+    """Their states have Adam's names, and their steps are others: rectified, scaled by layer, of an older average."""
+    with pytest.raises(
+        UserError, match=r"^probe 'preconditioned_sharpness', optimizer '.*': its steps, tried on small"
+    ):
+        look_for_adam(optimizers.get(optimizer) if isinstance(optimizer, str) else optimizer)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        "adamw",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("adam", "adam+clip", "adam+sam", "adabelief")),
+        pytest.param(own_adam(partial(optax.adam, eps=1e-3)), id="own adam"),
+    ],
+)
+def test_adams_of_every_kind_are_looked_at(optimizer: Any) -> None:
+    look_for_adam(optimizers.get(optimizer) if isinstance(optimizer, str) else optimizer)
+
+
+def look_for_adam(optimizer: bench.Optimizer) -> None:
     recipe = Recipe(
         optimizer=optimizer,
         steps=1,
@@ -511,11 +545,7 @@ def test_optimizers_without_adams_preconditioner_are_told(name: str) -> None:
         static={key: options[0] for key, options in optimizer.static.items()},
         probes=(get("preconditioned_sharpness"),),
     )
-    if name == "adam+lookahead":
-        require_looking(problem, recipe)  # the inner Adam's state is found
-        return
-    with pytest.raises(UserError, match=r"probe 'preconditioned_sharpness', optimizer '.*'.*'nu'"):
-        require_looking(problem, recipe)
+    require_looking(problems.get("wine-mlp"), recipe)
 
 
 # ---- activations ----

@@ -116,7 +116,7 @@ def test_what_a_function_refuses_or_returns_is_named() -> None:
     with pytest.raises(UserError, match="problem 'own': choice 'needed' must be given: own"):
         ProblemFactory("own", lambda needed: needed).make()
     with pytest.raises(
-        UserError, match=r"problem 'nothing.py:x': no file nothing.py; paths start at the spec's folder"
+        UserError, match=r"problem 'nothing.py:x': no file nothing.py; paths start at the current folder"
     ):
         catalog.maker("nothing.py:x")
     with pytest.raises(UserError, match=r"expected a function that returns a bench\.Problem, got "):

@@ -14,6 +14,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.problems.initialization import INITIALIZATIONS, reinitialized
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.spec.planner import plan
+from dlkit.regularizers import all_of, by_name, none_of, weights_only
 
 SHAPES = {"dense": {"kernel": (60, 150), "bias": (150,)}, "conv": {"kernel": (3, 3, 20, 40)}, "norm": {"scale": (2, 7)}}
 SHAPES |= {"table": {"embedding": (30, 20)}}
@@ -117,6 +118,53 @@ def test_an_equinox_module_has_its_axes_the_other_way_round() -> None:
             assert float(after.var()) == pytest.approx(2 / (8 * 9), rel=0.05)
 
 
+@pytest.mark.parametrize("form", ["heads", "stacked layers"])
+def test_axes_that_a_shape_does_not_tell_are_refused(form: str) -> None:
+    shapes: Any = {"layers": {"kernel": (5, 32, 32)}}
+    if form == "heads":
+        module = linen.MultiHeadDotProductAttention(4, qkv_features=32)
+        shapes = jax.tree.map(jnp.shape, module.init(jax.random.key(0), jnp.ones((3, 32)))["params"])
+    problem = shaped(shapes)
+    for name in INITIALIZATIONS:
+        with pytest.raises(UserError, match=rf"weight '.*kernel' has the three axes \(.*\).*which '{name}' depends on"):
+            start(reinitialized(problem, name))
+    assert all(
+        (leaf == 2).all()
+        for leaf in jax.tree.leaves(start(reinitialized(problem, "default", scale=2.0)))
+        if leaf.ndim == 3
+    )
+
+
+def test_a_mask_says_how_the_axes_of_a_convolution_along_time_lie() -> None:
+    problem = reinitialized(shaped({"kernel": (5, 20, 40)}), "he", mask=problems.matrices_only)
+    drawn = [start(problem, seed)["kernel"] for seed in range(20)]
+    assert np.var(drawn) == pytest.approx(2 / (5 * 20), rel=0.03)
+
+
+@pytest.mark.long
+def test_a_mask_keeps_equinoxs_tables() -> None:
+    equinox = pytest.importorskip("equinox")
+    arrays = {"inputs": np.ones(20, np.int32), "targets": np.zeros(20, np.float32)}
+
+    class Words(equinox.Module):  # type: ignore[misc]
+        table: Any
+        out: Any
+
+        def __call__(self, word: Any) -> Any:
+            return self.out(self.table(word))
+
+    def make(key: Any) -> Any:
+        return Words(equinox.nn.Embedding(10, 4, key=key), equinox.nn.Linear(4, 1, key=key))
+
+    problem = bench.problem_from_equinox(
+        make, bench.split("mine", arrays), lambda o, t: (o[:, 0] - t) ** 2, batch_size=5
+    )
+    mask = all_of(weights_only, none_of(by_name("table.weight")))
+    kept = start(reinitialized(problem, "he", mask=mask, in_axis=1, out_axis=0))
+    np.testing.assert_array_equal(kept["table.weight"], start(problem)["table.weight"])
+    assert (kept["out.weight"] != start(problem)["out.weight"]).all()
+
+
 def test_it_is_a_choice_of_catalogue_problems_and_a_factor() -> None:
     default, orthogonal = problems.get("wine-mlp"), problems.get("wine-mlp", initialization="orthogonal", init_scale=2)
     hidden = start(orthogonal)["hidden_0"]["dense"]
@@ -148,3 +196,8 @@ def test_mistakes_are_named() -> None:
         problems.get("wine-mlp", init_scale=-1)
     with pytest.raises(UserError, match="problem 'quadratic': has no weights that 'he' could initialize"):
         problems.check_problem(reinitialized(problems.get("quadratic"), "he"))
+    with pytest.raises(UserError) as told:
+        problems.check_problem(reinitialized(problems.get("quadratic"), "he"))
+    assert "UserError" not in str(told.value), "the message itself, not that init raised it"
+    with pytest.raises(UserError, match=r"reinitialized: expected a bench\.Problem.*got 'wine-mlp'"):
+        reinitialized("wine-mlp", "he")  # type: ignore[arg-type]

@@ -441,6 +441,15 @@ def test_the_command_line_reports_what_only_the_plan_shows(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_text_in_the_place_of_a_factors_list_is_one_mistake(tmp_path):
+    path = tmp_path / "spec.toml"
+    path.write_text('problems = ["quadratic"]\noptimizers = ["sgd"]\n[factors]\norder = "iid"\n')
+    with pytest.raises(UserError) as caught:
+        load(path)
+    (mistake,) = str(caught.value).splitlines()
+    assert mistake.endswith("factors.order: expected a list, got 'iid'")
+
+
 def test_mistakes_in_factors_are_named_with_their_place(tmp_path):
     path = tmp_path / "spec.toml"
     path.write_text(

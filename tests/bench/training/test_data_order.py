@@ -18,6 +18,7 @@ from dlkit.bench.spec.planner import plan
 from dlkit.bench.training.data_order import batches_of
 
 EXAMPLES, BATCH = 23, 5
+VALUES = np.arange(EXAMPLES, dtype=np.float32)
 
 
 def rows(order: Order, examples: int = EXAMPLES, batch: int = BATCH) -> Problem:
@@ -67,23 +68,30 @@ def test_a_batch_of_all_examples_has_each_once() -> None:
             assert sorted(batch.tolist()) == list(range(EXAMPLES))
 
 
-@pytest.mark.parametrize("order", ["iid", "fixed"])
-def test_a_trial_by_hand_has_the_order_that_is_asked_for(order: Order) -> None:
+def summing(traces: list[int], batch_size: int = BATCH) -> Problem:
     """Plain descent on w * mean(x) with rate 1: the parameter is minus the sum of the batches' means."""
-    values = np.arange(EXAMPLES, dtype=np.float32)
-    split = {"x": values}
-    problem = bench.Problem(
+
+    def loss(params: Any, state: Any, batch: Any, key: Any) -> Any:
+        traces.append(1)
+        return params * batch["x"].mean(), state
+
+    split = {"x": VALUES}
+    return bench.Problem(
         name="rows",
         init=lambda key: (np.float32(0), None),
-        loss=lambda params, state, batch, key: (params * batch["x"].mean(), state),
+        loss=loss,
         evaluate=lambda params, state, batch: {"place": params},
         dataset=data.Dataset("rows", split, split, split),
         metrics={"place": bench.Metric("lower")},
-        batch_size=BATCH,
+        batch_size=batch_size,
         steps=12,
     )
-    trained = bench.train(problem, "sgd", learning_rate=1.0, evaluations=12, order=order, seed=4)
-    expected = -values[drawn(order, 12)].mean(axis=1).cumsum()
+
+
+@pytest.mark.parametrize("order", ["iid", "fixed"])
+def test_a_trial_by_hand_has_the_order_that_is_asked_for(order: Order) -> None:
+    trained = bench.train(summing([]), "sgd", learning_rate=1.0, evaluations=12, order=order, seed=4)
+    expected = -VALUES[drawn(order, 12)].mean(axis=1).cumsum()
     np.testing.assert_allclose(trained.curve["place"][1:], expected, rtol=1e-6)
 
 
@@ -97,15 +105,39 @@ def test_an_order_is_a_factor_and_part_of_what_a_trial_is() -> None:
     bound = asked(Contender(optimizer="sgd"), factors={"order": ["reshuffle", "iid"]})
     (problem,) = bound.plan.problems
     found = {}
-    for contender in bound.plan.contenders:
-        group = bound.group(problem, contender, {})
-        trial = bound.plan.tuning_trials(problem, contender)[0][0]
-        found[contender.label] = (trial.identity["problem"]["order"], group.problem.load().order, contender.levels)
+    every = [bound.plan.tuning_trials(problem, contender)[0] for contender in bound.plan.contenders]
+    groups = {bound.group(problem, contender, {}).key for contender in bound.plan.contenders}
+    for contender, (trial, *_) in zip(bound.plan.contenders, every, strict=True):
+        found[contender.label] = (trial.order, contender.levels)
     assert found == {
-        "sgd (reshuffle order)": ("reshuffle", "reshuffle", {"optimizer": "sgd", "order": "reshuffle"}),
-        "sgd (iid order)": ("iid", "iid", {"optimizer": "sgd", "order": "iid"}),
+        "sgd (reshuffle order)": ("reshuffle", {"optimizer": "sgd", "order": "reshuffle"}),
+        "sgd (iid order)": ("iid", {"optimizer": "sgd", "order": "iid"}),
     }
-    assert len({bound.group(problem, each, {}).key for each in bound.plan.contenders}) == 2
+    assert len({trial.id for trials in every for trial in trials}) == 2
+    assert len(groups) == 1
+
+
+@pytest.mark.long
+def test_orders_train_in_one_program_and_each_on_its_own_batches() -> None:
+    def compared(orders: list[Order], batch_size: int) -> tuple[int, Any]:
+        traces: list[int] = []
+        result = bench.compare(
+            problems=[summing(traces, batch_size)],
+            optimizers=[bench.Contender(optimizer="sgd", space={"learning_rate": 1.0})],
+            factors={"order": orders},
+            budget=bench.Budget(steps=12, evaluations=12, tuning_points=1, studies=1, tuning_seeds=1, seeds=2),
+            resources=bench.Resources(executor="inline"),
+            progress=False,
+        )
+        return len(traces), result.curves()
+
+    alone, _ = compared(["fixed"], BATCH - 1)  # another problem: this process keeps programs
+    together, curves = compared(["fixed", "iid", "reshuffle"], BATCH)
+    assert together == alone
+    for order in ORDERS:
+        for seed, rows in curves[curves.optimizer == f"sgd ({order} order)"].groupby("seed"):
+            expected = -VALUES[drawn(order, 12, seed=seed)].mean(axis=1).cumsum()
+            np.testing.assert_allclose(rows[rows.metric == "place"].value.to_numpy()[1:], expected, rtol=1e-6)
 
 
 def test_what_is_no_order_is_refused() -> None:

@@ -65,7 +65,9 @@ def trained(name: str) -> Callable[[BoundPlan], Any]:
     def found(bound: BoundPlan) -> Any:
         (problem,), contender = bound.plan.problems, bound.plan.contenders[0]
         group = bound.group(problem, contender, contender.points[0].static)
-        return getattr(group.problem.load() if name in ("batch_size", "order") else group.recipe, name)
+        if name == "order":
+            return first_trial(bound.plan).order
+        return getattr(group.problem.load() if name == "batch_size" else group.recipe, name)
 
     return found
 
