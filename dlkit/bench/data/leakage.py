@@ -200,7 +200,8 @@ def _hashes(array: np.ndarray[Any, Any], name: str) -> Hashes:
 
 def _together(hashes: Mapping[str, Hashes], names: Sequence[str]) -> Hashes:
     """The hashes of examples, of these arrays."""
-    return np.sum([hashes[name] for name in names], axis=0, dtype=np.uint64)
+    total: Hashes = np.sum([hashes[name] for name in names], axis=0, dtype=np.uint64)
+    return total
 
 
 def _copies(
@@ -229,7 +230,8 @@ def _may_be_among(hashes: Hashes, others: Hashes) -> np.ndarray[Any, np.dtype[np
     """Whether the last bits of hashes are those of another one: nearly always of the same."""
     table = np.zeros(TABLE, bool)
     table[others % np.uint64(TABLE)] = True
-    return table[hashes % np.uint64(TABLE)]  # type: ignore[no-any-return]
+    found: np.ndarray[Any, np.dtype[np.bool_]] = table[hashes % np.uint64(TABLE)]
+    return found
 
 
 def _is_chance(

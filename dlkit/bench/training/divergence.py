@@ -123,4 +123,5 @@ def since(seen: Watch | None, step: Array) -> Array:
     """
     if seen is None:
         return jnp.int32(-1)
-    return jnp.where(step - seen.since >= LAST, seen.since, -1)
+    found: Array = jnp.where(step - seen.since >= LAST, seen.since, -1)
+    return found

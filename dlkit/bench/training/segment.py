@@ -90,8 +90,7 @@ class Reached(NamedTuple):
         evaluations: `Carry.evaluations` at this point.
         bad: whether a loss since the evaluation before was not finite or above the problem's bound, or a metric is not
             finite.
-        beyond_since: int32: the step from which on every loss is far beyond where it started; -1 where the last ones are
-            not.
+        beyond_since: int32: the step from which on every loss is far beyond its start; -1 where the last are not.
         void: whether early stopping ended the trial before this point; the other fields then mean nothing.
     """
 
