@@ -123,5 +123,4 @@ def since(seen: Watch | None, step: Array) -> Array:
     """
     if seen is None:
         return jnp.int32(-1)
-    found: Array = jnp.where(step - seen.since >= LAST, seen.since, -1)
-    return found
+    return jnp.asarray(jnp.where(step - seen.since >= LAST, seen.since, -1))
