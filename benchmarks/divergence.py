@@ -56,7 +56,7 @@ class Trial(NamedTuple):
         rate: "in space", or how many times beyond it.
         is_finite: whether all losses are.
         peak: the largest rise of a loss from the first one, in sizes of the loss.
-        end: the rise of the last loss.
+        end: the least rise of the losses at the end, `divergence.LAST` of them.
         is_better: whether the judged metric ended better than it started.
     """
 
@@ -114,12 +114,23 @@ def recorded(path: Path) -> list[Trial]:
     for rate, losses, (start, end) in zip(data["rates"], data["losses"], data["metrics"], strict=True):
         columns = (losses if losses.ndim == 2 else losses[:, None]).astype(np.float64).T
         rises = np.max([_rise(column) for column in columns], axis=0)
-        found.append(Trial(str(rate), bool(np.isfinite(losses).all()), rises.max(), rises[-1], bool(end > start)))
+        found.append(
+            Trial(
+                str(rate),
+                bool(np.isfinite(losses).all()),
+                rises.max(),
+                rises[-divergence.LAST :].min(),
+                bool(end > start),
+            )
+        )
     return found
 
 
 def _rise(losses: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """[steps] How far losses are above the first, in the size that `divergence.beyond` divides by."""
+    """[steps] How far losses are above the first, in the size that `divergence.beyond` divides by.
+
+    The first loss tells the size: all batches of the catalogue have `divergence.EXAMPLES` examples or more.
+    """
     finite = np.isfinite(losses)
     first = losses[np.argmax(losses != 0)]
     lowest = np.minimum.accumulate(np.where(finite, losses, np.inf))

@@ -620,9 +620,23 @@ CONCLUDED = [
     Fault(
         "a loss that starts near 0 and falls has diverged where it comes back",
         TRAINING,
-        "jnp.maximum(jnp.abs(first), first - lowest)",
-        "jnp.abs(first)",
+        "jnp.minimum(largest, GROWTH * start)), first - lowest)",
+        "jnp.minimum(largest, GROWTH * start)), 0.0)",
         "bench/training/test_divergence.py::test_what_counts_is_the_size_of_the_loss_not_its_sign",
+    ),
+    Fault(
+        "the loss of one example tells the size of all",
+        TRAINING,
+        "math.ceil(EXAMPLES / problem.batch_size)",
+        "1",
+        "bench/training/test_divergence.py::test_batches_of_one_example_raise_no_false_alarm",
+    ),
+    Fault(
+        "one outlier at the end is a divergence",
+        TRAINING,
+        "step - seen.since >= LAST",
+        "step - seen.since >= 1",
+        "bench/training/test_divergence.py::test_an_outlier_at_the_end_is_no_divergence",
     ),
     Fault(
         "the rungs of a ladder may be what no metric is",
@@ -888,9 +902,16 @@ HELD_OUT = [
     Fault(
         "what is near by chance counts as a copy",
         DATA,
-        "min(NEAR, by_chance)",
-        "NEAR",
-        "bench/data/test_leakage.py::test_chance_brings_no_near_duplicates",
+        "(_log_ratios(nearest, second) > chance(len(rows)))",
+        "(nearest >= 0)",
+        "bench/data/test_leakage.py::test_chance_is_not_suspected",
+    ),
+    Fault(
+        "rows of coarse values that coincide count as copies",
+        DATA,
+        "coincidence * pairs < COARSE",
+        "coincidence >= 0",
+        "bench/data/test_leakage.py::test_chance_is_not_suspected",
     ),
 ]
 

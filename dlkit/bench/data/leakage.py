@@ -1,20 +1,24 @@
 """Leakage: examples that validation or test have in common with another split, exactly or nearly."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import scipy.stats
 
 from dlkit.bench.data.base import SPLITS, Arrays, Dataset
+from dlkit.bench.errors import UserError
 
 __all__ = ["Leakage", "SharedExamples", "leakage", "leaks"]
 
 Kind = Literal["examples", "inputs", "nearly"]
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
+Hashes = np.ndarray[Any, np.dtype[np.uint64]]
+Pairs = list[tuple[int, int]]
 
 PAIRS = (("validation", "train"), ("test", "train"), ("test", "validation"))
 NOT_INPUTS = ("targets", "weights")
@@ -23,13 +27,18 @@ SAID: Mapping[Kind, str] = {
     "inputs": "the same inputs, with other targets",
     "nearly": "nearly the same inputs",
 }
-NEAR = 0.1  # of the typical distance to the second nearest example: what lies closer is nearly the same
-EXPECTED = 0.05  # how many examples may come so close by chance
-GAMMA_QUARTILE, GAMMA_MEDIAN = 0.96128, 1.67835  # of the gamma distribution of shape 2
+NEAR = 0.1  # of the distance to the second nearest example: what lies closer may be nearly the same
+FALSE = 0.02  # how often independent splits of one dataset may be suspected, for near copies and for copies
+COARSE = 1e-3  # copies expected by chance: where fewer are, values are fine, and rows that coincide are copies
+TAIL = (0.75, 0.95)  # between these quantiles of ratios within train, chance is measured
 WORK = 3e9  # multiplications that one search for near duplicates may take: about a third of a second
 PASSES = 50  # what finding the least of the distances takes, in multiplications a distance
 LOOKED_THROUGH = 50_000_000  # numbers of a dataset that `leaks` looks through at most: about a second
+FEWEST = 20  # training examples that tell what chance brings
 BLOCK = 2**24  # distances held at once
+WORDS = 2**18  # of 8 bytes, hashed at once: they stay in the cache
+TABLE = 2**24  # last bits of hashes that are told apart
+SAMPLE = 2000  # examples that tell how coarse values are, and deviations
 ROUNDING = 1e-3  # how far a float32's mean and deviation over thousands of examples may be from 0 and 1
 
 
@@ -40,8 +49,8 @@ class SharedExamples(NamedTuple):
         split: which was looked through: ``"validation"`` or ``"test"``.
         other: in which its examples were found: ``"train"`` or ``"validation"``.
         kind: ``"examples"`` where every array is the same; ``"inputs"`` where all but ``"targets"`` and ``"weights"``
-            are; ``"nearly"`` where inputs are far closer than they are as a rule. An example has the first kind that
-            holds.
+            are; ``"nearly"`` where inputs are far closer than those of the next example. An example has the first kind
+            that holds.
         rows: indices in `split`, rising.
         matches: for each of them an index in `other`: the first that is the same, or the nearest.
         examined: how many examples of `split` were looked at; for near duplicates in large data a sample.
@@ -113,12 +122,17 @@ def leaks(dataset: Dataset) -> tuple[str, ...]:
 def leakage(dataset: Dataset) -> Leakage:
     """Looks for examples of validation and test that another split has too, and for statistics of all splits.
 
-    Exact copies are found by hashes of rows. For near duplicates, the distance to the nearest example of the other
-    split, with columns scaled by their deviation over the training split, is compared with the median of the distances
-    to the second nearest, which a single copy leaves as they are. It has to be less than a tenth of it, and so small
-    that chance would bring one example that close in twenty data sets, given how many dimensions the data fill.
-    Integers, such as characters or pixels, are compared the same way. In large data a sample of the examples is looked
-    at, so that this takes about a second.
+    Exact copies are found by hashes of rows. Where values are so coarse that independent rows coincide, copies count
+    only if there are more than chance brings: by how often values coincide in each column, and rows within train.
+
+    An example is nearly another one if it is ten times closer to it than to the next one of the same split, with
+    columns scaled by their deviation over the training split. In few dimensions chance brings that, too: there it has
+    to be so much closer that, as ratios within the training split tell, independent examples come so close in one of
+    fifty data sets. So nothing near is found where copies come in groups, such as frames of one film. Integers, such
+    as characters or pixels, are compared the same way.
+
+    Copies are looked for among all examples; near ones in large data among a sample. All of it takes 2 to 4 seconds of
+    a core for 50 million numbers, and in proportion more or less.
 
     Args:
         dataset: the dataset. Of a split that is drawn anew for each study, the first study's is looked at;
@@ -127,6 +141,9 @@ def leakage(dataset: Dataset) -> Leakage:
     Returns:
         What was found. Copies within one split are no leakage, and not counted.
 
+    Raises:
+        UserError: for what is no `Dataset`.
+
     Example:
         >>> rows = np.arange(12.0).reshape(6, 2)
         >>> split = lambda *which: {"inputs": rows[list(which)]}
@@ -134,59 +151,138 @@ def leakage(dataset: Dataset) -> Leakage:
         >>> [(each.split, each.other, each.rows.tolist(), each.matches.tolist()) for each in found.shared]
         [('validation', 'train', [1], [1])]
     """
+    if not isinstance(dataset, Dataset):
+        raise UserError(
+            f"bench.data.leakage looks through a Dataset, not {type(dataset).__name__}; make one: "
+            "bench.Dataset(name, train, validation, test), each a dictionary of arrays"
+        )
     if not dataset.holds_out:
         return Leakage(dataset.name, holds_out=False)
     names = sorted(dataset.train)
     inputs = [name for name in names if name not in NOT_INPUTS] or names
-    whole = {part: _hashes(getattr(dataset, part), names) for part in SPLITS}
-    alone = whole if inputs == names else {part: _hashes(getattr(dataset, part), inputs) for part in SPLITS}
+    hashes = {part: {name: _hashes(getattr(dataset, part)[name], name) for name in names} for part in SPLITS}
+    chance = _log_ratio_by_chance(dataset, inputs)
     shared: list[SharedExamples] = []
     for split, other in PAIRS:
         known: set[int] = set()
-        for kind, hashes in (("examples", whole), ("inputs", alone)):
-            found = _copies(hashes[split], hashes[other])
+        for kind, compared in (("examples", names), ("inputs", inputs)):
+            found = _copies(dataset, hashes, split, other, compared)
             fresh = [(row, match) for row, match in found if row not in known]
-            known |= {row for row, _ in fresh}
-            shared += _shared(split, other, kind, fresh, len(hashes[split]))  # type: ignore[arg-type]
-        near, examined = _near(dataset, split, other, inputs, known)
+            known |= {row for row, _ in found}
+            if not _is_chance(dataset, hashes, split, other, compared, len(fresh)):
+                shared += _shared(split, other, kind, fresh, len(hashes[split][names[0]]))  # type: ignore[arg-type]
+        near, examined = _near(dataset, split, other, inputs, known, chance)
         shared += _shared(split, other, "nearly", near, examined)
     return Leakage(dataset.name, True, shared, [name for name in names if _is_fitted_on_all(dataset, name)])
 
 
-def _shared(split: str, other: str, kind: Kind, found: list[tuple[int, int]], examined: int) -> list[SharedExamples]:
+def _shared(split: str, other: str, kind: Kind, found: Pairs, examined: int) -> list[SharedExamples]:
     if not found:
         return []
     rows, matches = (np.array(indices, np.int64) for indices in zip(*found, strict=True))
     return [SharedExamples(split, other, kind, rows, matches, examined)]
 
 
-def _hashes(arrays: Arrays, names: Sequence[str]) -> list[bytes]:
-    """A hash of each example; -0.0 counts as 0.0."""
-    digests: list[Any] = [blake2b(digest_size=16) for _ in range(len(arrays[names[0]]))]
+def _hashes(array: np.ndarray[Any, Any], name: str) -> Hashes:
+    """A hash of each row; -0.0 counts as 0.0. Those of several arrays are added."""
+    width = math.prod(array.shape[1:]) * array.dtype.itemsize
+    words = max(1, -(-width // 8))
+    rng = np.random.Generator(np.random.Philox(key=zlib.crc32(name.encode())))
+    factors = rng.integers(0, 2**63, words, np.uint64) * np.uint64(2) + np.uint64(1)
+    hashes = np.zeros(len(array), np.uint64)
+    step = max(1, WORDS // words)
+    for start in range(0, len(array), step):
+        part = array[start : start + step]
+        part = np.ascontiguousarray(part + part.dtype.type(0))
+        padded = np.zeros((len(part), 8 * words), np.uint8)
+        padded[:, :width] = part.reshape(len(part), -1).view(np.uint8)
+        mixed = padded.view(np.uint64)
+        # The low bits of a product depend on the low bits of its factors alone, and those of round numbers are 0.
+        mixed ^= mixed >> np.uint64(32)
+        mixed *= np.uint64(0xD6E8FEB86659FD93)
+        mixed ^= mixed >> np.uint64(32)
+        hashes[start : start + step] = mixed @ factors
+    return hashes
+
+
+def _together(hashes: Mapping[str, Hashes], names: Sequence[str]) -> Hashes:
+    """The hashes of examples, of these arrays."""
+    total: Hashes = np.sum([hashes[name] for name in names], axis=0, dtype=np.uint64)
+    return total
+
+
+def _copies(
+    dataset: Dataset, hashes: Mapping[str, Mapping[str, Hashes]], split: str, other: str, names: Sequence[str]
+) -> Pairs:
+    """Rows that are in the other split, each with the first place where it is there."""
+    ours, theirs = (_together(hashes[part], names) for part in (split, other))
+    # Most rows have no copy: a table of the hashes' last bits leaves few to sort.
+    rows = np.flatnonzero(_may_be_among(ours, theirs))
+    candidates = np.flatnonzero(_may_be_among(theirs, ours[rows]))
+    different, first = np.unique(theirs[candidates], return_index=True)
+    rows = rows[np.isin(ours[rows], different)]
+    if not len(rows):
+        return []
+    places = candidates[first[np.searchsorted(different, ours[rows])]]
+    is_same = np.ones(len(rows), bool)
     for name in names:
-        for start, part in _blocks(arrays[name]):
-            for digest, row in zip(digests[start:], np.ascontiguousarray(part + part.dtype.type(0)), strict=False):
-                digest.update(row.tobytes())
-    return [digest.digest() for digest in digests]
+        of_split, of_other = (getattr(dataset, part)[name] for part in (split, other))
+        same = of_split[rows] == of_other[places]
+        same |= (of_split[rows] != of_split[rows]) & (of_other[places] != of_other[places])  # NaN
+        is_same &= same.reshape(len(rows), -1).all(axis=1)
+    return list(zip(rows[is_same].tolist(), places[is_same].tolist(), strict=True))
 
 
-def _blocks(array: np.ndarray[Any, Any]) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
-    """Parts of an array that fit into memory, and where each starts."""
-    rows = max(1, BLOCK // max(1, math.prod(array.shape[1:])))
-    return ((start, array[start : start + rows]) for start in range(0, len(array), rows))
+def _may_be_among(hashes: Hashes, others: Hashes) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Whether the last bits of hashes are those of another one: nearly always of the same."""
+    table = np.zeros(TABLE, bool)
+    table[others % np.uint64(TABLE)] = True
+    found: np.ndarray[Any, np.dtype[np.bool_]] = table[hashes % np.uint64(TABLE)]
+    return found
 
 
-def _copies(hashes: Sequence[bytes], others: Sequence[bytes]) -> list[tuple[int, int]]:
-    """Rows that are among the others, each with the first place where it is there."""
-    places: dict[bytes, int] = {}
-    for place, each in enumerate(others):
-        places.setdefault(each, place)
-    return [(row, places[each]) for row, each in enumerate(hashes) if each in places]
+def _is_chance(
+    dataset: Dataset,
+    hashes: Mapping[str, Mapping[str, Hashes]],
+    split: str,
+    other: str,
+    names: Sequence[str],
+    count: int,
+) -> bool:
+    """Whether so many copies come about between independent splits, as values are coarse."""
+    coincidence = _coincidence(dataset.train, names) if count else 0.0
+    pairs = math.prod(len(hashes[part][names[0]]) for part in (split, other))
+    if coincidence * pairs < COARSE:
+        return False
+    # Columns that depend on each other coincide more often: then so do rows within train.
+    groups = np.unique(_together(hashes["train"], names), return_counts=True)[1].astype(np.float64)
+    size = groups.sum()
+    within = (groups * (groups - 1)).sum() / max(1.0, size * (size - 1))
+    expected = pairs * max(coincidence, within)
+    return bool(scipy.stats.poisson.sf(count - 1, expected) > FALSE / len(PAIRS))
+
+
+def _coincidence(train: Arrays, names: Sequence[str]) -> float:
+    """How likely two rows are the same, were columns independent of each other."""
+    likely = 1.0
+    for name in names:
+        sample = train[name][:: max(1, len(train[name]) // SAMPLE)]
+        for column in sample.reshape(len(sample), -1).T:
+            counts = np.unique(column, return_counts=True)[1].astype(np.float64)
+            likely *= (counts * (counts - 1)).sum() / max(1, len(sample) * (len(sample) - 1))
+            if likely < 1e-30:
+                return 0.0
+    return likely
 
 
 def _near(
-    dataset: Dataset, split: str, other: str, names: Sequence[str], known: set[int]
-) -> tuple[list[tuple[int, int]], int]:
+    dataset: Dataset,
+    split: str,
+    other: str,
+    names: Sequence[str],
+    known: set[int],
+    chance: Callable[[int], float],
+) -> tuple[Pairs, int]:
     """Rows that are far closer to the other split than rows are as a rule, without the known ones; of how many."""
     rng = np.random.Generator(np.random.Philox(key=0))
     ours, theirs = getattr(dataset, split), getattr(dataset, other)
@@ -201,8 +297,40 @@ def _near(
     nearest, second, which = _two_nearest(
         _columns(dataset, ours, names, rows), _columns(dataset, theirs, names, places)
     )
-    close = np.flatnonzero(nearest < _threshold(second))
+    close = np.flatnonzero(
+        (nearest < NEAR * np.minimum(second, np.median(second))) & (_log_ratios(nearest, second) > chance(len(rows)))
+    )
     return [(int(rows[each]), int(places[which[each]])) for each in close], len(rows)
+
+
+def _log_ratio_by_chance(dataset: Dataset, names: Sequence[str]) -> Callable[[int], float]:
+    """Returns how far beyond its nearest example the second nearest may be by chance: of so many rows, a log-ratio.
+
+    Where points fill d dimensions evenly, (nearest / second nearest)^d is uniform, whatever their density, so that
+    log-ratios are exponential with mean 1 / d. The training split tells the tail, of the parts with few dimensions.
+    """
+    rng = np.random.Generator(np.random.Philox(key=1))
+    count = len(dataset.train[names[0]])
+    width = sum(math.prod(dataset.train[name].shape[1:]) for name in names)
+    rows = np.sort(rng.permutation(count)[: min(SAMPLE, int(math.sqrt(WORK / (width + PASSES))))])
+    columns = _columns(dataset, dataset.train, names, rows)
+    if len(rows) < FEWEST:
+        return lambda _: math.inf
+    nearest, second, _ = _two_nearest(columns, columns, are_same=True)
+    ratios = _log_ratios(nearest, second)[nearest > 0]  # what is the same is a copy
+    if len(ratios) < FEWEST:
+        return lambda _: math.inf
+    low, high = np.quantile(ratios, TAIL)
+    share = 1 - TAIL[0]
+    slope = (high - low) / math.log(share / (1 - TAIL[1]))
+    slope *= 1 + 2 / math.sqrt(share * len(ratios))  # two standard errors
+    return lambda examined: float(low + slope * math.log(share * examined * len(PAIRS) / FALSE))
+
+
+def _log_ratios(nearest: Floats, second: Floats) -> Floats:
+    """The logarithms of second nearest / nearest; 0 where both are the same place."""
+    tiny = np.finfo(np.float32).tiny
+    return np.log(np.maximum(second, tiny)) - np.log(np.maximum(nearest, tiny))
 
 
 def _columns(dataset: Dataset, arrays: Arrays, names: Sequence[str], rows: Indices) -> Floats:
@@ -210,40 +338,31 @@ def _columns(dataset: Dataset, arrays: Arrays, names: Sequence[str], rows: Indic
     columns = []
     for name in names:
         train = dataset.train[name]
-        sample = np.asarray(train[:: max(1, len(train) // 2000)], np.float32).reshape(-1, math.prod(train.shape[1:]))
+        sample = np.asarray(train[:: max(1, len(train) // SAMPLE)], np.float32).reshape(-1, math.prod(train.shape[1:]))
         deviation = sample.std(axis=0)
         values = np.asarray(arrays[name][rows], np.float32).reshape(len(rows), -1)
         columns.append((values - sample.mean(axis=0)) / np.where(deviation > 0, deviation, 1))
     return np.concatenate(columns, axis=1)
 
 
-def _two_nearest(rows: Floats, others: Floats) -> tuple[Floats, Floats, Indices]:
-    """The distances of each row to the nearest and the second nearest of the others, and which the nearest is."""
+def _two_nearest(rows: Floats, others: Floats, *, are_same: bool = False) -> tuple[Floats, Floats, Indices]:
+    """The distances of each row to the nearest and the second nearest of the others, and which the nearest is.
+
+    Where rows and others `are_same`, none is its own neighbour.
+    """
     squares = np.square(others).sum(axis=1)
     places = np.zeros((len(rows), 2), np.int64)
     step = max(1, BLOCK // len(others))
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
         distances = squares - 2 * rows[part] @ others.T  # less the row's own square, the same for all
+        if are_same:
+            np.fill_diagonal(distances[:, start:], np.inf)
         places[part, 0] = distances.argmin(axis=1)
         np.put_along_axis(distances, places[part, :1], np.inf, axis=1)
         places[part, 1] = distances.argmin(axis=1)
     nearest, second = (np.sqrt(np.square(rows - others[column]).sum(axis=1)) for column in places.T)
     return nearest, second, places[:, 0]
-
-
-def _threshold(second: Floats) -> float:
-    """What distance to the nearest is far below the typical one to the second nearest, beyond chance.
-
-    Where points fill d dimensions evenly, c r^d is exponential for the nearest neighbour's distance r, and a gamma
-    variable of shape 2 for the second nearest one's: quartile and median of the latter determine c and d.
-    """
-    quartile, median = np.quantile(second, [0.25, 0.5])
-    if not 0 < quartile < median:
-        return float(NEAR * median)
-    dimensions = math.log(GAMMA_QUARTILE / GAMMA_MEDIAN) / math.log(quartile / median)
-    by_chance = (EXPECTED / (len(second) * GAMMA_MEDIAN)) ** (1 / dimensions)
-    return float(median * min(NEAR, by_chance))
 
 
 def _is_fitted_on_all(dataset: Dataset, name: str) -> bool:

@@ -1,11 +1,13 @@
 """Dask workers as an executor: local processes, or a cluster by its address."""
 
 import os
+import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.machinery import ModuleSpec
+from pickle import PickleBuffer
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -135,10 +137,18 @@ class _ByValue:
     def __init__(self, value: Any) -> None:
         self.value = value
 
-    def __reduce__(self) -> Any:
+    def __reduce_ex__(self, protocol: Any) -> Any:
         import cloudpickle
 
-        return cloudpickle.loads, (cloudpickle.dumps(self.value),)
+        if protocol < 5:
+            return _loads, (cloudpickle.dumps(self.value), [])
+        buffers: list[PickleBuffer] = []  # of arrays: dask sends them as they are, without a copy
+        return _loads, (cloudpickle.dumps(self.value, protocol=5, buffer_callback=buffers.append), buffers)
+
+
+def _loads(data: bytes, buffers: Sequence[Any]) -> Any:
+    """What was pickled; its arrays lie in the buffers."""
+    return pickle.loads(data, buffers=buffers)
 
 
 def _run_on_worker(work: Task, own: OwnProblem | None) -> Done | Timed:

@@ -148,7 +148,7 @@ def _settings(
         if name not in given and len(options) > 1:
             mistakes.append(f"hyperparameter '{name}' needs one of {list(options)}")
         static[name] = given.get(name, options[0])
-    mistakes += implausible_settings({**traced, **static}, schedule)
+    mistakes += implausible_settings({**traced, **static}, optimizer, schedule)
     if mistakes:
         raise UserError("\n".join(f"optimizer '{optimizer.name}': {mistake}" for mistake in mistakes))
     narrow(space, traced, owner=f"optimizer '{optimizer.name}'")  # what their scales rule out

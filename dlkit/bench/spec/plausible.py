@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from dlkit.bench.optimizers.base import Optimizer
+from dlkit.bench.optimizers.catalog import OPTIMIZERS
 from dlkit.bench.optimizers.schedules import SCHEDULES, Schedule
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
@@ -39,8 +41,9 @@ class Span(NamedTuple):
 
 
 NOT_NEGATIVE = Span(0.0, math.inf, False, "must not be negative")
-SETTINGS = {  # what every optimizer that has a hyperparameter of this name means by it
-    "learning_rate": NOT_NEGATIVE,
+RATE = {"learning_rate": NOT_NEGATIVE}  # of one's own optimizers, too
+SETTINGS = {  # what every registered optimizer that has a hyperparameter of this name means by it
+    **RATE,
     "weight_decay": NOT_NEGATIVE,
     "eps": NOT_NEGATIVE,
     "momentum": Span(-1.0, 1.0, False, "must lie between -1 and 1"),  # negative ones are tried in games
@@ -71,20 +74,27 @@ def implausible(
     mistakes = [line for facts, source in problems for line in _wrong_goals(facts, source)]
     for facts, method in contenders:
         settings = {**facts.space, **facts.static}
-        found = implausible_settings(settings, method.schedule, horizons=[each.steps for each, _ in problems])
+        found = implausible_settings(
+            settings, method.optimizer, method.schedule, horizons=[each.steps for each, _ in problems]
+        )
         mistakes += [f"optimizer '{facts.label}': {line}" for line in found]
     mistakes += _lookalikes("problems", [facts.name for facts, _ in problems])
     return mistakes + _lookalikes("optimizers", [facts.label for facts, _ in contenders])
 
 
 def implausible_settings(
-    settings: Mapping[str, Range | float | Sequence[Any]], schedule: Schedule, *, horizons: Sequence[int] = ()
+    settings: Mapping[str, Range | float | Sequence[Any]],
+    optimizer: Optimizer,
+    schedule: Schedule,
+    *,
+    horizons: Sequence[int] = (),
 ) -> list[str]:
-    """Returns what no optimizer and no registered schedule can mean by its settings.
+    """Returns what no registered optimizer or schedule can mean by its settings, and one's own by its learning rate.
 
     Args:
         settings: hyperparameter or setting of the schedule -> number, range, or choices; those of a game's player are
             called ``"player.name"``.
+        optimizer: whose hyperparameters they are.
         schedule: of the learning rate.
         horizons: how many steps trials have.
 
@@ -95,11 +105,14 @@ def implausible_settings(
     mistakes = []
     for name, setting in settings.items():
         in_shape = name in schedule.space
-        span = known.get(name) if in_shape else SETTINGS.get(name.rpartition(".")[2])
+        player, _, own = name.rpartition(".")
+        is_known = _is_known(optimizer.players.get(player, optimizer))
+        span = known.get(name) if in_shape else (SETTINGS if is_known else RATE).get(own)
         wrong = [value for value in _extremes(setting) if span is not None and not span.holds(value)]
         if span is not None and wrong:
             owner = f"schedule '{schedule.name}', setting" if in_shape else "hyperparameter"
             hint = _as_share(wrong[0], horizons) if span is SHARE else ""
+            hint += "" if in_shape or is_known else "; if yours means something else by it, give it another name"
             mistakes.append(f"{owner} '{name}' {span.words}, got {wrong[0]:g}{hint}")
     both = [settings[name] for name in ("warmup", "decay") if name in schedule.space and name in settings and known]
     if not mistakes and len(both) == 2 and sum(min(_extremes(each)) for each in both) > 1:
@@ -108,6 +121,13 @@ def implausible_settings(
             "lower one of them"
         )
     return mistakes
+
+
+def _is_known(optimizer: Optimizer) -> bool:
+    """Whether an optimizer is registered, alone or with wrappers."""
+    name, _, wrappers = optimizer.name.partition("+")
+    registered = OPTIMIZERS.get(name)
+    return registered is not None and (bool(wrappers) or registered.build is optimizer.build)
 
 
 def _is_registered(schedule: Schedule) -> bool:
@@ -152,10 +172,16 @@ def _wrong_goals(facts: PlannedProblem, source: ProblemSource) -> Iterator[str]:
 
 
 def _unlike_at_start(facts: PlannedProblem, target: float, source: ProblemSource) -> bool:
-    """Whether an accuracy without bounds is to be above 1, and is a share before training: it is then no percentage."""
+    """Whether an accuracy without bounds is to be above 1, and is a share before training: it is then no percentage.
+
+    What calls itself a percentage may be one, and start below 1.
+    """
     metric = facts.judged
-    is_open = metric.least is None and metric.most is None
-    return target > 1 and is_open and "accuracy" in facts.metric.lower() and _is_share(source.load(), facts.metric)
+    said = f"{facts.metric} {metric.label}".lower()
+    is_open = metric.higher_is_better and metric.least is None and metric.most is None
+    if target <= 1 or not is_open or "accuracy" not in facts.metric.lower() or "%" in said or "percent" in said:
+        return False
+    return _is_share(source.load(), facts.metric)
 
 
 def _is_share(problem: Problem, metric: str) -> bool:

@@ -90,7 +90,7 @@ class Reached(NamedTuple):
         evaluations: `Carry.evaluations` at this point.
         bad: whether a loss since the evaluation before was not finite or above the problem's bound, or a metric is not
             finite.
-        beyond_since: int32: the step from which on every loss is far beyond where it started; -1 where the last is not.
+        beyond_since: int32: the step from which on every loss is far beyond its start; -1 where the last are not.
         void: whether early stopping ended the trial before this point; the other fields then mean nothing.
     """
 
@@ -340,7 +340,7 @@ def _interval(
     if recipe.probes:
         sight = _sight(setup, hyperparameters, start, train)
         point = jnp.concatenate([point, probed(sight, carry, indices[-1], has_moved=True)])
-    return carry, Reached(point, carry.evaluations, wrong, divergence.since(carry.watch), jnp.bool_(False))
+    return carry, Reached(point, carry.evaluations, wrong, divergence.since(carry.watch, carry.step), jnp.bool_(False))
 
 
 def _skipped(

@@ -26,11 +26,11 @@ LABELS = {  # two that look the same
 }
 
 
-def own_problem(metric, *, start=0.5, target=None, name="own", margin=None):
-    """A problem whose only metric is called "accuracy" and is `start` before training."""
+def own_problem(metric, *, start=0.5, target=None, name="own", margin=None, called="accuracy"):
+    """A problem whose only metric is `start` before training."""
 
     def evaluate(params, state, batch):
-        return {"accuracy": start + 0.0 * jnp.sum(params["weight"])}
+        return {called: start + 0.0 * jnp.sum(params["weight"])}
 
     def loss(params, state, batch, key):
         return jnp.mean((batch["inputs"] @ params["weight"] - batch["targets"]) ** 2), state
@@ -41,7 +41,7 @@ def own_problem(metric, *, start=0.5, target=None, name="own", margin=None):
         loss=loss,
         evaluate=evaluate,
         dataset=TABLE,
-        metrics={"accuracy": metric},
+        metrics={called: metric},
         steps=40,
         target=target,
         margin=margin,
@@ -120,6 +120,16 @@ def test_an_own_accuracy_without_bounds_is_judged_by_what_it_is_before_training(
     assert not of_target(share, 0.95)
 
 
+@pytest.mark.parametrize("called", ["Accuracy@1 (%)", "accuracy_percent"])
+def test_a_percentage_by_name_may_start_below_1(called):
+    assert not of_target(own_problem(bench.Metric("higher"), called=called), 95)
+    assert not of_target(own_problem(bench.Metric("higher", label=called)), 95)
+
+
+def test_of_an_error_any_target_can_be_meant():
+    assert not of_target(own_problem(bench.Metric("lower"), called="inaccuracy"), 2)
+
+
 def test_an_own_accuracy_in_percent_can_say_so():
     in_percent = own_problem(bench.Metric("higher", least=0, most=100))
     assert not of_target(in_percent, 95)
@@ -163,7 +173,7 @@ OWN = bench.Optimizer("own", scaled, {"learning_rate": bench.uniform(0.0, 1.0), 
         ("adam", {"b2": 1.0}, "'b2'"),
         ("adam", {"b1": -1.5}, "'b1'"),
         (OWN, {"learning_rate": [-1.0, 1.0]}, "'learning_rate'"),
-        (OWN, {"momentum": 1.5}, "'momentum'"),
+        ("adam+clip", {"b2": 1.5}, "'b2'"),
     ],
 )
 def test_values_that_no_optimizer_can_mean(optimizer, space, said):
@@ -188,7 +198,7 @@ def test_a_rate_of_a_games_player():
         ("momentum", {"momentum": -0.3}),  # as in games
         ("momentum", {"momentum": 1.0}),
         ("adam", {"b1": 0.0, "b2": 0.99999}),
-        (OWN, {"momentum": [0.0, 0.99]}),
+        (OWN, {"momentum": 1.5}),
     ],
 )
 def test_values_just_inside(optimizer, space):
@@ -198,6 +208,19 @@ def test_values_just_inside(optimizer, space):
 def test_an_own_range_below_0():
     wrong = bench.Optimizer("mine", scaled, {"learning_rate": bench.uniform(-1.0, 1.0)})
     assert "'mine'" in one(["quadratic"], [wrong]) and "learning_rate" in one(["quadratic"], [wrong])
+
+
+def test_an_own_optimizer_means_by_its_settings_what_it_likes():
+    def own(learning_rate, b1, b2, weight_decay):
+        return optax.sgd(learning_rate * (b1 + b2 + weight_decay))
+
+    uniform = bench.uniform
+    space = {"b1": uniform(0.0, 3.0), "b2": 1.5, "weight_decay": uniform(-0.1, 0.1), "learning_rate": 0.1}
+    for name in ("own", "adam"):
+        assert not mistakes(optimizers=[bench.Optimizer(name, own, space)])
+    (line,) = mistakes(optimizers=[bench.Optimizer("own", own, {**space, "learning_rate": -0.1})])
+    assert line.endswith("got -0.1; if yours means something else by it, give it another name")
+    assert "another name" not in of_space("sgd", {"learning_rate": -0.1})[0]
 
 
 def test_names_without_a_convention_are_free():

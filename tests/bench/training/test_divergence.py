@@ -16,7 +16,7 @@ from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.problems import Problem, catalog
 from dlkit.bench.training.curve import Request, Trajectory
-from dlkit.bench.training.divergence import GROWTH, begin, watch
+from dlkit.bench.training.divergence import GROWTH, begin, since, watch
 from dlkit.bench.training.lanes import Lanes
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
@@ -62,7 +62,8 @@ def left(*pieces: tuple[float, int], scale: float = 1.0) -> int | None:
     seen = begin(scripted([0.0]))
     for step in range(0, STEPS, 2):
         seen = look(seen, losses[step : step + 2], jnp.int32(step))
-    return None if int(seen.since) < 0 else int(seen.since)
+    found = int(since(seen, jnp.int32(STEPS)))
+    return None if found < 0 else found
 
 
 # --- the rule --------------------------------------------------------------------------------------------------------
@@ -90,6 +91,55 @@ def test_a_start_near_zero() -> None:
     assert left((0.0, 4), (1.0, 1)) is None, "batches without a loss say nothing"
     assert left((0.0, 4), (1.0, 3), (FAR, 1)) == 7
     assert left((1e-14, 1), (0.05, 1)) is None, "rounding is not where it started"
+
+
+def test_an_outlier_at_the_end_is_no_divergence() -> None:
+    assert left((1.0, 18), (FAR, 2)) is None
+    assert left((1.0, 17), (FAR, 3)) == 17
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("freedom", [1, 3, 1000])
+def test_batches_of_one_example_raise_no_false_alarm(freedom: int) -> None:
+    """Squares of independent residuals go nowhere, but some trials end a million times above where they started."""
+    trials = 200_000
+    residuals = np.random.default_rng(0).standard_t(freedom, (trials, STEPS))
+    losses = np.asarray(1e6 * residuals**2, np.float32)
+    assert (losses[:, -1] > GROWTH * losses[:, 0]).mean() > 3e-4
+    for batch_size in (1, 2, 3):
+        means = losses[:, : STEPS // batch_size * batch_size].reshape(trials, -1, batch_size).mean(axis=2)
+        seen = begin(drawing(batch_size))
+        seen = jax.vmap(lambda each, seen=seen: watch(seen, each, jnp.int32(0)))(means)
+        assert int((since(seen, jnp.int32(means.shape[1])) >= 0).sum()) < 2, "fewer than 1e-5 of the trials"
+
+
+def drawing(batch_size: int) -> Problem:
+    """A problem with batches."""
+    rows = {"inputs": np.zeros((10, 1), np.float32)}
+    return replace(scripted([0.0]), dataset=Dataset("rows", rows, rows, rows), batch_size=batch_size)
+
+
+def test_a_loss_that_leaves_at_once_tells_no_size() -> None:
+    """With one example a step, the first losses tell the size; one that is beyond itself may have left."""
+
+    def ends(*losses: float) -> bool:
+        values = np.array([*losses, *[losses[-1]] * (STEPS - len(losses))], np.float32)
+        return int(since(watch(begin(drawing(1)), values, jnp.int32(0)), jnp.int32(STEPS))) >= 0
+
+    assert ends(1.0, 1e13) and ends(1e-3, 1.0, 1.0, 1.0, FAR)
+    assert not ends(1e-3, 10.0, 1.0, 1.0, FAR / 10), "the second loss is as large as any"
+    assert ends(1e-3, 1.0, 1.0, 1.0, 1000.0, FAR), "the fifth tells no size"
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 20])
+def test_the_size_does_not_depend_on_when_one_looks(piece: int) -> None:
+    losses = np.array([0.0, 1e-3, 0.0, 2.0, 3.0, 1e-3, 50.0] + [5e6] * 13, np.float32)  # 3e6 is just not beyond
+    seen = begin(drawing(1))
+    for step in range(0, STEPS, piece):
+        part = losses[step : step + piece]
+        seen = watch(seen, part, jnp.int32(step))
+    assert (float(seen.first), float(seen.largest)) == (np.float32(1e-3), 3.0)
+    assert int(since(seen, jnp.int32(STEPS))) == 7
 
 
 def test_what_is_not_finite_has_left() -> None:
