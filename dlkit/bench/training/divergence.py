@@ -121,6 +121,5 @@ def since(seen: Watch | None, step: Array) -> Array:
         seen: what the losses say.
         step: int32: how many losses that were.
     """
-    if seen is None:
-        return jnp.int32(-1)
-    return jnp.asarray(jnp.where(step - seen.since >= LAST, seen.since, -1))
+    never = jnp.asarray(-1, jnp.int32)
+    return never if seen is None else jnp.where(step - seen.since >= LAST, seen.since, never)
