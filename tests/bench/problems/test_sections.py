@@ -23,7 +23,8 @@ def test_without_penalties_the_loss_is_left_alone() -> None:
 
 @pytest.mark.parametrize("largest", ["train", "validation", "test"])
 def test_classes_are_counted_over_all_splits(largest: str) -> None:
-    splits = {name: {"targets": np.array([0, 4 if name == largest else 1])} for name in ("train", "validation", "test")}
+    others = {"train": 1, "validation": 2, "test": 3}
+    splits = {name: {"targets": np.array([0, 4 if name == largest else other])} for name, other in others.items()}
     assert class_count(Dataset("mine", **splits)) == 5
 
 
