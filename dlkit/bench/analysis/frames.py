@@ -264,7 +264,7 @@ def _trial_row(
         "diverged_at": outcome.diverged_at,
         "reason": outcome.reason,
         "until": trial.until,
-        **trial.hyperparameters,
+        **dict(sorted(trial.hyperparameters.items())),  # as of a stored run, whatever the order they were given in
         **trial.identity["optimizer"]["static"],
     }
 
@@ -340,7 +340,7 @@ def _table_row(comparison: Comparison, rank: int, result: ContenderResult, cost:
         **_interval_columns("seconds_to_target", cost.to_target),
         "flags": "; ".join(result.flags),
         "failure": result.failure,
-        **({**point.hyperparameters, **point.static} if point else {}),
+        **(dict(sorted(point.hyperparameters.items())) | dict(point.static) if point else {}),
     }
 
 
