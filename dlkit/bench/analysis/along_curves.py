@@ -25,6 +25,7 @@ __all__ = [
     "amount_to",
     "amounts_along",
     "at_half",
+    "compares_early",
     "log_steps",
     "steps_to_target",
 ]
@@ -137,6 +138,16 @@ def _spent(problem: PlannedProblem, contender: PlannedContender, outcome: Outcom
     return spent_by(problem, contender, outcome, last if end.step is None else end.step)
 
 
+def compares_early(contender: PlannedContender, finals: Sequence[Outcome]) -> bool:
+    """Returns whether curves compare before their last step: a schedule is made for its horizon, and time is no step.
+
+    Args:
+        contender: what trained.
+        finals: its final trials.
+    """
+    return contender.schedule == CONSTANT_SCHEDULE and all(outcome.status != "cut off" for outcome in finals)
+
+
 def log_steps(
     problem: PlannedProblem, contender: PlannedContender, finals: Sequence[Outcome], target: float
 ) -> AlongCurve | None:
@@ -153,8 +164,7 @@ def log_steps(
         do not compare before the last step; and where a trial was cut off, as nobody knows when it would have been
         there.
     """
-    does_compare = contender.schedule == CONSTANT_SCHEDULE and all(outcome.status != "cut off" for outcome in finals)
-    if math.isnan(target) or not does_compare:
+    if math.isnan(target) or not compares_early(contender, finals):
         return None
     amounts = [
         max(amount_to(problem, contender, outcome, target), _of_a_step(problem, contender, outcome))
@@ -181,9 +191,8 @@ def at_half(problem: PlannedProblem, contender: PlannedContender, finals: Sequen
         budget would give, where a trial was cut off, where nothing was evaluated near half of the budget, or where
         trials have spent differently much at their evaluations.
     """
-    is_plain = contender.schedule == CONSTANT_SCHEDULE and contender.stopping is None
-    is_plain &= problem.allowance(contender.label).gradients is None
-    if not finals or not is_plain or any(outcome.status == "cut off" for outcome in finals):
+    is_plain = contender.stopping is None and problem.allowance(contender.label).gradients is None
+    if not finals or not is_plain or not compares_early(contender, finals):
         return None
     amounts = spent(problem, contender, max(finals, key=lambda outcome: len(outcome.steps)))
     shares = amounts / problem.budget

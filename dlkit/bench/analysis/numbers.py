@@ -20,6 +20,7 @@ __all__ = [
     "interval",
     "judged_label",
     "largest_p_value",
+    "listed",
     "metric_label",
     "number",
     "on_these_examples",
@@ -36,6 +37,7 @@ __all__ = [
     "times",
 ]
 
+MOST_LISTED = 8  # things in a sentence
 NOTHING = "–"  # where there is no number
 NO_BOUND = "no bound"  # where the data do not bound an interval: an infinite end is no knowledge, not certainty
 NO_INTERVAL = "no interval"  # where they bound it on neither side, as with too few values for the level
@@ -83,6 +85,19 @@ def point(values: Mapping[str, object]) -> str:
     """Returns a whole setting, the learning rate first."""
     names = sorted(values, key=lambda name: (name != "learning_rate", name))
     return ", ".join(f"{name} {setting(values[name])}" for name in names)
+
+
+def listed(items: Sequence[str]) -> str:
+    """Returns items as a list in words; of many the first, and how many more there are.
+
+    Example:
+        >>> listed(["a", "b"])
+        'a, b'
+        >>> listed([str(number) for number in range(9)])
+        '0, 1, 2, 3, 4, 5, 6, 2 more'
+    """
+    more = len(items) - MOST_LISTED + 1
+    return ", ".join(items if more < 2 else [*items[: MOST_LISTED - 1], f"{more} more"])
 
 
 def metric_label(problem: PlannedProblem) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from dlkit.bench.analysis import numbers, units
+from dlkit.bench.analysis.along_curves import compares_early
 from dlkit.bench.analysis.contender_result import ContenderResult, block_means
 from dlkit.bench.analysis.findings import Evidence, Finding, these
 from dlkit.bench.analysis.pairs import Pair, all_pairs, turned
@@ -19,7 +20,6 @@ from dlkit.bench.analysis.ranking import Ranked
 from dlkit.bench.plan.axes import Axis
 from dlkit.bench.plan.orientation import oriented
 from dlkit.bench.plan.plan import Plan, PlannedProblem
-from dlkit.bench.plan.policies import CONSTANT_SCHEDULE
 from dlkit.bench.plan.spending import ROUNDING, rows_of, spent
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.stats import Interval
@@ -29,7 +29,6 @@ __all__ = ["PER_COST", "SAME", "StepCosts", "axis_title", "gradients_per_step", 
 SAME = 0.01  # costs that differ by less than this share count as equal: those of a line search vary by chance
 NEAR = 0.9  # share of a cost that trials must have spent, on average, where their curves are read for it
 LEAST_SPENT = 0.95  # share of a budget from which on nothing is said of the rest
-MOST_LISTED = 8  # contenders in a sentence
 PER_COST = "difference at the same cost"  # the name of the evidence
 Floats = np.ndarray[Any, Any]
 
@@ -178,8 +177,8 @@ def _whose(costs: StepCosts) -> str:
 
 def _compares_early(result: ContenderResult) -> bool:
     """Whether its curves before their end are what a smaller budget would give, but for the tuning."""
-    is_plain = result.contender.schedule == CONSTANT_SCHEDULE and result.contender.stopping is None
-    return is_plain and all(outcome is None or outcome.status != "cut off" for outcome in result.outcomes)
+    ended = [outcome for outcome in result.outcomes if outcome is not None]
+    return result.contender.stopping is None and compares_early(result.contender, ended)
 
 
 def _order(plan: Plan, problem: PlannedProblem, compared: Sequence[Ranked], unit: Axis) -> tuple[str, list[Evidence]]:
@@ -191,8 +190,8 @@ def _order(plan: Plan, problem: PlannedProblem, compared: Sequence[Ranked], unit
     unknown = [each.label for each in every if all(each is not other for other in results)]
     if len(results) < 2:
         text = (
-            f"In what order equal {unit} would put them is not known: no evaluation of {_cut(unknown)} is near "
-            f"{spending}. More evaluations tell, or a budget whose axis is {unit}."
+            f"In what order equal {unit} would put them is not known: no evaluation of {numbers.listed(unknown)} is "
+            f"near {spending}. More evaluations tell, or a budget whose axis is {unit}."
         )
         return text, []
     values = [each.planned(block_means(plan, each.studies, _scores_within(by_cost, each, amount))) for each in results]
@@ -210,17 +209,11 @@ def _order(plan: Plan, problem: PlannedProblem, compared: Sequence[Ranked], unit
         evidence.append(_evidence(problem, results[place], results[first], pair))
     text = (
         f"After {spending} each (by the last evaluation within) the order{these(problem, compared)} is "
-        f"{results[first].label}, {_cut(told)}. All were tuned for {problem.steps} steps."
+        f"{results[first].label}, {numbers.listed(told)}. All were tuned for {problem.steps} steps."
     )
     if unknown:
-        text += f" Where {_cut(unknown)} would be is not known: no evaluation is near."
+        text += f" Where {numbers.listed(unknown)} would be is not known: no evaluation is near."
     return text, evidence
-
-
-def _cut(items: Sequence[str]) -> str:
-    """Items as a list in words, of which only the first are there where they are many."""
-    shown = items if len(items) <= MOST_LISTED else [*items[: MOST_LISTED - 1], f"{len(items) - MOST_LISTED + 1} more"]
-    return ", ".join(shown)
 
 
 def _amount(by_cost: PlannedProblem, results: Sequence[ContenderResult]) -> float:

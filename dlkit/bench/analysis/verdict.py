@@ -14,7 +14,6 @@ from dlkit.bench.plan.plan import Plan, PlannedProblem
 __all__ = ["Verdict", "conclude", "verdict"]
 
 Kind = Literal["winner", "tie", "unsettled", "incomplete"]
-MOST_LISTED = 8  # contenders in a sentence
 RULE = f"by a rule that holds at any time (level {ALPHA:.0%})"
 ABOUT_SETTINGS = (
     "This is about the settings that one tuning found, not about the methods: another tuning may find others. Tune in "
@@ -180,9 +179,7 @@ def _listed(problem: PlannedProblem, best: Ranked, ranked: Sequence[Ranked]) -> 
         for each in ranked
         for pair in _gaps([each])
     ]
-    if len(shown) > MOST_LISTED:
-        shown = [*shown[: MOST_LISTED - 1], f"{len(shown) - MOST_LISTED + 1} more"]
-    return ", ".join(shown)
+    return numbers.listed(shown)
 
 
 def _score(problem: PlannedProblem, ranked: Ranked) -> str:

@@ -12,7 +12,7 @@ from dlkit.bench.training import games
 from dlkit.bench.training.step import Carry
 from dlkit.typing import Array, Params, State
 
-__all__ = ["HeldOut", "curve_metrics", "parameters_of", "point_of"]
+__all__ = ["HeldOut", "curve_metrics", "held_out_of", "parameters_of", "point_of"]
 
 
 class HeldOut(NamedTuple):
@@ -27,6 +27,16 @@ class HeldOut(NamedTuple):
     validation: Batch
     test: Batch
     is_judged: Array
+
+
+def held_out_of(arrays: Mapping[str, Batch], *, is_judged: bool) -> HeldOut:
+    """Returns what a trial's evaluations are on.
+
+    Args:
+        arrays: split -> name -> [examples, ...].
+        is_judged: whether its curve is on test.
+    """
+    return HeldOut(arrays["validation"], arrays["test"], jnp.bool_(is_judged))
 
 
 def parameters_of(problem: Problem, optimizer: Optimizer, carry: Carry, train: Batch) -> tuple[Params, State]:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dlkit.bench.problems.base import Problem
-from dlkit.bench.training.evaluation import HeldOut
+from dlkit.bench.training.evaluation import held_out_of
 from dlkit.bench.training.lanes import held_bytes, traced_bytes
 from dlkit.bench.training.program import Program
 from dlkit.bench.training.trajectory import call_points
@@ -17,8 +17,7 @@ __all__ = ["lane_bytes"]
 def lane_bytes(program: Program) -> int:
     """Returns about how much memory one trial of a program for one trial at a time takes on the device."""
     shared, recipe = program.shared, program.recipe
-    arrays = shared.arrays(0)
-    held_out = HeldOut(arrays["validation"], arrays["test"], jnp.bool_(False))
+    held_out = held_out_of(shared.arrays(0), is_judged=False)
     start = jax.eval_shape(shared.start, jax.ShapeDtypeStruct((3,), jnp.uint32), held_out)
     values = dict.fromkeys(recipe.traced, jax.ShapeDtypeStruct((), jnp.float32))
     carry = jax.eval_shape(program.begin, start, values)

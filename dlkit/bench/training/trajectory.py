@@ -15,7 +15,7 @@ from dlkit.bench.probes import PROBE_EXAMPLES
 from dlkit.bench.problems.base import Batch
 from dlkit.bench.training.curve import Clock, Ends, Request, Trajectory, in_gradients, trajectory_of, within
 from dlkit.bench.training.data_order import batches_of, trial_order
-from dlkit.bench.training.evaluation import HeldOut
+from dlkit.bench.training.evaluation import HeldOut, held_out_of
 from dlkit.bench.training.program import Program
 from dlkit.bench.training.segment import Reached, Start
 from dlkit.bench.training.step import Carry
@@ -121,18 +121,19 @@ def train_trials(
     start_metrics, ends = jax.device_get((begun.start.metrics, ends))
     share = Clock(clock.seconds / len(requests), clock.compile_seconds / len(requests))
     alone = lanes.alone
+    lanes_reached = [_lane(reached, lane, False) for lane in range(len(requests))]
     return [
         trajectory_of(
             program,
             _lane(start_metrics, lane, alone),
-            _lane(reached, lane, False),
+            own,
             _lane(ends if _is_reported(request) else ends._replace(validation={}, example_scores=None), lane, alone),
             share,
             was_cut,
-            within(_lane(reached, lane, False), request, until),
+            within(own, request, until),
             _lane((params, state), lane, alone),
         )
-        for lane, request in enumerate(requests)
+        for lane, (request, own) in enumerate(zip(requests, lanes_reached, strict=True))
     ]
 
 
@@ -152,7 +153,7 @@ def begin(program: Program, requests: Sequence[Request]) -> Begun:
     name = zlib.crc32(problem.name.encode())
     words = stacked([np.array([name, STAGES[one.stage], one.seed], np.uint32) for one in requests])
     arrays = shared.arrays(requests[0].study)
-    held_out = _held_out(arrays, is_judged=requests[0].is_judged)
+    held_out = held_out_of(arrays, is_judged=requests[0].is_judged)
     start = shared.start(words, held_out)
     carry = program.begin(start, values)
     evaluations, blocks = _blocks(program, requests, arrays["train"])
@@ -162,10 +163,6 @@ def begin(program: Program, requests: Sequence[Request]) -> Begun:
         looked = program.look(carry, first.indices, values, start, first.train)
         blocks = itertools.chain([first], blocks)
     return Begun(start, carry, values, evaluations, blocks, arrays, held_out, looked)
-
-
-def _held_out(arrays: Mapping[str, Batch], *, is_judged: bool) -> HeldOut:
-    return HeldOut(arrays["validation"], arrays["test"], jnp.bool_(is_judged))
 
 
 def _blocks(program: Program, requests: Sequence[Request], whole: Batch) -> tuple[int, Iterator[Block]]:
