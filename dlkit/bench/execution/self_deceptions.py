@@ -103,10 +103,7 @@ def random_offsets() -> Check:
 
     def moved(state: Any, params: Any) -> Any:
         key = jax.random.key(jnp.asarray(state[1].number * VALUES, jnp.uint32))
-        leaves, tree = jax.tree.flatten(params)
-        keys = jax.random.split(key, len(leaves))
-        drawn = [0.2 * jax.random.normal(each, jnp.shape(leaf)) for each, leaf in zip(keys, leaves, strict=True)]
-        return jax.tree.map(jnp.add, params, jax.tree.unflatten(tree, drawn))
+        return jax.tree.map(lambda each, draw: each + 0.2 * draw, params, optax.tree.random_like(key, params))
 
     space: Space = {"learning_rate": 0.1, "offset": uniform(0.0, 1.0)}
     offset = Optimizer("sgd and an offset", build, space, eval_params=moved)
@@ -138,14 +135,12 @@ def meaningless_hyperparameter() -> Check:
 
     from dlkit.bench.optimizers import Optimizer
 
-    def build(learning_rate: Any, value: Any, scale: float = 0.3) -> Any:
+    def build(learning_rate: Any, value: Any) -> Any:
         def update(gradients: Any, count: Any, params: Any = None) -> Any:
             key = jax.random.fold_in(jax.random.key(jnp.asarray(value * VALUES, jnp.uint32)), count)
-            leaves, tree = jax.tree.flatten(gradients)
-            keys = jax.random.split(key, len(leaves))
-            drawn = [scale * jax.random.normal(each, leaf.shape) for each, leaf in zip(keys, leaves, strict=True)]
-            moved = jax.tree.map(jnp.add, gradients, jax.tree.unflatten(tree, drawn))
-            return jax.tree.map(lambda each: -learning_rate * each, moved), count + 1
+            drawn = optax.tree.random_like(key, gradients)
+            moved = jax.tree.map(lambda each, draw: -learning_rate * (each + 0.3 * draw), gradients, drawn)
+            return moved, count + 1
 
         return optax.GradientTransformation(lambda params: jnp.int32(0), update)
 
@@ -195,10 +190,7 @@ def _drawing_weights() -> Any:
     def build(place: Any) -> Any:
         def update(updates: Any, state: Any, params: Any = None) -> Any:
             key = jax.random.key(jnp.asarray(place * 1e6, jnp.uint32))
-            leaves, tree = jax.tree.flatten(params)
-            keys = jax.random.split(key, len(leaves))
-            drawn = [jax.random.normal(one, jnp.shape(leaf)) for one, leaf in zip(keys, leaves, strict=True)]
-            return jax.tree.map(lambda new, old: new - old, jax.tree.unflatten(tree, drawn), params), state
+            return jax.tree.map(jnp.subtract, optax.tree.random_like(key, params), params), state
 
         return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
