@@ -112,9 +112,8 @@ class Done(NamedTuple):
     interrupted: bool = False
 
 
-@cache
 def prepare_process(threads: int = 1) -> Mapping[str, str]:
-    """Makes this process ready to train, once, and returns the identity of its programs.
+    """Makes this process ready to train and returns the identity of its programs, which JAX's configuration is part of.
 
     Args:
         threads: the size of XLA's thread pool; one, so that a process per core is fastest and no core count changes
@@ -126,10 +125,15 @@ def prepare_process(threads: int = 1) -> Mapping[str, str]:
     Raises:
         UserError: if this JAX computes wrong sums here.
     """
+    _prepared(threads)
+    return program_identity()
+
+
+@cache
+def _prepared(threads: int) -> None:
     os.environ["NPROC"] = str(threads)
     configure_jax()
     require_right_sums()
-    return program_identity()
 
 
 @lru_cache(maxsize=8)

@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from functools import cache
 from importlib import metadata
 
 from dlkit.bench.machine.environment import compiler_options, cpu_flags, threads
@@ -32,6 +33,11 @@ JAX_SETTINGS = (
 )
 
 
+@cache
+def _versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in ("jax", "jaxlib", "optax", "flax", "numpy")}
+
+
 def program_identity() -> dict[str, str]:
     """Returns what, beside the trial itself, decides its bits: every field equal means the same bits.
 
@@ -40,10 +46,9 @@ def program_identity() -> dict[str, str]:
     """
     import jax
 
-    versions = {name: metadata.version(name) for name in ("jax", "jaxlib", "optax", "flax", "numpy")}
     return {
         "code": code_digest(),
-        **versions,
+        **_versions(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "jax_config": ", ".join(f"{name}={getattr(jax.config, name)}" for name in JAX_SETTINGS),
         "optimization": ", ".join(f"{name}={value}" for name, value in compiler_options().items()),

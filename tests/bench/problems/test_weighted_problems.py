@@ -173,7 +173,8 @@ def test_plain_functions_weigh_as_they_are_written() -> None:
         steps=4,
     )
     trained = bench.train(problem, "sgd", evaluations=2, learning_rate=0.05)
-    for split, found in (("validation", trained.curve["error"].iloc[-1]), ("test", trained.test["error"])):
+    ends = ("validation", trained.validation), ("test", trained.test), ("test", trained.curve.iloc[-1])
+    for split, found in ((split, each["error"]) for split, each in ends):
         arrays = getattr(data, split)
         errors = (arrays["inputs"] @ np.asarray(trained.params, np.float64) - arrays["targets"]) ** 2
         assert found == pytest.approx((arrays["weights"] * errors).sum() / arrays["weights"].sum(), rel=1e-5)
