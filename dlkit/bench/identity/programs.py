@@ -6,9 +6,10 @@ definition do not count. Constants count with every bit. Python functions that r
 code: see `fingerprints`.
 """
 
+import contextlib
 import functools
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,6 @@ from dlkit.bench.identity.parameters import CanonicalForms, mix, type_of
 
 __all__ = ["ProgramHash", "forget_traces", "hash_program"]
 
-ORDERS_OF_RULES = 2  # a step may differentiate a gradient (curvature), but no further
 # Calls that XLA takes apart: the program is the same as with their bodies in their place.
 CALLS = {
     "call": "call_jaxpr",
@@ -25,6 +25,7 @@ CALLS = {
     "core_call": "call_jaxpr",
     "custom_jvp_call": "call_jaxpr",
     "custom_vjp_call": "call_jaxpr",
+    "custom_vmap_call": "call",
     "jit": "jaxpr",
     "pjit": "jaxpr",
     "remat2": "jaxpr",
@@ -51,7 +52,7 @@ class ProgramHash(NamedTuple):
     unhashable: tuple[str, ...] = ()
 
 
-def hash_program(function: Callable[..., Any], *arguments: Any, rules: bool = False) -> ProgramHash:
+def hash_program(function: Callable[..., Any], *arguments: Any, rules: int = 0) -> ProgramHash:
     """Traces a function and returns the hash of the program that comes of it; nothing is computed or compiled.
 
     The function is traced anew at every call. What it calls through `jax.jit`, `jax.checkpoint` or `jax.lax.scan` JAX
@@ -60,8 +61,8 @@ def hash_program(function: Callable[..., Any], *arguments: Any, rules: bool = Fa
     Args:
         function: what is traced.
         *arguments: of the function: trees of arrays or of `jax.ShapeDtypeStruct`, also of keys.
-        rules: whether the derivative rules of `jax.custom_jvp` and `jax.custom_vjp` functions that are not yet
-            differentiated in the program count, too: for a program that is to be differentiated.
+        rules: how many times the program may yet be differentiated: so many orders of the derivative rules of
+            `jax.custom_jvp` and `jax.custom_vjp` functions in it count, too. True is one.
 
     Returns:
         The hash. It counts the names of inputs and outputs in their trees, and their shapes and types.
@@ -75,14 +76,15 @@ def hash_program(function: Callable[..., Any], *arguments: Any, rules: bool = Fa
         return function(*given)
 
     closed, shapes = jax.make_jaxpr(fresh, return_shape=True)(*arguments)
-    reader = _Reader(ORDERS_OF_RULES if rules else 0)
-    inputs, outputs = (jax.tree_util.tree_flatten_with_path(tree)[0] for tree in (arguments, shapes))
-    avals = [variable.aval for variable in closed.jaxpr.invars]
-    given = [mix(b"input", _path(path), type_of(aval)) for (path, _), aval in zip(inputs, avals, strict=True)]
+    reader = _Reader(rules)
+    given = [
+        mix(b"input", place, type_of(variable.aval))
+        for place, variable in zip(_places(arguments), closed.jaxpr.invars, strict=True)
+    ]
     results, effects = reader.read(_live(closed.jaxpr), closed.consts, given)
     named = [
-        mix(_path(path), type_of(aval), value)
-        for (path, _), aval, value in zip(outputs, closed.out_avals, results, strict=True)
+        mix(place, type_of(aval), value)
+        for place, aval, value in zip(_places(shapes), closed.out_avals, results, strict=True)
     ]
     digest = mix(b"program", *sorted(given), b"to", *sorted(named), effects)
     hidden, unhashable = (tuple(sorted(names)) for names in (reader.forms.hidden, reader.forms.unhashable))
@@ -144,11 +146,12 @@ class _Reader:
             return inputs, effects
         if (name in CALLS and _is_taken_apart(params)) or name == EXPANDED:
             body, consts = _opened(params[CALLS[name]]) if name in CALLS else _expanded(equation)
-            results, effects = self.read(body, consts, inputs, depth, effects)
-            if name in WITH_RULES and self.orders:
-                rule = self.rules(equation)
-                results = [mix(b"with rules", result, rule) for result in results]
-            return results, effects
+            if name not in WITH_RULES or not self.orders:
+                return self.read(body, consts, inputs, depth, effects)
+            with self.differentiated(self.orders):  # its own rule stands for those of what it calls
+                results, effects = self.read(body, consts, inputs, depth, effects)
+            rule = self.rules(equation)
+            return [mix(b"with rules", result, rule, *inputs) for result in results], effects
         if name == "cond":
             return self.cond(equation, inputs, depth, effects)
         if name == "scan":
@@ -207,8 +210,9 @@ class _Reader:
             return bool(jnp.issubdtype(variable.aval.dtype, np.inexact))
 
         variables = list(dict.fromkeys(atom for atom in equation.invars if not hasattr(atom, "val")))
-        smooth = [variable for variable in variables if is_smooth(variable)]
-        rest = [variable for variable in variables if not is_smooth(variable)]
+        closed_over = equation.invars[: equation.params.get("num_consts", 0)]
+        smooth = [variable for variable in variables if is_smooth(variable) and variable not in closed_over]
+        rest = [variable for variable in variables if variable not in smooth]
         outputs = [variable for variable in equation.outvars if is_smooth(variable)]
         if not smooth or not outputs:
             return b""
@@ -226,14 +230,20 @@ class _Reader:
         shapes = [tuple(map(_shape, group)) for group in groups]
         try:
             closed = jax.make_jaxpr(derived)(*shapes)
-        except Exception as error:
-            return self.forms.no_form(f"a derivative rule ({type(error).__name__}: {error})")
-        self.orders -= 1
-        try:
+        except NameError as error:  # a collective operation, outside of its axis
+            return self.forms.no_form(f"a derivative rule ({error})")
+        except Exception as error:  # it has no derivative
+            return f"{type(error).__name__} in a derivative rule".encode()
+        with self.differentiated(1):
             results, effects = self.read(_live(closed.jaxpr), closed.consts, _inputs_of(closed.jaxpr.invars, 0))
-        finally:
-            self.orders += 1
         return mix(*results, effects)
+
+    @contextlib.contextmanager
+    def differentiated(self, orders: int) -> Iterator[None]:
+        """Reads what has been differentiated so many times already."""
+        self.orders -= orders
+        yield
+        self.orders += orders
 
     def closed(self, value: Any) -> bytes:
         """The hash of a jaxpr by itself, which may stand in many equations."""
@@ -249,11 +259,14 @@ class _Reader:
         return self.known[key][1]
 
 
-def _path(path: Sequence[Any]) -> bytes:
-    """Where in a tree a leaf is."""
+def _places(tree: Any) -> list[bytes]:
+    """Where in a tree its leaves are, by name; by number, too, where names are not unique."""
     import jax
 
-    return jax.tree_util.keystr(tuple(path)).encode()
+    names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+    if len({*names}) < len(names):
+        names = [f"{name} {index}" for index, name in enumerate(names)]
+    return [name.encode() for name in names]
 
 
 def _inputs_of(variables: Sequence[Any], depth: int) -> list[bytes]:
@@ -275,12 +288,16 @@ def _live(jaxpr: Any) -> Any:
     return partial_eval.dce_jaxpr(jaxpr, True, True)[0]
 
 
-def _program_of(equation: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
-    """A jaxpr of one equation."""
+@functools.cache
+def _empty() -> Any:
     import jax
 
-    empty = jax.make_jaxpr(lambda: ())().jaxpr
-    return empty.replace(invars=[*inputs], outvars=[*outputs], eqns=[equation], effects=equation.effects)
+    return jax.make_jaxpr(lambda: ())().jaxpr
+
+
+def _program_of(equation: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
+    """A jaxpr of one equation."""
+    return _empty().replace(invars=[*inputs], outvars=[*outputs], eqns=[equation], effects=equation.effects)
 
 
 def _expanded(equation: Any) -> tuple[Any, Sequence[Any]]:
