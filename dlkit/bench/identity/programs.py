@@ -32,6 +32,11 @@ CALLS = {
 }
 WITH_RULES = frozenset({"call_hi_primitive", "custom_jvp_call", "custom_vjp_call"})
 EXPANDED = "call_hi_primitive"  # says itself what it is made of
+COMMUTATIVE = frozenset({"add", "max", "min", "mul"})  # XLA brings a number to their right
+# Where the number of elements stays, XLA makes the same of them all, and one of several in a row.
+RESHAPES = frozenset(
+    {"broadcast_in_dim", "expand_dims", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum", "reshape", "squeeze"}
+)
 SAME_VALUE = frozenset({"copy", "name"})  # what they return is their input
 # How many inputs and outputs of a scan are of which kind: seen from their shapes, in every version of JAX.
 COUNTS_OF_SCAN = frozenset({"ft_in", "ft_out", "jaxpr", "linear", "num_carry", "num_consts"})
@@ -110,6 +115,7 @@ class _Reader:
     def __init__(self, orders: int) -> None:
         self.orders = orders  # of derivative rules that still count
         self.forms = CanonicalForms(self.closed)
+        self.reshaped: dict[bytes, tuple[bytes, bytes]] = {}  # of what, and from which shape
         self.known: dict[tuple[int, ...], tuple[Any, bytes]] = {}  # with the jaxpr: an id is its only while it lives
 
     def read(
@@ -152,6 +158,10 @@ class _Reader:
                 results, effects = self.read(body, consts, inputs, depth, effects)
             rule = self.rules(equation)
             return [mix(b"with rules", result, rule, *inputs) for result in results], effects
+        if name in RESHAPES and _only_reshapes(equation):
+            return [self.reshape(equation, inputs[0])], effects
+        if name in COMMUTATIVE and hasattr(equation.invars[0], "val"):
+            inputs = sorted(inputs) if hasattr(equation.invars[1], "val") else inputs[::-1]
         if name == "cond":
             return self.cond(equation, inputs, depth, effects)
         if name == "scan":
@@ -164,6 +174,16 @@ class _Reader:
         found = mix(name.encode(), *parts, _context(equation), before)
         results = [mix(found, b"%d" % index, type_of(variable.aval)) for index, variable in enumerate(equation.outvars)]
         return results, found if equation.effects else effects
+
+    def reshape(self, equation: Any, value: bytes) -> bytes:
+        """The elements of the first value in a row of reshapes, in another shape."""
+        before, after = (type_of(variable.aval) for variable in (*equation.invars, *equation.outvars))
+        source, shape = self.reshaped.get(value, (value, before))
+        if shape == after:
+            return source
+        found = mix(b"reshape", source, after)
+        self.reshaped[found] = (source, shape)
+        return found
 
     def cond(self, equation: Any, inputs: list[bytes], depth: int, effects: bytes) -> tuple[list[bytes], bytes]:
         """An output depends on the index and on what each branch returns for it."""
@@ -325,6 +345,14 @@ def _returns_its_inputs(equation: Any) -> bool:
     if name == "device_put":
         return all(device is None for device in params.get("devices", [""]))
     return name in SAME_VALUE
+
+
+def _only_reshapes(equation: Any) -> bool:
+    """Whether the elements stay what they are, and in their order."""
+    name, params = equation.primitive.name, equation.params
+    is_transposed = name == "reshape" and params["dimensions"] is not None
+    is_placed = any(params.get(key) is not None for key in ("sharding", "out_sharding"))
+    return bool(equation.invars[0].aval.size == equation.outvars[0].aval.size and not is_transposed and not is_placed)
 
 
 def _is_taken_apart(params: Mapping[str, Any]) -> bool:

@@ -94,6 +94,20 @@ SAME = {
     "conversion to its own type": (lambda x: jax.lax.convert_element_type(x, jnp.float32) * 2, lambda x: x * 2),
     "weak type": (lambda x: x * jnp.float32(2), lambda x: x * 2.0),
     "constants of NumPy and JAX": (lambda x: x * ONES, lambda x: x * jnp.asarray(ONES)),
+    "numbers on the left": (lambda x: 2.0 * (1.0 + x), lambda x: (x + 1.0) * 2.0),
+    "gradients of factors": (
+        jax.grad(lambda x: jnp.tanh(x).sum() + 0.1 * jnp.square(x).sum()),
+        jax.grad(lambda x: jnp.tanh(x).sum() + jnp.square(x).sum() * 0.1),
+    ),
+    "default precision": (lambda x: jnp.dot(x, x, precision="default"), lambda x: x @ x),
+    "shapes": (
+        lambda x: x[:, None] * x[None],
+        lambda x: x.reshape(2, 2).reshape(4, 1) * x[None, None].sum((0, 1))[None],
+    ),
+    "gradients of shapes": (
+        jax.grad(lambda x: jnp.sin(x[:, None] * ONES[None]).sum()),
+        jax.grad(lambda x: jnp.sin(x.reshape(-1, 1) * ONES[None]).sum()),
+    ),
     "order of a dictionary": (lambda x: {"a": x, "b": x * 2}, lambda x: {"b": x * 2, "a": x}),
     "a stopped gradient": (lambda x: jax.lax.stop_gradient(x) * 2, lambda x: x * 2),
     "order in a loop": (
@@ -148,7 +162,21 @@ def nan(bits):
 
 DIFFERENT = {
     "operation": [jnp.sin, jnp.cos],
-    "operands": [lambda x: x - x[::-1], lambda x: x[::-1] - x],
+    "operands": [lambda x: x - x[::-1], lambda x: x[::-1] - x, lambda x: x + x[::-1], lambda x: x[::-1] + x],
+    "operands with a number": [lambda x: x - 2.0, lambda x: 2.0 - x, lambda x: x / 2.0, lambda x: 2.0 / x],
+    "shapes": [
+        lambda x: x,
+        lambda x: x[:, None],
+        lambda x: x[None],
+        lambda x: x.reshape(2, 2),
+        lambda x: x.reshape(2, 2).T.reshape(4),
+        lambda x: jnp.broadcast_to(x[:1], (4,)),
+        lambda x: x[:1],
+        lambda x: x.sum(keepdims=True),
+        lambda x: x.reshape(2, 2).sum(0),
+        lambda x: x.reshape(2, 2).sum(1),
+        lambda x: x.reshape(2, 2)[:, :, None].sum(1),
+    ],
     "constant": [lambda x: x * 2.0, lambda x: x * 2.0000002, lambda x: x * -0.0, lambda x: x * 0.0],
     "bits of a constant": [
         lambda x: x * np.array([1, 1, 1, 1], np.float32),
