@@ -1,5 +1,7 @@
 """What a thing is: hashes of data, hashes of functions, and functions by name; and the code it needs.
 
+- `programs`: the hash of a traced program.
+- `parameters`: what its operations are made with, in canonical form.
 - `hashing`: the hash of plain data, such as a plan.
 - `fingerprints`: the hash of a user's functions and objects.
 - `references`: ``"package.module:function"`` and ``"file.py:function"``.
@@ -7,4 +9,4 @@
 - `local_code`: the local modules that a user's functions and objects need, as text.
 """
 
-__all__ = ["fingerprints", "hashing", "local_code", "local_imports", "references"]
+__all__ = ["fingerprints", "hashing", "local_code", "local_imports", "parameters", "programs", "references"]

@@ -232,7 +232,7 @@ AWKWARD = Plan(
             None,
             "d",
             "",
-            "f" * 16,
+            True,
             "",
         ),
     ],
@@ -241,7 +241,7 @@ AWKWARD = Plan(
         PlannedContender(
             "own",
             "adam",
-            "f" * 16,
+            True,
             {"b1": one_minus_log_uniform(0.8, 0.99), "rate": Range(-1.0, 2.0), "fixed": 0.1},
             [
                 Point(
