@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -271,7 +272,8 @@ def run(
     with Store(where) as store:
         with live_progress(progress) as display:
             display.foreseeing(foresee(bound.plan))
-            report = runner.run(bound, store, lambda: make_executor(allowed), display, lanes=allowed.lanes)
+            start = partial(make_executor, allowed)
+            report = runner.run(bound, store, start, display, lanes=allowed.lanes, trust=allowed.trust)
         found = summarize(store, report.bound.plan)
         store.keep_endings(found.endings())
         return Result(found, report.bound, where, report.interrupted)

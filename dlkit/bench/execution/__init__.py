@@ -3,6 +3,7 @@
 - `work`: some trials of a compile group: what a worker gets, runs and returns.
 - `jobs`: what is left to run, of a contender or of the reruns that set targets.
 - `runner`: rounds and phases; keeps workers busy, stores what they return.
+- `guard`: whether one's own code still computes what it did when its stored trials ran.
 - `resources`: what a run may use.
 - `executor`: this process as an executor; `dask_workers`: one process a core, or a cluster.
 - `races`: which contenders are timed side by side; `step_times`: before training, for budgets of seconds.
@@ -16,6 +17,7 @@ __all__ = [
     "dask_workers",
     "deep_doctor",
     "executor",
+    "guard",
     "jobs",
     "progress",
     "races",

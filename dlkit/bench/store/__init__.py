@@ -1,7 +1,9 @@
 """What is kept: one SQLite file a run, written by the driver alone.
 
 - `database`: the file: its lock, its format, transactions, damage; `tables`: what a new one has.
-- `store`: what is in it: plans, trials, targets, timings, the manifest; `example_scores`: scores as few bytes.
+- `store`: what is in it: plans, trials, targets, timings, the manifest.
+- `trial_rows`: an outcome as rows, and back; `example_scores`: scores as few bytes.
+- `software`: what may stand in one comparison, and how to say what differs.
 """
 
-__all__ = ["database", "example_scores", "store", "tables"]
+__all__ = ["database", "example_scores", "software", "store", "tables", "trial_rows"]

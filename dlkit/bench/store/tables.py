@@ -2,7 +2,7 @@
 
 __all__ = ["FORMAT", "PARTS", "TABLES"]
 
-FORMAT = 4
+FORMAT = 5
 TABLES = (
     "CREATE TABLE spec (digest TEXT PRIMARY KEY, plan TEXT NOT NULL, sources TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE program (digest TEXT PRIMARY KEY, software TEXT NOT NULL, fields TEXT NOT NULL) WITHOUT ROWID",
@@ -27,7 +27,8 @@ TABLES = (
         timing TEXT NOT NULL, PRIMARY KEY (key, software)
     ) WITHOUT ROWID""",
     """CREATE TABLE target (
-        key TEXT PRIMARY KEY, problem TEXT NOT NULL, goals TEXT NOT NULL, source TEXT NOT NULL, digest TEXT NOT NULL
+        key TEXT NOT NULL, software TEXT NOT NULL, problem TEXT NOT NULL, goals TEXT NOT NULL, source TEXT NOT NULL,
+        digest TEXT NOT NULL, PRIMARY KEY (key, software)
     ) WITHOUT ROWID""",
     """CREATE TABLE ending (
         trial TEXT NOT NULL, software TEXT NOT NULL, target REAL, kind TEXT NOT NULL, step INTEGER,
