@@ -65,13 +65,13 @@ def _plan() -> Plan:
     space = {"learning_rate": Range(1e-4, 1.0, "log"), "b1": Range(0.5, 0.999, "one_minus_log")}
     first, *further = (halton_points(space, {}, POINTS, seed=study) for study in range(STUDIES))
     contenders = [
-        PlannedContender(f"optimizer-{index}", f"optimizer-{index}", "", space, first, further=tuple(further))
+        PlannedContender(f"optimizer-{index}", f"optimizer-{index}", False, space, first, further=tuple(further))
         for index in range(CONTENDERS)
     ]
     metric = {"error": Metric("lower", "log")}
     ladder = (2.0, 1.0, 0.5, 0.25)
     problems = [
-        PlannedProblem(f"problem-{index}", metric, "error", 0.1, int(STEPS[-1]), 8, "", "", "", "", None, ladder)
+        PlannedProblem(f"problem-{index}", metric, "error", 0.1, int(STEPS[-1]), 8, "", "", False, "", None, ladder)
         for index in range(PROBLEMS)
     ]
     return Plan("speed", problems, contenders, EVALUATIONS, 1, SEEDS, Tuner(studies=STUDIES))

@@ -40,7 +40,7 @@ from dlkit.bench.tuning.winner import tune
 __all__ = ["Drawing", "Drawn", "Setting", "bound_plan_of_names", "judged", "rates", "settled"]
 
 PROBLEM = PlannedProblem(
-    "quadratic", {"error": Metric("lower", "linear", "error")}, "error", 0.1, 40, 8, "d" * 16, "drawn", "", "drawn"
+    "quadratic", {"error": Metric("lower", "linear", "error")}, "error", 0.1, 40, 8, "d" * 16, "drawn", False, "drawn"
 )
 PROGRAM = program_identity()
 NOISE: dict[str, Callable[[np.random.Generator], float]] = {

@@ -31,10 +31,9 @@ def test_opening_and_reporting_a_run_imports_nothing_that_it_names(hostile: Path
     plan = make_plan(("sgd", "adam"))
     names = (f"{MODULE}:attack", f"{MODULE}.py:attack")
     contenders = [
-        replace(contender, optimizer=name, source="f" * 16)
-        for contender, name in zip(plan.contenders, names, strict=True)
+        replace(contender, optimizer=name, is_own=True) for contender, name in zip(plan.contenders, names, strict=True)
     ]
-    problems = [replace(problem, made_by=f"{MODULE}:attack", source="f" * 16) for problem in plan.problems]
+    problems = [replace(problem, made_by=f"{MODULE}:attack", is_own=True) for problem in plan.problems]
     with Store(hostile / "run") as store:
         fill(store, replace(plan, contenders=contenders, problems=problems))
     result = open_run(hostile / "run")

@@ -34,16 +34,16 @@ PROGRAM |= {"optimization": "1", "device": "cpu", "cpu_flags": "avx2 fma", "thre
 def make_problem(name: str = "bowl", *, metric: Metric | None = None, target: float | None = 0.1) -> PlannedProblem:
     """A problem of 40 steps whose metric is "error"."""
     meaning = metric or Metric("lower", "linear", "error")
-    return PlannedProblem(name, {"error": meaning}, "error", target, 40, 8, "d" * 16, "made up", "", "a bowl")
+    return PlannedProblem(name, {"error": meaning}, "error", target, 40, 8, "d" * 16, "made up", False, "a bowl")
 
 
 def make_contender(label: str, *, points: int = 5, name: str = "learning_rate") -> PlannedContender:
     """A contender with log-spaced learning rates from 0.001 to 1; with one point, nothing is tuned."""
     if points == 1:
-        return PlannedContender(label, label, "", {name: 0.1}, [Point({name: 0.1}, {})])
+        return PlannedContender(label, label, False, {name: 0.1}, [Point({name: 0.1}, {})])
     rates = [float(f"{rate:.6g}") for rate in np.geomspace(1e-3, 1.0, points)]
     return PlannedContender(
-        label, label, "", {name: Range(1e-3, 1.0, "log")}, [Point({name: rate}, {}) for rate in rates]
+        label, label, False, {name: Range(1e-3, 1.0, "log")}, [Point({name: rate}, {}) for rate in rates]
     )
 
 

@@ -101,9 +101,9 @@ RANDOM_STREAMS = [
     Fault(
         "one's own probe is no part of a trial",
         SPEC,
-        "source_of([probe.compute, probe.curves])",
-        '"own"',
-        "bench/probes/test_own_probes.py::test_a_probes_fingerprint_is_part_of_final_trials",
+        '("probes", any(plan.probes.values()))',
+        '("probes", False)',
+        "bench/probes/test_own_probes.py::test_what_a_probe_computes_is_part_of_final_trials",
     ),
     Fault(
         "all batches are the first",

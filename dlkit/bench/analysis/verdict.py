@@ -73,7 +73,11 @@ def verdict(problem: PlannedProblem, ranking: Ranking, target: float, *, adds_bl
     Returns:
         The verdict.
     """
-    notes = [Finding(leak) for leak in problem.leaks] + _failures(ranking.results) + _untuned(ranking.results)
+    notes = (
+        [Finding(each) for each in (*problem.leaks, *problem.unseen)]
+        + _failures(ranking.results)
+        + _untuned(ranking.results)
+    )
     compared = ranking.compared
     repeats_tuning = all(each.repeats_tuning for each in ranking.results)
     about: Literal["methods", "settings"] = "methods" if repeats_tuning else "settings"

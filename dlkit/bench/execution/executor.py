@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.execution.work import Done, Task, Timed
+from dlkit.bench.execution.work import Done, Task, Timed, forget_programs
 
 __all__ = ["Executor", "InlineExecutor", "Workers"]
 
@@ -51,10 +51,12 @@ class InlineExecutor:
     def __init__(self, memory: int | None = None) -> None:
         self._work: Task | None = None
         self._memory = memory
+        self._ran_own = False
 
     def submit(self, slot: int, work: Task) -> None:
         """Keeps the task until `next` runs it."""
         self._work = work.within(self._memory)
+        self._ran_own |= work.problem.own is not None
 
     def next(self) -> tuple[int, Done | Timed | UserError]:
         """Runs the task that `submit` kept."""
@@ -65,4 +67,6 @@ class InlineExecutor:
             return 0, error
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Drops the programs of the user's own problems, with their data: the next run traces these functions anew."""
+        if self._ran_own:
+            forget_programs()

@@ -170,15 +170,25 @@ def simulated_plan(
         facts = {"levels": levels, "draw": draw}
         if tuner.is_adaptive:
             further = ((),) * (tuner.studies - 1)
-            return PlannedContender(label, label, "", space, [], further=further, undrawn=count, **facts)  # type: ignore[arg-type]
+            return PlannedContender(label, label, False, space, [], further=further, undrawn=count, **facts)  # type: ignore[arg-type]
         seeds = [draw_seed(first_study + study, draw) for study in range(tuner.studies)]
         drawn = (beforehand(tuner.name, space, {}, count, seed=seed, counts=tuner.grid) for seed in seeds)
         points, *further_points = drawn
-        return PlannedContender(label, label, "", space, points, further=tuple(further_points), **facts)  # type: ignore[arg-type]
+        return PlannedContender(label, label, False, space, points, further=tuple(further_points), **facts)  # type: ignore[arg-type]
 
     metric = Metric("lower", "linear", "error")
     problem = PlannedProblem(
-        "simulated", {"error": metric}, "error", world.target, STEPS, 8, "0" * 16, "drawn", "", "drawn", margin=margin
+        "simulated",
+        {"error": metric},
+        "error",
+        world.target,
+        STEPS,
+        8,
+        "0" * 16,
+        "drawn",
+        False,
+        "drawn",
+        margin=margin,
     )
     return Plan(
         "simulated",

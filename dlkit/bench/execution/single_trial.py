@@ -10,6 +10,7 @@ import numpy as np
 
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.execution.work import prepare_process
+from dlkit.bench.identity.programs import forget_traces
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.optimizers.schedules import Schedule
 from dlkit.bench.plan.policies import EarlyStopping
@@ -96,6 +97,7 @@ def train(
     import pandas as pd
 
     prepare_process()
+    forget_traces()  # of functions that read something that has changed since
     loaded = ProblemChoice(problem=problem, choices=choices or {}, batch_size=batch_size, order=order).load()
     check_problem(loaded)
     chosen = registered_or_own(optimizer)

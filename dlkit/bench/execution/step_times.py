@@ -13,6 +13,7 @@ from dlkit.bench.plan.space import Point, Range
 from dlkit.bench.plan.trials import Timing, timing_key
 from dlkit.bench.spec.allowances import with_step_seconds
 from dlkit.bench.spec.bound_plan import BoundPlan
+from dlkit.bench.spec.programs import with_programs
 
 __all__ = ["as_stored", "before_training", "needs_step_times", "races_before", "scaled", "with_known_times"]
 
@@ -105,7 +106,7 @@ def with_known_times(bound: BoundPlan, known: Mapping[str, Timing]) -> BoundPlan
                 )
     if mistakes:
         raise UserError("\n".join(mistakes))
-    return with_step_seconds(bound, seconds)
+    return with_programs(with_step_seconds(bound, seconds))
 
 
 def as_stored(bound: BoundPlan, plan: Plan) -> BoundPlan:
@@ -122,7 +123,9 @@ def as_stored(bound: BoundPlan, plan: Plan) -> BoundPlan:
         else each
         for each in bound.plan.problems
     ]
-    return replace(bound, plan=replace(bound.plan, problems=problems))
+    if problems == bound.plan.problems:
+        return bound
+    return with_programs(replace(bound, plan=replace(bound.plan, problems=problems)))
 
 
 def before_training(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -> str:

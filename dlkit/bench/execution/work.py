@@ -17,14 +17,27 @@ from dlkit.bench.machine.environment import configure_jax
 from dlkit.bench.machine.program import program_identity
 from dlkit.bench.plan.trials import Evaluations, Outcome, Timing, Trial
 from dlkit.bench.spec.bound_plan import Group, OwnProblem, ProblemSource
+from dlkit.bench.spec.programs import require_same_programs
 from dlkit.bench.training.curve import Request, Trajectory
 from dlkit.bench.training.lane_memory import lane_bytes
 from dlkit.bench.training.lanes import ALONE, Lanes, fitting, is_out_of_memory, on_accelerator, spread
 from dlkit.bench.training.program import ProblemProgram, Program, compile_problem, compile_program
 from dlkit.bench.training.trajectory import train_trials
 
-__all__ = ["SLICE_SECONDS", "Done", "Task", "Timed", "Work", "prepare_process", "program_alone", "run_work"]
+__all__ = [
+    "SLICE_SECONDS",
+    "Done",
+    "Task",
+    "Timed",
+    "Work",
+    "forget_programs",
+    "prepare_process",
+    "program_alone",
+    "run_work",
+]
 
+KEPT_PROBLEMS = 8  # whose data stay on the device
+KEPT_PROGRAMS = 32
 SLICE_SECONDS = 2.0  # a worker reports at least this often, after the trial in hand
 
 
@@ -136,15 +149,41 @@ def _prepared(threads: int) -> None:
     require_right_sums()
 
 
-@lru_cache(maxsize=8)
-def _problem_program(source: ProblemSource, lanes: Lanes, memory: int | None) -> ProblemProgram:
-    return compile_problem(source.load(), lanes, memory)
+class _Conditions(NamedTuple):
+    """What a program is compiled under, beside its group.
+
+    Attributes:
+        lanes: how many trials run side by side.
+        memory: bytes that training examples may take.
+        settings: JAX's configuration.
+    """
+
+    lanes: Lanes
+    memory: int | None
+    settings: str
 
 
-@lru_cache(maxsize=32)
-def _program(group: Group, lanes: Lanes, memory: int | None) -> Program:
+def _conditions(lanes: Lanes, memory: int | None) -> _Conditions:
+    return _Conditions(lanes, memory, program_identity()["jax_config"])
+
+
+# Sources and groups are equal if they compute the same: see `Group.key`.
+@lru_cache(maxsize=KEPT_PROBLEMS)
+def _problem_program(source: ProblemSource, under: _Conditions) -> ProblemProgram:
+    return compile_problem(source.load(), under.lanes, under.memory)
+
+
+@lru_cache(maxsize=KEPT_PROGRAMS)
+def _program(group: Group, under: _Conditions) -> Program:
+    require_same_programs(group)
     variant = group.problem.load if group.recipe.choices else None
-    return compile_program(_problem_program(group.problem, lanes, memory), group.recipe, variant=variant)
+    return compile_program(_problem_program(group.problem, under), group.recipe, variant=variant)
+
+
+def forget_programs() -> None:
+    """Drops the programs that this process keeps, with the data that they hold."""
+    _program.cache_clear()
+    _problem_program.cache_clear()
 
 
 @cache
@@ -173,7 +212,7 @@ def _lanes(work: Work) -> Lanes:
 
 def program_alone(group: Group, memory: int | None = None) -> Program:
     """Returns a group's program for one trial at a time; trials of this process may have compiled it."""
-    return _program(group, ALONE, memory)
+    return _program(group, _conditions(ALONE, memory))
 
 
 def run_work(work: Work, *, threads: int = 1) -> Done:
@@ -199,7 +238,7 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
         program["lanes"] = str(lanes)
         batch = _batch(work.trials[len(outcomes) :], lanes)
         try:
-            outcomes += _run_trials(_program(work.group, lanes, work.memory), batch, work)
+            outcomes += _run_trials(_program(work.group, _conditions(lanes, work.memory)), batch, work)
         except KeyboardInterrupt:
             return Done(tuple(outcomes), program, interrupted=True)
         except Exception as error:
@@ -208,8 +247,7 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
                 outcomes.append(_failure(work.group, batch[0], error))
                 break
             _narrowed()[work.group.key] = fewer
-            _program.cache_clear()
-            _problem_program.cache_clear()  # its memory is needed
+            forget_programs()  # their memory is needed
             if outcomes:
                 break  # they were run by another program than the next ones will be
             lanes = fewer

@@ -1,13 +1,13 @@
 """The hash of a user's functions and objects: it changes with what they do, and is the same in every process."""
 
 import dataclasses
+import dis
 import functools
 import hashlib
 import inspect
 import os
 import sys
 import sysconfig
-import tokenize
 import types
 from collections.abc import Callable, Mapping
 from importlib import metadata
@@ -23,16 +23,19 @@ OF_THE_PROGRAM = frozenset({"dlkit", "flax", "jax", "jaxlib", "numpy", "optax"})
 # Of a class: where it stands, and what Python keeps there for itself.
 NOT_BEHAVIOUR = frozenset({"__dict__", "__doc__", "__firstlineno__", "__module__", "__weakref__", "_abc_impl"})
 
+KINDS_OF_CODE = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
+
 
 def fingerprint(*values: Any) -> str:
     """Returns a hash of what a user's functions and objects do, as far as their content tells.
 
-    A function counts with its source, code, defaults and closure, and with the functions and constants that it uses of
-    the user's own modules. An array counts with its bytes, a dataclass or plain object with its attributes. What is
-    installed counts by its name only; `package_versions` returns its version.
+    A function counts with its code, defaults and closure, and with the functions and constants that it uses of the
+    user's own modules; its comments, documentation and place do not count. An array counts with its bytes, a dataclass
+    or plain object with its attributes. What is installed counts by its name only; `package_versions` returns its
+    version.
     """
     hasher = hashlib.sha256()
-    seen: dict[int, Any] = {}
+    seen: dict[int, tuple[int, Any]] = {}
     for value in values:
         _feed(value, hasher.update, seen)
     return hasher.hexdigest()[:16]
@@ -47,11 +50,11 @@ def package_versions(*values: Any) -> dict[str, str]:
     Returns:
         Package -> version, by name.
     """
-    seen: dict[int, Any] = {}
+    seen: dict[int, tuple[int, Any]] = {}
     for value in values:
         _feed(value, lambda text: None, seen)
     kinds = types.FunctionType | types.ModuleType | type
-    modules = {_module_name(each) for each in seen.values() if isinstance(each, kinds) and _installed(each)}
+    modules = {_module_name(each) for _, each in seen.values() if isinstance(each, kinds) and _installed(each)}
     packages = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names - OF_THE_PROGRAM - {""}
     return {name: _version(name) for name in sorted(packages)}
 
@@ -70,7 +73,7 @@ def _version(package: str) -> str:
         return str(getattr(sys.modules.get(package), "__version__", "unknown"))
 
 
-def _feed(value: Any, update: Callable[[bytes], None], seen: dict[int, Any]) -> None:
+def _feed(value: Any, update: Callable[[bytes], None], seen: dict[int, tuple[int, Any]]) -> None:
     if value is None or isinstance(value, bool | int | float | complex | str | bytes):
         update(f"{type(value).__name__}:{value!r};".encode())
     elif isinstance(value, np.ndarray) or (hasattr(value, "__array__") and hasattr(value, "dtype")):
@@ -80,23 +83,25 @@ def _feed(value: Any, update: Callable[[bytes], None], seen: dict[int, Any]) -> 
             update(str(value).encode())
             return
         update(f"array:{array.dtype.str}{array.shape};".encode() + np.ascontiguousarray(array).tobytes())
+    elif isinstance(value, tuple):  # whether equal ones are one object depends on the compiler
+        _feed_object(value, update, seen)
     elif id(value) in seen:
-        update(b"again;")
+        update(b"again:%d;" % seen[id(value)][0])
     else:
-        seen[id(value)] = value  # kept alive: an id belongs to one object only while that lives
+        seen[id(value)] = (len(seen), value)  # kept alive: an id belongs to one object only while that lives
         _feed_object(value, update, seen)
 
 
-def _feed_object(value: Any, update: Callable[[bytes], None], seen: dict[int, Any]) -> None:
+def _feed_object(value: Any, update: Callable[[bytes], None], seen: dict[int, tuple[int, Any]]) -> None:
     if isinstance(value, types.ModuleType):
-        update(f"module:{value.__name__};".encode())
+        update(f"module:{value.__name__ if _installed(value) else ''};".encode())
         return
     update(f"{_home(type(value))}.{type(value).__qualname__}(".encode())
     parts: Any
     if isinstance(value, types.FunctionType):
         parts = _function_parts(value)
     elif isinstance(value, types.CodeType):
-        parts = [value.co_code, value.co_names, value.co_varnames, *value.co_consts]
+        parts = _code_parts(value)
     elif isinstance(value, types.MethodType):
         parts = [value.__func__, value.__self__]
     elif isinstance(value, functools.partial):
@@ -156,7 +161,7 @@ def _class_parts(kind: type) -> list[Any]:
     if _installed(kind):
         return []
     members = [(name, member) for name, member in sorted(vars(kind).items()) if name not in NOT_BEHAVIOUR]
-    return [_source(kind), kind.__bases__, members]
+    return [kind.__bases__, members]
 
 
 def _function_parts(function: types.FunctionType) -> list[Any]:
@@ -166,11 +171,38 @@ def _function_parts(function: types.FunctionType) -> list[Any]:
     parts += [function.__defaults__, function.__kwdefaults__, cells]
     if _installed(function):
         return parts
+    return [*parts, function.__code__, _used(function)]
+
+
+def _code_parts(code: types.CodeType) -> list[Any]:
+    """What compiled code does: neither its place, nor the names of its local variables, nor its documentation."""
+    arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    constants = [None if _is_documentation(code, index) else each for index, each in enumerate(code.co_consts)]
+    return [code.co_code, code.co_exceptiontable, code.co_flags & KINDS_OF_CODE, code.co_names, arguments, *constants]
+
+
+def _is_documentation(code: types.CodeType, index: int) -> bool:
+    """Whether a constant is a function's docstring: the first one, which no instruction loads as a rule."""
+    loaded = [each.arg for each in dis.get_instructions(code) if each.opcode in dis.hasconst]
+    return index == 0 and isinstance(code.co_consts[0], str) and 0 not in loaded
+
+
+def _used(function: types.FunctionType) -> list[Any]:
+    """The values that a function finds by name: globals, and what it takes from the user's own modules."""
     names = _names(function.__code__)
-    used = [function.__globals__[name] for name in names if name in function.__globals__]
-    modules = [value for value in used if isinstance(value, types.ModuleType) and not _installed(value)]
-    used += [getattr(module, name) for module in modules for name in names if hasattr(module, name)]
-    return [*parts, _source(function), function.__code__, used]
+    package = function.__globals__.get("__package__") or ""
+    found = [function.__globals__[name] for name in names if name in function.__globals__]
+    imported = (sys.modules.get(each) for name in names for each in (name, f"{package}.{name}"))
+    waiting = [each for each in (*found, *imported) if isinstance(each, types.ModuleType) and not _installed(each)]
+    modules: list[types.ModuleType] = []
+    while waiting:
+        module = waiting.pop(0)
+        if module not in modules:
+            modules.append(module)
+            members = [vars(module)[name] for name in names if name in vars(module)]
+            found += members
+            waiting += [each for each in members if isinstance(each, types.ModuleType) and not _installed(each)]
+    return found
 
 
 def _names(code: types.CodeType) -> list[str]:
@@ -185,13 +217,6 @@ def _empty(cell: types.CellType) -> bool:
     except ValueError:
         return True
     return False
-
-
-def _source(value: Any) -> str:
-    try:
-        return inspect.getsource(value)
-    except (OSError, TypeError, SyntaxError, IndexError, tokenize.TokenError):  # no file, or it has changed since
-        return ""
 
 
 @functools.cache

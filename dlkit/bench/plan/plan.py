@@ -8,6 +8,7 @@ from dlkit.bench.identity.hashing import digest
 from dlkit.bench.plan.axes import Allowance, Axis
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE, EarlyStopping, TargetRule, Tuner
+from dlkit.bench.plan.programs import AllPrograms, program_of
 from dlkit.bench.plan.space import Point, Range
 from dlkit.bench.plan.trials import STUDY_SEEDS, Order, Stage, Trial
 
@@ -39,8 +40,9 @@ class PlannedProblem:
             is the training objective itself.
         redraws_split: whether each study splits the examples anew.
         leaks: what splits of the user's own data share that should be apart, a sentence each.
+        unseen: what `Plan.programs` cannot tell of the functions that run on it, a sentence each.
         data_source: where the data come from.
-        source: fingerprint of the user's functions, empty for a problem of the catalogue.
+        is_own: whether it is the user's own, and not the catalogue's.
         description: one line of text.
         diverged_above: a trial diverges if its training loss exceeds this; None: if losses end far beyond the first.
         ladder: targets that are easier than `target`, the easiest first.
@@ -62,7 +64,7 @@ class PlannedProblem:
     batch_size: int | None
     data: str
     data_source: str
-    source: str
+    is_own: bool
     description: str
     diverged_above: float | None = None
     ladder: tuple[float, ...] = ()
@@ -73,6 +75,7 @@ class PlannedProblem:
     judged_on: Literal["test", "objective"] = "test"
     redraws_split: bool = False
     leaks: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
     order: Order = "reshuffle"
     axis: Axis = "steps"
     amount: float | None = None
@@ -100,8 +103,7 @@ class PlannedContender:
     Attributes:
         label: how tables call it.
         optimizer: its name.
-        source: fingerprint of the user's functions, with the versions of the packages they use; empty for a registered
-            optimizer.
+        is_own: whether its optimizer or its schedule is the user's own, and not registered.
         space: hyperparameter of the optimizer, setting of the schedule or traced choice of the problem -> range or
             fixed number.
         points: what tuning tries in the first study, in this order: the points that are drawn before anything runs.
@@ -120,7 +122,7 @@ class PlannedContender:
 
     label: str
     optimizer: str
-    source: str
+    is_own: bool
     space: Mapping[str, Range | float]
     points: Sequence[Point]
     static: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -170,8 +172,7 @@ class Plan:
         seeds: seeds of the final stage in each study; no tuning seed is among them.
         tuner: how contenders are tuned.
         expansions: the spaces that were widened since, in that order.
-        probes: diagnostic computed at every point of the final trials' curves -> fingerprint of the user's function,
-            empty for a registered one.
+        probes: diagnostic computed at every point of the final trials' curves -> whether it is the user's own.
         trial_seconds: a trial's time budget, None for none.
         targets: how baselines set the targets of problems that declare none.
         max_seeds: where there is one study, final seeds are added until it is settled who is best, up to so many; None:
@@ -182,6 +183,7 @@ class Plan:
         added_studies: problem -> contender -> how many were added since.
         expand: whether spaces whose winners lie at an edge are widened, and the run goes on there.
         timing: whether the tuned contenders' steps are timed at the end, side by side.
+        programs: what functions of the user's own compute.
     """
 
     name: str
@@ -192,7 +194,7 @@ class Plan:
     seeds: int
     tuner: Tuner = field(default_factory=Tuner)
     expansions: tuple[Expansion, ...] = ()
-    probes: Mapping[str, str] = field(default_factory=dict)
+    probes: Mapping[str, bool] = field(default_factory=dict)
     trial_seconds: float | None = None
     targets: TargetRule = field(default_factory=TargetRule)
     max_seeds: int | None = None
@@ -201,6 +203,7 @@ class Plan:
     added_studies: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     expand: bool = False
     timing: bool = False
+    programs: AllPrograms = field(default_factory=dict)
 
     @property
     def repeats_tuning(self) -> bool:
@@ -269,8 +272,10 @@ class Plan:
 
         How many there are counts only where it decides which ones: with zoom.
         """
-        identity = self.trial(problem, contender, Point({}, {}), "tuning", self.first_seed(study)).identity
         static = {name: list(options) for name, options in contender.static.items()}
+        identity = self._identity(problem, contender, Point({}, {}), "tuning", self.first_seed(study), None)
+        if programs := self.programs.get(problem.name, {}).get(contender.label, {}):
+            identity["program"] = [asdict(each) for _, each in sorted(programs.items())]
         space = {name: asdict(part) if isinstance(part, Range) else part for name, part in contender.space.items()}
         facts = [identity, problem.metric, space, static, self.tuner.name, self.tuner.batch, self.tuning_seeds]
         if contender.draw:
@@ -291,7 +296,20 @@ class Plan:
         until: int | None = None,
     ) -> Trial:
         """Returns a trial with its identity: the content that decides its numbers, and nothing else."""
+        identity = self._identity(problem, contender, point, stage, seed, until)
+        return Trial(digest(identity), identity)
+
+    def _identity(
+        self,
+        problem: PlannedProblem,
+        contender: PlannedContender,
+        point: Point,
+        stage: Stage,
+        seed: int,
+        until: int | None,
+    ) -> dict[str, Any]:
         allowed = problem.allowance(contender.label)
+        made = {"made_by": problem.made_by, "choices": self.choices(problem, contender)}
         identity: dict[str, Any] = {
             "problem": {
                 "name": problem.name,
@@ -299,14 +317,12 @@ class Plan:
                 "batch_size": self.batch_size(problem, contender),
                 "order": contender.order or problem.order,
                 "diverged_above": problem.diverged_above,
-                "source": problem.source,
-                "made_by": problem.made_by,
-                "choices": self.choices(problem, contender),
+                **({} if problem.is_own else made),  # of one's own the program says it
             },
-            "optimizer": {"name": contender.optimizer, "static": dict(point.static), "source": contender.source},
+            "optimizer": {"name": "" if contender.is_own else contender.optimizer, "static": dict(point.static)},
             "schedule": contender.schedule,
             "early_stopping": _policy(problem, contender),
-            "probes": dict(self.probes) if stage == "final" else {},
+            "probes": sorted(self.probes) if stage == "final" else [],
             "steps": allowed.steps,
             "evaluations": self.evaluations,
             "hyperparameters": dict(point.hyperparameters),
@@ -319,7 +335,10 @@ class Plan:
             identity["gradients"] = allowed.gradients * (1.0 if until is None else until / self.evaluations)
         if until is not None:
             identity["until"] = until
-        return Trial(digest(identity), identity)
+        computed = program_of(self.programs, problem.name, contender.label, point.static)
+        if deciding := computed.in_stage(stage):
+            identity["program"] = deciding
+        return identity
 
     def reruns(self, problem: PlannedProblem, baseline: PlannedContender, winner: Point) -> list[Trial]:
         """Returns the trials of the best tuned baseline that set a problem's targets.

@@ -243,4 +243,5 @@ def timing_key(trial: Trial) -> str:
     """
     facts = ("problem", "optimizer", "schedule", "steps", "evaluations", "hyperparameters")
     problem = {name: value for name, value in trial.identity["problem"].items() if name != "order"}
-    return digest({**{name: trial.identity[name] for name in facts}, "problem": problem})
+    programs = {"program": trial.identity["program"][:2]} if "program" in trial.identity else {}  # without probes
+    return digest({**{name: trial.identity[name] for name in facts}, "problem": problem, **programs})

@@ -1,6 +1,7 @@
 """Every problem by family; finds a problem by its name and makes it with some of its choices."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -131,8 +132,10 @@ def maker(problem: str | Make | ProblemFactory | Problem, *, folder: Path | None
     Raises:
         UserError: for an unknown name, with the nearest valid one; for a file or module that cannot be imported.
     """
-    if isinstance(problem, ProblemFactory | Problem):
+    if isinstance(problem, Problem):
         return problem
+    if isinstance(problem, ProblemFactory):
+        return ProblemFactory(problem.name, problem.function)  # keeps nothing that was made before
     if not isinstance(problem, str):
         return ProblemFactory(getattr(problem, "__name__", "own"), problem)
     if not is_import(problem):
@@ -143,6 +146,7 @@ def maker(problem: str | Make | ProblemFactory | Problem, *, folder: Path | None
     return found if isinstance(found, Problem) else ProblemFactory(problem, found)
 
 
+@cache
 def _maker(name: str) -> ProblemFactory:
     if name not in PROBLEMS:
         raise UserError(f"no problem '{name}'; {nearest(name, PROBLEMS)}")

@@ -1,9 +1,10 @@
 """A problem as a function of its choices: checks the choices, tells which may be traced, and makes the problem."""
 
 import inspect
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from dlkit.bench.errors import UserError, nearest
@@ -14,6 +15,7 @@ from dlkit.typing import Scalar
 __all__ = ["REQUIRED", "ChosenValues", "Make", "ProblemFactory"]
 
 Make = Callable[..., Problem]
+KEPT = 4  # problems that a factory keeps: they hold their data
 REQUIRED = inspect.Parameter.empty  # in place of the default of a choice that must be given
 
 
@@ -34,7 +36,9 @@ class ChosenValues:
 
 @dataclass(frozen=True)
 class ProblemFactory:
-    """A problem as a function of its choices.
+    """A problem as a function of its choices. It keeps the problems that it made last.
+
+    A function of the user's own may give another problem when what it reads has changed: a run makes its own factory.
 
     Attributes:
         name: how messages call it.
@@ -44,6 +48,12 @@ class ProblemFactory:
 
     name: str
     function: Make
+    _made: OrderedDict[tuple[tuple[str, Any], ...], Problem] = field(
+        default_factory=OrderedDict, init=False, repr=False, compare=False
+    )
+
+    def __reduce__(self) -> tuple[type["ProblemFactory"], tuple[str, Make]]:
+        return ProblemFactory, (self.name, self.function)  # what was made stays where it was made
 
     @cached_property
     def defaults(self) -> Mapping[str, Any]:
@@ -63,7 +73,7 @@ class ProblemFactory:
         return {name: each for name, each in parameters.items() if each.kind in by_name}
 
     def make(self, **choices: Any) -> Problem:
-        """Returns the problem with some of its choices; the same object for the same choices.
+        """Returns the problem with some of its choices: the same object for choices that were among the last.
 
         Raises:
             UserError: for an unknown choice, with the nearest valid one; for a value of another type or one that the
@@ -78,11 +88,31 @@ class ProblemFactory:
         if mistakes:
             raise UserError("\n".join(f"problem '{self.name}': {mistake}" for mistake in mistakes))
         given = self._plain(choices)
-        return _made(self, tuple(sorted((key, value) for key, value in given.items() if value != self.defaults[key])))
+        chosen = tuple(sorted((key, value) for key, value in given.items() if value != self.defaults[key]))
+        if chosen not in self._made:
+            self._made[chosen] = self._called(dict(chosen))
+        self._made.move_to_end(chosen)
+        if len(self._made) > KEPT:
+            self._made.popitem(last=False)
+        return self._made[chosen]
 
     def traced(self, **choices: Any) -> Problem:
         """Returns the problem with choices some of which are traced; for use while a program is traced."""
         return self.function(**choices)
+
+    def _called(self, choices: Mapping[str, Any]) -> Problem:
+        """What the function makes; says which problem an error belongs to."""
+        where = f"problem '{self.name}'"
+        try:
+            problem: Any = self.function(**choices)
+        except ValueError as error:  # of a layer, a loss or a dataset: they say which value is wrong
+            text = str(error)
+            raise UserError(text if text.startswith(where) else f"{where}: {text}") from error
+        except Exception as error:
+            raise UserError(f"{where}: raised {type(error).__name__}: {error}") from error
+        if not isinstance(problem, Problem):
+            raise UserError(f"{where}: the function must return a bench.Problem, got {type(problem).__name__}")
+        return problem
 
     def all_choices(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Returns every choice with its value: what is given, and defaults that are numbers, texts or truth values."""
@@ -159,18 +189,3 @@ def _wrong_type(value: Any, parameter: inspect.Parameter) -> str:
     if isinstance(default, str) or (default is REQUIRED and parameter.annotation in (str, "str")):
         return "" if isinstance(value, str) else "must be a text"
     return "" if isinstance(value, str | int | float) else "must be a number, a text, true or false"
-
-
-@cache
-def _made(maker: ProblemFactory, choices: tuple[tuple[str, Any], ...]) -> Problem:
-    where = f"problem '{maker.name}'"
-    try:
-        problem: Any = maker.function(**dict(choices))
-    except ValueError as error:  # of a layer, a loss or a dataset: they say which value is wrong
-        text = str(error)
-        raise UserError(text if text.startswith(where) else f"{where}: {text}") from error
-    except Exception as error:
-        raise UserError(f"{where}: raised {type(error).__name__}: {error}") from error
-    if not isinstance(problem, Problem):
-        raise UserError(f"{where}: the function must return a bench.Problem, got {type(problem).__name__}")
-    return problem

@@ -7,6 +7,7 @@
   `plausible`: what nobody can mean.
 - `points`: what contenders try; `allowances`: how many steps spend the same.
 - `bound_plan`: a plan with the functions that carry it out.
+- `programs`: what the user's own functions compute; `tracing`: how it is found out.
 """
 
 __all__ = [
@@ -20,5 +21,7 @@ __all__ = [
     "plausible",
     "points",
     "probing",
+    "programs",
     "toml",
+    "tracing",
 ]

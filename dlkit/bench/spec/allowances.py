@@ -41,7 +41,7 @@ def with_allowances(bound: BoundPlan, axis: Axis) -> BoundPlan:
         loaded = bound.problems[facts.name].load()
         counted = replace(facts, axis=axis)
         if axis != "seconds":
-            rows = rows_of(facts, PlannedContender("", "", "", {}, [])) if axis == "examples" else 1
+            rows = rows_of(facts, PlannedContender("", "", False, {}, [])) if axis == "examples" else 1
             counted = replace(counted, amount=float(facts.steps * _moves(loaded) * rows))
         if axis != "seconds":
             counted = _allowed(bound, counted, partial(_allowance, bound, counted, loaded), mistakes)

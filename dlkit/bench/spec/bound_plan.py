@@ -1,11 +1,10 @@
 """A plan with the functions that carry it out: problems, methods, and the compile groups they make."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.identity.fingerprints import fingerprint, package_versions
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.identity.references import is_import
 from dlkit.bench.optimizers import Optimizer, load_plugin
@@ -13,6 +12,7 @@ from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.optimizers.schedules import SCHEDULES, Schedule
 from dlkit.bench.optimizers.schedules import get as get_schedule
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.programs import REGISTERED, Programs, program_of
 from dlkit.bench.plan.trials import Stage
 from dlkit.bench.probes import Probe
 from dlkit.bench.probes import get as get_probe
@@ -29,7 +29,6 @@ __all__ = [
     "functions_of",
     "functions_of_problem",
     "problem_source",
-    "source_of",
 ]
 
 OwnProblem = Problem | ProblemFactory
@@ -88,6 +87,10 @@ class ProblemSource:
         chosen = {**dict(self.choices), **choices}
         return replace(self, key=digest([self.key, chosen]), choices=tuple(sorted(chosen.items())))
 
+    def computing(self, program: str) -> "ProblemSource":
+        """Returns the problem with what its functions compute, as `Programs.problem`, in its key."""
+        return replace(self, key=digest([self.key, program])) if program else self
+
 
 class Method(NamedTuple):
     """The functions of a contender."""
@@ -101,14 +104,16 @@ class Group:
     """A compile group: what one executable serves.
 
     Attributes:
-        key: tells groups apart.
+        key: tells groups apart, by what they compute where that is the user's own.
         problem: what is trained.
         recipe: by what.
+        programs: what is the user's own of it, as it was planned.
     """
 
     key: str
     problem: ProblemSource
     recipe: Recipe = field(compare=False, repr=False)
+    programs: Programs = REGISTERED
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,11 +158,16 @@ class BoundPlan:
             probes=[self.probes[name] for name in sorted(looking)],
             choices=[name for name in contender.tuned_choices if name in contender.space],
         )
-        source = self.problems[problem.name].with_batches_of(contender).with_choices(choices)
-        facts = [source.key, contender.optimizer, contender.schedule, contender.source, dict(recipe.static)]
+        programs = program_of(self.plan.programs, problem.name, contender.label, static)
+        if not looking:
+            programs = replace(programs, probes="")
+        source = (
+            self.problems[problem.name].with_batches_of(contender).with_choices(choices).computing(programs.problem)
+        )
+        facts = [source.key, contender.optimizer, contender.schedule, dict(recipe.static)]
         stopping = asdict(contender.stopping) if contender.stopping else None
-        parts = [list(recipe.choices), dict(looking), recipe.steps, recipe.evaluations]
-        return Group(digest([*facts, stopping, *parts]), source, recipe)
+        parts = [list(recipe.choices), sorted(looking), recipe.steps, recipe.evaluations, asdict(programs)]
+        return Group(digest([*facts, stopping, *parts]), source, recipe, programs)
 
 
 def bind(plan: Plan) -> BoundPlan:
@@ -173,7 +183,7 @@ def bind(plan: Plan) -> BoundPlan:
         UserError: if a catalogue problem's data are not what they were, or a package's optimizer is not there.
     """
     problems = {}
-    for facts in (each for each in plan.problems if not each.source):
+    for facts in (each for each in plan.problems if not each.is_own):
         # None stands for all examples in a plan, and for the problem's own batches among changes
         source = problem_source(facts, facts.batch_size or "full", facts.metric)
         found = source.load().dataset.digest
@@ -182,12 +192,12 @@ def bind(plan: Plan) -> BoundPlan:
         problems[facts.name] = source
     methods = {facts.label: _method_again(facts) for facts in plan.contenders}
     known = {label: each for label, each in methods.items() if each is not None}
-    registered = {name: get_probe(name) for name, source in plan.probes.items() if not source}
+    registered = {name: get_probe(name) for name, is_own in plan.probes.items() if not is_own}
     return BoundPlan(plan, problems, known, {}, registered)
 
 
 def _method_again(facts: PlannedContender) -> Method | None:
-    """Finds a stored contender's functions by name: registered ones, or a package's that are what they were."""
+    """Finds a stored contender's functions by name: registered ones, or a package's."""
     if facts.schedule not in SCHEDULES:
         return None
     declared = get_schedule(facts.schedule)
@@ -197,13 +207,12 @@ def _method_again(facts: PlannedContender) -> Method | None:
     elsewhere = {*schedule.space, *facts.tuned_choices}
     space = {name: span for name, span in facts.space.items() if name not in elsewhere}
     static = {name: options for name, options in facts.static.items() if name not in elsewhere}
-    if not facts.source:
+    if not facts.is_own:
         return Method(replace(get_optimizer(facts.optimizer), space=space), schedule)
     if not is_import(facts.optimizer) or facts.optimizer.partition(":")[0].endswith(".py"):
         return None
     again = load_plugin(facts.optimizer, dict.fromkeys(space, 0.0), static)
-    same = source_of(functions_of(Method(again, schedule))) == facts.source
-    return Method(replace(again, space=space), schedule) if same else None
+    return Method(replace(again, space=space), schedule)
 
 
 def problem_source(
@@ -219,7 +228,7 @@ def problem_source(
     }
     identity = [facts.name, facts.data, facts.batch_size, facts.order, facts.metric, facts.diverged_above]
     return ProblemSource(
-        key=digest([*identity, facts.source, facts.made_by, dict(facts.choices)]),
+        key=digest([*identity, facts.made_by, dict(facts.choices)]),
         name=facts.name,
         made_by=facts.made_by,
         choices=tuple(sorted(facts.choices.items())),
@@ -242,9 +251,3 @@ def functions_of(method: Method) -> list[Any]:
     optimizer, schedule = method
     shape = [] if schedule.name in SCHEDULES else [schedule.shape]
     return [optimizer.build, optimizer.eval_params, optimizer.evaluations, *shape]
-
-
-def source_of(functions: Sequence[Any]) -> str:
-    """Returns what one's own things are: the fingerprint of their functions, and the versions of packages they use."""
-    versions = [f"{name} {version}" for name, version in package_versions(*functions).items()]
-    return ", ".join([fingerprint(*functions), *versions])

@@ -59,13 +59,16 @@ class ProblemChoice:
     diverged_above: float | None = None
     margin: float | None = None
 
-    def load(self) -> Problem:
+    def load(self, maker: ProblemFactory | Problem | None = None) -> Problem:
         """Returns the problem with this entry's choices.
+
+        Args:
+            maker: what `maker` returned before; None to find it now.
 
         Raises:
             UserError: for an unknown name, or a choice that does not fit the problem.
         """
-        maker = self.maker()
+        maker = maker or self.maker()
         if isinstance(maker, ProblemFactory):
             problem = maker.make(**self.choices)
         elif self.choices:

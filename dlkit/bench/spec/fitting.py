@@ -66,7 +66,7 @@ def _require_comparable(facts: PlannedProblem, problem: Problem, choices: Mappin
             f"problem '{facts.name}': has other {what} with {dict(choices)}, which makes another question of it; give "
             "such choices to the problem, for all contenders"
         )
-    if facts.source and choices:
+    if facts.is_own and choices:
         check_problem(problem)
 
 

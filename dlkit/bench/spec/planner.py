@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from dlkit.bench.data.leakage import leaks
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity.fingerprints import source_files
+from dlkit.bench.identity.programs import forget_traces
 from dlkit.bench.identity.references import is_import
 from dlkit.bench.optimizers.schedules import Schedule
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
@@ -23,14 +24,14 @@ from dlkit.bench.spec.bound_plan import (
     functions_of,
     functions_of_problem,
     problem_source,
-    source_of,
 )
 from dlkit.bench.spec.budget import beyond_draws
 from dlkit.bench.spec.entries import Contender, Crossed, Experiment, ProblemChoice
 from dlkit.bench.spec.fitting import misfits, misplayed
 from dlkit.bench.spec.plausible import implausible, repeated
 from dlkit.bench.spec.points import drawn_points, unknown_on_the_grid
-from dlkit.bench.spec.probing import load_probes, source_of_probe, unlookable
+from dlkit.bench.spec.probing import is_own, load_probes, unlookable
+from dlkit.bench.spec.programs import with_programs
 from dlkit.bench.training.recipe import require_schedulable
 from dlkit.bench.tuning.sampling import require_tuner
 
@@ -55,6 +56,8 @@ def plan(experiment: Experiment) -> BoundPlan:
         UserError: for an empty list, two of the same name, a problem whose functions do not work, choices or settings
             that do not fit; with every mistake found.
     """
+    if _has_own(experiment):
+        forget_traces()  # JAX keeps them by function, whatever the function reads has become since
     mistakes = _wrong_settings(experiment)
     problems = _each(experiment.problems, lambda entry: _problem(experiment, entry), mistakes)
     crossed = _attempt(experiment.contenders, mistakes) or []
@@ -69,10 +72,10 @@ def plan(experiment: Experiment) -> BoundPlan:
     mistakes += unlookable(probes, sources, [method for _, method in contenders])
     if mistakes:
         raise UserError("\n".join(mistakes))
-    own: list[Any] = [each for facts, method in contenders if facts.source for each in functions_of(method)]
-    own += [each for facts, source in problems if facts.source for each in functions_of_problem(source.own)]
+    own: list[Any] = [each for facts, method in contenders if facts.is_own for each in functions_of(method)]
+    own += [each for facts, source in problems if facts.is_own for each in functions_of_problem(source.own)]
     own += [probe.compute for probe in probes.values()]
-    looking = {name: source_of_probe(probe) for name, probe in probes.items()}
+    looking = {name: is_own(probe) for name, probe in probes.items()}
     bound = BoundPlan(
         plan=_plan(experiment, [facts for facts, _ in problems], [facts for facts, _ in contenders], looking),
         problems={facts.name: source for facts, source in problems},
@@ -80,7 +83,15 @@ def plan(experiment: Experiment) -> BoundPlan:
         sources=source_files(*own),
         probes=probes,
     )
-    return with_allowances(bound, experiment.budget.axis)
+    return with_programs(with_allowances(bound, experiment.budget.axis))
+
+
+def _has_own(experiment: Experiment) -> bool:
+    """Whether any function of the user's own takes part."""
+    given: list[Any] = [*(entry.problem for entry in experiment.problems), *experiment.probes]
+    given += [part for entry in experiment.optimizers for part in (entry.optimizer, entry.schedule)]
+    given += experiment.factors.get("schedule", ())
+    return any(is_import(each) if isinstance(each, str) else each is not None for each in given)
 
 
 def _attempt(make: Callable[[], Made], mistakes: list[str]) -> Made | None:
@@ -102,7 +113,7 @@ def _plan(
     experiment: Experiment,
     problems: Sequence[PlannedProblem],
     contenders: Sequence[PlannedContender],
-    probes: Mapping[str, str],
+    probes: Mapping[str, bool],
 ) -> Plan:
     """The plan of an experiment whose problems and contenders are found."""
     budget, settling = experiment.budget.filled(), experiment.settling
@@ -220,13 +231,13 @@ def _wrong_together(
 
 
 def _problem(experiment: Experiment, entry: ProblemChoice) -> _PlannedSource:
-    problem = entry.load()
+    maker = entry.maker()
+    problem = entry.load(maker)
     check_problem(problem)
     goals = entry.ladder(problem)
     own_target = None if experiment.targets else problem.target
-    maker = entry.maker()
-    is_own = not isinstance(entry.problem, str) or is_import(entry.problem)
-    own: OwnProblem | None = maker if is_own else None
+    comes_from_user = not isinstance(entry.problem, str) or is_import(entry.problem)
+    own: OwnProblem | None = maker if comes_from_user else None
     facts = PlannedProblem(
         name=problem.name,
         metrics=dict(problem.metrics),
@@ -241,7 +252,7 @@ def _problem(experiment: Experiment, entry: ProblemChoice) -> _PlannedSource:
         judged_on="test" if problem.dataset.holds_out else "objective",
         redraws_split=problem.dataset.redraw is not None,
         leaks=leaks(problem.dataset) if own else (),
-        source=source_of(functions_of_problem(own)) if own else "",
+        is_own=own is not None,
         description=problem.description,
         diverged_above=problem.diverged_above,
         ladder=goals[:-1],
@@ -271,11 +282,10 @@ def _contender(experiment: Experiment, crossed: Crossed, problems: Sequence[Prob
     static = {**optimizer.static, **chosen.static}
     drawn, undrawn = drawn_points(entry, space, static, experiment.budget.filled())
     registered = isinstance(entry.optimizer, str) and not is_import(entry.optimizer)
-    source = "" if registered and not isinstance(entry.schedule, Schedule) else source_of(functions_of(method))
     contender = PlannedContender(
         label=entry.name,
         optimizer=optimizer.name,
-        source=source,
+        is_own=not registered or isinstance(entry.schedule, Schedule),
         space=space,
         points=drawn[0],
         static={name: list(options) for name, options in static.items()},

@@ -6,11 +6,11 @@ from typing import Any
 from dlkit.bench import probes
 from dlkit.bench.errors import UserError
 from dlkit.bench.probes import PROBES, Probe
-from dlkit.bench.spec.bound_plan import Method, ProblemSource, source_of
-from dlkit.bench.training.program import require_looking
+from dlkit.bench.spec.bound_plan import Method, ProblemSource
+from dlkit.bench.spec.tracing import require_looking
 from dlkit.bench.training.recipe import Recipe
 
-__all__ = ["load_probes", "source_of_probe", "unlookable"]
+__all__ = ["is_own", "load_probes", "unlookable"]
 
 
 def load_probes(given: Sequence[str | Probe], mistakes: list[str]) -> dict[str, Probe]:
@@ -40,9 +40,9 @@ def load_probes(given: Sequence[str | Probe], mistakes: list[str]) -> dict[str, 
     return found
 
 
-def source_of_probe(probe: Probe) -> str:
-    """Returns the fingerprint of one's own probe, empty for a registered one."""
-    return "" if PROBES.get(probe.name) is probe else source_of([probe.compute, probe.curves])
+def is_own(probe: Probe) -> bool:
+    """Whether a probe is the user's own, and not registered."""
+    return PROBES.get(probe.name) is not probe
 
 
 def unlookable(
@@ -56,7 +56,7 @@ def unlookable(
         methods: what trains them.
     """
     for probe in found.values():
-        tried = methods if probe.reads_optimizer else methods[:1] if source_of_probe(probe) else []
+        tried = methods if probe.reads_optimizer else methods[:1] if is_own(probe) else []
         told = set[str]()
         for source in sources:
             try:

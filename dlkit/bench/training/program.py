@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from dlkit.bench import probes
@@ -18,9 +17,9 @@ from dlkit.bench.training.lanes import ALONE, Lanes, compiled, placed
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.segment import Setup
 from dlkit.bench.training.streaming import block_bytes
-from dlkit.typing import Array, Key, Params, State
+from dlkit.typing import Array, Params, State
 
-__all__ = ["ProblemProgram", "Program", "compile_problem", "compile_program", "require_looking"]
+__all__ = ["ProblemProgram", "Program", "compile_problem", "compile_program"]
 
 MOST_SCORES = 100_000  # of a trial: of more examples every second is kept, or every third, ...
 KEPT_STUDIES = 2  # whose arrays lie on the device: trials come study by study
@@ -190,29 +189,6 @@ def compile_program(
         complete=executable(segment.complete, (True, True, True, True, True, False, False)),
         finish=executable(segment.finish, (True, False)),
     )
-
-
-def require_looking(problem: Problem, recipe: Recipe) -> None:
-    """Traces a recipe's probes on a problem, without computing.
-
-    Raises:
-        UserError: for a probe that raises, or does not return what it says.
-    """
-    setup = Setup(problem, recipe)
-
-    def looked(key: Key, values: Mapping[str, Array], train: Batch, index: Array) -> Array:
-        key_data = jax.random.key_data(key)
-        start = segment.Start(*problem.init(key), key_data, key_data, {})
-        carry = segment.begin(setup, start, values)
-        return segment.look(setup, carry, index, values, start, train, has_moved=True)
-
-    train = {
-        name: jax.ShapeDtypeStruct(array.shape, jax.dtypes.canonicalize_dtype(array.dtype))
-        for name, array in problem.dataset.train.items()
-    }
-    values = dict.fromkeys(recipe.traced, jax.ShapeDtypeStruct((), jnp.float32))
-    index = jax.ShapeDtypeStruct((problem.rows_per_step,), jnp.int32)
-    jax.eval_shape(looked, jax.eval_shape(lambda: jax.random.key(0)), values, train, index)
 
 
 def _of_products(variant: Callable[..., Problem], **choices: Any) -> Problem:

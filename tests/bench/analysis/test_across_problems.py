@@ -401,7 +401,7 @@ def test_what_has_no_width() -> None:
     space = {"b1": Range(0.9, 0.999, "one_minus_log"), "decay": Range(0.0, 1.0), "fixed": 0.5}
     values = [0.9, 0.99, 0.999]
     points = [Point({"b1": value, "decay": 0.5, "fixed": 0.5}, {}) for value in values]
-    plan = replace(make_plan(["a"], seeds=1), contenders=[PlannedContender("a", "a", "", space, points)])
+    plan = replace(make_plan(["a"], seeds=1), contenders=[PlannedContender("a", "a", False, space, points)])
     flat = frames.sensitivity(make_summary(plan, curve=lambda *_: [1.0] * 5))
     assert flat["hyperparameter"].tolist() == ["1 \N{MINUS SIGN} b1"]
     assert flat["decades"].tolist() == pytest.approx([2.0])

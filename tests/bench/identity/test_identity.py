@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import types
 from collections import deque
 from contextlib import suppress
 from fractions import Fraction
@@ -274,11 +275,67 @@ def typed(source, **names):
         ("a = 1\ndef f(x): return a", "a = 1.0\ndef f(x): return a"),
         ("a = 1\ndef f(x): return a", "a = True\ndef f(x): return a"),
         ("from math import sqrt\ndef f(x): return sqrt(x)", "from cmath import sqrt\ndef f(x): return sqrt(x)"),
+        ("def f(x): return 'a'", "def f(x): return 'b'"),
+        ("def f(x, *y): return x", "def f(x, **y): return x"),
+        (
+            "def f(x):\n  try: x()\n  except ValueError: pass\n  x()",
+            "def f(x):\n  x()\n  try: x()\n  except ValueError: pass",
+        ),
     ],
 )
 def test_code_typed_at_a_prompt(first, second):
     assert fingerprint(typed(first)) == fingerprint(typed(first))
     assert fingerprint(typed(first)) != fingerprint(typed(second))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("def f(x): return x + 1", "def f(x):\n  # adds\n\n  return (\n    x + 1\n  )"),
+        ("def f(x): return x + 1", "def f(x):\n  'Adds.'\n  return x + 1"),
+        ("def f(x):\n  'Adds.'\n  return x + 1", "def f(x):\n  'Adds one.'\n  return x + 1"),
+        ("def f(x):\n  y = x + 1\n  return y", "def f(x):\n  z = x + 1\n  return z"),
+        ("def f(x): return x + 1", "def f(x: int) -> int: return x + 1"),
+        ("class A:\n  def m(self): return 1\nf = A()", "class A:\n  'Is.'\n  def m(self): return 1  # one\nf = A()"),
+    ],
+)
+def test_what_code_does_not_do_does_not_count(first, second):
+    assert fingerprint(typed(first)) == fingerprint(typed(second))
+
+
+def test_which_object_comes_again_counts():
+    def function(*used):
+        return lambda x: [each(x) for each in used]
+
+    one, other = (lambda x: x + 1), (lambda x: x + 2)
+    orders = [(one, other, one), (one, other, other), (one, one, other), (other, one, other), (other, one, one)]
+    for wrapped in (list, tuple, function, lambda *used: dict(zip("abc", used, strict=True))):
+        values = [wrapped(order) if wrapped in (list, tuple) else wrapped(*order) for order in orders]
+        assert len({fingerprint(each) for each in values}) == len(orders)
+        assert [fingerprint(each) for each in values] == [fingerprint(each) for each in values]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "import lib.acts\ndef f(x): return lib.acts.act(x)",
+        "def f(x):\n  from lib.acts import act\n  return act(x)",
+        "def f(x):\n  import lib.acts as a\n  return a.act(x)",
+        "def f(x):\n  from lib import acts\n  return acts.act(x)",
+        "from lib import acts as a\ndef f(x): return [a.act(y) for y in x]",
+    ],
+)
+def test_functions_of_packages_of_ones_own_count(use, monkeypatch):
+    prints = []
+    for body in ("x + 1", "x + 2", "x + 1"):
+        package, acts = types.ModuleType("lib"), types.ModuleType("lib.acts")
+        exec(compile(f"def act(x): return {body}", "acts.py", "exec"), acts.__dict__)
+        package.acts = acts
+        package.__file__ = acts.__file__ = "/home/lib/acts.py"
+        monkeypatch.setitem(sys.modules, "lib", package)
+        monkeypatch.setitem(sys.modules, "lib.acts", acts)
+        prints.append(fingerprint(typed(use)))
+    assert prints[0] == prints[2] != prints[1]
 
 
 def test_lambdas_on_one_line_differ():

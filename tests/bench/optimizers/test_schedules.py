@@ -183,7 +183,7 @@ def test_ones_own_schedule_trains_and_is_tuned() -> None:
         resources=INLINE,
     )
     first = result.summary.plan.contenders[0]
-    assert first.label == "sgd (halves)" and first.schedule == "halves" and first.source
+    assert first.label == "sgd (halves)" and first.schedule == "halves" and first.is_own
     assert first.space["at"] == Range(0.2, 0.8) and not result.failures
     assert result.replay(next(iter(result.summary.records))).exact
 

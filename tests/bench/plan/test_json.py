@@ -16,6 +16,7 @@ from dlkit.bench.plan.json import from_data, from_json, to_data, to_json
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Expansion, Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import EarlyStopping, TargetRule, Tuner
+from dlkit.bench.plan.programs import Programs
 from dlkit.bench.plan.space import Point, Range
 from dlkit.bench.plan.trials import ORDERS, Timing
 
@@ -55,7 +56,7 @@ problems = st.builds(
     batch_size=st.none() | counts,
     data=names,
     data_source=names,
-    source=names,
+    is_own=st.booleans(),
     description=names,
     diverged_above=st.none() | numbers,
     ladder=st.lists(numbers, max_size=3).map(tuple),
@@ -66,6 +67,7 @@ problems = st.builds(
     judged_on=st.sampled_from(["test", "objective"]),
     redraws_split=st.booleans(),
     leaks=st.lists(names, max_size=2).map(tuple),
+    unseen=st.lists(names, max_size=2).map(tuple),
     order=st.sampled_from(sorted(ORDERS)),
     axis=st.sampled_from(AXES),
     amount=st.none() | positive,
@@ -78,7 +80,7 @@ contenders = st.builds(
     PlannedContender,
     label=names,
     optimizer=names,
-    source=names,
+    is_own=st.booleans(),
     space=spaces,
     points=many_points,
     static=st.dictionaries(names, st.lists(settings, max_size=3), max_size=3),
@@ -111,6 +113,7 @@ rules = st.builds(
     reruns=st.integers(1, 99),
     shares=st.lists(st.floats(0.01, 1) | st.just(1), min_size=1, max_size=3).map(tuple),
 )
+programs = st.builds(Programs, problem=names, method=names, probes=names)
 plans = st.builds(
     Plan,
     name=names,
@@ -121,7 +124,8 @@ plans = st.builds(
     seeds=counts,
     tuner=tuners,
     expansions=st.lists(expansions, max_size=2).map(tuple),
-    probes=st.dictionaries(names, names, max_size=2),
+    probes=st.dictionaries(names, st.booleans(), max_size=2),
+    programs=st.dictionaries(names, st.dictionaries(names, st.dictionaries(names, programs, max_size=2), max_size=2)),
     trial_seconds=st.none() | positive,
     targets=rules,
     max_seeds=st.none() | counts,
@@ -225,9 +229,9 @@ def test_every_field_is_drawn_at_random(kind):
 
 
 def small_plan():
-    problem = PlannedProblem("bowl", {"error": Metric()}, "error", 0.1, 40, 8, "d" * 16, "made up", "", "a bowl")
+    problem = PlannedProblem("bowl", {"error": Metric()}, "error", 0.1, 40, 8, "d" * 16, "made up", False, "a bowl")
     space = {"learning_rate": Range(1e-3, 1.0, "log"), "momentum": 0.9}
-    contender = PlannedContender("sgd", "sgd", "", space, [Point({"learning_rate": 0.1, "momentum": 0.9}, {})])
+    contender = PlannedContender("sgd", "sgd", False, space, [Point({"learning_rate": 0.1, "momentum": 0.9}, {})])
     return Plan("small", [problem], [contender], 4, 2, 10)
 
 

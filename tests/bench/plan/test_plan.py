@@ -27,7 +27,7 @@ PROBLEM = PlannedProblem(
     batch_size=8,
     data="d" * 16,
     data_source="made up",
-    source="f" * 16,
+    is_own=False,
     description="a bowl",
     diverged_above=1e3,
     ladder=(0.3, 0.2),
@@ -38,7 +38,7 @@ PROBLEM = PlannedProblem(
 CONTENDER = PlannedContender(
     label="slow sgd",
     optimizer="sgd",
-    source="c" * 16,
+    is_own=False,
     space={"learning_rate": Range(1e-3, 1.0, "log"), "momentum": 0.9},
     points=[Point({"learning_rate": 0.1, "momentum": 0.9}, {"nesterov": True})],
     static={"nesterov": (True, False), "depth": [1, 2]},
@@ -50,7 +50,7 @@ CONTENDER = PlannedContender(
     tuned_choices=("depth",),
 )
 PLAN = Plan(
-    "small", [PROBLEM], [CONTENDER], 4, 2, 10, tuner=Tuner(name="optuna", batch=3), probes={"gradient_norm": ""}
+    "small", [PROBLEM], [CONTENDER], 4, 2, 10, tuner=Tuner(name="optuna", batch=3), probes={"gradient_norm": False}
 )
 IDENTITY = {
     "problem": {
@@ -59,14 +59,13 @@ IDENTITY = {
         "batch_size": None,
         "order": "iid",
         "diverged_above": 1000.0,
-        "source": "f" * 16,
         "made_by": "bowls",
         "choices": {"width": 32, "norm": None},
     },
-    "optimizer": {"name": "sgd", "static": {"nesterov": True}, "source": "c" * 16},
+    "optimizer": {"name": "sgd", "static": {"nesterov": True}},
     "schedule": "cosine",
     "early_stopping": {"patience": 3, "min_delta": 0.0, "metric": "error"},
-    "probes": {"gradient_norm": ""},
+    "probes": ["gradient_norm"],
     "steps": 40,
     "evaluations": 4,
     "hyperparameters": {"learning_rate": 0.1, "momentum": 0.9},
@@ -79,9 +78,9 @@ IDENTITY = {
     ("plan", "contender", "stage", "until", "changes"),
     [
         (PLAN, CONTENDER, "final", None, {}),
-        (PLAN, CONTENDER, "tuning", None, {"probes": {}, "stage": "tuning"}),
-        (PLAN, CONTENDER, "target", None, {"probes": {}, "stage": "target"}),
-        (PLAN, CONTENDER, "tuning", 2, {"probes": {}, "stage": "tuning", "until": 2}),
+        (PLAN, CONTENDER, "tuning", None, {"probes": [], "stage": "tuning"}),
+        (PLAN, CONTENDER, "target", None, {"probes": [], "stage": "target"}),
+        (PLAN, CONTENDER, "tuning", 2, {"probes": [], "stage": "tuning", "until": 2}),
         (replace(PLAN, trial_seconds=5), CONTENDER, "final", None, {"seconds": 5}),
         (PLAN, replace(CONTENDER, stopping=None), "final", None, {"early_stopping": None}),
         (
@@ -116,7 +115,7 @@ def test_a_search_is_the_hash_of_what_decides_its_points(study, first, draw):
         **IDENTITY,
         "optimizer": {**IDENTITY["optimizer"], "static": {}},
         "hyperparameters": {},
-        "probes": {},
+        "probes": [],
         "stage": "tuning",
         "seed": (first + study) * 1000,
     }

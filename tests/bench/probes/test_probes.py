@@ -39,7 +39,7 @@ from dlkit.bench.probes.curvature import ITERATIONS
 from dlkit.bench.probes.gradients import CHUNKS
 from dlkit.bench.probes.marked_activations import count_marks
 from dlkit.bench.problems import Problem
-from dlkit.bench.training.program import require_looking
+from dlkit.bench.spec.tracing import require_looking
 from dlkit.bench.training.recipe import Recipe
 from dlkit.layers.activation import MARK
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import cloudpickle
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.space import Range
 from dlkit.bench.problems import Problem, ProblemFactory, catalog
+from dlkit.bench.problems.factories import KEPT
 from dlkit.bench.training.curve import Trajectory
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
@@ -66,8 +68,15 @@ MAKER = ProblemFactory("lines", lines)
 def test_the_same_choices_give_the_same_problem() -> None:
     assert MAKER.tunable == ("l2",)
     before = len(made)
-    assert MAKER.make(power=3) is MAKER.make(power=3, l2=0) is ProblemFactory("lines", lines).make(power=3)
+    assert MAKER.make(power=3) is MAKER.make(power=3, l2=0)
     assert len(made) == before + 1
+    assert ProblemFactory("lines", lines).make(power=3) is not MAKER.make(power=3), "a run makes its own"
+    assert catalog.get("quadratic", condition=3) is catalog.get("quadratic", condition=3.0)
+    first = MAKER.make(power=3)
+    for power in range(4, 4 + KEPT):
+        MAKER.make(power=power)
+    assert MAKER.make(power=3) is not first and len(MAKER._made) == KEPT
+    assert not cloudpickle.loads(cloudpickle.dumps(MAKER))._made, "what was made stays in its process"
     assert MAKER.make() is not MAKER.make(power=3)
     assert MAKER.all_choices({"l2": 1}) == {"l2": 1.0, "power": 2, "kind": "mean", "centred": False, "path": "x"}
     assert isinstance(MAKER.all_choices({"l2": 1})["l2"], float)
@@ -121,7 +130,7 @@ def test_what_a_function_refuses_or_returns_is_named() -> None:
         catalog.maker("nothing.py:x")
     with pytest.raises(UserError, match=r"expected a function that returns a bench\.Problem, got "):
         catalog.maker("math:pi")
-    assert catalog.maker(MAKER) is MAKER and catalog.maker(lines).name == "lines"
+    assert catalog.maker(MAKER) == MAKER and catalog.maker(MAKER) is not MAKER and catalog.maker(lines).name == "lines"
 
 
 def test_postponed_annotations_may_be_traced_too() -> None:

@@ -290,7 +290,7 @@ AWKWARD = Plan(
             None,
             "d",
             "",
-            "f" * 16,
+            True,
             "",
         ),
     ],
@@ -299,7 +299,7 @@ AWKWARD = Plan(
         PlannedContender(
             "own",
             "adam",
-            "f" * 16,
+            True,
             {"b1": one_minus_log_uniform(0.8, 0.99), "rate": Range(-1.0, 2.0), "fixed": 0.1},
             [
                 Point(

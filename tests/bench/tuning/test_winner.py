@@ -37,7 +37,7 @@ def summarized(values, *, metric="lower", space=None, points=None):
     """The tuning that a table of final values gives: one row a point, one column a seed; None has not run."""
     space = {"rate": uniform(0.0, 1.0)} if space is None else space
     points = points or [Point({"rate": i / max(len(values) - 1, 1)}, {}) for i in range(len(values))]
-    problem, contender = make_problem(metric=METRICS[metric]), PlannedContender("x", "x", "", space, points)
+    problem, contender = make_problem(metric=METRICS[metric]), PlannedContender("x", "x", False, space, points)
     plan = replace(make_plan(["x"], problems=[problem], tuning_seeds=len(values[0])), contenders=[contender])
     rows = plan.tuning_trials(problem, contender)
     ran = [

@@ -9,6 +9,7 @@ from dlkit.bench.identity.hashing import digest
 from dlkit.bench.optimizers import Optimizer, schedules
 from dlkit.bench.plan.plan import Plan, PlannedContender
 from dlkit.bench.plan.policies import EarlyStopping, TargetRule, Tuner
+from dlkit.bench.plan.programs import program_of
 from dlkit.bench.plan.space import Point, Range, uniform
 from dlkit.bench.plan.trials import Stage, Trial, timing_key
 from dlkit.bench.probes import get
@@ -84,6 +85,7 @@ def test_a_trials_identity(bound: BoundPlan, stage: Stage) -> None:
     (problem,), (first, _) = bound.plan.problems, bound.plan.contenders
     point = first.points[1]
     trial = trials(bound.plan)[stage]
+    programs = program_of(bound.plan.programs, "made", "first", point.static)
     expected: dict[str, Any] = {
         "problem": {
             "name": "made",
@@ -91,25 +93,23 @@ def test_a_trials_identity(bound: BoundPlan, stage: Stage) -> None:
             "batch_size": 3,
             "order": "fixed",
             "diverged_above": 9.0,
-            "source": problem.source,
-            "made_by": problem.made_by,
-            "choices": {"scale": 2.0, "mode": "plain", "l2": 0.0},
         },
-        "optimizer": {"name": "own", "static": {"mode": point.static["mode"]}, "source": first.source},
+        "optimizer": {"name": "", "static": {"mode": point.static["mode"]}},
         "schedule": "constant",
         "early_stopping": {"patience": 2, "min_delta": 0.5, "metric": "x1"},
-        "probes": {"final": dict.fromkeys(PROBES, "")}.get(stage, {}),
+        "probes": sorted(PROBES) if stage == "final" else [],
         "steps": 8,
         "evaluations": 4,
         "hyperparameters": {"gradient": point.hyperparameters["gradient"], "own": 0.0},
         "stage": stage,
         "seed": {"tuning": 1001, "final": 1003, "target": 1000}[stage],
         "seconds": 60.0,
+        "program": [programs.problem, programs.method, ""],
         **({"until": 2} if stage == "tuning" else {}),
     }
     assert trial.identity == expected
     assert trial.id == digest(expected)
-    assert problem.source and first.source and problem.made_by.endswith("made")
+    assert programs.problem and programs.method and problem.made_by.endswith("made")
     assert (trial.stage, trial.seed, trial.seconds) == (stage, expected["seed"], 60.0)
     assert trial.until == expected.get("until")
 
@@ -117,9 +117,11 @@ def test_a_trials_identity(bound: BoundPlan, stage: Stage) -> None:
 def test_the_identity_of_a_contender_with_choices_and_a_policy_of_its_own(bound: BoundPlan) -> None:
     (problem,), (_, second) = bound.plan.problems, bound.plan.contenders
     identity = bound.plan.final_trials(problem, second, second.points[0])[0].identity
-    assert identity["problem"]["choices"] == {"scale": 2.0, "mode": "other"}, "what is tuned is a number of the trial"
+    assert identity["program"][1] == "", "the optimizer is registered"
+    other = bound.plan.programs["made"]["first"].values()
+    assert identity["program"][0] not in {each.problem for each in other}, "its choice makes another problem"
     assert identity["hyperparameters"].keys() == {"learning_rate", "final", "l2"}
-    assert identity["optimizer"] == {"name": "sgd", "static": {}, "source": ""}
+    assert identity["optimizer"] == {"name": "sgd", "static": {}}
     assert identity["early_stopping"] == {"patience": 3, "min_delta": 0.0, "metric": "x1"}
     assert (identity["schedule"], identity["problem"]["batch_size"]) == ("cosine", 6)
 
@@ -131,7 +133,7 @@ def test_what_a_trial_lacks_is_left_out() -> None:
     ).plan
     identity = trials(planned)["final"].identity if len(planned.contenders[0].points) > 1 else {}
     assert identity and not {"seconds", "until"} & identity.keys()
-    assert (identity["early_stopping"], identity["probes"]) == (None, {})
+    assert (identity["early_stopping"], identity["probes"]) == (None, [])
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -192,7 +194,7 @@ def test_everything_a_spec_says_is_in_its_plan(bound: BoundPlan) -> None:
     planned = bound.plan
     assert (planned.name, planned.evaluations, planned.tuning_seeds, planned.seeds) == ("whole", 4, 2, 4)
     assert planned.tuner == Tuner("random", None, 2, 3, 3, {})
-    assert (planned.probes, planned.trial_seconds) == (dict.fromkeys(PROBES, ""), 60.0)
+    assert (planned.probes, planned.trial_seconds) == (dict.fromkeys(PROBES, False), 60.0)
     assert planned.targets == TargetRule(baselines=("first",), reruns=3, shares=(0.5, 1.0))
     (problem,), (first, second) = planned.problems, planned.contenders
     assert (problem.steps, problem.batch_size, problem.metric, problem.target) == (8, 6, "x1", None)

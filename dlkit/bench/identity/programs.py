@@ -1,0 +1,332 @@
+"""The hash of a traced program: it changes with what is computed, and not with how that is written.
+
+A program is hashed by its data flow. The hash of a value is that of the operation that makes it, of the operation's
+parameters and of the hashes of its inputs, so names, the order of independent operations, dead code and the place of a
+definition do not count. Constants count with every bit. Python functions that run beside the program count with their
+code: see `fingerprints`.
+"""
+
+import functools
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dlkit.bench.identity.parameters import CanonicalForms, mix, type_of
+
+__all__ = ["ProgramHash", "forget_traces", "hash_program"]
+
+ORDERS_OF_RULES = 2  # a step may differentiate a gradient (curvature), but no further
+# Calls that XLA takes apart: the program is the same as with their bodies in their place.
+CALLS = {
+    "call": "call_jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "remat2": "jaxpr",
+}
+WITH_RULES = frozenset({"call_hi_primitive", "custom_jvp_call", "custom_vjp_call"})
+EXPANDED = "call_hi_primitive"  # says itself what it is made of
+SAME_VALUE = frozenset({"copy", "name"})  # what they return is their input
+# How many inputs and outputs of a scan are of which kind: seen from their shapes, in every version of JAX.
+COUNTS_OF_SCAN = frozenset({"ft_in", "ft_out", "jaxpr", "linear", "num_carry", "num_consts"})
+
+
+class ProgramHash(NamedTuple):
+    """What a program is.
+
+    Attributes:
+        digest: 16 hexadecimal digits; equal for programs that compute the same, in every process.
+        hidden: the names of what runs outside of the program (host callbacks, foreign functions), sorted. Python
+            functions among them count with their code, which may not tell all that they do.
+        unhashable: what has no canonical form, sorted. With any, the digest is unlike every other.
+    """
+
+    digest: str
+    hidden: tuple[str, ...] = ()
+    unhashable: tuple[str, ...] = ()
+
+
+def hash_program(function: Callable[..., Any], *arguments: Any, rules: bool = False) -> ProgramHash:
+    """Traces a function and returns the hash of the program that comes of it; nothing is computed or compiled.
+
+    The function is traced anew at every call. What it calls through `jax.jit`, `jax.checkpoint` or `jax.lax.scan` JAX
+    may remember from before: see `forget_traces`.
+
+    Args:
+        function: what is traced.
+        *arguments: of the function: trees of arrays or of `jax.ShapeDtypeStruct`, also of keys.
+        rules: whether the derivative rules of `jax.custom_jvp` and `jax.custom_vjp` functions that are not yet
+            differentiated in the program count, too: for a program that is to be differentiated.
+
+    Returns:
+        The hash. It counts the names of inputs and outputs in their trees, and their shapes and types.
+
+    Raises:
+        Exception: what the function raises while it is traced.
+    """
+    import jax
+
+    def fresh(*given: Any) -> Any:
+        return function(*given)
+
+    closed, shapes = jax.make_jaxpr(fresh, return_shape=True)(*arguments)
+    reader = _Reader(ORDERS_OF_RULES if rules else 0)
+    inputs, outputs = (jax.tree_util.tree_flatten_with_path(tree)[0] for tree in (arguments, shapes))
+    avals = [variable.aval for variable in closed.jaxpr.invars]
+    given = [mix(b"input", _path(path), type_of(aval)) for (path, _), aval in zip(inputs, avals, strict=True)]
+    results, effects = reader.read(_live(closed.jaxpr), closed.consts, given)
+    named = [
+        mix(_path(path), type_of(aval), value)
+        for (path, _), aval, value in zip(outputs, closed.out_avals, results, strict=True)
+    ]
+    digest = mix(b"program", *sorted(given), b"to", *sorted(named), effects)
+    hidden, unhashable = (tuple(sorted(names)) for names in (reader.forms.hidden, reader.forms.unhashable))
+    if unhashable:
+        digest = mix(digest, uuid.uuid4().bytes)
+    return ProgramHash(digest.hex()[:16], hidden, unhashable)
+
+
+def forget_traces() -> None:
+    """Makes JAX forget what it has traced and compiled in this process.
+
+    It remembers the traces of functions under `jax.jit`, `jax.checkpoint` and control flow by the function alone, and
+    shows the old program after a constant that the function uses was set anew.
+    """
+    import jax
+
+    jax.clear_caches()
+
+
+class _Reader:
+    """Reads a program's equations into hashes, and notes what it cannot see."""
+
+    def __init__(self, orders: int) -> None:
+        self.orders = orders  # of derivative rules that still count
+        self.forms = CanonicalForms(self.closed)
+        self.known: dict[tuple[int, ...], tuple[Any, bytes]] = {}  # with the jaxpr: an id is its only while it lives
+
+    def read(
+        self, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[bytes], depth: int = 0, effects: bytes = b""
+    ) -> tuple[list[bytes], bytes]:
+        """Returns the hashes of a jaxpr's outputs, and that of its effects in their order.
+
+        Args:
+            jaxpr: the jaxpr.
+            consts: the values of its constants.
+            inputs: the hashes of its inputs.
+            depth: how many loops it stands in.
+            effects: what has taken effect before.
+        """
+        values = {
+            variable: self.forms.constant(value, variable.aval)
+            for variable, value in zip(jaxpr.constvars, consts, strict=True)
+        }
+        values.update(zip(jaxpr.invars, inputs, strict=True))
+
+        def value_of(atom: Any) -> bytes:
+            # A literal is no key of a dictionary.
+            return self.forms.constant(atom.val, atom.aval) if hasattr(atom, "val") else values[atom]
+
+        for equation in jaxpr.eqns:
+            results, effects = self.equation(equation, [value_of(atom) for atom in equation.invars], depth, effects)
+            values.update(zip(equation.outvars, results, strict=True))
+        return [value_of(atom) for atom in jaxpr.outvars], effects
+
+    def equation(self, equation: Any, inputs: list[bytes], depth: int, effects: bytes) -> tuple[list[bytes], bytes]:
+        """Returns the hashes of an equation's outputs, and that of all effects so far."""
+        name, params = equation.primitive.name, equation.params
+        if _returns_its_inputs(equation) or (name == "stop_gradient" and not self.orders):
+            return inputs, effects
+        if (name in CALLS and _is_taken_apart(params)) or name == EXPANDED:
+            body, consts = _opened(params[CALLS[name]]) if name in CALLS else _expanded(equation)
+            results, effects = self.read(body, consts, inputs, depth, effects)
+            if name in WITH_RULES and self.orders:
+                rule = self.rules(equation)
+                results = [mix(b"with rules", result, rule) for result in results]
+            return results, effects
+        if name == "cond":
+            return self.cond(equation, inputs, depth, effects)
+        if name == "scan":
+            parts = self.scan(equation, inputs, depth)
+        elif name == "while":
+            parts = self.loop(equation, inputs, depth)
+        else:
+            parts = [self.forms.parameters(name, params), *inputs]
+        before = effects if equation.effects else b""
+        found = mix(name.encode(), *parts, _context(equation), before)
+        results = [mix(found, b"%d" % index, type_of(variable.aval)) for index, variable in enumerate(equation.outvars)]
+        return results, found if equation.effects else effects
+
+    def cond(self, equation: Any, inputs: list[bytes], depth: int, effects: bytes) -> tuple[list[bytes], bytes]:
+        """An output depends on the index and on what each branch returns for it."""
+        branches = [self.read(*_opened(branch), inputs[1:], depth, effects) for branch in equation.params["branches"]]
+        rest = {name: value for name, value in equation.params.items() if name != "branches"}
+        shared = mix(b"cond", self.forms.parameters("cond", rest), inputs[0])
+        results = [mix(shared, *each) for each in zip(*(outputs for outputs, _ in branches), strict=True)]
+        if equation.effects:
+            effects = mix(shared, *(after for _, after in branches))
+        return results, effects
+
+    def scan(self, equation: Any, inputs: list[bytes], depth: int) -> list[bytes]:
+        """Constants count where the body uses them, the others by their position among carries and sequences."""
+        body, consts = _opened(equation.params["jaxpr"])
+        carries = sum(
+            outer.aval.shape == inner.aval.shape for outer, inner in zip(equation.outvars, body.outvars, strict=True)
+        )
+        sequences = sum(
+            outer.aval.shape != inner.aval.shape for outer, inner in zip(equation.invars, body.invars, strict=True)
+        )
+        first = len(inputs) - carries - sequences
+        bound = [*inputs[:first], *_inputs_of(body.invars[first:], depth)]
+        outputs, effects = self.read(body, consts, bound, depth + 1)
+        rest = {name: value for name, value in equation.params.items() if name not in COUNTS_OF_SCAN}
+        return [self.forms.parameters("scan", rest), b"%d" % carries, *outputs, effects, b"of", *inputs[first:]]
+
+    def loop(self, equation: Any, inputs: list[bytes], depth: int) -> list[bytes]:
+        """As `scan`, for both functions of a while loop."""
+        params = equation.params
+        test, body = (_opened(params[name]) for name in ("cond_jaxpr", "body_jaxpr"))
+        of_test, of_body = params["cond_nconsts"], params["body_nconsts"]
+        carries = inputs[of_test + of_body :]
+        named = _inputs_of(body[0].invars[of_body:], depth)
+        until, first = self.read(*test, [*inputs[:of_test], *named], depth + 1)
+        outputs, second = self.read(*body, [*inputs[of_test : of_test + of_body], *named], depth + 1)
+        return [*until, first, b"do", *outputs, second, b"of", *carries]
+
+    def rules(self, equation: Any) -> bytes:
+        """The hash of an equation's derivative rules, traced by differentiating the equation alone."""
+        import jax
+        import jax.numpy as jnp
+
+        def is_smooth(variable: Any) -> bool:
+            return bool(jnp.issubdtype(variable.aval.dtype, np.inexact))
+
+        variables = list(dict.fromkeys(atom for atom in equation.invars if not hasattr(atom, "val")))
+        smooth = [variable for variable in variables if is_smooth(variable)]
+        rest = [variable for variable in variables if not is_smooth(variable)]
+        outputs = [variable for variable in equation.outvars if is_smooth(variable)]
+        if not smooth or not outputs:
+            return b""
+        alone = _program_of(equation, [*rest, *smooth], outputs)
+        is_forward = equation.primitive.name == "custom_jvp_call"
+
+        def derived(rest: Any, point: Any, direction: Any) -> Any:
+            function = functools.partial(jax.core.eval_jaxpr, alone, (), *rest)
+            if is_forward:
+                return jax.jvp(function, point, direction)
+            values, pull = jax.vjp(function, *point)
+            return values, pull([*direction])
+
+        groups = (rest, smooth, smooth if is_forward else outputs)
+        shapes = [tuple(map(_shape, group)) for group in groups]
+        try:
+            closed = jax.make_jaxpr(derived)(*shapes)
+        except Exception as error:
+            return self.forms.no_form(f"a derivative rule ({type(error).__name__}: {error})")
+        self.orders -= 1
+        try:
+            results, effects = self.read(_live(closed.jaxpr), closed.consts, _inputs_of(closed.jaxpr.invars, 0))
+        finally:
+            self.orders += 1
+        return mix(*results, effects)
+
+    def closed(self, value: Any) -> bytes:
+        """The hash of a jaxpr by itself, which may stand in many equations."""
+        jaxpr, consts = _opened(value)
+        key = (self.orders, id(jaxpr), *map(id, consts))
+        if key not in self.known:
+            given = jaxpr
+            if jaxpr.constvars and not consts:  # given by the equation, as the other inputs
+                given = jaxpr.replace(constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars])
+            inputs = _inputs_of(given.invars, 0)
+            outputs, effects = self.read(given, consts, inputs)
+            self.known[key] = (value, mix(b"jaxpr", *inputs, b"to", *outputs, effects))
+        return self.known[key][1]
+
+
+def _path(path: Sequence[Any]) -> bytes:
+    """Where in a tree a leaf is."""
+    import jax
+
+    return jax.tree_util.keystr(tuple(path)).encode()
+
+
+def _inputs_of(variables: Sequence[Any], depth: int) -> list[bytes]:
+    """Hashes for the inputs of a function that is read by itself: by position, and by the loops it stands in."""
+    return [
+        mix(b"input", b"%d" % depth, b"%d" % index, type_of(variable.aval)) for index, variable in enumerate(variables)
+    ]
+
+
+def _opened(value: Any) -> tuple[Any, Sequence[Any]]:
+    """A jaxpr and its constants."""
+    return getattr(value, "jaxpr", value), getattr(value, "consts", ())
+
+
+def _live(jaxpr: Any) -> Any:
+    """A jaxpr without what no output depends on, also inside of calls and loops."""
+    from jax.interpreters import partial_eval
+
+    return partial_eval.dce_jaxpr(jaxpr, True, True)[0]
+
+
+def _program_of(equation: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
+    """A jaxpr of one equation."""
+    import jax
+
+    empty = jax.make_jaxpr(lambda: ())().jaxpr
+    return empty.replace(invars=[*inputs], outvars=[*outputs], eqns=[equation], effects=equation.effects)
+
+
+def _expanded(equation: Any) -> tuple[Any, Sequence[Any]]:
+    """What an operation of several says it is made of, and its constants."""
+    import jax
+
+    operation = equation.params["_prim"]
+    shapes = [_shape(variable) for variable in equation.invars]
+    closed = jax.make_jaxpr(lambda *flat: operation.expand(*operation.in_tree.unflatten(flat)))(*shapes)
+    return _live(closed.jaxpr), closed.consts
+
+
+def _shape(variable: Any) -> Any:
+    import jax
+
+    return jax.ShapeDtypeStruct(variable.aval.shape, variable.aval.dtype)
+
+
+def _returns_its_inputs(equation: Any) -> bool:
+    """Whether an equation leaves no trace in the compiled program."""
+    name, params = equation.primitive.name, equation.params
+    if name == "convert_element_type":
+        unchanged = equation.invars[0].aval.dtype == params["new_dtype"]
+        return bool(unchanged and params.get("sharding") is None)
+    if name == "device_put":
+        return all(device is None for device in params.get("devices", [""]))
+    return name in SAME_VALUE
+
+
+def _is_taken_apart(params: Mapping[str, Any]) -> bool:
+    """Whether a call asks for nothing of its own: no placement, no compiler options, nothing computed again."""
+    if params.get("differentiated") or params.get("compiler_options_kvs"):
+        return False
+    asked = (
+        each for name in ("in_shardings", "out_shardings", "in_layouts", "out_layouts") for each in params.get(name, ())
+    )
+    return all(each is None or type(each).__name__ == "UnspecifiedValue" for each in asked)
+
+
+def _context(equation: Any) -> bytes:
+    """What an equation is compiled with, beside its parameters."""
+    context = equation.ctx
+    is_random = equation.primitive.name.startswith(("random_", "threefry"))
+    asked = (
+        context.threefry_partitionable if is_random else None,
+        context.compute_type,
+        context.xla_metadata or None,
+    )
+    return b"" if asked == (None, None, None) else repr(asked).encode()

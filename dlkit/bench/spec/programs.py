@@ -1,0 +1,138 @@
+"""The programs of one's own functions: traced for a plan, and again where its groups are trained."""
+
+import itertools
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from dlkit.bench.errors import UserError
+from dlkit.bench.identity.hashing import canonical, digest
+from dlkit.bench.identity.programs import ProgramHash
+from dlkit.bench.plan.programs import Programs
+from dlkit.bench.spec.bound_plan import BoundPlan, Group
+from dlkit.bench.spec.tracing import method_program, probes_program, problem_program
+
+__all__ = ["require_same_programs", "with_programs"]
+
+
+class _Part(NamedTuple):
+    """A part of what a group runs that is the user's own.
+
+    Attributes:
+        name: the field of `Programs`.
+        owner: how messages call it.
+        key: tells what is traced apart: a part that groups share is traced once.
+        trace: returns the hash.
+    """
+
+    name: str
+    owner: str
+    key: str
+    trace: Callable[[], ProgramHash]
+
+
+def with_programs(bound: BoundPlan) -> BoundPlan:
+    """Returns a plan with what its user's own functions compute, and what that cannot tell.
+
+    Functions that raise have a program as well: their trials fail, and say why.
+
+    Args:
+        bound: the plan, with the steps that every contender makes.
+    """
+    plan = bound.plan
+    known: dict[str, ProgramHash] = {}
+    programs: dict[str, dict[str, dict[str, Programs]]] = {}
+    problems = []
+    for problem in plan.problems:
+        unseen: dict[str, None] = {}
+        for contender in plan.contenders:
+            own = [("problem", problem.is_own), ("method", contender.is_own), ("probes", any(plan.probes.values()))]
+            names = [name for name, is_own in own if is_own]
+            for static in _combinations(contender.static) if names else ():
+                group = bound.group(problem, contender, static, stage="final")
+                found = {}
+                for part in _parts(group, names):
+                    if part.key not in known:
+                        known[part.key] = _traced(part)
+                    found[part.name] = known[part.key].digest
+                    unseen |= dict.fromkeys(_unseen(part.owner, known[part.key]))
+                of_problem = programs.setdefault(problem.name, {}).setdefault(contender.label, {})
+                of_problem[canonical(static)] = Programs(**found)
+        problems.append(replace(problem, unseen=tuple(unseen)))
+    return replace(bound, plan=replace(plan, problems=problems, programs=programs))
+
+
+def require_same_programs(group: Group) -> None:
+    """Traces what is the user's own of a group, and compares it with what the plan was made of.
+
+    Args:
+        group: of a plan that may have come from another process, or from a file.
+
+    Raises:
+        UserError: if it computes something else here. What raises is left to training, which tells why.
+    """
+    planned = group.programs
+    for part in _parts(group, [name for name in ("problem", "method", "probes") if getattr(planned, name)]):
+        try:
+            found = part.trace()
+        except Exception:
+            continue
+        if found.digest != getattr(planned, part.name) and not found.unhashable:
+            raise UserError(
+                f"{part.owner}: computes something else in this process than where the run was planned; it must not "
+                "depend on unseeded random numbers, the time, the folder, the environment, or what a script has "
+                "changed in a module that the other process imports anew"
+            )
+
+
+def _parts(group: Group, names: Sequence[str]) -> Iterator[_Part]:
+    """Those parts of a group that are the user's own."""
+    problem, recipe = group.problem, group.recipe
+    optimizer = f"optimizer '{recipe.optimizer.name}'"
+    variant = problem.load if recipe.choices else None
+
+    def of_problem() -> ProgramHash:
+        return problem_program(problem.load(), recipe.choices, variant)
+
+    def of_method() -> ProgramHash:
+        return method_program(problem.load(), recipe, variant)
+
+    def of_probes() -> ProgramHash:
+        return probes_program(problem.load(), recipe, variant)
+
+    every = {
+        "problem": _Part("problem", f"problem '{problem.name}'", digest([problem.key, *recipe.choices]), of_problem),
+        "method": _Part("method", optimizer, f"method {group.key}", of_method),
+        "probes": _Part("probes", f"{optimizer}, its probes", f"probes {group.key}", of_probes),
+    }
+    yield from (every[name] for name in names)
+
+
+def _traced(part: _Part) -> ProgramHash:
+    try:
+        return part.trace()
+    except Exception as error:
+        return ProgramHash(digest([type(error).__name__, str(error)]), (), ())
+
+
+def _unseen(owner: str, program: ProgramHash) -> Iterator[str]:
+    """Sentences about what a hash does not tell."""
+    if program.hidden:
+        yield (
+            f"{owner} calls Python while it runs ({', '.join(program.hidden)}): its identity has that code, but not "
+            "what the code reads or draws."
+        )
+    if program.unhashable:
+        text = (
+            f"{owner} holds what has no identity ({', '.join(program.unhashable)}): its trials are not used again "
+            "by a later run."
+        )
+        warnings.warn(text, stacklevel=2)
+        yield text
+
+
+def _combinations(static: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Every choice of a value for each name."""
+    for values in itertools.product(*static.values()):
+        yield dict(zip(static, values, strict=True))
