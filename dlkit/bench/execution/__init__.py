@@ -6,6 +6,7 @@
 - `guard`: whether one's own code still computes what it did when its stored trials ran.
 - `resources`: what a run may use.
 - `executor`: this process as an executor; `dask_workers`: one process a core, or a cluster.
+- `parcels`: values with the code that they need, to be opened in another process.
 - `races`: which contenders are timed side by side; `step_times`: before training, for budgets of seconds.
 - `progress`: what a run reports while it goes on.
 - `replay`: runs a stored trial again; `single_trial`: trains one by hand.
@@ -19,6 +20,7 @@ __all__ = [
     "executor",
     "guard",
     "jobs",
+    "parcels",
     "progress",
     "races",
     "replay",

@@ -1,18 +1,18 @@
 """Dask workers as an executor: local processes, or a cluster by its address."""
 
 import os
-import pickle
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.machinery import ModuleSpec
-from pickle import PickleBuffer
 from queue import Empty, SimpleQueue
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.executor import Executor, InlineExecutor
+from dlkit.bench.execution.parcels import Parcel, pack, unpack
 from dlkit.bench.execution.resources import Resources, memory_bytes
 from dlkit.bench.execution.work import Done, Task, Timed
 from dlkit.bench.machine.interrupts import first_interrupt, interrupts_held
@@ -82,12 +82,12 @@ class DaskExecutor:
         own = None
         if source.own is not None:
             if id(source.own) not in self._own:
-                sent = self._client.scatter(_ByValue(source.own), broadcast=True, hash=False)
+                sent = self._client.scatter(pack(source.own), broadcast=True, hash=False)
                 self._own[id(source.own)] = source.own, sent
             own = self._own[id(source.own)][1]
             work = work.with_own(None)
         place = {"workers": [self._addresses[slot]], "allow_other_workers": True}
-        self._futures[slot] = self._client.submit(_run_on_worker, _ByValue(work), own, pure=False, **place)
+        self._futures[slot] = self._client.submit(_run_on_worker, pack(work), own, pure=False, **place)
         self._futures[slot].add_done_callback(lambda _: self._ended.put(slot))
 
     def next(self) -> tuple[int, Done | Timed | UserError]:
@@ -131,30 +131,29 @@ def _cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-class _ByValue:
-    """Travels as what it holds: functions of a user's files with it, which dask would send by their module's name."""
+def _run_on_worker(work: Parcel, own: Parcel | None) -> Done | Timed | UserError:
+    """Runs a task on a dask worker, with the user's own problem put back into it.
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        import cloudpickle
-
-        if protocol < 5:
-            return _loads, (cloudpickle.dumps(self.value), [])
-        buffers: list[PickleBuffer] = []  # of arrays: dask sends them as they are, without a copy
-        return _loads, (cloudpickle.dumps(self.value, protocol=5, buffer_callback=buffers.append), buffers)
-
-
-def _loads(data: bytes, buffers: Sequence[Any]) -> Any:
-    """What was pickled; its arrays lie in the buffers."""
-    return pickle.loads(data, buffers=buffers)
-
-
-def _run_on_worker(work: Task, own: OwnProblem | None) -> Done | Timed:
-    """Runs a task on a dask worker, with the user's own problem put back into it."""
+    Nothing of the user's is raised here: the class of an exception may not exist elsewhere.
+    """
     _prepare_worker()
-    return (work if own is None else work.with_own(own)).run()
+    try:
+        task: Task = unpack(work)
+        return (task if own is None else task.with_own(_opened(own))).run()
+    except UserError as error:
+        return UserError(str(error))
+    except Exception as error:
+        return UserError(f"the worker raised {type(error).__name__}: {error}")
+
+
+# The problems that a worker has opened: as long as dask keeps their parcels.
+_OPENED: WeakKeyDictionary[Parcel, OwnProblem] = WeakKeyDictionary()
+
+
+def _opened(parcel: Parcel) -> OwnProblem:
+    if parcel not in _OPENED:
+        _OPENED[parcel] = unpack(parcel)
+    return _OPENED[parcel]
 
 
 @cache

@@ -14,7 +14,7 @@ from dlkit.bench.analysis.numbers import number
 from dlkit.bench.execution.work import Done, Work, failed
 from dlkit.bench.identity.hashing import canonical
 from dlkit.bench.machine.program import BIT_FIELDS
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.spec.bound_plan import BoundPlan
 from dlkit.bench.store.trial_rows import Record
@@ -107,7 +107,7 @@ class Check:
 
 
 def checks(bound: BoundPlan, history: History, records: Mapping[str, Record]) -> list[Check]:
-    """Returns a check of each contender on each problem with code of one's own and trials that a plan reuses.
+    """Returns a check of each contender on each problem that has trials of one's own code which a plan reuses.
 
     Args:
         bound: the plan.
@@ -118,8 +118,9 @@ def checks(bound: BoundPlan, history: History, records: Mapping[str, Record]) ->
     for problem in bound.plan.problems:
         for contender in bound.plan.contenders:
             reused = [records[name] for name in _planned(history, problem, contender) if name in records]
-            if reused and _is_own(bound.plan, problem, contender):
-                found.append(Check(bound, problem, contender, reused))
+            own = [record for record in reused if record.outcome.trial.program]
+            if own:
+                found.append(Check(bound, problem, contender, own))
     return found
 
 
@@ -178,14 +179,11 @@ def _planned(history: History, problem: PlannedProblem, contender: PlannedConten
     return dict.fromkeys(trial.id for trial in trials)
 
 
-def _is_own(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -> bool:
-    return bool(problem.source or contender.source or any(plan.probes.values()))
-
-
 def _code(trial: Trial) -> str:
-    """What a trial was of, whatever its budget, batches and setting."""
+    """What a trial was of, whatever its budget, its setting and what looked at it."""
     problem, optimizer = trial.identity["problem"], trial.identity["optimizer"]
-    return canonical([_without(problem, ("batch_size", "order")), _without(optimizer, ("static",))])
+    facts = _without(problem, ("batch_size", "order")), _without(optimizer, ("static",))
+    return canonical([*facts, trial.program[:2]])
 
 
 def _without(facts: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
