@@ -98,7 +98,7 @@ class Trial(NamedTuple):
     @property
     def program(self) -> Sequence[str]:
         """What the user's own functions compute in it, as of `Programs.in_stage`; empty where all is registered."""
-        return self.identity.get("program", ())
+        return self.identity.get("program", ())  # type: ignore[no-any-return]
 
     @property
     def order(self) -> "Order":
