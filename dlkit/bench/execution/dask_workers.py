@@ -1,5 +1,6 @@
 """Dask workers as an executor: local processes, or a cluster by its address."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from dlkit.bench.training.lanes import on_accelerator
 __all__ = ["DaskExecutor", "make_executor"]
 
 PATIENCE_SECONDS = 15.0  # how long no worker may be seen before a run is given up, twice over
+KEPT = "what is finished is kept: run the same command again"
 
 
 class DaskExecutor:
@@ -54,6 +56,7 @@ class DaskExecutor:
             "distributed.comm.timeouts.connect": "10s",
         }
         self._resources.enter_context(dask.config.set(settings))
+        self._resources.enter_context(_dask_is_silent())
         try:
             if address is None:
                 self._resources.enter_context(_spawned_without_main())
@@ -77,28 +80,30 @@ class DaskExecutor:
 
     def submit(self, slot: int, work: Task) -> None:
         """Sends a task to the slot's worker; a problem of the user's own is sent there once."""
-        source = work.problem
-        work = work.within(self._memory)
-        own = None
-        if source.own is not None:
-            if id(source.own) not in self._own:
-                sent = self._client.scatter(pack(source.own), broadcast=True, hash=False)
-                self._own[id(source.own)] = source.own, sent
-            own = self._own[id(source.own)][1]
-            work = work.with_own(None)
+        problem = work.problem.own
+        parcel = pack(work.within(self._memory).with_own(None))
+        if problem is not None and id(problem) not in self._own:
+            content = pack(problem)
+            with _scheduler_is_there():
+                self._own[id(problem)] = problem, self._client.scatter(content, broadcast=True, hash=False)
+        own = None if problem is None else self._own[id(problem)][1]
         place = {"workers": [self._addresses[slot]], "allow_other_workers": True}
-        self._futures[slot] = self._client.submit(_run_on_worker, pack(work), own, pure=False, **place)
-        self._futures[slot].add_done_callback(lambda _: self._ended.put(slot))
+        with _scheduler_is_there():
+            self._futures[slot] = self._client.submit(_run_on_worker, parcel, own, pure=False, **place)
+            self._futures[slot].add_done_callback(lambda _: self._ended.put(slot))
 
     def next(self) -> tuple[int, Done | Timed | UserError]:
-        """Waits for any worker. The first Ctrl-C is raised here and nowhere else, so that it costs no answer."""
+        """Waits for any worker. The first Ctrl-C is raised here and nowhere else, so that it costs no answer.
+
+        Raises:
+            UserError: if no worker is left, or the scheduler is gone.
+        """
         slot = self._wait()
         future = self._futures.pop(slot)
-        error = future.exception()
-        if error is None:
-            return slot, future.result()
-        if isinstance(error, UserError):
-            return slot, error
+        with _scheduler_is_there():
+            error = future.exception()
+            if error is None:
+                return slot, future.result()
         name = type(error).__name__
         if name == "KilledWorker":
             return slot, UserError("the worker process died several times (killed, or out of memory?)")
@@ -111,17 +116,41 @@ class DaskExecutor:
             try:
                 slot = self._ended.get(timeout=PATIENCE_SECONDS)
             except Empty:
-                absences = 0 if self._client.scheduler_info(n_workers=-1)["workers"] else absences + 1
+                with _scheduler_is_there():
+                    absences = 0 if self._client.scheduler_info(n_workers=-1)["workers"] else absences + 1
             else:
                 if slot is None:
                     raise KeyboardInterrupt
                 return slot
             if absences > 1:
-                raise UserError("every worker is gone; what they finished is kept: run the same command again")
+                raise UserError(f"every worker is gone; {KEPT}")
 
     def close(self) -> None:
         """Ends the local workers; a cluster given by address is left as it is."""
         self._resources.close()
+
+
+@contextmanager
+def _scheduler_is_there() -> Iterator[None]:
+    """Says it if dask's scheduler does not answer any more; nothing else can go wrong in what is asked of it."""
+    try:
+        yield
+    except Exception:
+        raise UserError(f"the dask scheduler is gone, or lost what it held; {KEPT}, once it is there") from None
+
+
+@contextmanager
+def _dask_is_silent() -> Iterator[None]:
+    """Leaves it to messages of dlkit to say what dask reports in its log, in the middle of the progress display."""
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in ("distributed", "tornado")]
+    before = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _cores() -> list[int]:

@@ -9,6 +9,7 @@ import pytest
 
 from dlkit import bench
 from dlkit.bench.errors import UserError
+from dlkit.bench.execution.work import forget_programs
 from dlkit.bench.optimizers import load_plugin
 from dlkit.bench.plan.space import Range
 from dlkit.bench.spec import planner
@@ -102,6 +103,7 @@ def test_a_packages_optimizer_can_be_replayed_from_the_run_alone(package: Path, 
     methods.write_text(SOURCE.replace("momentum, nesterov=nesterov", "momentum / 2, nesterov=nesterov"))
     importlib.invalidate_caches()
     sys.modules.pop("optpack.methods")
+    forget_programs()  # as in a new process: what is kept is what ran
     with pytest.raises(UserError, match=r"optimizer 'optpack.methods:heavy\+clip': computes something else"):
         bench.open_run(tmp_path / "run").replay(trial)
 
