@@ -9,6 +9,7 @@
 - `parcels`: values with the code that they need, to be opened in another process.
 - `races`: which contenders are timed side by side; `step_times`: before training, for budgets of seconds.
 - `progress`: what a run reports while it goes on.
+- `own_code`: what is one's own in a plan, kept in the run folder and bound again.
 - `replay`: runs a stored trial again; `single_trial`: trains one by hand.
 - `simulation`: plans played without training, in worlds where the truth is known; `truths`: which claims hold there.
 - `deep_doctor`: studies whose truth is known: whether verdicts say it; `self_deceptions`: those that are trained.
@@ -20,6 +21,7 @@ __all__ = [
     "executor",
     "guard",
     "jobs",
+    "own_code",
     "parcels",
     "progress",
     "races",

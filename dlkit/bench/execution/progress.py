@@ -11,7 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from dlkit.bench.analysis.foresight import Foresight
 from dlkit.bench.analysis.settling import Added
 
-__all__ = ["Listener", "Silent", "added_blocks", "live_progress"]
+__all__ = ["Listener", "Silent", "added_blocks", "live_progress", "say"]
+
+
+def say(sentence: str) -> None:
+    """Says something on the standard error, on a line of its own."""
+    print(sentence, file=sys.stderr)  # noqa: T201
 
 
 class Listener(Protocol):
@@ -74,7 +79,7 @@ class Silent:
 
     def warn(self, sentence: str) -> None:
         """Says it on a line of its own."""
-        print(sentence, file=sys.stderr)  # noqa: T201
+        say(sentence)
 
 
 def added_blocks(blocks: Added) -> str:

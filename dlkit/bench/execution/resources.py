@@ -66,6 +66,11 @@ class Resources:
         if mistakes:
             raise UserError("\n".join(mistakes))
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether workers are those of a cluster, and perhaps on other machines."""
+        return "://" in self.executor
+
 
 def _is_whole(value: Any, *, at_least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= at_least

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from dlkit.bench.analysis.settling import more_blocks
 from dlkit.bench.errors import UserError
-from dlkit.bench.execution.executor import Executor, Workers
+from dlkit.bench.execution.executor import Executor, Workers, programs_of
 from dlkit.bench.execution.guard import Check, checks, same_code
 from dlkit.bench.execution.jobs import ContenderJob, Job, TargetJob
+from dlkit.bench.execution.own_code import keep_own_code
 from dlkit.bench.execution.progress import Listener
 from dlkit.bench.execution.races import Race, machine_digest, races
 from dlkit.bench.execution.step_times import before_training, needs_step_times, races_before, scaled, with_known_times
@@ -18,6 +19,7 @@ from dlkit.bench.machine.program import program_identity
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.trials import Trial, timing_key
 from dlkit.bench.spec.bound_plan import BoundPlan, Group
+from dlkit.bench.store.kept_code import About
 from dlkit.bench.store.software import differences, software_digest
 from dlkit.bench.store.store import Store
 from dlkit.bench.store.trial_rows import Record
@@ -50,6 +52,7 @@ class _Context:
     progress: Listener
     lanes: int | None
     program: Mapping[str, str]
+    code: About | None = None  # what is kept of one's own code
     stopped: set[tuple[str, str]] = field(default_factory=set)  # (problem, contender): what cannot run any more
 
 
@@ -61,6 +64,7 @@ def run(
     *,
     lanes: int | None = None,
     trust: bool = False,
+    remote: bool = False,
 ) -> Report:
     """Runs every trial of a plan that the store does not have, and stores it.
 
@@ -82,6 +86,7 @@ def run(
         progress: hears how it goes.
         lanes: how many trials run side by side; None for what suits the device.
         trust: whether stored trials of one's own code are reused unseen.
+        remote: whether the workers may be on other machines, with another kind of device: they are asked first.
 
     Returns:
         How it ended.
@@ -92,19 +97,21 @@ def run(
     """
     workers = Workers(make_executor)
     try:
-        context = _Context(store, workers, progress, lanes, program_identity())
+        program = _program_of_workers(workers.start()) if remote else program_identity()
+        context = _Context(store, workers, progress, lanes, program)
         before = store.software()
         asked, bound = bound, _with_step_times(context, bound)
         history, records = _stored(bound.plan, context)
         if before not in (None, store.software()):
             _say_what_is_apart(context, records)
-        if not trust:
-            guarding = checks(bound, history, records)
-            if guarding and _drive(context, context.workers.start(), guarding, _compare):
-                return Report(True, bound)
-            if _settle(context, guarding, asked, history, records):
-                bound = _with_step_times(context, asked)
-                history, _ = _stored(bound.plan, context)
+        guarding = [] if trust else checks(bound, history, records)
+        if guarding and _drive(context, context.workers.start(), guarding, _compare):
+            return Report(True, bound)
+        has_changed = _settle(context, guarding, asked, history, records)
+        if has_changed:
+            bound = _with_step_times(context, asked)
+            history, _ = _stored(bound.plan, context)
+        context = replace(context, code=keep_own_code(bound, store, progress, anew=has_changed))
         for _ in range(ROUNDS if bound.plan.expand else 0):
             if _round(context, bound, history):
                 return Report(True, bound)
@@ -200,7 +207,7 @@ def _set_aside(store: Store, check: Check, stale: Mapping[str, Trial], asked: Bo
 def _round(context: _Context, bound: BoundPlan, history: History) -> bool:
     """Runs what is left of a plan; returns whether Ctrl-C ended it."""
     plan = bound.plan
-    context.store.use_plan(plan, bound.sources)
+    context.store.use_plan(plan, bound.sources, context.code)
     jobs = [
         ContenderJob(bound, problem, contender, context.store, history, context.lanes)
         for problem in plan.problems
@@ -346,6 +353,20 @@ def _assign(
         context.progress.compiling(current.label)
     slot.group = work.group
     executor.submit(index, work)
+
+
+def _program_of_workers(executor: Executor) -> Mapping[str, str]:
+    """This process's program on the workers' kind of device; refuses workers that could not be compared."""
+    first, *others = programs_of(executor)
+    for each in others:
+        if software_digest(each) != software_digest(first):
+            differing = differences(first, each, there="on one", here="on another")
+            raise UserError(
+                f"the workers differ: {differing}; trials of both are never mixed: use workers that are alike"
+            )
+    program = {**program_identity(), "device": first["device"]}
+    _require_same_software(first, program)
+    return program
 
 
 def _require_same_software(theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:

@@ -18,6 +18,7 @@ from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Outcome, Timing
 from dlkit.bench.store.database import Database
+from dlkit.bench.store.kept_code import About, KeptCode, about, fetch, insert_code
 from dlkit.bench.store.software import software_digest
 from dlkit.bench.store.tables import FORMAT, PARTS, TABLES
 from dlkit.bench.store.trial_rows import Record, insert, read, storable
@@ -74,13 +75,21 @@ class Store:
         """Closes the file and gives the folder back."""
         self._database.close()
 
-    # --- plans: table spec ---
+    # --- plans: tables spec, own_code and buffer ---
 
-    def use_plan(self, plan: Plan, sources: Mapping[str, str]) -> None:
-        """Makes a plan the current one; every plan that ran here is kept."""
+    def use_plan(self, plan: Plan, sources: Mapping[str, str], code: About | None = None) -> None:
+        """Makes a plan the current one; every plan that ran here is kept.
+
+        Args:
+            plan: which.
+            sources: file -> text of one's own functions.
+            code: what is kept of what is one's own in it.
+        """
+        texts = dict(sources) if code is None else {**sources, **code.sources}
         with self._database.transaction():
             self._database.execute(
-                "INSERT OR REPLACE INTO spec VALUES (?, ?, ?)", (plan.digest, to_json(plan), canonical(dict(sources)))
+                "INSERT OR REPLACE INTO spec VALUES (?, ?, ?, ?)",
+                (plan.digest, to_json(plan), canonical(texts), code and code.digest),
             )
             self._database.set_meta("current", plan.digest)
         self._write_manifest()
@@ -98,6 +107,19 @@ class Store:
             raise UserError(f"{self.folder}: nothing ran in this folder yet")
         with self._database.parsing():
             return from_json(Plan, rows[0][0])
+
+    def keep_code(self, kept: KeptCode) -> str | None:
+        """Stores one's own code; returns its digest, None if it were too much to keep."""
+        with self._database.transaction():
+            return insert_code(self._database, kept)
+
+    def about_code(self, spec: str) -> About | None:
+        """Returns what is known of the code that was kept with a plan, by the plan's digest; None if none was."""
+        return about(self._database, spec)
+
+    def code(self, spec: str) -> KeptCode | None:
+        """Returns the code that was kept with a plan, with its content; None if none was."""
+        return fetch(self._database, spec)
 
     # --- programs: table program ---
 

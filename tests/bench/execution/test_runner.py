@@ -46,8 +46,10 @@ def experiment(*optimizers: Any, problems: tuple[Any, ...] = PROBLEMS, budget: B
     )
 
 
-def carry_out(asked: Experiment, store: Store, make: Callable[[], Any] = InlineExecutor) -> Summary:
-    runner.run(planner.plan(asked), store, make, Silent())
+def carry_out(
+    asked: Experiment, store: Store, make: Callable[[], Any] = InlineExecutor, *, remote: bool = False
+) -> Summary:
+    runner.run(planner.plan(asked), store, make, Silent(), remote=remote)
     return summarize(store)
 
 
@@ -91,7 +93,8 @@ def test_a_cluster_by_its_address(undisturbed: Summary) -> None:
         n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs="CRITICAL"
     ) as cluster:
         with Store(None) as store:
-            there = carry_out(experiment(), store, lambda: make_executor(Resources(executor=cluster.scheduler_address)))
+            resources = Resources(executor=cluster.scheduler_address)
+            there = carry_out(experiment(), store, lambda: make_executor(resources), remote=resources.is_remote)
         assert len(cluster.scheduler_info["workers"]) == 1, "the cluster is left as it is"
     assert bits(there) == bits(undisturbed)
 
@@ -190,6 +193,34 @@ def test_workers_on_another_kind_of_device_are_refused(monkeypatch: pytest.Monke
     )
     with Store(None) as store, pytest.raises(bench.UserError, match=words):
         carry_out(experiment("sgd", problems=("quadratic",)), store)
+
+
+class Cluster(InlineExecutor):
+    """Workers on some kinds of device, none of which this process has."""
+
+    def __init__(self, *devices: str) -> None:
+        super().__init__()
+        self.slots, self._devices, self._busy = len(devices), devices, list[int]()
+
+    def submit(self, slot: int, work: Any) -> None:
+        self._busy.append(slot)
+        super().submit(slot, work)
+
+    def next(self) -> Any:
+        _, done = super().next()
+        slot = self._busy.pop()
+        return slot, done._replace(program={**done.program, "device": self._devices[slot]})
+
+
+def test_a_cluster_has_its_own_kind_of_device() -> None:
+    bound = planner.plan(experiment("sgd", problems=("quadratic",)))
+    with Store(None) as store:
+        runner.run(bound, store, lambda: Cluster("fast"), Silent(), remote=True)
+        assert {record.program["device"] for record in store.records().values()} == {"fast"}
+        assert summarize(store).missing == 0 and not store.apart()
+    words = "the workers differ: kind of device fast on one, slow on another; trials of both are never mixed"
+    with Store(None) as store, pytest.raises(bench.UserError, match=words):
+        runner.run(bound, store, lambda: Cluster("fast", "slow"), Silent(), remote=True)
 
 
 @pytest.mark.long
