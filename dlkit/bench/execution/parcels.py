@@ -1,8 +1,9 @@
 """Parcels: values with the code that they need, to be opened in another process.
 
-What is the user's own travels by value: functions as they are in memory, with the global names that they use. Import
-statements inside them meet the modules that travel along as text. A class travels by name, and its module is run where
-it arrives, if it would not be itself otherwise: one that JAX knows as a tree, or that another class than `type` makes.
+What is the user's own travels by value: functions and classes as they are in memory, with the global names that they
+use. Import statements inside them meet the modules that travel along as text. A module travels by name alone, and is
+run where it arrives, if it holds what cannot be pickled, such as a lock; and so does a class that JAX knows as a tree
+by functions that stand elsewhere.
 """
 
 import abc
@@ -28,6 +29,8 @@ from dlkit.bench.machine.program import JAX_SETTINGS
 
 __all__ = ["Parcel", "pack", "unpack"]
 
+PLAIN = (type, abc.ABCMeta)
+FIELD_SETTINGS = ("default", "default_factory", "init", "repr", "hash", "compare", "metadata", "kw_only")
 FOR_ONE_PROCESS = ("__builtins__", "__cached__", "__loader__", "__spec__")  # of a module's names
 
 
@@ -73,6 +76,8 @@ def pack(value: Any) -> Parcel:
         try:
             with pickler.registered():
                 pickler.dump(value)
+        except UserError:
+            raise
         except Exception as error:  # whatever an object's own __reduce__ raises
             held_back = _with_what_cannot_be_sent(pickler.seen) | named
             if held_back == named:
@@ -140,14 +145,22 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self.seen[id(obj)] = obj
         if isinstance(obj, ModuleType):
             return self._module(obj)
+        is_remade = isinstance(obj, type) and _is_remade(obj)
         if module is not None and name != "__main__" and _has(module, obj):
-            if name in self.named or (isinstance(obj, type) and _is_remade(obj)):
+            if name in self.named or is_remade:
                 return _attribute, (name, obj.__qualname__)
             if name not in cloudpickle.list_registry_pickle_by_value():
                 cloudpickle.register_pickle_by_value(module)
+        if is_remade:
+            raise UserError(
+                f"class '{obj.__qualname__}' of '{name}' cannot be sent: how it is a tree stands elsewhere; "
+                "use jax.tree_util.register_pytree_node_class, or move it to a module"
+            )
         reduced = super().reducer_override(obj)
         if isinstance(obj, FunctionType) and isinstance(reduced, tuple):
             return _function, reduced[1], (reduced[5], reduced[2]), None, None, _set_function
+        if isinstance(obj, type) and isinstance(reduced, tuple) and _is_tree(obj):
+            return _tree(obj, *reduced)
         return reduced
 
     def _module(self, module: ModuleType) -> Any:
@@ -166,8 +179,9 @@ def _has(module: ModuleType, value: Any) -> bool:
 
 
 def _is_remade(kind: type) -> bool:
-    """Whether a class has to be made by its own source to be itself."""
-    return type(kind) not in (type, abc.ABCMeta) or _is_tree(kind)
+    """Whether JAX knows a class as a tree by functions that only the source of its module can name again."""
+    says_how = dataclasses.is_dataclass(kind) or hasattr(kind, "tree_flatten") or type(kind) not in PLAIN
+    return not says_how and _is_tree(kind)
 
 
 def _is_tree(kind: type) -> bool:
@@ -180,6 +194,33 @@ def _is_tree(kind: type) -> bool:
         return not jax.tree_util.treedef_is_leaf(jax.tree.structure(blank))
     except Exception:  # it was taken apart, though nothing is in it
         return True
+
+
+def _tree(kind: type, make: Any, given: tuple[Any, ...], state: Any, *rest: Any) -> tuple[Any, ...]:
+    """How a class that JAX knows as a tree travels by value: with what it takes to be one again."""
+    fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+    if type(kind) not in PLAIN:  # it looks at these when it makes a class: Equinox
+        given[3].update(_declared(kind, fields))
+    blank: Any = object.__new__(kind)
+    values = {field.name: object() for field in fields}
+    for name, value in values.items():
+        object.__setattr__(blank, name, value)
+    leaves = {id(each) for each in jax.tree.leaves(blank)} if fields else ()
+    parts = [[name for name, value in values.items() if (id(value) in leaves) is is_leaf] for is_leaf in (True, False)]
+    return make, given, (rest[-1], state, parts), None, None, _set_tree
+
+
+def _declared(kind: type, fields: Sequence[Any]) -> dict[str, Any]:
+    """What stood in a class's body of its fields, and whether it has an ``__init__`` of its own."""
+    annotated = vars(kind).get("__annotations__", {})
+    mine = [field for field in fields if field.name in annotated]
+    own: dict[str, Any] = {"__annotations__": dict.fromkeys((field.name for field in mine), Any)}
+    for field in mine:
+        own[field.name] = dataclasses.field(**{name: getattr(field, name) for name in FIELD_SETTINGS})
+    init = vars(kind).get("__init__")
+    if isinstance(init, FunctionType) and init.__code__.co_filename != "<string>":  # where dataclasses write theirs
+        own["__init__"] = _set_later
+    return own
 
 
 def _with_what_cannot_be_sent(seen: Mapping[int, Any]) -> frozenset[str]:
@@ -248,6 +289,23 @@ def _set_function(function: FunctionType, state: tuple[Callable[..., Any], Any])
     builtins = function.__globals__["__builtins__"]
     fill(function, content)
     function.__globals__["__builtins__"] = builtins  # also for the functions inside it
+
+
+def _set_later(self: Any) -> None:
+    """In place of an ``__init__`` until it is there."""
+
+
+def _set_tree(kind: type, state: tuple[Callable[..., Any], Any, list[list[str]]]) -> None:
+    fill, content, (leaves, others) = state
+    fill(kind, content)
+    if _is_tree(kind):
+        return
+    if hasattr(kind, "tree_flatten_with_keys"):
+        jax.tree_util.register_pytree_with_keys_class(kind)
+    elif hasattr(kind, "tree_flatten"):
+        jax.tree_util.register_pytree_node_class(kind)
+    elif dataclasses.is_dataclass(kind):
+        jax.tree_util.register_dataclass(kind, leaves, others)
 
 
 def _set_module(module: ModuleType, state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Optimizers of other packages and files: found by name, with errors that say what to do, and remembered by what they compute."""
+"""Optimizers of other packages and files: found by name, with errors that say what to do, and known by what they do."""
 
 import importlib
 import sys
