@@ -90,24 +90,22 @@ def report(
 
 
 @app.command
-def replay(run: Path, /, *trials: str, spec: Path | None = None) -> int:
+def replay(run: Path, trial: list[str], /, *, spec: Path | None = None) -> int:
     """Run trials again and say whether their curves match bit for bit.
 
-    Trials of somebody's own code run the code that the run's folder keeps, in a process of its own: whose it is is
-    printed first.
+    Trials of somebody's own code run the code that the run's folder keeps, in a process of its own, after saying whose
+    it is.
 
     Args:
         run: the run's folder.
-        trials: their ids, or the first characters of each; `dlkit show RUN --trials` lists them.
+        trial: one or several of their ids, or the first characters of each; `dlkit show RUN --trials` lists them.
         spec: the spec that ran, to take functions from files of your own instead of the run's folder.
     """
     from dlkit.bench import api
     from dlkit.bench.spec.toml import load
 
-    if not trials:
-        raise UserError("name a trial: dlkit replay RUN TRIAL; `dlkit show RUN --trials` lists them")
     is_exact = True
-    for outcome in api.open_run(run).replays(trials, load(spec) if spec else None):
+    for outcome in api.open_run(run).replays(trial, load(spec) if spec else None):
         for field, (then, now) in outcome.program.items():
             print(f"program differs in {field}: {_short(then)} then, {_short(now)} now")  # noqa: T201
         if outcome.diverged_at is not None:
