@@ -142,15 +142,18 @@ def _scheduler_is_there() -> Iterator[None]:
 @contextmanager
 def _dask_is_silent() -> Iterator[None]:
     """Leaves it to messages of dlkit to say what dask reports in its log, in the middle of the progress display."""
+
+    def nothing(record: logging.LogRecord) -> bool:
+        return False
+
     names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in ("distributed", "tornado")]
-    before = {name: logging.getLogger(name).level for name in names}
     for name in names:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        logging.getLogger(name).addFilter(nothing)
     try:
         yield
     finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
+        for name in names:
+            logging.getLogger(name).removeFilter(nothing)
 
 
 def _cores() -> list[int]:
