@@ -1,18 +1,19 @@
 """Dask workers as an executor: local processes, or a cluster by its address."""
 
+import logging
 import os
-import pickle
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.machinery import ModuleSpec
-from pickle import PickleBuffer
 from queue import Empty, SimpleQueue
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.executor import Executor, InlineExecutor
+from dlkit.bench.execution.parcels import Parcel, pack, unpack
 from dlkit.bench.execution.resources import Resources, memory_bytes
 from dlkit.bench.execution.work import Done, Task, Timed
 from dlkit.bench.machine.interrupts import first_interrupt, interrupts_held
@@ -22,6 +23,7 @@ from dlkit.bench.training.lanes import on_accelerator
 __all__ = ["DaskExecutor", "make_executor"]
 
 PATIENCE_SECONDS = 15.0  # how long no worker may be seen before a run is given up, twice over
+KEPT = "what is finished is kept: run the same command again"
 
 
 class DaskExecutor:
@@ -54,6 +56,7 @@ class DaskExecutor:
             "distributed.comm.timeouts.connect": "10s",
         }
         self._resources.enter_context(dask.config.set(settings))
+        self._resources.enter_context(_dask_is_silent())
         try:
             if address is None:
                 self._resources.enter_context(_spawned_without_main())
@@ -77,28 +80,30 @@ class DaskExecutor:
 
     def submit(self, slot: int, work: Task) -> None:
         """Sends a task to the slot's worker; a problem of the user's own is sent there once."""
-        source = work.problem
-        work = work.within(self._memory)
-        own = None
-        if source.own is not None:
-            if id(source.own) not in self._own:
-                sent = self._client.scatter(_ByValue(source.own), broadcast=True, hash=False)
-                self._own[id(source.own)] = source.own, sent
-            own = self._own[id(source.own)][1]
-            work = work.with_own(None)
+        problem = work.problem.own
+        parcel = pack(work.within(self._memory).with_own(None))
+        if problem is not None and id(problem) not in self._own:
+            content = pack(problem)
+            with _scheduler_is_there():
+                self._own[id(problem)] = problem, self._client.scatter(content, broadcast=True, hash=False)
+        own = None if problem is None else self._own[id(problem)][1]
         place = {"workers": [self._addresses[slot]], "allow_other_workers": True}
-        self._futures[slot] = self._client.submit(_run_on_worker, _ByValue(work), own, pure=False, **place)
-        self._futures[slot].add_done_callback(lambda _: self._ended.put(slot))
+        with _scheduler_is_there():
+            self._futures[slot] = self._client.submit(_run_on_worker, parcel, own, pure=False, **place)
+            self._futures[slot].add_done_callback(lambda _: self._ended.put(slot))
 
     def next(self) -> tuple[int, Done | Timed | UserError]:
-        """Waits for any worker. The first Ctrl-C is raised here and nowhere else, so that it costs no answer."""
+        """Waits for any worker. The first Ctrl-C is raised here and nowhere else, so that it costs no answer.
+
+        Raises:
+            UserError: if no worker is left, or the scheduler is gone.
+        """
         slot = self._wait()
         future = self._futures.pop(slot)
-        error = future.exception()
-        if error is None:
-            return slot, future.result()
-        if isinstance(error, UserError):
-            return slot, error
+        with _scheduler_is_there():
+            error = future.exception()
+            if error is None:
+                return slot, future.result()
         name = type(error).__name__
         if name == "KilledWorker":
             return slot, UserError("the worker process died several times (killed, or out of memory?)")
@@ -111,17 +116,44 @@ class DaskExecutor:
             try:
                 slot = self._ended.get(timeout=PATIENCE_SECONDS)
             except Empty:
-                absences = 0 if self._client.scheduler_info(n_workers=-1)["workers"] else absences + 1
+                with _scheduler_is_there():
+                    absences = 0 if self._client.scheduler_info(n_workers=-1)["workers"] else absences + 1
             else:
                 if slot is None:
                     raise KeyboardInterrupt
                 return slot
             if absences > 1:
-                raise UserError("every worker is gone; what they finished is kept: run the same command again")
+                raise UserError(f"every worker is gone; {KEPT}")
 
     def close(self) -> None:
         """Ends the local workers; a cluster given by address is left as it is."""
         self._resources.close()
+
+
+@contextmanager
+def _scheduler_is_there() -> Iterator[None]:
+    """Says it if dask's scheduler does not answer any more; nothing else can go wrong in what is asked of it."""
+    try:
+        yield
+    except Exception:
+        raise UserError(f"the dask scheduler is gone, or lost what it held; {KEPT}, once it is there") from None
+
+
+@contextmanager
+def _dask_is_silent() -> Iterator[None]:
+    """Leaves it to messages of dlkit to say what dask reports in its log, in the middle of the progress display."""
+
+    def nothing(record: logging.LogRecord) -> bool:
+        return False
+
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in ("distributed", "tornado")]
+    for name in names:
+        logging.getLogger(name).addFilter(nothing)
+    try:
+        yield
+    finally:
+        for name in names:
+            logging.getLogger(name).removeFilter(nothing)
 
 
 def _cores() -> list[int]:
@@ -131,30 +163,29 @@ def _cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-class _ByValue:
-    """Travels as what it holds: functions of a user's files with it, which dask would send by their module's name."""
+def _run_on_worker(work: Parcel, own: Parcel | None) -> Done | Timed | UserError:
+    """Runs a task on a dask worker, with the user's own problem put back into it.
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        import cloudpickle
-
-        if protocol < 5:
-            return _loads, (cloudpickle.dumps(self.value), [])
-        buffers: list[PickleBuffer] = []  # of arrays: dask sends them as they are, without a copy
-        return _loads, (cloudpickle.dumps(self.value, protocol=5, buffer_callback=buffers.append), buffers)
-
-
-def _loads(data: bytes, buffers: Sequence[Any]) -> Any:
-    """What was pickled; its arrays lie in the buffers."""
-    return pickle.loads(data, buffers=buffers)
-
-
-def _run_on_worker(work: Task, own: OwnProblem | None) -> Done | Timed:
-    """Runs a task on a dask worker, with the user's own problem put back into it."""
+    Nothing of the user's is raised here: the class of an exception may not exist elsewhere.
+    """
     _prepare_worker()
-    return (work if own is None else work.with_own(own)).run()
+    try:
+        task: Task = unpack(work)
+        return (task if own is None else task.with_own(_opened(own))).run()
+    except UserError as error:
+        return UserError(str(error))
+    except Exception as error:
+        return UserError(f"the worker raised {type(error).__name__}: {error}")
+
+
+# The problems that a worker has opened: as long as dask keeps their parcels.
+_OPENED: WeakKeyDictionary[Parcel, OwnProblem] = WeakKeyDictionary()
+
+
+def _opened(parcel: Parcel) -> OwnProblem:
+    if parcel not in _OPENED:
+        _OPENED[parcel] = unpack(parcel)
+    return _OPENED[parcel]
 
 
 @cache

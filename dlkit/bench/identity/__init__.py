@@ -1,10 +1,12 @@
-"""What a thing is: hashes of data, hashes of functions, and functions by name.
+"""What a thing is: hashes of data, hashes of functions, and functions by name; and the code it needs.
 
 - `programs`: the hash of a traced program.
 - `parameters`: what its operations are made with, in canonical form.
 - `hashing`: the hash of plain data, such as a plan.
 - `fingerprints`: the hash of a user's functions and objects.
 - `references`: ``"package.module:function"`` and ``"file.py:function"``.
+- `local_imports`: local modules of a folder, or that came along, imported beside others of the same name.
+- `local_code`: the local modules that a user's functions and objects need, as text.
 """
 
-__all__ = ["fingerprints", "hashing", "parameters", "programs", "references"]
+__all__ = ["fingerprints", "hashing", "local_code", "local_imports", "parameters", "programs", "references"]

@@ -1,14 +1,17 @@
 """Functions of other packages and files, found by name: ``"package.module:function"``, ``"file.py:function"``."""
 
 import hashlib
-import importlib
 import importlib.util
+import os
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.identity.local_code import find_on_disk, read_module
+from dlkit.bench.identity.local_imports import LocalModule, Scope
 
 __all__ = ["import_attribute", "is_import"]
 
@@ -26,13 +29,17 @@ def is_import(name: str) -> bool:
 def import_attribute(name: str, *, owner: str, folder: Path | None = None) -> Any:
     """Imports what a name refers to.
 
+    A file may import the modules beside it, and those beside the spec, as a script does: they need not be on Python's
+    path, and each folder has its own. Files that have changed since are imported again, with whatever imports them.
+
     Args:
         name: ``"package.module:attribute"`` or ``"file.py:attribute"``.
         owner: who uses it, for messages: ``"optimizer 'file.py:mine'"``.
-        folder: where a file's path starts; None for the current folder.
+        folder: where a file's path starts; None for the current folder. A package may stand there, in the current
+            folder, or wherever Python finds it.
 
     Returns:
-        The attribute. What a file defines is sent to workers by value: they need not have the file.
+        The attribute.
 
     Raises:
         UserError: if there is no such module, file or attribute, or the import raises.
@@ -50,34 +57,48 @@ def _module(owner: str, where: str, folder: Path | None) -> ModuleType:
     start = "the current folder" if folder is None else "the spec's folder"
     folder = folder or Path()
     try:
-        return _file_module(folder / where) if where.endswith(".py") else importlib.import_module(where)
-    except FileNotFoundError:
+        if where.endswith(".py"):
+            path = (folder / where).resolve()
+            return _file_module(path, _scope(path.parent, folder))
+        return _scope(folder, Path()).import_module(where)
+    except FileNotFoundError as error:
+        if error.filename is None or Path(error.filename) != (folder / where).resolve():
+            raise UserError(f"{owner}: importing {where} raised {type(error).__name__}: {error}") from error
         raise UserError(f"{owner}: no file {folder / where}; paths start at {start}") from None
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{owner}: no module '{error.name}'; install the package that has it, or correct the name"
+            f"{owner}: no module '{error.name}'; install the package that has it, put it beside the file, or correct "
+            "the name"
         ) from error
     except Exception as error:
         raise UserError(f"{owner}: importing {where} raised {type(error).__name__}: {error}") from error
 
 
-def _file_module(path: Path) -> ModuleType:
+def _file_module(path: Path, scope: Scope) -> ModuleType:
     """Runs a file as a module, once for each of its contents."""
-    import cloudpickle
-
-    path = path.resolve()
-    known = hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:8]
+    content = path.read_bytes()
+    known = hashlib.sha256(str(path).encode() + content).hexdigest()[:8]
     name = f"{path.stem}_{known}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look for their module there
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    cloudpickle.register_pickle_by_value(module)
-    return module
+    if name in scope.modules:
+        return scope.modules[name]
+    return scope.run(name, LocalModule(str(path), importlib.util.decode_source(content), False))
+
+
+def _scope(*folders: Path) -> Scope:
+    """The local modules that code in some folders imports, as far as their files have not changed since."""
+    importlib.invalidate_caches()
+    places = tuple(dict.fromkeys(str(folder.resolve()) for folder in folders))
+    scope = _scope_of_folders(places)
+    files = [text for text in scope.texts.values() if not text.is_namespace]
+    if any(read_module(text.path, text.is_package) != text for text in files):
+        scope.forget()
+    return scope
+
+
+@cache
+def _scope_of_folders(folders: tuple[str, ...]) -> Scope:
+    def find(name: str) -> LocalModule | None:
+        found = find_on_disk(name, [*folders, *sys.path])
+        return found if found is not None and found.path.startswith(tuple(each + os.sep for each in folders)) else None
+
+    return Scope(find, shares=True)

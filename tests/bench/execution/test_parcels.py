@@ -1,0 +1,228 @@
+"""Parcels: what is the user's own arrives in another process as it was in memory, arrays without a copy."""
+
+import importlib
+import inspect
+import pickle
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import jax
+import numpy as np
+import pytest
+from distributed.protocol import deserialize, serialize
+
+from dlkit.bench.errors import UserError
+from dlkit.bench.execution.parcels import Parcel, pack, unpack
+from dlkit.bench.identity.references import import_attribute
+
+OPEN = """
+import pickle, sys
+from dlkit.bench.execution.parcels import unpack
+opened = unpack(pickle.load(sys.stdin.buffer))
+assert not [module for module in sys.modules.values() if "gone" in str(getattr(module, "__file__", ""))]
+sys.stdout.buffer.write(pickle.dumps([each() for each in opened]))
+"""
+
+
+def elsewhere(functions: list[Callable[[], Any]]) -> list[Any]:
+    """What functions return in another process, from another folder."""
+    sent = pickle.dumps(pack(functions), protocol=5)
+    done = subprocess.run([sys.executable, "-c", OPEN], input=sent, capture_output=True, cwd="/", check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    returned: list[Any] = pickle.loads(done.stdout)
+    return returned
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def load(folder: Path, *names: str) -> list[Any]:
+    return [import_attribute(f"mine.py:{name}", owner="a test", folder=folder) for name in names]
+
+
+@pytest.fixture(autouse=True)
+def _imports() -> Iterator[None]:
+    """Leaves what this process has imported as it was."""
+    modules, finders = dict(sys.modules), list(sys.meta_path)
+    yield
+    for name in {*sys.modules} - {*modules}:
+        if name.partition(".")[0] in ("lib", "lone"):
+            del sys.modules[name]
+    sys.meta_path[:] = finders
+
+
+def test_arrays_are_sent_without_a_copy() -> None:
+    array = np.arange(4_000_000.0)
+    pack(array)  # what is made once
+    tracemalloc.start()
+    header, frames = serialize(pack({"inputs": array}))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.1 * array.nbytes
+    assert any(np.shares_memory(np.frombuffer(frame, np.uint8), array) for frame in frames)
+    np.testing.assert_array_equal(unpack(deserialize(header, frames))["inputs"], array)
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_a_parcel_is_bytes_and_text(protocol: int) -> None:
+    array = np.arange(6.0).reshape(2, 3)
+    sent = pickle.loads(pickle.dumps(pack([array, array.T]), protocol))
+    stored = Parcel(sent.data, [bytes(each) for each in sent.buffers], sent.code, sent.settings)
+    for opened, expected in zip(unpack(stored), [array, array.T], strict=True):
+        np.testing.assert_array_equal(opened, expected)
+
+
+FILE = """
+import dataclasses, enum, typing
+import equinox, flax, jax, jax.numpy as jnp
+import lib
+import lib.acts
+from lib.acts import act
+
+class Mode(enum.Enum):
+    ON = 1
+
+@dataclasses.dataclass
+class Plain:
+    rate: float = 0.5
+
+@flax.struct.dataclass
+class Tree:
+    a: typing.Any
+
+class Model(equinox.Module):
+    weight: jax.Array
+    def __call__(self, x):
+        return self.weight * x
+
+def by_module(): return lib.acts.act(1.0)
+def by_name(): return act(1.0)
+def inside():
+    from lib.late import late
+    def deeper():
+        import lib.inner.deep
+        return lib.inner.deep.deep()
+    return late() + deeper()
+def classes():
+    trained = jax.grad(lambda model: model(2.0))(Model(jnp.ones(())))
+    return float(trained.weight), jax.tree.map(lambda x: x + 1, Tree(1.0)).a, Plain().rate, Mode(1) is Mode.ON
+"""
+LIB = {
+    "lib/__init__.py": "from . import acts\nSCALE = 2.0\n",
+    "lib/acts.py": "import lib\ndef act(x): return x * lib.SCALE\n",
+    "lib/late.py": "def late(): return 100\n",
+    "lib/inner/deep.py": "def deep():\n    from ..late import late\n    return late() + 7\n",  # without __init__.py
+}
+
+
+@pytest.mark.long
+def test_code_arrives_where_its_files_are_not(tmp_path: Path) -> None:
+    write(tmp_path, {"mine.py": FILE, **LIB})
+    functions = load(tmp_path, "by_module", "by_name", "inside", "classes")
+    expected = [each() for each in functions]
+    assert expected == [2.0, 2.0, 207, (2.0, 2.0, 0.5, True)]
+    (tmp_path / "lib").rename(tmp_path / "gone")
+    assert elsewhere(functions) == expected
+
+
+def test_what_a_parcel_needs_is_found_by_its_imports(tmp_path: Path) -> None:
+    write(tmp_path, {"mine.py": FILE, **LIB, "lib/unused.py": "", "unused.py": ""})
+    inside = load(tmp_path, "inside")[0]
+    modules = pack(inside).code.modules
+    assert {*modules} == {"lib", "lib.acts", "lib.inner", "lib.inner.deep", "lib.late", inside.__module__}
+    assert modules["lib.late"].text == LIB["lib/late.py"]
+    assert modules["lib.inner"].is_namespace and not modules["lib.inner"].text
+
+
+def test_what_is_in_memory_holds(tmp_path: Path) -> None:
+    write(tmp_path, {"mine.py": FILE, **LIB})
+    by_module, by_name = load(tmp_path, "by_module", "by_name")
+    by_module.__globals__["lib"].SCALE = 5.0
+    (tmp_path / "lib" / "acts.py").write_text("raise RuntimeError")
+    opened = unpack(pack([by_module, by_name]))
+    assert [each() for each in opened] == [5.0, 5.0]
+
+
+@pytest.mark.parametrize("statement", ["import lib; return lib.f()", "from lib import f; return f()"])
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_each_parcel_meets_its_own_text(tmp_path: Path, statement: str, dynamic: bool) -> None:
+    """Of two folders with modules of one name, in turn, in one process that has imported a third by itself."""
+    body = "import importlib; return importlib.import_module('lib').f()" if dynamic else statement
+    parcels = {}
+    for name in ("one", "two", "three"):
+        text = f"def g(): {body}\nif 0:\n    import lib\n"
+        write(tmp_path / name, {"mine.py": text, "lib.py": f"def f(): return '{name}'\n"})
+        parcels[name] = pack(load(tmp_path / name, "g")[0])
+    stale = importlib.util.spec_from_file_location("lib", tmp_path / "three" / "lib.py")
+    assert stale is not None and stale.loader is not None
+    sys.modules["lib"] = importlib.util.module_from_spec(stale)
+    stale.loader.exec_module(sys.modules["lib"])
+    (tmp_path / "three" / "lib.py").unlink()
+    opened = {}
+    for name in ("one", "two", "one"):
+        opened[name] = unpack(parcels[name])
+        assert opened[name]() == name
+    if not dynamic:
+        assert opened["two"]() == "two"  # also after another one
+
+
+def test_a_module_that_cannot_be_pickled_travels_by_name(tmp_path: Path) -> None:
+    text = "import threading\nLOCK = threading.Lock()\ndef f():\n    with LOCK:\n        return 3\n"
+    write(tmp_path, {"mine.py": "import lib\nfrom lib import f\ndef g(): return f() + lib.f()\n", "lib.py": text})
+    function = load(tmp_path, "g")[0]
+    opened = unpack(pack(function))
+    assert opened() == 6
+    assert opened.__globals__["lib"].LOCK is not function.__globals__["lib"].LOCK
+
+
+def test_what_cannot_be_sent_is_named(tmp_path: Path) -> None:
+    script = {"__name__": "__main__", "stream": (each for each in ())}
+    exec("def loss(): return stream", script)
+    with pytest.raises(
+        UserError, match=r"'stream' of module '__main__'.*'loss' uses, cannot be sent: cannot pickle 'ge"
+    ):
+        pack(script["loss"])
+
+    lock = (each for each in ())
+    with pytest.raises(UserError, match=r"'lock' in '.*<lambda>' of module.*cannot be sent: cannot pickle 'generator'"):
+        pack([1, lambda: lock])
+
+
+def test_cloudpickle_is_left_as_it_was(tmp_path: Path) -> None:
+    before = cloudpickle.list_registry_pickle_by_value()
+    write(tmp_path, {"mine.py": FILE, **LIB})
+    pack(load(tmp_path, "by_module", "classes"))
+    assert cloudpickle.list_registry_pickle_by_value() == before
+
+
+def test_source_and_traceback_are_those_that_travelled(tmp_path: Path) -> None:
+    write(
+        tmp_path, {"mine.py": "def g():\n    import lib\n    return lib.f\n", "lib.py": "def f(): raise OSError('a')\n"}
+    )
+    parcel = pack(load(tmp_path, "g")[0])
+    write(tmp_path, {"mine.py": "\n\n\n", "lib.py": "\n\n\n"})
+    opened = unpack(parcel)
+    assert inspect.getsource(opened) == "def g():\n    import lib\n    return lib.f\n"
+    assert inspect.getsource(opened()) == "def f(): raise OSError('a')\n"
+    assert inspect.getmodule(opened()).__file__ == str(tmp_path / "lib.py")  # type: ignore[union-attr]
+
+
+def test_settings_of_jax_are_handed_on() -> None:
+    with jax.default_matmul_precision("float32"):
+        parcel = pack(None)
+    assert parcel.settings["jax_default_matmul_precision"] == "float32"
+    assert jax.config.jax_default_matmul_precision is None  # type: ignore[attr-defined]
+    try:
+        unpack(parcel)
+        assert jax.config.jax_default_matmul_precision == "float32"  # type: ignore[attr-defined]
+        unpack(pack(None))
+    finally:
+        jax.config.update("jax_default_matmul_precision", None)
