@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from dlkit.bench.identity.local_imports import scope_of
+
 __all__ = ["fingerprint", "source_files"]
 
 SITES = frozenset({"site-packages", "dist-packages"})  # also the user's own, and the system's under an environment
@@ -157,7 +159,9 @@ def _used(function: types.FunctionType) -> list[Any]:
     names = _names(function.__code__)
     package = function.__globals__.get("__package__") or ""
     found = [function.__globals__[name] for name in names if name in function.__globals__]
-    imported = (sys.modules.get(each) for name in names for each in (name, f"{package}.{name}"))
+    scope = scope_of(function.__globals__)
+    modules_of = {**sys.modules, **(scope.modules if scope else {})}
+    imported = (modules_of.get(each) for name in names for each in (name, f"{package}.{name}"))
     waiting = [each for each in (*found, *imported) if isinstance(each, types.ModuleType) and not _installed(each)]
     modules: list[types.ModuleType] = []
     while waiting:

@@ -85,7 +85,7 @@ class CanonicalForms:
         if dataclasses.is_dataclass(value):
             fields = [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
             return mix(type(value).__name__.encode(), *(self.canonical(field) for field in fields))
-        if isinstance(value, FunctionType) and value.__module__.partition(".")[0] == "jax":
+        if isinstance(value, FunctionType) and f"{value.__module__}.".startswith("jax.") and not value.__closure__:
             return f"function:{value.__module__}.{value.__qualname__}".encode()  # of a kind of key
         if isinstance(value, FunctionType | functools.partial):
             return self.code(value)

@@ -116,7 +116,7 @@ KINDS = {
     ),
     "callback": Kind(
         NUMBERS,
-        "x = x * jax.lax.stop_gradient(jax.pure_callback(host{i}, jax.ShapeDtypeStruct((), 'float32'), x.sum()))",
+        "x = x * jax.pure_callback(host{i}, jax.ShapeDtypeStruct((), 'float32'), jax.lax.stop_gradient(x.sum()))",
         "def host{i}(x):\n    return np.float32(np.sin(x) + {o})",
     ),
 }
