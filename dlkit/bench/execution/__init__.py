@@ -5,7 +5,7 @@
 - `runner`: rounds and phases; keeps workers busy, stores what they return.
 - `resources`: what a run may use.
 - `executor`: this process as an executor; `dask_workers`: one process a core, or a cluster.
-- `parcels`: values with the code that they need, to be opened in another process.
+- `parcels`: values with the code that they need, to be opened in another process; `by_value`: how they are pickled.
 - `races`: which contenders are timed side by side; `step_times`: before training, for budgets of seconds.
 - `progress`: what a run reports while it goes on.
 - `replay`: runs a stored trial again; `single_trial`: trains one by hand.
@@ -14,6 +14,7 @@
 """
 
 __all__ = [
+    "by_value",
     "dask_workers",
     "deep_doctor",
     "executor",
