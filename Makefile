@@ -41,7 +41,7 @@ test: $(READY)
 
 test-long: $(READY)
 	QUICK_COMPILATION=1 $(PYTEST) -m "long and not slow" $(BENCH_TESTS:%=--ignore=%)
-	$(PYTEST) -m "long and not slow" $(BENCH_TESTS)
+	$(PYTEST) -m "long and not slow" $(filter-out tests/faults,$(BENCH_TESTS))
 
 test-faults: $(READY)
 	$(PYTEST) -m "slow or not slow" tests/faults

@@ -1,7 +1,8 @@
 """The bench as functions: compare, run, open a run. What trains is imported when it is called: opening needs no JAX."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,11 +142,11 @@ class Result:
         return save_figures(self.summary, Path(folder), extension=extension)
 
     def replay(self, trial: str, experiment: "Experiment | None" = None) -> "Replay":
-        """Runs one trial again and compares its bits.
+        """Runs one trial again and compares its bits: see `replays`.
 
         Args:
             trial: its id, or the first characters of it.
-            experiment: what ran, where that has functions of one's own and the run was opened from its folder.
+            experiment: what ran, to take one's own functions from it instead of the run's folder.
 
         Returns:
             What the replay showed.
@@ -153,18 +154,41 @@ class Result:
         Raises:
             UserError: for an id that is not there, a trial that failed, or own functions that are not at hand.
         """
-        matches = [name for name in self.summary.records if name.startswith(trial)]
-        if len(matches) != 1:
-            found = "no trial starts" if not matches else f"{len(matches)} trials start"
-            raise UserError(f"{found} with '{trial}'; `dlkit show RUN --trials` and Result.trials() list the ids")
+        (shown,) = self.replays([trial], experiment)
+        return shown
+
+    def replays(self, trials: Iterable[str], experiment: "Experiment | None" = None) -> "Iterator[Replay]":
+        """Runs trials again, one after another, and compares their bits.
+
+        Where a run was opened from its folder, and trials are of somebody's own code, this runs the code that the
+        folder keeps: in a process of its own, and after saying whose it is.
+
+        Args:
+            trials: their ids, or the first characters of each.
+            experiment: what ran, to take one's own functions from it instead of the run's folder.
+
+        Returns:
+            What each replay showed, as they end.
+
+        Raises:
+            UserError: for an id that is not there, a trial that failed, or own functions that are not at hand.
+        """
         from dlkit.bench.execution import replay
 
+        names = [self._found(trial) for trial in trials]
         bound = self.bound
         if experiment is not None:
             from dlkit.bench.spec import planner
 
             bound = planner.plan(experiment)
-        return replay.replay(self.summary, matches[0], bound)
+        return replay.replays(self.summary, names, bound, self.folder)
+
+    def _found(self, trial: str) -> str:
+        matches = [name for name in self.summary.records if name.startswith(trial)]
+        if len(matches) != 1:
+            found = "no trial starts" if not matches else f"{len(matches)} trials start"
+            raise UserError(f"{found} with '{trial}'; `dlkit show RUN --trials` and Result.trials() list the ids")
+        return matches[0]
 
 
 def compare(
@@ -271,7 +295,15 @@ def run(
     with Store(where) as store:
         with live_progress(progress) as display:
             display.foreseeing(foresee(bound.plan))
-            report = runner.run(bound, store, lambda: make_executor(allowed), display, lanes=allowed.lanes)
+            report = runner.run(
+                bound,
+                store,
+                partial(make_executor, allowed),
+                display,
+                lanes=allowed.lanes,
+                trust=allowed.trust,
+                remote=allowed.is_remote,
+            )
         found = summarize(store, report.bound.plan)
         store.keep_endings(found.endings())
         return Result(found, report.bound, where, report.interrupted)

@@ -160,7 +160,7 @@ def test_ridge_and_least_squares(alpha: float) -> None:
     assert_same_parameters(ours, fitted(model), rtol=1e-3)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(("alpha", "l1_ratio"), [(1.0, 1.0), (10.0, 1.0), (1.0, 0.7), (5.0, 0.9)])
 def test_lasso_and_elastic_net_with_their_zeros(alpha: float, l1_ratio: float) -> None:
     inputs, targets = DIABETES
@@ -218,7 +218,7 @@ def test_quantile(level: float, alpha: float) -> None:
     assert_same_optimum(objective, polyhedral_minimum(objective, start), fitted(model))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", [0.01, 1.0])
 def test_logistic_with_an_unpenalised_intercept(strength: float) -> None:
     inputs, targets = CANCER
@@ -234,7 +234,7 @@ def test_logistic_with_an_unpenalised_intercept(strength: float) -> None:
     assert_same_parameters(ours, fitted(model), rtol=1e-3)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_softmax() -> None:
     inputs, targets = WINE
     model = linear_model.LogisticRegression(C=0.5, tol=1e-10, max_iter=10_000).fit(inputs, targets)

@@ -8,7 +8,9 @@ from typing import Any
 from dlkit.bench.analysis.across_problems import Overview, overview
 from dlkit.bench.analysis.comparison import Comparison, compare_on
 from dlkit.bench.plan.plan import Plan
-from dlkit.bench.store.store import Record, Store
+from dlkit.bench.store.software import differences
+from dlkit.bench.store.store import Store
+from dlkit.bench.store.trial_rows import Record
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.targets import Ending, ending
 
@@ -24,12 +26,14 @@ class Summary:
         comparisons: one a problem.
         records: id -> record, of the current spec's trials alone.
         manifest: what the numbers rest on.
+        apart: which trials of the folder are not among these, and why; a sentence each.
     """
 
     plan: Plan
     comparisons: Sequence[Comparison]
     records: Mapping[str, Record]
     manifest: Mapping[str, Any]
+    apart: Sequence[str] = ()
 
     @cached_property
     def overview(self) -> Overview:
@@ -83,4 +87,19 @@ def summarize(store: Store, plan: Plan | None = None) -> Summary:
     history = History(plan, {name: record.outcome for name, record in stored.items()}, store.drawn())
     comparisons = [compare_on(history, problem, frozen=frozen, timings=timings) for problem in plan.problems]
     ids = {trial.id for comparison in comparisons for _, _, trial in comparison.trials()}
-    return Summary(plan, comparisons, {name: stored[name] for name in sorted(ids & stored.keys())}, store.manifest())
+    records = {name: stored[name] for name in sorted(ids & stored.keys())}
+    return Summary(plan, comparisons, records, store.manifest(), _apart(store))
+
+
+def _apart(store: Store) -> tuple[str, ...]:
+    """Says which trials of a folder are kept and not shown."""
+    now, sentences = store.program(), []
+    for each in store.apart():
+        trials = f"{len(each.trials)} {'trial' if len(each.trials) == 1 else 'trials'} of this folder"
+        if each.set_aside:
+            sentences.append(f"{trials} were set aside: the code they are of computes something else now.")
+        else:
+            differing = differences(each.program, now, there="there", here="here") if now else ""
+            other = f"other software{f' ({differing})' if differing else ''}"
+            sentences.append(f"{trials} were made by {other}: they are kept, and not among these numbers.")
+    return tuple(sentences)

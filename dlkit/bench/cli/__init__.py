@@ -90,28 +90,32 @@ def report(
 
 
 @app.command
-def replay(run: Path, trial: str, /, *, spec: Path | None = None) -> int:
-    """Run one trial again and say whether its curve matches bit for bit.
+def replay(run: Path, trial: list[str], /, *, spec: Path | None = None) -> int:
+    """Run trials again and say whether their curves match bit for bit.
+
+    Trials of somebody's own code run the code that the run's folder keeps, in a process of its own, after saying whose
+    it is.
 
     Args:
         run: the run's folder.
-        trial: the trial's id, or its first characters; `dlkit show RUN --trials` lists them.
-        spec: the spec that ran, where it names functions in files of your own.
+        trial: one or several of their ids, or the first characters of each; `dlkit show RUN --trials` lists them.
+        spec: the spec that ran, to take functions from files of your own instead of the run's folder.
     """
     from dlkit.bench import api
     from dlkit.bench.spec.toml import load
 
-    outcome = api.open_run(run).replay(trial, load(spec) if spec else None)
-    for field, (then, now) in outcome.program.items():
-        print(f"program differs in {field}: {_short(then)} then, {_short(now)} now")  # noqa: T201
-    if outcome.diverged_at is not None:
-        print(f"trial {outcome.trial}: diverged at step {outcome.diverged_at}")  # noqa: T201
-    if outcome.exact:
-        print(f"trial {outcome.trial}: every number matches, bit for bit")  # noqa: T201
-        return 0
-    for metric, difference in outcome.largest.items():
-        print(f"trial {outcome.trial}: {metric} differs by up to {difference:g}")  # noqa: T201
-    return DIFFERENT
+    is_exact = True
+    for outcome in api.open_run(run).replays(trial, load(spec) if spec else None):
+        for field, (then, now) in outcome.program.items():
+            print(f"program differs in {field}: {_short(then)} then, {_short(now)} now")  # noqa: T201
+        if outcome.diverged_at is not None:
+            print(f"trial {outcome.trial}: diverged at step {outcome.diverged_at}")  # noqa: T201
+        if outcome.exact:
+            print(f"trial {outcome.trial}: every number matches, bit for bit", flush=True)  # noqa: T201
+        for metric, difference in outcome.largest.items():
+            print(f"trial {outcome.trial}: {metric} differs by up to {difference:g}")  # noqa: T201
+        is_exact &= outcome.exact
+    return 0 if is_exact else DIFFERENT
 
 
 def _short(value: str) -> str:

@@ -3,11 +3,13 @@
 - `work`: some trials of a compile group: what a worker gets, runs and returns.
 - `jobs`: what is left to run, of a contender or of the reruns that set targets.
 - `runner`: rounds and phases; keeps workers busy, stores what they return.
+- `guard`: whether one's own code still computes what it did when its stored trials ran.
 - `resources`: what a run may use.
 - `executor`: this process as an executor; `dask_workers`: one process a core, or a cluster.
 - `parcels`: values with the code that they need, to be opened in another process; `by_value`: how they are pickled.
 - `races`: which contenders are timed side by side; `step_times`: before training, for budgets of seconds.
 - `progress`: what a run reports while it goes on.
+- `own_code`: what is one's own in a plan, kept in the run folder and bound again.
 - `replay`: runs a stored trial again; `single_trial`: trains one by hand.
 - `simulation`: plans played without training, in worlds where the truth is known; `truths`: which claims hold there.
 - `deep_doctor`: studies whose truth is known: whether verdicts say it; `self_deceptions`: those that are trained.
@@ -18,7 +20,9 @@ __all__ = [
     "dask_workers",
     "deep_doctor",
     "executor",
+    "guard",
     "jobs",
+    "own_code",
     "parcels",
     "progress",
     "races",

@@ -1,12 +1,13 @@
 """Executors run tasks on numbered slots. The simplest one has one slot: this process."""
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.execution.work import Done, Task, Timed, forget_programs
+from dlkit.bench.execution.work import Done, Task, Timed, forget_programs, prepare_process
+from dlkit.bench.spec.bound_plan import OwnProblem, ProblemSource
 
-__all__ = ["Executor", "InlineExecutor", "Workers"]
+__all__ = ["Executor", "InlineExecutor", "Introduction", "Workers", "programs_of"]
 
 
 class Executor(Protocol):
@@ -41,6 +42,44 @@ class Workers:
         """Ends the executor, if it was started."""
         if self._executor is not None:
             self._executor.close()
+
+
+class Introduction(NamedTuple):
+    """A task that trains nothing: a worker says what its programs are."""
+
+    @property
+    def problem(self) -> ProblemSource:
+        """No problem."""
+        return ProblemSource("", "", "", (), ())
+
+    def with_own(self, own: OwnProblem | None) -> "Introduction":
+        """Returns the task as it is."""
+        return self
+
+    def within(self, memory: int | None) -> "Introduction":
+        """Returns the task as it is."""
+        return self
+
+    def run(self) -> Done:
+        """Prepares this process to train."""
+        return Done((), prepare_process())
+
+
+def programs_of(executor: Executor) -> list[Mapping[str, str]]:
+    """Returns the identity of each slot's programs.
+
+    Raises:
+        UserError: if a worker cannot train.
+    """
+    for slot in range(executor.slots):
+        executor.submit(slot, Introduction())
+    programs = {}
+    for _ in range(executor.slots):
+        slot, done = executor.next()
+        if isinstance(done, UserError):
+            raise done
+        programs[slot] = done.program
+    return [programs[slot] for slot in sorted(programs)]
 
 
 class InlineExecutor:

@@ -11,7 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from dlkit.bench.analysis.foresight import Foresight
 from dlkit.bench.analysis.settling import Added
 
-__all__ = ["Listener", "Silent", "added_blocks", "live_progress"]
+__all__ = ["Listener", "Silent", "added_blocks", "live_progress", "say"]
+
+
+def say(sentence: str) -> None:
+    """Says something on the standard error, on a line of its own."""
+    print(sentence, file=sys.stderr)  # noqa: T201
 
 
 class Listener(Protocol):
@@ -41,9 +46,12 @@ class Listener(Protocol):
     def finishing(self) -> None:
         """Ctrl-C came: the trials that are running now end, and no others start."""
 
+    def warn(self, sentence: str) -> None:
+        """Something that whoever reads the numbers has to know."""
+
 
 class Silent:
-    """Says nothing."""
+    """Says nothing but warnings, on the standard error."""
 
     def plan(self, trials: int, done: int) -> None:
         """Nothing to say."""
@@ -68,6 +76,10 @@ class Silent:
 
     def finishing(self) -> None:
         """Nothing to say."""
+
+    def warn(self, sentence: str) -> None:
+        """Says it on a line of its own."""
+        say(sentence)
 
 
 def added_blocks(blocks: Added) -> str:
@@ -117,6 +129,9 @@ class _Display:
 
     def finishing(self) -> None:
         self._progress.console.print("interrupted: finishing the trials in hand; Ctrl-C again gives them up")
+
+    def warn(self, sentence: str) -> None:
+        self._progress.console.print(sentence, markup=False, highlight=False, style="yellow")
 
     def _say(self) -> None:
         parts = [f"compiling {label}" for label in self._compiling] + [f"training {label}" for label in self._running]

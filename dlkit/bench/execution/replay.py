@@ -1,24 +1,33 @@
 """A replay runs a stored trial again and compares every number, bit for bit."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
-from dlkit.bench.execution.dask_workers import make_executor
+from dlkit.bench.execution.dask_workers import DaskExecutor, make_executor
+from dlkit.bench.execution.executor import Executor
+from dlkit.bench.execution.own_code import bind_kept, require_this_python, whose
+from dlkit.bench.execution.progress import say
 from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.step_times import as_stored
-from dlkit.bench.execution.work import Done, Work, prepare_process, run_work
+from dlkit.bench.execution.work import Done, Task, Work, prepare_process, run_work
+from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Outcome, Stage, Trial
-from dlkit.bench.spec.bound_plan import BoundPlan, Group, bind
+from dlkit.bench.spec.bound_plan import BoundPlan, Group, OwnProblem, ProblemSource, bind
+from dlkit.bench.store.kept_code import About
+from dlkit.bench.store.store import Store
 from dlkit.bench.training.lanes import Lanes
 
-__all__ = ["Replay", "replay"]
+__all__ = ["Replay", "replays"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,29 +54,123 @@ class Replay:
     diverged_at: int | None
 
 
-def replay(summary: Summary, name: str, bound: BoundPlan | None = None) -> Replay:
-    """Runs a trial again, at the width and with the threads it had, and compares every number.
+def replays(
+    summary: Summary, names: Iterable[str], bound: BoundPlan | None = None, folder: Path | None = None
+) -> Iterator[Replay]:
+    """Runs trials again, at the width and with the threads they had, and compares every number.
+
+    Trials of code that is at hand, or registered, run in this process. Of code that the run folder keeps, they run in a
+    process of their own, which is started once and only then opens what was kept; whose code it is, is said before.
 
     Args:
-        summary: of the run that it belongs to.
-        name: its id.
-        bound: the functions that ran; None to find them again by name.
+        summary: of the run that they belong to.
+        names: their ids.
+        bound: the functions that ran; None to find them again by name, or in the folder.
+        folder: the run folder; None for a run in memory.
 
-    Returns:
-        The comparison.
+    Yields:
+        The comparisons, in this order.
 
     Raises:
-        UserError: for a trial that failed, or one's own functions that are not at hand.
+        UserError: for a trial that failed, or one's own functions that are nowhere or compute something else.
     """
-    outcome, then = summary.records[name]
-    if not outcome.counts:
-        raise UserError(f"trial {name} did not run: {outcome.reason}")
-    trial = outcome.trial
-    group = _find_group(as_stored(bound, summary.plan) if bound else bind(summary.plan), trial)
-    was_cut = outcome.status == "cut off"
-    if was_cut:  # by a clock that will not say the same again
-        trial = trial._replace(identity={**trial.identity, "seconds": None, "until": len(outcome.steps) - 1})
-    done = _run_again(Work(group, (trial,), lanes=Lanes.parse(then["lanes"])), int(then["threads"]))
+    with ExitStack() as stack:
+        scratch: Executor | None = None
+        kept = _kept(summary, folder) if bound is None else None
+        for name in names:
+            outcome, then = summary.records[name]
+            if not outcome.counts:
+                raise UserError(f"trial {name} did not run: {outcome.reason}")
+            trial = outcome.trial
+            if outcome.status == "cut off":  # by a clock that will not say the same again
+                trial = trial._replace(identity={**trial.identity, "seconds": None, "until": len(outcome.steps) - 1})
+            lanes, threads = Lanes.parse(then["lanes"]), int(then["threads"])
+            if kept is not None and folder is not None and trial.program:
+                if scratch is None:
+                    require_this_python(kept)
+                    say(f"running code that {folder} has kept since {kept.kept_at}: {whose(kept)}")
+                    scratch = DaskExecutor(workers=1)
+                    stack.callback(scratch.close)
+                done = _answer(scratch, Again(folder, summary.plan.digest, outcome.trial, trial, lanes, threads))
+            else:
+                at_hand = as_stored(bound, summary.plan) if bound else bind(_of_one_problem(summary.plan, trial))
+                done = _run_again(Work(_find_group(at_hand, outcome.trial), (trial,), lanes=lanes), threads)
+            yield _compared(outcome, then, done)
+
+
+class Again(NamedTuple):
+    """A trial of code that a run folder keeps, as a task; nothing in it is of the user.
+
+    Attributes:
+        folder: the run folder.
+        spec: the digest of the plan that the trial belongs to.
+        trial: the stored one.
+        shortened: the same, as it runs.
+        lanes: how many trials its program had side by side.
+        threads: as of `prepare_process`.
+        memory: bytes that training examples may take; None for what suits the device.
+    """
+
+    folder: Path
+    spec: str
+    trial: Trial
+    shortened: Trial
+    lanes: Lanes
+    threads: int
+    memory: int | None = None
+
+    @property
+    def problem(self) -> ProblemSource:
+        """The problem by its name alone: its functions are found where the task runs."""
+        return ProblemSource("", self.trial.identity["problem"]["name"], "", (), ())
+
+    def with_own(self, own: OwnProblem | None) -> "Again":
+        """Returns the task as it is."""
+        return self
+
+    def within(self, memory: int | None) -> "Again":
+        """Returns the task with a bound on what training examples may take."""
+        return self._replace(memory=memory)
+
+    def run(self) -> Done:
+        """Opens the user's code in this process, and runs the trial."""
+        group = _find_group(_bound_again(self.folder, self.spec), self.trial)
+        return run_work(Work(group, (self.shortened,), lanes=self.lanes, memory=self.memory), threads=self.threads)
+
+
+@cache
+def _bound_again(folder: Path, spec: str) -> BoundPlan:
+    with Store(folder, write=False) as store:
+        kept, plan = store.code(spec), store.current_plan()
+    if kept is None or plan.digest != spec:
+        raise UserError(f"{folder}: another spec has run there since it was opened; open it again")
+    return bind_kept(plan, kept)
+
+
+def _kept(summary: Summary, folder: Path | None) -> About | None:
+    if folder is None:
+        return None
+    with Store(folder, write=False) as store:
+        return store.about_code(summary.plan.digest)
+
+
+def _answer(executor: Executor, task: Task) -> Done:
+    """Runs a task on an executor's first slot.
+
+    Raises:
+        UserError: if its worker returned nothing.
+    """
+    executor.submit(0, task)
+    _, done = executor.next()
+    if isinstance(done, UserError):
+        raise done
+    assert isinstance(done, Done)
+    return done
+
+
+def _compared(outcome: Outcome, then: Mapping[str, str], done: Done) -> Replay:
+    """Compares what ran again with what is stored."""
+    name, was_cut = outcome.trial.id, outcome.status == "cut off"
     again, now = done.outcomes[0], done.program
     if not again.counts:
         raise UserError(f"the replay of trial {name} failed: {again.reason}")
@@ -79,7 +182,9 @@ def replay(summary: Summary, name: str, bound: BoundPlan | None = None) -> Repla
         if a.tobytes() != b.tobytes():
             same_shape = a.shape == b.shape
             largest[metric] = float(np.nanmax(np.abs(a - b), initial=0.0)) if same_shape else float("inf")
-    for metric in () if was_cut or trial.stage != "final" else outcome.validation.keys() | again.validation.keys():
+    for metric in (
+        () if was_cut or outcome.trial.stage != "final" else outcome.validation.keys() | again.validation.keys()
+    ):
         x, y = (each.validation.get(metric, float("nan")) for each in (outcome, again))
         if x != y and not (math.isnan(x) and math.isnan(y)):
             largest[f"validation {metric}"] = abs(x - y)
@@ -100,14 +205,15 @@ def _run_again(work: Work, threads: int) -> Done:
         return run_work(work, threads=threads)
     executor = make_executor(Resources(workers=1))
     try:
-        executor.submit(0, work)
-        _, done = executor.next()
+        return _answer(executor, work)
     finally:
         executor.close()
-    if isinstance(done, UserError):
-        raise done
-    assert isinstance(done, Done)
-    return done
+
+
+def _of_one_problem(plan: Plan, trial: Trial) -> Plan:
+    """A plan without the problems that a trial is not of: their data need not be there."""
+    name = trial.identity["problem"]["name"]
+    return replace(plan, problems=[each for each in plan.problems if each.name == name])
 
 
 def _find_group(bound: BoundPlan, trial: Trial) -> Group:
@@ -129,7 +235,7 @@ def _require_functions(bound: BoundPlan, stage: Stage, problem: str, optimizer: 
     missing += [f"probe '{name}'" for name in looking if name not in bound.probes]
     if missing:
         raise UserError(
-            f"{' and '.join(missing)} came from your own code, and functions are not stored as programs; name the spec "
-            "(dlkit replay RUN TRIAL --spec SPEC), or run your script again with the same folder (finished trials are "
-            "reused) and call result.replay(trial)"
+            f"{' and '.join(missing)} came from your own code, which is not kept with this run; name the spec (dlkit "
+            "replay RUN TRIAL --spec SPEC), or run your script again with the same folder (finished trials are reused) "
+            "and call result.replay(trial)"
         )

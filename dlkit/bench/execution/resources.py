@@ -30,6 +30,8 @@ class Resources:
             split stays on the host and streams, with the same order and bits (this needs the extra "streaming"). By
             default half of an accelerator's memory or, on CPU, half of a core's share of the machine's. Validation
             and test data always lie on the device.
+        trust: reuse stored trials of your own code unseen. By default one of each contender on each problem runs again
+            for a moment, and is compared bit for bit: code that computes something else is trained again.
 
     Raises:
         UserError: for an executor that there is not, or a number or an amount that cannot be; with every mistake.
@@ -39,6 +41,7 @@ class Resources:
     workers: int | None = None
     lanes: int | None = None
     memory: int | str | None = None
+    trust: bool = False
 
     def __post_init__(self) -> None:
         mistakes = []
@@ -58,8 +61,15 @@ class Resources:
             memory_bytes(self.memory)
         except UserError as error:
             mistakes.append(f"resources.{error}")
+        if self.trust not in (True, False):
+            mistakes.append(f"resources.trust must be true or false, got {self.trust!r}")
         if mistakes:
             raise UserError("\n".join(mistakes))
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether workers are those of a cluster, and perhaps on other machines."""
+        return "://" in self.executor
 
 
 def _is_whole(value: Any, *, at_least: int) -> bool:

@@ -1,21 +1,28 @@
 """Runs a plan in rounds: hands out work and stores what comes back; then widens spaces, adds studies or seeds."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, NamedTuple
 
 from dlkit.bench.analysis.settling import more_blocks
 from dlkit.bench.errors import UserError
-from dlkit.bench.execution.executor import Executor, Workers
+from dlkit.bench.execution.executor import Executor, Workers, programs_of
+from dlkit.bench.execution.guard import Check, checks, same_code
 from dlkit.bench.execution.jobs import ContenderJob, Job, TargetJob
+from dlkit.bench.execution.own_code import keep_own_code
 from dlkit.bench.execution.progress import Listener
 from dlkit.bench.execution.races import Race, machine_digest, races
-from dlkit.bench.execution.step_times import needs_step_times, races_before, scaled, with_known_times
+from dlkit.bench.execution.step_times import before_training, needs_step_times, races_before, scaled, with_known_times
 from dlkit.bench.execution.work import Done, Timed, Work, failed
-from dlkit.bench.machine.program import SOFTWARE_FIELDS, program_identity
+from dlkit.bench.machine.program import program_identity
 from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.trials import Trial, timing_key
 from dlkit.bench.spec.bound_plan import BoundPlan, Group
-from dlkit.bench.store.store import Store, software_digest
+from dlkit.bench.store.kept_code import About
+from dlkit.bench.store.software import differences, software_digest
+from dlkit.bench.store.store import Store
+from dlkit.bench.store.trial_rows import Record
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.targets import sets_targets
 from dlkit.bench.tuning.widening import ROUNDS
@@ -45,6 +52,8 @@ class _Context:
     progress: Listener
     lanes: int | None
     program: Mapping[str, str]
+    code: About | None = None  # what is kept of one's own code
+    stopped: set[tuple[str, str]] = field(default_factory=set)  # (problem, contender): what cannot run any more
 
 
 def run(
@@ -54,8 +63,13 @@ def run(
     progress: Listener,
     *,
     lanes: int | None = None,
+    trust: bool = False,
+    remote: bool = False,
 ) -> Report:
     """Runs every trial of a plan that the store does not have, and stores it.
+
+    Before stored trials of one's own code are reused, one of each contender on each problem runs again for a moment
+    (`guard`). Where it gives other bits, all stored trials of that code are set aside, and run again.
 
     What the plan says happens in this order. With budgets of seconds, step times that the store does not have are
     measured, on one slot. With `expand`, spaces whose winners lie at an edge are widened, up to
@@ -71,6 +85,8 @@ def run(
         make_executor: starts the workers; called only if there is something to run.
         progress: hears how it goes.
         lanes: how many trials run side by side; None for what suits the device.
+        trust: whether stored trials of one's own code are reused unseen.
+        remote: whether the workers may be on other machines, with another kind of device: they are asked first.
 
     Returns:
         How it ended.
@@ -81,9 +97,21 @@ def run(
     """
     workers = Workers(make_executor)
     try:
-        context = _Context(store, workers, progress, lanes, program_identity())
-        bound = _with_step_times(context, bound)
-        history = _stored(bound.plan, context)
+        program = _program_of_workers(workers.start()) if remote else program_identity()
+        context = _Context(store, workers, progress, lanes, program)
+        before = store.software()
+        asked, bound = bound, _with_step_times(context, bound)
+        history, records = _stored(bound.plan, context)
+        if before not in (None, store.software()):
+            _say_what_is_apart(context, records)
+        guarding = [] if trust else checks(bound, history, records)
+        if guarding and _drive(context, context.workers.start(), guarding, _compare):
+            return Report(True, bound)
+        has_changed = _settle(context, guarding, asked, history, records)
+        if has_changed:
+            bound = _with_step_times(context, asked)
+            history, _ = _stored(bound.plan, context)
+        context = replace(context, code=keep_own_code(bound, store, progress, anew=has_changed))
         for _ in range(ROUNDS if bound.plan.expand else 0):
             if _round(context, bound, history):
                 return Report(True, bound)
@@ -108,21 +136,83 @@ def run(
         workers.close()
 
 
-def _stored(plan: Plan, context: _Context) -> History:
-    """A plan with the outcomes that need not run again, and the points that were drawn."""
+def _stored(plan: Plan, context: _Context) -> tuple[History, Mapping[str, Record]]:
+    """A plan with the outcomes that need not run again and the points that were drawn; and what was stored of them."""
     context.store.use_software(context.program)
     records = context.store.records(context.store.finished())
-    return History(plan, {name: record.outcome for name, record in records.items()}, context.store.drawn())
+    history = History(plan, {name: record.outcome for name, record in records.items()}, context.store.drawn())
+    return history, records
+
+
+def _say_what_is_apart(context: _Context, records: Mapping[str, Record]) -> None:
+    """Says how many stored trials are of other software and have none of this one beside them."""
+    for each in context.store.apart():
+        many = len(each.trials - records.keys())
+        if many and not each.set_aside:
+            context.progress.warn(
+                f"{many} stored {'trial was' if many == 1 else 'trials were'} made by other software: "
+                f"{differences(each.program, context.program)}; they are kept, but never mixed with this one's: "
+                "what this run needs of them is trained again"
+            )
+
+
+# --- the guard before reuse ---
+
+
+def _compare(context: _Context, check: Check, done: Done) -> None:
+    """Gives what came back to its check; nothing is stored."""
+    check.answer(done)
+
+
+def _settle(
+    context: _Context, guarding: Sequence[Check], asked: BoundPlan, history: History, records: Mapping[str, Record]
+) -> bool:
+    """Says what checks found, and sets aside what is no longer true; returns whether there was any."""
+    left, is_changed = dict(records), False
+    for check in guarding:
+        stale = {record.outcome.trial.id: record.outcome.trial for record in same_code(check, left)}
+        trials = f"its {len(stale)} stored trials" if len(stale) > 1 else "its stored trial"
+        if check.failure is not None:
+            context.store.add([check.failure], context.program)
+            context.stopped.add((check.problem.name, check.contender.label))
+            is_changed = True
+        elif check.doubt and stale:
+            context.progress.warn(
+                f"{check.owner}: whether your code still computes what it did when {trials} ran cannot be told bit "
+                f"for bit: {check.doubt}; they are reused"
+            )
+        elif check.difference and stale:
+            context.progress.warn(
+                f"{check.owner}: your code computes something else than when {trials} ran ({check.difference}); they "
+                "are set aside and trained again"
+            )
+            _set_aside(context.store, check, stale, asked, history)
+            left = {name: record for name, record in left.items() if name not in stale}
+            is_changed = True
+    return is_changed
+
+
+def _set_aside(store: Store, check: Check, stale: Mapping[str, Trial], asked: BoundPlan, history: History) -> None:
+    """Sets trials aside, and what rests on them: drawn points, step times, targets."""
+    plan, problem, contender = history.plan, check.problem, check.contender
+    before = next(each for each in asked.plan.problems if each.name == problem.name)
+    store.set_aside(
+        trials=stale,
+        searches=[history.search_key(problem, contender, study) for study in plan.studies(problem, contender)],
+        timings={timing_key(trial) for trial in stale.values()} | {before_training(asked.plan, before, contender)},
+        targets=[problem.name] if sets_targets(plan, problem, contender) else [],
+    )
 
 
 def _round(context: _Context, bound: BoundPlan, history: History) -> bool:
     """Runs what is left of a plan; returns whether Ctrl-C ended it."""
     plan = bound.plan
-    context.store.use_plan(plan, bound.sources)
+    context.store.use_plan(plan, bound.sources, context.code)
     jobs = [
         ContenderJob(bound, problem, contender, context.store, history, context.lanes)
         for problem in plan.problems
         for contender in plan.contenders
+        if (problem.name, contender.label) not in context.stopped
     ]
     setting = [TargetJob(bound, problem, history, context.lanes) for problem in plan.problems if problem.target is None]
     every: list[Job] = [*jobs, *setting]
@@ -130,7 +220,7 @@ def _round(context: _Context, bound: BoundPlan, history: History) -> bool:
     try:
         for phase in _phases(plan, context.store, jobs, setting):
             queue = [job for job in phase if job.work() is not None]
-            if queue and _drive(context, context.workers.start(), every, queue):
+            if queue and _drive(context, context.workers.start(), queue, partial(_keep, every=every)):
                 return True
         return False
     except KeyboardInterrupt:
@@ -199,9 +289,11 @@ class _Slot:
     group: Group | None = None
 
 
-def _drive(context: _Context, executor: Executor, every: Sequence[Job], queue: list[Job]) -> bool:
-    """Keeps every slot busy until no job of the queue is left; returns whether Ctrl-C ended it."""
-    slots = [_Slot() for _ in range(executor.slots)]
+def _drive(
+    context: _Context, executor: Executor, jobs: Sequence[Job], keep: Callable[[_Context, Any, Done], None]
+) -> bool:
+    """Keeps every slot busy until nothing is left of these jobs; returns whether Ctrl-C ended it."""
+    slots, queue = [_Slot() for _ in range(executor.slots)], list(jobs)
     for index in range(len(slots)):
         _assign(context, executor, slots, index, queue)
     interrupted = False
@@ -220,7 +312,8 @@ def _drive(context: _Context, executor: Executor, every: Sequence[Job], queue: l
         assert not isinstance(done, Timed)
         if isinstance(done, UserError):
             done = Done((failed(work.trials[0], f"{job.label}: {done}"),), context.program)
-        _keep(context, every, job, done)
+        _require_same_software(done.program, context.program)
+        keep(context, job, done)
         interrupted |= done.interrupted
         slot.job = slot.work = None
         if not interrupted:
@@ -228,9 +321,8 @@ def _drive(context: _Context, executor: Executor, every: Sequence[Job], queue: l
     return interrupted
 
 
-def _keep(context: _Context, every: Sequence[Job], job: Job, done: Done) -> None:
+def _keep(context: _Context, job: Job, done: Done, *, every: Sequence[Job]) -> None:
     """Stores what came back, gives it to its job, and says how far the run has come."""
-    _require_same_software(done.program, context.program)
     context.store.add(done.outcomes, done.program)
     planned, before = sum(each.trials for each in every), sum(each.done for each in every)
     job.take(done.outcomes)
@@ -263,14 +355,22 @@ def _assign(
     executor.submit(index, work)
 
 
+def _program_of_workers(executor: Executor) -> Mapping[str, str]:
+    """This process's program on the workers' kind of device; refuses workers that could not be compared."""
+    first, *others = programs_of(executor)
+    for each in others:
+        if software_digest(each) != software_digest(first):
+            differing = differences(first, each, there="on one", here="on another")
+            raise UserError(
+                f"the workers differ: {differing}; trials of both are never mixed: use workers that are alike"
+            )
+    program = {**program_identity(), "device": first["device"]}
+    _require_same_software(first, program)
+    return program
+
+
 def _require_same_software(theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:
     """Refuses workers whose trials could not be compared with this process's."""
     if software_digest(theirs) != software_digest(ours):
-        other = [
-            f"{name} {theirs[name]!r} there, {ours[name]!r} here"
-            for name in SOFTWARE_FIELDS
-            if theirs[name] != ours[name]
-        ]
-        raise UserError(
-            f"the workers run other software than this process: {'; '.join(other)}; install the same on both"
-        )
+        other = differences(theirs, ours, there="there", here="here")
+        raise UserError(f"the workers run other software than this process: {other}; install the same on both")

@@ -15,7 +15,7 @@ from dlkit.bench.spec.allowances import with_step_seconds
 from dlkit.bench.spec.bound_plan import BoundPlan
 from dlkit.bench.spec.programs import with_programs
 
-__all__ = ["as_stored", "needs_step_times", "races_before", "scaled", "with_known_times"]
+__all__ = ["as_stored", "before_training", "needs_step_times", "races_before", "scaled", "with_known_times"]
 
 
 def needs_step_times(plan: Plan) -> bool:
@@ -36,7 +36,7 @@ def races_before(bound: BoundPlan, known: Mapping[str, Timing]) -> Iterator[tupl
     """
     plan = bound.plan
     for problem in plan.problems:
-        every = {_key(plan, problem, contender): contender for contender in plan.contenders}
+        every = {before_training(plan, problem, contender): contender for contender in plan.contenders}
         missing = [key for key in every if key not in known or not _seconds(known[key]) > 0]
         yardstick = next((key for key in every if key not in missing), None)
         entrants = {}
@@ -96,7 +96,7 @@ def with_known_times(bound: BoundPlan, known: Mapping[str, Timing]) -> BoundPlan
     plan, seconds, mistakes = bound.plan, dict[str, dict[str, float]](), list[str]()
     for problem in plan.problems:
         for contender in plan.contenders:
-            timing = known[_key(plan, problem, contender)]
+            timing = known[before_training(plan, problem, contender)]
             seconds.setdefault(problem.name, {})[contender.label] = _seconds(timing)
             if not _seconds(timing) > 0:
                 mistakes.append(
@@ -128,6 +128,19 @@ def as_stored(bound: BoundPlan, plan: Plan) -> BoundPlan:
     return with_programs(replace(bound, plan=replace(bound.plan, problems=problems)))
 
 
+def before_training(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -> str:
+    """Returns the key of a timing before training.
+
+    It is another one than that of a winner's timing, which may be the same setting.
+
+    Args:
+        plan: a plan that `needs_step_times`.
+        problem: which.
+        contender: which.
+    """
+    return digest(["before training", timing_key(plan.trial(problem, contender, _middle(contender), "tuning", 0))])
+
+
 def _seconds(timing: Timing) -> float:
     """The median seconds of a step; NaN if there are none."""
     return float(np.median(timing.seconds)) if timing.seconds else float("nan")
@@ -136,11 +149,6 @@ def _seconds(timing: Timing) -> float:
 def _why(timing: Timing) -> str:
     """Why there are no seconds of a step."""
     return timing.failure or "they are too short"
-
-
-def _key(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -> str:
-    """The key of a timing before training: another one than that of a winner's, which may be the same setting."""
-    return digest(["before training", timing_key(plan.trial(problem, contender, _middle(contender), "tuning", 0))])
 
 
 def _middle(contender: PlannedContender) -> Point:

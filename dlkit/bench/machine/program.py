@@ -9,9 +9,10 @@ from importlib import metadata
 from dlkit.bench.machine.environment import compiler_options, cpu_flags, threads
 from dlkit.bench.machine.training_code import code_digest
 
-__all__ = ["SOFTWARE_FIELDS", "program_identity"]
+__all__ = ["BIT_FIELDS", "SOFTWARE_FIELDS", "program_identity"]
 
 # Trials of programs that differ in these are not mixed; the other fields describe the machine.
+# Two kinds of device are no more one experiment than two versions of JAX: their kernels round, and order sums, apart.
 SOFTWARE_FIELDS = (
     "code",
     "jax",
@@ -22,7 +23,10 @@ SOFTWARE_FIELDS = (
     "xla_flags",
     "jax_config",
     "optimization",
+    "device",
 )
+# Beside these, what decides the bits of a trial: where it differs, the same code may give other last bits.
+BIT_FIELDS = ("cpu_flags", "threads", "lanes")
 
 JAX_SETTINGS = (
     "jax_enable_x64",

@@ -1,7 +1,7 @@
 """A trial as data: what decides its numbers, its outcome, and how long its steps take."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -94,6 +94,11 @@ class Trial(NamedTuple):
     def gradients(self) -> float | None:
         """How many gradients it may evaluate, where its steps do not say so; None otherwise."""
         return self.identity.get("gradients")
+
+    @property
+    def program(self) -> Sequence[str]:
+        """What the user's own functions compute in it, as of `Programs.in_stage`; empty where all is registered."""
+        return self.identity.get("program", ())  # type: ignore[no-any-return]
 
     @property
     def order(self) -> "Order":

@@ -146,11 +146,13 @@ def maker(problem: str | Make | ProblemFactory | Problem, *, folder: Path | None
     return found if isinstance(found, Problem) else ProblemFactory(problem, found)
 
 
-@cache
 def _maker(name: str) -> ProblemFactory:
     if name not in PROBLEMS:
         raise UserError(f"no problem '{name}'; {nearest(name, PROBLEMS)}")
-    return ProblemFactory(name, PROBLEMS[name])
+    return _factory(name, PROBLEMS[name])
+
+
+_factory = cache(ProblemFactory)  # of the catalogue's functions, which stay what they are
 
 
 def get(name: str, **choices: Any) -> Problem:

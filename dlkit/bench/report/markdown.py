@@ -15,6 +15,7 @@ def markdown_tables(summary: Summary) -> str:
     parts = [f"## {heading(summary)}", "\n".join(f"- {_escaped(note)}" for note in left_out(summary))]
     for each in sections(summary):
         parts += [f"### {_escaped(each.title)}", _escaped(each.text), markdown(each.table, numbers=True)]
+    parts += map(_escaped, summary.apart)
     problems = "\n\n".join(map(_problem, summary.comparisons))
     return problems + "\n\n" + "\n\n".join(part for part in parts if part) + "\n"
 

@@ -346,7 +346,8 @@ def _foundations(summary: Summary) -> str:
     spec = json.dumps(json.loads(to_json(plan)), indent=2, ensure_ascii=False)
     data = [[name, facts["source"], facts["digest"]] for name, facts in sorted(manifest.get("data", {}).items())]
     sources: Mapping[str, str] = manifest.get("sources", {}).get(plan.digest, {})
-    parts = [f"<p>{took}</p>", _programs(manifest.get("programs", {}))]
+    parts = [f"<p>{escape(text)}</p>" for text in (took, *summary.apart)]
+    parts.append(_programs(manifest.get("programs", {})))
     parts.append(_table(Table(("problem", "data from", "digest"), data), "Data", heading=0, kind="facts"))
     parts.append(_details(f"The exact spec ({plan.digest})", spec))
     parts += [_details(f"Source of own functions: {name}", text) for name, text in sources.items()]

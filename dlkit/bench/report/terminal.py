@@ -50,6 +50,8 @@ def _print(summary: Summary, console: Console) -> None:
         console.print(Text(comparison.verdict.sentence, style="bold"))
         for note in [*tables.factor_findings(comparison), *comparison.verdict.notes]:
             console.print(Text(f"  {note}"))
+    for sentence in summary.apart:
+        console.print(Text(sentence))
 
 
 def _print_overview(summary: Summary, console: Console) -> None:

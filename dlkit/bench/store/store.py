@@ -5,32 +5,42 @@ import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from dlkit.bench.errors import UserError
 from dlkit.bench.identity.hashing import canonical, digest
-from dlkit.bench.machine.program import SOFTWARE_FIELDS
 from dlkit.bench.plan.json import from_json, to_json
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.space import Point
-from dlkit.bench.plan.trials import Evaluations, Outcome, Timing, Trial
+from dlkit.bench.plan.trials import Outcome, Timing
 from dlkit.bench.store.database import Database
-from dlkit.bench.store.example_scores import packed, unpacked
+from dlkit.bench.store.kept_code import About, KeptCode, about, fetch, insert_code
+from dlkit.bench.store.software import software_digest
 from dlkit.bench.store.tables import FORMAT, PARTS, TABLES
+from dlkit.bench.store.trial_rows import Record, insert, read, storable
 from dlkit.bench.tuning.targets import Ending, Frozen
 
-__all__ = ["Record", "Store", "software_digest"]
+__all__ = ["Apart", "Store"]
+
+ASIDE = ", set aside: "  # marks the software of rows that are kept and not found
 
 
-class Record(NamedTuple):
-    """An outcome as it was stored, with the program that made it."""
+class Apart(NamedTuple):
+    """Trials that are kept in a run folder and not found, as they are not of the current software, or were set aside.
 
-    outcome: Outcome
+    Attributes:
+        trials: their ids.
+        program: what made one of them.
+        set_aside: whether they were set aside.
+    """
+
+    trials: frozenset[str]
     program: Mapping[str, str]
+    set_aside: bool
 
 
 class Store:
@@ -65,13 +75,21 @@ class Store:
         """Closes the file and gives the folder back."""
         self._database.close()
 
-    # --- plans: table spec ---
+    # --- plans: tables spec, own_code and buffer ---
 
-    def use_plan(self, plan: Plan, sources: Mapping[str, str]) -> None:
-        """Makes a plan the current one; every plan that ran here is kept."""
+    def use_plan(self, plan: Plan, sources: Mapping[str, str], code: About | None = None) -> None:
+        """Makes a plan the current one; every plan that ran here is kept.
+
+        Args:
+            plan: which.
+            sources: file -> text of one's own functions.
+            code: what is kept of what is one's own in it.
+        """
+        texts = dict(sources) if code is None else {**sources, **code.sources}
         with self._database.transaction():
             self._database.execute(
-                "INSERT OR REPLACE INTO spec VALUES (?, ?, ?)", (plan.digest, to_json(plan), canonical(dict(sources)))
+                "INSERT OR REPLACE INTO spec VALUES (?, ?, ?, ?)",
+                (plan.digest, to_json(plan), canonical(texts), code and code.digest),
             )
             self._database.set_meta("current", plan.digest)
         self._write_manifest()
@@ -90,6 +108,19 @@ class Store:
         with self._database.parsing():
             return from_json(Plan, rows[0][0])
 
+    def keep_code(self, kept: KeptCode) -> str | None:
+        """Stores one's own code; returns its digest, None if it were too much to keep."""
+        with self._database.transaction():
+            return insert_code(self._database, kept)
+
+    def about_code(self, spec: str) -> About | None:
+        """Returns what is known of the code that was kept with a plan, by the plan's digest; None if none was."""
+        return about(self._database, spec)
+
+    def code(self, spec: str) -> KeptCode | None:
+        """Returns the code that was kept with a plan, with its content; None if none was."""
+        return fetch(self._database, spec)
+
     # --- programs: table program ---
 
     def software(self) -> str | None:
@@ -100,6 +131,12 @@ class Store:
         """Makes the trials of one software the ones that `finished` and `records` answer with."""
         with self._database.transaction():
             self._database.set_meta("software", software_digest(program))
+
+    def program(self) -> Mapping[str, str] | None:
+        """Returns a program of the current software; None if it stored nothing yet."""
+        rows = self._database.execute("SELECT MIN(fields) FROM program WHERE software = ?", (self.software(),))
+        with self._database.parsing():
+            return None if rows[0][0] is None else json.loads(rows[0][0])
 
     @contextmanager
     def _made_by(self, program: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -152,42 +189,7 @@ class Store:
         """
         with self._made_by(program) as (software, name):
             for outcome in outcomes:
-                self._insert(outcome, software, name)
-
-    def _insert(self, outcome: Outcome, software: str, program: str) -> None:
-        key = (outcome.trial.id, software)
-        for table in PARTS:
-            self._database.execute(f"DELETE FROM {table} WHERE trial = ? AND software = ?", key)
-        self._database.execute(
-            f"INSERT OR REPLACE INTO trial VALUES ({', '.join('?' * 17)})",
-            (
-                *key,
-                program,
-                canonical(outcome.trial.identity),
-                outcome.status,
-                _storable(outcome.reason),
-                _storable(outcome.traceback),
-                outcome.diverged_at,
-                outcome.seconds,
-                outcome.compile_seconds,
-                canonical(dict(outcome.validation)),
-                outcome.steps.astype("<i8").tobytes(),
-                *outcome.evaluations,
-                outcome.restored_at,
-                None if outcome.gradients is None else outcome.gradients.astype("<f8").tobytes(),
-            ),
-        )
-        if outcome.samples is not None:
-            numbers = outcome.samples.astype("<f4").tobytes()
-            shape = canonical(list(outcome.samples.shape))
-            self._database.execute("INSERT INTO sample VALUES (?, ?, ?, ?)", (*key, shape, numbers))
-        if outcome.example_scores is not None:
-            row = (*key, *packed(outcome.example_scores))
-            self._database.execute("INSERT INTO example_score VALUES (?, ?, ?, ?, ?)", row)
-        for metric, points in outcome.curves.items():
-            self._database.execute(
-                "INSERT INTO curve VALUES (?, ?, ?, ?)", (*key, metric, points.astype("<f4").tobytes())
-            )
+                insert(self._database, outcome, software, name)
 
     def finished(self) -> set[str]:
         """Returns the ids of the trials that need not run again: all but failed ones, by the current software."""
@@ -205,37 +207,58 @@ class Store:
         Returns:
             Id -> record, for those that are there.
         """
-        with self._database.snapshot():
-            software = self.software()
-            programs = self._database.execute("SELECT digest, fields FROM program")
-            points = self._database.execute("SELECT trial, metric, points FROM curve WHERE software = ?", (software,))
-            generated = self._database.execute(
-                "SELECT trial, shape, numbers FROM sample WHERE software = ?", (software,)
-            )
-            scored = self._database.execute(
-                "SELECT trial, examples, form, scores FROM example_score WHERE software = ?", (software,)
-            )
-            rows = self._database.execute(
-                "SELECT id, program, identity, status, reason, traceback, diverged_at, seconds, compile_seconds, "
-                "validation, steps, gradient_evaluations, value_evaluations, hvp_evaluations, restored_at, gradients "
-                "FROM trial WHERE software = ?",
-                (software,),
-            )
-        wanted = None if ids is None else set(ids)
+        return read(self._database, self.software(), ids)
+
+    def set_aside(
+        self,
+        *,
+        trials: Iterable[str],
+        searches: Iterable[str] = (),
+        timings: Iterable[str] = (),
+        targets: Iterable[str] = (),
+    ) -> None:
+        """Keeps some of the current software's rows where nothing finds them: they will be made again.
+
+        Args:
+            trials: ids.
+            searches: whose drawn points, as `add_points` calls them.
+            timings: keys.
+            targets: the problems whose frozen targets.
+        """
+        software = self.software()
+        columns = {
+            "trial.id": trials,
+            **{f"{table}.trial": trials for table in (*PARTS, "ending")},
+            "drawn.search": searches,
+            "timing.key": timings,
+            "target.problem": targets,
+        }
+        (marks,) = self._database.execute(
+            "SELECT COUNT(DISTINCT software) FROM trial WHERE instr(software, ?)", (ASIDE,)
+        )
+        with self._database.transaction():
+            for name, values in columns.items():
+                table, column = name.split(".")
+                for value in values:
+                    self._database.execute(
+                        f"UPDATE {table} SET software = ? WHERE {column} = ? AND software = ?",
+                        (f"{software}{ASIDE}{marks[0] + 1}", value, software),
+                    )
+        self._write_manifest()
+
+    def apart(self) -> list[Apart]:
+        """Returns which trials are kept and not found: of other software than the current, and those set aside."""
+        rows = self._database.execute(
+            "SELECT trial.software, trial.id, program.fields FROM trial JOIN program ON trial.program = program.digest "
+            "WHERE trial.software IS NOT ? ORDER BY trial.software",
+            (self.software(),),
+        )
         with self._database.parsing():
-            made_by = {name: json.loads(text) for name, text in programs}
-            curves: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
-            for trial, metric, blob in points:
-                curves.setdefault(trial, {})[metric] = np.frombuffer(blob, "<f4")
-            samples = {name: np.frombuffer(blob, "<f4").reshape(json.loads(shape)) for name, shape, blob in generated}
-            scores = {name: unpacked(*packing) for name, *packing in scored}
-            return {
-                row[0]: Record(
-                    _outcome(row, curves.get(row[0], {}), samples.get(row[0]), scores.get(row[0])), made_by[row[1]]
-                )
-                for row in rows
-                if wanted is None or row[0] in wanted
-            }
+            by_software = [(name, list(group)) for name, group in groupby(rows, key=itemgetter(0))]
+            return [
+                Apart(frozenset(row[1] for row in group), json.loads(group[0][2]), ASIDE in name)
+                for name, group in by_software
+            ]
 
     # --- timings: table timing ---
 
@@ -251,7 +274,7 @@ class Store:
         session = digest(texts)
         with self._made_by(program) as (software, name):
             for key, text in texts.items():
-                row = (key, software, name, machine, session, _storable(text))
+                row = (key, software, name, machine, session, storable(text))
                 self._database.execute("INSERT OR REPLACE INTO timing VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def timings(self) -> dict[str, Timing]:
@@ -271,19 +294,18 @@ class Store:
     # --- targets: tables target, ending ---
 
     def frozen(self) -> dict[str, Frozen]:
-        """Returns the targets that were frozen, by key."""
-        rows = self._database.execute("SELECT key, goals, source, digest FROM target")
+        """Returns the targets that were frozen from the current software's trials, by key."""
+        rows = self._database.execute(
+            "SELECT key, goals, source, digest FROM target WHERE software = ?", (self.software(),)
+        )
         with self._database.parsing():
             return {key: Frozen(tuple(map(float, json.loads(goals))), *rest) for key, goals, *rest in rows}
 
     def freeze(self, key: str, problem: str, targets: Frozen) -> None:
-        """Keeps targets for good; those that are there already stay what they are."""
-        goals = canonical(list(targets.values))
+        """Keeps targets for good; those of the current software that are there already stay what they are."""
+        row = (key, self.software(), problem, canonical(list(targets.values)), targets.source, targets.digest)
         with self._database.transaction():
-            self._database.execute(
-                "INSERT OR IGNORE INTO target VALUES (?, ?, ?, ?, ?)",
-                (key, problem, goals, targets.source, targets.digest),
-            )
+            self._database.execute("INSERT OR IGNORE INTO target VALUES (?, ?, ?, ?, ?, ?)", row)
         self._write_manifest()
 
     def keep_endings(self, endings: Mapping[str, tuple[float, Ending]]) -> None:
@@ -311,7 +333,10 @@ class Store:
                 "SELECT digest, plan, sources FROM spec ORDER BY digest = ?, digest", (current,)
             )
             programs = self._database.execute("SELECT digest, fields FROM program ORDER BY digest")
-            frozen = self._database.execute("SELECT problem, goals, source, digest FROM target ORDER BY problem, key")
+            frozen = self._database.execute(
+                "SELECT problem, goals, source, digest FROM target WHERE software = ? ORDER BY problem, key",
+                (self._database.meta("software"),),
+            )
         with self._database.parsing():
             plans = {name: json.loads(text) for name, text, _ in specs}
             problems = [facts for each in plans.values() for facts in each["problems"]]  # the current spec's come last
@@ -342,40 +367,3 @@ class Store:
             Path(file.name).replace(self.folder / "manifest.json")
         except OSError as error:
             raise UserError(f"{self.folder}: manifest.json cannot be written: {error.strerror}") from None
-
-
-def software_digest(program: Mapping[str, str]) -> str:
-    """Returns the hash of the fields in which programs must agree for their trials to be compared."""
-    return digest({name: program[name] for name in SOFTWARE_FIELDS})
-
-
-def _outcome(
-    row: Sequence[Any],
-    curves: Mapping[str, np.ndarray[Any, Any]],
-    samples: np.ndarray[Any, Any] | None,
-    example_scores: np.ndarray[Any, Any] | None,
-) -> Outcome:
-    """Returns the outcome in a row of the table `trial`."""
-    *row, restored, gradients = row
-    name, _, identity, status, reason, trace, diverged_at, seconds, compile_seconds, validation, steps, *counts = row
-    trial = Trial(name, json.loads(identity))
-    done = np.frombuffer(steps, "<i8")
-    ended = (status, reason, trace, diverged_at, seconds, compile_seconds)
-    spent = None if gradients is None else np.frombuffer(gradients, "<f8")
-    return Outcome(
-        trial,
-        *ended,
-        done,
-        curves,
-        json.loads(validation),
-        Evaluations(*counts),
-        restored,
-        samples,
-        example_scores,
-        spent,
-    )
-
-
-def _storable(text: str) -> str:
-    """What SQLite can hold of a message: file names that are not UTF-8 leave halves of characters in it."""
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -2,9 +2,16 @@
 
 __all__ = ["FORMAT", "PARTS", "TABLES"]
 
-FORMAT = 4
+FORMAT = 5
 TABLES = (
-    "CREATE TABLE spec (digest TEXT PRIMARY KEY, plan TEXT NOT NULL, sources TEXT NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE spec (
+        digest TEXT PRIMARY KEY, plan TEXT NOT NULL, sources TEXT NOT NULL, own_code TEXT
+    ) WITHOUT ROWID""",
+    """CREATE TABLE own_code (
+        digest TEXT PRIMARY KEY, facts TEXT NOT NULL, modules TEXT NOT NULL, settings TEXT NOT NULL,
+        buffers TEXT NOT NULL, data BLOB NOT NULL
+    )""",
+    "CREATE TABLE buffer (digest TEXT PRIMARY KEY, bytes BLOB NOT NULL)",
     "CREATE TABLE program (digest TEXT PRIMARY KEY, software TEXT NOT NULL, fields TEXT NOT NULL) WITHOUT ROWID",
     """CREATE TABLE drawn (
         search TEXT NOT NULL, software TEXT NOT NULL, position INTEGER NOT NULL, point TEXT NOT NULL,
@@ -27,7 +34,8 @@ TABLES = (
         timing TEXT NOT NULL, PRIMARY KEY (key, software)
     ) WITHOUT ROWID""",
     """CREATE TABLE target (
-        key TEXT PRIMARY KEY, problem TEXT NOT NULL, goals TEXT NOT NULL, source TEXT NOT NULL, digest TEXT NOT NULL
+        key TEXT NOT NULL, software TEXT NOT NULL, problem TEXT NOT NULL, goals TEXT NOT NULL, source TEXT NOT NULL,
+        digest TEXT NOT NULL, PRIMARY KEY (key, software)
     ) WITHOUT ROWID""",
     """CREATE TABLE ending (
         trial TEXT NOT NULL, software TEXT NOT NULL, target REAL, kind TEXT NOT NULL, step INTEGER,

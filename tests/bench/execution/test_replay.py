@@ -1,20 +1,32 @@
-"""Bits after a run that was interrupted, taken up in another order, and finished: those of an undisturbed one."""
+"""Bits of replays: after runs that were interrupted, and of a folder that was copied, without the user's own files."""
 
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import pytest
 
 from dlkit import bench
 from dlkit.bench.analysis.summary import summarize
 from dlkit.bench.execution import runner
 from dlkit.bench.execution.executor import InlineExecutor
+from dlkit.bench.execution.own_code import bind_kept
 from dlkit.bench.execution.progress import Silent
+from dlkit.bench.execution.replay import Again
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.spec import planner
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
+from dlkit.bench.store import kept_code
 from dlkit.bench.store.store import Store
+from dlkit.bench.training.lanes import ALONE
 
 INLINE = bench.Resources(executor="inline")
 
@@ -84,3 +96,192 @@ def test_summaries_of_a_disturbed_run_miss_nothing(tmp_path: Path) -> None:
         partial = summarize(store)
         assert 0 < partial.missing < partial.planned
         assert all(each.verdict.kind == "incomplete" for each in partial.comparisons)
+
+
+# --- one's own code, from a copied folder ---
+
+FILES = {
+    "mine.py": """
+import jax, jax.numpy as jnp
+from dlkit import bench
+import lib.data
+
+def make(width: int = 3):
+    def init(key):
+        return jax.random.normal(key, (width,)), None
+
+    def error(params, batch):
+        from lib.acts import act
+        return ((act(batch["inputs"] @ params) - batch["targets"]) ** 2).mean()
+
+    return bench.Problem(
+        name="plane",
+        init=init,
+        loss=lambda params, state, batch, key: (error(params, batch), state),
+        evaluate=lambda params, state, batch: {"mse": error(params, batch)},
+        dataset=lib.data.plane(width),
+        metrics={"mse": bench.Metric("lower", "log")},
+        batch_size=32,
+        target=0.1,
+    )
+""",
+    "lib/acts.py": """
+import jax.numpy as jnp
+SCALE = 1.5
+
+def act(x):
+    return jnp.tanh(x) * SCALE
+""",
+    "lib/data.py": """
+import numpy as np
+from dlkit import bench
+
+def plane(width):
+    inputs = np.random.default_rng(0).normal(size=(200, width)).astype(np.float32)
+    return bench.split("plane", {"inputs": inputs, "targets": np.tanh(inputs.sum(axis=1))})
+""",
+    "spec.toml": """
+name = "own"
+problems = ["mine.py:make"]
+optimizers = ["sgd", "adam"]
+[budget]
+steps = 20
+evaluations = 4
+studies = 1
+tuning_points = 2
+tuning_seeds = 2
+seeds = 6
+""",
+}
+
+
+def dlkit(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dlkit.bench.cli", *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "200"}
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, env=environment)
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder that was copied, and the files that it is of removed."""
+    work, folder = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("elsewhere") / "run"
+    for name, text in FILES.items():
+        (work / name).parent.mkdir(exist_ok=True)
+        (work / name).write_text(text)
+    ended = dlkit("run", "spec.toml", "--executor", "inline", "--no-report", cwd=work)
+    assert ended.returncode == 0, ended.stderr
+    shutil.copytree(work / "runs/own", folder)
+    shutil.rmtree(work)
+    return folder
+
+
+@pytest.mark.long
+def test_every_trial_of_own_code_replays_without_its_files(copied: Path) -> None:
+    opened = bench.open_run(copied)
+    trials = sorted(opened.summary.records)
+    assert len(trials) == 20
+    shown = dlkit("replay", copied, *trials, cwd=copied.parent)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.splitlines() == [f"trial {each}: every number matches, bit for bit" for each in trials]
+    (said,) = shown.stderr.splitlines()
+    assert said.startswith(f"running code that {copied} has kept since 20") and ": problem 'plane', from /" in said
+    assert all(name in said for name in ("/mine.py", "/lib/acts.py", "/lib/data.py"))
+    sources = opened.summary.manifest["sources"][opened.summary.plan.digest].values()
+    assert {FILES[name] for name in FILES if name.endswith(".py")} <= set(sources)
+
+
+def edited(copied: Path, tmp_path: Path, column: str, before: str, after: str) -> Any:
+    """A copy of a run whose kept code is changed; opened."""
+    shutil.copytree(copied, tmp_path / "run")
+    with sqlite3.connect(tmp_path / "run/store.sqlite") as connection:
+        ((text,),) = connection.execute(f"SELECT {column} FROM own_code").fetchall()
+        assert before in text
+        connection.execute(f"UPDATE own_code SET {column} = ?", (text.replace(before, after),))
+    connection.close()
+    return bench.open_run(tmp_path / "run")
+
+
+@pytest.mark.long
+def test_code_that_computes_something_else_is_not_replayed(copied: Path, tmp_path: Path) -> None:
+    opened = edited(copied, tmp_path, "modules", "SCALE = 1.5", "SCALE = 2.5")
+    trial = next(iter(opened.summary.records.values())).outcome.trial
+    again = Again(tmp_path / "run", opened.summary.plan.digest, trial, trial, ALONE, 1).run().outcomes[0]
+    assert again.status == "failed"
+    assert again.reason.startswith("problem 'plane': computes something else in this process than where the run was")
+
+
+@pytest.mark.long
+def test_byte_code_of_another_python_is_refused(copied: Path, tmp_path: Path) -> None:
+    now = f"{sys.version_info.major}.{sys.version_info.minor}"
+    opened = edited(copied, tmp_path, "facts", f'"python": "{now}"', '"python": "3.9"')
+    words = f"byte code of Python 3.9, and this is Python {now}; replay it with Python 3.9, or name the spec"
+    with pytest.raises(bench.UserError, match=words):
+        opened.replay(next(iter(opened.summary.records)))
+
+
+def own(table: np.ndarray[Any, Any], held: Any = None) -> bench.Problem:
+    """A problem of one's own with a table; `held` is something that its loss holds."""
+
+    def error(params: Any, batch: Any) -> Any:
+        assert held is None or held
+        return ((batch["inputs"] @ params - batch["targets"]) ** 2).mean()
+
+    return bench.Problem(
+        name="plane",
+        init=lambda key: (jax.random.normal(key, (table.shape[1],)), None),
+        loss=lambda params, state, batch, key: (error(params, batch), state),
+        evaluate=lambda params, state, batch: {"mse": error(params, batch)},
+        dataset=bench.split("plane", {"inputs": table, "targets": table.sum(axis=1)}),
+        metrics={"mse": bench.Metric("lower", "log")},
+        batch_size=32,
+        target=0.1,
+    )
+
+
+def compared(problem: bench.Problem, folder: Path, *, seeds: int = 1) -> bench.Result:
+    budget = bench.Budget(steps=4, evaluations=4, studies=1, tuning_points=1, tuning_seeds=1, seeds=seeds)
+    asked: dict[str, Any] = {"problems": [problem], "optimizers": ["sgd"], "budget": budget, "folder": folder}
+    return bench.compare(**asked, resources=INLINE, progress=False)
+
+
+TABLE = np.random.default_rng(0).normal(size=(5000, 50)).astype(np.float32)
+
+
+def test_a_table_is_kept_once(tmp_path: Path) -> None:
+    for seeds in (1, 2):
+        assert not compared(own(TABLE), tmp_path, seeds=seeds).failures
+    with sqlite3.connect(tmp_path / "store.sqlite") as connection:
+        lengths = sorted(row[0] for row in connection.execute("SELECT LENGTH(bytes) FROM buffer"))
+        ((specs,),) = connection.execute("SELECT COUNT(DISTINCT digest) FROM spec WHERE own_code IS NOT NULL")
+    connection.close()
+    assert specs == 2 and 0.6 * TABLE.nbytes < sum(lengths) < 1.1 * TABLE.nbytes
+
+
+def test_what_is_too_large_is_said_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(kept_code, "MOST_BYTES", TABLE.nbytes // 2)
+    result = compared(own(TABLE), tmp_path)
+    assert "are not kept in the run folder, which would have more than 512 MiB" in capsys.readouterr().err
+    trial = next(iter(result.summary.records))
+    assert result.replay(trial).exact
+    with pytest.raises(bench.UserError, match=r"problem 'plane' came from your own code, which is not kept with this"):
+        bench.open_run(tmp_path).replay(trial)
+
+
+def test_what_cannot_be_packed_is_said_once_and_the_run_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = compared(own(TABLE[:200], held=threading.Lock()), tmp_path)
+    assert not result.failures
+    said = capsys.readouterr().err
+    assert said.count("your code cannot be kept in the run folder") == 1 and "cannot pickle '_thread.lock'" in said
+
+
+def test_code_that_cannot_be_opened_is_said(tmp_path: Path) -> None:
+    result = compared(own(TABLE[:200]), tmp_path)
+    with Store(tmp_path, write=False) as store:
+        kept = store.code(result.summary.plan.digest)
+    assert kept is not None and b"numpy" in kept.data
+    with pytest.raises(bench.UserError, match=r"\(problem 'plane'\) cannot be opened here: .*No module named 'nunpy"):
+        bind_kept(result.summary.plan, kept._replace(data=kept.data.replace(b"numpy", b"nunpy")))

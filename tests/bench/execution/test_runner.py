@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ from dlkit.bench.execution.executor import InlineExecutor
 from dlkit.bench.execution.progress import Silent
 from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.work import Work, run_work
+from dlkit.bench.machine.program import program_identity
+from dlkit.bench.report.markdown import markdown_tables
+from dlkit.bench.report.page import write_report
+from dlkit.bench.report.terminal import text_of
 from dlkit.bench.spec import planner
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
@@ -41,8 +46,10 @@ def experiment(*optimizers: Any, problems: tuple[Any, ...] = PROBLEMS, budget: B
     )
 
 
-def carry_out(asked: Experiment, store: Store, make: Callable[[], Any] = InlineExecutor) -> Summary:
-    runner.run(planner.plan(asked), store, make, Silent())
+def carry_out(
+    asked: Experiment, store: Store, make: Callable[[], Any] = InlineExecutor, *, remote: bool = False
+) -> Summary:
+    runner.run(planner.plan(asked), store, make, Silent(), remote=remote)
     return summarize(store)
 
 
@@ -86,7 +93,8 @@ def test_a_cluster_by_its_address(undisturbed: Summary) -> None:
         n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs="CRITICAL"
     ) as cluster:
         with Store(None) as store:
-            there = carry_out(experiment(), store, lambda: make_executor(Resources(executor=cluster.scheduler_address)))
+            resources = Resources(executor=cluster.scheduler_address)
+            there = carry_out(experiment(), store, lambda: make_executor(resources), remote=resources.is_remote)
         assert len(cluster.scheduler_info["workers"]) == 1, "the cluster is left as it is"
     assert bits(there) == bits(undisturbed)
 
@@ -139,6 +147,80 @@ def test_a_second_run_does_nothing_and_starts_no_worker(tmp_path: Path, undistur
     with Store(tmp_path) as store:
         second = carry_out(experiment(), store, never)
     assert bits(first) == bits(second) == bits(undisturbed)
+
+
+class Upgraded(InlineExecutor):
+    """Runs another version of JAX than the one that is imported."""
+
+    def next(self) -> Any:
+        slot, done = super().next()
+        return slot, done._replace(program=upgraded())
+
+
+def upgraded(field: str = "jax") -> dict[str, str]:
+    return {**program_identity(), field: "99"}
+
+
+def test_other_software_is_said_once_and_never_mixed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = experiment("sgd", problems=("quadratic",))
+    with Store(tmp_path) as store:
+        carry_out(asked, store)
+        monkeypatch.setattr(runner, "program_identity", upgraded)
+        new = carry_out(asked, store, Upgraded)
+        said = capsys.readouterr().err
+        before = metadata.version("jax")
+        assert said.startswith(
+            f"12 stored trials were made by other software: jax {before} then, 99 now; they are kept"
+        )
+        assert new.missing == 0 and {record.program["jax"] for record in new.records.values()} == {"99"}
+        shown = (
+            f"12 trials of this folder were made by other software (jax {before} there, 99 here): they are kept, and"
+        )
+        assert new.apart == (f"{shown} not among these numbers.",)
+        for text in (text_of(new), markdown_tables(new), write_report(new, tmp_path / "report.html").read_text()):
+            assert "12 trials of this folder were made by other software" in " ".join(text.split())
+        carry_out(asked, store, Upgraded)
+        monkeypatch.undo()
+        assert not carry_out(asked, store).missing and not capsys.readouterr().err, "nothing is trained again"
+
+
+def test_workers_on_another_kind_of_device_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "program_identity", lambda: upgraded("device"))
+    words = (
+        "the workers run other software than this process: kind of device cpu there, 99 here; install the same on both"
+    )
+    with Store(None) as store, pytest.raises(bench.UserError, match=words):
+        carry_out(experiment("sgd", problems=("quadratic",)), store)
+
+
+class Cluster(InlineExecutor):
+    """Workers on some kinds of device, none of which this process has."""
+
+    def __init__(self, *devices: str) -> None:
+        super().__init__()
+        self.slots, self._devices, self._busy = len(devices), devices, list[int]()
+
+    def submit(self, slot: int, work: Any) -> None:
+        self._busy.append(slot)
+        super().submit(slot, work)
+
+    def next(self) -> Any:
+        _, done = super().next()
+        slot = self._busy.pop()
+        return slot, done._replace(program={**done.program, "device": self._devices[slot]})
+
+
+def test_a_cluster_has_its_own_kind_of_device() -> None:
+    bound = planner.plan(experiment("sgd", problems=("quadratic",)))
+    with Store(None) as store:
+        runner.run(bound, store, lambda: Cluster("fast"), Silent(), remote=True)
+        assert {record.program["device"] for record in store.records().values()} == {"fast"}
+        assert summarize(store).missing == 0 and not store.apart()
+    words = "the workers differ: kind of device fast on one, slow on another; trials of both are never mixed"
+    with Store(None) as store, pytest.raises(bench.UserError, match=words):
+        runner.run(bound, store, lambda: Cluster("fast", "slow"), Silent(), remote=True)
 
 
 @pytest.mark.long

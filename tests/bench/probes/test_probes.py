@@ -122,7 +122,7 @@ def vmapped(lanes: Any) -> Any:
     return jax.jit(jax.vmap(lambda params: all_curves(params, seen.update, seen.key)))(lanes)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @every_probe
 def test_jit_equals_eager_and_values_are_float32_scalars(probe: Probe, compiled: Any) -> None:
     seen = network("relu")
@@ -134,7 +134,7 @@ def test_jit_equals_eager_and_values_are_float32_scalars(probe: Probe, compiled:
         np.testing.assert_allclose(jitted[name], value, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @every_probe
 def test_vmapped_lanes_see_their_own_parameters_and_nan_stays_in_its_lane(
     probe: Probe, compiled: Any, lanes: Any, vmapped: Any
@@ -303,7 +303,7 @@ def noise_view(rng: np.random.Generator, mean: Any, deviations: Any, examples: i
     return view(params={"a": jnp.zeros(len(mean)), "b": jnp.zeros(())}, train={"x": draws}, loss=loss)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_noise_scale_has_the_known_trace_and_signal_on_average() -> None:
     mean, deviations = np.array([0.5, -1.0, 0.0]), np.array([1.0, 3.0, 2.0])
     trace, signal = 14.0, 1.25
@@ -442,7 +442,7 @@ def test_as_many_iterations_as_parameters_are_exact_and_more_change_nothing() ->
         np.testing.assert_allclose(got, -1.0, rtol=1e-5)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_sharpness_of_an_exhausted_krylov_space_stays_inside_of_the_spectrum() -> None:
     # Two eigenvalues: two iterations exhaust the space, whatever follows is rounding or padding.
     spectrum = jnp.array([-3.0] * 15 + [-1.0] * 15)
@@ -450,7 +450,7 @@ def test_sharpness_of_an_exhausted_krylov_space_stays_inside_of_the_spectrum() -
     np.testing.assert_allclose(got, -1.0, rtol=1e-5)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_sharpness_of_a_network_by_numpy_and_scipy() -> None:
     seen = network()
 

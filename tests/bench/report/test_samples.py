@@ -69,7 +69,7 @@ def test_points_lie_where_they_are_and_upwards() -> None:
     assert "of &lt;me&gt;" in drawn
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_report_shows_every_contenders_samples(tmp_path: Path) -> None:
     with with_samples(None, IMAGES) as store:
         page = write_report(summarize(store), tmp_path / "report.html").read_text()

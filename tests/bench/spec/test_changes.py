@@ -211,4 +211,4 @@ def test_probes_of_the_command_line_take_the_place_of_the_specs() -> None:
     asked = experiment(probes=("weight_norm",))
     assert changed(asked).probes == ("weight_norm",)
     assert changed(asked, probes=["sharpness"]).probes == ("sharpness",)
-    assert planner.plan(changed(asked, probes=["sharpness"])).plan.probes == {"sharpness": ""}
+    assert planner.plan(changed(asked, probes=["sharpness"])).plan.probes == {"sharpness": False}

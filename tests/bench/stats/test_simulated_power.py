@@ -153,7 +153,7 @@ NOISE = {
 }
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("contenders", [2, pytest.param(6, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", NOISE)
 def test_where_80_percent_is_promised_about_80_percent_is_kept(name, contenders):

@@ -24,12 +24,14 @@ from dlkit.bench.plan.json import from_data, to_json
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point, Range, one_minus_log_uniform
-from dlkit.bench.plan.trials import Outcome, Trial
+from dlkit.bench.plan.trials import Outcome, Timing, Trial
 from dlkit.bench.store import store as store_module
 from dlkit.bench.store.database import FILE
 from dlkit.bench.store.example_scores import packed
-from dlkit.bench.store.store import Store, software_digest
+from dlkit.bench.store.software import differences, software_digest
+from dlkit.bench.store.store import Store
 from dlkit.bench.store.tables import FORMAT
+from dlkit.bench.tuning.targets import Ending, Frozen
 from tests.bench.synthetic import PROGRAM, make_contender, make_plan, make_problem
 
 ROOT = Path(__file__).parents[3]
@@ -208,6 +210,62 @@ def test_trials_of_another_machine_count_and_keep_its_name(field):
         store.add([outcome(0)], PROGRAM)
         store.add([outcome(1)], other)
         assert [store.records()[trial(number).id].program for number in (0, 1)] == [PROGRAM, other]
+
+
+def test_what_is_set_aside_is_kept_and_not_found(tmp_path):
+    targets = Frozen((0.5,), "first", "d1")
+    scores = np.ones(3, np.float32)
+    with opened(tmp_path) as store:
+        for turn in (1.0, 2.0):  # the same trials, a second time
+            store.add([outcome(0, value=turn, example_scores=scores), outcome(1, value=turn)], PROGRAM)
+            store.add_points("search", 0, [Point({"rate": turn}, {})])
+            store.add_points("other search", 0, [Point({"rate": turn}, {})])
+            store.keep_timings({"timing": Timing((turn,)), "other timing": Timing((turn,))}, PROGRAM, "here")
+            store.freeze("key", "bowl", targets)
+            store.freeze("other key", "other", targets)
+            store.keep_endings({trial(0).id: (0.5, Ending("reached", 40))})
+            assert store.frozen()["key"] == targets
+            store.set_aside(trials=[trial(0).id], searches=["search"], timings=["timing"], targets=["bowl"])
+            assert store.records().keys() == store.finished() == {trial(1).id}
+            assert store.drawn().keys() == {"other search"} and store.timings().keys() == {"other timing"}
+            assert store.frozen().keys() == {"other key"} and store.endings() == {}
+        assert [(each.trials, each.set_aside) for each in store.apart()] == [({trial(0).id}, True)] * 2
+        store.add([outcome(0, value=3.0)], PROGRAM)
+        assert store.records()[trial(0).id].outcome.validation == {"error": 3.0}
+    file = sqlite3.connect(tmp_path / FILE)
+    kept = [
+        json.loads(row[0])["error"] for row in file.execute("SELECT validation FROM trial WHERE id = ?", [trial(0).id])
+    ]
+    file.close()
+    assert sorted(kept) == [1.0, 2.0, 3.0]
+
+
+def test_what_is_apart():
+    with opened() as store:
+        assert (store.apart(), store.program()) == ([], None)
+        store.add([outcome(0), outcome(1)], PROGRAM)
+        assert (store.apart(), store.program()) == ([], PROGRAM)
+        other = {**PROGRAM, "device": "gpu", "jax_config": "jax_enable_x64=True"}
+        store.use_software(other)
+        (apart,) = store.apart()
+        assert (apart.trials, apart.program, apart.set_aside) == ({trial(0).id, trial(1).id}, PROGRAM, False)
+        assert store.program() is None
+        assert (
+            differences(apart.program, other)
+            == "jax_config 1 then, jax_enable_x64=True now, kind of device cpu then, gpu now"
+        )
+
+
+def test_targets_of_other_software_are_frozen_anew():
+    first, second = (Frozen((value,), "", str(value)) for value in (0.5, 0.4))
+    with opened() as store:
+        store.freeze("key", "bowl", first)
+        store.use_software({**PROGRAM, "jax": "another"})
+        assert store.frozen() == {} and store.manifest()["targets"] == []
+        store.freeze("key", "bowl", second)
+        assert store.frozen() == {"key": second}
+        store.use_software(PROGRAM)
+        assert store.frozen() == {"key": first}
 
 
 def test_an_empty_store_answers():

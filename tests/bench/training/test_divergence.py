@@ -98,7 +98,7 @@ def test_an_outlier_at_the_end_is_no_divergence() -> None:
     assert left((1.0, 17), (FAR, 3)) == 17
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("freedom", [1, 3, 1000])
 def test_batches_of_one_example_raise_no_false_alarm(freedom: int) -> None:
     """Squares of independent residuals go nowhere, but some trials end a million times above where they started."""
@@ -231,7 +231,7 @@ def least_squares() -> tuple[Problem, np.ndarray[Any, Any], np.ndarray[Any, Any]
     return problem, x, y
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_gradient_descent_just_beyond_its_largest_rate() -> None:
     problem, x, y = least_squares()
     below, above = 0.49, 0.50

@@ -72,7 +72,7 @@ def trained(learning_rate: float, seed: int) -> tuple[Any, Any]:
     return result.curves["error"], np.array([start, *result.curves["sharpness"][1:]])
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("learning_rate", RATES)
 def test_the_sharpness_rises_to_the_edge_of_stability_and_stays_there(learning_rate: float, seed: int) -> None:

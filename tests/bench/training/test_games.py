@@ -194,7 +194,7 @@ def game(moves: int = 1, updates: str = "alternating", batch_size: int | None = 
 @pytest.mark.parametrize(
     ("name", "moves", "updates", "batch_size"),
     [
-        ("critic=adam,generator=sgd", 3, "alternating", 8),
+        pytest.param("critic=adam,generator=sgd", 3, "alternating", 8, marks=pytest.mark.slow),
         ("adam", 1, "simultaneous", 8),
         pytest.param("adam", 1, "alternating", 8, marks=pytest.mark.slow),
         pytest.param("adam", 2, "alternating", None, marks=pytest.mark.slow),
@@ -296,7 +296,7 @@ CRITIC_SAM = {
 }
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_rate_that_is_too_large_diverges_by_either_players_loss() -> None:
     result = run(bilinear("simultaneous"), "sgd", steps=40, evaluations=10, learning_rate=10.0)
     assert result.status == "diverged" and result.diverged_at is not None

@@ -212,7 +212,7 @@ def test_the_width_comes_from_memory_and_plan(
     assert fitting(planned, lane) == expected
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_on_an_accelerator_the_width_is_chosen_and_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (work, dask_workers):
         monkeypatch.setattr(module, "on_accelerator", lambda: True)
@@ -274,7 +274,7 @@ print(json.dumps([result.failures, sorted({each.program["lanes"] for each in rec
 """
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_lanes_over_two_devices() -> None:
     """In a process of its own, as the number of CPU devices is fixed when JAX starts."""
     process = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)

@@ -85,7 +85,13 @@ def test_gradient_descent_on_a_quadratic_contracts_as_theory_says(condition: flo
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["sgd", "momentum", "rmsprop", "adagrad", "adam", "adamw"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("sgd", "momentum", "rmsprop", "adagrad", "adamw")),
+        "adam",
+    ],
+)
 def test_equals_a_hand_written_step_loop(name: str) -> None:
     problem = problems.get("digits-mlp")
     values = {"learning_rate": 0.01, "momentum": 0.9, "decay": 0.95, "b1": 0.9, "b2": 0.99, "weight_decay": 0.01}
@@ -155,7 +161,7 @@ def test_a_rung_is_the_beginning_of_the_whole_trial(until: int) -> None:
     assert wild.status == "diverged" and len(wild.steps) <= until + 1
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_seeds_pair_contenders_and_differ_among_themselves() -> None:
     problem = linear_problem()
     adam = {"learning_rate": 0.1, "b1": 0.9, "b2": 0.99}

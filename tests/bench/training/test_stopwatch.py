@@ -138,7 +138,7 @@ def linear() -> list[Contestant]:
     return contestants(make_study("sgd", "momentum", "adam", "sgd+polyak", problem="diabetes-linear"))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_step_is_a_call_without_its_evaluations(linear: list[Contestant]) -> None:
     # Whatever is timed takes one second. A call is 1 evaluation after 10 steps; evaluations are timed 8 at a time.
     for found in measure(linear, repeats=3, clock=Clock(1.0)):
@@ -283,7 +283,7 @@ def test_what_early_stopping_saves_is_a_share_of_the_steps() -> None:
     assert cost.saved == pytest.approx((3 * 0.75 + 3 * 0.0) / 6)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_costs_are_shown_with_units_everywhere(tmp_path: Path) -> None:
     plan = make_plan(("sgd", "adam"))
     with Store(None) as store:

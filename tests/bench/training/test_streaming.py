@@ -79,7 +79,7 @@ def resident() -> Program:
 
 # two intervals a call; one; parts of 4 + 3; of 2 + 2 + 2 + 1; of single steps
 @pytest.mark.long
-@pytest.mark.parametrize("steps", [*(pytest.param(steps, marks=pytest.mark.slow) for steps in (14, 4, 2)), 7, 1])
+@pytest.mark.parametrize("steps", [*(pytest.param(steps, marks=pytest.mark.slow) for steps in (14, 7, 4, 2)), 1])
 def test_a_streamed_trial_has_the_bits_of_one_on_the_device(steps: int) -> None:
     cut = program_of(digits(), steps)
     for seed in (0, 3):
@@ -90,7 +90,7 @@ def test_a_streamed_trial_has_the_bits_of_one_on_the_device(steps: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("order", ["fixed", "iid"])
+@pytest.mark.parametrize("order", [pytest.param("fixed", marks=pytest.mark.slow), "iid"])
 def test_every_order_streams(order: Order) -> None:
     usual = digits().variant(batch_size=64)  # in so many steps, two epochs and a half
     problem = usual.variant(order=order)
@@ -107,7 +107,7 @@ def test_dropout_early_stopping_and_a_schedule_stream() -> None:
     assert run(whole, rates[1])[0][0] == "stopped", "one of them does stop"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [14, pytest.param(4, marks=pytest.mark.slow)])
 def test_lanes_find_their_examples_in_one_block(steps: int) -> None:
     lanes = Lanes(2)
@@ -264,7 +264,7 @@ def test_a_run_with_little_memory_is_the_run_without_a_bound() -> None:
     assert (small.costs()["seconds_per_step"] > 0).all()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_timing_takes_parts_of_intervals() -> None:
     values = {"learning_rate": 0.1}
     (timing,) = measure([Contestant(program_of(digits(), 4), values)], repeats=2, seconds=1e-4)
@@ -280,7 +280,7 @@ def mapped_digits(place: Path) -> Problem:
     return replace(digits(), dataset=data.npy(place))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_mapped_examples_stream_without_being_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mapped = mapped_digits(tmp_path / "digits")
     sizes = []

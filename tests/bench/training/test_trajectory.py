@@ -96,7 +96,7 @@ def test_a_final_trial_keeps_the_scores_whose_mean_is_its_final_value() -> None:
         assert all(train_trial(program, values, seed=0, **each).example_scores is None for each in others)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_lanes_keep_the_scores_of_one_trial_each() -> None:
     problem = classification("points", models.mlp((2,)), few_points(), batch_size=8, steps=20)
     alone = [scores_of(program_of(problem), 0.5, seed=seed) for seed in (0, 1, 2)]
@@ -107,7 +107,7 @@ def test_lanes_keep_the_scores_of_one_trial_each() -> None:
         assert result.example_scores.tolist() == expected.tolist()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_scores_are_kept_where_they_tell_of_new_examples() -> None:
     """Not of ratios, of other metrics, of what diverged, or of the training objective."""
     model, fixed = models.mlp((2,)), few_points()
@@ -284,7 +284,7 @@ def batch_norm_problem() -> Problem:
     return replace(plain, reestimate=reestimate)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_schedule_free_scores_otherwise_without_reestimated_batch_statistics() -> None:
     problem = batch_norm_problem()
     free = optimizers.get("schedule_free_sgd")
@@ -305,7 +305,7 @@ def test_schedule_free_scores_otherwise_without_reestimated_batch_statistics() -
     np.testing.assert_allclose(state["var"], hidden.var(axis=0), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_trained_parameters_keep_their_running_statistics() -> None:
     problem = batch_norm_problem()
     results = [
@@ -347,7 +347,7 @@ def bench_batches(problem: Problem) -> Any:
     return data_order(problem, "final", 0, segment=6)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_factors_cross_optimizers_and_are_told_apart() -> None:
     result = bench.compare(
         problems=["digits-mlp"],
@@ -437,7 +437,7 @@ def test_probes_see_the_last_step_of_each_interval() -> None:
     assert plain.evaluations == result.evaluations, "what probes cost is not the optimizer's"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_probes_are_computed_on_final_trials_alone() -> None:
     result = bench.compare(
         problems=["digits-mlp"],

@@ -29,7 +29,7 @@ from dlkit.bench.store.store import Store
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.objective import steps_to
 from dlkit.bench.tuning.targets import Ending, Frozen, declared, ending, freeze, reruns, sets_targets
-from tests.bench.synthetic import make_plan, make_problem
+from tests.bench.synthetic import PROGRAM, make_plan, make_problem
 
 INLINE = bench.Resources(executor="inline")
 
@@ -205,6 +205,7 @@ def test_what_diverged_early_makes_no_target_and_late_divergence_counts_until_th
 def test_frozen_targets_stay(tmp_path: Path) -> None:
     first, second = Frozen((0.5, 0.1), "first", "d1"), Frozen((0.4,), "second", "d2")
     with Store(tmp_path / "run") as store:
+        store.use_software(PROGRAM)
         assert store.frozen() == {}
         store.freeze("k", "bowl", first)
         store.freeze("k", "bowl", second)

@@ -250,7 +250,7 @@ def false_alarms(count, repeats=500):
     return alarms / repeats
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_idle_hyperparameter_is_seldom_called_at_its_edge():
     # 2,000 repeats: 0.074 at 8 points, 0.002 at 16
     assert false_alarms(16) <= 0.01

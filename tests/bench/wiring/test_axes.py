@@ -191,7 +191,7 @@ def test_a_rung_gets_its_share_of_the_gradients() -> None:
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_line_search_ends_within_its_budget() -> None:
     lbfgs = Contender(optimizer=replace(get("lbfgs"), static={"memory_size": [5]}), label="lbfgs", batch_size="full")
     result = api.run(

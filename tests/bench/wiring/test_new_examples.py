@@ -105,7 +105,7 @@ def test_an_offset_that_validation_chose_is_not_told_apart_on_new_examples(tmp_p
         assert line["new_examples_p_value"] == pytest.approx(expected.p_value)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_fixed_offset_is_worse_on_these_test_examples_alone() -> None:
     """All studies agree, as they have the same 40 examples; of other 40 it may as well be better."""
     fixed = bench.Optimizer("fixed", _with_offset, {"learning_rate": 0.1, "draw": 4.0}, eval_params=_offset_params)
@@ -121,7 +121,7 @@ def test_a_fixed_offset_is_worse_on_these_test_examples_alone() -> None:
     assert any("cannot settle sgd against fixed on new examples" in note for note in comparison.verdict.notes)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_contender_that_learns_nothing_is_told_apart_on_new_examples() -> None:
     budget = bench.Budget(studies=8, tuning_points=1, tuning_seeds=1, seeds=1, evaluations=4)
     run = bench.compare(

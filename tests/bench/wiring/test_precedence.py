@@ -77,6 +77,13 @@ def told(what: str) -> Callable[[BoundPlan], Any]:
     return lambda bound: first_trial(bound.plan).identity["problem"][what]
 
 
+def chosen(bound: BoundPlan) -> Mapping[str, Any]:
+    """The choices that the first contender's problem is made with."""
+    contender = bound.plan.contenders[0]
+    static = contender.points[0].static
+    return dict(bound.group(bound.plan.problems[0], contender, static).problem.choices)
+
+
 def first_trial(planned: Plan) -> Any:
     (problem,), contender = planned.problems, planned.contenders[0]
     return planned.tuning_trials(problem, contender)[0][0]
@@ -201,25 +208,25 @@ RULES: dict[str, tuple[dict[str, Any], Callable[[BoundPlan], Any], Any]] = {
         {"learning_rate": 0.3},
     ),
     # choices: the contender's, else a factor's, else the problem entry's, else the default
-    "default choice": ({}, told("choices"), {"scale": 1.0, "mode": "plain", "l2": 0.0}),
+    "default choice": ({}, chosen, {"scale": 1.0, "mode": "plain", "l2": 0.0}),
     "entry's choice": (
         {"problem": {"choices": {"scale": 2.0}}},
-        told("choices"),
+        chosen,
         {"scale": 2.0, "mode": "plain", "l2": 0.0},
     ),
     "contender's choice": (
         {"problem": {"choices": {"scale": 2.0}}, "contender": {"choices": {"mode": "other"}}},
-        told("choices"),
+        chosen,
         {"scale": 2.0, "mode": "other", "l2": 0.0},
     ),
     "factor's choice": (
         {"factors": {"mode": ["other", "plain"]}},
-        told("choices"),
+        chosen,
         {"scale": 1.0, "mode": "other", "l2": 0.0},
     ),
     "contender's choice, factor's": (
         {"factors": {"mode": ["other", "plain"]}, "contender": {"choices": {"mode": "third"}}},
-        told("choices"),
+        chosen,
         {"scale": 1.0, "mode": "third", "l2": 0.0},
     ),
     "a traced choice is a number of the trial": (

@@ -1,0 +1,54 @@
+"""What may stand in one comparison: trials of one software, on one kind of device; and how to say what differs."""
+
+from collections.abc import Mapping
+
+from dlkit.bench.identity.hashing import digest
+from dlkit.bench.machine.program import SOFTWARE_FIELDS
+
+__all__ = ["differences", "software_digest"]
+
+NAMES = {"code": "dlkit's training code", "xla_flags": "XLA_FLAGS", "device": "kind of device"}
+SEVERAL = ("jax_config", "optimization")  # fields of several settings: "name=value, name=value"
+
+
+def software_digest(program: Mapping[str, str]) -> str:
+    """Returns the hash of the fields in which programs must agree for their trials to be compared."""
+    return digest({name: program[name] for name in SOFTWARE_FIELDS})
+
+
+def differences(then: Mapping[str, str], now: Mapping[str, str], *, there: str = "then", here: str = "now") -> str:
+    """Returns in words which of those fields differ, and how.
+
+    Args:
+        then: a program.
+        now: another one.
+        there: what to call the first one's values.
+        here: and the second one's.
+
+    Example:
+        >>> fields = dict.fromkeys(SOFTWARE_FIELDS, "1")
+        >>> differences({**fields, "jax_config": "x64=False, prng=rbg"}, {**fields, "jax_config": "x64=True, prng=rbg"})
+        'x64 False then, True now'
+        >>> differences(fields, {**fields, "code": "2", "jax": "0.12.0"}, there="there", here="here")
+        "another dlkit's training code, jax 1 there, 0.12.0 here"
+    """
+    words = []
+    for field in SOFTWARE_FIELDS:
+        before, after = then.get(field, ""), now.get(field, "")
+        if before == after:
+            continue
+        if field == "code":
+            words.append("another dlkit's training code")
+        elif (one := _settings(before)) and (other := _settings(after)) and field in SEVERAL:
+            words += [
+                f"{name} {one.get(name, 'unset')} {there}, {other.get(name, 'unset')} {here}"
+                for name in one | other
+                if one.get(name) != other.get(name)
+            ]
+        else:
+            words.append(f"{NAMES.get(field, field)} {before or 'unset'} {there}, {after or 'unset'} {here}")
+    return ", ".join(words)
+
+
+def _settings(text: str) -> dict[str, str]:
+    return dict(each.split("=", 1) for each in text.split(", ")) if "=" in text else {}

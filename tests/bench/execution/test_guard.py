@@ -1,0 +1,283 @@
+"""The guard before reuse: code that computes something else, where no hash can see it, is said and trained again.
+
+The own optimizer here multiplies its steps by a number that a callback reads from a file on the host, at every step.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from dlkit import bench
+from dlkit.bench.analysis import frames
+from dlkit.bench.analysis.summary import Summary, summarize
+from dlkit.bench.execution import runner
+from dlkit.bench.execution.dask_workers import make_executor
+from dlkit.bench.execution.executor import InlineExecutor
+from dlkit.bench.execution.progress import Silent
+from dlkit.bench.execution.resources import Resources
+from dlkit.bench.spec import planner
+from dlkit.bench.spec.budget import Budget
+from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
+from dlkit.bench.store.store import Store
+
+BUDGET = Budget(steps=10, evaluations=10, studies=1, tuning_points=2, tuning_seeds=1, seeds=2)
+PREFIX = 2  # evaluations of the first of five calls
+TRIALS = 2 + 2
+
+
+def scaled(name: str, read: Callable[[], float]) -> bench.Optimizer:
+    """Gradient descent whose steps are scaled by what `read` says on the host."""
+
+    def host() -> Any:
+        return np.float32(read())
+
+    def build(learning_rate: Any) -> optax.GradientTransformation:
+        def update(updates: Any, state: Any, params: Any = None) -> Any:
+            scale = jax.pure_callback(host, jax.ShapeDtypeStruct((), np.float32))
+            return jax.tree.map(lambda each: each * scale, updates), state
+
+        return optax.chain(
+            optax.GradientTransformation(lambda params: optax.EmptyState(), update), optax.sgd(learning_rate)
+        )
+
+    return bench.Optimizer(name, build, {"learning_rate": bench.log_uniform(1e-3, 1e-2)})
+
+
+def reading(file: Path) -> bench.Optimizer:
+    """As `scaled`, by the number in a file; named after the file."""
+    text = str(file)
+    return scaled(file.stem, lambda: float(Path(text).read_text()))
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    file = tmp_path / "mine.txt"
+    file.write_text("1")
+    return file
+
+
+class Watching(InlineExecutor):
+    """Counts what it runs: whole trials, and checks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.whole = self.checks = 0
+
+    def next(self) -> Any:
+        slot, done = super().next()
+        for each in done.outcomes:
+            if each.trial.until == PREFIX:
+                self.checks += 1
+            else:
+                self.whole += 1
+        return slot, done
+
+
+def experiment(*optimizers: Any, budget: Budget = BUDGET, target: float | None = 0.1) -> Experiment:
+    return Experiment(
+        name="test",
+        problems=(ProblemChoice(problem="quadratic", target=target),),
+        optimizers=tuple(Contender(optimizer=each) for each in optimizers),
+        budget=budget,
+    )
+
+
+def carry_out(asked: Experiment, store: Store, **options: Any) -> tuple[Summary, Watching]:
+    executor = Watching()
+    runner.run(planner.plan(asked), store, lambda: executor, Silent(), **options)
+    return summarize(store), executor
+
+
+def rows(folder: Path) -> list[Any]:
+    """The whole tables of trials and curves."""
+    with sqlite3.connect(folder / "store.sqlite") as connection:
+        found = [*connection.execute("SELECT * FROM trial"), *connection.execute("SELECT * FROM curve")]
+    connection.close()
+    return found
+
+
+def test_unchanged_code_is_looked_at_once_and_nothing_is_trained(
+    tmp_path: Path, mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = experiment("sgd", reading(mine))
+    with Store(tmp_path) as store:
+        first, ran = carry_out(asked, store)
+        assert (ran.whole, ran.checks) == (2 * TRIALS, 0)
+        before = rows(tmp_path)
+        again, ran = carry_out(asked, store)
+    assert (ran.whole, ran.checks) == (0, 1), "one of the own optimizer's, none of the registered one's"
+    assert rows(tmp_path) == before
+    assert frames.curves(first).equals(frames.curves(again))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_code_that_computes_something_else_is_said_and_trained_again(
+    tmp_path: Path, mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every number is that of a run in an empty folder: targets and drawn points included, which rest on trials."""
+    zoom = Budget(steps=10, evaluations=10, studies=1, tuner="zoom", tuning_points=4, tuning_batch=2, seeds=2)
+    other = tmp_path / "other.txt"
+    other.write_text("1")
+    asked = experiment(reading(mine), reading(other), budget=zoom, target=None)
+    with Store(tmp_path) as store:
+        old, _ = carry_out(asked, store)
+        programs = planner.plan(asked).plan.programs["quadratic"]
+        kept = {row for row in rows(tmp_path) if programs["other"]["{}"].method in str(row[3])}
+        mine.write_text("2")
+        new, ran = carry_out(asked, store)
+        frozen, drawn = store.frozen(), store.drawn()
+        assert kept and kept <= set(rows(tmp_path)), "what has not changed is not touched"
+        total = len(rows(tmp_path))
+    said = capsys.readouterr().err
+    trials = sum(programs["mine"]["{}"].method in each.outcome.trial.program for each in old.records.values())
+    assert said.count("\n") == 1 and "other" not in said
+    assert f"optimizer 'mine' on problem 'quadratic': your code computes something else than when its {trials}" in said
+    assert (
+        "stored trials ran (suboptimality " in said and " now at step 1); they are set aside and trained again" in said
+    )
+    assert ran.checks == 1 + 1 + 1, "one of each contender, and what differed once more"
+    with Store(None) as store:
+        fresh, _ = carry_out(asked, store)
+        assert (store.frozen(), store.drawn()) == (frozen, drawn)
+    for frame in (frames.table, frames.curves):
+        assert frame(new).equals(frame(fresh)) and not frame(new).equals(frame(old))
+    assert total > len(old.records) + len(new.records), "what was set aside is kept in the file"
+    assert new.apart == (
+        f"{trials} trials of this folder were set aside: the code they are of computes something else now.",
+    )
+
+
+@pytest.mark.long
+def test_a_run_of_another_budget_is_set_aside_as_well(tmp_path: Path, mine: Path) -> None:
+    longer = Budget(steps=20, evaluations=10, studies=1, tuning_points=2, tuning_seeds=1, seeds=2)
+    asked = experiment(reading(mine))
+    with Store(tmp_path) as store:
+        for budget in (longer, BUDGET):
+            carry_out(experiment(reading(mine), budget=budget), store)
+        mine.write_text("2")
+        carry_out(asked, store)
+        assert len(store.finished()) == TRIALS
+        _, ran = carry_out(experiment(reading(mine), budget=longer), store)
+    assert (ran.whole, ran.checks) == (TRIALS, 0)
+
+
+def test_trusted_trials_are_not_looked_at(tmp_path: Path, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked: dict[str, Any] = {"problems": ["quadratic"], "optimizers": [reading(mine)], "budget": BUDGET}
+    asked |= {"folder": tmp_path, "progress": False}
+    first = bench.compare(**asked, resources=bench.Resources(executor="inline"))
+    mine.write_text("2")
+    again = bench.compare(**asked, resources=bench.Resources(executor="inline", trust=True))
+    assert again.curves().equals(first.curves()) and not capsys.readouterr().err
+    looked_at = bench.compare(**asked, resources=bench.Resources(executor="inline"))
+    assert not looked_at.curves().equals(first.curves())
+
+
+class Interrupted(Watching):
+    """Hears Ctrl-C before its first answer."""
+
+    def next(self) -> Any:
+        if not self.checks:
+            self.checks += 1
+            raise KeyboardInterrupt
+        return super().next()
+
+
+@pytest.mark.long
+def test_ctrl_c_while_it_looks_loses_nothing(tmp_path: Path, mine: Path) -> None:
+    asked = experiment(reading(mine), scaled("fixed", lambda: 1.0))
+    with Store(tmp_path) as store:
+        carry_out(asked, store)
+        before = rows(tmp_path)
+        mine.write_text("2")
+        report = runner.run(planner.plan(asked), store, Interrupted, Silent())
+        assert report.interrupted and rows(tmp_path) == before
+        summary, ran = carry_out(asked, store)
+    assert summary.missing == 0 and (ran.whole, ran.checks) == (TRIALS, 3)
+
+
+@pytest.mark.long
+def test_workers_look_as_this_process_does(tmp_path: Path, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = planner.plan(experiment(reading(mine)))
+    with Store(tmp_path) as store:
+        runner.run(asked, store, InlineExecutor, Silent())
+        mine.write_text("2")
+        runner.run(asked, store, lambda: make_executor(Resources(workers=1)), Silent())
+        new = summarize(store)
+    assert "computes something else" in capsys.readouterr().err
+    with Store(None) as store:
+        assert frames.curves(carry_out(experiment(reading(mine)), store)[0]).equals(frames.curves(new))
+
+
+def test_code_that_raises_now_keeps_its_trials_until_it_is_mended(tmp_path: Path, mine: Path) -> None:
+    asked = experiment("sgd", reading(mine))
+    with Store(tmp_path) as store:
+        first, _ = carry_out(asked, store)
+        mine.unlink()
+        broken, ran = carry_out(asked, store)
+        (reason,) = broken.failures
+        assert "optimizer 'mine' on problem 'quadratic': raised" in reason and "mine.txt" in reason
+        assert "4 trials were stored when it did run: they are kept" in reason
+        assert (ran.whole, ran.checks) == (0, 1)
+        mine.write_text("1")
+        mended, ran = carry_out(asked, store)
+        assert not mended.failures and (ran.whole, ran.checks) == (1, 1), "the one that failed last"
+    assert frames.curves(mended).equals(frames.curves(first))
+
+
+class Elsewhere(Watching):
+    """Says that it runs on another processor."""
+
+    def next(self) -> Any:
+        slot, done = super().next()
+        return slot, done._replace(program={**done.program, "cpu_flags": "other"})
+
+
+def test_another_machine_cannot_tell(tmp_path: Path, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = planner.plan(experiment(reading(mine)))
+    with Store(tmp_path) as store:
+        runner.run(asked, store, InlineExecutor, Silent())
+        before = rows(tmp_path)
+        runner.run(asked, store, Elsewhere, Silent())
+        assert rows(tmp_path) == before
+        said = capsys.readouterr().err
+        assert "cannot be told bit for bit: they ran on another machine" in said and "they are reused" in said
+
+
+@pytest.mark.long
+def test_a_trial_of_the_machine_that_looks_is_taken_if_there_is_one(
+    tmp_path: Path, mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fewer, more = (
+        Budget(steps=10, evaluations=10, studies=1, tuning_points=n, tuning_seeds=1, seeds=2) for n in (2, 3)
+    )
+    with Store(tmp_path) as store:
+        runner.run(planner.plan(experiment(reading(mine), budget=fewer)), store, InlineExecutor, Silent())
+        runner.run(planner.plan(experiment(reading(mine), budget=more)), store, Elsewhere, Silent(), trust=True)
+        mine.write_text("2")
+        runner.run(planner.plan(experiment(reading(mine), budget=more)), store, Elsewhere, Silent())
+    assert "computes something else" in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_code_that_is_never_the_same_twice_is_said(
+    tmp_path: Path, mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = str(mine)
+
+    def count() -> float:
+        number = float(Path(text).read_text())
+        Path(text).write_text(str(number + 1))
+        return number
+
+    asked = experiment(scaled("counting", count))
+    with Store(tmp_path) as store:
+        first, _ = carry_out(asked, store)
+        again, ran = carry_out(asked, store)
+    assert "run twice just now, gave two curves; they are reused" in capsys.readouterr().err
+    assert (ran.whole, ran.checks) == (0, 2) and frames.curves(again).equals(frames.curves(first))
