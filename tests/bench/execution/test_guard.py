@@ -148,9 +148,7 @@ def test_code_that_computes_something_else_is_said_and_trained_again(
     for frame in (frames.table, frames.curves):
         assert frame(new).equals(frame(fresh)) and not frame(new).equals(frame(old))
     assert total > len(old.records) + len(new.records), "what was set aside is kept in the file"
-    assert new.apart == (
-        f"{trials} trials of this folder were set aside: the code they are of computes something else now.",
-    )
+    assert new.apart == (f"{trials} trials of this folder were set aside: their code computes something else now.",)
 
 
 @pytest.mark.long
@@ -281,3 +279,13 @@ def test_code_that_is_never_the_same_twice_is_said(
         again, ran = carry_out(asked, store)
     assert "run twice just now, gave two curves; they are reused" in capsys.readouterr().err
     assert (ran.whole, ran.checks) == (0, 2) and frames.curves(again).equals(frames.curves(first))
+
+
+def test_a_program_that_calls_python_is_compiled_anew_for_each_run(mine: Path) -> None:
+    """A running cluster may have kept it, with Python that was another one."""
+
+    def keys(optimizer: Any) -> set[str]:
+        bounds = [planner.plan(experiment(optimizer)) for _ in range(2)]
+        return {bound.group(bound.plan.problems[0], bound.plan.contenders[0], {}).key for bound in bounds}
+
+    assert len(keys(reading(mine))) == 2 and len(keys("sgd")) == 1
