@@ -117,6 +117,7 @@ def test_unchanged_code_is_looked_at_once_and_nothing_is_trained(
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.long
 def test_code_that_computes_something_else_is_said_and_trained_again(
     tmp_path: Path, mine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,6 +166,7 @@ def test_a_run_of_another_budget_is_set_aside_as_well(tmp_path: Path, mine: Path
     assert (ran.whole, ran.checks) == (TRIALS, 0)
 
 
+@pytest.mark.long
 def test_trusted_trials_are_not_looked_at(tmp_path: Path, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked: dict[str, Any] = {"problems": ["quadratic"], "optimizers": [reading(mine)], "budget": BUDGET}
     asked |= {"folder": tmp_path, "progress": False}
@@ -212,6 +214,7 @@ def test_workers_look_as_this_process_does(tmp_path: Path, mine: Path, capsys: p
         assert frames.curves(carry_out(experiment(reading(mine)), store)[0]).equals(frames.curves(new))
 
 
+@pytest.mark.long
 def test_code_that_raises_now_keeps_its_trials_until_it_is_mended(tmp_path: Path, mine: Path) -> None:
     asked = experiment("sgd", reading(mine))
     with Store(tmp_path) as store:
