@@ -3,8 +3,10 @@
 The own optimizer here multiplies its steps by a number that a callback reads from a file on the host, at every step.
 """
 
+import math
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,16 @@ from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.execution import runner
 from dlkit.bench.execution.dask_workers import make_executor
 from dlkit.bench.execution.executor import InlineExecutor
+from dlkit.bench.execution.guard import Check, difference
 from dlkit.bench.execution.progress import Silent
 from dlkit.bench.execution.resources import Resources
+from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.spec import planner
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.store.store import Store
+from dlkit.bench.store.trial_rows import Record
+from tests.bench.synthetic import make_plan, synthetic_outcome
 
 BUDGET = Budget(steps=10, evaluations=10, studies=1, tuning_points=2, tuning_seeds=1, seeds=2)
 PREFIX = 2  # evaluations of the first of five calls
@@ -77,6 +83,51 @@ class Watching(InlineExecutor):
             else:
                 self.whole += 1
         return slot, done
+
+
+PLAN = make_plan()
+PROBLEM = PLAN.problems[0]
+
+
+def outcome(*values: float, until: int | None = None, **changes: Any) -> Outcome:
+    """A trial with these values at its evaluations, 10 steps apart."""
+    trial = PLAN.trial(PROBLEM, PLAN.contenders[0], PLAN.contenders[0].points[0], "tuning", 0, until)
+    return replace(synthetic_outcome(PROBLEM, PLAN, trial, values), **changes)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "words"),
+    [
+        (outcome(1.0, 0.5, 0.25, 0.2, 0.1), outcome(1.0, 0.5), ""),
+        (outcome(1.0, 0.5, 0.25, 0.2, 0.1), outcome(1.0, 0.25), "error 0.5000 then, 0.2500 now at step 10"),
+        (outcome(2.0, 0.5), outcome(1.0, 0.25), "error 2.000 then, 1.000 now at step 0"),
+        (outcome(1.0, 0.5), outcome(1.0, 0.5 + 2**-24), "error 0.5 then, 0.50000006 now at step 10"),
+        (outcome(1.0, 0.0), outcome(1.0, -0.0), "error 0 then, -0 now at step 10"),
+        (outcome(1.0, 0.5, math.nan), outcome(1.0, math.nan), "error 0.5000 then, – now at step 10"),
+        (outcome(1.0, 0.5, math.nan), outcome(1.0, 0.5, math.nan), ""),
+        (outcome(1.0, math.nan), outcome(1.0, math.nan), ""),
+        (outcome(1.0), outcome(1.0, status="diverged", diverged_at=3), "finished then, diverged at step 3 now"),
+        (outcome(1.0, 0.5, 0.25), outcome(1.0), "another number of steps"),
+        (outcome(1.0, 0.5), outcome(1.0, 0.5, steps=np.array([0, 20])), "another number of steps"),
+        (outcome(1.0, 0.5), outcome(1.0, 0.5, gradients=np.array([0.0, 20.0])), "another number of gradients a step"),
+        (
+            outcome(1.0, 0.5),
+            outcome(1.0, 0.5, curves={"error": np.array([1.0, 0.5], np.float32)}),
+            "error, training_loss then, error now",
+        ),
+    ],
+)
+def test_what_differs_is_told(then: Outcome, now: Outcome, words: str) -> None:
+    assert difference(PROBLEM, then, now) == words
+
+
+def test_a_whole_final_trial_is_looked_at_first() -> None:
+    """Its curve goes further than what runs again, and has what probes measured."""
+    point = PLAN.contenders[0].points[0]
+    final = replace(outcome(1.0, 0.5, 0.2), trial=PLAN.trial(PROBLEM, PLAN.contenders[0], point, "final", 5))
+    each = [outcome(1.0, 0.5, math.nan), outcome(1.0), outcome(1.0, 0.5, 0.25), final]
+    check = Check(None, PROBLEM, PLAN.contenders[0], [Record(one, {}) for one in each])  # type: ignore[arg-type]
+    assert [record.outcome for record in check.reused] == [each[3], each[2], each[1], each[0]]
 
 
 def experiment(*optimizers: Any, budget: Budget = BUDGET, target: float | None = 0.1) -> Experiment:
