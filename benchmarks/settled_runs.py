@@ -86,9 +86,9 @@ class Drawing:
         """The outcome of a trial: a shallow bowl over the learning rate, what its seed has, and what it has alone."""
         draw = NOISE[self.setting.noise]
         shared = draw(np.random.default_rng([self.study, zlib.crc32(trial.stage.encode()), trial.seed]))
-        facts = [trial.identity["optimizer"]["name"], trial.stage, trial.seed, dict(trial.hyperparameters)]
+        facts = [trial.identity["optimizer"]["static"]["name"], trial.stage, trial.seed, dict(trial.hyperparameters)]
         own = draw(np.random.default_rng([self.study, zlib.crc32(canonical(facts).encode())]))
-        is_last = trial.identity["optimizer"]["name"] == f"name {self.setting.contenders - 1}"
+        is_last = trial.identity["optimizer"]["static"]["name"] == f"name {self.setting.contenders - 1}"
         off = np.log10(trial.hyperparameters["learning_rate"]) + 2
         value = 0.3 * off**2 + shared + own + (self.setting.gap if is_last else 0.0)
         curves = {"error": np.array([9.0, value], np.float32)}
@@ -121,12 +121,15 @@ class Drawn:
 
 
 def bound_plan_of_names(setting: Setting, **budget: Any) -> BoundPlan:
-    """One optimizer under several names, as the planner sees it."""
+    """One optimizer under several names, as the planner sees it; what they compute is never run."""
 
-    def build(learning_rate: Any) -> None: ...
+    def build(learning_rate: Any, name: str) -> None: ...
+
+    def named(name: str) -> Contender:
+        return Contender(optimizer=Optimizer(name, build, space, static={"name": [name]}))
 
     space: Mapping[str, Any] = {"learning_rate": 0.01 if setting.points == 1 else log_uniform(1e-4, 1.0)}
-    entries = [Contender(optimizer=Optimizer(f"name {place}", build, space)) for place in range(setting.contenders)]
+    entries = [named(f"name {place}") for place in range(setting.contenders)]
     counts = {"tuning_points": setting.points, "tuning_seeds": 1, "seeds": setting.seeds, "studies": setting.studies}
     given = {**counts, **budget}
     asked = Experiment(

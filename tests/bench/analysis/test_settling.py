@@ -281,7 +281,7 @@ class Failing(Drawn):
         outcomes = [
             failed(each.trial, "no more memory")
             if each.trial.seed // STUDY_SEEDS + each.trial.seed % STUDY_SEEDS >= 12
-            and each.trial.identity["optimizer"]["name"] == "name 1"
+            and each.trial.identity["optimizer"]["static"]["name"] == "name 1"
             else each
             for each in done.outcomes
         ]
