@@ -47,6 +47,7 @@ BLOCKS = "bench/analysis/test_contender_result.py::"
 SETTLED = "bench/analysis/test_settling.py::"
 DOUBTED = "bench/tuning/test_doubts.py::"
 STUDIES = "bench/wiring/test_studies.py::"
+GUARDED = "bench/execution/test_guard.py::"
 
 RANDOM_STREAMS = [
     Fault(
@@ -232,10 +233,39 @@ RANDOM_STREAMS = [
         "bench/spec/test_budget.py::test_what_is_open_follows_the_number_of_studies",
     ),
     Fault(
+        "what one's own code computes is no part of a trial",
+        PLAN,
+        'identity["program"] = deciding',
+        "pass",
+        IDENTITIES + "test_a_trials_identity",
+    ),
+    Fault(
+        "a worker trusts the code that it gets",
+        EXECUTION,
+        "    require_same_programs(group)\n",
+        "",
+        "bench/execution/test_kept_programs.py::test_a_group_that_computes_something_else_is_refused",
+    ),
+    Fault(
+        "JAX remembers a function that reads something else now",
+        SPEC,
+        "        forget_traces()  #",
+        "        pass  #",
+        "bench/wiring/test_edited_code.py::test_a_notebooks_constant",
+    ),
+    Fault(
+        "programs of the user's own outlive their run",
+        EXECUTION,
+        "if self._ran_own:",
+        "if False:",
+        "bench/execution/test_kept_programs.py::test_what_computes_the_same_is_compiled_once_and_dropped_at_the_end",
+    ),
+    Fault(
         "only the first study's winner is timed",
         EXECUTION,
-        "for study in history.plan.studies(problem, contender):",
-        "for study in (0,):",
+        "for study in history.plan.studies(problem, contender):\n"
+        "        tuning = tune(history, problem, contender, study=study)\n        if",
+        "for study in (0,):\n        tuning = tune(history, problem, contender, study=study)\n        if",
         "bench/execution/test_races.py::test_a_race_is_between_the_first_studies_that_found_a_winner",
     ),
     Fault(
@@ -345,8 +375,8 @@ IDENTITY = [
     Fault(
         "probes are part of a tuning trial's identity",
         PLAN,
-        'dict(self.probes) if stage == "final" else {}',
-        "dict(self.probes)",
+        'sorted(self.probes) if stage == "final" else []',
+        "sorted(self.probes)",
         IDENTITIES + "test_a_trials_identity",
     ),
     Fault(
@@ -408,7 +438,7 @@ IDENTITY = [
     Fault(
         "a program with probes is taken for one without",
         SPEC,
-        "dict(looking), ",
+        "sorted(looking), ",
         "",
         IDENTITIES + "test_a_group_for_everything_that_is_compiled_in",
     ),
@@ -488,8 +518,8 @@ EXECUTED = [
     Fault(
         "a store returns another step as the restored one",
         STORE,
-        "                outcome.restored_at,\n",
-        "                outcome.diverged_at,\n",
+        "            outcome.restored_at,\n",
+        "            outcome.diverged_at,\n",
         RUNS + "test_an_outcome_comes_back_with_each_number_in_its_place",
     ),
     Fault(
@@ -498,6 +528,27 @@ EXECUTED = [
         "ORDER BY search, position",
         "ORDER BY search, point",
         RUNS + "test_points_come_back_in_the_order_in_which_they_were_drawn",
+    ),
+    Fault(
+        "stored trials of own code are reused unseen",
+        EXECUTION,
+        "[] if trust else checks(",
+        "[] if not trust else checks(",
+        GUARDED + "test_code_that_computes_something_else_is_said_and_trained_again",
+    ),
+    Fault(
+        "targets stay that rest on trials which were set aside",
+        EXECUTION,
+        "targets=[problem.name] if sets_targets(",
+        "targets=[] if sets_targets(",
+        GUARDED + "test_code_that_computes_something_else_is_said_and_trained_again",
+    ),
+    Fault(
+        "numbers are compared instead of bits",
+        EXECUTION,
+        'np.flatnonzero(before.view("<u4") != after.view("<u4"))',
+        "np.flatnonzero(before != after)",
+        GUARDED + "test_what_differs_is_told",
     ),
 ]
 

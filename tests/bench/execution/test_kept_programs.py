@@ -1,0 +1,165 @@
+"""The programs that a process keeps: told apart by what they compute, bounded, and dropped with the data they hold."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dlkit import bench
+from dlkit.bench.execution import work
+from dlkit.bench.execution.executor import InlineExecutor
+from dlkit.bench.execution.work import Work, prepare_process, run_work
+from dlkit.bench.spec import planner
+from dlkit.bench.spec.bound_plan import BoundPlan
+from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
+from dlkit.bench.spec.programs import require_same_programs
+
+BUDGET = bench.Budget(steps=4, evaluations=2, studies=1, tuning_points=1, tuning_seeds=1, seeds=2)
+INLINE = bench.Resources(executor="inline")
+SCALE = {"now": 1.0}
+
+
+def table(rows: int, seed: int = 0) -> bench.Dataset:
+    rng = np.random.default_rng(seed)
+    inputs = rng.normal(size=(rows, 100)).astype(np.float32)
+    return bench.split("table", {"inputs": inputs, "targets": inputs.sum(1)})
+
+
+def lines(data: bench.Dataset) -> bench.Problem:
+    def error(params: Any, batch: Any) -> Any:
+        return SCALE["now"] * ((batch["inputs"] @ params - batch["targets"]) ** 2).mean()
+
+    return bench.Problem(
+        name="lines",
+        init=lambda key: (jax.random.normal(key, (100,)), None),
+        loss=lambda params, state, batch, key: (error(params, batch), state),
+        evaluate=lambda params, state, batch: {"error": error(params, batch)},
+        dataset=data,
+        metrics={"error": bench.Metric("lower")},
+        batch_size=8,
+    )
+
+
+def planned(problem: Any) -> BoundPlan:
+    entries = {"problems": (ProblemChoice(problem=problem),), "optimizers": (Contender(optimizer="sgd"),)}
+    return planner.plan(Experiment(name="x", budget=BUDGET, **entries))
+
+
+def first_work(bound: BoundPlan) -> Work:
+    (problem,), (contender,) = bound.plan.problems, bound.plan.contenders
+    trial = bound.plan.tuning_trials(problem, contender)[0][0]
+    return Work(bound.group(problem, contender, {}), (trial,))
+
+
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.slow
+def test_25_comparisons_with_a_table_each_take_the_memory_of_a_few() -> None:
+    sizes = []
+    for seed in range(25):
+        data = table(20_000, seed)  # 8 MB
+        bench.compare(problems=[lines(data)], optimizers=["sgd"], budget=BUDGET, resources=INLINE, progress=False)
+        sizes.append(resident())
+    assert max(sizes[5:]) - sizes[4] < 60e6, "eight tables would be more"
+
+
+@pytest.mark.long
+def test_one_process_trains_in_the_precision_that_is_set() -> None:
+    """The same problem and optimizer, with JAX's configuration changed in between: nothing of the other is used."""
+    prepare_process()
+    found = {}
+    for is_double in (False, True, False):
+        with jax.enable_x64(is_double):
+            outcome = run_work(first_work(planned("quadratic")))
+            assert f"jax_enable_x64={is_double}" in outcome.program["jax_config"]
+            curve = outcome.outcomes[0].curves["suboptimality"].tobytes()
+            assert found.setdefault(is_double, curve) == curve
+    assert len(set(found.values())) == 2
+
+
+def test_what_computes_the_same_is_compiled_once_and_dropped_at_the_end() -> None:
+    work.forget_programs()
+    data, executor = table(40), InlineExecutor()
+    for _ in range(2):  # another problem object, of the same functions and data
+        executor.submit(0, first_work(planned(lines(data))))
+        _, done = executor.next()
+        assert isinstance(done, work.Done) and done.outcomes[0].counts
+    info = work._program.cache_info()
+    assert (info.misses, info.hits, info.currsize) == (1, 1, 1)
+    executor.close()
+    assert work._program.cache_info().currsize == work._problem_program.cache_info().currsize == 0
+
+
+def test_a_group_that_computes_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = first_work(planned(lines(table(40))))
+    require_same_programs(asked.group)
+    monkeypatch.setitem(SCALE, "now", 2.0)
+    work.forget_programs()
+    (outcome,) = run_work(asked).outcomes
+    assert outcome.status == "failed" and outcome.reason.startswith(
+        "problem 'lines': computes something else in this process than where the run was planned"
+    )
+
+
+def test_data_are_part_of_what_a_problem_computes() -> None:
+    first, second = (planned(lines(table(40, seed))).plan.programs["lines"]["sgd"]["{}"] for seed in (0, 1))
+    assert first.problem != second.problem and first.method == second.method == ""
+
+
+def test_a_registered_pair_has_no_program_and_its_trials_none() -> None:
+    plan = planned("quadratic").plan
+    assert plan.programs == {}
+    (problem,), (contender,) = plan.problems, plan.contenders
+    assert "program" not in plan.tuning_trials(problem, contender)[0][0].identity
+
+
+def test_a_program_that_is_not_planned_is_no_stored_trials() -> None:
+    """Static choices that a plan does not have lead to no stored trial, not to one of unknown code."""
+    plan = planned(lines(table(40))).plan
+    (problem,), (contender,) = plan.problems, plan.contenders
+    point = contender.points[0]._replace(static={"nesterov": True})
+    assert plan.trial(problem, contender, point, "tuning", 0).identity["program"][0] == "unknown"
+
+
+def test_functions_that_raise_have_a_program_and_their_trials_say_why() -> None:
+    def build(learning_rate: Any) -> Any:
+        raise RuntimeError("no such thing")
+
+    own = bench.Optimizer("own", build, {"learning_rate": bench.log_uniform(1e-3, 1e-1)})
+    result = bench.compare(
+        problems=["quadratic"], optimizers=["sgd", own], budget=BUDGET, resources=INLINE, progress=False
+    )
+    assert any("no such thing" in reason for reason in result.failures)
+    assert result.summary.plan.programs["quadratic"]["own"]
+
+
+def test_what_calls_python_is_named_beside_the_verdict() -> None:
+    def outside(x: Any) -> Any:
+        return np.asarray(x) * 2
+
+    def error(params: Any) -> Any:
+        called = jax.pure_callback(outside, jax.ShapeDtypeStruct((), jnp.float32), jax.lax.stop_gradient(params[0]))
+        return (params**2).sum() + 0.0 * called
+
+    problem = bench.Problem(
+        name="calls",
+        init=lambda key: (jax.random.normal(key, 2), None),
+        loss=lambda params, state, batch, key: (error(params), state),
+        evaluate=lambda params, state, batch: {"error": (params**2).sum()},
+        dataset=bench.Dataset("none", {}, {}, {}),
+        metrics={"error": bench.Metric("lower")},
+    )
+    plan = planned(problem).plan
+    (text,) = plan.problems[0].unseen
+    name = "test_what_calls_python_is_named_beside_the_verdict.<locals>.outside"
+    assert text.startswith(f"problem 'calls' calls Python while it runs ({name}): its identity has that code, but not")
+    result = bench.compare(
+        problems=[problem], optimizers=["sgd", "momentum"], budget=BUDGET, resources=INLINE, progress=False
+    )
+    assert text in " ".join(str(result).split())
