@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import linecache
 import pickle
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def _imports() -> Iterator[None]:
     modules, finders = dict(sys.modules), list(sys.meta_path)
     yield
     for name in {*sys.modules} - {*modules}:
-        if name.partition(".")[0] == "lib":
+        if name.partition(".")[0] in ("lib", "other"):
             del sys.modules[name]
     sys.modules.update(modules)
     sys.meta_path[:] = finders
@@ -196,8 +197,15 @@ def classes(): return Plain().rate, Plain() == Plain(0.5), Mode(1) is Mode.ON, M
 def wrappers():
     numbers = [jax.grad(wrong)(1.0), jax.grad(other)(1.0), jitted(2.0, k=3), tail(1.0), remade(3.0), steep(2.0)]
     return fibonacci(30), [*map(float, [*numbers, *mapped(jnp.ones(2)), sgd.update(1.0, sgd.init(1.0))[0]])]
+
+def program():
+    from dlkit.bench.identity.programs import hash_program
+
+    def step(x): return wrong(x) + other(x) + jitted(x, k=2) + remade(x) + steep(x) + mapped(x[None])[0] + Model(x)(x)
+
+    return tuple(hash_program(jax.value_and_grad(step), jax.ShapeDtypeStruct((), "float32"), rules=True))
 """
-CHECKED = ("trees", "models", "classes", "wrappers")
+CHECKED = ("trees", "models", "classes", "wrappers", "program")
 
 
 @pytest.mark.long
@@ -210,7 +218,8 @@ def test_code_arrives_where_its_files_are_not(tmp_path: Path) -> None:
         exec(KINDS, script)
         functions += [script[name] for name in CHECKED]
         expected = [each() for each in functions]
-        assert expected[:3] == [2.0, 2.0, 207] and expected[3:7] == expected[7:]
+        assert expected[:3] == [2.0, 2.0, 207] and expected[3:8] == expected[8:]
+        assert expected[7][1:] == ((), ()), "all of the program is hashed"
         write(tmp_path, {"mine.py": "raise RuntimeError"})  # it is not run there
         (tmp_path / "lib").rename(tmp_path / "gone")
         assert elsewhere(functions) == expected
@@ -234,7 +243,10 @@ def test_what_is_in_memory_holds(tmp_path: Path) -> None:
     assert [each() for each in opened] == [5.0, 5.0]
 
 
-@pytest.mark.parametrize("statement", ["import lib; return lib.f()", "from lib import f; return f()"])
+STATEMENTS = ("import lib; return lib.f()", "from lib import f; return f()", "return (lambda: __import__('lib').f())()")
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_each_parcel_meets_its_own_text(tmp_path: Path, statement: str, dynamic: bool) -> None:
     """Of two folders with modules of one name, in turn, in one process that has imported a third by itself."""
@@ -257,13 +269,32 @@ def test_each_parcel_meets_its_own_text(tmp_path: Path, statement: str, dynamic:
         assert opened["two"]() == "two"  # also after another one
 
 
+def test_what_is_below_a_package_belongs_to_it(tmp_path: Path) -> None:
+    text = "def g(name):\n    import importlib\n    import lib\n    return importlib.import_module(f'lib.{name}').f()\n"
+    write(tmp_path, {"mine.py": text, "lib/__init__.py": "", "lib/named.py": "def f(): return 5\n"})
+    function = load(tmp_path, "g")[0]
+    load(tmp_path, "g")[0].__globals__["__builtins__"]["__import__"]("lib.named")
+    assert "lib.named" in pack(function).code.modules
+    parcel = pack(function)
+    (tmp_path / "lib" / "named.py").unlink()
+    assert unpack(parcel)("named") == 5
+
+
 def test_a_module_that_cannot_be_pickled_travels_by_name(tmp_path: Path) -> None:
     text = "import threading\nLOCK = threading.Lock()\ndef f():\n    with LOCK:\n        return 3\n"
-    write(tmp_path, {"mine.py": "import lib\nfrom lib import f\ndef g(): return f() + lib.f()\n", "lib.py": text})
+    mine = "import lib, other\nfrom lib import f\ndef g(): return f() + lib.f() + other.h()\n"
+    write(tmp_path, {"mine.py": mine, "lib.py": text, "other.py": "X = 1\ndef h(): return X\n"})
     function = load(tmp_path, "g")[0]
+    function.__globals__["other"].X = 10
     opened = unpack(pack(function))
-    assert opened() == 6
+    assert opened() == 16, "the others by value"
     assert opened.__globals__["lib"].LOCK is not function.__globals__["lib"].LOCK
+
+
+def test_what_no_module_can_be_blamed_for_travels_by_name(tmp_path: Path) -> None:
+    text = "import functools\n@functools.singledispatch\ndef f(x): return 1\n@f.register\ndef _(x: int): return 2\n"
+    write(tmp_path, {"mine.py": text + "def g(): return f(1.0), f(1)\n"})
+    assert unpack(pack(load(tmp_path, "g")[0]))() == (1, 2)
 
 
 def test_what_cannot_be_sent_is_named(tmp_path: Path) -> None:
@@ -291,6 +322,18 @@ def test_a_tree_that_others_describe_needs_a_module(tmp_path: Path) -> None:
         pack(script["leaves"])
 
 
+def test_two_files_of_one_name_in_one_parcel_are_refused(tmp_path: Path) -> None:
+    functions = []
+    for name in ("one", "two"):
+        text = "def g():\n    import lib\n    return lib.f()\n"
+        write(tmp_path / name, {"mine.py": text, "lib.py": f"def f(): return '{name}'\n"})
+        functions += load(tmp_path / name, "g")
+    with pytest.raises(
+        UserError, match=r"two files are imported as 'lib': .*lib\.py and .*lib\.py; rename one of them"
+    ):
+        pack(functions)
+
+
 def test_cloudpickle_is_left_as_it_was(tmp_path: Path) -> None:
     before = cloudpickle.list_registry_pickle_by_value()
     write(tmp_path, {"mine.py": FILE, **LIB})
@@ -304,6 +347,7 @@ def test_source_and_traceback_are_those_that_travelled(tmp_path: Path) -> None:
     )
     parcel = pack(load(tmp_path, "g")[0])
     write(tmp_path, {"mine.py": "\n\n\n", "lib.py": "\n\n\n"})
+    linecache.clearcache()
     opened = unpack(parcel)
     assert inspect.getsource(opened) == "def g():\n    import lib\n    return lib.f\n"
     assert inspect.getsource(opened()) == "def f(): raise OSError('a')\n"
