@@ -10,16 +10,16 @@ import sys
 import sysconfig
 import types
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["fingerprint", "package_versions", "source_files"]
+from dlkit.bench.identity.local_imports import scope_of
+
+__all__ = ["fingerprint", "source_files"]
 
 SITES = frozenset({"site-packages", "dist-packages"})  # also the user's own, and the system's under an environment
-OF_THE_PROGRAM = frozenset({"dlkit", "flax", "jax", "jaxlib", "numpy", "optax"})
 # Of a class: where it stands, and what Python keeps there for itself.
 NOT_BEHAVIOUR = frozenset({"__dict__", "__doc__", "__firstlineno__", "__module__", "__weakref__", "_abc_impl"})
 
@@ -31,46 +31,13 @@ def fingerprint(*values: Any) -> str:
 
     A function counts with its code, defaults and closure, and with the functions and constants that it uses of the
     user's own modules; its comments, documentation and place do not count. An array counts with its bytes, a dataclass
-    or plain object with its attributes. What is installed counts by its name only; `package_versions` returns its
-    version.
+    or plain object with its attributes. What is installed counts by its name only.
     """
     hasher = hashlib.sha256()
     seen: dict[int, tuple[int, Any]] = {}
     for value in values:
         _feed(value, hasher.update, seen)
     return hasher.hexdigest()[:16]
-
-
-def package_versions(*values: Any) -> dict[str, str]:
-    """Returns the versions of the installed packages that a user's functions and objects come from or use.
-
-    Packages that every program uses (JAX and its companions, dlkit itself) belong to the program's identity and are
-    left out.
-
-    Returns:
-        Package -> version, by name.
-    """
-    seen: dict[int, tuple[int, Any]] = {}
-    for value in values:
-        _feed(value, lambda text: None, seen)
-    kinds = types.FunctionType | types.ModuleType | type
-    modules = {_module_name(each) for _, each in seen.values() if isinstance(each, kinds) and _installed(each)}
-    packages = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names - OF_THE_PROGRAM - {""}
-    return {name: _version(name) for name in sorted(packages)}
-
-
-def _module_name(value: types.FunctionType | types.ModuleType | type) -> str:
-    return value.__name__ if isinstance(value, types.ModuleType) else str(value.__module__)
-
-
-@functools.cache
-def _version(package: str) -> str:
-    """The version of an imported package, whatever its distribution is called."""
-    names = metadata.packages_distributions().get(package, [package])
-    try:
-        return metadata.version(names[0])
-    except metadata.PackageNotFoundError:
-        return str(getattr(sys.modules.get(package), "__version__", "unknown"))
 
 
 def _feed(value: Any, update: Callable[[bytes], None], seen: dict[int, tuple[int, Any]]) -> None:
@@ -192,7 +159,9 @@ def _used(function: types.FunctionType) -> list[Any]:
     names = _names(function.__code__)
     package = function.__globals__.get("__package__") or ""
     found = [function.__globals__[name] for name in names if name in function.__globals__]
-    imported = (sys.modules.get(each) for name in names for each in (name, f"{package}.{name}"))
+    scope = scope_of(function.__globals__)
+    modules_of = {**sys.modules, **(scope.modules if scope else {})}
+    imported = (modules_of.get(each) for name in names for each in (name, f"{package}.{name}"))
     waiting = [each for each in (*found, *imported) if isinstance(each, types.ModuleType) and not _installed(each)]
     modules: list[types.ModuleType] = []
     while waiting:

@@ -86,7 +86,8 @@ class Scope:
         """Makes modules of the scope what the whole process imports under their names, until another scope does."""
         for name in {name.partition(".")[0] for name in names}:
             _replace(_below(name, sys.modules), _below(name, self.modules))
-        sys.meta_path[:] = [_Finder(self), *(each for each in sys.meta_path if not isinstance(each, _Finder))]
+        others = [each for each in sys.meta_path if not isinstance(each, _Finder) or each.top]
+        sys.meta_path[:] = [_Finder(self), *others]
 
     def forget(self) -> None:
         """Imports everything anew from now on."""

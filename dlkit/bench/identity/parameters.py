@@ -16,6 +16,7 @@ from dlkit.bench.identity.fingerprints import fingerprint
 __all__ = ["CanonicalForms", "mix", "type_of"]
 
 NOT_COMPUTED = frozenset({"debug_info", "logging_record", "name", "name_and_src_info", "np_printoptions", "weak_type"})
+UNSET_PRECISIONS = {"None", "DEFAULT"}
 DEEPEST_WRAPPER = 4
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}", re.IGNORECASE)
 
@@ -42,6 +43,8 @@ class CanonicalForms:
         parts = []
         for key in sorted(params.keys() - NOT_COMPUTED):
             value = params[key]
+            if key == "precision" and {str(each) for each in np.ravel(value)} <= UNSET_PRECISIONS:
+                value = None
             if name == "remat2" and key == "policy":
                 continue  # it has chosen what is computed again
             parts += [key.encode(), self.code(value) if key == "callback" else self.canonical(value)]
@@ -82,7 +85,7 @@ class CanonicalForms:
         if dataclasses.is_dataclass(value):
             fields = [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
             return mix(type(value).__name__.encode(), *(self.canonical(field) for field in fields))
-        if isinstance(value, FunctionType) and value.__module__.partition(".")[0] == "jax":
+        if isinstance(value, FunctionType) and f"{value.__module__}.".startswith("jax.") and not value.__closure__:
             return f"function:{value.__module__}.{value.__qualname__}".encode()  # of a kind of key
         if isinstance(value, FunctionType | functools.partial):
             return self.code(value)

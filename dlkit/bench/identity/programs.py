@@ -6,9 +6,10 @@ definition do not count. Constants count with every bit. Python functions that r
 code: see `fingerprints`.
 """
 
+import contextlib
 import functools
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,6 @@ from dlkit.bench.identity.parameters import CanonicalForms, mix, type_of
 
 __all__ = ["ProgramHash", "forget_traces", "hash_program"]
 
-ORDERS_OF_RULES = 2  # a step may differentiate a gradient (curvature), but no further
 # Calls that XLA takes apart: the program is the same as with their bodies in their place.
 CALLS = {
     "call": "call_jaxpr",
@@ -25,12 +25,18 @@ CALLS = {
     "core_call": "call_jaxpr",
     "custom_jvp_call": "call_jaxpr",
     "custom_vjp_call": "call_jaxpr",
+    "custom_vmap_call": "call",
     "jit": "jaxpr",
     "pjit": "jaxpr",
     "remat2": "jaxpr",
 }
 WITH_RULES = frozenset({"call_hi_primitive", "custom_jvp_call", "custom_vjp_call"})
 EXPANDED = "call_hi_primitive"  # says itself what it is made of
+COMMUTATIVE = frozenset({"add", "max", "min", "mul"})  # XLA brings a number to their right
+# Where the number of elements stays, XLA makes the same of them all, and one of several in a row.
+RESHAPES = frozenset(
+    {"broadcast_in_dim", "expand_dims", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum", "reshape", "squeeze"}
+)
 SAME_VALUE = frozenset({"copy", "name"})  # what they return is their input
 # How many inputs and outputs of a scan are of which kind: seen from their shapes, in every version of JAX.
 COUNTS_OF_SCAN = frozenset({"ft_in", "ft_out", "jaxpr", "linear", "num_carry", "num_consts"})
@@ -51,7 +57,7 @@ class ProgramHash(NamedTuple):
     unhashable: tuple[str, ...] = ()
 
 
-def hash_program(function: Callable[..., Any], *arguments: Any, rules: bool = False) -> ProgramHash:
+def hash_program(function: Callable[..., Any], *arguments: Any, rules: int = 0) -> ProgramHash:
     """Traces a function and returns the hash of the program that comes of it; nothing is computed or compiled.
 
     The function is traced anew at every call. What it calls through `jax.jit`, `jax.checkpoint` or `jax.lax.scan` JAX
@@ -60,8 +66,8 @@ def hash_program(function: Callable[..., Any], *arguments: Any, rules: bool = Fa
     Args:
         function: what is traced.
         *arguments: of the function: trees of arrays or of `jax.ShapeDtypeStruct`, also of keys.
-        rules: whether the derivative rules of `jax.custom_jvp` and `jax.custom_vjp` functions that are not yet
-            differentiated in the program count, too: for a program that is to be differentiated.
+        rules: how many times the program may yet be differentiated: so many orders of the derivative rules of
+            `jax.custom_jvp` and `jax.custom_vjp` functions in it count, too. True is one.
 
     Returns:
         The hash. It counts the names of inputs and outputs in their trees, and their shapes and types.
@@ -75,14 +81,15 @@ def hash_program(function: Callable[..., Any], *arguments: Any, rules: bool = Fa
         return function(*given)
 
     closed, shapes = jax.make_jaxpr(fresh, return_shape=True)(*arguments)
-    reader = _Reader(ORDERS_OF_RULES if rules else 0)
-    inputs, outputs = (jax.tree_util.tree_flatten_with_path(tree)[0] for tree in (arguments, shapes))
-    avals = [variable.aval for variable in closed.jaxpr.invars]
-    given = [mix(b"input", _path(path), type_of(aval)) for (path, _), aval in zip(inputs, avals, strict=True)]
+    reader = _Reader(rules)
+    given = [
+        mix(b"input", place, type_of(variable.aval))
+        for place, variable in zip(_places(arguments), closed.jaxpr.invars, strict=True)
+    ]
     results, effects = reader.read(_live(closed.jaxpr), closed.consts, given)
     named = [
-        mix(_path(path), type_of(aval), value)
-        for (path, _), aval, value in zip(outputs, closed.out_avals, results, strict=True)
+        mix(place, type_of(aval), value)
+        for place, aval, value in zip(_places(shapes), closed.out_avals, results, strict=True)
     ]
     digest = mix(b"program", *sorted(given), b"to", *sorted(named), effects)
     hidden, unhashable = (tuple(sorted(names)) for names in (reader.forms.hidden, reader.forms.unhashable))
@@ -108,6 +115,7 @@ class _Reader:
     def __init__(self, orders: int) -> None:
         self.orders = orders  # of derivative rules that still count
         self.forms = CanonicalForms(self.closed)
+        self.reshaped: dict[bytes, tuple[bytes, bytes]] = {}  # of what, and from which shape
         self.known: dict[tuple[int, ...], tuple[Any, bytes]] = {}  # with the jaxpr: an id is its only while it lives
 
     def read(
@@ -144,11 +152,16 @@ class _Reader:
             return inputs, effects
         if (name in CALLS and _is_taken_apart(params)) or name == EXPANDED:
             body, consts = _opened(params[CALLS[name]]) if name in CALLS else _expanded(equation)
-            results, effects = self.read(body, consts, inputs, depth, effects)
-            if name in WITH_RULES and self.orders:
-                rule = self.rules(equation)
-                results = [mix(b"with rules", result, rule) for result in results]
-            return results, effects
+            if name not in WITH_RULES or not self.orders:
+                return self.read(body, consts, inputs, depth, effects)
+            with self.differentiated(self.orders):  # its own rule stands for those of what it calls
+                results, effects = self.read(body, consts, inputs, depth, effects)
+            rule = self.rules(equation)
+            return [mix(b"with rules", result, rule, *inputs) for result in results], effects
+        if name in RESHAPES and _only_reshapes(equation):
+            return [self.reshape(equation, inputs[0])], effects
+        if name in COMMUTATIVE and hasattr(equation.invars[0], "val"):
+            inputs = sorted(inputs) if hasattr(equation.invars[1], "val") else inputs[::-1]
         if name == "cond":
             return self.cond(equation, inputs, depth, effects)
         if name == "scan":
@@ -161,6 +174,16 @@ class _Reader:
         found = mix(name.encode(), *parts, _context(equation), before)
         results = [mix(found, b"%d" % index, type_of(variable.aval)) for index, variable in enumerate(equation.outvars)]
         return results, found if equation.effects else effects
+
+    def reshape(self, equation: Any, value: bytes) -> bytes:
+        """The elements of the first value in a row of reshapes, in another shape."""
+        before, after = (type_of(variable.aval) for variable in (*equation.invars, *equation.outvars))
+        source, shape = self.reshaped.get(value, (value, before))
+        if shape == after:
+            return source
+        found = mix(b"reshape", source, after)
+        self.reshaped[found] = (source, shape)
+        return found
 
     def cond(self, equation: Any, inputs: list[bytes], depth: int, effects: bytes) -> tuple[list[bytes], bytes]:
         """An output depends on the index and on what each branch returns for it."""
@@ -207,8 +230,9 @@ class _Reader:
             return bool(jnp.issubdtype(variable.aval.dtype, np.inexact))
 
         variables = list(dict.fromkeys(atom for atom in equation.invars if not hasattr(atom, "val")))
-        smooth = [variable for variable in variables if is_smooth(variable)]
-        rest = [variable for variable in variables if not is_smooth(variable)]
+        closed_over = equation.invars[: equation.params.get("num_consts", 0)]
+        smooth = [variable for variable in variables if is_smooth(variable) and variable not in closed_over]
+        rest = [variable for variable in variables if variable not in smooth]
         outputs = [variable for variable in equation.outvars if is_smooth(variable)]
         if not smooth or not outputs:
             return b""
@@ -226,14 +250,20 @@ class _Reader:
         shapes = [tuple(map(_shape, group)) for group in groups]
         try:
             closed = jax.make_jaxpr(derived)(*shapes)
-        except Exception as error:
-            return self.forms.no_form(f"a derivative rule ({type(error).__name__}: {error})")
-        self.orders -= 1
-        try:
+        except NameError as error:  # a collective operation, outside of its axis
+            return self.forms.no_form(f"a derivative rule ({error})")
+        except Exception as error:  # it has no derivative
+            return f"{type(error).__name__} in a derivative rule".encode()
+        with self.differentiated(1):
             results, effects = self.read(_live(closed.jaxpr), closed.consts, _inputs_of(closed.jaxpr.invars, 0))
-        finally:
-            self.orders += 1
         return mix(*results, effects)
+
+    @contextlib.contextmanager
+    def differentiated(self, orders: int) -> Iterator[None]:
+        """Reads what has been differentiated so many times already."""
+        self.orders -= orders
+        yield
+        self.orders += orders
 
     def closed(self, value: Any) -> bytes:
         """The hash of a jaxpr by itself, which may stand in many equations."""
@@ -249,11 +279,14 @@ class _Reader:
         return self.known[key][1]
 
 
-def _path(path: Sequence[Any]) -> bytes:
-    """Where in a tree a leaf is."""
+def _places(tree: Any) -> list[bytes]:
+    """Where in a tree its leaves are, by name; by number, too, where names are not unique."""
     import jax
 
-    return jax.tree_util.keystr(tuple(path)).encode()
+    names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+    if len({*names}) < len(names):
+        names = [f"{name} {index}" for index, name in enumerate(names)]
+    return [name.encode() for name in names]
 
 
 def _inputs_of(variables: Sequence[Any], depth: int) -> list[bytes]:
@@ -275,12 +308,16 @@ def _live(jaxpr: Any) -> Any:
     return partial_eval.dce_jaxpr(jaxpr, True, True)[0]
 
 
-def _program_of(equation: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
-    """A jaxpr of one equation."""
+@functools.cache
+def _empty() -> Any:
     import jax
 
-    empty = jax.make_jaxpr(lambda: ())().jaxpr
-    return empty.replace(invars=[*inputs], outvars=[*outputs], eqns=[equation], effects=equation.effects)
+    return jax.make_jaxpr(lambda: ())().jaxpr
+
+
+def _program_of(equation: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
+    """A jaxpr of one equation."""
+    return _empty().replace(invars=[*inputs], outvars=[*outputs], eqns=[equation], effects=equation.effects)
 
 
 def _expanded(equation: Any) -> tuple[Any, Sequence[Any]]:
@@ -308,6 +345,14 @@ def _returns_its_inputs(equation: Any) -> bool:
     if name == "device_put":
         return all(device is None for device in params.get("devices", [""]))
     return name in SAME_VALUE
+
+
+def _only_reshapes(equation: Any) -> bool:
+    """Whether the elements stay what they are, and in their order."""
+    name, params = equation.primitive.name, equation.params
+    is_transposed = name == "reshape" and params["dimensions"] is not None
+    is_placed = any(params.get(key) is not None for key in ("sharding", "out_sharding"))
+    return bool(equation.invars[0].aval.size == equation.outvars[0].aval.size and not is_transposed and not is_placed)
 
 
 def _is_taken_apart(params: Mapping[str, Any]) -> bool:

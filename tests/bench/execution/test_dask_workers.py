@@ -1,10 +1,12 @@
 """What is sent to dask workers, and what comes back: without a cluster."""
 
+import os
 import pickle
 import sys
 from collections.abc import Iterator
 from typing import Any
 
+import distributed
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -100,3 +102,17 @@ def test_what_a_worker_raises_comes_back_as_text(task: Task, message: str, monke
     assert isinstance(answer, bench.UserError)
     with pytest.raises(bench.UserError, match=message):
         raise answer
+
+
+def test_a_worker_asks_for_one_thread_before_anything_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Here:
+        name = "a worker of a cluster"
+
+    def opened(parcel: Parcel) -> Any:
+        raise ValueError(f"with {os.environ.get('NPROC')} thread")
+
+    monkeypatch.setattr(distributed, "get_worker", Here)
+    monkeypatch.setattr(dask_workers, "_prepare_worker", dask_workers._prepare_worker.__wrapped__)
+    monkeypatch.setattr(dask_workers, "unpack", opened)
+    monkeypatch.delenv("NPROC")
+    assert "ValueError: with 1 thread" in str(dask_workers._run_on_worker(pack(None), None))

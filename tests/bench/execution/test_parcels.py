@@ -196,8 +196,15 @@ def classes(): return Plain().rate, Plain() == Plain(0.5), Mode(1) is Mode.ON, M
 def wrappers():
     numbers = [jax.grad(wrong)(1.0), jax.grad(other)(1.0), jitted(2.0, k=3), tail(1.0), remade(3.0), steep(2.0)]
     return fibonacci(30), [*map(float, [*numbers, *mapped(jnp.ones(2)), sgd.update(1.0, sgd.init(1.0))[0]])]
+
+def program():
+    from dlkit.bench.identity.programs import hash_program
+
+    def step(x): return wrong(x) + other(x) + jitted(x, k=2) + remade(x) + steep(x) + mapped(x[None])[0] + Model(x)(x)
+
+    return tuple(hash_program(jax.value_and_grad(step), jax.ShapeDtypeStruct((), "float32"), rules=True))
 """
-CHECKED = ("trees", "models", "classes", "wrappers")
+CHECKED = ("trees", "models", "classes", "wrappers", "program")
 
 
 @pytest.mark.long
@@ -210,7 +217,8 @@ def test_code_arrives_where_its_files_are_not(tmp_path: Path) -> None:
         exec(KINDS, script)
         functions += [script[name] for name in CHECKED]
         expected = [each() for each in functions]
-        assert expected[:3] == [2.0, 2.0, 207] and expected[3:7] == expected[7:]
+        assert expected[:3] == [2.0, 2.0, 207] and expected[3:8] == expected[8:]
+        assert expected[7][1:] == ((), ()), "all of the program is hashed"
         write(tmp_path, {"mine.py": "raise RuntimeError"})  # it is not run there
         (tmp_path / "lib").rename(tmp_path / "gone")
         assert elsewhere(functions) == expected

@@ -116,7 +116,7 @@ KINDS = {
     ),
     "callback": Kind(
         NUMBERS,
-        "x = x * jax.lax.stop_gradient(jax.pure_callback(host{i}, jax.ShapeDtypeStruct((), 'float32'), x.sum()))",
+        "x = x * jax.pure_callback(host{i}, jax.ShapeDtypeStruct((), 'float32'), jax.lax.stop_gradient(x.sum()))",
         "def host{i}(x):\n    return np.float32(np.sin(x) + {o})",
     ),
 }
@@ -138,6 +138,8 @@ STYLES = {
     "order of statements": 2,
     "messages": 3,
     "brackets": 2,
+    "shapes": 4,
+    "order of factors": 2,
 }
 CHOICES = {
     "data": 3,
@@ -256,7 +258,7 @@ def loss(params, state, batch, key):
     {message}
     {outputs} = {features}(params, batch["inputs"], key) + params["b"]
 {statements}
-    return value + {penalty} * jnp.square(params["w"]).sum(), {{"mean": mean}}
+    return value + {penalized}, {{"mean": mean}}
 
 def evaluate(params, state, batch):
     {outputs} = {features}(params, batch["inputs"], jax.random.key(3)) - state["mean"]
@@ -297,7 +299,7 @@ class _Writer:
             message=("pass", 'log.info("loss")', 'log.debug("the loss of %s", batch)')[style["messages"]],
             outputs=outputs,
             statements=textwrap.indent(self.statements(outputs), "    "),
-            penalty=("0.0", "0.01", "0.1")[choice["penalty"]],
+            penalized=" * ".join(self.penalized()),
             metric=(f"jnp.abs({outputs}).max()", f"{outputs}.std()", f"({outputs} > 0).mean()")[choice["metric"]],
             data=choice["data"],
         )
@@ -324,8 +326,16 @@ class _Writer:
             lines.append(KINDS[kind].call.format(i=i, o=option, h=self.helpers))
             lines += ["jnp.linalg.norm(x)", "unused = x @ params['w']"][: self.style["dead code"]]
         lines += ["if False:\n    x = x + 1"] * self.style["branches never taken"]
+        lines += ["", "x = x.reshape(-1).reshape(x.shape)", "x = x[None][0]", "x = jnp.squeeze(x[:, None], 1)"][
+            self.style["shapes"] :
+        ][:1]
         lines += ["assert x.shape[-1] == 3"] * self.style["assertions"]
         return lines
+
+    def penalized(self) -> list[str]:
+        """The factors of the penalty."""
+        factors = [("0.0", "0.01", "0.1")[self.choice["penalty"]], "jnp.square(params['w']).sum()"]
+        return factors[:: -1 if self.style["order of factors"] else 1]
 
     def statements(self, outputs: str) -> str:
         """Those of the loss that do not depend on each other."""

@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from dlkit import models
 from dlkit.bench.identity.fingerprints import fingerprint, source_files
 from dlkit.bench.identity.hashing import canonical, digest
+from dlkit.bench.identity.local_imports import LocalModule, Scope
 from dlkit.bench.plan.space import log_uniform
 from dlkit.bench.plan.trials import Evaluations
 
@@ -336,6 +337,22 @@ def test_functions_of_packages_of_ones_own_count(use, monkeypatch):
         monkeypatch.setitem(sys.modules, "lib.acts", acts)
         prints.append(fingerprint(typed(use)))
     assert prints[0] == prints[2] != prints[1]
+
+
+def test_modules_that_only_a_functions_own_scope_imports_count(monkeypatch):
+    for name in ("mine", "acts"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+
+    def function(body):
+        texts = {
+            "mine": "def f(x):\n  from acts import act\n  return act(x)\nf(1)",
+            "acts": f"def act(x): return {body}",
+        }
+        modules = {name: LocalModule(f"/home/{name}.py", text, False) for name, text in texts.items()}
+        return Scope(modules.get).import_module("mine").f
+
+    first, second, third = map(function, ("x + 1", "x + 2", "x + 1"))
+    assert fingerprint(first) == fingerprint(third) != fingerprint(second)
 
 
 def test_lambdas_on_one_line_differ():

@@ -448,6 +448,7 @@ def after(edit: Edit) -> dict[str, str]:
     return {**files, edit.file: files[edit.file].replace(edit.before, edit.after)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("edit", EDITS, ids=[f"{each.base}-{each.name}" for each in EDITS])
 def test_an_edit_changes_the_identity_if_and_only_if_it_changes_the_program(edit, before, tmp_path) -> None:
     assert (identity_of(load(tmp_path, after(edit))) != before[edit.base]) == edit.changes
@@ -458,6 +459,7 @@ def test_the_table_is_long() -> None:
     assert len({(edit.base, edit.before, edit.after) for edit in EDITS}) == len(EDITS)
 
 
+@pytest.mark.long
 def test_where_code_stands_does_not_count(before, tmp_path) -> None:
     moved = {**PLAIN, "mine/other.py": PLAIN["study.py"]}
     for path in ("settings.json", "weights.csv"):
@@ -468,6 +470,7 @@ def test_where_code_stands_does_not_count(before, tmp_path) -> None:
     assert identity_of(load(tmp_path, renamed)) == before["plain"]
 
 
+@pytest.mark.long
 def test_the_environment_counts_where_a_function_reads_it(before, tmp_path, monkeypatch) -> None:
     module = load(tmp_path, PLAIN)
     monkeypatch.setenv("OWN_FACTOR", "2")
