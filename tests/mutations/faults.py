@@ -541,7 +541,7 @@ EXECUTED = [
         EXECUTION,
         "targets=[problem.name] if sets_targets(",
         "targets=[] if sets_targets(",
-        GUARDED + "test_code_that_computes_something_else_is_said_and_trained_again",
+        GUARDED + "test_a_run_of_another_budget_is_set_aside_as_well",
     ),
     Fault(
         "numbers are compared instead of bits",

@@ -93,7 +93,7 @@ class Check:
             self._record = alike[0] if alike and not self._has_moved else None
             self._has_moved = True
             if self._record is None:
-                self.doubt = "they ran on another machine, where the same code may give other last bits"
+                self.doubt = "they ran on another machine, or with other threads, where last bits may differ"
         elif self._before is not None:  # it differed, and has run once more
             if difference(self.problem, self._before, now):
                 self.doubt = "the same trial, run twice just now, gave two curves"

@@ -20,7 +20,7 @@ from dlkit.bench.execution.by_value import FOR_ONE_PROCESS, Pickler, opening
 from dlkit.bench.identity.local_code import LocalCode, local_code
 from dlkit.bench.machine.program import JAX_SETTINGS
 
-__all__ = ["Parcel", "pack", "unpack"]
+__all__ = ["Parcel", "pack", "unpack", "use_settings"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,11 +83,16 @@ def unpack(parcel: Parcel) -> Any:
     Raises:
         Exception: whatever the user's own code raises on the way.
     """
-    for name, setting in parcel.settings.items():
-        if getattr(jax.config, name) != setting:
-            jax.config.update(name, setting)
+    use_settings(parcel.settings)
     with opening(parcel.code.install()):
         return pickle.loads(parcel.data, buffers=parcel.buffers)
+
+
+def use_settings(settings: Mapping[str, Any]) -> None:
+    """Applies JAX's settings, those that are not so already."""
+    for name, setting in settings.items():
+        if getattr(jax.config, name) != setting:
+            jax.config.update(name, setting)
 
 
 def _more_by_name(seen: Mapping[int, Any], named: frozenset[str]) -> frozenset[str]:

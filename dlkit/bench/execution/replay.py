@@ -15,6 +15,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.execution.dask_workers import DaskExecutor, make_executor
 from dlkit.bench.execution.executor import Executor
 from dlkit.bench.execution.own_code import bind_kept, require_this_python, whose
+from dlkit.bench.execution.parcels import use_settings
 from dlkit.bench.execution.progress import say
 from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.step_times import as_stored
@@ -75,7 +76,7 @@ def replays(
         UserError: for a trial that failed, or one's own functions that are nowhere or compute something else.
     """
     with ExitStack() as stack:
-        scratch: Executor | None = None
+        scratch: dict[int, Executor] = {}  # by threads: a process has as many as it starts with
         kept = _kept(summary, folder) if bound is None else None
         for name in names:
             outcome, then = summary.records[name]
@@ -86,12 +87,15 @@ def replays(
                 trial = trial._replace(identity={**trial.identity, "seconds": None, "until": len(outcome.steps) - 1})
             lanes, threads = Lanes.parse(then["lanes"]), int(then["threads"])
             if kept is not None and folder is not None and trial.program:
-                if scratch is None:
+                if not scratch:
                     require_this_python(kept)
                     say(f"running code that {folder} has kept since {kept.kept_at}: {whose(kept)}")
-                    scratch = DaskExecutor(workers=1)
-                    stack.callback(scratch.close)
-                done = _answer(scratch, Again(folder, summary.plan.digest, outcome.trial, trial, lanes, threads))
+                if threads not in scratch:
+                    scratch[threads] = DaskExecutor(workers=1)
+                    stack.callback(scratch[threads].close)
+                done = _answer(
+                    scratch[threads], Again(folder, summary.plan.digest, outcome.trial, trial, lanes, threads)
+                )
             else:
                 at_hand = as_stored(bound, summary.plan) if bound else bind(_of_one_problem(summary.plan, trial))
                 done = _run_again(Work(_find_group(at_hand, outcome.trial), (trial,), lanes=lanes), threads)
@@ -134,17 +138,21 @@ class Again(NamedTuple):
 
     def run(self) -> Done:
         """Opens the user's code in this process, and runs the trial."""
-        group = _find_group(_bound_again(self.folder, self.spec), self.trial)
+        prepare_process(self.threads)  # before arrays of the user's can start JAX
+        bound, settings = _bound_again(self.folder, self.spec)
+        use_settings(settings)  # those of the process that asks came with the task
+        group = _find_group(bound, self.trial)
         return run_work(Work(group, (self.shortened,), lanes=self.lanes, memory=self.memory), threads=self.threads)
 
 
 @cache
-def _bound_again(folder: Path, spec: str) -> BoundPlan:
+def _bound_again(folder: Path, spec: str) -> tuple[BoundPlan, Mapping[str, Any]]:
+    """A plan with its functions, from a run folder, and the settings of JAX that they were kept with."""
     with Store(folder, write=False) as store:
         kept, plan = store.code(spec), store.current_plan()
     if kept is None or plan.digest != spec:
         raise UserError(f"{folder}: another spec has run there since it was opened; open it again")
-    return bind_kept(plan, kept)
+    return bind_kept(plan, kept), kept.about.settings
 
 
 def _kept(summary: Summary, folder: Path | None) -> About | None:

@@ -24,6 +24,7 @@ from dlkit.bench.execution.executor import InlineExecutor
 from dlkit.bench.execution.guard import Check, difference
 from dlkit.bench.execution.progress import Silent
 from dlkit.bench.execution.resources import Resources
+from dlkit.bench.plan.policies import TargetRule
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.spec import planner
 from dlkit.bench.spec.budget import Budget
@@ -33,6 +34,7 @@ from dlkit.bench.store.trial_rows import Record
 from tests.bench.synthetic import make_plan, synthetic_outcome
 
 BUDGET = Budget(steps=10, evaluations=10, studies=1, tuning_points=2, tuning_seeds=1, seeds=2)
+ONE_POINT = replace(BUDGET, tuning_points=1)
 PREFIX = 2  # evaluations of the first of five calls
 TRIALS = 2 + 2
 
@@ -130,12 +132,13 @@ def test_a_whole_final_trial_is_looked_at_first() -> None:
     assert [record.outcome for record in check.reused] == [each[3], each[2], each[1], each[0]]
 
 
-def experiment(*optimizers: Any, budget: Budget = BUDGET, target: float | None = 0.1) -> Experiment:
+def experiment(*optimizers: Any, budget: Budget = BUDGET, targets: TargetRule | None = None) -> Experiment:
     return Experiment(
         name="test",
-        problems=(ProblemChoice(problem="quadratic", target=target),),
+        problems=(ProblemChoice(problem="quadratic"),),
         optimizers=tuple(Contender(optimizer=each) for each in optimizers),
         budget=budget,
+        targets=targets,
     )
 
 
@@ -176,7 +179,7 @@ def test_code_that_computes_something_else_is_said_and_trained_again(
     zoom = Budget(steps=10, evaluations=10, studies=1, tuner="zoom", tuning_points=4, tuning_batch=2, seeds=2)
     other = tmp_path / "other.txt"
     other.write_text("1")
-    asked = experiment(reading(mine), reading(other), budget=zoom, target=None)
+    asked = experiment(reading(mine), reading(other), budget=zoom, targets=TargetRule(reruns=2))
     with Store(tmp_path) as store:
         old, _ = carry_out(asked, store)
         programs = planner.plan(asked).plan.programs["quadratic"]
@@ -196,7 +199,7 @@ def test_code_that_computes_something_else_is_said_and_trained_again(
     assert ran.checks == 1 + 1 + 1, "one of each contender, and what differed once more"
     with Store(None) as store:
         fresh, _ = carry_out(asked, store)
-        assert (store.frozen(), store.drawn()) == (frozen, drawn)
+        assert frozen and drawn and (store.frozen(), store.drawn()) == (frozen, drawn)
     for frame in (frames.table, frames.curves):
         assert frame(new).equals(frame(fresh)) and not frame(new).equals(frame(old))
     assert total > len(old.records) + len(new.records), "what was set aside is kept in the file"
@@ -205,16 +208,25 @@ def test_code_that_computes_something_else_is_said_and_trained_again(
 
 @pytest.mark.long
 def test_a_run_of_another_budget_is_set_aside_as_well(tmp_path: Path, mine: Path) -> None:
-    longer = Budget(steps=20, evaluations=10, studies=1, tuning_points=2, tuning_seeds=1, seeds=2)
-    asked = experiment(reading(mine))
+    """Of one point there is one winner: the reruns that set the target are called what they were, and yet set anew."""
+    asked, longer = (
+        experiment(reading(mine), budget=replace(ONE_POINT, steps=steps), targets=TargetRule(reruns=2))
+        for steps in (10, 20)
+    )
     with Store(tmp_path) as store:
-        for budget in (longer, BUDGET):
-            carry_out(experiment(reading(mine), budget=budget), store)
+        _, ran = carry_out(longer, store)
+        carry_out(asked, store)
+        keys = store.frozen().keys()
         mine.write_text("2")
         carry_out(asked, store)
-        assert len(store.finished()) == TRIALS
-        _, ran = carry_out(experiment(reading(mine), budget=longer), store)
-    assert (ran.whole, ran.checks) == (TRIALS, 0)
+        assert len(store.finished()) == ran.whole
+        _, again = carry_out(longer, store)
+        assert (again.whole, again.checks) == (ran.whole, 0)
+        found = store.frozen()
+    with Store(None) as store:
+        for each in (asked, longer):
+            carry_out(each, store)
+        assert store.frozen() == found and found.keys() == keys and len(keys) == 2
 
 
 @pytest.mark.long

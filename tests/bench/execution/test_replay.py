@@ -155,20 +155,20 @@ seeds = 6
 }
 
 
-def dlkit(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+def dlkit(*arguments: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "dlkit.bench.cli", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "200"}
+    environment = {**os.environ, "COLUMNS": "200", **variables}
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, env=environment)
 
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder that was copied, and the files that it is of removed."""
+    """A run folder that was copied, and the files that it is of removed; it was made in double precision."""
     work, folder = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("elsewhere") / "run"
     for name, text in FILES.items():
         (work / name).parent.mkdir(exist_ok=True)
         (work / name).write_text(text)
-    ended = dlkit("run", "spec.toml", "--executor", "inline", "--no-report", cwd=work)
+    ended = dlkit("run", "spec.toml", "--executor", "inline", "--no-report", cwd=work, JAX_ENABLE_X64="1")
     assert ended.returncode == 0, ended.stderr
     shutil.copytree(work / "runs/own", folder)
     shutil.rmtree(work)
@@ -205,7 +205,14 @@ def edited(copied: Path, tmp_path: Path, column: str, before: str, after: str) -
 def test_code_that_computes_something_else_is_not_replayed(copied: Path, tmp_path: Path) -> None:
     opened = edited(copied, tmp_path, "modules", "SCALE = 1.5", "SCALE = 2.5")
     trial = next(iter(opened.summary.records.values())).outcome.trial
-    again = Again(tmp_path / "run", opened.summary.plan.digest, trial, trial, ALONE, 1).run().outcomes[0]
+    before, modules = jax.config.jax_enable_x64, {*sys.modules}
+    try:
+        again = Again(tmp_path / "run", opened.summary.plan.digest, trial, trial, ALONE, 1).run().outcomes[0]
+    finally:
+        jax.config.update("jax_enable_x64", before)
+        for name in {*sys.modules} - modules:
+            if name.partition(".")[0] in ("lib", "mine"):
+                del sys.modules[name]
     assert again.status == "failed"
     assert again.reason.startswith("problem 'plane': computes something else in this process than where the run was")
 

@@ -444,7 +444,7 @@ with opened(Path(sys.argv[1])) as store:
         with Store(tmp_path, write=False) as reader:  # it can be looked at meanwhile
             assert len(reader.records()) % 10 == 0
         deadline = 200
-        while not (tmp_path / FILE).stat().st_size > 60_000 and (deadline := deadline - 1):
+        while not (tmp_path / FILE).stat().st_size > 150_000 and (deadline := deadline - 1):
             signal.sigtimedwait([], 0.05)
         process.send_signal(signal.SIGKILL)
     with Store(tmp_path, write=False) as store:  # the lock is free again
