@@ -47,6 +47,7 @@ BLOCKS = "bench/analysis/test_contender_result.py::"
 SETTLED = "bench/analysis/test_settling.py::"
 DOUBTED = "bench/tuning/test_doubts.py::"
 STUDIES = "bench/wiring/test_studies.py::"
+GUARDED = "bench/execution/test_guard.py::"
 
 RANDOM_STREAMS = [
     Fault(
@@ -527,6 +528,27 @@ EXECUTED = [
         "ORDER BY search, position",
         "ORDER BY search, point",
         RUNS + "test_points_come_back_in_the_order_in_which_they_were_drawn",
+    ),
+    Fault(
+        "stored trials of own code are reused unseen",
+        EXECUTION,
+        "[] if trust else checks(",
+        "[] if not trust else checks(",
+        GUARDED + "test_code_that_computes_something_else_is_said_and_trained_again",
+    ),
+    Fault(
+        "targets stay that rest on trials which were set aside",
+        EXECUTION,
+        "targets=[problem.name] if sets_targets(",
+        "targets=[] if sets_targets(",
+        GUARDED + "test_code_that_computes_something_else_is_said_and_trained_again",
+    ),
+    Fault(
+        "numbers are compared instead of bits",
+        EXECUTION,
+        'np.flatnonzero(before.view("<u4") != after.view("<u4"))',
+        "np.flatnonzero(before != after)",
+        GUARDED + "test_what_differs_is_told",
     ),
 ]
 

@@ -95,11 +95,12 @@ def _apart(store: Store) -> tuple[str, ...]:
     """Says which trials of a folder are kept and not shown."""
     now, sentences = store.program(), []
     for each in store.apart():
-        trials = f"{len(each.trials)} {'trial' if len(each.trials) == 1 else 'trials'} of this folder"
+        count = len(each.trials)
+        trials = "1 trial of this folder was" if count == 1 else f"{count} trials of this folder were"
         if each.set_aside:
-            sentences.append(f"{trials} were set aside: the code they are of computes something else now.")
+            sentences.append(f"{trials} set aside: their code computes something else now.")
         else:
             differing = differences(each.program, now, there="there", here="here") if now else ""
             other = f"other software{f' ({differing})' if differing else ''}"
-            sentences.append(f"{trials} were made by {other}: they are kept, and not among these numbers.")
+            sentences.append(f"{trials} made by {other}; they are kept, and not among these numbers.")
     return tuple(sentences)

@@ -6,7 +6,7 @@
 - `guard`: whether one's own code still computes what it did when its stored trials ran.
 - `resources`: what a run may use.
 - `executor`: this process as an executor; `dask_workers`: one process a core, or a cluster.
-- `parcels`: values with the code that they need, to be opened in another process.
+- `parcels`: values with the code that they need, to be opened in another process; `by_value`: how they are pickled.
 - `races`: which contenders are timed side by side; `step_times`: before training, for budgets of seconds.
 - `progress`: what a run reports while it goes on.
 - `own_code`: what is one's own in a plan, kept in the run folder and bound again.
@@ -16,6 +16,7 @@
 """
 
 __all__ = [
+    "by_value",
     "dask_workers",
     "deep_doctor",
     "executor",

@@ -190,9 +190,10 @@ def _opened(parcel: Parcel) -> OwnProblem:
 
 @cache
 def _prepare_worker() -> None:
-    """Pins a local worker to a core, before XLA starts the threads that inherit it."""
+    """Pins a local worker to a core, and asks for one thread, before XLA starts: it may with the first array."""
     from distributed import get_worker
 
+    os.environ["NPROC"] = "1"
     name = get_worker().name
     cores = _cores()
     if isinstance(name, int) and hasattr(os, "sched_setaffinity"):

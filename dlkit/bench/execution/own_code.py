@@ -6,9 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+import jax
+
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.parcels import Parcel, pack, unpack
 from dlkit.bench.execution.progress import Listener
+from dlkit.bench.machine.program import JAX_SETTINGS
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.probes import Probe
 from dlkit.bench.spec.bound_plan import BoundPlan, Method, OwnProblem, bind, problem_source
@@ -47,7 +50,8 @@ def keep_own_code(bound: BoundPlan, store: Store, progress: Listener, *, anew: b
     if store.folder is None or not any(own):
         return None
     known = store.about_code(plan.digest)
-    if known is not None and known.python == _python() and not anew:
+    settings = {name: getattr(jax.config, name) for name in JAX_SETTINGS}
+    if known is not None and (known.python, known.settings) == (_python(), settings) and not anew:
         return known
     owners = [f"problem '{name}'" for name in own.problems] + [f"optimizer '{label}'" for label in own.methods]
     owners += [f"probe '{name}'" for name in own.probes]
@@ -56,8 +60,9 @@ def keep_own_code(bound: BoundPlan, store: Store, progress: Listener, *, anew: b
     except UserError as error:
         progress.warn(f"your code cannot be kept in the run folder, so that it alone cannot replay trials: {error}")
         return None
-    facts = About("", owners, parcel.code, _python(), datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
-    name = store.keep_code(KeptCode(facts, parcel.data, parcel.buffers, parcel.settings))
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    facts = About("", owners, parcel.code, _python(), now, parcel.settings)
+    name = store.keep_code(KeptCode(facts, parcel.data, parcel.buffers))
     if name is None:
         progress.warn(
             f"your code and the arrays that it holds are not kept in the run folder, which would have more than "
@@ -93,7 +98,7 @@ def bind_kept(plan: Plan, kept: KeptCode) -> BoundPlan:
         UserError: if the code cannot be opened here, or data of the catalogue are not what they were.
     """
     try:
-        own: _Own = unpack(Parcel(kept.data, kept.buffers, kept.about.code, kept.settings))
+        own: _Own = unpack(Parcel(kept.data, kept.buffers, kept.about.code, kept.about.settings))
     except Exception as error:
         raise UserError(
             f"the code that was kept with this run ({', '.join(kept.about.owners)}) cannot be opened here: "

@@ -171,7 +171,10 @@ def _starts(value: FunctionType | type | ModuleType) -> list[str]:
     """The modules that a value needs: its own, and those that it imports when it is called."""
     if isinstance(value, ModuleType):
         return [value.__name__]
-    return [value.__module__ or "", *(_imported_by_code(value.__code__) if isinstance(value, FunctionType) else ())]
+    if isinstance(value, type):
+        return [value.__module__]
+    package = str(value.__globals__.get("__package__") or "")  # of ``python -m package.module``
+    return [value.__module__ or "", *_imported_by_code(value.__code__, package)]
 
 
 def _scope_around(value: FunctionType | type | ModuleType) -> Scope | None:
@@ -217,17 +220,19 @@ def _imported_by(name: str, module: LocalModule) -> frozenset[str]:
     return frozenset(names)
 
 
-def _imported_by_code(code: CodeType) -> set[str]:
-    """What may be the name of a module in the import statements of compiled code."""
+def _imported_by_code(code: CodeType, package: str) -> set[str]:
+    """What may be the name of a module in the import statements of compiled code, which stands in a package or none."""
     names: set[str] = set()
     constants: list[Any] = []  # the last two: level and names of an import
     for instruction in dis.get_instructions(code):
-        if instruction.opname == "IMPORT_NAME" and len(constants) > 1 and not constants[-2]:
-            names |= {instruction.argval, *_from("", instruction.argval, 0, constants[-1] or ())}
+        if instruction.opname == "IMPORT_NAME":
+            level, listed = constants[-2:]
+            names |= {instruction.argval} if level == 0 else set()
+            names |= _from(package, instruction.argval, level, listed or ())
         elif instruction.opname.startswith("LOAD_"):
             constants.append(instruction.argval)
     inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-    return names.union(*map(_imported_by_code, inner))
+    return names.union(*(_imported_by_code(each, package) for each in inner))
 
 
 def _from(package: str, module: str, level: int, names: Sequence[str]) -> set[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.identity.hashing import digest
@@ -126,6 +127,8 @@ class BoundPlan:
         methods: contender label -> what trains it.
         sources: file name -> text of one's own functions.
         probes: those of the plan, by name, as far as they are at hand.
+        session: tells its compile groups from those of earlier plans where functions call Python while they run:
+            workers may have kept programs whose Python was another one.
     """
 
     plan: Plan
@@ -133,6 +136,7 @@ class BoundPlan:
     methods: Mapping[str, Method]
     sources: Mapping[str, str]
     probes: Mapping[str, Probe] = field(default_factory=dict)
+    session: str = field(default_factory=lambda: uuid4().hex)
 
     def group(
         self,
@@ -161,9 +165,8 @@ class BoundPlan:
         programs = program_of(self.plan.programs, problem.name, contender.label, static)
         if not looking:
             programs = replace(programs, probes="")
-        source = (
-            self.problems[problem.name].with_batches_of(contender).with_choices(choices).computing(programs.problem)
-        )
+        source = self.problems[problem.name].with_batches_of(contender).with_choices(choices)
+        source = source.computing(programs.problem + (self.session if problem.unseen else ""))
         facts = [source.key, contender.optimizer, contender.schedule, dict(recipe.static)]
         stopping = asdict(contender.stopping) if contender.stopping else None
         parts = [list(recipe.choices), sorted(looking), recipe.steps, recipe.evaluations, asdict(programs)]

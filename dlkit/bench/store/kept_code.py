@@ -24,6 +24,7 @@ class About(NamedTuple):
         code: its local modules, as text.
         python: which Python made it, such as ``"3.12"``: functions by value are that one's byte code.
         kept_at: when it was first kept.
+        settings: JAX's, in the process that made it.
     """
 
     digest: str
@@ -31,6 +32,7 @@ class About(NamedTuple):
     code: LocalCode
     python: str
     kept_at: str
+    settings: Mapping[str, Any]
 
     @property
     def sources(self) -> dict[str, str]:
@@ -45,13 +47,11 @@ class KeptCode(NamedTuple):
         about: what is known of it; its digest is found when it is stored.
         data: the packed objects.
         buffers: their arrays.
-        settings: JAX's, where it was packed.
     """
 
     about: About
     data: bytes
     buffers: Sequence[Any]
-    settings: Mapping[str, Any]
 
 
 def insert_code(database: Database, kept: KeptCode) -> str | None:
@@ -73,11 +73,12 @@ def insert_code(database: Database, kept: KeptCode) -> str | None:
         return None
     modules = {name: list(each) for name, each in kept.about.code.modules.items()}
     data = hashlib.sha256(kept.data).hexdigest()
-    name = digest([data, names, modules, dict(kept.settings), kept.about.python, list(kept.about.owners)])
+    settings = dict(kept.about.settings)
+    name = digest([data, names, modules, settings, kept.about.python, list(kept.about.owners)])
     for each, content in new.items():
         database.execute("INSERT INTO buffer VALUES (?, ?)", (each, content))
     facts = {"owners": list(kept.about.owners), "python": kept.about.python, "kept_at": kept.about.kept_at}
-    texts = [json.dumps(each) for each in (facts, modules, dict(kept.settings), names)]
+    texts = [json.dumps(each) for each in (facts, modules, settings, names)]
     database.execute("INSERT OR IGNORE INTO own_code VALUES (?, ?, ?, ?, ?, ?)", (name, *texts, kept.data))
     return name
 
@@ -90,16 +91,16 @@ def about(database: Database, spec: str) -> About | None:
         spec: the plan's digest.
     """
     rows = database.execute(
-        "SELECT own_code.digest, facts, modules FROM own_code JOIN spec ON spec.own_code = own_code.digest "
+        "SELECT own_code.digest, facts, modules, settings FROM own_code JOIN spec ON spec.own_code = own_code.digest "
         "WHERE spec.digest = ?",
         (spec,),
     )
     if not rows:
         return None
-    name, facts, modules = rows[0]
+    name, facts, modules, settings = rows[0]
     with database.parsing():
         code = LocalCode({module: LocalModule(*parts) for module, parts in json.loads(modules).items()})
-        return About(name, code=code, **json.loads(facts))
+        return About(name, code=code, settings=json.loads(settings), **json.loads(facts))
 
 
 def fetch(database: Database, spec: str) -> KeptCode | None:
@@ -108,12 +109,10 @@ def fetch(database: Database, spec: str) -> KeptCode | None:
         known = about(database, spec)
         if known is None:
             return None
-        ((settings, names, data),) = database.execute(
-            "SELECT settings, buffers, data FROM own_code WHERE digest = ?", (known.digest,)
-        )
+        ((names, data),) = database.execute("SELECT buffers, data FROM own_code WHERE digest = ?", (known.digest,))
         with database.parsing():
             wanted = json.loads(names)
             contents = {
                 name: database.execute("SELECT bytes FROM buffer WHERE digest = ?", (name,))[0][0] for name in wanted
             }
-            return KeptCode(known, data, [contents[name] for name in wanted], json.loads(settings))
+            return KeptCode(known, data, [contents[name] for name in wanted])

@@ -3,8 +3,10 @@
 The own optimizer here multiplies its steps by a number that a callback reads from a file on the host, at every step.
 """
 
+import math
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,16 @@ from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.execution import runner
 from dlkit.bench.execution.dask_workers import make_executor
 from dlkit.bench.execution.executor import InlineExecutor
+from dlkit.bench.execution.guard import Check, difference
 from dlkit.bench.execution.progress import Silent
 from dlkit.bench.execution.resources import Resources
+from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.spec import planner
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.store.store import Store
+from dlkit.bench.store.trial_rows import Record
+from tests.bench.synthetic import make_plan, synthetic_outcome
 
 BUDGET = Budget(steps=10, evaluations=10, studies=1, tuning_points=2, tuning_seeds=1, seeds=2)
 PREFIX = 2  # evaluations of the first of five calls
@@ -79,6 +85,51 @@ class Watching(InlineExecutor):
         return slot, done
 
 
+PLAN = make_plan()
+PROBLEM = PLAN.problems[0]
+
+
+def outcome(*values: float, until: int | None = None, **changes: Any) -> Outcome:
+    """A trial with these values at its evaluations, 10 steps apart."""
+    trial = PLAN.trial(PROBLEM, PLAN.contenders[0], PLAN.contenders[0].points[0], "tuning", 0, until)
+    return replace(synthetic_outcome(PROBLEM, PLAN, trial, values), **changes)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "words"),
+    [
+        (outcome(1.0, 0.5, 0.25, 0.2, 0.1), outcome(1.0, 0.5), ""),
+        (outcome(1.0, 0.5, 0.25, 0.2, 0.1), outcome(1.0, 0.25), "error 0.5000 then, 0.2500 now at step 10"),
+        (outcome(2.0, 0.5), outcome(1.0, 0.25), "error 2.000 then, 1.000 now at step 0"),
+        (outcome(1.0, 0.5), outcome(1.0, 0.5 + 2**-24), "error 0.5 then, 0.50000006 now at step 10"),
+        (outcome(1.0, 0.0), outcome(1.0, -0.0), "error 0 then, -0 now at step 10"),
+        (outcome(1.0, 0.5, math.nan), outcome(1.0, math.nan), "error 0.5000 then, – now at step 10"),
+        (outcome(1.0, 0.5, math.nan), outcome(1.0, 0.5, math.nan), ""),
+        (outcome(1.0, math.nan), outcome(1.0, math.nan), ""),
+        (outcome(1.0), outcome(1.0, status="diverged", diverged_at=3), "finished then, diverged at step 3 now"),
+        (outcome(1.0, 0.5, 0.25), outcome(1.0), "another number of steps"),
+        (outcome(1.0, 0.5), outcome(1.0, 0.5, steps=np.array([0, 20])), "another number of steps"),
+        (outcome(1.0, 0.5), outcome(1.0, 0.5, gradients=np.array([0.0, 20.0])), "another number of gradients a step"),
+        (
+            outcome(1.0, 0.5),
+            outcome(1.0, 0.5, curves={"error": np.array([1.0, 0.5], np.float32)}),
+            "error, training_loss then, error now",
+        ),
+    ],
+)
+def test_what_differs_is_told(then: Outcome, now: Outcome, words: str) -> None:
+    assert difference(PROBLEM, then, now) == words
+
+
+def test_a_whole_final_trial_is_looked_at_first() -> None:
+    """Its curve goes further than what runs again, and has what probes measured."""
+    point = PLAN.contenders[0].points[0]
+    final = replace(outcome(1.0, 0.5, 0.2), trial=PLAN.trial(PROBLEM, PLAN.contenders[0], point, "final", 5))
+    each = [outcome(1.0, 0.5, math.nan), outcome(1.0), outcome(1.0, 0.5, 0.25), final]
+    check = Check(None, PROBLEM, PLAN.contenders[0], [Record(one, {}) for one in each])  # type: ignore[arg-type]
+    assert [record.outcome for record in check.reused] == [each[3], each[2], each[1], each[0]]
+
+
 def experiment(*optimizers: Any, budget: Budget = BUDGET, target: float | None = 0.1) -> Experiment:
     return Experiment(
         name="test",
@@ -117,6 +168,7 @@ def test_unchanged_code_is_looked_at_once_and_nothing_is_trained(
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.long
 def test_code_that_computes_something_else_is_said_and_trained_again(
     tmp_path: Path, mine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,9 +200,7 @@ def test_code_that_computes_something_else_is_said_and_trained_again(
     for frame in (frames.table, frames.curves):
         assert frame(new).equals(frame(fresh)) and not frame(new).equals(frame(old))
     assert total > len(old.records) + len(new.records), "what was set aside is kept in the file"
-    assert new.apart == (
-        f"{trials} trials of this folder were set aside: the code they are of computes something else now.",
-    )
+    assert new.apart == (f"{trials} trials of this folder were set aside: their code computes something else now.",)
 
 
 @pytest.mark.long
@@ -167,6 +217,7 @@ def test_a_run_of_another_budget_is_set_aside_as_well(tmp_path: Path, mine: Path
     assert (ran.whole, ran.checks) == (TRIALS, 0)
 
 
+@pytest.mark.long
 def test_trusted_trials_are_not_looked_at(tmp_path: Path, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked: dict[str, Any] = {"problems": ["quadratic"], "optimizers": [reading(mine)], "budget": BUDGET}
     asked |= {"folder": tmp_path, "progress": False}
@@ -214,6 +265,7 @@ def test_workers_look_as_this_process_does(tmp_path: Path, mine: Path, capsys: p
         assert frames.curves(carry_out(experiment(reading(mine)), store)[0]).equals(frames.curves(new))
 
 
+@pytest.mark.long
 def test_code_that_raises_now_keeps_its_trials_until_it_is_mended(tmp_path: Path, mine: Path) -> None:
     asked = experiment("sgd", reading(mine))
     with Store(tmp_path) as store:
@@ -281,3 +333,13 @@ def test_code_that_is_never_the_same_twice_is_said(
         again, ran = carry_out(asked, store)
     assert "run twice just now, gave two curves; they are reused" in capsys.readouterr().err
     assert (ran.whole, ran.checks) == (0, 2) and frames.curves(again).equals(frames.curves(first))
+
+
+def test_a_program_that_calls_python_is_compiled_anew_for_each_run(mine: Path) -> None:
+    """A running cluster may have kept it, with Python that was another one."""
+
+    def keys(optimizer: Any) -> set[str]:
+        bounds = [planner.plan(experiment(optimizer)) for _ in range(2)]
+        return {bound.group(bound.plan.problems[0], bound.plan.contenders[0], {}).key for bound in bounds}
+
+    assert len(keys(reading(mine))) == 2 and len(keys("sgd")) == 1

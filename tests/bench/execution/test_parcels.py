@@ -8,6 +8,7 @@ import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cloudpickle
@@ -54,8 +55,9 @@ def _imports() -> Iterator[None]:
     modules, finders = dict(sys.modules), list(sys.meta_path)
     yield
     for name in {*sys.modules} - {*modules}:
-        if name.partition(".")[0] in ("lib", "lone"):
+        if name.partition(".")[0] == "lib":
             del sys.modules[name]
+    sys.modules.update(modules)
     sys.meta_path[:] = finders
 
 
@@ -81,27 +83,10 @@ def test_a_parcel_is_bytes_and_text(protocol: int) -> None:
 
 
 FILE = """
-import dataclasses, enum, typing
-import equinox, flax, jax, jax.numpy as jnp
 import lib
 import lib.acts
 from lib.acts import act
 
-class Mode(enum.Enum):
-    ON = 1
-
-@dataclasses.dataclass
-class Plain:
-    rate: float = 0.5
-
-@flax.struct.dataclass
-class Tree:
-    a: typing.Any
-
-class Model(equinox.Module):
-    weight: jax.Array
-    def __call__(self, x):
-        return self.weight * x
 
 def by_module(): return lib.acts.act(1.0)
 def by_name(): return act(1.0)
@@ -111,9 +96,6 @@ def inside():
         import lib.inner.deep
         return lib.inner.deep.deep()
     return late() + deeper()
-def classes():
-    trained = jax.grad(lambda model: model(2.0))(Model(jnp.ones(())))
-    return float(trained.weight), jax.tree.map(lambda x: x + 1, Tree(1.0)).a, Plain().rate, Mode(1) is Mode.ON
 """
 LIB = {
     "lib/__init__.py": "from . import acts\nSCALE = 2.0\n",
@@ -121,16 +103,117 @@ LIB = {
     "lib/late.py": "def late(): return 100\n",
     "lib/inner/deep.py": "def deep():\n    from ..late import late\n    return late() + 7\n",  # without __init__.py
 }
+# Classes that are more than their functions, and wrappers around functions.
+KINDS = """
+import abc, dataclasses, enum, functools, typing
+import equinox, flax, jax, jax.numpy as jnp, optax
+from flax import linen, nnx
+
+T = typing.TypeVar("T")
+
+class Mode(enum.Enum):
+    ON = 1
+    def twice(self): return 2 * self.value
+
+@dataclasses.dataclass
+class Plain:
+    rate: float = 0.5
+
+@flax.struct.dataclass
+class Struct:
+    a: typing.Any
+    b: int = flax.struct.field(pytree_node=False, default=3)
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Data:
+    a: typing.Any
+    b: int = dataclasses.field(metadata=dict(static=True), default=3)
+
+@jax.tree_util.register_pytree_node_class
+class Node:
+    def __init__(self, a): self.a = a
+    def tree_flatten(self): return (self.a,), None
+    @classmethod
+    def tree_unflatten(cls, _, children): return cls(*children)
+
+class Model(equinox.Module):
+    weight: jax.Array
+    name: "str" = equinox.field(static=True, default="a")
+    kids: "list[Model]" = equinox.field(default_factory=list)
+    def __call__(self, x): return self.weight * x + sum(kid(x) for kid in self.kids)
+
+class Deeper(Model, typing.Generic[T]):
+    layer: equinox.nn.Linear
+    def __init__(self, key):
+        self.weight, self.layer, self.name, self.kids = jnp.ones(()), equinox.nn.Linear(1, 1, key=key), "b", []
+    def __call__(self, x): return super().__call__(x) * self.layer(jnp.ones(1)).sum()
+
+class Net(linen.Module):
+    width: int = 2
+    @linen.compact
+    def __call__(self, x): return linen.Dense(self.width)(x)
+
+class Nnx(nnx.Module):
+    def __init__(self, rngs): self.layer = nnx.Linear(1, 2, rngs=rngs)
+    def __call__(self, x): return self.layer(x)
+
+class Abstract(abc.ABC):
+    @abc.abstractmethod
+    def go(self): ...
+    @functools.cached_property
+    def kept(self): return 6
+
+class Concrete(Abstract):
+    def go(self): return super().kept
+
+@functools.lru_cache
+def fibonacci(n): return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+
+@jax.custom_vjp
+def wrong(x): return x
+wrong.defvjp(lambda x: (wrong(x), x), lambda x, gradient: (7 * gradient,))
+
+@jax.custom_jvp
+def other(x): return x
+other.defjvp(lambda primals, tangents: (primals[0], 5 * tangents[0]))
+
+@functools.partial(jax.jit, static_argnames="k")
+def jitted(x, k): return k * x
+mapped, remade, steep = jax.vmap(lambda x: x + 1), jax.checkpoint(lambda x: x * x), jax.grad(lambda x: x**3)
+tail, sgd = functools.partial(jitted, k=4), optax.sgd(0.5)
+
+def trees():
+    return [jax.tree.leaves(jax.tree.map(lambda x: x + 1, each(1.0))) for each in (Struct, Data, Node)]
+def models():
+    key = jax.random.key(0)
+    slope = jax.grad(lambda model: model(2.0))
+    net = Net().init_with_output(key, jnp.ones((1, 1)))[0]
+    made = nnx.merge(*nnx.split(Nnx(nnx.Rngs(0))))(jnp.ones((1, 1)))
+    numbers = [slope(Model(jnp.ones(()), kids=[Model(jnp.ones(()))])).kids[0].weight, slope(Deeper(key)).weight]
+    return [*map(float, [*numbers, *net.ravel(), *made.ravel()])]
+def classes(): return Plain().rate, Plain() == Plain(0.5), Mode(1) is Mode.ON, Mode.ON.twice(), Concrete().go()
+def wrappers():
+    numbers = [jax.grad(wrong)(1.0), jax.grad(other)(1.0), jitted(2.0, k=3), tail(1.0), remade(3.0), steep(2.0)]
+    return fibonacci(30), [*map(float, [*numbers, *mapped(jnp.ones(2)), sgd.update(1.0, sgd.init(1.0))[0]])]
+"""
+CHECKED = ("trees", "models", "classes", "wrappers")
 
 
 @pytest.mark.long
 def test_code_arrives_where_its_files_are_not(tmp_path: Path) -> None:
-    write(tmp_path, {"mine.py": FILE, **LIB})
-    functions = load(tmp_path, "by_module", "by_name", "inside", "classes")
-    expected = [each() for each in functions]
-    assert expected == [2.0, 2.0, 207, (2.0, 2.0, 0.5, True)]
-    (tmp_path / "lib").rename(tmp_path / "gone")
-    assert elsewhere(functions) == expected
+    write(tmp_path, {"mine.py": FILE + KINDS, **LIB})
+    functions = load(tmp_path, "by_module", "by_name", "inside", *CHECKED)
+    with pytest.MonkeyPatch.context() as patched:  # dataclasses look there for their names
+        patched.setitem(sys.modules, "__main__", ModuleType("__main__"))
+        script = vars(sys.modules["__main__"])
+        exec(KINDS, script)
+        functions += [script[name] for name in CHECKED]
+        expected = [each() for each in functions]
+        assert expected[:3] == [2.0, 2.0, 207] and expected[3:7] == expected[7:]
+        write(tmp_path, {"mine.py": "raise RuntimeError"})  # it is not run there
+        (tmp_path / "lib").rename(tmp_path / "gone")
+        assert elsewhere(functions) == expected
 
 
 def test_what_a_parcel_needs_is_found_by_its_imports(tmp_path: Path) -> None:
@@ -196,10 +279,22 @@ def test_what_cannot_be_sent_is_named(tmp_path: Path) -> None:
         pack([1, lambda: lock])
 
 
+def test_a_tree_that_others_describe_needs_a_module(tmp_path: Path) -> None:
+    text = "import jax\nclass Tree:\n    def __init__(self, a): self.a = a\n"
+    text += "jax.tree_util.register_pytree_node(Tree, lambda tree: ((tree.a,), None), lambda _, parts: Tree(*parts))\n"
+    text += "def leaves(): return jax.tree.leaves(Tree(3))\n"
+    write(tmp_path, {"mine.py": text})
+    assert unpack(pack(load(tmp_path, "leaves")[0]))() == [3]
+    script = {"__name__": "__main__"}
+    exec(text, script)
+    with pytest.raises(UserError, match=r"class 'Tree' of '__main__' cannot be sent: .*register_pytree_node_class"):
+        pack(script["leaves"])
+
+
 def test_cloudpickle_is_left_as_it_was(tmp_path: Path) -> None:
     before = cloudpickle.list_registry_pickle_by_value()
     write(tmp_path, {"mine.py": FILE, **LIB})
-    pack(load(tmp_path, "by_module", "classes"))
+    pack(load(tmp_path, "by_module", "inside"))
     assert cloudpickle.list_registry_pickle_by_value() == before
 
 

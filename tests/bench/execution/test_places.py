@@ -47,8 +47,11 @@ class Line(equinox.Module):
         return ((act(self.weight) - goal()) ** 2).sum()
 
 
+SHIFT = jnp.full(3, 0.125)
+
+
 def loss(params, state, batch, key):
-    return jax.value_and_grad(Line.distance)(Line(params))[0], state
+    return jax.value_and_grad(Line.distance)(Line(params + SHIFT))[0], state
 
 
 def made(far: float = 1.0):
@@ -99,6 +102,8 @@ def run(problems, optimizer, schedule, probe):
             name: {curve: [float(each).hex() for each in values] for curve, values in record.outcome.curves.items()}
             for name, record in result.summary.records.items()
         }
+        threads = {record.program["threads"] for record in result.summary.records.values()}
+        assert threads == {"1"}, threads
         found.append({"trials": trials, "failures": list(result.summary.failures), "missing": result.summary.missing})
     with open("results.json", "w") as file:
         json.dump(found, file)
@@ -132,7 +137,7 @@ OTHER = {
     "jax_default_prng_impl": "rbg",
 }
 before = {name: getattr(jax.config, name) for name in OTHER}
-for scale, settings in (("2.0", before), ("3.0", before), ("2.0", OTHER), ("2.0", before)):
+for scale, settings in (("2.0", before), ("3.0", OTHER), ("2.0", before)):
     with open("lib/__init__.py", "w") as file:
         file.write(f"SCALE = {scale}\\n")
     for name, setting in settings.items():
@@ -172,7 +177,8 @@ def write(folder: Path, files: dict[str, str]) -> Path:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "DLKIT_CACHE": str(folder), "NPROC": "1"}
+    kept = {name: value for name, value in os.environ.items() if name != "NPROC"}
+    return {**kept, "PYTHONPATH": str(ROOT), "DLKIT_CACHE": str(folder)}
 
 
 class Cluster:
@@ -214,7 +220,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[C
 
 def results(folder: Path, command: list[str], executors: list[str], cache: Path) -> list[Any]:
     """What a script of the user's finds with each executor."""
-    known = {**environment(cache), "EXECUTORS": json.dumps(executors)}
+    known = {**environment(cache), "EXECUTORS": json.dumps(executors), "NPROC": "1"}  # they make arrays before they run
     done = subprocess.run([sys.executable, *command], cwd=folder, env=known, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     found: list[Any] = json.loads((folder / "results.json").read_text())
@@ -239,14 +245,13 @@ def test_running_workers_follow_edits_and_settings(cluster: Cluster, cache: Path
     """In one process with the same workers: a helper is edited, JAX is configured anew, and all of it taken back."""
     write(tmp_path, {"mine.py": THINGS, "other/script.py": RUN + CHANGING, **LIB})
     found = results(tmp_path, ["other/script.py"], ["inline", cluster.address], cache)
-    assert len(found) == 4 * 2
+    assert len(found) == 3 * 2
     here, there = found[::2], found[1::2]
     assert there == here
-    first, edited, configured, again = there
+    first, other, again = (each["trials"] for each in there)
     assert again == first
-    for other in (edited, configured):
-        assert not {str(each) for each in other["trials"].values()} & {str(each) for each in first["trials"].values()}
-    assert not edited["trials"].keys() & first["trials"].keys(), "another program has other trials"
+    assert not {str(each) for each in other.values()} & {str(each) for each in first.values()}
+    assert not other.keys() & first.keys(), "another program has other trials"
 
 
 def work() -> Work:
@@ -267,8 +272,9 @@ def test_a_scheduler_that_is_lost_is_said_and_what_is_finished_is_kept(
 
     def kill_after_an_answer(self: DaskExecutor) -> Any:
         answer = answers(self)
-        lost.scheduler.kill()
-        lost.scheduler.wait(20)
+        if getattr(answer[1], "outcomes", ()):
+            lost.scheduler.kill()
+            lost.scheduler.wait(20)
         return answer
 
     def compare(executor: str) -> bench.Result:

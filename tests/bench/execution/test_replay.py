@@ -247,6 +247,7 @@ def compared(problem: bench.Problem, folder: Path, *, seeds: int = 1) -> bench.R
 TABLE = np.random.default_rng(0).normal(size=(5000, 50)).astype(np.float32)
 
 
+@pytest.mark.long
 def test_a_table_is_kept_once(tmp_path: Path) -> None:
     for seeds in (1, 2):
         assert not compared(own(TABLE), tmp_path, seeds=seeds).failures
@@ -269,6 +270,7 @@ def test_what_is_too_large_is_said_and_not_kept(
         bench.open_run(tmp_path).replay(trial)
 
 
+@pytest.mark.long
 def test_what_cannot_be_packed_is_said_once_and_the_run_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -176,7 +176,7 @@ def test_other_software_is_said_once_and_never_mixed(
         )
         assert new.missing == 0 and {record.program["jax"] for record in new.records.values()} == {"99"}
         shown = (
-            f"12 trials of this folder were made by other software (jax {before} there, 99 here): they are kept, and"
+            f"12 trials of this folder were made by other software (jax {before} there, 99 here); they are kept, and"
         )
         assert new.apart == (f"{shown} not among these numbers.",)
         for text in (text_of(new), markdown_tables(new), write_report(new, tmp_path / "report.html").read_text()):
