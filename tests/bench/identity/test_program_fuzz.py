@@ -25,6 +25,7 @@ ARGUMENTS = {
 }
 QUICK = {"xla_backend_optimization_level": 0}  # for the machine's code; the program is the same
 EDITS_OF_A_MODEL = 20
+MOST_NEEDLESS = 0.01
 
 
 @pytest.fixture(autouse=True)
@@ -207,7 +208,9 @@ def fuzz(seed: int, edits: int, folder: Path) -> tuple[Counter[str], list[str]]:
 
 
 def check(counts: Counter[str], wrong: list[str]) -> None:
-    assert not wrong, "\n".join(wrong)
+    """Nothing is stale; and hardly anything needless: now and then XLA undoes an edit, such as a checkpoint."""
+    assert not counts["stale"], "\n".join(wrong)
+    assert counts["needless"] <= MOST_NEEDLESS * (counts["changed"] + counts["same"]), "\n".join(wrong)
     assert min(counts["changed"], counts["same"]) > 0.2 * (counts["changed"] + counts["same"])
 
 
