@@ -19,7 +19,7 @@ from dlkit.bench.plan.trials import Order
 from dlkit.bench.problems import Problem, ProblemFactory, check_problem
 from dlkit.bench.problems.factories import Make
 from dlkit.bench.spec.budget import Budget
-from dlkit.bench.spec.entries import Contender, ProblemChoice, registered_or_own
+from dlkit.bench.spec.entries import Contender, ProblemChoice, is_own, registered_or_own
 from dlkit.bench.spec.plausible import implausible_settings
 from dlkit.bench.training.curve import Trajectory
 from dlkit.bench.training.program import compile_problem, compile_program
@@ -97,7 +97,8 @@ def train(
     import pandas as pd
 
     prepare_process()
-    forget_traces()  # of functions that read something that has changed since
+    if is_own(problem, optimizer, schedule):
+        forget_traces()  # of functions that read something that has changed since
     loaded = ProblemChoice(problem=problem, choices=choices or {}, batch_size=batch_size, order=order).load()
     check_problem(loaded)
     chosen = registered_or_own(optimizer)

@@ -21,7 +21,7 @@ from dlkit.bench.problems import Problem, ProblemFactory, catalog
 from dlkit.bench.problems.factories import Make
 from dlkit.bench.spec.budget import Budget
 
-__all__ = ["FACTORS", "Contender", "Crossed", "Experiment", "ProblemChoice", "registered_or_own", "unknown_factor"]
+__all__ = ["FACTORS", "Contender", "Crossed", "Experiment", "ProblemChoice", "is_own", "registered_or_own", "unknown_factor"]
 
 FACTORS = ("schedule", "batch_size", "order", "early_stopping")  # that every problem has, beside its choices
 
@@ -199,6 +199,11 @@ class Contender:
                 raise UserError(f"{owner}: no static choice '{name}'; {nearest(name, optimizer.static)}")
         space = narrow(optimizer.space, overrides, owner=owner)
         return replace(optimizer, space=space, static={**optimizer.static, **self.static})
+
+
+def is_own(*given: Any) -> bool:
+    """Whether any of these problems, optimizers, schedules and probes is the user's own; None is nothing."""
+    return any(is_import(each) if isinstance(each, str) else each is not None for each in given)
 
 
 def registered_or_own(optimizer: Any) -> Optimizer:

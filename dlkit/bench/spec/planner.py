@@ -9,8 +9,6 @@ from dlkit.bench.data.leakage import leaks
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity.fingerprints import source_files
 from dlkit.bench.identity.programs import forget_traces
-from dlkit.bench.identity.references import is_import
-from dlkit.bench.optimizers.schedules import Schedule
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import Settling, TargetRule, Tuner, require_margin
 from dlkit.bench.problems import Problem, ProblemFactory, check_problem
@@ -26,11 +24,11 @@ from dlkit.bench.spec.bound_plan import (
     problem_source,
 )
 from dlkit.bench.spec.budget import beyond_draws
-from dlkit.bench.spec.entries import Contender, Crossed, Experiment, ProblemChoice
+from dlkit.bench.spec.entries import Contender, Crossed, Experiment, ProblemChoice, is_own
 from dlkit.bench.spec.fitting import misfits, misplayed
 from dlkit.bench.spec.plausible import implausible, repeated
 from dlkit.bench.spec.points import drawn_points, unknown_on_the_grid
-from dlkit.bench.spec.probing import is_own, load_probes, unlookable
+from dlkit.bench.spec.probing import is_registered, load_probes, unlookable
 from dlkit.bench.spec.programs import with_programs
 from dlkit.bench.training.recipe import require_schedulable
 from dlkit.bench.tuning.sampling import require_tuner
@@ -56,7 +54,7 @@ def plan(experiment: Experiment) -> BoundPlan:
         UserError: for an empty list, two of the same name, a problem whose functions do not work, choices or settings
             that do not fit; with every mistake found.
     """
-    if _has_own(experiment):
+    if is_own(*_things(experiment)):
         forget_traces()  # JAX keeps them by function, whatever the function reads has become since
     mistakes = _wrong_settings(experiment)
     problems = _each(experiment.problems, lambda entry: _problem(experiment, entry), mistakes)
@@ -75,7 +73,7 @@ def plan(experiment: Experiment) -> BoundPlan:
     own: list[Any] = [each for facts, method in contenders if facts.is_own for each in functions_of(method)]
     own += [each for facts, source in problems if facts.is_own for each in functions_of_problem(source.own)]
     own += [probe.compute for probe in probes.values()]
-    looking = {name: is_own(probe) for name, probe in probes.items()}
+    looking = {name: not is_registered(probe) for name, probe in probes.items()}
     bound = BoundPlan(
         plan=_plan(experiment, [facts for facts, _ in problems], [facts for facts, _ in contenders], looking),
         problems={facts.name: source for facts, source in problems},
@@ -86,12 +84,11 @@ def plan(experiment: Experiment) -> BoundPlan:
     return with_programs(with_allowances(bound, experiment.budget.axis))
 
 
-def _has_own(experiment: Experiment) -> bool:
-    """Whether any function of the user's own takes part."""
+def _things(experiment: Experiment) -> list[Any]:
+    """The problems, optimizers, schedules and probes of an experiment, as they were given."""
     given: list[Any] = [*(entry.problem for entry in experiment.problems), *experiment.probes]
     given += [part for entry in experiment.optimizers for part in (entry.optimizer, entry.schedule)]
-    given += experiment.factors.get("schedule", ())
-    return any(is_import(each) if isinstance(each, str) else each is not None for each in given)
+    return [*given, *experiment.factors.get("schedule", ())]
 
 
 def _attempt(make: Callable[[], Made], mistakes: list[str]) -> Made | None:
@@ -236,8 +233,7 @@ def _problem(experiment: Experiment, entry: ProblemChoice) -> _PlannedSource:
     check_problem(problem)
     goals = entry.ladder(problem)
     own_target = None if experiment.targets else problem.target
-    comes_from_user = not isinstance(entry.problem, str) or is_import(entry.problem)
-    own: OwnProblem | None = maker if comes_from_user else None
+    own: OwnProblem | None = maker if is_own(entry.problem) else None
     facts = PlannedProblem(
         name=problem.name,
         metrics=dict(problem.metrics),
@@ -281,11 +277,10 @@ def _contender(experiment: Experiment, crossed: Crossed, problems: Sequence[Prob
     space = {**optimizer.space, **schedule.space, **chosen.space}
     static = {**optimizer.static, **chosen.static}
     drawn, undrawn = drawn_points(entry, space, static, experiment.budget.filled())
-    registered = isinstance(entry.optimizer, str) and not is_import(entry.optimizer)
     contender = PlannedContender(
         label=entry.name,
         optimizer=optimizer.name,
-        is_own=not registered or isinstance(entry.schedule, Schedule),
+        is_own=is_own(entry.optimizer, entry.schedule),
         space=space,
         points=drawn[0],
         static={name: list(options) for name, options in static.items()},

@@ -10,7 +10,7 @@ from dlkit.bench.spec.bound_plan import Method, ProblemSource
 from dlkit.bench.spec.tracing import require_looking
 from dlkit.bench.training.recipe import Recipe
 
-__all__ = ["is_own", "load_probes", "unlookable"]
+__all__ = ["is_registered", "load_probes", "unlookable"]
 
 
 def load_probes(given: Sequence[str | Probe], mistakes: list[str]) -> dict[str, Probe]:
@@ -40,9 +40,9 @@ def load_probes(given: Sequence[str | Probe], mistakes: list[str]) -> dict[str, 
     return found
 
 
-def is_own(probe: Probe) -> bool:
-    """Whether a probe is the user's own, and not registered."""
-    return PROBES.get(probe.name) is not probe
+def is_registered(probe: Probe) -> bool:
+    """Whether a probe is one of the registered ones, and not the user's own."""
+    return PROBES.get(probe.name) is probe
 
 
 def unlookable(
@@ -56,7 +56,7 @@ def unlookable(
         methods: what trains them.
     """
     for probe in found.values():
-        tried = methods if probe.reads_optimizer else methods[:1] if is_own(probe) else []
+        tried = methods if probe.reads_optimizer else [] if is_registered(probe) else methods[:1]
         told = set[str]()
         for source in sources:
             try:
