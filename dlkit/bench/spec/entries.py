@@ -21,7 +21,16 @@ from dlkit.bench.problems import Problem, ProblemFactory, catalog
 from dlkit.bench.problems.factories import Make
 from dlkit.bench.spec.budget import Budget
 
-__all__ = ["FACTORS", "Contender", "Crossed", "Experiment", "ProblemChoice", "is_own", "registered_or_own", "unknown_factor"]
+__all__ = [
+    "FACTORS",
+    "Contender",
+    "Crossed",
+    "Experiment",
+    "ProblemChoice",
+    "is_own",
+    "registered_or_own",
+    "unknown_factor",
+]
 
 FACTORS = ("schedule", "batch_size", "order", "early_stopping")  # that every problem has, beside its choices
 
