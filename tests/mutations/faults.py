@@ -242,7 +242,7 @@ RANDOM_STREAMS = [
     Fault(
         "a worker trusts the code that it gets",
         EXECUTION,
-        "    require_same_programs(group)\n",
+        "        require_same_programs(group)\n",
         "",
         "bench/execution/test_kept_programs.py::test_a_group_that_computes_something_else_is_refused",
     ),
@@ -256,8 +256,8 @@ RANDOM_STREAMS = [
     Fault(
         "programs of the user's own outlive their run",
         EXECUTION,
-        "if self._ran_own:",
-        "if False:",
+        "        forget_own_programs()\n",
+        "        pass\n",
         "bench/execution/test_kept_programs.py::test_what_computes_the_same_is_compiled_once_and_dropped_at_the_end",
     ),
     Fault(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.execution.work import Done, Task, Timed, forget_programs, prepare_process
+from dlkit.bench.execution.work import Done, Task, Timed, forget_own_programs, prepare_process
 from dlkit.bench.spec.bound_plan import OwnProblem, ProblemSource
 
 __all__ = ["Executor", "InlineExecutor", "Introduction", "Workers", "programs_of"]
@@ -90,12 +90,10 @@ class InlineExecutor:
     def __init__(self, memory: int | None = None) -> None:
         self._work: Task | None = None
         self._memory = memory
-        self._ran_own = False
 
     def submit(self, slot: int, work: Task) -> None:
         """Keeps the task until `next` runs it."""
         self._work = work.within(self._memory)
-        self._ran_own |= work.problem.own is not None
 
     def next(self) -> tuple[int, Done | Timed | UserError]:
         """Runs the task that `submit` kept."""
@@ -106,6 +104,5 @@ class InlineExecutor:
             return 0, error
 
     def close(self) -> None:
-        """Drops the programs of the user's own problems, with their data: the next run traces these functions anew."""
-        if self._ran_own:
-            forget_programs()
+        """Drops what was compiled of the user's own, with its data: the next run traces these functions anew."""
+        forget_own_programs()

@@ -17,7 +17,7 @@ from dlkit.bench.machine.environment import configure_jax
 from dlkit.bench.machine.program import program_identity
 from dlkit.bench.plan.trials import Evaluations, Outcome, Timing, Trial
 from dlkit.bench.spec.bound_plan import Group, OwnProblem, ProblemSource
-from dlkit.bench.spec.programs import require_same_programs
+from dlkit.bench.spec.programs import forget_checked, require_same_programs
 from dlkit.bench.training.curve import Request, Trajectory
 from dlkit.bench.training.lane_memory import lane_bytes
 from dlkit.bench.training.lanes import ALONE, Lanes, fitting, is_out_of_memory, on_accelerator, spread
@@ -30,6 +30,7 @@ __all__ = [
     "Task",
     "Timed",
     "Work",
+    "forget_own_programs",
     "forget_programs",
     "prepare_process",
     "program_alone",
@@ -175,15 +176,28 @@ def _problem_program(source: ProblemSource, under: _Conditions) -> ProblemProgra
 
 @lru_cache(maxsize=KEPT_PROGRAMS)
 def _program(group: Group, under: _Conditions) -> Program:
-    require_same_programs(group)
+    if group.is_own:
+        require_same_programs(group)
+        _OWN.add(group.key)
     variant = group.problem.load if group.recipe.choices else None
     return compile_program(_problem_program(group.problem, under), group.recipe, variant=variant)
+
+
+_OWN: set[str] = set()  # keys of the groups of one's own among those that were compiled
 
 
 def forget_programs() -> None:
     """Drops the programs that this process keeps, with the data that they hold."""
     _program.cache_clear()
     _problem_program.cache_clear()
+    forget_checked()
+    _OWN.clear()
+
+
+def forget_own_programs() -> None:
+    """Drops the programs that this process keeps if some are of the user's own functions."""
+    if _OWN:
+        forget_programs()
 
 
 @cache

@@ -59,6 +59,8 @@ def check_problem(problem: Problem) -> None:
             raise UserError(f"{where}: metric '{name}' must be one number, got shape {getattr(value, 'shape', value)}")
     if problem.example_scores is not None:
         _check_example_scores(where, problem, params, state)
+    if problem.reestimate is not None:
+        _trace(f"{where}: reestimate", problem.reestimate, params, state, dict(problem.dataset.train))
     if problem.samples is not None:
         shape = _trace(f"{where}: samples", problem.samples, params, state).shape
         if len(shape) != 3 and shape[1:] != (2,):

@@ -15,7 +15,7 @@ from dlkit.typing import Scalar
 __all__ = ["REQUIRED", "ChosenValues", "Make", "ProblemFactory"]
 
 Make = Callable[..., Problem]
-KEPT = 4  # problems that a factory keeps: they hold their data
+KEPT = 64  # problems that a factory keeps: they hold their data
 REQUIRED = inspect.Parameter.empty  # in place of the default of a choice that must be given
 
 

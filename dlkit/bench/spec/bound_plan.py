@@ -116,6 +116,11 @@ class Group:
     recipe: Recipe = field(compare=False, repr=False)
     programs: Programs = REGISTERED
 
+    @property
+    def is_own(self) -> bool:
+        """Whether any of it is the user's own."""
+        return self.programs != REGISTERED
+
 
 @dataclass(frozen=True, eq=False)
 class BoundPlan:

@@ -1,6 +1,7 @@
 """The programs of one's own functions: traced for a plan, and again where its groups are trained."""
 
 import itertools
+import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,9 @@ from dlkit.bench.plan.programs import Programs
 from dlkit.bench.spec.bound_plan import BoundPlan, Group
 from dlkit.bench.spec.tracing import method_program, probes_program, problem_program
 
-__all__ = ["require_same_programs", "with_programs"]
+__all__ = ["forget_checked", "require_same_programs", "with_programs"]
+
+_CHECKED: set[str] = set()  # what this process has traced of its own functions, or of others' and found the same
 
 
 class _Part(NamedTuple):
@@ -35,7 +38,7 @@ class _Part(NamedTuple):
 def with_programs(bound: BoundPlan) -> BoundPlan:
     """Returns a plan with what its user's own functions compute, and what that cannot tell.
 
-    Functions that raise have a program as well: their trials fail, and say why.
+    Functions that raise have a program like no other: their trials fail, and say why.
 
     Args:
         bound: the plan, with the steps that every contender makes.
@@ -55,6 +58,7 @@ def with_programs(bound: BoundPlan) -> BoundPlan:
                 for part in _parts(group, names):
                     if part.key not in known:
                         known[part.key] = _traced(part)
+                        _CHECKED.add(known[part.key].digest)
                     found[part.name] = known[part.key].digest
                     unseen |= dict.fromkeys(_unseen(part.owner, known[part.key]))
                 of_problem = programs.setdefault(problem.name, {}).setdefault(contender.label, {})
@@ -74,16 +78,25 @@ def require_same_programs(group: Group) -> None:
     """
     planned = group.programs
     for part in _parts(group, [name for name in ("problem", "method", "probes") if getattr(planned, name)]):
+        expected = getattr(planned, part.name)
+        if expected in _CHECKED:
+            continue
         try:
             found = part.trace()
         except Exception:
             continue
-        if found.digest != getattr(planned, part.name) and not found.unhashable:
+        if found.digest != expected and not found.unhashable:
             raise UserError(
                 f"{part.owner}: computes something else in this process than where the run was planned; it must not "
                 "depend on unseeded random numbers, the time, the folder, the environment, or what a script has "
                 "changed in a module that the other process imports anew"
             )
+        _CHECKED.add(expected)
+
+
+def forget_checked() -> None:
+    """Has everything traced again before it is trained in this process."""
+    _CHECKED.clear()
 
 
 def _parts(group: Group, names: Sequence[str]) -> Iterator[_Part]:
@@ -110,10 +123,14 @@ def _parts(group: Group, names: Sequence[str]) -> Iterator[_Part]:
 
 
 def _traced(part: _Part) -> ProgramHash:
+    """What a part computes; what raises is like nothing else, since an edit may show only in what is not traced."""
     try:
-        return part.trace()
-    except Exception as error:
-        return ProgramHash(digest([type(error).__name__, str(error)]), (), ())
+        found = part.trace()
+    except Exception as error:  # its trials fail, and say why
+        return ProgramHash(uuid.uuid4().hex[:16], (), (f"tracing it raised {type(error).__name__}",))
+    if found.unhashable:
+        warnings.warn(" ".join(_unseen(part.owner, found)), stacklevel=2)
+    return found
 
 
 def _unseen(owner: str, program: ProgramHash) -> Iterator[str]:
@@ -124,12 +141,9 @@ def _unseen(owner: str, program: ProgramHash) -> Iterator[str]:
             "what the code reads or draws."
         )
     if program.unhashable:
-        text = (
-            f"{owner} holds what has no identity ({', '.join(program.unhashable)}): its trials are not used again "
-            "by a later run."
+        yield (
+            f"{owner} has no identity ({', '.join(program.unhashable)}): its trials are not used again by a later run."
         )
-        warnings.warn(text, stacklevel=2)
-        yield text
 
 
 def _combinations(static: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:

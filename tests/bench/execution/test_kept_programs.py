@@ -6,13 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from dlkit import bench
 from dlkit.bench.execution import work
 from dlkit.bench.execution.executor import InlineExecutor
 from dlkit.bench.execution.work import Work, prepare_process, run_work
-from dlkit.bench.spec import planner
+from dlkit.bench.spec import planner, programs
 from dlkit.bench.spec.bound_plan import BoundPlan
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.spec.programs import require_same_programs
@@ -43,8 +44,8 @@ def lines(data: bench.Dataset) -> bench.Problem:
     )
 
 
-def planned(problem: Any) -> BoundPlan:
-    entries = {"problems": (ProblemChoice(problem=problem),), "optimizers": (Contender(optimizer="sgd"),)}
+def planned(problem: Any, optimizer: Any = "sgd") -> BoundPlan:
+    entries = {"problems": (ProblemChoice(problem=problem),), "optimizers": (Contender(optimizer=optimizer),)}
     return planner.plan(Experiment(name="x", budget=BUDGET, **entries))
 
 
@@ -107,6 +108,23 @@ def test_a_group_that_computes_something_else_is_refused(monkeypatch: pytest.Mon
     )
 
 
+def test_what_is_trained_where_it_was_planned_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced = []
+    whole = programs.problem_program
+    monkeypatch.setattr(programs, "problem_program", lambda *given: traced.append(given) or whole(*given))
+    bench.compare(
+        problems=[lines(table(40))], optimizers=["sgd", "momentum"], budget=BUDGET, resources=INLINE, progress=False
+    )
+    assert len(traced) == 1
+
+
+@pytest.mark.long
+def test_an_own_optimizers_programs_are_dropped_too() -> None:
+    own = bench.Optimizer("own", optax.sgd, {"learning_rate": bench.log_uniform(1e-3, 1e-1)})
+    bench.compare(problems=["quadratic"], optimizers=[own], budget=BUDGET, resources=INLINE, progress=False)
+    assert work._program.cache_info().currsize == 0
+
+
 def test_data_are_part_of_what_a_problem_computes() -> None:
     first, second = (planned(lines(table(40, seed))).plan.programs["lines"]["sgd"]["{}"] for seed in (0, 1))
     assert first.problem != second.problem and first.method == second.method == ""
@@ -136,7 +154,13 @@ def test_functions_that_raise_have_a_program_and_their_trials_say_why() -> None:
         problems=["quadratic"], optimizers=["sgd", own], budget=BUDGET, resources=INLINE, progress=False
     )
     assert any("no such thing" in reason for reason in result.failures)
-    assert result.summary.plan.programs["quadratic"]["own"]
+    (first,) = result.summary.plan.programs["quadratic"]["own"].values()
+    (second,) = planned("quadratic", own).plan.programs["quadratic"]["own"].values()
+    assert first.method != second.method, "what cannot be traced may have been edited where nobody looked"
+    (text,) = result.summary.plan.problems[0].unseen
+    assert text == (
+        "optimizer 'own' has no identity (tracing it raised UserError): its trials are not used again by a later run."
+    )
 
 
 def test_what_calls_python_is_named_beside_the_verdict() -> None:
