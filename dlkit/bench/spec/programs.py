@@ -25,7 +25,8 @@ class _Part(NamedTuple):
     Attributes:
         name: the field of `Programs`.
         owner: how messages call it.
-        key: tells what is traced apart: a part that groups share is traced once.
+        key: tells what contenders share apart, which is traced once; empty for what is a contender's alone, whose
+            names say nothing of what it computes.
         trace: returns the hash.
     """
 
@@ -56,11 +57,12 @@ def with_programs(bound: BoundPlan) -> BoundPlan:
                 group = bound.group(problem, contender, static, stage="final")
                 found = {}
                 for part in _parts(group, names):
-                    if part.key not in known:
-                        known[part.key] = _traced(part)
-                        _CHECKED.add(known[part.key].digest)
-                    found[part.name] = known[part.key].digest
-                    unseen |= dict.fromkeys(_unseen(part.owner, known[part.key]))
+                    program = known[part.key] if part.key in known else _traced(part)
+                    if part.key:
+                        known[part.key] = program
+                    _CHECKED.add(program.digest)
+                    found[part.name] = program.digest
+                    unseen |= dict.fromkeys(_unseen(part.owner, program))
                 of_problem = programs.setdefault(problem.name, {}).setdefault(contender.label, {})
                 of_problem[canonical(static)] = Programs(**found)
         problems.append(replace(problem, unseen=tuple(unseen)))
@@ -116,8 +118,8 @@ def _parts(group: Group, names: Sequence[str]) -> Iterator[_Part]:
 
     every = {
         "problem": _Part("problem", f"problem '{problem.name}'", digest([problem.key, *recipe.choices]), of_problem),
-        "method": _Part("method", optimizer, f"method {group.key}", of_method),
-        "probes": _Part("probes", f"{optimizer}, its probes", f"probes {group.key}", of_probes),
+        "method": _Part("method", optimizer, "", of_method),
+        "probes": _Part("probes", f"{optimizer}, its probes", "", of_probes),
     }
     yield from (every[name] for name in names)
 

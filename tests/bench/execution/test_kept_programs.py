@@ -108,6 +108,26 @@ def test_a_group_that_computes_something_else_is_refused(monkeypatch: pytest.Mon
     )
 
 
+def test_contenders_of_one_name_are_told_apart_by_what_they_compute() -> None:
+    """Names of one's own say nothing: each optimizer and each schedule is traced."""
+
+    def times(factor: float) -> bench.Optimizer:
+        return bench.Optimizer("my", lambda learning_rate: optax.sgd(factor * learning_rate), {"learning_rate": 0.1})
+
+    def shaped(factor: float) -> bench.Schedule:
+        return bench.Schedule("s", lambda step, horizon: factor)
+
+    rates = {"1": (times(1.0), None), "3": (times(3.0), None), "scheduled": (times(1.0), shaped(3.0))}
+    entries = [bench.Contender(optimizer=each, schedule=shape, label=label) for label, (each, shape) in rates.items()]
+    result = bench.compare(problems=["quadratic"], optimizers=entries, budget=BUDGET, resources=INLINE, progress=False)
+    curves = result.curves().query("seed == 0 and metric == 'suboptimality'")
+    ends = {label: float(points.value.iloc[-1]) for label, points in curves.groupby("optimizer")}
+    for label, rate in (("1", 0.1), ("3", 0.3), ("scheduled", 0.3)):
+        (name,) = (each for each in ends if each.startswith(label))
+        alone = bench.train("quadratic", "sgd", steps=4, evaluations=2, learning_rate=rate, seed=0)
+        assert ends[name] == pytest.approx(alone.curve["suboptimality"].iloc[-1], rel=1e-5)
+
+
 def test_what_is_trained_where_it_was_planned_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     traced = []
     whole = programs.problem_program
