@@ -101,6 +101,6 @@ def _apart(store: Store) -> tuple[str, ...]:
             sentences.append(f"{trials} set aside: their code computes something else now.")
         else:
             differing = differences(each.program, now, there="there", here="here") if now else ""
-            other = f"other software{f' ({differing})' if differing else ''}"
+            other = f"other software or settings{f' ({differing})' if differing else ''}"
             sentences.append(f"{trials} made by {other}; they are kept, and not among these numbers.")
     return tuple(sentences)

@@ -107,7 +107,7 @@ class Check:
 
 
 def checks(bound: BoundPlan, history: History, records: Mapping[str, Record]) -> list[Check]:
-    """Returns a check of each contender on each problem that has trials of one's own code which a plan reuses.
+    """Returns a check of each program of one's own whose trials a plan reuses, of every contender on every problem.
 
     Args:
         bound: the plan.
@@ -118,9 +118,11 @@ def checks(bound: BoundPlan, history: History, records: Mapping[str, Record]) ->
     for problem in bound.plan.problems:
         for contender in bound.plan.contenders:
             reused = [records[name] for name in _planned(history, problem, contender) if name in records]
-            own = [record for record in reused if record.outcome.trial.program]
-            if own:
-                found.append(Check(bound, problem, contender, own))
+            by_program: dict[tuple[str, ...], list[Record]] = {}
+            for record in reused:
+                if program := tuple(record.outcome.trial.program[:2]):  # static choices have each their own
+                    by_program.setdefault(program, []).append(record)
+            found += [Check(bound, problem, contender, own) for own in by_program.values()]
     return found
 
 

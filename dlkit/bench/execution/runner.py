@@ -106,6 +106,7 @@ def run(
             _say_what_is_apart(context, records)
         guarding = [] if trust else checks(bound, history, records)
         if guarding and _drive(context, context.workers.start(), guarding, _compare):
+            _say_what_is_unchecked(context, guarding)
             return Report(True, bound)
         has_changed = _settle(context, guarding, asked, history, records)
         if has_changed:
@@ -150,7 +151,7 @@ def _say_what_is_apart(context: _Context, records: Mapping[str, Record]) -> None
         many = len(each.trials - records.keys())
         if many and not each.set_aside:
             context.progress.warn(
-                f"{many} stored {'trial was' if many == 1 else 'trials were'} made by other software: "
+                f"{many} stored {'trial was' if many == 1 else 'trials were'} made by other software or settings: "
                 f"{differences(each.program, context.program)}; they are kept, but never mixed with this one's: "
                 "what this run needs of them is trained again"
             )
@@ -162,6 +163,16 @@ def _say_what_is_apart(context: _Context, records: Mapping[str, Record]) -> None
 def _compare(context: _Context, check: Check, done: Done) -> None:
     """Gives what came back to its check; nothing is stored."""
     check.answer(done)
+
+
+def _say_what_is_unchecked(context: _Context, guarding: Sequence[Check]) -> None:
+    """Says, after Ctrl-C, which stored trials are shown as they are."""
+    trials = sum(len(check.reused) for check in guarding if check.work() is not None)
+    if trials:
+        context.progress.warn(
+            f"stopped before it was known whether your code still computes what it did when {trials} stored "
+            f"{'trial' if trials == 1 else 'trials'} ran: what is shown rests on them as they are; run it again"
+        )
 
 
 def _settle(

@@ -241,6 +241,27 @@ def test_trusted_trials_are_not_looked_at(tmp_path: Path, mine: Path, capsys: py
     assert not looked_at.curves().equals(first.curves())
 
 
+@pytest.mark.long
+def test_each_static_choice_is_looked_at(tmp_path: Path, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is a program of its own: the choice that tuning rejected was rejected by its numbers."""
+    host = reading(mine)
+
+    def build(learning_rate: Any, kind: str) -> Any:
+        return optax.sgd(learning_rate) if kind == "plain" else host.build(learning_rate)
+
+    both = bench.Optimizer("both", build, {"learning_rate": 0.01}, static={"kind": ("plain", "host")})
+    with Store(tmp_path) as store:
+        _, ran = carry_out(experiment(both), store)
+        assert (ran.whole, ran.checks) == (TRIALS, 0)
+        mine.write_text("0.5")
+        shown, ran = carry_out(experiment(both), store)
+    assert ran.checks == 3 and ran.whole, "one look at each choice, and one more to be sure"
+    assert "your code computes something else" in capsys.readouterr().err
+    with Store(None) as store:
+        fresh, _ = carry_out(experiment(both), store)
+    assert frames.curves(shown).equals(frames.curves(fresh))
+
+
 class Interrupted(Watching):
     """Hears Ctrl-C before its first answer."""
 
@@ -252,7 +273,7 @@ class Interrupted(Watching):
 
 
 @pytest.mark.long
-def test_ctrl_c_while_it_looks_loses_nothing(tmp_path: Path, mine: Path) -> None:
+def test_ctrl_c_while_it_looks_loses_nothing(tmp_path: Path, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = experiment(reading(mine), scaled("fixed", lambda: 1.0))
     with Store(tmp_path) as store:
         carry_out(asked, store)
@@ -260,6 +281,8 @@ def test_ctrl_c_while_it_looks_loses_nothing(tmp_path: Path, mine: Path) -> None
         mine.write_text("2")
         report = runner.run(planner.plan(asked), store, Interrupted, Silent())
         assert report.interrupted and rows(tmp_path) == before
+        said = " ".join(capsys.readouterr().err.split())
+        assert "stopped before it was known whether your code still computes what it did when 8 stored trials" in said
         summary, ran = carry_out(asked, store)
     assert summary.missing == 0 and (ran.whole, ran.checks) == (TRIALS, 3)
 
