@@ -175,7 +175,8 @@ def test_other_software_is_said_once_and_never_mixed(
             f"12 stored trials were made by other software or settings: jax {before} then, 99 now; they are kept"
         )
         assert new.missing == 0 and {record.program["jax"] for record in new.records.values()} == {"99"}
-        shown = f"12 trials of this folder were made by other software or settings (jax {before} there, 99 here); they are kept, and"
+        shown = "12 trials of this folder were made by other software or settings"
+        shown += f" (jax {before} there, 99 here); they are kept, and"
         assert new.apart == (f"{shown} not among these numbers.",)
         for text in (text_of(new), markdown_tables(new), write_report(new, tmp_path / "report.html").read_text()):
             assert "12 trials of this folder were made by other software or settings" in " ".join(text.split())
