@@ -83,7 +83,7 @@ def summarize(store: Store, plan: Plan | None = None) -> Summary:
         The summary; trials that have not run yet leave gaps, not errors.
     """
     plan = store.current_plan() if plan is None else plan
-    stored, frozen, timings = store.records(), store.frozen(), store.timings()
+    stored, frozen, timings = {**store.records(), **store.broken()}, store.frozen(), store.timings()
     history = History(plan, {name: record.outcome for name, record in stored.items()}, store.drawn())
     comparisons = [compare_on(history, problem, frozen=frozen, timings=timings) for problem in plan.problems]
     ids = {trial.id for comparison in comparisons for _, _, trial in comparison.trials()}

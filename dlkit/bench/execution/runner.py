@@ -53,7 +53,9 @@ class _Context:
     lanes: int | None
     program: Mapping[str, str]
     code: About | None = None  # what is kept of one's own code
-    stopped: set[tuple[str, str]] = field(default_factory=set)  # (problem, contender): what cannot run any more
+    stopped: dict[tuple[str, str], str] = field(
+        default_factory=dict
+    )  # (problem, contender) -> trial that cannot run now
 
 
 def run(
@@ -111,6 +113,7 @@ def run(
         has_changed = _settle(context, guarding, asked, history, records)
         if has_changed:
             bound = _with_step_times(context, asked)
+        if has_changed or context.stopped:
             history, _ = _stored(bound.plan, context)
         context = replace(context, code=keep_own_code(bound, store, progress, anew=has_changed))
         for _ in range(ROUNDS if bound.plan.expand else 0):
@@ -140,7 +143,7 @@ def run(
 def _stored(plan: Plan, context: _Context) -> tuple[History, Mapping[str, Record]]:
     """A plan with the outcomes that need not run again and the points that were drawn; and what was stored of them."""
     context.store.use_software(context.program)
-    records = context.store.records(context.store.finished())
+    records = context.store.records(context.store.finished() - set(context.stopped.values()))
     history = History(plan, {name: record.outcome for name, record in records.items()}, context.store.drawn())
     return history, records
 
@@ -178,15 +181,18 @@ def _say_what_is_unchecked(context: _Context, guarding: Sequence[Check]) -> None
 def _settle(
     context: _Context, guarding: Sequence[Check], asked: BoundPlan, history: History, records: Mapping[str, Record]
 ) -> bool:
-    """Says what checks found, and sets aside what is no longer true; returns whether there was any."""
+    """Says what checks found, and sets aside what is no longer true; returns whether there was any.
+
+    Trials that do not run any more stay stored: their contender rests, and its result says why.
+    """
+    failures = [check.failure for check in guarding if check.failure is not None]
+    context.store.keep_broken(failures, context.program)
     left, is_changed = dict(records), False
     for check in guarding:
         stale = {record.outcome.trial.id: record.outcome.trial for record in same_code(check, left)}
         trials = f"its {len(stale)} stored trials" if len(stale) > 1 else "its stored trial"
         if check.failure is not None:
-            context.store.add([check.failure], context.program)
-            context.stopped.add((check.problem.name, check.contender.label))
-            is_changed = True
+            context.stopped[check.problem.name, check.contender.label] = check.failure.trial.id
         elif check.doubt and stale:
             context.progress.warn(
                 f"{check.owner}: whether your code still computes what it did when {trials} ran cannot be told bit "

@@ -27,6 +27,7 @@ from dlkit.bench.tuning.targets import Ending, Frozen
 __all__ = ["Apart", "Store"]
 
 ASIDE = ", set aside: "  # marks the software of rows that are kept and not found
+BROKEN = ", broken"  # marks that of rows which say why a stored trial does not run any more
 
 
 class Apart(NamedTuple):
@@ -191,6 +192,22 @@ class Store:
             for outcome in outcomes:
                 insert(self._database, outcome, software, name)
 
+    def keep_broken(self, failures: Sequence[Outcome], program: Mapping[str, str]) -> None:
+        """Stores why trials do not run any more, in place of what was said of that before; they stay as they are.
+
+        Args:
+            failures: one a trial.
+            program: the identity of the program that they failed in.
+        """
+        with self._made_by(program) as (software, name):
+            self._database.execute("DELETE FROM trial WHERE software = ?", (software + BROKEN,))
+            for outcome in failures:
+                insert(self._database, outcome, software + BROKEN, name)
+
+    def broken(self) -> dict[str, Record]:
+        """Returns the failures of stored trials of the current software that do not run any more, by id."""
+        return read(self._database, f"{self.software()}{BROKEN}", None)
+
     def finished(self) -> set[str]:
         """Returns the ids of the trials that need not run again: all but failed ones, by the current software."""
         rows = self._database.execute(
@@ -250,8 +267,8 @@ class Store:
         """Returns which trials are kept and not found: of other software than the current, and those set aside."""
         rows = self._database.execute(
             "SELECT trial.software, trial.id, program.fields FROM trial JOIN program ON trial.program = program.digest "
-            "WHERE trial.software IS NOT ? ORDER BY trial.software",
-            (self.software(),),
+            "WHERE trial.software IS NOT ? AND NOT instr(trial.software, ?) ORDER BY trial.software",
+            (self.software(), BROKEN),
         )
         with self._database.parsing():
             by_software = [(name, list(group)) for name, group in groupby(rows, key=itemgetter(0))]

@@ -18,6 +18,7 @@ import pytest
 from dlkit import bench
 from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import Summary, summarize
+from dlkit.bench.errors import UserError
 from dlkit.bench.execution import runner
 from dlkit.bench.execution.dask_workers import make_executor
 from dlkit.bench.execution.executor import InlineExecutor
@@ -305,16 +306,42 @@ def test_code_that_raises_now_keeps_its_trials_until_it_is_mended(tmp_path: Path
     asked = experiment("sgd", reading(mine))
     with Store(tmp_path) as store:
         first, _ = carry_out(asked, store)
+        before = rows(tmp_path)
         mine.unlink()
-        broken, ran = carry_out(asked, store)
-        (reason,) = broken.failures
-        assert "optimizer 'mine' on problem 'quadratic': raised" in reason and "mine.txt" in reason
-        assert "4 trials were stored when it did run: they are kept" in reason
-        assert (ran.whole, ran.checks) == (0, 1)
+        for _ in range(2):
+            broken, ran = carry_out(asked, store)
+            (reason,) = broken.failures
+            assert "optimizer 'mine' on problem 'quadratic': raised" in reason and "mine.txt" in reason
+            assert "4 trials were stored when it did run: they are kept" in reason
+            assert (ran.whole, ran.checks) == (0, 1) and not broken.apart
+            assert [row for row in rows(tmp_path) if row in before] == before
         mine.write_text("1")
         mended, ran = carry_out(asked, store)
-        assert not mended.failures and (ran.whole, ran.checks) == (1, 1), "the one that failed last"
+        assert not mended.failures and (ran.whole, ran.checks) == (0, 1)
+        assert rows(tmp_path) == before
     assert frames.curves(mended).equals(frames.curves(first))
+
+
+class Dying(Watching):
+    """Its worker dies with every task."""
+
+    def next(self) -> Any:
+        super().next()
+        return 0, UserError("the worker process died several times (killed, or out of memory?)")
+
+
+@pytest.mark.long
+def test_a_worker_that_dies_while_it_looks_loses_nothing(tmp_path: Path, mine: Path) -> None:
+    asked = experiment(reading(mine))
+    with Store(tmp_path) as store:
+        carry_out(asked, store)
+        before = rows(tmp_path)
+        runner.run(planner.plan(asked), store, Dying, Silent())
+        (reason,) = summarize(store).failures
+        assert "the worker process died" in reason and "they are kept" in reason
+        trusted, ran = carry_out(asked, store, trust=True)
+        assert not trusted.failures and (ran.whole, ran.checks) == (0, 0)
+        assert rows(tmp_path) == before
 
 
 class Elsewhere(Watching):
