@@ -2,6 +2,7 @@
 
 - `programs`: the hash of a traced program.
 - `parameters`: what its operations are made with, in canonical form.
+- `rules`: the programs of derivative rules and of rules for mapping.
 - `hashing`: the hash of plain data, such as a plan.
 - `fingerprints`: the hash of a user's functions and objects.
 - `references`: ``"package.module:function"`` and ``"file.py:function"``.
@@ -9,4 +10,4 @@
 - `local_code`: the local modules that a user's functions and objects need, as text.
 """
 
-__all__ = ["fingerprints", "hashing", "local_code", "local_imports", "parameters", "programs", "references"]
+__all__ = ["fingerprints", "hashing", "local_code", "local_imports", "parameters", "programs", "references", "rules"]

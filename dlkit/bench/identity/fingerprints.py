@@ -5,9 +5,7 @@ import dis
 import functools
 import hashlib
 import inspect
-import os
 import sys
-import sysconfig
 import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from dlkit.bench.identity.local_code import is_local
 from dlkit.bench.identity.local_imports import scope_of
 
 __all__ = ["fingerprint", "source_files"]
 
-SITES = frozenset({"site-packages", "dist-packages"})  # also the user's own, and the system's under an environment
 # Of a class: where it stands, and what Python keeps there for itself.
 NOT_BEHAVIOUR = frozenset({"__dict__", "__doc__", "__firstlineno__", "__module__", "__weakref__", "_abc_impl"})
 
@@ -188,17 +186,10 @@ def _empty(cell: types.CellType) -> bool:
     return False
 
 
-@functools.cache
-def _library_folders() -> tuple[str, ...]:
-    folders = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    folders.add(str(Path(__file__).parent.parent.parent))
-    return (*(folder + os.sep for folder in sorted(folders)), "<builtin>", "<frozen")
-
-
 def _installed(value: types.FunctionType | types.ModuleType | type) -> bool:
     """Whether a function, class or module comes from a package or from dlkit, rather than from the user."""
     file = _file(value)
-    return file is not None and (file.startswith(_library_folders()) or bool(SITES & set(Path(file).parts)))
+    return file is not None and not is_local(file)
 
 
 def _file(value: types.FunctionType | types.ModuleType | type) -> str | None:

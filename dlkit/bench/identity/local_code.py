@@ -62,18 +62,19 @@ def _scope(code: LocalCode) -> Scope:
     return Scope(code.modules.get)
 
 
-def is_local(path: str | None) -> bool:
-    """Whether a file is the user's own: no installed package, nor the standard library, nor dlkit."""
-    if path is None or path.startswith("<"):
-        return False
-    return not path.startswith(_library_folders()) and not SITES & set(Path(path).parts)
+def is_local(path: str) -> bool:
+    """Whether a file is the user's own: no installed package, nor the standard library, nor dlkit.
+
+    What was typed at a prompt is the user's, too (``<stdin>``); what Python has within itself (``<frozen os>``) is not.
+    """
+    return not path.startswith(_not_local()) and not SITES & set(Path(path).parts)
 
 
 @cache
-def _library_folders() -> tuple[str, ...]:
+def _not_local() -> tuple[str, ...]:
     folders = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     folders.add(str(Path(__file__).parents[2]))
-    return tuple(folder + os.sep for folder in sorted(folders))
+    return (*(folder + os.sep for folder in sorted(folders)), "<builtin>", "<frozen")
 
 
 # By name: what a module's text was when it was first asked for, as long as it is not imported again.

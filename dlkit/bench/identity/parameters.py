@@ -13,7 +13,7 @@ import numpy as np
 
 from dlkit.bench.identity.fingerprints import fingerprint
 
-__all__ = ["CanonicalForms", "mix", "type_of"]
+__all__ = ["CanonicalForms", "code_of", "mix", "type_of"]
 
 NOT_COMPUTED = frozenset({"debug_info", "logging_record", "name", "name_and_src_info", "np_printoptions", "weak_type"})
 UNSET_PRECISIONS = {"None", "DEFAULT"}
@@ -47,7 +47,7 @@ class CanonicalForms:
                 value = None
             if name == "remat2" and key == "policy":
                 continue  # it has chosen what is computed again
-            parts += [key.encode(), self.code(value) if key == "callback" else self.canonical(value)]
+            parts += [key.encode(), self.called(value) if key == "callback" else self.canonical(value)]
         return mix(*parts)
 
     def canonical(self, value: Any) -> bytes:
@@ -88,7 +88,7 @@ class CanonicalForms:
         if isinstance(value, FunctionType) and f"{value.__module__}.".startswith("jax.") and not value.__closure__:
             return f"function:{value.__module__}.{value.__qualname__}".encode()  # of a kind of key
         if isinstance(value, FunctionType | functools.partial):
-            return self.code(value)
+            return code_of(value)
         return self.written(value)
 
     def written(self, value: Any) -> bytes:
@@ -103,12 +103,12 @@ class CanonicalForms:
         self.unhashable.add(name)
         return b"unhashable"
 
-    def code(self, function: Any) -> bytes:
-        """Returns the form of Python code that the program calls, and notes its name."""
+    def called(self, function: Any) -> bytes:
+        """Returns the form of Python code that runs beside the program, and notes its name."""
         users = next(_functions_in(function), function)
         users = getattr(users, "func", users)  # of a partial
         self.hidden.add(str(getattr(users, "__qualname__", type(users).__name__)))
-        return f"code:{fingerprint(function)}".encode()
+        return code_of(function)
 
     def constant(self, value: Any, aval: Any) -> bytes:
         """Returns the form of a constant: type, shape and bytes, and of a key its kind, too."""
@@ -126,6 +126,11 @@ class CanonicalForms:
         if array.ndim:
             self.known[key] = (value, found)
         return found
+
+
+def code_of(function: Any) -> bytes:
+    """Returns the form of Python code, which may not tell all that it does."""
+    return f"code:{fingerprint(function)}".encode()
 
 
 def mix(*parts: bytes) -> bytes:

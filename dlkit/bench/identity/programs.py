@@ -7,14 +7,12 @@ code: see `fingerprints`.
 """
 
 import contextlib
-import functools
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from dlkit.bench.identity.parameters import CanonicalForms, mix, type_of
+from dlkit.bench.identity.parameters import CanonicalForms, code_of, mix, type_of
+from dlkit.bench.identity.rules import Untraceable, derivative, mapped, shape_of
 
 __all__ = ["ProgramHash", "forget_traces", "hash_program"]
 
@@ -27,10 +25,12 @@ CALLS = {
     "custom_vjp_call": "call_jaxpr",
     "custom_vmap_call": "call",
     "jit": "jaxpr",
+    "linear_call": "callee",
     "pjit": "jaxpr",
     "remat2": "jaxpr",
 }
-WITH_RULES = frozenset({"call_hi_primitive", "custom_jvp_call", "custom_vjp_call"})
+WITH_RULES = frozenset({"call_hi_primitive", "custom_jvp_call", "custom_vjp_call", "linear_call"})
+MAPPED = "custom_vmap_call"
 EXPANDED = "call_hi_primitive"  # says itself what it is made of
 COMMUTATIVE = frozenset({"add", "max", "min", "mul"})  # XLA brings a number to their right
 # Where the number of elements stays, XLA makes the same of them all, and one of several in a row.
@@ -63,11 +63,14 @@ def hash_program(function: Callable[..., Any], *arguments: Any, rules: int = 0) 
     The function is traced anew at every call. What it calls through `jax.jit`, `jax.checkpoint` or `jax.lax.scan` JAX
     may remember from before: see `forget_traces`.
 
+    Rules for mapping (`jax.custom_batching.custom_vmap`) count always: trials may run side by side under `jax.vmap`.
+
     Args:
         function: what is traced.
         *arguments: of the function: trees of arrays or of `jax.ShapeDtypeStruct`, also of keys.
         rules: how many times the program may yet be differentiated: so many orders of the derivative rules of
-            `jax.custom_jvp` and `jax.custom_vjp` functions in it count, too. True is one.
+            `jax.custom_jvp` and `jax.custom_vjp` functions in it count, too. A program that has been differentiated
+            already, such as a step, shows the rules of first order; what differentiates it once more needs 1.
 
     Returns:
         The hash. It counts the names of inputs and outputs in their trees, and their shapes and types.
@@ -114,6 +117,8 @@ class _Reader:
 
     def __init__(self, orders: int) -> None:
         self.orders = orders  # of derivative rules that still count
+        self.is_mapped = False
+        self.fixed: set[bytes] = set()  # what depends on no input
         self.forms = CanonicalForms(self.closed)
         self.reshaped: dict[bytes, tuple[bytes, bytes]] = {}  # of what, and from which shape
         self.known: dict[tuple[int, ...], tuple[Any, bytes]] = {}  # with the jaxpr: an id is its only while it lives
@@ -134,14 +139,22 @@ class _Reader:
             variable: self.forms.constant(value, variable.aval)
             for variable, value in zip(jaxpr.constvars, consts, strict=True)
         }
+        self.fixed.update(values.values())
         values.update(zip(jaxpr.invars, inputs, strict=True))
 
         def value_of(atom: Any) -> bytes:
             # A literal is no key of a dictionary.
-            return self.forms.constant(atom.val, atom.aval) if hasattr(atom, "val") else values[atom]
+            if not hasattr(atom, "val"):
+                return values[atom]
+            found = self.forms.constant(atom.val, atom.aval)
+            self.fixed.add(found)
+            return found
 
         for equation in jaxpr.eqns:
-            results, effects = self.equation(equation, [value_of(atom) for atom in equation.invars], depth, effects)
+            given = [value_of(atom) for atom in equation.invars]
+            results, effects = self.equation(equation, given, depth, effects)
+            if self.fixed.issuperset(given):
+                self.fixed.update(results)
             values.update(zip(equation.outvars, results, strict=True))
         return [value_of(atom) for atom in jaxpr.outvars], effects
 
@@ -152,11 +165,16 @@ class _Reader:
             return inputs, effects
         if (name in CALLS and _is_taken_apart(params)) or name == EXPANDED:
             body, consts = _opened(params[CALLS[name]]) if name in CALLS else _expanded(equation)
+            if name == MAPPED and not self.is_mapped:
+                with self.side_by_side():  # its own rule stands for those of what it calls
+                    results, effects = self.read(body, consts, inputs, depth, effects)
+                rule = self.when_mapped(equation, inputs)
+                return [mix(b"with rules", result, rule, *inputs) for result in results], effects
             if name not in WITH_RULES or not self.orders:
                 return self.read(body, consts, inputs, depth, effects)
             with self.differentiated(self.orders):  # its own rule stands for those of what it calls
                 results, effects = self.read(body, consts, inputs, depth, effects)
-            rule = self.rules(equation)
+            rule = self.when_differentiated(equation)
             return [mix(b"with rules", result, rule, *inputs) for result in results], effects
         if name in RESHAPES and _only_reshapes(equation):
             return [self.reshape(equation, inputs[0])], effects
@@ -221,41 +239,32 @@ class _Reader:
         outputs, second = self.read(*body, [*inputs[of_test : of_test + of_body], *named], depth + 1)
         return [*until, first, b"do", *outputs, second, b"of", *carries]
 
-    def rules(self, equation: Any) -> bytes:
-        """The hash of an equation's derivative rules, traced by differentiating the equation alone."""
-        import jax
-        import jax.numpy as jnp
-
-        def is_smooth(variable: Any) -> bool:
-            return bool(jnp.issubdtype(variable.aval.dtype, np.inexact))
-
-        variables = list(dict.fromkeys(atom for atom in equation.invars if not hasattr(atom, "val")))
-        closed_over = equation.invars[: equation.params.get("num_consts", 0)]
-        smooth = [variable for variable in variables if is_smooth(variable) and variable not in closed_over]
-        rest = [variable for variable in variables if variable not in smooth]
-        outputs = [variable for variable in equation.outvars if is_smooth(variable)]
-        if not smooth or not outputs:
-            return b""
-        alone = _program_of(equation, [*rest, *smooth], outputs)
-        is_forward = equation.primitive.name == "custom_jvp_call"
-
-        def derived(rest: Any, point: Any, direction: Any) -> Any:
-            function = functools.partial(jax.core.eval_jaxpr, alone, (), *rest)
-            if is_forward:
-                return jax.jvp(function, point, direction)
-            values, pull = jax.vjp(function, *point)
-            return values, pull([*direction])
-
-        groups = (rest, smooth, smooth if is_forward else outputs)
-        shapes = [tuple(map(_shape, group)) for group in groups]
+    def when_differentiated(self, equation: Any) -> bytes:
+        """The hash of a call and its derivative."""
         try:
-            closed = jax.make_jaxpr(derived)(*shapes)
-        except NameError as error:  # a collective operation, outside of its axis
+            found = derivative(equation)
+        except Untraceable as error:
             return self.forms.no_form(f"a derivative rule ({error})")
-        except Exception as error:  # it has no derivative
-            return f"{type(error).__name__} in a derivative rule".encode()
         with self.differentiated(1):
-            results, effects = self.read(_live(closed.jaxpr), closed.consts, _inputs_of(closed.jaxpr.invars, 0))
+            return b"" if found is None else self.alone(found)
+
+    def when_mapped(self, equation: Any, inputs: Sequence[bytes]) -> bytes:
+        """The hash of a call that is mapped, as trials that run side by side are."""
+        try:
+            found = [*mapped(equation, [value in self.fixed for value in inputs])]
+        except Untraceable as error:
+            return self.forms.no_form(f"a rule of a mapped function ({error})")
+        with self.side_by_side():
+            hashes = [self.alone(each) for each in found]
+        if found and isinstance(found[0], str):
+            hashes.append(code_of(equation.params["rule"]))
+        return mix(*hashes)
+
+    def alone(self, found: Any) -> bytes:
+        """The hash of the program of a rule, or of what it raises."""
+        if isinstance(found, str):
+            return f"{found} in a rule".encode()
+        results, effects = self.read(_live(found.jaxpr), found.consts, _inputs_of(found.jaxpr.invars, 0))
         return mix(*results, effects)
 
     @contextlib.contextmanager
@@ -265,10 +274,17 @@ class _Reader:
         yield
         self.orders += orders
 
+    @contextlib.contextmanager
+    def side_by_side(self) -> Iterator[None]:
+        """Reads what is mapped already: trials are once."""
+        before, self.is_mapped = self.is_mapped, True
+        yield
+        self.is_mapped = before
+
     def closed(self, value: Any) -> bytes:
         """The hash of a jaxpr by itself, which may stand in many equations."""
         jaxpr, consts = _opened(value)
-        key = (self.orders, id(jaxpr), *map(id, consts))
+        key = (self.orders, self.is_mapped, id(jaxpr), *map(id, consts))
         if key not in self.known:
             given = jaxpr
             if jaxpr.constvars and not consts:  # given by the equation, as the other inputs
@@ -308,32 +324,14 @@ def _live(jaxpr: Any) -> Any:
     return partial_eval.dce_jaxpr(jaxpr, True, True)[0]
 
 
-@functools.cache
-def _empty() -> Any:
-    import jax
-
-    return jax.make_jaxpr(lambda: ())().jaxpr
-
-
-def _program_of(equation: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
-    """A jaxpr of one equation."""
-    return _empty().replace(invars=[*inputs], outvars=[*outputs], eqns=[equation], effects=equation.effects)
-
-
 def _expanded(equation: Any) -> tuple[Any, Sequence[Any]]:
     """What an operation of several says it is made of, and its constants."""
     import jax
 
     operation = equation.params["_prim"]
-    shapes = [_shape(variable) for variable in equation.invars]
+    shapes = [shape_of(variable) for variable in equation.invars]
     closed = jax.make_jaxpr(lambda *flat: operation.expand(*operation.in_tree.unflatten(flat)))(*shapes)
     return _live(closed.jaxpr), closed.consts
-
-
-def _shape(variable: Any) -> Any:
-    import jax
-
-    return jax.ShapeDtypeStruct(variable.aval.shape, variable.aval.dtype)
 
 
 def _returns_its_inputs(equation: Any) -> bool:

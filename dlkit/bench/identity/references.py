@@ -29,8 +29,9 @@ def is_import(name: str) -> bool:
 def import_attribute(name: str, *, owner: str, folder: Path | None = None) -> Any:
     """Imports what a name refers to.
 
-    A file may import the modules beside it, and those beside the spec, as a script does: they need not be on Python's
-    path, and each folder has its own. Files that have changed since are imported again, with whatever imports them.
+    The import statements of a file reach the modules beside it, and those beside the spec: they need not be on Python's
+    path, and each folder has its own. `importlib.import_module` does not reach them. Files that have changed since are
+    imported again, with whatever imports them.
 
     Args:
         name: ``"package.module:attribute"`` or ``"file.py:attribute"``.
@@ -56,16 +57,20 @@ def import_attribute(name: str, *, owner: str, folder: Path | None = None) -> An
 def _module(owner: str, where: str, folder: Path | None) -> ModuleType:
     start = "the current folder" if folder is None else "the spec's folder"
     folder = folder or Path()
+    path = (folder / where).resolve() if where.endswith(".py") else None
+    scope = _scope(folder, Path()) if path is None else _scope(path.parent, folder)
     try:
-        if where.endswith(".py"):
-            path = (folder / where).resolve()
-            return _file_module(path, _scope(path.parent, folder))
-        return _scope(folder, Path()).import_module(where)
+        return scope.import_module(where) if path is None else _file_module(path, scope)
     except FileNotFoundError as error:
-        if error.filename is None or Path(error.filename) != (folder / where).resolve():
+        if error.filename is None or Path(error.filename) != path:
             raise UserError(f"{owner}: importing {where} raised {type(error).__name__}: {error}") from error
         raise UserError(f"{owner}: no file {folder / where}; paths start at {start}") from None
     except ModuleNotFoundError as error:
+        if error.name and scope.find(error.name):
+            raise UserError(
+                f"{owner}: importing {where} raised {type(error).__name__}: {error}; it is there, but importlib finds "
+                f"only what is on Python's path: write 'import {error.name}'"
+            ) from error
         raise UserError(
             f"{owner}: no module '{error.name}'; install the package that has it, put it beside the file, or correct "
             "the name"

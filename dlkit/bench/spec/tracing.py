@@ -56,7 +56,7 @@ def problem_program(
     held_out = HeldOut(_shapes(data.validation), _shapes(data.test), _shape((), jnp.bool_))
     began = hash_program(partial(_began, problem), _shape((3,), jnp.uint32), held_out, _shapes(data.train))
     stepped = hash_program(
-        partial(_stepped, Setup(problem, recipe, variant=variant)), _inputs(problem, recipe), rules=True
+        partial(_stepped, Setup(problem, recipe, variant=variant)), _inputs(problem, recipe), rules=1
     )
     return ProgramHash(
         digest([data.digest, began.digest, stepped.digest]),

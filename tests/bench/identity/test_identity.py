@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from hypothesis import strategies as st
 from dlkit import models
 from dlkit.bench.identity.fingerprints import fingerprint, source_files
 from dlkit.bench.identity.hashing import canonical, digest
+from dlkit.bench.identity.local_code import is_local
 from dlkit.bench.identity.local_imports import LocalModule, Scope
 from dlkit.bench.plan.space import log_uniform
 from dlkit.bench.plan.trials import Evaluations
@@ -530,6 +532,19 @@ def test_a_folder_whose_name_begins_like_an_installed_one_is_ones_own(tmp_path):
     ]
     assert prints[0] != prints[1]
     assert prints[2] == prints[3]
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        *((file, False) for file in (json.__file__, np.__file__, models.__file__, os.path.join.__code__.co_filename)),
+        *((file, False) for file in ("<frozen os>", "<builtin>", "/home/me/dist-packages/thing.py")),
+        *((file, True) for file in (__file__, "/home/me/mine.py", "<stdin>", f"{ROOT}/dlkit_study/own.py")),
+    ],
+)
+def test_whose_a_file_is(file, expected):
+    assert is_local(file) == expected
+    assert (fingerprint(typed_in(file, 1)) != fingerprint(typed_in(file, 2))) == expected
 
 
 def typed_in(file, value):

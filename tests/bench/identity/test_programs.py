@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.ad_checkpoint import checkpoint_name
+from jax.custom_derivatives import linear_call
 from jax.experimental import io_callback
 
 from dlkit.bench.identity.programs import forget_traces, hash_program
@@ -53,14 +54,6 @@ def reversed_gradient(x):
 reversed_gradient.defvjp(lambda x: (x * 2, None), lambda _, gradient: (-gradient,))
 
 
-@jax.custom_batching.custom_vmap
-def mapped_by_hand(x):
-    return jnp.sin(x)
-
-
-mapped_by_hand.def_vmap(lambda size, batched, x: (jnp.sin(x), batched[0]))
-
-
 def independent(x):
     first = jnp.sin(x)
     second = jnp.cos(x)
@@ -79,7 +72,6 @@ def with_dead_code(x):
 
 
 SAME = {
-    "custom_vmap": (mapped_by_hand, jnp.sin),
     "names and order": (independent, independent_in_another_order),
     "dead code": (independent, with_dead_code),
     "jit": (jax.jit(independent), independent),
@@ -309,10 +301,10 @@ def with_rule(kind, factor, nested=1.0):
 def test_derivative_rules_count_where_they_are_asked_for_or_used(kind):
     first, second = with_rule(kind, 2.0), with_rule(kind, 3.0)
     assert digest(first) == digest(second)
-    assert digest(first, rules=True) != digest(second, rules=True) != digest(first)
-    assert digest(first, rules=True) == digest(with_rule(kind, 2.0), rules=True)
+    assert digest(first, rules=1) != digest(second, rules=1) != digest(first)
+    assert digest(first, rules=1) == digest(with_rule(kind, 2.0), rules=1)
     assert digest(jax.grad(first)) != digest(jax.grad(second))
-    assert digest(jax.jit(first), rules=True) == digest(first, rules=True)
+    assert digest(jax.jit(first), rules=1) == digest(first, rules=1)
     # The rule of a rule, for curvature:
     assert digest(first, rules=1) == digest(with_rule(kind, 2.0, nested=5.0), rules=1)
     assert digest(first, rules=2) != digest(with_rule(kind, 2.0, nested=5.0), rules=2)
@@ -364,14 +356,115 @@ def test_a_rule_over_an_axis_that_is_not_there_has_no_hash():
 
 
 def test_with_rules_a_stopped_gradient_counts():
-    assert digest(lambda x: jax.lax.stop_gradient(x) * 2, rules=True) != digest(lambda x: x * 2, rules=True)
+    assert digest(lambda x: jax.lax.stop_gradient(x) * 2, rules=1) != digest(lambda x: x * 2, rules=1)
     assert digest(jax.grad(lambda x: (jax.lax.stop_gradient(x) * x).sum())) != digest(jax.grad(lambda x: (x * x).sum()))
+
+
+def transposed_by(factor):
+    return jax.jit(lambda x: linear_call(lambda r, y: y * r, lambda r, y: y * (r * factor), 2.0, x).sum())
+
+
+def test_the_transpose_of_a_linear_function_counts_as_its_derivative():
+    first, second = transposed_by(2.0), transposed_by(3.0)
+    found = hash_program(first, VECTOR, rules=1)
+    assert found == hash_program(transposed_by(2.0), VECTOR, rules=1)
+    assert found.hidden == () == found.unhashable, "nothing runs beside the program"
+    assert digest(first) == digest(second) == digest(lambda x: (x * 2).sum())
+    assert found.digest != digest(second, rules=1)
+    assert digest(jax.grad(first)) != digest(jax.grad(second))
+    assert digest(first, rules=1) == found.digest, "whatever JAX has remembered by then"
 
 
 def test_a_rule_that_uses_its_own_function_ends():
     function = jax.custom_jvp(jnp.sin)
     function.defjvp(lambda points, directions: (function(*points), function(points[0]) * directions[0]))
     assert len({digest(function, rules=count) for count in range(4)}) == 4
+
+
+# --- rules for mapping -----------------------------------------------------------------------------------------------
+
+
+def mapped_by(rule):
+    """A function of two arguments that adds them, unless it is mapped."""
+    function = jax.custom_batching.custom_vmap(lambda x, y: x + y)
+    function.def_vmap(rule)
+    return function
+
+
+def beside(x, function):
+    return function(x, x * 2)
+
+
+def lane(size, is_batched, value):
+    return value if is_batched else jnp.broadcast_to(value, (size, *jnp.shape(value)))
+
+
+def timed(factor):
+    return mapped_by(lambda size, batched, x, y: (lane(size, batched[0], x) * factor + lane(size, batched[1], y), True))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        beside,
+        lambda x, function: function(x, ONES),
+        lambda x, function: function(TWOS, x),
+        lambda x, function: jax.jit(function)(x, x),
+        lambda x, function: loop(lambda carry: ((function(carry[0], ONES),), None), x),
+        lambda x, function: jax.jvp(lambda x: function(x, ONES), (x,), (x,)),
+        lambda x, function: jax.vmap(mapped_by(lambda size, batched, x, y: (function(x, y), True)))(x, x),
+    ],
+)
+def test_rules_for_mapping_count(use):
+    first, second, same = (functools.partial(use, function=timed(factor)) for factor in (2.0, 5.0, 2.0))
+    assert digest(first) == digest(same) != digest(second)
+
+
+def test_how_a_rule_for_mapping_is_written_does_not_count():
+    def renamed(n, b, one, other):
+        """Another name, in other words."""
+        twice = lane(n, b[0], one) * 2.0
+        return twice + lane(n, b[1], other), b[0] or b[1]
+
+    assert digest(functools.partial(beside, function=mapped_by(renamed))) == digest(
+        functools.partial(beside, function=timed(2.0))
+    )
+
+
+@pytest.mark.parametrize("which", [[True, True], [True, False], [False, True]])
+def test_rules_for_some_of_the_inputs_count(which):
+    def function(factor):
+        def rule(size, batched, x, y):
+            return lane(size, batched[0], x) * (factor if batched == which else 1.0) + lane(size, batched[1], y), True
+
+        return mapped_by(rule)
+
+    first, second = (functools.partial(beside, function=function(factor)) for factor in (2.0, 5.0))
+    assert digest(first) != digest(second)
+
+
+def test_what_depends_on_no_input_is_not_mapped():
+    first, second = (lambda x, f=f: x + f(ONES, jnp.arange(4.0)) for f in (timed(2.0), timed(5.0)))
+    assert digest(first) == digest(second)
+
+
+def test_a_rule_for_mapping_that_uses_its_own_function_ends():
+    first, second = (jax.custom_batching.sequential_vmap(function) for function in (jnp.sin, jnp.cos))
+    assert len({digest(each) for each in (first, second, jnp.sin, jnp.cos)}) == 4
+
+
+def test_a_rule_for_mapping_that_cannot_be_traced_counts_with_its_code():
+    def function(factor):
+        def rule(size, batched, x, y):
+            if size != 7:
+                raise ValueError(size)
+            return x * factor + y, True
+
+        return functools.partial(beside, function=mapped_by(rule))
+
+    found = [hash_program(function(factor), VECTOR) for factor in (2.0, 5.0, 2.0)]
+    assert found[0] == found[2] != found[1]
+    assert found[0].hidden == () == found[0].unhashable
 
 
 # --- what a program does not show ------------------------------------------------------------------------------------
@@ -514,7 +607,7 @@ def function(tree, key):
     return {{"loss": jax.lax.cond(x[0] > 0, jnp.sum, jnp.prod, x + noise), "out": {{"z": x, "y": noise}}}}
 
 vector = jax.ShapeDtypeStruct((4,), jnp.float32)
-found = hash_program(function, {{"a": vector, "b": vector}}, jax.eval_shape(lambda: jax.random.key(0)), rules=True)
+found = hash_program(function, {{"a": vector, "b": vector}}, jax.eval_shape(lambda: jax.random.key(0)), rules=1)
 """
 
 

@@ -119,6 +119,10 @@ def test_an_installed_package_is_found_beside_a_folder_of_its_name(
     ("text", "message"),
     [
         ("import lob\n", r"no module 'lob'; install the package that has it, put it beside the file, or correct"),
+        (
+            "import importlib\nimportlib.import_module('lib.acts')\n",
+            r"importing mine\.py raised .*'lib'; it is there, but importlib finds only .*: write 'import lib'",
+        ),
         ("open('table.npy')\n", r"importing mine\.py raised FileNotFoundError: .*table\.npy"),
         ("import lib.acts\n1 / 0\n", r"importing mine\.py raised ZeroDivisionError"),
         ("def g(): pass\n", r"mine\.py has no 'f'; expected one of 'g'"),
