@@ -94,10 +94,17 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 
 def _has(module: ModuleType, value: Any) -> bool:
-    """Whether a function, class or wrapper is what its module has under its name."""
+    """Whether a function, class or wrapper is what its module has under its name, or was before it ran again."""
     found: Any = module
     for part in value.__qualname__.split("."):
         found = getattr(found, part, None)
+    if isinstance(value, type):
+        return isinstance(found, type) and (found.__module__, found.__qualname__) == (
+            module.__name__,
+            value.__qualname__,
+        )
+    if isinstance(value, FunctionType):
+        return isinstance(found, FunctionType) and found.__code__ == value.__code__
     return found is value
 
 

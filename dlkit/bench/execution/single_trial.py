@@ -11,6 +11,7 @@ import numpy as np
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.execution.work import prepare_process
 from dlkit.bench.identity.programs import forget_traces
+from dlkit.bench.identity.references import imports_anew
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.optimizers.schedules import Schedule
 from dlkit.bench.plan.policies import EarlyStopping
@@ -56,6 +57,7 @@ class TrainedModel:
     diverged_at: int | None
 
 
+@imports_anew()
 def train(
     problem: str | Make | ProblemFactory | Problem,
     optimizer: str | Optimizer,

@@ -4,6 +4,9 @@ import hashlib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +16,9 @@ from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity.local_code import find_on_disk, read_module
 from dlkit.bench.identity.local_imports import LocalModule, Scope
 
-__all__ = ["import_attribute", "is_import"]
+__all__ = ["import_attribute", "imports_anew", "is_import"]
+
+_ANEW: ContextVar[set[tuple[str, ...]] | None] = ContextVar("anew", default=None)  # folders whose files have run again
 
 
 def is_import(name: str) -> bool:
@@ -26,12 +31,25 @@ def is_import(name: str) -> bool:
     return ":" in name and "=" not in name.partition(":")[0]  # what has '=' names an optimizer for each player
 
 
+@contextmanager
+def imports_anew() -> Iterator[None]:
+    """Has local files that are imported meanwhile run again, though their text is the same: what they read may not be.
+
+    Each runs once, so that all that is named in one file shares what the file holds.
+    """
+    token = _ANEW.set(set())
+    try:
+        yield
+    finally:
+        _ANEW.reset(token)
+
+
 def import_attribute(name: str, *, owner: str, folder: Path | None = None) -> Any:
     """Imports what a name refers to.
 
     The import statements of a file reach the modules beside it, and those beside the spec: they need not be on Python's
     path, and each folder has its own. `importlib.import_module` does not reach them. Files that have changed since are
-    imported again, with whatever imports them.
+    imported again, with whatever imports them; others are not, unless `imports_anew` says so.
 
     Args:
         name: ``"package.module:attribute"`` or ``"file.py:attribute"``.
@@ -75,6 +93,11 @@ def _module(owner: str, where: str, folder: Path | None) -> ModuleType:
             f"{owner}: no module '{error.name}'; install the package that has it, put it beside the file, or correct "
             "the name"
         ) from error
+    except SystemExit as error:
+        raise UserError(
+            f"{owner}: importing {where} raised SystemExit: {error}; put what only a script does below if __name__ == "
+            "'__main__'"
+        ) from error
     except Exception as error:
         raise UserError(f"{owner}: importing {where} raised {type(error).__name__}: {error}") from error
 
@@ -94,6 +117,10 @@ def _scope(*folders: Path) -> Scope:
     importlib.invalidate_caches()
     places = tuple(dict.fromkeys(str(folder.resolve()) for folder in folders))
     scope = _scope_of_folders(places)
+    anew = _ANEW.get()
+    if anew is not None and places not in anew:
+        anew.add(places)
+        scope.forget()
     files = [text for text in scope.texts.values() if not text.is_namespace]
     if any(read_module(text.path, text.is_package) != text for text in files):
         scope.forget()

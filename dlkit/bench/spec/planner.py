@@ -9,6 +9,7 @@ from dlkit.bench.data.leakage import leaks
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.identity.fingerprints import source_files
 from dlkit.bench.identity.programs import forget_traces
+from dlkit.bench.identity.references import imports_anew
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import Settling, TargetRule, Tuner, require_margin
 from dlkit.bench.problems import Problem, ProblemFactory, check_problem
@@ -41,6 +42,7 @@ _PlannedSource = tuple[PlannedProblem, ProblemSource]
 _PlannedMethod = tuple[PlannedContender, Method]
 
 
+@imports_anew()
 def plan(experiment: Experiment) -> BoundPlan:
     """Draws the points, fixes every identity, and checks what can be checked before anything runs.
 

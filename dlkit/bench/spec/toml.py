@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.bench.errors import UserError, nearest
-from dlkit.bench.identity.references import is_import
+from dlkit.bench.identity.references import imports_anew, is_import
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.optimizers import load_plugin
 from dlkit.bench.optimizers.schedules import get as get_schedule
@@ -296,8 +296,9 @@ class _Reader:
         return schedule
 
 
+@imports_anew()
 def load(path: str | Path) -> Experiment:
-    """Reads an experiment from a TOML file.
+    """Reads an experiment from a TOML file. The Python files that it names are run, each once.
 
     Args:
         path: the file.

@@ -20,7 +20,7 @@ from distributed.protocol import deserialize, serialize
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.parcels import Parcel, pack, unpack
-from dlkit.bench.identity.references import import_attribute
+from dlkit.bench.identity.references import import_attribute, imports_anew
 
 OPEN = """
 import pickle, sys
@@ -289,6 +289,18 @@ def test_a_module_that_cannot_be_pickled_travels_by_name(tmp_path: Path) -> None
     opened = unpack(pack(function))
     assert opened() == 16, "the others by value"
     assert opened.__globals__["lib"].LOCK is not function.__globals__["lib"].LOCK
+
+
+def test_what_its_file_made_before_it_ran_again_still_travels(tmp_path: Path) -> None:
+    text = "import threading, jax\nLOCK = threading.Lock()\n"
+    text += "def f():\n    with LOCK:\n        return jax.tree.leaves(Tree(3))\n"
+    tree = "class Tree:\n    def __init__(self, a): self.a = a\n"
+    tree += "jax.tree_util.register_pytree_node(Tree, lambda tree: ((tree.a,), None), lambda _, parts: Tree(*parts))\n"
+    write(tmp_path, {"mine.py": text + tree})
+    before = load(tmp_path, "f")[0]
+    with imports_anew():
+        assert load(tmp_path, "f")[0] is not before
+    assert unpack(pack(before))() == [3]
 
 
 def test_what_no_module_can_be_blamed_for_travels_by_name(tmp_path: Path) -> None:

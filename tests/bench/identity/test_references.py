@@ -11,6 +11,9 @@ import pytest
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.identity.references import import_attribute
+from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
+from dlkit.bench.spec.planner import plan
+from dlkit.bench.spec.toml import load as load_spec
 
 ROOT = Path(__file__).parents[3]
 
@@ -125,6 +128,7 @@ def test_an_installed_package_is_found_beside_a_folder_of_its_name(
         ),
         ("open('table.npy')\n", r"importing mine\.py raised FileNotFoundError: .*table\.npy"),
         ("import lib.acts\n1 / 0\n", r"importing mine\.py raised ZeroDivisionError"),
+        ("import sys\nsys.exit('bye')\n", r"importing mine\.py raised SystemExit: bye; put what only a script does"),
         ("def g(): pass\n", r"mine\.py has no 'f'; expected one of 'g'"),
         ("f = '\xff'.encode('latin-1').decode()\n", r"importing mine\.py raised UnicodeDecodeError"),
         ("def f(:\n", r"importing mine\.py raised SyntaxError"),
@@ -135,6 +139,40 @@ def test_mistakes_are_said(tmp_path: Path, text: str, message: str) -> None:
     for _ in range(2):
         with pytest.raises(UserError, match=f"a test: {message}"):
             load(tmp_path, "mine.py:f")
+
+
+READS = """
+import optax
+from lib.rates import RATE
+with open(f"{__file__}.runs", "a") as file: file.write("x")
+def one(learning_rate): return optax.sgd(RATE * learning_rate)
+def two(learning_rate): return optax.sgd(RATE * learning_rate)
+"""
+
+
+@pytest.mark.parametrize("by", ["a spec", "names"])
+def test_a_file_runs_again_for_each_spec_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    names, space = ("mine.py:one", "mine.py:two"), {"learning_rate": [0.01, 0.1]}
+    tables = [
+        f'{{ optimizer = "{name}", label = "{name[-3:]}", space = {space} }}'.replace(": ", "=") for name in names
+    ]
+    tables = [each.replace("'learning_rate'", "learning_rate") for each in tables]
+    rates = "from pathlib import Path\nRATE = float(Path(__file__).with_name('rate.txt').read_text())\n"
+    write(tmp_path, {"mine.py": READS, "lib/rates.py": rates})
+    monkeypatch.chdir(tmp_path)
+    for runs, rate in (("x", "1.0"), ("xx", "0.5")):
+        write(
+            tmp_path, {"lib/rate.txt": rate, "s.toml": f"problems = ['quadratic']\noptimizers = [{', '.join(tables)}]"}
+        )
+        if by == "a spec":
+            made: list[Any] = [each.optimizer for each in load_spec("s.toml").optimizers]
+        else:
+            contenders = [Contender(optimizer=name, label=name[-3:], space=space) for name in names]
+            bound = plan(Experiment(name="", problems=[ProblemChoice(problem="quadratic")], optimizers=contenders))
+            made = [method.optimizer for method in bound.methods.values()]
+        first, second = (each.build.__globals__ for each in made)
+        assert first is second and first["RATE"] == float(rate)
+        assert (tmp_path / "mine.py.runs").read_text() == runs
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:

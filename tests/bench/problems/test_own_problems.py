@@ -1,8 +1,10 @@
 """Problems that users bring, one of each module library: against loops that its users would write."""
 
+import pickle
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import cloudpickle
 import equinox
 import haiku
 import jax
@@ -259,6 +261,19 @@ def test_an_equinox_module_starts_from_its_present_parameters() -> None:
     np.testing.assert_array_equal(params["layers.1.weight"], model.layers[1].weight)
     expected = CROSS_ENTROPY(jax.vmap(model)(points.test["inputs"]), points.test["targets"]).mean()
     assert problem.evaluate(params, {"arrays": {}, "state": {}}, points.test)["loss"] == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_an_equinox_module_works_after_a_pickle(made: bool) -> None:
+    """Equinox compares by `is` what the tree structure of a module holds in place of fields without a value."""
+    module = lambda key: equinox.nn.MLP(2, 2, 3, 1, key=key)  # noqa: E731
+    points = bench.split("points", {"inputs": IMAGES[:, 0, 0], "targets": LABELS})
+    given = module(jax.random.key(5)) if made else module
+    problem = bench.problem_from_equinox(given, points, CROSS_ENTROPY)
+    opened = pickle.loads(cloudpickle.dumps(problem))
+    start = problem.init(jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, opened.init(jax.random.key(0)), start)
+    assert opened.evaluate(*start, points.test) == problem.evaluate(*start, points.test)
 
 
 @pytest.mark.long

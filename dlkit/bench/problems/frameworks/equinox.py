@@ -1,8 +1,9 @@
 """Problems from equinox modules, taken as they are: written for one example, with state, dropout and all."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -91,8 +92,8 @@ def _model(where: str, module: Any) -> Layer:
         f"{where}: expected an equinox module, or a function of a key that returns one, alone or with its state, such "
         "as lambda key: MyModule(64, key=key), "
     )
-    present = module if isinstance(module, tuple) else (module, None)
-    if isinstance(module, type) or not isinstance(present[0], equinox.Module):
+    source = _Source(module)
+    if not source.is_there:
         if not callable(module):
             raise UserError(f"{expected}got {module!r}")
         try:
@@ -100,35 +101,99 @@ def _model(where: str, module: Any) -> Layer:
         except Exception as error:
             called = f"{getattr(module, '__qualname__', type(module).__name__)}(key)"
             raise UserError(f"{expected}but {called} raised {type(error).__name__}: {error}") from error
-        abstract = made if isinstance(made, tuple) else (made, None)
-        if not isinstance(abstract[0], equinox.Module):
+        if not isinstance(_pair(made)[0], equinox.Module):
             raise UserError(f"{expected}but it returned none")
-        return _layer(equinox, abstract, lambda key: module(key))
-    return _layer(equinox, present, lambda key: module)
+    return _layer(source)
 
 
-def _layer(equinox: Any, abstract: tuple[Any, Any], make: Callable[[Key], Any]) -> Layer:
-    """The functions of a module with a structure that is known, and of its arrays."""
-    leaves, structure = jax.tree_util.tree_flatten_with_path(abstract)
-    names = [jax.tree_util.keystr(path[1:], simple=True, separator=".") for path, _ in leaves]
-    kinds = [_kind(path, leaf) for path, leaf in leaves]
-    fixed = [None if kind else leaf for kind, (_, leaf) in zip(kinds, leaves, strict=True)]
-    has_state = abstract[1] is not None
-    arguments = inspect.signature(type(abstract[0]).__call__).parameters
+def _pair(made: Any) -> tuple[Any, Any]:
+    """A module and its state, or none."""
+    return made if isinstance(made, tuple) else (made, None)
 
-    def gathered(values: Sequence[Any], kind: str) -> dict[str, Array]:
-        found = zip(names, kinds, values, strict=True)
+
+class _Parts(NamedTuple):
+    """What a module with its state is made of.
+
+    Attributes:
+        structure: its tree.
+        names: of the leaves.
+        kinds: of the leaves: the dictionary that each belongs to; empty for what is no array.
+        fixed: the leaves that are no arrays; None for the others.
+        has_state: whether there is a state beside the module.
+        arguments: what ``__call__`` takes.
+    """
+
+    structure: Any
+    names: list[str]
+    kinds: list[str]
+    fixed: list[Any]
+    has_state: bool
+    arguments: frozenset[str]
+
+
+class _Source:
+    """Where a module comes from; it is taken apart once in each process.
+
+    Its parts do not travel: Equinox compares some of what a tree's structure holds by `is`, so that one that was
+    pickled fits no tree.
+    """
+
+    def __init__(self, module: Any) -> None:
+        """Takes a module, or a function of a key that returns one, alone or with its state."""
+        self.module = module
+
+    def __reduce__(self) -> Any:
+        return _Source, (self.module,)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the module need not be made."""
+        import equinox
+
+        return not isinstance(self.module, type) and isinstance(_pair(self.module)[0], equinox.Module)
+
+    def make(self, key: Key) -> tuple[Any, Any]:
+        """Returns the module, and its state or none."""
+        return _pair(self.module if self.is_there else self.module(key))
+
+    @cached_property
+    def parts(self) -> _Parts:
+        """What it is made of."""
+        import equinox
+
+        key = jax.random.key(0)
+        abstract = self.make(key) if self.is_there else equinox.filter_eval_shape(self.make, key)
+        leaves, structure = jax.tree_util.tree_flatten_with_path(abstract)
+        kinds = [_kind(path, leaf) for path, leaf in leaves]
+        return _Parts(
+            structure=structure,
+            names=[jax.tree_util.keystr(path[1:], simple=True, separator=".") for path, _ in leaves],
+            kinds=kinds,
+            fixed=[None if kind else leaf for kind, (_, leaf) in zip(kinds, leaves, strict=True)],
+            has_state=abstract[1] is not None,
+            arguments=frozenset(inspect.signature(type(abstract[0]).__call__).parameters),
+        )
+
+    def gathered(self, values: Sequence[Any], kind: str) -> dict[str, Array]:
+        """Returns the leaves of a kind by name."""
+        found = zip(self.parts.names, self.parts.kinds, values, strict=True)
         return {name: jnp.asarray(value) for name, one, value in found if one == kind}
 
+
+def _layer(source: _Source) -> Layer:
+    """A module's functions of its arrays."""
+
     def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
-        made = make(key)
-        values = jax.tree.leaves(made if isinstance(made, tuple) else (made, None))
-        return gathered(values, "params"), {kind: gathered(values, kind) for kind in ("arrays", "state")}
+        values = jax.tree.leaves(source.make(key))
+        return source.gathered(values, "params"), {kind: source.gathered(values, kind) for kind in ("arrays", "state")}
 
     def apply(
         params: Params, state: State, x: Array, *, key: Key | None = None, train: bool = False
     ) -> tuple[Array, State]:
+        import equinox
+
         groups = {"params": params, **state}
+        structure, names, kinds, fixed, has_state, arguments = source.parts
         values = [groups[kind][name] if kind else leaf for kind, name, leaf in zip(kinds, names, fixed, strict=True)]
         module, carried = jax.tree.unflatten(structure, values)
         module = equinox.nn.inference_mode(module, value=not train)
@@ -142,7 +207,7 @@ def _layer(equinox: Any, abstract: tuple[Any, Any], make: Callable[[Key], Any]) 
         predictions, carried = jax.vmap(one, axis_name=BATCH, out_axes=(0, None))(x, keys)
         if not (train and has_state):
             return predictions, state
-        after = gathered(jax.tree.leaves((module, carried)), "state")
+        after = source.gathered(jax.tree.leaves((module, carried)), "state")
         return predictions, {**state, "state": like(state["state"], after)}
 
     return Layer(init, apply)
