@@ -149,7 +149,7 @@ def settled(
 ) -> Comparison:
     """Runs a study until it is settled; returns what it says."""
     with store or Store(None) as opened:
-        runner.run(study, opened, lambda: Drawn(drawing), progress or Silent())
+        runner.run(study, opened, lambda: Drawn(drawing), progress or Silent(), trust=True)
         return summarize(opened).comparisons[0]
 
 
