@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import optax
 
 from dlkit.bench.analysis import settling
 from dlkit.bench.analysis.comparison import Comparison, compare_on
@@ -123,7 +124,8 @@ class Drawn:
 def bound_plan_of_names(setting: Setting, **budget: Any) -> BoundPlan:
     """One optimizer under several names, as the planner sees it; what they compute is never run."""
 
-    def build(learning_rate: Any, name: str) -> None: ...
+    def build(learning_rate: Any, name: str) -> Any:
+        return optax.sgd(learning_rate)
 
     def named(name: str) -> Contender:
         return Contender(optimizer=Optimizer(name, build, space, static={"name": [name]}))
