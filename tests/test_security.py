@@ -71,9 +71,10 @@ def test_kept_code_is_opened_by_a_replay_alone_and_not_in_its_process(
     with Store(tmp_path / "run") as store:
         fill(store, plan)
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
-        about = About("", ["problem 'bowl'"], LocalCode({}), python, "2000-01-01 00:00 UTC", {})
+        about = About("", "problem 'bowl'", LocalCode({}), python, "2000-01-01 00:00 UTC", {})
         name = store.keep_code(KeptCode(about, pickle.dumps(Attack(opened)), []))
-        store.use_plan(plan, {}, about._replace(digest=name))
+        assert name is not None
+        store.use_plan(plan, {}, [about._replace(digest=name)])
     result = open_run(tmp_path / "run")
     assert str(result)
     result.report(tmp_path / "report.html")

@@ -1,10 +1,11 @@
 """What is one's own in a plan, kept in its run folder, and bound to the plan again in a process without the files."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import NamedTuple
+from functools import partial
+from typing import Any
 
 import jax
 
@@ -13,24 +14,25 @@ from dlkit.bench.execution.parcels import Parcel, pack, unpack
 from dlkit.bench.execution.progress import Listener
 from dlkit.bench.machine.program import JAX_SETTINGS
 from dlkit.bench.plan.plan import Plan
-from dlkit.bench.probes import Probe
-from dlkit.bench.spec.bound_plan import BoundPlan, Method, OwnProblem, bind, problem_source
+from dlkit.bench.spec.bound_plan import BoundPlan, bind, problem_source
 from dlkit.bench.store.kept_code import MOST_BYTES, About, KeptCode
 from dlkit.bench.store.store import Store
 
-__all__ = ["bind_kept", "keep_own_code", "require_this_python", "whose"]
+__all__ = ["bind_kept", "keep_own_code", "open_kept", "owners_in", "require_this_python", "whose"]
+
+# How the run folder calls what it keeps.
+_problem, _optimizer, _probe = (partial("{} '{}'".format, kind) for kind in ("problem", "optimizer", "probe"))
 
 
-class _Own(NamedTuple):
-    """One's own objects of a plan, by the names that the plan has for them."""
+def owners_in(plan: Plan) -> list[str]:
+    """Returns what is the user's own in a plan, as the run folder calls it: ``"problem 'mine'"``."""
+    problems = [_problem(each.name) for each in plan.problems if each.is_own]
+    optimizers = [_optimizer(each.label) for each in plan.contenders if each.is_own]
+    return problems + optimizers + [_probe(name) for name, is_own in plan.probes.items() if is_own]
 
-    problems: Mapping[str, OwnProblem]
-    methods: Mapping[str, Method]
-    probes: Mapping[str, Probe]
 
-
-def keep_own_code(bound: BoundPlan, store: Store, progress: Listener, *, anew: bool = False) -> About | None:
-    """Packs what is the user's own in a plan and keeps it in the run folder, unless it is there.
+def keep_own_code(bound: BoundPlan, store: Store, progress: Listener, *, anew: bool = False) -> list[About]:
+    """Packs what is the user's own in a plan, each object by itself, and keeps it in the run folder unless it is there.
 
     Args:
         bound: the plan.
@@ -39,34 +41,42 @@ def keep_own_code(bound: BoundPlan, store: Store, progress: Listener, *, anew: b
         anew: whether what is there computes something else.
 
     Returns:
-        What is kept of it; None if nothing is.
+        What is kept of it.
     """
-    plan = bound.plan
-    own = _Own(
-        {each.name: source for each in plan.problems if (source := bound.problems[each.name].own) is not None},
-        {each.label: bound.methods[each.label] for each in plan.contenders if each.is_own},
-        {name: bound.probes[name] for name, is_own in plan.probes.items() if is_own},
-    )
-    if store.folder is None or not any(own):
-        return None
-    known = store.about_code(plan.digest)
+    if store.folder is None:
+        return []
+    own: dict[str, Any] = {
+        **{_problem(name): source.own for name, source in bound.problems.items()},
+        **{_optimizer(label): method for label, method in bound.methods.items()},
+        **{_probe(name): probe for name, probe in bound.probes.items()},
+    }
+    known = {each.owner: each for each in store.about_code(bound.plan.digest)}
     settings = {name: getattr(jax.config, name) for name in JAX_SETTINGS}
-    if known is not None and (known.python, known.settings) == (_python(), settings) and not anew:
-        return known
-    owners = [f"problem '{name}'" for name in own.problems] + [f"optimizer '{label}'" for label in own.methods]
-    owners += [f"probe '{name}'" for name in own.probes]
+    kept = []
+    for owner in owners_in(bound.plan):
+        there = known.get(owner)
+        if there is None or anew or (there.python, there.settings) != (_python(), settings):
+            there = _keep(owner, own[owner], store, progress)
+        kept += [there] if there else []
+    return kept
+
+
+def _keep(owner: str, value: Any, store: Store, progress: Listener) -> About | None:
+    """Packs and keeps an object; says it if it cannot be kept."""
     try:
-        parcel = pack(own)
+        parcel = pack(value)
     except UserError as error:
-        progress.warn(f"your code cannot be kept in the run folder, so that it alone cannot replay trials: {error}")
+        progress.warn(
+            f"{owner}: your code cannot be kept in the run folder, so that it alone cannot replay trials: {error}"
+        )
         return None
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    facts = About("", owners, parcel.code, _python(), now, parcel.settings)
+    facts = About("", owner, parcel.code, _python(), now, parcel.settings)
     name = store.keep_code(KeptCode(facts, parcel.data, parcel.buffers))
     if name is None:
         progress.warn(
-            f"your code and the arrays that it holds are not kept in the run folder, which would have more than "
-            f"{MOST_BYTES // 2**20} MiB of them: it alone cannot replay trials"
+            f"{owner}: your code and the arrays that it holds are not kept in the run folder, which would have more "
+            f"than {MOST_BYTES // 2**20} MiB of them: it alone cannot replay trials"
         )
         return None
     return facts._replace(digest=name)
@@ -80,43 +90,60 @@ def require_this_python(about: About) -> None:
     """
     if about.python != _python():
         raise UserError(
-            f"the code that was kept with this run is byte code of Python {about.python}, and this is Python "
-            f"{_python()}; replay it with Python {about.python}, or name the spec (dlkit replay RUN TRIAL --spec SPEC)"
+            f"{about.owner}: the code that was kept with this run is byte code of Python {about.python}, and this is "
+            f"Python {_python()}; replay it with Python {about.python}, or name the spec (dlkit replay RUN TRIAL "
+            "--spec SPEC)"
         )
 
 
-def whose(about: About) -> str:
-    """Says whose code opening it runs, and from which files it came."""
-    files = [each.path for each in about.code.modules.values() if each.text]
-    return ", ".join(about.owners) + (f", from {', '.join(files)}" if files else "")
+def whose(kept: Sequence[About]) -> str:
+    """Says whose code opening some of it runs, and from which files it came."""
+    files = dict.fromkeys(module.path for each in kept for module in each.code.modules.values() if module.text)
+    return ", ".join(each.owner for each in kept) + (f", from {', '.join(files)}" if files else "")
 
 
-def bind_kept(plan: Plan, kept: KeptCode) -> BoundPlan:
-    """Finds the functions of a stored plan, one's own in what was kept of them. This runs the user's code.
+def open_kept(kept: KeptCode) -> Any:
+    """Opens what was kept of an object. This runs the user's code.
 
     Raises:
-        UserError: if the code cannot be opened here, or data of the catalogue are not what they were.
+        UserError: if it cannot be opened here.
     """
+    about = kept.about
     try:
-        own: _Own = unpack(Parcel(kept.data, kept.buffers, kept.about.code, kept.about.settings))
+        return unpack(Parcel(kept.data, kept.buffers, about.code, about.settings))
     except Exception as error:
         raise UserError(
-            f"the code that was kept with this run ({', '.join(kept.about.owners)}) cannot be opened here: "
+            f"the code that was kept with this run ({about.owner}) cannot be opened here: "
             f"{type(error).__name__}: {error}"
         ) from error
-    others = [each for each in plan.contenders if each.label not in own.methods]
-    found = bind(replace(plan, contenders=others))
+
+
+def bind_kept(plan: Plan, own: Mapping[str, Any]) -> BoundPlan:
+    """Finds the functions of a stored plan, one's own among what was kept and opened, and nowhere else.
+
+    Args:
+        plan: as it was stored.
+        own: owner, as of `owners_in` -> what was opened.
+
+    Returns:
+        The bound plan, without what is one's own in it and was not kept.
+
+    Raises:
+        UserError: if data of the catalogue are not what they were.
+    """
+    found = bind(replace(plan, contenders=[each for each in plan.contenders if not each.is_own]))
     problems = {
-        each.name: problem_source(each, each.batch_size or "full", each.metric, own.problems[each.name])
+        each.name: problem_source(each, each.batch_size or "full", each.metric, own[_problem(each.name)])
         for each in plan.problems
-        if each.name in own.problems
+        if _problem(each.name) in own
     }
+    labels = [each.label for each in plan.contenders if _optimizer(each.label) in own]
     return replace(
         found,
         plan=plan,
         problems={**found.problems, **problems},
-        methods={**found.methods, **own.methods},
-        probes={**found.probes, **own.probes},
+        methods={**found.methods, **{label: own[_optimizer(label)] for label in labels}},
+        probes={**found.probes, **{name: own[_probe(name)] for name in plan.probes if _probe(name) in own}},
     )
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dlkit.bench.execution.executor import Executor
+from dlkit.bench.execution.parcels import Parcel, pack, unpack
 from dlkit.bench.execution.work import Timed, prepare_process, program_alone
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.machine.program import program_identity
@@ -47,6 +48,10 @@ class Race(NamedTuple):
     entrants: tuple[Entrant, ...]
     memory: int | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Lets entrants travel apart: each with its own code, in which other modules may have the same names."""
+        return _opened, (self.keys, [pack(each) for each in self.entrants], self.memory)
+
     @property
     def problem(self) -> ProblemSource:
         """What is trained."""
@@ -81,6 +86,10 @@ class Race(NamedTuple):
         if isinstance(timed, Timed):
             return timed
         return Timed(tuple(Timing(failure=str(timed)) for _ in self.entrants), program_identity())
+
+
+def _opened(keys: tuple[str, ...], entrants: Sequence[Parcel], memory: int | None) -> Race:
+    return Race(keys, tuple(unpack(each) for each in entrants), memory)
 
 
 def machine_digest(program: Mapping[str, str]) -> str:

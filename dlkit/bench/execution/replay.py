@@ -1,7 +1,7 @@
 """A replay runs a stored trial again and compares every number, bit for bit."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,12 +14,13 @@ from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.dask_workers import DaskExecutor, make_executor
 from dlkit.bench.execution.executor import Executor
-from dlkit.bench.execution.own_code import bind_kept, require_this_python, whose
+from dlkit.bench.execution.own_code import bind_kept, open_kept, owners_in, require_this_python, whose
 from dlkit.bench.execution.parcels import use_settings
 from dlkit.bench.execution.progress import say
 from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.step_times import as_stored
 from dlkit.bench.execution.work import Done, Task, Work, prepare_process, run_work
+from dlkit.bench.plan.json import from_json, to_json
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Outcome, Stage, Trial
@@ -77,7 +78,8 @@ def replays(
     """
     with ExitStack() as stack:
         scratch: dict[int, Executor] = {}  # by threads: a process has as many as it starts with
-        kept = _kept(summary, folder) if bound is None else None
+        kept = _kept(summary, folder) if bound is None else []
+        told: set[str] = set()
         for name in names:
             outcome, then = summary.records[name]
             if not outcome.counts:
@@ -86,19 +88,20 @@ def replays(
             if outcome.status == "cut off":  # by a clock that will not say the same again
                 trial = trial._replace(identity={**trial.identity, "seconds": None, "until": len(outcome.steps) - 1})
             lanes, threads = Lanes.parse(then["lanes"]), int(then["threads"])
-            if kept is not None and folder is not None and trial.program:
-                if not scratch:
-                    require_this_python(kept)
-                    say(f"running code that {folder} has kept since {kept.kept_at}: {whose(kept)}")
+            at_hand = as_stored(bound, summary.plan) if bound else None
+            alone = _alone(at_hand.plan if at_hand else summary.plan, outcome.trial)
+            own = owners_in(alone)
+            if kept and own and folder is not None:
+                _say_whose([each for each in kept if each.owner in own and each.owner not in told], folder)
+                told.update(own)
                 if threads not in scratch:
                     scratch[threads] = DaskExecutor(workers=1)
                     stack.callback(scratch[threads].close)
-                done = _answer(
-                    scratch[threads], Again(folder, summary.plan.digest, outcome.trial, trial, lanes, threads)
-                )
+                again = Again(folder, summary.plan.digest, to_json(alone), outcome.trial, trial, lanes, threads)
+                done = _answer(scratch[threads], again)
             else:
-                at_hand = as_stored(bound, summary.plan) if bound else bind(_of_one_problem(summary.plan, trial))
-                done = _run_again(Work(_find_group(at_hand, outcome.trial), (trial,), lanes=lanes), threads)
+                group = _group(at_hand or bind(alone), alone, outcome.trial)
+                done = _run_again(Work(group, (trial,), lanes=lanes), threads)
             yield _compared(outcome, then, done)
 
 
@@ -108,6 +111,7 @@ class Again(NamedTuple):
     Attributes:
         folder: the run folder.
         spec: the digest of the plan that the trial belongs to.
+        alone: that plan as JSON, with nothing that the trial is not of.
         trial: the stored one.
         shortened: the same, as it runs.
         lanes: how many trials its program had side by side.
@@ -117,6 +121,7 @@ class Again(NamedTuple):
 
     folder: Path
     spec: str
+    alone: str
     trial: Trial
     shortened: Trial
     lanes: Lanes
@@ -139,27 +144,43 @@ class Again(NamedTuple):
     def run(self) -> Done:
         """Opens the user's code in this process, and runs the trial."""
         prepare_process(self.threads)  # before arrays of the user's can start JAX
-        bound, settings = _bound_again(self.folder, self.spec)
+        bound, settings = _bound_again(self.folder, self.spec, self.alone)
         use_settings(settings)  # those of the process that asks came with the task
-        group = _find_group(bound, self.trial)
+        group = _group(bound, bound.plan, self.trial)
         return run_work(Work(group, (self.shortened,), lanes=self.lanes, memory=self.memory), threads=self.threads)
 
 
 @cache
-def _bound_again(folder: Path, spec: str) -> tuple[BoundPlan, Mapping[str, Any]]:
+def _bound_again(folder: Path, spec: str, alone: str) -> tuple[BoundPlan, Mapping[str, Any]]:
     """A plan with its functions, from a run folder, and the settings of JAX that they were kept with."""
+    plan = from_json(Plan, alone)
+    found = {owner: _opened(folder, spec, owner) for owner in owners_in(plan)}
+    opened = {owner: each for owner, each in found.items() if each is not None}
+    settings = {name: setting for _, each in opened.values() for name, setting in each.items()}
+    return bind_kept(plan, {owner: value for owner, (value, _) in opened.items()}), settings
+
+
+@cache
+def _opened(folder: Path, spec: str, owner: str) -> tuple[Any, Mapping[str, Any]] | None:
+    """One of the user's objects, from a run folder, with JAX's settings as above; None if it was not kept."""
     with Store(folder, write=False) as store:
-        kept, plan = store.code(spec), store.current_plan()
-    if kept is None or plan.digest != spec:
-        raise UserError(f"{folder}: another spec has run there since it was opened; open it again")
-    return bind_kept(plan, kept), kept.about.settings
+        kept = store.code(spec, owner)
+    return kept and (open_kept(kept), kept.about.settings)
 
 
-def _kept(summary: Summary, folder: Path | None) -> About | None:
+def _kept(summary: Summary, folder: Path | None) -> list[About]:
     if folder is None:
-        return None
+        return []
     with Store(folder, write=False) as store:
         return store.about_code(summary.plan.digest)
+
+
+def _say_whose(kept: Sequence[About], folder: Path) -> None:
+    """Says whose code runs from now on; refuses what this Python cannot open."""
+    for each in kept:
+        require_this_python(each)
+    if kept:
+        say(f"running code that {folder} has kept since {min(each.kept_at for each in kept)}: {whose(kept)}")
 
 
 def _answer(executor: Executor, task: Task) -> Done:
@@ -218,22 +239,30 @@ def _run_again(work: Work, threads: int) -> Done:
         executor.close()
 
 
-def _of_one_problem(plan: Plan, trial: Trial) -> Plan:
-    """A plan without the problems that a trial is not of: their data need not be there."""
-    name = trial.identity["problem"]["name"]
-    return replace(plan, problems=[each for each in plan.problems if each.name == name])
+def _alone(plan: Plan, trial: Trial) -> Plan:
+    """A plan with nothing that a trial is not of: neither the code nor the data of others need be there.
 
-
-def _find_group(bound: BoundPlan, trial: Trial) -> Group:
-    """Finds the functions to run a trial with: those of the contender for which it would have the same id."""
-    point = Point(dict(trial.hyperparameters), dict(trial.identity["optimizer"]["static"]))
-    for problem in bound.plan.problems:
-        for contender in bound.plan.contenders:
-            again = bound.plan.trial(problem, contender, point, trial.stage, trial.seed, trial.until)
-            if again.id == trial.id:
-                _require_functions(bound, trial.stage, problem.name, contender.label)
-                return bound.group(problem, contender, point.static, stage=trial.stage)
+    Raises:
+        UserError: if no contender would have a trial of this id.
+    """
+    point = _point(trial)
+    for problem in plan.problems:
+        for contender in plan.contenders:
+            if plan.trial(problem, contender, point, trial.stage, trial.seed, trial.until).id == trial.id:
+                probes = plan.probes if trial.stage == "final" else {}
+                return replace(plan, problems=[problem], contenders=[contender], probes=probes)
     raise UserError(f"trial {trial.id} is not one of this spec's; run its spec again, then replay it")
+
+
+def _point(trial: Trial) -> Point:
+    return Point(dict(trial.hyperparameters), dict(trial.identity["optimizer"]["static"]))
+
+
+def _group(bound: BoundPlan, alone: Plan, trial: Trial) -> Group:
+    """The functions to run a trial with."""
+    (problem,), (contender,) = alone.problems, alone.contenders
+    _require_functions(bound, trial.stage, problem.name, contender.label)
+    return bound.group(problem, contender, _point(trial).static, stage=trial.stage)
 
 
 def _require_functions(bound: BoundPlan, stage: Stage, problem: str, optimizer: str) -> None:

@@ -52,7 +52,7 @@ class _Context:
     progress: Listener
     lanes: int | None
     program: Mapping[str, str]
-    code: About | None = None  # what is kept of one's own code
+    code: Sequence[About] = ()  # what is kept of one's own code
     stopped: dict[tuple[str, str], str] = field(
         default_factory=dict
     )  # (problem, contender) -> trial that cannot run now

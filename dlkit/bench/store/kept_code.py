@@ -1,4 +1,4 @@
-"""One's own code as a run folder keeps it: bytes and text, which nothing here opens."""
+"""One's own code as a run folder keeps it, each object by itself: bytes and text, which nothing here opens."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ class About(NamedTuple):
 
     Attributes:
         digest: its name in the run folder.
-        owners: whose it is: ``"problem 'mine'"``.
+        owner: whose it is: ``"problem 'mine'"``.
         code: its local modules, as text.
         python: which Python made it, such as ``"3.12"``: functions by value are that one's byte code.
         kept_at: when it was first kept.
@@ -28,7 +28,7 @@ class About(NamedTuple):
     """
 
     digest: str
-    owners: Sequence[str]
+    owner: str
     code: LocalCode
     python: str
     kept_at: str
@@ -41,12 +41,12 @@ class About(NamedTuple):
 
 
 class KeptCode(NamedTuple):
-    """Code with its content, as `execution.parcels` packs it.
+    """The code of one object with its content, as `execution.parcels` packs it.
 
     Attributes:
         about: what is known of it; its digest is found when it is stored.
-        data: the packed objects.
-        buffers: their arrays.
+        data: the packed object.
+        buffers: its arrays.
     """
 
     about: About
@@ -74,45 +74,45 @@ def insert_code(database: Database, kept: KeptCode) -> str | None:
     modules = {name: list(each) for name, each in kept.about.code.modules.items()}
     data = hashlib.sha256(kept.data).hexdigest()
     settings = dict(kept.about.settings)
-    name = digest([data, names, modules, settings, kept.about.python, list(kept.about.owners)])
+    name = digest([data, names, modules, settings, kept.about.python, kept.about.owner])
     for each, content in new.items():
         database.execute("INSERT INTO buffer VALUES (?, ?)", (each, content))
-    facts = {"owners": list(kept.about.owners), "python": kept.about.python, "kept_at": kept.about.kept_at}
+    facts = {"owner": kept.about.owner, "python": kept.about.python, "kept_at": kept.about.kept_at}
     texts = [json.dumps(each) for each in (facts, modules, settings, names)]
     database.execute("INSERT OR IGNORE INTO own_code VALUES (?, ?, ?, ?, ?, ?)", (name, *texts, kept.data))
     return name
 
 
-def about(database: Database, spec: str) -> About | None:
-    """Returns what is known of the code that was kept with a spec; None if none was.
+def about(database: Database, spec: str) -> list[About]:
+    """Returns what is known of the code that was kept with a spec.
 
     Args:
         database: where.
         spec: the plan's digest.
     """
-    rows = database.execute(
-        "SELECT own_code.digest, facts, modules, settings FROM own_code JOIN spec ON spec.own_code = own_code.digest "
-        "WHERE spec.digest = ?",
-        (spec,),
-    )
-    if not rows:
-        return None
-    name, facts, modules, settings = rows[0]
-    with database.parsing():
-        code = LocalCode({module: LocalModule(*parts) for module, parts in json.loads(modules).items()})
-        return About(name, code=code, settings=json.loads(settings), **json.loads(facts))
+    found = []
+    with database.parsing():  # rows of code never change
+        for (names,) in database.execute("SELECT own_code FROM spec WHERE digest = ?", (spec,)):
+            for name in json.loads(names):
+                ((facts, modules, settings),) = database.execute(
+                    "SELECT facts, modules, settings FROM own_code WHERE digest = ?", (name,)
+                )
+                code = LocalCode({module: LocalModule(*parts) for module, parts in json.loads(modules).items()})
+                found.append(About(name, code=code, settings=json.loads(settings), **json.loads(facts)))
+    return found
 
 
-def fetch(database: Database, spec: str) -> KeptCode | None:
-    """Returns the code that was kept with a spec, with its content; None if none was."""
-    with database.snapshot():
-        known = about(database, spec)
-        if known is None:
-            return None
-        ((names, data),) = database.execute("SELECT buffers, data FROM own_code WHERE digest = ?", (known.digest,))
-        with database.parsing():
-            wanted = json.loads(names)
-            contents = {
-                name: database.execute("SELECT bytes FROM buffer WHERE digest = ?", (name,))[0][0] for name in wanted
-            }
-            return KeptCode(known, data, [contents[name] for name in wanted])
+def fetch(database: Database, spec: str, owner: str) -> KeptCode | None:
+    """Returns the code of an object that was kept with a spec, with its content; its arrays can be written to."""
+    with database.parsing():  # rows of code never change
+        for known in about(database, spec):
+            if known.owner == owner:
+                ((names, data),) = database.execute(
+                    "SELECT buffers, data FROM own_code WHERE digest = ?", (known.digest,)
+                )
+                buffers = [
+                    bytearray(database.execute("SELECT bytes FROM buffer WHERE digest = ?", (name,))[0][0])
+                    for name in json.loads(names)
+                ]
+                return KeptCode(known, data, buffers)
+    return None

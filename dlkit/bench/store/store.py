@@ -78,7 +78,7 @@ class Store:
 
     # --- plans: tables spec, own_code and buffer ---
 
-    def use_plan(self, plan: Plan, sources: Mapping[str, str], code: About | None = None) -> None:
+    def use_plan(self, plan: Plan, sources: Mapping[str, str], code: Sequence[About] = ()) -> None:
         """Makes a plan the current one; every plan that ran here is kept.
 
         Args:
@@ -86,11 +86,11 @@ class Store:
             sources: file -> text of one's own functions.
             code: what is kept of what is one's own in it.
         """
-        texts = dict(sources) if code is None else {**sources, **code.sources}
+        texts = {**sources, **{file: text for each in code for file, text in each.sources.items()}}
         with self._database.transaction():
             self._database.execute(
                 "INSERT OR REPLACE INTO spec VALUES (?, ?, ?, ?)",
-                (plan.digest, to_json(plan), canonical(texts), code and code.digest),
+                (plan.digest, to_json(plan), canonical(texts), json.dumps([each.digest for each in code])),
             )
             self._database.set_meta("current", plan.digest)
         self._write_manifest()
@@ -110,17 +110,17 @@ class Store:
             return from_json(Plan, rows[0][0])
 
     def keep_code(self, kept: KeptCode) -> str | None:
-        """Stores one's own code; returns its digest, None if it were too much to keep."""
+        """Stores the code of one of one's own objects; returns its digest, None if it were too much to keep."""
         with self._database.transaction():
             return insert_code(self._database, kept)
 
-    def about_code(self, spec: str) -> About | None:
-        """Returns what is known of the code that was kept with a plan, by the plan's digest; None if none was."""
+    def about_code(self, spec: str) -> list[About]:
+        """Returns what is known of the code that was kept with a plan, by the plan's digest."""
         return about(self._database, spec)
 
-    def code(self, spec: str) -> KeptCode | None:
-        """Returns the code that was kept with a plan, with its content; None if none was."""
-        return fetch(self._database, spec)
+    def code(self, spec: str, owner: str) -> KeptCode | None:
+        """Returns what was kept with a plan of the code of one owner, with its content; None if nothing was."""
+        return fetch(self._database, spec, owner)
 
     # --- programs: table program ---
 

@@ -5,7 +5,7 @@ __all__ = ["FORMAT", "PARTS", "TABLES"]
 FORMAT = 5
 TABLES = (
     """CREATE TABLE spec (
-        digest TEXT PRIMARY KEY, plan TEXT NOT NULL, sources TEXT NOT NULL, own_code TEXT
+        digest TEXT PRIMARY KEY, plan TEXT NOT NULL, sources TEXT NOT NULL, own_code TEXT NOT NULL
     ) WITHOUT ROWID""",
     """CREATE TABLE own_code (
         digest TEXT PRIMARY KEY, facts TEXT NOT NULL, modules TEXT NOT NULL, settings TEXT NOT NULL,

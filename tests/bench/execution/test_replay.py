@@ -6,10 +6,12 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -17,9 +19,12 @@ from dlkit import bench
 from dlkit.bench.analysis.summary import summarize
 from dlkit.bench.execution import runner
 from dlkit.bench.execution.executor import InlineExecutor
-from dlkit.bench.execution.own_code import bind_kept
+from dlkit.bench.execution.own_code import keep_own_code, open_kept
+from dlkit.bench.execution.parcels import pack, unpack
 from dlkit.bench.execution.progress import Silent
-from dlkit.bench.execution.replay import Again
+from dlkit.bench.execution.races import Entrant, Race
+from dlkit.bench.execution.replay import Again, replays
+from dlkit.bench.plan.json import to_json
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.spec import planner
 from dlkit.bench.spec.budget import Budget
@@ -204,10 +209,11 @@ def edited(copied: Path, tmp_path: Path, column: str, before: str, after: str) -
 @pytest.mark.long
 def test_code_that_computes_something_else_is_not_replayed(copied: Path, tmp_path: Path) -> None:
     opened = edited(copied, tmp_path, "modules", "SCALE = 1.5", "SCALE = 2.5")
-    trial = next(iter(opened.summary.records.values())).outcome.trial
+    trial, plan = next(iter(opened.summary.records.values())).outcome.trial, opened.summary.plan
+    alone = replace(plan, contenders=[c for c in plan.contenders if c.optimizer == trial.identity["optimizer"]["name"]])
     before, modules = jax.config.jax_enable_x64, {*sys.modules}
     try:
-        again = Again(tmp_path / "run", opened.summary.plan.digest, trial, trial, ALONE, 1).run().outcomes[0]
+        again = Again(tmp_path / "run", plan.digest, to_json(alone), trial, trial, ALONE, 1).run().outcomes[0]
     finally:
         jax.config.update("jax_enable_x64", before)
         for name in {*sys.modules} - modules:
@@ -245,10 +251,17 @@ def own(table: np.ndarray[Any, Any], held: Any = None) -> bench.Problem:
     )
 
 
-def compared(problem: bench.Problem, folder: Path, *, seeds: int = 1) -> bench.Result:
+def compared(problem: bench.Problem | str, folder: Path, *, seeds: int = 1) -> bench.Result:
     budget = bench.Budget(steps=4, evaluations=4, studies=1, tuning_points=1, tuning_seeds=1, seeds=seeds)
     asked: dict[str, Any] = {"problems": [problem], "optimizers": ["sgd"], "budget": budget, "folder": folder}
     return bench.compare(**asked, resources=INLINE, progress=False)
+
+
+class Counting:
+    """Holds an array that it writes to."""
+
+    def __init__(self) -> None:
+        self.count = np.zeros(1)
 
 
 TABLE = np.random.default_rng(0).normal(size=(5000, 50)).astype(np.float32)
@@ -260,7 +273,7 @@ def test_a_table_is_kept_once(tmp_path: Path) -> None:
         assert not compared(own(TABLE), tmp_path, seeds=seeds).failures
     with sqlite3.connect(tmp_path / "store.sqlite") as connection:
         lengths = sorted(row[0] for row in connection.execute("SELECT LENGTH(bytes) FROM buffer"))
-        ((specs,),) = connection.execute("SELECT COUNT(DISTINCT digest) FROM spec WHERE own_code IS NOT NULL")
+        ((specs,),) = connection.execute("SELECT COUNT(DISTINCT digest) FROM spec WHERE own_code != '[]'")
     connection.close()
     assert specs == 2 and 0.6 * TABLE.nbytes < sum(lengths) < 1.1 * TABLE.nbytes
 
@@ -290,7 +303,80 @@ def test_what_cannot_be_packed_is_said_once_and_the_run_goes_on(
 def test_code_that_cannot_be_opened_is_said(tmp_path: Path) -> None:
     result = compared(own(TABLE[:200]), tmp_path)
     with Store(tmp_path, write=False) as store:
-        kept = store.code(result.summary.plan.digest)
+        kept = store.code(result.summary.plan.digest, "problem 'plane'")
     assert kept is not None and b"numpy" in kept.data
     with pytest.raises(bench.UserError, match=r"\(problem 'plane'\) cannot be opened here: .*No module named 'nunpy"):
-        bind_kept(result.summary.plan, kept._replace(data=kept.data.replace(b"numpy", b"nunpy")))
+        open_kept(kept._replace(data=kept.data.replace(b"numpy", b"nunpy")))
+
+
+# --- several own things in one folder ---
+
+OWN_OPTIMIZER = """
+import optax
+
+def descent(learning_rate):
+    from lib import SCALE
+    return optax.chain(optax.scale(SCALE), optax.sgd(learning_rate))
+"""
+
+
+def test_two_folders_with_modules_of_one_name_are_kept_timed_and_opened_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, scale in (("a", 1), ("b", 2)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.py").write_text(OWN_OPTIMIZER)
+        (tmp_path / name / "lib.py").write_text(f"SCALE = {scale}")
+    contenders = [
+        Contender(optimizer=f"{tmp_path / name}/mine.py:descent", label=name, space={"learning_rate": (1e-3, 1e-1)})
+        for name in "ab"
+    ]
+    asked = Experiment(
+        name="two", problems=(ProblemChoice(problem="quadratic"),), optimizers=tuple(contenders), budget=BUDGET
+    )
+    bound = planner.plan(asked)
+    with Store(tmp_path / "run") as store:
+        kept = keep_own_code(bound, store, Silent())
+        assert [each.owner for each in kept] == ["optimizer 'a'", "optimizer 'b'"] and not capsys.readouterr().err
+        store.use_plan(bound.plan, {}, kept)
+        opened = [store.code(bound.plan.digest, each.owner) for each in kept]
+    (problem,) = bound.plan.problems
+    entrants = [Entrant(bound.group(problem, each, {}), {"learning_rate": 1.0}) for each in bound.plan.contenders[:2]]
+    race: Race = unpack(pack(Race(("a", "b"), tuple(entrants))))
+    methods = [open_kept(each) for each in opened if each]
+    for builds in ([each.group.recipe.optimizer.build for each in race.entrants], [m.optimizer.build for m in methods]):
+        made = [build(learning_rate=1.0) for build in builds]
+        assert [float(each.update(1.0, each.init(0.0), 0.0)[0]) for each in made] == [-1, -2]
+
+
+def test_replaying_a_registered_optimizer_needs_no_other(tmp_path: Path) -> None:
+    result = compared("quadratic", tmp_path)
+    plan, name = result.summary.plan, next(iter(result.summary.records))
+    other = replace(plan.contenders[0], label="other", optimizer="gone.optimizers:one", is_own=True)
+    summary = replace(result.summary, plan=replace(plan, contenders=[other, *plan.contenders]))
+    (again,) = replays(summary, [name], folder=tmp_path)
+    assert again.exact
+
+
+def test_kept_arrays_can_be_written_to(tmp_path: Path) -> None:
+    result = compared(own(TABLE[:200], held=Counting()), tmp_path)
+    with Store(tmp_path, write=False) as store:
+        kept = store.code(result.summary.plan.digest, "problem 'plane'")
+    assert kept is not None
+    problem = open_kept(kept)
+    held = next(
+        c.cell_contents
+        for c in problem.evaluate.__closure__[0].cell_contents.__closure__
+        if isinstance(c.cell_contents, Counting)
+    )
+    held.count[0] += 1
+
+
+@pytest.mark.long
+def test_a_scratch_process_has_the_threads_of_its_trial(tmp_path: Path) -> None:
+    """JAX starts with the arrays that the user's code holds, and takes the number of threads that was asked for."""
+    result = compared(own(TABLE[:200], held=jnp.ones(())), tmp_path)
+    record = next(iter(result.summary.records.values()))
+    records = {record.outcome.trial.id: record._replace(program={**record.program, "threads": "3"})}
+    (again,) = replays(replace(result.summary, records=records), records, folder=tmp_path)
+    assert "threads" not in again.program
