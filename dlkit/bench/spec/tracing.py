@@ -46,6 +46,9 @@ def problem_program(
 ) -> ProgramHash:
     """Returns the hash of what a problem computes, with its data: before training, in a step, and when it is evaluated.
 
+    It also stands for what registered methods and probes compute of the problem. They differentiate the loss twice at
+    most: the step shows its gradient, and the rules of that count.
+
     Args:
         problem: what is trained.
         choices: names of those that are traced.
@@ -68,6 +71,8 @@ def problem_program(
 def method_program(problem: Problem, recipe: Recipe, variant: Callable[..., Problem] | None = None) -> ProgramHash:
     """Returns the hash of what a recipe's optimizer and schedule compute in a step on a problem.
 
+    What the optimizer differentiates itself, it shows: no rules count beside.
+
     Args:
         problem: what is trained.
         recipe: what trains it; its probes and its early stopping do not count.
@@ -78,7 +83,7 @@ def method_program(problem: Problem, recipe: Recipe, variant: Callable[..., Prob
 
 
 def probes_program(problem: Problem, recipe: Recipe, variant: Callable[..., Problem] | None = None) -> ProgramHash:
-    """Returns the hash of what a recipe's probes compute on a problem, before a step and after.
+    """Returns the hash of what a recipe's probes compute on a problem, before a step and after; as `method_program`.
 
     Args:
         problem: what is trained.

@@ -203,7 +203,7 @@ def program():
 
     def step(x): return wrong(x) + other(x) + jitted(x, k=2) + remade(x) + steep(x) + mapped(x[None])[0] + Model(x)(x)
 
-    return tuple(hash_program(jax.value_and_grad(step), jax.ShapeDtypeStruct((), "float32"), rules=True))
+    return tuple(hash_program(jax.value_and_grad(step), jax.ShapeDtypeStruct((), "float32"), rules=1))
 """
 CHECKED = ("trees", "models", "classes", "wrappers", "program")
 
