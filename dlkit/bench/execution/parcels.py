@@ -8,9 +8,9 @@ import dataclasses
 import io
 import pickle
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pickle import PickleBuffer
-from types import FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import jax
@@ -118,16 +118,34 @@ def _mistake(value: Any, named: frozenset[str]) -> str:
 
 
 def _why(error: Exception, seen: Mapping[int, Any]) -> str:
-    """Says which of the objects that functions use cannot be sent."""
-    functions = [each for each in seen.values() if isinstance(each, FunctionType)]
-    every = frozenset(each.__module__ for each in functions if each.__module__)
+    """Says which of the objects that functions use cannot be sent: the innermost, which was met last."""
     advice = "make it inside the function that uses it"
-    for function in functions:
+    own = [each for each in seen.values() if isinstance(each, FunctionType)]
+    every = frozenset(each.__module__ for each in own if each.__module__)
+    for function in reversed(own):
         where = f"of module '{function.__module__}' ({function.__code__.co_filename})"
-        for name in function.__code__.co_names:
-            if name in function.__globals__ and (reason := _mistake(function.__globals__[name], every)):
+        for name, value in _globals_of(function):
+            if id(value) not in seen and (reason := _mistake(value, every)):
                 return f"'{name}' {where}, which '{function.__qualname__}' uses, cannot be sent: {reason}; {advice}"
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-            if reason := _mistake(cell.cell_contents, every):
+        for name, value in _own_values_of(function):
+            if id(value) not in seen and (reason := _mistake(value, every)):
                 return f"'{name}' in '{function.__qualname__}' {where} cannot be sent: {reason}; {advice}"
     return f"what the run uses cannot be sent to a worker: {error}; {advice}"
+
+
+def _globals_of(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """The names of its module that a function uses, also in the functions inside it."""
+    codes = [function.__code__]
+    for code in codes:
+        yield from ((name, function.__globals__[name]) for name in code.co_names if name in function.__globals__)
+        codes += [each for each in code.co_consts if isinstance(each, CodeType)]
+
+
+def _own_values_of(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """The names of the functions around it that a function uses, and the defaults of its arguments."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        if cell != CellType():  # of a name that has no value yet
+            yield name, cell.cell_contents
+    arguments, defaults = function.__code__.co_varnames[: function.__code__.co_argcount], function.__defaults__ or ()
+    yield from zip(arguments[len(arguments) - len(defaults) :], defaults, strict=True)
+    yield from (function.__kwdefaults__ or {}).items()

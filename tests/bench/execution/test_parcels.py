@@ -4,8 +4,10 @@ import importlib
 import inspect
 import linecache
 import pickle
+import re
 import subprocess
 import sys
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -320,6 +322,37 @@ def test_what_cannot_be_sent_is_named(tmp_path: Path) -> None:
     lock = (each for each in ())
     with pytest.raises(UserError, match=r"'lock' in '.*<lambda>' of module.*cannot be sent: cannot pickle 'generator'"):
         pack([1, lambda: lock])
+
+
+DEEPER = {
+    "a global": ("def act(x): return x, lock", "'lock' of module '__main__' (deep.py), which 'act' uses, cannot"),
+    "inside": ("def act(x): return [(lambda: lock) for _ in x]", "'lock' of module '__main__' (deep.py), which 'act'"),
+    "around": (
+        "def around():\n    mine = lock\n    return lambda x: (x, mine)\nact = around()",
+        "'mine' in 'around.<locals>.<lambda>' of module '__main__' (deep.py) cannot",
+    ),
+    "a default": ("def act(x, /, y=0, own=lock, *, z=1): return x", "'own' in 'act' of module '__main__' (deep.py) ca"),
+    "by name": ("def act(x, *, own=lock): return x", "'own' in 'act' of module '__main__' (deep.py) cannot"),
+    "wrapped": ("import functools\nact = functools.partial(lambda y, x: lock, 1)", "'lock' of module '__main__' (deep"),
+    "recursive": (
+        "def act(x): return act(x - 1) if x else later(x), lock\ndef later(x): return act(x)",
+        "'lock' of module '__main__' (deep.py), which 'act' uses, cannot",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DEEPER)
+def test_the_innermost_of_what_cannot_be_sent_is_named(case: str) -> None:
+    text, message = DEEPER[case]
+    script: dict[str, Any] = {"__name__": "__main__", "lock": threading.Lock()}
+    exec(compile(text, "deep.py", "exec"), script)
+    act = script["act"]
+
+    def error(x: int) -> Any:
+        return act(x)
+
+    with pytest.raises(UserError, match=re.escape(message)):
+        pack([lambda: error(1), error])
 
 
 def test_a_tree_that_others_describe_needs_a_module(tmp_path: Path) -> None:
