@@ -98,7 +98,7 @@ def require_this_python(about: About) -> None:
 
 def whose(kept: Sequence[About]) -> str:
     """Says whose code opening some of it runs, and from which files it came."""
-    files = dict.fromkeys(module.path for each in kept for module in each.code.modules.values() if module.text)
+    files = dict.fromkeys(file for each in kept for file in each.sources)
     return ", ".join(each.owner for each in kept) + (f", from {', '.join(files)}" if files else "")
 
 

@@ -53,9 +53,7 @@ class _Context:
     lanes: int | None
     program: Mapping[str, str]
     code: Sequence[About] = ()  # what is kept of one's own code
-    stopped: dict[tuple[str, str], str] = field(
-        default_factory=dict
-    )  # (problem, contender) -> trial that cannot run now
+    stopped: dict[tuple[str, str], set[str]] = field(default_factory=dict)  # what cannot run now; see `_settle`
 
 
 def run(
@@ -143,7 +141,7 @@ def run(
 def _stored(plan: Plan, context: _Context) -> tuple[History, Mapping[str, Record]]:
     """A plan with the outcomes that need not run again and the points that were drawn; and what was stored of them."""
     context.store.use_software(context.program)
-    records = context.store.records(context.store.finished() - set(context.stopped.values()))
+    records = context.store.records(context.store.finished().difference(*context.stopped.values()))
     history = History(plan, {name: record.outcome for name, record in records.items()}, context.store.drawn())
     return history, records
 
@@ -183,7 +181,8 @@ def _settle(
 ) -> bool:
     """Says what checks found, and sets aside what is no longer true; returns whether there was any.
 
-    Trials that do not run any more stay stored: their contender rests, and its result says why.
+    Trials that do not run any more stay stored. Their contender rests, and its result says why; no wider space and no
+    more blocks follow from them meanwhile.
     """
     failures = [check.failure for check in guarding if check.failure is not None]
     context.store.keep_broken(failures, context.program)
@@ -192,7 +191,8 @@ def _settle(
         stale = {record.outcome.trial.id: record.outcome.trial for record in same_code(check, left)}
         trials = f"its {len(stale)} stored trials" if len(stale) > 1 else "its stored trial"
         if check.failure is not None:
-            context.stopped[check.problem.name, check.contender.label] = check.failure.trial.id
+            reused = {record.outcome.trial.id for record in check.reused}
+            context.stopped[check.problem.name, check.contender.label] = reused
         elif check.doubt and stale:
             context.progress.warn(
                 f"{check.owner}: whether your code still computes what it did when {trials} ran cannot be told bit "

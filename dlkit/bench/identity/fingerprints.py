@@ -209,7 +209,7 @@ def source_files(*values: Any) -> dict[str, str]:
         *values: functions, classes, partials. Anything else has no file and is skipped.
 
     Returns:
-        File, with the folder it is in -> its text.
+        File -> its text.
     """
     texts = {}
     for value in values:
@@ -219,5 +219,5 @@ def source_files(*values: Any) -> dict[str, str]:
             continue
         file = _file(inner)
         if file and Path(file).is_file():
-            texts["/".join(Path(file).parts[-2:])] = Path(file).read_text(encoding="utf-8", errors="replace")
+            texts[file] = Path(file).read_text(encoding="utf-8", errors="replace")
     return texts

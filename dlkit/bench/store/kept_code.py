@@ -10,7 +10,7 @@ from dlkit.bench.identity.local_code import LocalCode
 from dlkit.bench.identity.local_imports import LocalModule
 from dlkit.bench.store.database import Database
 
-__all__ = ["MOST_BYTES", "About", "KeptCode", "about", "fetch", "insert_code"]
+__all__ = ["MOST_BYTES", "About", "KeptCode", "about", "fetch", "insert_code", "sources_of"]
 
 MOST_BYTES = 512 * 2**20  # that a run folder keeps of code and the arrays it holds
 
@@ -36,8 +36,8 @@ class About(NamedTuple):
 
     @property
     def sources(self) -> dict[str, str]:
-        """File, with the folder it is in -> its text."""
-        return {"/".join(each.path.split("/")[-2:]): each.text for each in self.code.modules.values() if each.text}
+        """File -> its text."""
+        return {each.path: each.text for each in self.code.modules.values() if each.text}
 
 
 class KeptCode(NamedTuple):
@@ -116,3 +116,22 @@ def fetch(database: Database, spec: str, owner: str) -> KeptCode | None:
                 ]
                 return KeptCode(known, data, buffers)
     return None
+
+
+def sources_of(others: Mapping[str, str], kept: Sequence[About]) -> dict[str, str]:
+    """Returns the texts of kept code and of other files, to be read.
+
+    Args:
+        others: file -> text.
+        kept: the code.
+
+    Returns:
+        The last two parts of a file's path, or more where files share those -> its text.
+    """
+    texts = {**others, **{file: text for each in kept for file, text in each.sources.items()}}
+    parts = {file: file.replace("\\", "/").split("/") for file in texts}
+    for last in range(2, 2 + max(map(len, parts.values()), default=0)):
+        named = {"/".join(parts[file][-last:]): text for file, text in texts.items()}
+        if len(named) == len(texts):
+            return named
+    return texts

@@ -18,7 +18,7 @@ from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Outcome, Timing
 from dlkit.bench.store.database import Database
-from dlkit.bench.store.kept_code import About, KeptCode, about, fetch, insert_code
+from dlkit.bench.store.kept_code import About, KeptCode, about, fetch, insert_code, sources_of
 from dlkit.bench.store.software import software_digest
 from dlkit.bench.store.tables import FORMAT, PARTS, TABLES
 from dlkit.bench.store.trial_rows import Record, insert, read, storable
@@ -86,11 +86,12 @@ class Store:
             sources: file -> text of one's own functions.
             code: what is kept of what is one's own in it.
         """
-        texts = {**sources, **{file: text for each in code for file, text in each.sources.items()}}
+        kept = {file for each in code for file in each.sources}
+        others = {file: text for file, text in sources.items() if file not in kept}
         with self._database.transaction():
             self._database.execute(
                 "INSERT OR REPLACE INTO spec VALUES (?, ?, ?, ?)",
-                (plan.digest, to_json(plan), canonical(texts), json.dumps([each.digest for each in code])),
+                (plan.digest, to_json(plan), canonical(others), json.dumps([each.digest for each in code])),
             )
             self._database.set_meta("current", plan.digest)
         self._write_manifest()
@@ -354,6 +355,7 @@ class Store:
                 "SELECT problem, goals, source, digest FROM target WHERE software = ? ORDER BY problem, key",
                 (self._database.meta("software"),),
             )
+            kept = {name: about(self._database, name) for name, _, _ in specs}
         with self._database.parsing():
             plans = {name: json.loads(text) for name, text, _ in specs}
             problems = [facts for each in plans.values() for facts in each["problems"]]  # the current spec's come last
@@ -368,7 +370,7 @@ class Store:
                     {"problem": problem, "values": json.loads(goals), "source": source, "digest": name}
                     for problem, goals, source, name in frozen
                 ],
-                "sources": {name: json.loads(text) for name, _, text in specs},
+                "sources": {name: sources_of(json.loads(text), kept[name]) for name, _, text in specs},
             }
 
     def _write_manifest(self) -> None:

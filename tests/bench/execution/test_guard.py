@@ -303,16 +303,18 @@ def test_workers_look_as_this_process_does(tmp_path: Path, mine: Path, capsys: p
 
 @pytest.mark.long
 def test_code_that_raises_now_keeps_its_trials_until_it_is_mended(tmp_path: Path, mine: Path) -> None:
-    asked = experiment("sgd", reading(mine))
+    """Also those of a space that was widened: it is not while the code does not run."""
+    asked = replace(experiment("sgd", reading(mine), budget=replace(BUDGET, tuning_points=3)), expand=True)
     with Store(tmp_path) as store:
         first, _ = carry_out(asked, store)
+        assert "mine" in [each.contender for each in first.plan.expansions]
         before = rows(tmp_path)
         mine.unlink()
         for _ in range(2):
             broken, ran = carry_out(asked, store)
             (reason,) = broken.failures
             assert "optimizer 'mine' on problem 'quadratic': raised" in reason and "mine.txt" in reason
-            assert "4 trials were stored when it did run: they are kept" in reason
+            assert "5 trials were stored when it did run: they are kept" in reason
             assert (ran.whole, ran.checks) == (0, 1) and not broken.apart
             assert [row for row in rows(tmp_path) if row in before] == before
         mine.write_text("1")

@@ -191,8 +191,11 @@ def test_every_trial_of_own_code_replays_without_its_files(copied: Path) -> None
     (said,) = shown.stderr.splitlines()
     assert said.startswith(f"running code that {copied} has kept since 20") and ": problem 'plane', from /" in said
     assert all(name in said for name in ("/mine.py", "/lib/acts.py", "/lib/data.py"))
-    sources = opened.summary.manifest["sources"][opened.summary.plan.digest].values()
-    assert {FILES[name] for name in FILES if name.endswith(".py")} <= set(sources)
+    sources = opened.summary.manifest["sources"][opened.summary.plan.digest]
+    assert sorted(sources.values()) == sorted(FILES[name] for name in FILES if name.endswith(".py"))
+    with sqlite3.connect(copied / "store.sqlite") as connection:
+        assert {row[0] for row in connection.execute("SELECT sources FROM spec")} == {"{}"}, "texts are kept once"
+    connection.close()
 
 
 def edited(copied: Path, tmp_path: Path, column: str, before: str, after: str) -> Any:

@@ -558,7 +558,7 @@ def typed_in(file, value):
 
 def test_source_files_are_the_users_own(module, tmp_path):
     loaded = module()
-    expected = {f"{tmp_path.name}/study.py": MODULE}
+    expected = {f"{tmp_path}/study.py": MODULE}
     for value in (
         loaded.loss,
         loaded.Model,
@@ -569,6 +569,6 @@ def test_source_files_are_the_users_own(module, tmp_path):
         assert source_files(value) == expected
     assert source_files(loaded.loss, loaded.imported, loaded.shift) == {
         **expected,
-        f"{tmp_path.name}/helpers.py": HELPERS,
+        f"{tmp_path}/helpers.py": HELPERS,
     }
     assert source_files(optax.adam, typed("f = lambda x: x"), 3, None, loaded.RATE) == {}

@@ -299,8 +299,8 @@ def test_nothing_to_tune_is_one_point():
 
 def test_sources_of_own_functions_are_kept():
     study = plan(experiment([make_problem()], [OWN, "sgd"]))
-    assert list(study.sources) == ["spec/test_planner.py"]
-    assert "def build(learning_rate, nesterov=False):" in study.sources["spec/test_planner.py"]
+    assert list(study.sources) == [__file__]
+    assert "def build(learning_rate, nesterov=False):" in study.sources[__file__]
     assert plan(experiment(["quadratic"], ["sgd"])).sources == {}
 
 

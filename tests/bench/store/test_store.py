@@ -342,7 +342,7 @@ def test_the_last_plan_is_the_current_one_and_all_are_kept(tmp_path):
 
 
 def test_the_manifest(tmp_path):
-    sources = {"own.py": "def f():\n    return 'ä'\n"}
+    sources = {"/here/mine/own.py": "def f():\n    return 'ä'\n", "/a/lib/x.py": "X = 1", "/b/lib/x.py": "X = 2"}
     changed = [replace(make_problem(), data=name * 16, data_source=name) for name in "abc"]
     with opened(tmp_path) as store:
         for problem in changed:
@@ -358,7 +358,8 @@ def test_the_manifest(tmp_path):
     assert len(manifest["specs"]) == 3
     assert list(manifest["programs"].values()) == [PROGRAM]
     assert manifest["data"] == {"bowl": {"digest": "c" * 16, "source": "c"}}  # the current spec's
-    assert manifest["sources"][current.digest] == sources
+    named = dict(zip(("here/mine/own.py", "a/lib/x.py", "b/lib/x.py"), sources.values(), strict=True))
+    assert manifest["sources"][current.digest] == named
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "manifest.json", FILE]
 
 
