@@ -251,12 +251,12 @@ class _Reader:
     def when_mapped(self, equation: Any, inputs: Sequence[bytes]) -> bytes:
         """The hash of a call that is mapped, as trials that run side by side are."""
         try:
-            found = [*mapped(equation, [value in self.fixed for value in inputs])]
+            found, is_whole = mapped(equation, [value in self.fixed for value in inputs])
         except Untraceable as error:
             return self.forms.no_form(f"a rule of a mapped function ({error})")
         with self.side_by_side():
             hashes = [self.alone(each) for each in found]
-        if found and isinstance(found[0], str):
+        if not is_whole:
             hashes.append(code_of(equation.params["rule"]))
         return mix(*hashes)
 

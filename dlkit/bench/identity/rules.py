@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ __all__ = ["Untraceable", "derivative", "mapped", "shape_of"]
 LANES = 2  # along which a rule is mapped
 NOT_DIFFERENTIATED = ("num_consts", "num_callee_consts", "num_res")  # how many of the first inputs
 MOST_SUBSETS = 3  # of so many inputs, every subset is mapped by itself
+MOST_INPUTS = 8  # of so many, each is mapped alone and each left out
 
 
 class Untraceable(Exception):
@@ -56,18 +57,18 @@ def derivative(equation: Any) -> Any:
     return _traced(derived, *(tuple(map(shape_of, group)) for group in groups))
 
 
-def mapped(equation: Any, fixed: Sequence[bool]) -> Iterator[Any]:
-    """Yields the programs of a call that is mapped: over all of its inputs, and over some of them.
+def mapped(equation: Any, fixed: Sequence[bool]) -> tuple[list[Any], bool]:
+    """Returns the programs of a call that is mapped: over all of its inputs, and over some of them.
 
-    A rule of `jax.custom_batching.custom_vmap` may look at which they are. Of many inputs, not every subset is tried:
-    each is mapped alone, and each left out.
+    A rule of `jax.custom_batching.custom_vmap` may look at which they are.
 
     Args:
         equation: the call.
         fixed: which of its inputs are constants, and never mapped.
 
-    Yields:
-        As `derivative` returns them.
+    Returns:
+        What `derivative` returns, for each way to map it; whether they show the rule: it does not raise where all
+        inputs are mapped, and they are not too many to map some.
 
     Raises:
         Untraceable: as `derivative`.
@@ -77,12 +78,16 @@ def mapped(equation: Any, fixed: Sequence[bool]) -> Iterator[Any]:
     variables = _variables(equation)
     constant = {atom for atom, is_fixed in zip(equation.invars, fixed, strict=True) if is_fixed and atom in variables}
     free = [variable for variable in variables if variable not in constant]
-    few = range(len(free), 0, -1) if len(free) <= MOST_SUBSETS else (len(free), len(free) - 1, 1)
+    counts = [*range(len(free), 0, -1)]
+    if len(free) > MOST_SUBSETS:
+        counts = [len(free), len(free) - 1, 1] if len(free) <= MOST_INPUTS else [len(free)]
     function = functools.partial(jax.core.eval_jaxpr, _program_of(equation, variables, equation.outvars), ())
-    for subset in (each for count in few for each in itertools.combinations(free, count)):
+    programs = []
+    for subset in (each for count in counts for each in itertools.combinations(free, count)):
         axes = tuple(0 if variable in subset else None for variable in variables)
         shapes = [shape_of(variable, *([LANES] if variable in subset else [])) for variable in variables]
-        yield _traced(jax.vmap(function, in_axes=axes), *shapes)
+        programs.append(_traced(jax.vmap(function, in_axes=axes), *shapes))
+    return programs, len(free) <= MOST_INPUTS and not (programs and isinstance(programs[0], str))
 
 
 def shape_of(variable: Any, *before: int) -> Any:

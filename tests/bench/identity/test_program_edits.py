@@ -1,5 +1,6 @@
 """Edits of one's own code: which of them make another program, and which do not."""
 
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -434,6 +435,17 @@ def broadcasting() -> Iterator[None]:
     """As in a user's process, not as in this session."""
     with jax.numpy_rank_promotion("allow"):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imports() -> Iterator[None]:
+    """Leaves nothing imported under names that other tests use for their own files."""
+    modules = {*sys.modules}
+    yield
+    own = {path.partition("/")[0].removesuffix(".py") for files in BASES.values() for path in files}
+    for name in {*sys.modules} - modules:
+        if name.partition(".")[0] in own:
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="module")

@@ -443,6 +443,22 @@ def test_rules_for_some_of_the_inputs_count(which):
     assert digest(first) != digest(second)
 
 
+@pytest.mark.parametrize("count", [4, 8, 9, 40])
+def test_rules_for_some_of_many_inputs_count(count):
+    def function(factor):
+        def rule(size, batched, *values):
+            scale = factor if batched == [False] + [True] * (count - 1) else 1.0
+            lanes = [lane(size, *each) for each in zip(batched, values, strict=True)]
+            return sum(lanes) * scale, True
+
+        adding = jax.custom_batching.custom_vmap(lambda *values: sum(values))
+        adding.def_vmap(rule)
+        return lambda x: adding(*(x * index for index in range(1, count + 1)))
+
+    first, second, same = (digest(function(factor)) for factor in (2.0, 5.0, 2.0))
+    assert first == same != second
+
+
 def test_what_depends_on_no_input_is_not_mapped():
     first, second = (lambda x, f=f: x + f(ONES, jnp.arange(4.0)) for f in (timed(2.0), timed(5.0)))
     assert digest(first) == digest(second)
