@@ -61,7 +61,7 @@ def keep_own_code(bound: BoundPlan, store: Store, progress: Listener, *, anew: b
         progress.warn(f"your code cannot be kept in the run folder, so that it alone cannot replay trials: {error}")
         return None
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    facts = About("", owners, parcel.code, _python(), now, parcel.settings)
+    facts = About("", owners, parcel.code, _python(), now, parcel.settings, parcel.files)
     name = store.keep_code(KeptCode(facts, parcel.data, parcel.buffers))
     if name is None:
         progress.warn(
@@ -87,7 +87,7 @@ def require_this_python(about: About) -> None:
 
 def whose(about: About) -> str:
     """Says whose code opening it runs, and from which files it came."""
-    files = [each.path for each in about.code.modules.values() if each.text]
+    files = dict.fromkeys([*about.files, *(each.path for each in about.code.modules.values() if each.text)])
     return ", ".join(about.owners) + (f", from {', '.join(files)}" if files else "")
 
 

@@ -17,7 +17,7 @@ from dlkit import bench
 from dlkit.bench.analysis.summary import summarize
 from dlkit.bench.execution import runner
 from dlkit.bench.execution.executor import InlineExecutor
-from dlkit.bench.execution.own_code import bind_kept
+from dlkit.bench.execution.own_code import bind_kept, keep_own_code, whose
 from dlkit.bench.execution.progress import Silent
 from dlkit.bench.execution.replay import Again
 from dlkit.bench.plan.policies import EarlyStopping
@@ -188,6 +188,21 @@ def test_every_trial_of_own_code_replays_without_its_files(copied: Path) -> None
     assert all(name in said for name in ("/mine.py", "/lib/acts.py", "/lib/data.py"))
     sources = opened.summary.manifest["sources"][opened.summary.plan.digest].values()
     assert {FILES[name] for name in FILES if name.endswith(".py")} <= set(sources)
+
+
+def test_the_file_of_a_script_is_said(tmp_path: Path) -> None:
+    """Functions of a script travel by value: it is no module."""
+    script: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile("import optax\ndef own(learning_rate): return optax.sgd(learning_rate)", "/study.py", "exec"), script)
+    method = bench.Optimizer("own", script["own"], {"learning_rate": bench.log_uniform(0.01, 0.1)})
+    problem = ProblemChoice(problem="quadratic")
+    bound = planner.plan(Experiment(name="", problems=[problem], optimizers=[Contender(optimizer=method)]))
+    with Store(tmp_path) as store:
+        kept = keep_own_code(bound, store, Silent())
+        store.use_plan(bound.plan, bound.sources, kept)
+        again = store.about_code(bound.plan.digest)
+    assert kept is not None and again is not None
+    assert whose(kept) == whose(again) == "optimizer 'own', from /study.py"
 
 
 def edited(copied: Path, tmp_path: Path, column: str, before: str, after: str) -> Any:
