@@ -76,23 +76,25 @@ def run(
         dry_run: only say whether the experiment can conclude, and what it costs.
     """
     from dlkit.bench import api
+    from dlkit.bench.identity.references import imports_anew
     from dlkit.bench.spec.changes import changed
     from dlkit.bench.spec.toml import load
 
-    experiment = changed(
-        load(spec),
-        budget=budget,
-        until_settled=until_settled,
-        settling=settling,
-        expand=expand,
-        timing=time,
-        probes=probe,
-    )
-    if dry_run:
-        print("\n".join(api.check(experiment).sentences))  # noqa: T201
-        return 0
-    where = folder or RUNS / experiment.name
-    result = api.run(experiment, folder=where, resources=Resources(**resources or {}))
+    with imports_anew():  # once for spec and probes
+        experiment = changed(
+            load(spec),
+            budget=budget,
+            until_settled=until_settled,
+            settling=settling,
+            expand=expand,
+            timing=time,
+            probes=probe,
+        )
+        if dry_run:
+            print("\n".join(api.check(experiment).sentences))  # noqa: T201
+            return 0
+        where = folder or RUNS / experiment.name
+        result = api.run(experiment, folder=where, resources=Resources(**resources or {}))
     result.show()
     print()  # noqa: T201
     if report:

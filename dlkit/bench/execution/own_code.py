@@ -71,7 +71,7 @@ def _keep(owner: str, value: Any, store: Store, progress: Listener) -> About | N
         )
         return None
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    facts = About("", owner, parcel.code, _python(), now, parcel.settings)
+    facts = About("", owner, parcel.code, _python(), now, parcel.settings, parcel.files)
     name = store.keep_code(KeptCode(facts, parcel.data, parcel.buffers))
     if name is None:
         progress.warn(
@@ -98,7 +98,7 @@ def require_this_python(about: About) -> None:
 
 def whose(kept: Sequence[About]) -> str:
     """Says whose code opening some of it runs, and from which files it came."""
-    files = dict.fromkeys(file for each in kept for file in each.sources)
+    files = dict.fromkeys(file for each in kept for file in (*each.files, *each.sources))
     return ", ".join(each.owner for each in kept) + (f", from {', '.join(files)}" if files else "")
 
 

@@ -17,10 +17,12 @@ import jax
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.by_value import FOR_ONE_PROCESS, Pickler, opening
-from dlkit.bench.identity.local_code import LocalCode, local_code
+from dlkit.bench.identity.local_code import LocalCode, is_local, local_code
 from dlkit.bench.machine.program import JAX_SETTINGS
 
 __all__ = ["Parcel", "pack", "unpack", "use_settings"]
+
+PROMPTS = ("<stdin>", "<ipython-input")  # how Python and IPython call what was typed there
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,17 +34,25 @@ class Parcel:
         buffers: its arrays' bytes; not copied when it was packed here.
         code: the local modules that it needs.
         settings: JAX's settings in the process that packed it.
+        files: where the functions in it were written: also scripts, which are no modules of `code`.
     """
 
     data: bytes
     buffers: Sequence[Any]
     code: LocalCode
     settings: Mapping[str, Any]
+    files: Sequence[str] = ()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Lets arrays be sent as they are, without a copy."""
         out_of_band = PickleBuffer if protocol >= 5 else bytes
-        return Parcel, (self.data, [out_of_band(each) for each in self.buffers], self.code, dict(self.settings))
+        return Parcel, (
+            self.data,
+            [out_of_band(each) for each in self.buffers],
+            self.code,
+            dict(self.settings),
+            self.files,
+        )
 
 
 def pack(value: Any) -> Parcel:
@@ -74,7 +84,8 @@ def pack(value: Any) -> Parcel:
         else:
             code = local_code(*pickler.seen.values())
             settings = {name: getattr(jax.config, name) for name in JAX_SETTINGS}
-            return Parcel(stream.getvalue(), [each.raw() for each in buffers], code, settings)
+            arrays = [each.raw() for each in buffers]
+            return Parcel(stream.getvalue(), arrays, code, settings, _files(pickler.seen))
 
 
 def unpack(parcel: Parcel) -> Any:
@@ -93,6 +104,12 @@ def use_settings(settings: Mapping[str, Any]) -> None:
     for name, setting in settings.items():
         if getattr(jax.config, name) != setting:
             jax.config.update(name, setting)
+
+
+def _files(seen: Mapping[int, Any]) -> list[str]:
+    """The files, prompts and cells that functions were written in; not what a library has generated."""
+    names = {each.__code__.co_filename for each in seen.values() if isinstance(each, FunctionType)}
+    return sorted(each for each in names if is_local(each) or each.startswith(PROMPTS))
 
 
 def _more_by_name(seen: Mapping[int, Any], named: frozenset[str]) -> frozenset[str]:

@@ -35,9 +35,10 @@ def is_import(name: str) -> bool:
 def imports_anew() -> Iterator[None]:
     """Has local files that are imported meanwhile run again, though their text is the same: what they read may not be.
 
-    Each runs once, so that all that is named in one file shares what the file holds.
+    Each runs once, so that all that is named in one file shares what the file holds; also if this is nested.
     """
-    token = _ANEW.set(set())
+    before = _ANEW.get()
+    token = _ANEW.set(set() if before is None else before)
     try:
         yield
     finally:

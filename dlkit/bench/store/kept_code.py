@@ -25,6 +25,7 @@ class About(NamedTuple):
         python: which Python made it, such as ``"3.12"``: functions by value are that one's byte code.
         kept_at: when it was first kept.
         settings: JAX's, in the process that made it.
+        files: where its functions were written, as far as they travel by value.
     """
 
     digest: str
@@ -33,6 +34,7 @@ class About(NamedTuple):
     python: str
     kept_at: str
     settings: Mapping[str, Any]
+    files: Sequence[str] = ()
 
     @property
     def sources(self) -> dict[str, str]:
@@ -77,7 +79,8 @@ def insert_code(database: Database, kept: KeptCode) -> str | None:
     name = digest([data, names, modules, settings, kept.about.python, kept.about.owner])
     for each, content in new.items():
         database.execute("INSERT INTO buffer VALUES (?, ?)", (each, content))
-    facts = {"owner": kept.about.owner, "python": kept.about.python, "kept_at": kept.about.kept_at}
+    facts: dict[str, Any] = {"owner": kept.about.owner, "python": kept.about.python, "kept_at": kept.about.kept_at}
+    facts["files"] = list(kept.about.files)
     texts = [json.dumps(each) for each in (facts, modules, settings, names)]
     database.execute("INSERT OR IGNORE INTO own_code VALUES (?, ?, ?, ?, ?, ?)", (name, *texts, kept.data))
     return name

@@ -311,6 +311,17 @@ def test_what_no_module_can_be_blamed_for_travels_by_name(tmp_path: Path) -> Non
     assert unpack(pack(load(tmp_path, "g")[0]))() == (1, 2)
 
 
+def test_where_functions_were_written_is_known(tmp_path: Path) -> None:
+    write(tmp_path, {"mine.py": FILE + "import dataclasses\n@dataclasses.dataclass\nclass Made:\n    x: int\n", **LIB})
+    script: dict[str, Any] = {"__name__": "__main__", "by_module": load(tmp_path, "by_module")[0]}
+    for file in ("/study.py", "<ipython-input-3-a>", "<string>"):
+        exec(compile(f"def f{len(script)}(): return by_module()", file, "exec"), script)
+    parcel = pack([value for name, value in script.items() if name[0] == "f"] + load(tmp_path, "Made"))
+    scopes = ["/study.py", "<ipython-input-3-a>", *(str(tmp_path / each) for each in ("mine.py", "lib/acts.py"))]
+    assert set(parcel.files) == {*scopes}
+    assert pickle.loads(pickle.dumps(parcel)).files == parcel.files
+
+
 def test_what_cannot_be_sent_is_named(tmp_path: Path) -> None:
     script = {"__name__": "__main__", "stream": (each for each in ())}
     exec("def loss(): return stream", script)

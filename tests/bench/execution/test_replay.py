@@ -19,7 +19,7 @@ from dlkit import bench
 from dlkit.bench.analysis.summary import summarize
 from dlkit.bench.execution import runner
 from dlkit.bench.execution.executor import InlineExecutor
-from dlkit.bench.execution.own_code import keep_own_code, open_kept
+from dlkit.bench.execution.own_code import keep_own_code, open_kept, whose
 from dlkit.bench.execution.parcels import pack, unpack
 from dlkit.bench.execution.progress import Silent
 from dlkit.bench.execution.races import Entrant, Race
@@ -196,6 +196,20 @@ def test_every_trial_of_own_code_replays_without_its_files(copied: Path) -> None
     with sqlite3.connect(copied / "store.sqlite") as connection:
         assert {row[0] for row in connection.execute("SELECT sources FROM spec")} == {"{}"}, "texts are kept once"
     connection.close()
+
+
+def test_the_file_of_a_script_is_said(tmp_path: Path) -> None:
+    """Functions of a script travel by value: it is no module."""
+    script: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile("import optax\ndef own(learning_rate): return optax.sgd(learning_rate)", "/study.py", "exec"), script)
+    method = bench.Optimizer("own", script["own"], {"learning_rate": bench.log_uniform(0.01, 0.1)})
+    problem = ProblemChoice(problem="quadratic")
+    bound = planner.plan(Experiment(name="", problems=[problem], optimizers=[Contender(optimizer=method)]))
+    with Store(tmp_path) as store:
+        kept = keep_own_code(bound, store, Silent())
+        store.use_plan(bound.plan, bound.sources, kept)
+        again = store.about_code(bound.plan.digest)
+    assert whose(kept) == whose(again) == "optimizer 'own', from /study.py"
 
 
 def edited(copied: Path, tmp_path: Path, column: str, before: str, after: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.identity.references import import_attribute
+from dlkit.bench.identity.references import import_attribute, imports_anew
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.spec.planner import plan
 from dlkit.bench.spec.toml import load as load_spec
@@ -173,6 +173,16 @@ def test_a_file_runs_again_for_each_spec_and_once(tmp_path: Path, monkeypatch: p
         first, second = (each.build.__globals__ for each in made)
         assert first is second and first["RATE"] == float(rate)
         assert (tmp_path / "mine.py.runs").read_text() == runs
+
+
+def test_nested_imports_share_what_has_run_again(tmp_path: Path) -> None:
+    write(tmp_path, {"mine.py": "def f(): pass\n"})
+    before = load(tmp_path, "mine.py:f")
+    with imports_anew():
+        first = load(tmp_path, "mine.py:f")
+        with imports_anew():
+            assert load(tmp_path, "mine.py:f") is first is not before
+    assert load(tmp_path, "mine.py:f") is first
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
