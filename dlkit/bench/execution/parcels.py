@@ -109,7 +109,7 @@ def use_settings(settings: Mapping[str, Any]) -> None:
 def _files(seen: Mapping[int, Any]) -> list[str]:
     """The files, prompts and cells that functions were written in; not what a library has generated."""
     names = {each.__code__.co_filename for each in seen.values() if isinstance(each, FunctionType)}
-    return sorted(each for each in names if is_local(each) or each.startswith(PROMPTS))
+    return sorted(each for each in names if (is_local(each) and each[:1] != "<") or each.startswith(PROMPTS))
 
 
 def _more_by_name(seen: Mapping[int, Any], named: frozenset[str]) -> frozenset[str]:

@@ -22,7 +22,13 @@ from tests.bench.wiring.test_precedence import made
 from tests.bench.wiring.walk import WALKER, walk
 
 STAGES: tuple[Stage, ...] = ("tuning", "final", "target")
-OWN = Optimizer("own", WALKER.build, {"gradient": uniform(0.5, 1.5), "own": 0.0}, {"mode": ["a", "b"]}, random=True)
+
+
+def walking(mode: str, **settings: Any) -> Any:
+    return WALKER.build(**settings)
+
+
+OWN = Optimizer("own", walking, {"gradient": uniform(0.5, 1.5), "own": 0.0}, {"mode": ["a", "b"]}, random=True)
 STOPPING = EarlyStopping(patience=2, min_delta=0.5)
 WATCHING = EarlyStopping(patience=3, metric="x1")
 PROBES = ("weight_norm", "gradient_norm")
