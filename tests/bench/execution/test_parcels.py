@@ -54,14 +54,19 @@ def load(folder: Path, *names: str) -> list[Any]:
 
 @pytest.fixture(autouse=True)
 def _imports() -> Iterator[None]:
-    """Leaves what this process has imported as it was."""
+    """Starts without, and leaves nothing of, the modules that these tests write; brings back what they evict."""
+    _forget_written()
     modules, finders = dict(sys.modules), list(sys.meta_path)
     yield
-    for name in {*sys.modules} - {*modules}:
-        if name.partition(".")[0] in ("lib", "other"):
-            del sys.modules[name]
+    _forget_written()
     sys.modules.update(modules)
     sys.meta_path[:] = finders
+
+
+def _forget_written() -> None:
+    for name in [*sys.modules]:
+        if name.partition(".")[0] in ("lib", "other"):
+            del sys.modules[name]
 
 
 def test_arrays_are_sent_without_a_copy() -> None:

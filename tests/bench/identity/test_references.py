@@ -31,13 +31,18 @@ def load(folder: Path | None, name: str) -> Any:
 
 @pytest.fixture(autouse=True)
 def _imports() -> Iterator[None]:
-    """Leaves what this process has imported as it was."""
-    before, path = dict(sys.modules), list(sys.path)
+    """Starts without, and leaves nothing of, the modules that these tests write."""
+    path = list(sys.path)
+    _forget_written()
     yield
-    for name in {*sys.modules} - {*before}:
+    _forget_written()
+    sys.path[:] = path
+
+
+def _forget_written() -> None:
+    for name in [*sys.modules]:
         if name.partition(".")[0] in ("lib", "own"):
             del sys.modules[name]
-    sys.path[:] = path
 
 
 LIB = {"lib/__init__.py": "", "lib/acts.py": "def act(): return 'first'\n"}

@@ -319,8 +319,9 @@ class ClosedForm:
         pass
 
 
+RATES = {"learning_rate": log_uniform(1e-3, 1.0)}
 OWN = Optimizer("own", optax.sgd, {"learning_rate": log_uniform(1e-4, 1e-2)})  # the best rate lies outside
-CHOICE = Optimizer("choice", lambda learning_rate, n: None, {"learning_rate": log_uniform(1e-3, 1.0)}, {"n": [1, 2]})
+CHOICE = Optimizer("choice", lambda learning_rate, n: optax.sgd(learning_rate), RATES, {"n": [1, 2]})
 COMMON = {"steps": 40, "evaluations": 4, "tuning_seeds": 2, "seeds": 6, "studies": 1}
 BUDGETS = {
     "halton": {"tuning_points": 6},
