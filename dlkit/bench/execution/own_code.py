@@ -7,12 +7,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import jax
-
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.parcels import Parcel, pack, unpack
 from dlkit.bench.execution.progress import Listener
-from dlkit.bench.machine.program import JAX_SETTINGS
+from dlkit.bench.machine.program import jax_settings
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.spec.bound_plan import BoundPlan, bind, problem_source
 from dlkit.bench.store.kept_code import MOST_BYTES, About, KeptCode
@@ -51,7 +49,7 @@ def keep_own_code(bound: BoundPlan, store: Store, progress: Listener, *, anew: b
         **{_probe(name): probe for name, probe in bound.probes.items()},
     }
     known = {each.owner: each for each in store.about_code(bound.plan.digest)}
-    settings = {name: getattr(jax.config, name) for name in JAX_SETTINGS}
+    settings = jax_settings()
     kept = []
     for owner in owners_in(bound.plan):
         there = known.get(owner)

@@ -18,7 +18,7 @@ import jax
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.by_value import FOR_ONE_PROCESS, Pickler, opening
 from dlkit.bench.identity.local_code import LocalCode, is_local, local_code
-from dlkit.bench.machine.program import JAX_SETTINGS
+from dlkit.bench.machine.program import jax_settings
 
 __all__ = ["Parcel", "pack", "unpack", "use_settings"]
 
@@ -83,9 +83,8 @@ def pack(value: Any) -> Parcel:
             named = more
         else:
             code = local_code(*pickler.seen.values())
-            settings = {name: getattr(jax.config, name) for name in JAX_SETTINGS}
             arrays = [each.raw() for each in buffers]
-            return Parcel(stream.getvalue(), arrays, code, settings, _files(pickler.seen))
+            return Parcel(stream.getvalue(), arrays, code, jax_settings(), _files(pickler.seen))
 
 
 def unpack(parcel: Parcel) -> Any:

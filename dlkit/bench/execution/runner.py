@@ -191,8 +191,8 @@ def _settle(
         stale = {record.outcome.trial.id: record.outcome.trial for record in same_code(check, left)}
         trials = f"its {len(stale)} stored trials" if len(stale) > 1 else "its stored trial"
         if check.failure is not None:
-            reused = {record.outcome.trial.id for record in check.reused}
-            context.stopped[check.problem.name, check.contender.label] = reused
+            reused = {record.outcome.trial.id for record in check.reused}  # of one of the contender's programs
+            context.stopped.setdefault((check.problem.name, check.contender.label), set()).update(reused)
         elif check.doubt and stale:
             context.progress.warn(
                 f"{check.owner}: whether your code still computes what it did when {trials} ran cannot be told bit "

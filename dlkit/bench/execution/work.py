@@ -14,7 +14,7 @@ import numpy as np
 from dlkit.bench.errors import UserError
 from dlkit.bench.machine.doctor import require_right_sums
 from dlkit.bench.machine.environment import configure_jax
-from dlkit.bench.machine.program import program_identity
+from dlkit.bench.machine.program import jax_settings, program_identity
 from dlkit.bench.plan.trials import Evaluations, Outcome, Timing, Trial
 from dlkit.bench.spec.bound_plan import Group, OwnProblem, ProblemSource
 from dlkit.bench.spec.programs import forget_checked, require_same_programs
@@ -156,16 +156,16 @@ class _Conditions(NamedTuple):
     Attributes:
         lanes: how many trials run side by side.
         memory: bytes that training examples may take.
-        settings: JAX's configuration.
+        settings: JAX's, by name.
     """
 
     lanes: Lanes
     memory: int | None
-    settings: str
+    settings: tuple[tuple[str, Any], ...]
 
 
 def _conditions(lanes: Lanes, memory: int | None) -> _Conditions:
-    return _Conditions(lanes, memory, program_identity()["jax_config"])
+    return _Conditions(lanes, memory, tuple(jax_settings().items()))
 
 
 # Sources and groups are equal if they compute the same: see `Group.key`.

@@ -5,11 +5,12 @@ import platform
 import sys
 from functools import cache
 from importlib import metadata
+from typing import Any
 
 from dlkit.bench.machine.environment import compiler_options, cpu_flags, threads
 from dlkit.bench.machine.training_code import code_digest
 
-__all__ = ["BIT_FIELDS", "SOFTWARE_FIELDS", "program_identity"]
+__all__ = ["BIT_FIELDS", "SOFTWARE_FIELDS", "jax_settings", "program_identity"]
 
 # Trials of programs that differ in these are not mixed; the other fields describe the machine.
 # Two kinds of device are no more one experiment than two versions of JAX: their kernels round, and order sums, apart.
@@ -37,6 +38,13 @@ JAX_SETTINGS = (
 )
 
 
+def jax_settings() -> dict[str, Any]:
+    """Returns those of JAX's settings, as they are now, that change what a program computes: name -> value."""
+    import jax
+
+    return {name: getattr(jax.config, name) for name in JAX_SETTINGS}
+
+
 @cache
 def _versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in ("jax", "jaxlib", "optax", "flax", "numpy")}
@@ -54,7 +62,7 @@ def program_identity() -> dict[str, str]:
         "code": code_digest(),
         **_versions(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "jax_config": ", ".join(f"{name}={getattr(jax.config, name)}" for name in JAX_SETTINGS),
+        "jax_config": ", ".join(f"{name}={value}" for name, value in jax_settings().items()),
         "optimization": ", ".join(f"{name}={value}" for name, value in compiler_options().items()),
         "device": jax.devices()[0].device_kind,
         "cpu_flags": cpu_flags(),

@@ -273,7 +273,7 @@ class Plan:
         How many there are counts only where it decides which ones: with zoom.
         """
         static = {name: list(options) for name, options in contender.static.items()}
-        identity = self._identity(problem, contender, Point({}, {}), "tuning", self.first_seed(study), None)
+        identity = dict(self.trial(problem, contender, Point({}, {}), "tuning", self.first_seed(study)).identity)
         if programs := self.programs.get(problem.name, {}).get(contender.label, {}):
             identity["program"] = [asdict(each) for _, each in sorted(programs.items())]
         space = {name: asdict(part) if isinstance(part, Range) else part for name, part in contender.space.items()}
@@ -296,18 +296,6 @@ class Plan:
         until: int | None = None,
     ) -> Trial:
         """Returns a trial with its identity: the content that decides its numbers, and nothing else."""
-        identity = self._identity(problem, contender, point, stage, seed, until)
-        return Trial(digest(identity), identity)
-
-    def _identity(
-        self,
-        problem: PlannedProblem,
-        contender: PlannedContender,
-        point: Point,
-        stage: Stage,
-        seed: int,
-        until: int | None,
-    ) -> dict[str, Any]:
         allowed = problem.allowance(contender.label)
         made = {"made_by": problem.made_by, "choices": self.choices(problem, contender)}
         identity: dict[str, Any] = {
@@ -338,7 +326,7 @@ class Plan:
         computed = program_of(self.programs, problem.name, contender.label, point.static)
         if deciding := computed.in_stage(stage):
             identity["program"] = deciding
-        return identity
+        return Trial(digest(identity), identity)
 
     def reruns(self, problem: PlannedProblem, baseline: PlannedContender, winner: Point) -> list[Trial]:
         """Returns the trials of the best tuned baseline that set a problem's targets.

@@ -248,5 +248,5 @@ def timing_key(trial: Trial) -> str:
     """
     facts = ("problem", "optimizer", "schedule", "steps", "evaluations", "hyperparameters")
     problem = {name: value for name, value in trial.identity["problem"].items() if name != "order"}
-    programs = {"program": trial.identity["program"][:2]} if "program" in trial.identity else {}  # without probes
+    programs = {"program": trial.program[:2]} if trial.program else {}  # without probes
     return digest({**{name: trial.identity[name] for name in facts}, "problem": problem, **programs})

@@ -324,6 +324,27 @@ def test_code_that_raises_now_keeps_its_trials_until_it_is_mended(tmp_path: Path
     assert frames.curves(mended).equals(frames.curves(first))
 
 
+@pytest.mark.long
+def test_all_programs_of_a_contender_that_raise_rest(tmp_path: Path, mine: Path) -> None:
+    """Each is looked at; nothing is trained, nothing widened, and every stored row stays."""
+    host = reading(mine)
+
+    def build(learning_rate: Any, times: float) -> Any:
+        return optax.chain(host.build(learning_rate), optax.scale(times))
+
+    both = bench.Optimizer("both", build, host.space, static={"times": (1.0, 2.0)})
+    asked = replace(experiment("sgd", both, budget=replace(BUDGET, tuning_points=4)), expand=True)
+    with Store(tmp_path) as store:
+        first, _ = carry_out(asked, store)
+        assert "both" in [each.contender for each in first.plan.expansions]
+        before = rows(tmp_path)
+        mine.unlink()
+        broken, ran = carry_out(asked, store)
+        assert (ran.whole, ran.checks) == (0, 2) and "both" not in [each.contender for each in broken.plan.expansions]
+        assert broken.failures and all("mine.txt" in reason for reason in broken.failures)
+        assert [row for row in rows(tmp_path) if row in before] == before
+
+
 class Dying(Watching):
     """Its worker dies with every task."""
 
