@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.command_line import dlkit
+
 SPEC = """
 problems = ["quadratic"]
 optimizers = ["sgd", "adam"]
@@ -19,13 +21,6 @@ tuning_points = 2
 tuning_seeds = 2
 seeds = 6
 """
-
-
-def dlkit(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dlkit.bench.cli", *map(str, arguments)]
-    return subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, timeout=300, env={**os.environ, "COLUMNS": "200"}
-    )
 
 
 @pytest.fixture(scope="module")

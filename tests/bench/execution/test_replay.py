@@ -1,9 +1,7 @@
 """Bits of replays: after runs that were interrupted, and of a folder that was copied, without the user's own files."""
 
-import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -32,6 +30,7 @@ from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.store import kept_code
 from dlkit.bench.store.store import Store
 from dlkit.bench.training.lanes import ALONE
+from tests.bench.command_line import dlkit
 
 INLINE = bench.Resources(executor="inline")
 
@@ -158,12 +157,6 @@ tuning_seeds = 2
 seeds = 6
 """,
 }
-
-
-def dlkit(*arguments: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dlkit.bench.cli", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "200", **variables}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, env=environment)
 
 
 @pytest.fixture(scope="module")
