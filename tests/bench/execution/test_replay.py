@@ -221,11 +221,12 @@ def test_code_that_computes_something_else_is_not_replayed(copied: Path, tmp_pat
     opened = edited(copied, tmp_path, "modules", "SCALE = 1.5", "SCALE = 2.5")
     trial, plan = next(iter(opened.summary.records.values())).outcome.trial, opened.summary.plan
     alone = replace(plan, contenders=[c for c in plan.contenders if c.optimizer == trial.identity["optimizer"]["name"]])
-    before, modules = jax.config.jax_enable_x64, {*sys.modules}
+    before, modules, finders = jax.config.jax_enable_x64, {*sys.modules}, [*sys.meta_path]
     try:
         again = Again(tmp_path / "run", plan.digest, to_json(alone), trial, trial, ALONE, 1).run().outcomes[0]
     finally:
         jax.config.update("jax_enable_x64", before)
+        sys.meta_path[:] = finders
         for name in {*sys.modules} - modules:
             if name.partition(".")[0] in ("lib", "mine"):
                 del sys.modules[name]

@@ -316,7 +316,7 @@ def test_between_perfect_and_diverged_is_diverged() -> None:
 
 @pytest.mark.long
 def test_probes_have_a_panel_a_curve_and_a_median_over_the_seeds_that_have_one():
-    plan = replace(make_plan(["a", "b"], seeds=3), probes={"effective_learning_rate": ""})
+    plan = replace(make_plan(["a", "b"], seeds=3), probes={"effective_learning_rate": False})
     with Store(None) as store:
         fill(store, plan)
         for name, record in store.records().items():
