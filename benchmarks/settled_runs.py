@@ -27,7 +27,7 @@ from dlkit.bench.identity.hashing import canonical
 from dlkit.bench.machine.program import program_identity
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.plan.metric import Metric
-from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.space import log_uniform
 from dlkit.bench.plan.trials import Evaluations, Outcome, Trial
 from dlkit.bench.spec import planner

@@ -9,7 +9,8 @@ import numpy as np
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.execution.simulation import play
 from dlkit.bench.plan.metric import Metric
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.space import Point, Range
 from dlkit.bench.plan.trials import Evaluations, Outcome, Trial

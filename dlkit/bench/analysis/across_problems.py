@@ -17,7 +17,8 @@ from dlkit.bench.analysis.along_curves import UNKNOWN
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.orientation import oriented
-from dlkit.bench.plan.plan import Plan, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.spending import along_budget
 from dlkit.bench.stats import Interval
 

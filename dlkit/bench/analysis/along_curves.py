@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlkit.bench.plan.orientation import oriented
-from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE
 from dlkit.bench.plan.spending import ROUNDING, spent, spent_by
 from dlkit.bench.plan.trials import Outcome

@@ -11,7 +11,7 @@ from dlkit.bench.analysis.ranking import Ranking
 from dlkit.bench.analysis.settling import rank
 from dlkit.bench.analysis.step_costs import same_cost, unspent
 from dlkit.bench.analysis.verdict import Verdict, conclude, verdict
-from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.trials import Timing, Trial
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.targets import Frozen, Reruns, declared, reruns

@@ -21,7 +21,8 @@ from dlkit.bench.analysis.along_curves import (
 from dlkit.bench.analysis.new_examples import block_scores
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.orientation import at_floor, final_value, oriented, unoriented
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Range
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.stats import Interval, median_interval, wilson_interval

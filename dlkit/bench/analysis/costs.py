@@ -8,7 +8,7 @@ from dlkit.bench.analysis.along_curves import UNKNOWN, steps_to_target
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.analysis.step_costs import gradients_per_step
-from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.spending import rows_of
 from dlkit.bench.plan.trials import Outcome, Timing, timing_key
 from dlkit.bench.stats import Interval, median_interval

@@ -9,7 +9,7 @@ from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.effects import Effect, Interaction, Measured, Shift
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.axes import Axis
-from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.stats import Interval, fewest_blocks
 
 __all__ = ["sentences", "shown_parts"]

@@ -17,7 +17,7 @@ from dlkit.bench.analysis.factor_pairs import (
 )
 from dlkit.bench.analysis.pairs import ALPHA, LEVEL, ROUNDING
 from dlkit.bench.plan.orientation import EXACT, Floored, floored
-from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.stats import PairedDifference, family_p_values, paired_difference
 
 __all__ = ["Claim", "Effect", "Interaction", "Measured", "Shift", "effects"]

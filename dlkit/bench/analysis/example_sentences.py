@@ -7,7 +7,7 @@ from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.findings import Finding, these
 from dlkit.bench.analysis.new_examples import NewExamples
 from dlkit.bench.analysis.ranking import Ranked
-from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.stats import Interval
 
 __all__ = ["also", "here", "holds_here_alone", "listed", "more_examples"]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlkit.bench.analysis.contender_result import ContenderResult
-from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE, level_name
 
 __all__ = ["LevelPairs", "Match", "contrasts", "groups", "level_pairs", "mean_over_pairs", "weighed_sum"]

@@ -11,7 +11,7 @@ from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, beats_all, common, turned
 from dlkit.bench.analysis.ranking import Ranked
 from dlkit.bench.plan.orientation import Floored, floored
-from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.stats import Interval, PairedDifference, fewest_blocks, least_difference
 
 __all__ = [

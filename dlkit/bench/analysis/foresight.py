@@ -4,7 +4,8 @@ import math
 from typing import NamedTuple
 
 from dlkit.bench.analysis.pairs import LEVEL, blocks_needed
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 
 __all__ = ["Foresight", "foresee"]
 

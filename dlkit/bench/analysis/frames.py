@@ -16,7 +16,7 @@ from dlkit.bench.analysis.numbers import power_of_two
 from dlkit.bench.analysis.ranking import Standing
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.plan.orientation import final_value
-from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.stats import Interval, PairedDifference
 from dlkit.bench.tuning.targets import ending

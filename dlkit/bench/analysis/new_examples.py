@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.stats import CrossedDifference, crossed_difference, examples_needed, holm
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from dlkit.bench.plan.orientation import EXACT, Floored
-from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.stats import Interval, PairedDifference
 
 __all__ = [

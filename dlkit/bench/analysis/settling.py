@@ -17,7 +17,8 @@ import numpy as np
 from dlkit.bench.analysis.contender_result import ContenderResult, make_result
 from dlkit.bench.analysis.pairs import LEVEL, Pair, common
 from dlkit.bench.analysis.ranking import Ranking, compared
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.stats import Settlement, confidence_sequence, settle
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.sampling import beforehand

@@ -19,7 +19,8 @@ from dlkit.bench.analysis.pairs import Pair, all_pairs, turned
 from dlkit.bench.analysis.ranking import Ranked
 from dlkit.bench.plan.axes import Axis
 from dlkit.bench.plan.orientation import oriented
-from dlkit.bench.plan.plan import Plan, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.spending import ROUNDING, rows_of, spent
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.stats import Interval

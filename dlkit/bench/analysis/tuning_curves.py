@@ -14,7 +14,8 @@ from dlkit.bench.analysis.across_problems import ProblemResults
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.plan.orientation import unoriented
-from dlkit.bench.plan.plan import Plan, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.space import Range
 from dlkit.bench.tuning.doubts import centred
 from dlkit.bench.tuning.winner import Tuning

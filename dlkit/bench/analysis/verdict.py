@@ -9,7 +9,8 @@ from dlkit.bench.analysis.findings import Finding, behind, differences, ends_beh
 from dlkit.bench.analysis.pairs import ALPHA, LEVEL, Pair, blocks_needed
 from dlkit.bench.analysis.ranking import Ranked, Ranking
 from dlkit.bench.analysis.settling import Reason, Settled
-from dlkit.bench.plan.plan import Plan, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedProblem
 
 __all__ = ["Verdict", "conclude", "verdict"]
 

@@ -14,7 +14,7 @@ from dlkit.bench.analysis.numbers import number
 from dlkit.bench.execution.work import Done, Work, failed
 from dlkit.bench.identity.hashing import canonical
 from dlkit.bench.machine.program import BIT_FIELDS
-from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.spec.bound_plan import BoundPlan
 from dlkit.bench.store.trial_rows import Record

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from dlkit.bench.execution.work import Work
-from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Outcome, Stage, Trial
 from dlkit.bench.spec.bound_plan import BoundPlan

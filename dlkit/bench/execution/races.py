@@ -9,7 +9,7 @@ from dlkit.bench.execution.parcels import Parcel, pack, unpack
 from dlkit.bench.execution.work import Timed, prepare_process, program_alone
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.machine.program import program_identity
-from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Timing, Trial, timing_key
 from dlkit.bench.spec.bound_plan import BoundPlan, Group, OwnProblem, ProblemSource

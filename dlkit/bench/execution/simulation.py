@@ -14,7 +14,8 @@ from dlkit.bench.analysis.comparison import Comparison, compare_on
 from dlkit.bench.analysis.settling import more_blocks
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.metric import Metric
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem, draw_seed
+from dlkit.bench.plan.plan import Plan, draw_seed
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.space import uniform
 from dlkit.bench.plan.trials import STUDY_SEEDS, Evaluations, Outcome, Trial

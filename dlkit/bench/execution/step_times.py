@@ -8,7 +8,8 @@ import numpy as np
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.races import Entrant, Race
 from dlkit.bench.identity.hashing import digest
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point, Range
 from dlkit.bench.plan.trials import Timing, timing_key
 from dlkit.bench.spec.allowances import with_step_seconds

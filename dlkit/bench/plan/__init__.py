@@ -7,8 +7,20 @@ It holds no functions and needs no JAX. `json` writes a plan as JSON and reads i
 - `policies`: what holds for every contender alike: tuning, targets, early stopping.
 - `trials`: a trial, its stage and seed, its outcome, what its steps cost.
 - `axes`: what budgets are counted in; `spending`: what trials spend of it.
-- `plan`: problems, contenders and the trials they make; `programs`: what the user's own functions compute.
+- `planned`: a problem and a contender; `plan`: the trials they make; `programs`: what the user's own functions compute.
 - `json`: all of this as JSON, and back.
 """
 
-__all__ = ["axes", "json", "metric", "orientation", "plan", "policies", "programs", "space", "spending", "trials"]
+__all__ = [
+    "axes",
+    "json",
+    "metric",
+    "orientation",
+    "plan",
+    "planned",
+    "policies",
+    "programs",
+    "space",
+    "spending",
+    "trials",
+]

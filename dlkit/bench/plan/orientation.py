@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlkit.bench.plan.metric import Metric
-from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.trials import Outcome
 
 __all__ = ["EXACT", "Floored", "at_floor", "final_value", "floored", "oriented", "unoriented"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.trials import Outcome
 
 __all__ = ["ROUNDING", "along_budget", "rows_of", "spent", "spent_by"]

@@ -19,7 +19,7 @@ from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.analysis.tuning_curves import bands
 from dlkit.bench.plan.metric import TRAINING_LOSS
 from dlkit.bench.plan.orientation import at_floor, oriented, unoriented
-from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.space import Range
 from dlkit.bench.plan.spending import along_budget, spent
 from dlkit.bench.stats import Interval

@@ -17,7 +17,8 @@ from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.json import to_json
-from dlkit.bench.plan.plan import Plan, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.policies import OBJECTIVES
 from dlkit.bench.report import plotly_across, plotly_figures, plotly_pareto, samples, tables_across
 from dlkit.bench.report.tables import Part, Table, caption, factor_findings, parts, ranking

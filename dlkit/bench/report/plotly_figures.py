@@ -11,7 +11,7 @@ from dlkit.bench.analysis import numbers, step_costs, tuning_curves
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.summary import Summary
-from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.report import figure_data
 from dlkit.bench.report.figure_data import Axis, Finals
 

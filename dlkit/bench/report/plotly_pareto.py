@@ -9,7 +9,7 @@ from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.pareto import ParetoPanel, pareto
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.plan.orientation import oriented
-from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.report import figure_data
 from dlkit.bench.report.figure_data import Axis
 from dlkit.bench.report.plotly_figures import GREY, blank, literal, metric_axis, style_of

@@ -16,7 +16,7 @@ from dlkit.bench.analysis.pairs import LEVEL, Pair
 from dlkit.bench.analysis.step_costs import step_costs
 from dlkit.bench.plan.axes import Axis
 from dlkit.bench.plan.orientation import at_floor, unoriented
-from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.stats import Interval, median_interval, nemenyi_distance
 
 __all__ = [

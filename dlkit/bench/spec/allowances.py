@@ -8,7 +8,7 @@ from functools import partial
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.plan.axes import Allowance, Axis
-from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE
 from dlkit.bench.plan.spending import rows_of
 from dlkit.bench.plan.trials import Evaluations

@@ -12,7 +12,8 @@ from dlkit.bench.optimizers import Optimizer, load_plugin
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.optimizers.schedules import SCHEDULES, Schedule
 from dlkit.bench.optimizers.schedules import get as get_schedule
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.programs import REGISTERED, Programs, program_of
 from dlkit.bench.plan.trials import Stage
 from dlkit.bench.probes import Probe

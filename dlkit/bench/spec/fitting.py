@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dlkit.bench.errors import UserError, nearest
-from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Range
 from dlkit.bench.problems import Problem, check_problem
 from dlkit.bench.spec.bound_plan import Method, ProblemSource

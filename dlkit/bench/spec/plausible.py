@@ -11,7 +11,7 @@ from dlkit.bench.optimizers.base import Optimizer
 from dlkit.bench.optimizers.catalog import OPTIMIZERS
 from dlkit.bench.optimizers.schedules import SCHEDULES, Schedule
 from dlkit.bench.plan.metric import Metric
-from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Range
 from dlkit.bench.problems.base import Batch, Problem
 from dlkit.bench.spec.bound_plan import Method, ProblemSource

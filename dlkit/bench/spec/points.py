@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any
 
 from dlkit.bench.errors import UserError, nearest
-from dlkit.bench.plan.plan import PlannedContender, draw_seed
+from dlkit.bench.plan.plan import draw_seed
+from dlkit.bench.plan.planned import PlannedContender
 from dlkit.bench.plan.policies import ADAPTIVE
 from dlkit.bench.plan.space import Point, Range, Space
 from dlkit.bench.spec.budget import Budget

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Range, Side
 from dlkit.bench.stats import expected_best, rank_correlation
 from dlkit.bench.tuning.history import History

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from dlkit.bench.plan.orientation import final_value, oriented
-from dlkit.bench.plan.plan import Plan, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.spending import along_budget
 from dlkit.bench.plan.trials import Outcome
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.tuning.history import History

@@ -13,7 +13,8 @@ import numpy as np
 
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.plan.orientation import oriented, unoriented
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.spending import ROUNDING, spent
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.tuning.history import History

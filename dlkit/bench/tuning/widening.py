@@ -6,7 +6,8 @@ from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
-from dlkit.bench.plan.plan import Expansion, Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import Expansion, Plan
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point, Range
 from dlkit.bench.tuning.doubts import Doubts, doubts_of
 from dlkit.bench.tuning.history import History

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point, Range, Side
 from dlkit.bench.plan.trials import Trial
 from dlkit.bench.stats import expected_best, rank_correlation

@@ -15,7 +15,8 @@ from dlkit.bench.analysis.across_problems import BUDGETS, Overview, overview
 from dlkit.bench.analysis.comparison import compare_on
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.plan.metric import Metric
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.space import Point, Range
 from dlkit.bench.plan.trials import STUDY_SEEDS, Outcome, Trial

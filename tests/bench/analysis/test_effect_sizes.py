@@ -13,7 +13,7 @@ import scipy.stats
 
 from dlkit.bench.analysis.comparison import Comparison, compare_on
 from dlkit.bench.plan.metric import Metric
-from dlkit.bench.plan.plan import PlannedContender, PlannedProblem
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Outcome, Trial

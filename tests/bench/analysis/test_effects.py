@@ -19,7 +19,8 @@ from dlkit.bench.analysis.effect_sentences import sentences
 from dlkit.bench.analysis.effects import Effect, effects
 from dlkit.bench.analysis.factor_pairs import Match, contrasts
 from dlkit.bench.plan.metric import Metric
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.report.tables import factor_findings, factors

@@ -12,7 +12,8 @@ from dlkit.bench.analysis.comparison import Comparison, compare_on
 from dlkit.bench.analysis.verdict import Verdict
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.plan.metric import Metric
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import log_uniform
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.spec import planner

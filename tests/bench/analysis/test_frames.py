@@ -8,7 +8,8 @@ import pytest
 
 from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import Summary
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.trials import Trial
 from tests.bench.analysis.results_by_hand import in_studies
 from tests.bench.synthetic import make_plan, make_problem, make_summary

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from dlkit.bench.execution.races import Race, races
-from dlkit.bench.plan.plan import Plan, PlannedContender
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender
 from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Outcome, Trial, timing_key

@@ -14,7 +14,8 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.plan.axes import AXES, Allowance
 from dlkit.bench.plan.json import from_data, from_json, to_data, to_json
 from dlkit.bench.plan.metric import Metric
-from dlkit.bench.plan.plan import Expansion, Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import Expansion, Plan
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import EarlyStopping, TargetRule, Tuner
 from dlkit.bench.plan.programs import Programs
 from dlkit.bench.plan.space import Point, Range

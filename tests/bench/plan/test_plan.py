@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from dlkit.bench.plan.metric import Metric
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import EarlyStopping, TargetRule, Tuner
 from dlkit.bench.plan.space import Point, Range
 from dlkit.bench.plan.trials import timing_key

@@ -22,7 +22,8 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.machine.program import SOFTWARE_FIELDS
 from dlkit.bench.plan.json import from_data, to_json
 from dlkit.bench.plan.metric import Metric
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point, Range, one_minus_log_uniform
 from dlkit.bench.plan.trials import Outcome, Timing, Trial
 from dlkit.bench.store import store as store_module

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from dlkit.bench.identity.hashing import canonical
 from dlkit.bench.plan import plan as plan_module
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.space import Point, log_uniform
 from dlkit.bench.plan.trials import Outcome, Trial

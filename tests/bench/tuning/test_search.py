@@ -16,7 +16,8 @@ from dlkit.bench.execution.progress import Silent
 from dlkit.bench.execution.work import Done, Work
 from dlkit.bench.machine.program import program_identity
 from dlkit.bench.optimizers import Optimizer
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.space import Point, log_uniform, uniform
 from dlkit.bench.plan.trials import STUDY_SEEDS, Outcome, Trial

@@ -9,7 +9,8 @@ import pytest
 
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.orientation import final_value, oriented, unoriented
-from dlkit.bench.plan.plan import Plan, PlannedContender
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender
 from dlkit.bench.plan.space import Point, log_uniform, one_minus_log_uniform, uniform
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.tuning.history import History

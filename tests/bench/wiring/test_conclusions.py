@@ -9,7 +9,8 @@ import pytest
 
 from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import Summary
-from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.trials import Trial
 from dlkit.bench.report.tables import ranking
 from tests.bench.synthetic import make_contender, make_plan, make_problem, make_summary

@@ -7,7 +7,8 @@ import pytest
 
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.optimizers import Optimizer, schedules
-from dlkit.bench.plan.plan import Plan, PlannedContender
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender
 from dlkit.bench.plan.policies import EarlyStopping, TargetRule, Tuner
 from dlkit.bench.plan.programs import program_of
 from dlkit.bench.plan.space import Point, Range, uniform
