@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from itertools import product
 
 import numpy as np
 
@@ -134,7 +133,7 @@ def fill(
 
     history = play(plan, train)
     store.add(list(history.outcomes.values()), PROGRAM)
-    for problem, contender in product(plan.problems, plan.contenders):
+    for problem, contender in plan.cells:
         for study in plan.studies(problem, contender):
             points = history.drawn(problem, contender, study)
             store.add_points(history.search_key(problem, contender, study), 0, points)

@@ -10,7 +10,7 @@
 - `foresight`: what a plan can tell and what it costs, before anything runs.
 - `settling`: who gets more studies or seeds, and when that ends.
 - `findings`, `verdict`: notes and the conclusion, each with its numbers.
-- `comparison`: all contenders on one problem; `across_problems`: over all problems.
+- `comparison`: all contenders on one problem; `across_problems`: over all problems, as `problem_results` gathers them.
 - `claims`: what a comparison claims, as data.
 - `tuning_curves`: how much tuning each contender takes.
 - `summary`: everything a run says; `frames`: the same as data frames.
@@ -34,6 +34,7 @@ __all__ = [
     "numbers",
     "pairs",
     "pareto",
+    "problem_results",
     "ranking",
     "settling",
     "step_costs",

@@ -2,6 +2,9 @@
 
 Problems differ in metric, scale and budget, so nothing is averaged over them but what has no unit: ranks, ratios of
 times to the fastest, and shares of targets reached by a share of the budget.
+
+A contender that is not run on a problem has no cell there: neither a good nor a bad result. Ranks are compared over the
+problems that contenders share; the rest of its numbers are over the problems where it ran.
 """
 
 import math
@@ -14,17 +17,14 @@ import numpy as np
 
 from dlkit.bench import stats
 from dlkit.bench.analysis.along_curves import UNKNOWN
-from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.pairs import LEVEL
-from dlkit.bench.plan.orientation import oriented
-from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.planned import PlannedProblem
-from dlkit.bench.plan.spending import along_budget
 from dlkit.bench.stats import Interval
 
-__all__ = ["BUDGETS", "MAX_RATIO", "AcrossProblems", "Overview", "ProblemResults", "Ranks", "overview"]
+__all__ = ["BUDGETS", "MAX_RATIO", "AcrossProblems", "Overview", "Ranks"]
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 BUDGETS = (0.25, 0.5, 0.75, 1.0)  # shares of the budget at which contenders are ranked by their times
 MAX_RATIO = 4.0  # to the fastest: where performance profiles end
@@ -32,36 +32,41 @@ RESAMPLES, SEED = 10_000, 0  # the same numbers whenever a run is summed up
 MOST_TARGETS = 60  # a problem, once ladders are made equally long
 
 
-class ProblemResults(NamedTuple):
-    """What came of a problem, as far as it has run.
-
-    Attributes:
-        problem: which.
-        targets: the easiest first; none where there are none yet.
-        results: of its contenders, in any order.
-    """
-
-    problem: PlannedProblem
-    targets: Sequence[float]
-    results: Sequence[ContenderResult]
-
-
 class Ranks(NamedTuple):
     """Contenders ranked on each problem by the median over blocks of the judged metric at the end.
 
+    Those that are not joined with the others by two problems at least are not ranked: their numbers are NaN.
+
     Attributes:
-        by_problem: [contenders, problems] midranks, 1 the best.
-        bootstrap: mean ranks with intervals, and the probability of being best.
-        friedman: the statistics of the test that all rank alike.
-        p_value: of that test, from permuted ranks.
-        distance: Nemenyi's: mean ranks further apart differ at 5 %, all pairs taken together.
+        by_problem: [contenders, problems] midranks among those that ran there, 1 the best.
+        bootstrap: mean ranks, as if all had run on all problems, with intervals, and the probability of being best.
+        p_value: of Skillings and Mack's test that all rank alike (Friedman's, where no cell is missing), from permuted
+            ranks.
+        distances: [contenders, contenders] Nemenyi's: mean ranks further apart differ at 5 %, all pairs taken together;
+            NaN for two that ran on no problem together.
     """
 
     by_problem: Floats
     bootstrap: stats.RankBootstrap
-    friedman: stats.Friedman
     p_value: float
-    distance: float
+    distances: Floats
+
+    @property
+    def distance(self) -> float | None:
+        """The distance of any two, where it is the same for all: where no cell is missing."""
+        least, most = self.nearest_and_farthest
+        return least if math.isclose(least, most) and not np.isnan(self.distances).any() else None
+
+    @property
+    def nearest_and_farthest(self) -> tuple[float, float]:
+        """The smallest and the largest of the distances."""
+        apart = self.distances[self.distances > 0]
+        return float(apart.min()), float(apart.max())
+
+    @property
+    def to_best(self) -> list[float]:
+        """[contenders] Nemenyi's distance to the one whose mean rank is the lowest; 0 for itself."""
+        return [float(each) for each in self.distances[np.nanargmin(self.bootstrap.mean_ranks)]]
 
 
 class AcrossProblems(NamedTuple):
@@ -69,19 +74,23 @@ class AcrossProblems(NamedTuple):
 
     Attributes:
         label: the contender's.
+        problems: where it ran, of those that count.
         mean_rank: over problems, with its interval.
         probability_best: that its mean rank is the lowest.
         profile_score: area under the performance profile, with its interval.
         targets_reached: share of targets reached at the end of the budget, with its interval.
         target_area: the mean of that share along the budget.
+        others_there: share of targets that the others reach on the problems where it ran: to compare its own with.
     """
 
     label: str
+    problems: int
     mean_rank: Interval
     probability_best: float
     profile_score: Interval
     targets_reached: Interval
     target_area: float
+    others_there: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +104,8 @@ class Overview:
         contenders: labels, in the plan's order.
         problems: that count, in the plan's order.
         evaluations: points of each curve after step 0.
-        scores: [contenders, blocks, problems] the judged metric at the end, oriented; +inf where it diverged. Blocks
-            are studies, or with one study, its fresh seeds.
+        scores: [contenders, blocks, problems] the judged metric at the end, oriented; +inf where it diverged, NaN where
+            the contender is not run. Blocks are studies, or with one study, its fresh seeds.
         curves: [contenders, blocks, problems, evaluations + 1] the same along the budget; +inf from where it diverged.
             A study is there with its first fresh seed: those of one study do not tell more about tuning.
         ladders: [problems] oriented targets, the easiest first; empty where there are none.
@@ -112,18 +121,34 @@ class Overview:
     notes: Sequence[str]
 
     @cached_property
+    def ran(self) -> Bools:
+        """[contenders, problems] who ran where, or would have but for an exception."""
+        return ~np.isnan(self.scores[:, 0])
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether some contender does not run on some problem."""
+        return not bool(self.ran.all())
+
+    @cached_property
     def ranks(self) -> Ranks | None:
-        """The ranking by final scores; None with fewer than two contenders or problems."""
-        if len(self.contenders) < 2 or len(self.problems) < 2:
+        """The ranking by final scores; None without two contenders that share two problems."""
+        contenders, problems = stats.connected(self.ran)
+        if not contenders.any():
             return None
-        medians = np.median(self.scores, axis=1)
-        by_problem = np.stack([stats.friedman(column[:, None]).mean_ranks for column in medians.T], axis=1)
+        cells = np.ix_(contenders, problems)
+        scores = self.scores[:, :, problems][contenders]
+        medians = np.median(scores, axis=1)
+        k, ranked = len(self.contenders), np.flatnonzero(contenders)
+        by_problem, distances = np.full(self.ran.shape, np.nan), np.full((k, k), np.nan)
+        by_problem[cells] = stats.midranks(medians)
+        distances[np.ix_(contenders, contenders)] = stats.nemenyi_distances(self.ran[cells], 1 - LEVEL)
+        bootstrap = stats.rank_bootstrap(scores, level=LEVEL, resamples=RESAMPLES, seed=SEED)
         return Ranks(
             by_problem,
-            stats.rank_bootstrap(self.scores, level=LEVEL, resamples=RESAMPLES, seed=SEED),
-            stats.friedman(medians),
-            stats.friedman_permutation(medians, resamples=RESAMPLES, seed=SEED),
-            stats.nemenyi_distance(len(self.contenders), len(self.problems), 1 - LEVEL),
+            stats.RankBootstrap(*(_spread(each, ranked, k) for each in bootstrap)),
+            stats.skillings_mack_permutation(medians, resamples=RESAMPLES, seed=SEED),
+            distances,
         )
 
     @cached_property
@@ -141,6 +166,7 @@ class Overview:
         """[contenders, blocks, problems with targets, rungs] share of the budget at which each target was reached.
 
         Rungs go from each problem's easiest target to its hardest; a shorter ladder has targets on several of them.
+        Infinite where it was not, or the contender is not run.
         """
         return self._times(self.rungs)
 
@@ -148,38 +174,66 @@ class Overview:
     def profile(self) -> stats.ProfileBands | None:
         """Performance profile of the times to the hardest targets; None with fewer than two contenders or problems.
 
-        A target that was reached before the first evaluation counts as reached at it.
+        A target that was reached before the first evaluation counts as reached at it. The fastest is so among those
+        that ran, and shares are of the problems where a contender ran and was not alone: with fewer than two of them it
+        has no profile, but NaN.
         """
-        if len(self.contenders) < 2 or len(self.targeted) < 2:
+        ran = self._ran_targeted & (self._ran_targeted.sum(axis=0) >= 2)
+        if not (ran.sum(axis=1) >= 2).any():
             return None
         spent = np.maximum(self.times[..., -1], 1 / self.evaluations)
-        return stats.profile_bands(spent, max_ratio=MAX_RATIO, level=LEVEL, resamples=RESAMPLES, seed=SEED)
+        how: dict[str, Any] = {"max_ratio": MAX_RATIO, "level": LEVEL, "resamples": RESAMPLES, "seed": SEED}
+        bands: stats.ProfileBands | None = None
+        for own in np.unique(ran[ran.sum(axis=1) >= 2], axis=0):
+            alike = (ran == own).all(axis=1)
+            found = stats.profile_bands(spent[:, :, own], **how)
+            bands = _with_rows(bands, found, alike)
+        return bands
 
     @cached_property
-    def target_ecdf(self) -> Sequence[stats.TargetECDF]:
+    def target_ecdf(self) -> Sequence[stats.TargetECDF | None]:
         """[contenders] share of (problem, target, seed) reached by each share of the budget; empty without targets.
 
-        Every problem weighs the same, however many targets it has.
+        Every problem where it ran weighs the same, however many targets it has; None if it ran on none with targets.
         """
         if not self.targeted:
             return []
-        ladders = _stretched(self._targeted_ladders, min(math.lcm(*map(len, self._targeted_ladders)), MOST_TARGETS))
         how: dict[str, Any] = {"budget": 1.0, "steps": self._shares, "level": LEVEL, "resamples": RESAMPLES}
-        return [stats.target_ecdf(each, ladders, seed=SEED, **how) for each in self._targeted_curves]
+        ladders = _stretched(self._targeted_ladders, self._common_rungs)
+        return [
+            stats.target_ecdf(curves[:, own], ladders[own], seed=SEED, **how) if own.any() else None
+            for curves, own in zip(self._targeted_curves, self._ran_targeted, strict=True)
+        ]
 
     @cached_property
     def target_ranking(self) -> stats.TargetRanking | None:
-        """How the ranking moves with target and budget; None with fewer than two contenders, or without targets."""
-        if len(self.contenders) < 2 or not self.targeted:
+        """How the ranking moves with target and budget, over the problems that all contenders ran on.
+
+        None with fewer than two contenders, or without a target on such a problem.
+        """
+        common = self._ran_targeted.all(axis=0)
+        if len(self.contenders) < 2 or not common.any():
             return None
-        return stats.target_ranking(self.times, BUDGETS)
+        return stats.target_ranking(self.times[:, :, common], BUDGETS)
+
+    @cached_property
+    def others_there(self) -> Sequence[float]:
+        """[contenders] share of targets that the others reach on the problems where it ran; NaN if there are none."""
+        if not self.targeted or not self.contenders:
+            return [math.nan] * len(self.contenders)
+        ran, reached = self._ran_targeted, np.isfinite(self._times(self._common_rungs)).mean(axis=(1, 3))
+        shares = []
+        for index, own in enumerate(ran):
+            others = ran & own & (np.arange(len(ran)) != index)[:, None]
+            shares.append(float(reached[others].mean()) if others.any() else math.nan)
+        return shares
 
     @property
     def order(self) -> Sequence[int]:
         """Indices of contenders, best first: by mean rank, or else by the share of targets reached along the budget."""
         if self.ranks is not None:
             return np.argsort(self.ranks.bootstrap.mean_ranks, kind="stable").tolist()  # type: ignore[no-any-return]
-        shares = [(-each.area, -float(each.share[-1])) for each in self.target_ecdf]
+        shares = [(-each.area, -float(each.share[-1])) if each else (1.0, 1.0) for each in self.target_ecdf]
         return sorted(range(len(self.contenders)), key=shares.__getitem__) if shares else range(len(self.contenders))
 
     def by_contender(self) -> list[AcrossProblems]:
@@ -191,11 +245,13 @@ class Overview:
         reached = self.target_ecdf[index] if self.target_ecdf else None
         return AcrossProblems(
             self.contenders[index],
+            int(self.ran[index].sum()),
             _at(index, ranks.mean_ranks, ranks.low, ranks.high) if ranks else UNKNOWN,
             float(ranks.probability_best[index]) if ranks else math.nan,
             _at(index, profile.profile.exact_scores, profile.score_low, profile.score_high) if profile else UNKNOWN,
             _at(-1, reached.share, reached.low, reached.high) if reached else UNKNOWN,
             float(reached.area) if reached else math.nan,
+            self.others_there[index],
         )
 
     @property
@@ -208,51 +264,26 @@ class Overview:
         return [ladder for ladder in self.ladders if len(ladder)]
 
     @property
+    def _common_rungs(self) -> int:
+        return min(math.lcm(*map(len, self._targeted_ladders)), MOST_TARGETS)
+
+    @property
+    def _has_targets(self) -> list[bool]:
+        return [len(ladder) > 0 for ladder in self.ladders]
+
+    @property
     def _targeted_curves(self) -> Floats:
-        return self.curves[:, :, [len(ladder) > 0 for ladder in self.ladders]]
+        return self.curves[:, :, self._has_targets]
+
+    @property
+    def _ran_targeted(self) -> Bools:
+        return self.ran[:, self._has_targets]
 
     def _times(self, rungs: int) -> Floats:
+        """[contenders, blocks, problems with targets, rungs]; infinite where a contender did not run."""
         ladders = _stretched(self._targeted_ladders, rungs)
         how: dict[str, Any] = {"budget": 1.0, "steps": self._shares}
         return np.stack([stats.times_to_targets(each, ladders, **how) for each in self._targeted_curves])
-
-
-def overview(plan: Plan, problems: Sequence[ProblemResults]) -> Overview:
-    """Gathers what all problems have in common.
-
-    Args:
-        plan: the plan.
-        problems: what came of each.
-
-    Returns:
-        The overview; nothing is drawn at random before one of its numbers is asked for.
-    """
-    labels = [contender.label for contender in plan.contenders]
-    notes = [note for each in problems if (note := _unfinished(each))]
-    over = [each for each in problems if not _unfinished(each)]
-    found = [{result.label: result for result in each.results} for each in over]
-    lost = [[_lost(results[label]) for results in found] for label in labels]
-    taking = [index for index, reasons in enumerate(lost) if not reasons or not all(reasons)]
-    notes += [f"{label} is left out: it trained on no problem" for i, label in enumerate(labels) if i not in taking]
-    for index in taking:
-        names = [each.problem.name for each, reason in zip(over, lost[index], strict=True) if reason]
-        notes += [f"{labels[index]} lost on {', '.join(names)}: it could not run, or no point trained"] if names else []
-    trained = [results[label] for results in found for label in labels if not _lost(results[label])]
-    counts = {len(each.blocks) for each in trained}
-    blocks = min(counts, default=plan.planned_blocks)
-    notes += [f"only the first {blocks} {plan.unit} count, which all problems have"] if len(counts) > 1 else []
-    shape = (len(taking), blocks, len(over))
-    scores, curves = np.full(shape, np.inf), np.full((*shape, plan.evaluations + 1), np.inf)
-    for place, (each, results) in enumerate(zip(over, found, strict=True)):
-        for position, index in enumerate(taking):
-            if not lost[index][place]:
-                result = results[labels[index]]
-                scores[position, :, place] = result.blocks[:blocks]
-                curves[position, :, place] = _curves(each.problem, result, plan.evaluations)[:blocks]
-    ladders = [_oriented(each.problem, each.targets) for each in over]
-    notes += [f"{each.problem.name} has no target" for each in over if not each.targets]
-    names = [labels[index] for index in taking]
-    return Overview(names, [each.problem for each in over], plan.evaluations, scores, curves, ladders, notes)
 
 
 def _at(index: int, *values: Floats) -> Interval:
@@ -260,32 +291,25 @@ def _at(index: int, *values: Floats) -> Interval:
     return Interval(*(float(each[index]) for each in values))
 
 
-def _lost(result: ContenderResult) -> bool:
-    """Whether a contender has nothing to show where it is done: an exception, or a tuning in which nothing trained."""
-    return bool(result.failure) or result.found_nothing
+def _spread(values: Floats, places: Any, count: int) -> Floats:
+    """Values at their places among so many; NaN elsewhere."""
+    spread = np.full(count, np.nan)
+    spread[places] = values
+    return spread
 
 
-def _unfinished(found: ProblemResults) -> str:
-    """Why a problem does not count yet; empty if it does."""
-    waiting = [each.label for each in found.results if not _lost(each) and not each.is_complete]
-    return f"{found.problem.name} is left out: {', '.join(waiting)} still to run" if waiting else ""
+def _with_rows(bands: stats.ProfileBands | None, found: stats.ProfileBands, rows: Bools) -> stats.ProfileBands:
+    """Bands with some contenders' rows of other ones; NaN where there are neither."""
 
+    def merged(before: Floats | None, new: Floats) -> Floats:
+        values = np.full(new.shape, np.nan) if before is None else before.copy()
+        values[rows] = new[rows]
+        return values
 
-def _curves(problem: PlannedProblem, result: ContenderResult, evaluations: int) -> Floats:
-    """[blocks, evaluations + 1] the judged metric, oriented: +inf where it diverged, and after an early stop.
-
-    What stopped early has been at all the targets that it reaches.
-    """
-    outcomes = [next(iter(each.ended), None) for each in result.studies] if result.repeats_tuning else result.outcomes
-    values = np.full((len(outcomes), evaluations + 1), np.nan)
-    for line, outcome in zip(values, outcomes, strict=True):
-        if outcome is not None:
-            line[:] = along_budget(outcome, problem.metric, evaluations)
-    return _oriented(problem, values)
-
-
-def _oriented(problem: PlannedProblem, values: Any) -> Floats:
-    return oriented(problem, problem.metric, values).astype(np.float64)
+    before = (None,) * 4 if bands is None else bands[1:]
+    profile = (None,) * 3 if bands is None else bands.profile[1:]
+    curves = stats.PerformanceProfile(found.profile.ratios, *map(merged, profile, found.profile[1:]))
+    return stats.ProfileBands(curves, *map(merged, before, found[1:]))
 
 
 def _stretched(ladders: Sequence[Floats], count: int) -> Floats:

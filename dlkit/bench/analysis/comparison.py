@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dlkit.bench.analysis.across_problems import ProblemResults
 from dlkit.bench.analysis.contender_result import ContenderResult, make_result
 from dlkit.bench.analysis.costs import Cost, costs_of
 from dlkit.bench.analysis.effects import Effect, effects
+from dlkit.bench.analysis.problem_results import ProblemResults
 from dlkit.bench.analysis.ranking import Ranking
 from dlkit.bench.analysis.settling import rank
 from dlkit.bench.analysis.step_costs import same_cost, unspent
@@ -31,6 +31,7 @@ class Comparison:
         verdict: what to conclude.
         costs: one a contender, in the order of `results`: time, memory, compilation.
         effects: what the levels of factors do, where there are others than the optimizer.
+        not_run: labels of the plan's contenders that are not run on this problem.
     """
 
     problem: PlannedProblem
@@ -40,6 +41,7 @@ class Comparison:
     verdict: Verdict
     costs: Sequence[Cost]
     effects: Sequence[Effect] = ()
+    not_run: Sequence[str] = ()
 
     @property
     def target(self) -> float:
@@ -73,7 +75,7 @@ def compare_on(
     """Compares a plan's contenders on a problem.
 
     Args:
-        history: the plan, whose first contender is the baseline, and the outcomes so far.
+        history: the plan, whose first contender on the problem is the baseline, and the outcomes so far.
         problem: which.
         frozen: `Reruns.key` -> the targets that baselines set.
         timings: key -> how long a contender's steps take.
@@ -84,7 +86,8 @@ def compare_on(
     plan, outcomes = history.plan, history.outcomes
     again = reruns(history, problem)
     targets = _targets(problem, again, frozen or {})
-    results = [make_result(history, problem, contender, targets.values) for contender in plan.contenders]
+    contenders = plan.contenders_on(problem)
+    results = [make_result(history, problem, contender, targets.values) for contender in contenders]
     ranking, settled = rank(plan, problem, results)
     conclusion = verdict(problem, ranking, targets.hardest, adds_blocks=settled is not None)
     conclusion = conclude(conclusion, plan, problem, ranking, settled)
@@ -94,8 +97,9 @@ def compare_on(
     every = [[trial for _, trial in each.every_trial] for each in ranking.results]
     ran = [[outcomes[trial.id] for trial in trials if trial.id in outcomes] for trials in every]
     costs = costs_of(problem, ranking.results, timings or {}, ran, targets.hardest)
-    found = effects(problem, plan.contenders, ranking.results)
-    return Comparison(problem, targets, again, ranking, conclusion, costs, found)
+    found = effects(problem, contenders, ranking.results)
+    not_run = [each.label for each in plan.contenders if not each.runs_on(problem.name)]
+    return Comparison(problem, targets, again, ranking, conclusion, costs, found, not_run)
 
 
 def _targets(problem: PlannedProblem, again: Reruns | None, frozen: Mapping[str, Frozen]) -> Frozen:

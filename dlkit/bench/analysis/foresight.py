@@ -7,20 +7,21 @@ from dlkit.bench.analysis.pairs import LEVEL, blocks_needed
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 
-__all__ = ["Foresight", "foresee"]
+__all__ = ["Foresight", "foresee", "gaps"]
 
 
 class Foresight(NamedTuple):
     """What a plan can tell, and what it costs.
 
     Attributes:
-        contenders: how many there are.
+        contenders: how many there are on the problem that has the most.
         blocks: how many each has on a problem, at most: studies, or fresh seeds where there is one study.
         needed: how many it takes at least to tell two contenders apart.
         compares: ``"methods"``, or with one study the ``"settings"`` that it finds.
         trials: of the whole plan, without studies or seeds that are added; NaN where seconds decide how many.
         steps: of training that those take; NaN where that follows from step times that are not measured yet.
-        sentences: the same in words: what it can tell, what it costs, then what splits of own data share.
+        sentences: the same in words: what it can tell, what it costs, who runs on some problems only, then what splits
+            of own data share.
     """
 
     contenders: int
@@ -46,21 +47,32 @@ def foresee(plan: Plan) -> Foresight:
     Returns:
         The foresight.
     """
-    count = len(plan.contenders)
+    count = max(len(plan.contenders_on(problem)) for problem in plan.problems)
     blocks, most = plan.planned_blocks, plan.most_blocks
     needed = blocks_needed(max(count, 2), adds_blocks=most is not None)
     compares, unit = ("methods", "studies") if plan.repeats_tuning else ("settings", "fresh seeds")
-    each = [_cost(plan, problem, contender) for problem in plan.problems for contender in plan.contenders]
+    each = [_cost(plan, problem, contender) for problem, contender in plan.cells]
     unset = [problem for problem in plan.problems if problem.target is None]
     trials = sum(one[0] for one in each) + len(unset) * plan.targets.reruns
-    first = plan.contenders[0].label
-    again = [plan.targets.reruns * problem.allowance(first).steps for problem in unset]
+    first = {problem.name: plan.contenders_on(problem)[0].label for problem in unset}
+    again = [plan.targets.reruns * problem.allowance(first[problem.name]).steps for problem in unset]
     steps = sum(one[1] for one in each) + sum(again)
     if any(problem.axis == "seconds" and problem.amount is None for problem in plan.problems):
         steps = math.nan
     found = Foresight(count, max(blocks, most or 0), needed, compares, trials, steps, ())
     leaks = [leak for each in plan.problems for leak in each.leaks]
-    return found._replace(sentences=(_can(found, blocks, unit), _costs(plan, found), *leaks))
+    return found._replace(sentences=(_can(found, blocks, unit), _costs(plan, found), *gaps(plan), *leaks))
+
+
+def gaps(plan: Plan) -> list[str]:
+    """Returns, in sentences, which contenders run on some of a plan's problems only."""
+    count = len(plan.problems)
+    there = {each.label: [one.name for one in plan.problems if each.runs_on(one.name)] for each in plan.contenders}
+    return [
+        f"{label} runs on {len(names)} of {count} problems: {', '.join(names)}."
+        for label, names in there.items()
+        if len(names) < count
+    ]
 
 
 def _cost(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -> tuple[float, float]:

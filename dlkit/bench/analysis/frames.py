@@ -220,20 +220,23 @@ def overview(summary: Summary) -> "pd.DataFrame":
     """Returns what holds over all problems, one row a contender, best first.
 
     Returns:
-        Columns optimizer, mean_rank, probability_best, profile_score (each but the probability with _low and
-        _high), targets_reached (share at the end of the budget, with _low and _high), target_area; NaN where there
-        are too few problems or no targets.
+        Columns optimizer, problems (how many it ran on), mean_rank, probability_best, profile_score (each but the
+        probability with _low and _high), targets_reached (share at the end of the budget, with _low and _high),
+        target_area, others_there (share of targets that the others reach where it ran); NaN where there are too few
+        problems or no targets.
     """
     import pandas as pd
 
     rows = [
         {
             "optimizer": each.label,
+            "problems": each.problems,
             **_interval_columns("mean_rank", each.mean_rank),
             "probability_best": each.probability_best,
             **_interval_columns("profile_score", each.profile_score),
             **_interval_columns("targets_reached", each.targets_reached),
             "target_area": each.target_area,
+            "others_there": each.others_there,
         }
         for each in summary.overview.by_contender()
     ]

@@ -124,7 +124,7 @@ def more_blocks(history: History) -> Addition | None:
     added = {name: dict(counts) for name, counts in before.items()}
     given = []
     for problem in plan.problems if most is not None else ():
-        results = [make_result(history, problem, contender, ()) for contender in plan.contenders]
+        results = [make_result(history, problem, contender, ()) for contender in plan.contenders_on(problem)]
         # Whoever lacks a trial now could not run it, and would lack it again.
         settled = _settled(plan, problem, [each for each in results if _has_all(each)])
         if settled is None or settled.ends:

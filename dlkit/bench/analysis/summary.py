@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from dlkit.bench.analysis.across_problems import Overview, overview
+from dlkit.bench.analysis.across_problems import Overview
 from dlkit.bench.analysis.comparison import Comparison, compare_on
+from dlkit.bench.analysis.problem_results import overview
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.store.software import differences
 from dlkit.bench.store.store import Store

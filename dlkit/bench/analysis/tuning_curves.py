@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlkit.bench import stats
-from dlkit.bench.analysis.across_problems import ProblemResults
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.pairs import LEVEL
+from dlkit.bench.analysis.problem_results import ProblemResults
 from dlkit.bench.plan.orientation import unoriented
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.planned import PlannedProblem
@@ -132,7 +132,7 @@ def widths(plan: Plan, found: ProblemResults) -> list[Width]:
     """
     results = {each.label: each for each in found.results}
     measured = []
-    for contender in plan.contenders if plan.tuner.halving is None else ():
+    for contender in plan.contenders_on(found.problem) if plan.tuner.halving is None else ():
         result, space = results[contender.label], plan.space(found.problem, contender)
         tuned = {name: span for name, span in space.items() if isinstance(span, Range)}
         scores = _in_units(found.problem, centred([each.finals for each in _tunings(result)]))

@@ -115,14 +115,13 @@ def checks(bound: BoundPlan, history: History, records: Mapping[str, Record]) ->
         records: what is stored of the current software: id -> record.
     """
     found = []
-    for problem in bound.plan.problems:
-        for contender in bound.plan.contenders:
-            reused = [records[name] for name in _planned(history, problem, contender) if name in records]
-            by_program: dict[tuple[str, ...], list[Record]] = {}
-            for record in reused:
-                if program := tuple(record.outcome.trial.program[:2]):  # static choices have each their own
-                    by_program.setdefault(program, []).append(record)
-            found += [Check(bound, problem, contender, own) for own in by_program.values()]
+    for problem, contender in bound.plan.cells:
+        reused = [records[name] for name in _planned(history, problem, contender) if name in records]
+        by_program: dict[tuple[str, ...], list[Record]] = {}
+        for record in reused:
+            if program := tuple(record.outcome.trial.program[:2]):  # static choices have each their own
+                by_program.setdefault(program, []).append(record)
+        found += [Check(bound, problem, contender, own) for own in by_program.values()]
     return found
 
 

@@ -112,7 +112,7 @@ def races(bound: BoundPlan, history: History, store: Store, machine: str) -> Ite
     failed = {key for key, timing in store.timings().items() if timing.failure}
     for problem in bound.plan.problems:
         entrants: dict[str, Entrant] = {}
-        for contender in bound.plan.contenders:
+        for contender in bound.plan.contenders_on(problem):
             point, trials = _first_finals(history, problem, contender)
             if point is not None and all(trial.id in history.outcomes for trial in trials):
                 group = bound.group(problem, replace(contender, stopping=None), point.static)

@@ -246,11 +246,10 @@ def _alone(plan: Plan, trial: Trial) -> Plan:
         UserError: if no contender would have a trial of this id.
     """
     point = _point(trial)
-    for problem in plan.problems:
-        for contender in plan.contenders:
-            if plan.trial(problem, contender, point, trial.stage, trial.seed, trial.until).id == trial.id:
-                probes = plan.probes if trial.stage == "final" else {}
-                return replace(plan, problems=[problem], contenders=[contender], probes=probes)
+    for problem, contender in plan.cells:
+        if plan.trial(problem, contender, point, trial.stage, trial.seed, trial.until).id == trial.id:
+            probes = plan.probes if trial.stage == "final" else {}
+            return replace(plan, problems=[problem], contenders=[contender], probes=probes)
     raise UserError(f"trial {trial.id} is not one of this spec's; run its spec again, then replay it")
 
 

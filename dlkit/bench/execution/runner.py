@@ -227,8 +227,7 @@ def _round(context: _Context, bound: BoundPlan, history: History) -> bool:
     context.store.use_plan(plan, bound.sources, context.code)
     jobs = [
         ContenderJob(bound, problem, contender, context.store, history, context.lanes)
-        for problem in plan.problems
-        for contender in plan.contenders
+        for problem, contender in plan.cells
         if (problem.name, contender.label) not in context.stopped
     ]
     setting = [TargetJob(bound, problem, history, context.lanes) for problem in plan.problems if problem.target is None]

@@ -246,24 +246,23 @@ def play_on(history: History, train: Train) -> History:
         return bool(new)
 
     plan = history.plan
-    for problem in plan.problems:
-        for contender in plan.contenders:
-            about = (history, problem, contender)
-            for study in plan.studies(problem, contender):
-                while True:
-                    trials = [trial for _, trial in search(*about, study=study).pending(history.outcomes)]
-                    if trials:
-                        if not ran(problem, contender, trials):
-                            break
-                        continue
-                    points = next_points(*about, study=study)
-                    if not points:
+    for problem, contender in plan.cells:
+        about = (history, problem, contender)
+        for study in plan.studies(problem, contender):
+            while True:
+                trials = [trial for _, trial in search(*about, study=study).pending(history.outcomes)]
+                if trials:
+                    if not ran(problem, contender, trials):
                         break
-                    history.draw(history.search_key(problem, contender, study), points)
-                winner = tune(*about, study=study).point
-                if winner is not None:
-                    finals = history.final_trials(problem, contender, winner, study=study)
-                    ran(problem, contender, [trial for trial in finals if trial.id not in history.outcomes])
+                    continue
+                points = next_points(*about, study=study)
+                if not points:
+                    break
+                history.draw(history.search_key(problem, contender, study), points)
+            winner = tune(*about, study=study).point
+            if winner is not None:
+                finals = history.final_trials(problem, contender, winner, study=study)
+                ran(problem, contender, [trial for trial in finals if trial.id not in history.outcomes])
     return history
 
 

@@ -37,7 +37,7 @@ def races_before(bound: BoundPlan, known: Mapping[str, Timing]) -> Iterator[tupl
     """
     plan = bound.plan
     for problem in plan.problems:
-        every = {before_training(plan, problem, contender): contender for contender in plan.contenders}
+        every = {before_training(plan, problem, contender): contender for contender in plan.contenders_on(problem)}
         missing = [key for key in every if key not in known or not _seconds(known[key]) > 0]
         yardstick = next((key for key in every if key not in missing), None)
         entrants = {}
@@ -95,16 +95,15 @@ def with_known_times(bound: BoundPlan, known: Mapping[str, Timing]) -> BoundPlan
         UserError: for a contender that could not be timed, and for a budget that is too small.
     """
     plan, seconds, mistakes = bound.plan, dict[str, dict[str, float]](), list[str]()
-    for problem in plan.problems:
-        for contender in plan.contenders:
-            timing = known[before_training(plan, problem, contender)]
-            seconds.setdefault(problem.name, {})[contender.label] = _seconds(timing)
-            if not _seconds(timing) > 0:
-                mistakes.append(
-                    f"problem '{problem.name}', optimizer '{contender.label}': its steps could not be timed "
-                    f"({_why(timing)}), and a budget of seconds is counted by their times; "
-                    "mend it, leave it out, or choose another axis"
-                )
+    for problem, contender in plan.cells:
+        timing = known[before_training(plan, problem, contender)]
+        seconds.setdefault(problem.name, {})[contender.label] = _seconds(timing)
+        if not _seconds(timing) > 0:
+            mistakes.append(
+                f"problem '{problem.name}', optimizer '{contender.label}': its steps could not be timed "
+                f"({_why(timing)}), and a budget of seconds is counted by their times; "
+                "mend it, leave it out, or choose another axis"
+            )
     if mistakes:
         raise UserError("\n".join(mistakes))
     return with_programs(with_step_seconds(bound, seconds))

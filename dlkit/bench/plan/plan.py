@@ -45,7 +45,7 @@ class Plan:
     Attributes:
         name: of the experiment.
         problems: in the order given.
-        contenders: in the order given; the first is the baseline.
+        contenders: in the order given; the first that runs on a problem is the baseline there.
         evaluations: points of each curve after step 0.
         tuning_seeds: seeds of the tuning stage in each study.
         seeds: seeds of the final stage in each study; no tuning seed is among them.
@@ -83,6 +83,20 @@ class Plan:
     expand: bool = False
     timing: bool = False
     programs: AllPrograms = field(default_factory=dict)
+
+    def contenders_on(self, problem: PlannedProblem) -> list[PlannedContender]:
+        """Returns the contenders that run on a problem; the first is the baseline there."""
+        return [contender for contender in self.contenders if contender.runs_on(problem.name)]
+
+    @property
+    def cells(self) -> list[tuple[PlannedProblem, PlannedContender]]:
+        """Every problem with every contender that runs on it."""
+        return [(problem, contender) for problem in self.problems for contender in self.contenders_on(problem)]
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether some contender does not run on some problem."""
+        return len(self.cells) < len(self.problems) * len(self.contenders)
 
     @property
     def repeats_tuning(self) -> bool:

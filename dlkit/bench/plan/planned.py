@@ -109,6 +109,7 @@ class PlannedContender:
         tuned_choices: the choices of the problem among `space` and `static`.
         levels: factor -> this contender's level of it, for the factors in which contenders differ.
         draw: which draw of points; contenders of one draw try the same places of spaces of as many dimensions.
+        problems: names of the problems that it runs on; empty for all.
     """
 
     label: str
@@ -127,6 +128,11 @@ class PlannedContender:
     tuned_choices: tuple[str, ...] = ()
     levels: Mapping[str, str] = field(default_factory=dict)
     draw: int = 0
+    problems: tuple[str, ...] = ()
+
+    def runs_on(self, problem: str) -> bool:
+        """Whether it is run on the problem of a name."""
+        return not self.problems or problem in self.problems
 
     def points_of(self, study: int) -> Sequence[Point]:
         """Returns what was drawn for a study before anything ran."""

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlkit.bench.analysis.across_problems import MAX_RATIO
+from dlkit.bench.analysis.across_problems import MAX_RATIO, Overview
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report import figure_data
-from dlkit.bench.report.plotly_across import contender_style
+from dlkit.bench.report.plotly_across import contender_style, ran_on
 from dlkit.bench.report.plotly_figures import GREY
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def across(summary: Summary) -> Any:
         axes.xaxis.label.set_size(POINTS)
         axes.yaxis.label.set_size(POINTS)
     lines = [axes.get_lines() for axes in figure.axes[1:2]]
-    if lines:
-        names = [figure_data.short(found.contenders[index]) for index in found.order]
+    if lines and lines[0]:
+        names = [f"{figure_data.short(found.contenders[index])}{ran_on(found, index)}" for index in _shown(found)]
         columns = min(len(names), LETTERS // max(len(name) + 9 for name in names))
         legend = figure.legend(
             lines[0][: len(names)], names, loc="outside lower center", ncols=columns, fontsize=POINTS - 1, frameon=False
@@ -56,25 +56,35 @@ def _ranks(axes: "Axes", summary: Summary) -> None:
     found = summary.overview
     assert found.ranks is not None
     estimates = found.ranks.bootstrap
-    best = float(estimates.mean_ranks.min())
-    axes.axvspan(best, min(best + found.ranks.distance, len(found.contenders)), color=GREY, alpha=0.12, linewidth=0)
-    for height, index in enumerate(found.order):
+    distance = found.ranks.distance
+    if distance is not None:
+        best = float(np.nanmin(estimates.mean_ranks))
+        axes.axvspan(best, min(best + distance, len(found.contenders)), color=GREY, alpha=0.12, linewidth=0)
+    ranked = [index for index in found.order if not np.isnan(estimates.mean_ranks[index])]
+    for height, index in enumerate(ranked):
         colour = contender_style(summary, found.contenders[index]).colour
         ends = [estimates.low[index], estimates.high[index]]
         axes.plot(ends, [height] * 2, color=colour, linewidth=1.6, solid_capstyle="butt")
         axes.plot([estimates.mean_ranks[index]], [height], marker="o", markersize=4.5, color=colour)
-    labels = [figure_data.short(found.contenders[index]) for index in found.order]
+    labels = [f"{figure_data.short(found.contenders[index])}{ran_on(found, index)}" for index in ranked]
     for tick in axes.set_yticks(range(len(labels)), labels):
         tick.label1.set_parse_math(False)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(0.9, len(labels) + 0.1)
-    axes.set_xlabel("mean rank (shaded: Nemenyi)")
+    axes.set_xlabel("mean rank" if distance is None else "mean rank (shaded: Nemenyi)")
+
+
+def _shown(found: Overview) -> list[int]:
+    """The contenders of the second panel, best first: those with a profile, or with targets."""
+    if found.profile is not None:
+        return [index for index in found.order if not np.isnan(found.profile.profile.exact_scores[index])]
+    return [index for index in found.order if found.target_ecdf[index] is not None]
 
 
 def _profile(axes: "Axes", summary: Summary) -> None:
     found = summary.overview
     assert found.profile is not None
-    for index in found.order:
+    for index in _shown(found):
         style = contender_style(summary, found.contenders[index])
         line = {"color": style.colour, "linestyle": style.paper_dash, "linewidth": 1.2}
         profile = found.profile.profile
@@ -89,6 +99,8 @@ def _reached(axes: "Axes", summary: Summary) -> None:
     found = summary.overview
     for index in found.order:
         each, style = found.target_ecdf[index], contender_style(summary, found.contenders[index])
+        if each is None:
+            continue
         line = {"color": style.colour, "linestyle": style.paper_dash, "linewidth": 1.2}
         axes.fill_between(each.steps, each.low, each.high, step="post", color=style.colour, alpha=0.14, linewidth=0)
         axes.step(each.steps, each.share, where="post", **line)

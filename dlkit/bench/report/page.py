@@ -13,6 +13,7 @@ from typing import Any
 import dlkit
 from dlkit.bench.analysis import units
 from dlkit.bench.analysis.comparison import Comparison
+from dlkit.bench.analysis.foresight import gaps
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
@@ -185,9 +186,10 @@ def _budget(plan: Plan) -> str:
     studies = f", in each of {plan.tuner.studies} studies{more}" if plan.repeats_tuning else ""
     return (
         f"{_count(len(plan.contenders), 'contender')} on {_count(len(plan.problems), 'problem')}. "
-        f"Each contender on each problem{studies}: {_tuning(plan)}, "
+        f"Each contender on each problem{' where it runs' if plan.has_gaps else ''}{studies}: {_tuning(plan)}, "
         f"then the best point on {_count(plan.seeds, 'fresh paired seed')}{'' if studies else more}; {lengths}, "
         f"{_count(plan.evaluations, 'evaluation')} along the way."
+        f"{''.join(f' {sentence}' for sentence in gaps(plan))}"
     )
 
 

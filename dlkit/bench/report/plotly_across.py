@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlkit.bench.analysis.across_problems import MAX_RATIO
+from dlkit.bench.analysis.across_problems import MAX_RATIO, Overview
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report import figure_data
 from dlkit.bench.report.plotly_figures import GREY, Style, blank, fill_between, literal, style_of
@@ -12,7 +12,7 @@ from dlkit.bench.report.plotly_figures import GREY, Style, blank, fill_between, 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["contender_style", "performance_profile", "ranks", "target_ecdf"]
+__all__ = ["contender_style", "performance_profile", "ran_on", "ranks", "target_ecdf"]
 
 BARS, WIDTH = (1.3, 2.0, 3.0, 3.7), 0.4  # ratios around which intervals stand, and how far around
 SHARES = {"range": [-0.02, 1.02], "tickformat": ".0%", "dtick": 0.25}
@@ -20,7 +20,8 @@ SHARES = {"range": [-0.02, 1.02], "tickformat": ".0%", "dtick": 0.25}
 
 def contender_style(summary: Summary, label: str) -> Style:
     """Returns how a contender looks in every figure, by its label."""
-    return style_of(summary, next(each for each in summary.comparisons[0].results if each.label == label))
+    every = (each for comparison in summary.comparisons for each in comparison.results)
+    return style_of(summary, next(each for each in every if each.label == label))
 
 
 def ranks(summary: Summary) -> "go.Figure":
@@ -37,7 +38,8 @@ def ranks(summary: Summary) -> "go.Figure":
     if found.ranks is None:
         return figure
     estimates = found.ranks.bootstrap
-    for height, index in enumerate(found.order):
+    ranked = [index for index in found.order if not np.isnan(estimates.mean_ranks[index])]
+    for height, index in enumerate(ranked):
         label, middle = found.contenders[index], float(estimates.mean_ranks[index])
         colour = contender_style(summary, label).colour
         ends = {"array": [estimates.high[index] - middle], "arrayminus": [middle - estimates.low[index]]}
@@ -48,17 +50,19 @@ def ranks(summary: Summary) -> "go.Figure":
             marker={"color": colour, "size": 11},
             error_x={**ends, "color": colour, "thickness": 3, "width": 0},
             name=literal(label),
-            hovertext=f"best with probability {estimates.probability_best[index]:.2f}",
+            hovertext=f"best with probability {estimates.probability_best[index]:.2f}{ran_on(found, index)}",
             hoverinfo="x+text+name",
             showlegend=False,
         )
-    best = float(estimates.mean_ranks.min())
-    end = min(best + found.ranks.distance, float(len(found.contenders)))
-    figure.add_vrect(x0=best, x1=end, fillcolor=GREY, opacity=0.12, line_width=0, layer="below")
-    shade = {"symbol": "square", "size": 12, "color": GREY, "opacity": 0.25}
-    within = "within Nemenyi's distance of the best"
-    figure.add_scatter(x=[None], y=[None], mode="markers", name=within, marker=shade, showlegend=True)
-    labels = [literal(figure_data.short(found.contenders[index])).replace("\n", "<br>") for index in found.order]
+    if (distance := found.ranks.distance) is not None:
+        best = float(np.nanmin(estimates.mean_ranks))
+        end = min(best + distance, float(len(found.contenders)))
+        figure.add_vrect(x0=best, x1=end, fillcolor=GREY, opacity=0.12, line_width=0, layer="below")
+        shade = {"symbol": "square", "size": 12, "color": GREY, "opacity": 0.25}
+        within = "within Nemenyi's distance of the best"
+        figure.add_scatter(x=[None], y=[None], mode="markers", name=within, marker=shade, showlegend=True)
+    names = [f"{figure_data.short(found.contenders[index])}{ran_on(found, index)}" for index in ranked]
+    labels = [literal(name).replace("\n", "<br>") for name in names]
     count = len(labels)
     figure.update_yaxes(tickvals=list(range(count)), ticktext=labels, range=[count - 0.5, -0.5], showgrid=False)
     figure.update_xaxes(title_text="mean rank over problems, 1 is best", range=[0.9, count + 0.1], dtick=1)
@@ -80,7 +84,9 @@ def performance_profile(summary: Summary) -> "go.Figure":
         return figure
     bands, count = found.profile, len(found.contenders)
     for place, index in enumerate(found.order):
-        style, common = _look(summary, found.contenders[index])
+        if np.isnan(bands.profile.exact_scores[index]):
+            continue
+        style, common = _look(summary, index)
         ratios, fractions = bands.profile.ratios, bands.profile.fractions[index]
         # Bands of a few problems cover each other: bars at some ratios, side by side, show the same.
         at = np.searchsorted(ratios, [ratio + WIDTH * (place / max(count - 1, 1) - 0.5) for ratio in BARS])
@@ -119,7 +125,9 @@ def target_ecdf(summary: Summary) -> "go.Figure":
     found = summary.overview
     figure = blank(height=380 + 20 * len(found.contenders))
     for index in found.order if found.target_ecdf else ():
-        each, (style, common) = found.target_ecdf[index], _look(summary, found.contenders[index])
+        each, (style, common) = found.target_ecdf[index], _look(summary, index)
+        if each is None:
+            continue
         # A share holds to the next evaluation.
         at = np.repeat(100 * each.steps, 2)[1:]
         fill_between(figure, at, np.repeat(each.low, 2)[:-1], np.repeat(each.high, 2)[:-1], style.colour, common)
@@ -132,6 +140,14 @@ def target_ecdf(summary: Summary) -> "go.Figure":
     return figure.update_layout(hovermode="x unified", showlegend=True)
 
 
-def _look(summary: Summary, label: str) -> tuple[Style, dict[str, Any]]:
+def ran_on(found: Overview, index: int) -> str:
+    """Returns, to stand behind its name, on how many problems a contender ran; nothing where it ran on all."""
+    count, there = len(found.problems), int(found.ran[index].sum())
+    return f" ({there} of {count} problems)" if there < count else ""
+
+
+def _look(summary: Summary, index: int) -> tuple[Style, dict[str, Any]]:
     """A contender's style, and what all its traces have in common."""
-    return contender_style(summary, label), {"name": literal(label), "legendgroup": label}
+    label = summary.overview.contenders[index]
+    name = f"{label}{ran_on(summary.overview, index)}"
+    return contender_style(summary, label), {"name": literal(name), "legendgroup": label}

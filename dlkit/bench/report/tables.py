@@ -68,7 +68,8 @@ def caption(comparison: Comparison) -> str:
     direction = "higher" if problem.judged.higher_is_better else "lower"
     target = f"target {numbers.number(comparison.target)} ({comparison.targets.source})"
     taken = "; medians are geometric, of logarithms" if numbers.geometric(problem) else ""
-    return f"{numbers.metric_label(problem)}, {direction} is better; {target}{taken}; {_examples(comparison)}"
+    absent = f"; not run here: {', '.join(comparison.not_run)}" if comparison.not_run else ""
+    return f"{numbers.metric_label(problem)}, {direction} is better; {target}{taken}; {_examples(comparison)}{absent}"
 
 
 def _examples(comparison: Comparison) -> str:

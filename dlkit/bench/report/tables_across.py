@@ -1,13 +1,13 @@
 """The tables over all problems as text, each with a caption that says what its numbers are and what they are not."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dlkit.bench.analysis import numbers, tuning_curves
-from dlkit.bench.analysis.across_problems import BUDGETS, MAX_RATIO, Overview
+from dlkit.bench.analysis.across_problems import BUDGETS, MAX_RATIO, Overview, Ranks
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.analysis.tuning_curves import FEWEST_GOOD, TOLERANCE, Leaders, Width
@@ -20,6 +20,13 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 PERCENT = f"{NO_BREAK}%"
 MOST_LADDERS, MOST_PAIRS = 6, 4  # that a caption names
 FEW_PROBLEMS = 5  # with fewer, a test over problems sees large differences only
+NOT_RUN = "not run"
+NOT_RANKED = f" {NOT_RUN.capitalize()}: left out by the plan; ranks are among those that ran. –: not ranked."
+GAPS = (
+    "Not all ran on all problems. Mean ranks come from pairs on the problems that both ran on: easy problems and weak "
+    "rivals help nobody. Profile score, targets reached and area are over the problems where a contender ran, and easy "
+    "ones do help there: compare targets reached with what the others reach on the same problems (others there)."
+)
 SAME_MEDIAN = " A contender's scores are shifted to give all its studies the same median, since studies share no seed."
 
 
@@ -69,6 +76,10 @@ def left_out(summary: Summary) -> list[str]:
         reasons.append("Performance profiles need two problems with targets.")
     if not found.targeted:
         reasons.append("Shares of targets reached need a problem with targets.")
+    elif found.target_ranking is None and len(found.contenders) > 1:
+        reasons.append("Who is ahead as budget and target move needs a problem with targets that all ran on.")
+    if not few and found.ranks is None:
+        reasons.append("Ranks need two contenders that ran on two problems together.")
     if reason := tuning_curves.not_drawn(plan):
         reasons.append(f"Who leads at how many tuning points is not shown: {reason}.")
     if plan.tuner.halving is not None:
@@ -94,21 +105,30 @@ def contenders(summary: Summary) -> Section:
     lines, ranks = found.by_contender(), found.ranks
     columns: dict[str, list[str]] = {"optimizer": [each.label for each in lines]} if lines else {}
     if ranks is not None:
-        least = min(each.mean_rank.estimate for each in lines)
+        least, distances = lines[0].mean_rank.estimate, [ranks.to_best[index] for index in found.order]
         columns[f"mean rank {level}"] = [_interval(each.mean_rank) for each in lines]
-        columns["probability best"] = [numbers.share(each.probability_best) for each in lines]
-        columns["Nemenyi"] = [_apart(each.mean_rank.estimate - least, ranks.distance) for each in lines]
+        columns["probability best"] = [_or_nothing(numbers.share, each.probability_best) for each in lines]
+        gaps = [each.mean_rank.estimate - least for each in lines]
+        columns["Nemenyi"] = [_apart(*each) for each in zip(gaps, distances, strict=True)]
     if found.profile is not None:
         columns[f"profile score {level}"] = [_interval(each.profile_score) for each in lines]
     if found.target_ecdf:
         columns[f"targets reached {level}"] = [_interval(each.targets_reached) for each in lines]
-        columns["area"] = [f"{each.target_area:.2f}" for each in lines]
+        columns["area"] = [_or_nothing("{:.2f}".format, each.target_area) for each in lines]
+        if found.has_gaps:
+            columns["others there"] = [_or_nothing("{:.2f}".format, each.others_there) for each in lines]
     rows = list(zip(*columns.values(), strict=True)) if len(columns) > 1 else []
+    if rows and found.has_gaps:
+        there = [f"{each.problems} of {len(found.problems)}" for each in lines]
+        columns["ran on"] = there
+        rows = list(zip(*columns.values(), strict=True))
     return Section("Contenders", _about_contenders(found, summary.plan.unit), Table([*columns], rows))
 
 
 def _apart(gap: float, distance: float) -> str:
     """Whether a mean rank is told from the best one, by Nemenyi's distance."""
+    if math.isnan(gap) or math.isnan(distance):
+        return "not compared"
     if gap > distance:
         return "worse"
     return "not told apart" if gap else "best"
@@ -118,11 +138,13 @@ def _about_contenders(found: Overview, unit: str) -> str:
     count, ranks, parts = len(found.problems), found.ranks, []
     if ranks is not None:
         small = f" {count} problems have little power: not told apart is not equal." if count < FEW_PROBLEMS else ""
+        expected = ", as expected if all had run on all of them" if found.has_gaps else ""
+        named = "Skillings and Mack's" if found.has_gaps else "Friedman's"
         parts += [
-            f"Mean rank on {count} problems of the median over {unit} of the judged metric at the end; intervals, and "
-            f"the probability of being best, by drawing problems and {unit} again.",
-            f"Friedman's test that all rank alike, by permuted ranks: p {_compared(ranks.p_value)}; mean ranks more "
-            f"than {numbers.number(ranks.distance)} apart (Nemenyi) differ at {100 * (1 - LEVEL):.0f}{PERCENT}.{small}",
+            f"Mean rank on {count} problems of the median over {unit} of the judged metric at the end{expected}; "
+            f"intervals, and the probability of being best, by drawing problems and {unit} again.",
+            f"{named} test that all rank alike, by permuted ranks: p {_compared(ranks.p_value)}; mean ranks more "
+            f"than {_distance(ranks)} apart (Nemenyi) differ at {100 * (1 - LEVEL):.0f}{PERCENT}.{small}",
         ]
     if found.profile is not None:
         parts.append(
@@ -134,7 +156,20 @@ def _about_contenders(found: Overview, unit: str) -> str:
             f"Targets reached: share of (problem, target, {_one(unit)}) by the end of the budget, on these problems; "
             "area: the mean of that share along the budget, 1 if all were reached at once."
         )
+    if parts and found.has_gaps:
+        parts.append(GAPS)
     return " ".join(parts)
+
+
+def _distance(ranks: Ranks) -> str:
+    """Nemenyi's distance, or where pairs share more or fewer problems, the smallest and the largest."""
+    ends = [numbers.number(each) for each in ranks.nearest_and_farthest]
+    return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}, by how many problems two share,"
+
+
+def _or_nothing(text: Callable[[float], str], value: float) -> str:
+    """A number as text; a dash where there is none."""
+    return numbers.NOTHING if math.isnan(value) else text(value)
 
 
 def _ranks_by_problem(summary: Summary) -> Section:
@@ -143,6 +178,7 @@ def _ranks_by_problem(summary: Summary) -> Section:
     text = (
         f"Rank by the median over {summary.plan.unit}; = stands where the optimizer is not told apart from the "
         "problem's best, × where it could not run or no point trained."
+        f"{NOT_RANKED if found.has_gaps else ''}"
     )
     if found.ranks is None:
         return Section("Ranks by problem", text, Table([], []))
@@ -153,10 +189,16 @@ def _ranks_by_problem(summary: Summary) -> Section:
         finished = {each.label for each in comparisons[problem.name].results if each.is_comparable}
         line = [problem.name]
         for index in found.order:
-            label = found.contenders[index]
+            label, rank = found.contenders[index], found.ranks.by_problem[index, place]
+            if not found.ran[index, place]:
+                line.append(NOT_RUN)
+                continue
+            if math.isnan(rank):
+                line.append(numbers.NOTHING)
+                continue
             standing = standings.get(label)
             mark = "" if standing is None or standing.to_best is None or standing.is_worse else " ="
-            line.append(f"{found.ranks.by_problem[index, place]:g}{mark if label in finished else ' ×'}")
+            line.append(f"{rank:g}{mark if label in finished else ' ×'}")
         cells.append(line)
     return Section("Ranks by problem", text, Table(["problem", *_ordered(found)], cells))
 
@@ -173,6 +215,7 @@ def _movement(found: Overview, unit: str) -> Section:
         f"Ahead by the mean over problems and {unit} of min(what the target takes, budget) / budget, which stands "
         "beside: a "
         "miss counts as the whole budget. No intervals: the figure's bands have them."
+        f"{' Only problems that all ran on count.' if found.has_gaps else ''}"
     )
     if moved is None:
         return Section("Who is ahead as budget and target move", text, Table([], []))
@@ -213,8 +256,11 @@ def _leaders(summary: Summary) -> Section:
     title = "Who leads at how many tuning points"
     columns = sorted({int(k) for one in found for k in one.found.points})
     rows = [[one.problem, *(_leader(one, k) for k in columns)] for one in found]
-    if len(found) > 1:
-        rows.append(["all problems, mean probability", *(_leader_of_all(found, k) for k in columns)])
+    shared = {problem.name for problem in plan.problems if len(plan.contenders_on(problem)) == len(plan.contenders)}
+    of_all = [one for one in found if one.problem in shared]
+    if len(of_all) > 1:
+        name = "all problems" if len(shared) == len(plan.problems) else "problems that all ran on"
+        rows.append([f"{name}, mean probability", *(_leader_of_all(of_all, k) for k in columns)])
     return Section(title, text, Table(["problem", *(f"{k} points" if k > 1 else "1 point" for k in columns)], rows))
 
 
@@ -291,6 +337,8 @@ def _ordered(found: Overview) -> list[str]:
 
 
 def _interval(value: Interval) -> str:
+    if math.isnan(value.estimate):
+        return numbers.NOTHING
     return f"{value.estimate:.2f} [{value.low:.2f}, {value.high:.2f}]"
 
 

@@ -54,7 +54,7 @@ def _allowed(
 ) -> PlannedProblem:
     """A problem with every contender's allowance; notes the mistakes of those that have none."""
     allowances = {}
-    for contender in bound.plan.contenders:
+    for contender in bound.plan.contenders_on(facts):
         try:
             allowances[contender.label] = allowance(contender)
         except UserError as error:
@@ -89,7 +89,7 @@ def _allowance(bound: BoundPlan, facts: PlannedProblem, problem: Problem, conten
 
 
 def with_step_seconds(bound: BoundPlan, seconds: Mapping[str, Mapping[str, float]]) -> BoundPlan:
-    """Returns a plan whose budgets are seconds, with the steps that spend what the first contender's steps take.
+    """Returns a plan whose budgets are seconds, with the steps that spend what those of its first contender take.
 
     Args:
         bound: the plan as `with_allowances` returned it.
@@ -104,7 +104,7 @@ def with_step_seconds(bound: BoundPlan, seconds: Mapping[str, Mapping[str, float
     problems, mistakes = [], list[str]()
     for facts in bound.plan.problems:
         taken = seconds[facts.name]
-        counted = replace(facts, amount=facts.steps * taken[bound.plan.contenders[0].label])
+        counted = replace(facts, amount=facts.steps * taken[bound.plan.contenders_on(facts)[0].label])
         problems.append(_allowed(bound, counted, partial(_in_seconds, bound, counted, taken), mistakes))
     return _planned(bound, problems, mistakes)
 

@@ -146,9 +146,11 @@ class Contender:
         draw: which draw of tuning points. Contenders of one draw whose spaces have as many dimensions get points at the
             same places, which makes comparisons sharper. To compare a method with itself, give the second one another
             draw.
+        problems: names of the problems that it runs on, as tables call them; None for all. Where it does not run it
+            has no result, neither a good nor a bad one.
 
     Raises:
-        UserError: for a draw that is no whole number, or below 0.
+        UserError: for a draw that is no whole number, or below 0, or problems that are no list of names.
     """
 
     optimizer: str | Optimizer
@@ -161,12 +163,22 @@ class Contender:
     early_stopping: EarlyStopping | Literal[False] | None = None
     choices: Mapping[str, Any] = field(default_factory=dict)
     draw: int = 0
+    problems: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.draw, int) or isinstance(self.draw, bool) or self.draw < 0:
             raise UserError(f"optimizer '{self.name}': draw must be a whole number of at least 0, got {self.draw!r}")
         if self.order is not None:
             require_order(self.order, owner=f"optimizer '{self.name}'")
+        if self.problems is not None and not _is_list_of_names(self.problems):
+            raise UserError(
+                f"optimizer '{self.name}': problems must be a list of at least one problem's name, got "
+                f"{self.problems!r}; leave it out to run on all"
+            )
+
+    def runs_on(self, problem: str) -> bool:
+        """Whether it is run on the problem of a name."""
+        return self.problems is None or problem in self.problems
 
     @property
     def name(self) -> str:
@@ -210,6 +222,10 @@ class Contender:
         return replace(optimizer, space=space, static={**optimizer.static, **self.static})
 
 
+def _is_list_of_names(given: Any) -> bool:
+    return isinstance(given, list | tuple) and len(given) > 0 and all(isinstance(each, str) for each in given)
+
+
 def is_own(*given: Any) -> bool:
     """Whether any of these problems, optimizers, schedules and probes is the user's own; None is nothing."""
     return any(is_import(each) if isinstance(each, str) else each is not None for each in given)
@@ -232,12 +248,12 @@ def registered_or_own(optimizer: Any) -> Optimizer:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """A comparison: every contender on every problem with one budget.
+    """A comparison: every contender with one budget on every problem, or on those that it names.
 
     Attributes:
         name: of the run's folder.
         problems: at least one.
-        optimizers: at least one; the first is the baseline that sets targets where a problem has none.
+        optimizers: at least one; the first that runs on a problem is the baseline that sets targets where it has none.
         budget: the same for all.
         factors: ``"schedule"``, ``"batch_size"``, ``"order"``, ``"early_stopping"`` or a choice of the problems ->
             values to cross every optimizer with that does not set its own. A list among the values of a choice is
@@ -291,7 +307,7 @@ class Experiment:
         Raises:
             UserError: for a factor that there is not, or one without values.
         """
-        mistakes = [line for name in self.factors for line in unknown_factor(name, self.problems)]
+        mistakes = [line for name in self.factors for line in unknown_factor(name, self.problems, self.optimizers)]
         mistakes += [
             f"factors.{name}: expected a list of at least one value, got {values!r}"
             for name, values in self.factors.items()
@@ -302,19 +318,28 @@ class Experiment:
         return [crossed for entry in self.optimizers for crossed in _crossed(entry, self.factors)]
 
 
-def unknown_factor(name: str, problems: Sequence[ProblemChoice]) -> list[str]:
-    """Returns what is wrong with a factor's name: every problem has to have a choice of that name."""
+def unknown_factor(name: str, problems: Sequence[ProblemChoice], optimizers: Sequence[Contender]) -> list[str]:
+    """Returns what is wrong with a factor's name: it has to be a choice of every problem where it is left open.
+
+    Args:
+        name: of the factor.
+        problems: of the experiment.
+        optimizers: that are crossed with it, but for those that set it themselves.
+    """
     if name in FACTORS:
         return []
     choices: dict[str, Collection[str]] = {}
+    crossed = []
     for entry in problems:
         with suppress(UserError):  # it is reported where the problem is
             maker = entry.maker()
             choices[maker.name] = maker.defaults if isinstance(maker, ProblemFactory) else ()
+            is_open = (name not in each.choices and each.runs_on(entry.label or maker.name) for each in optimizers)
+            crossed += [maker.name] if any(is_open) else []
     known = {*FACTORS, *itertools.chain(*choices.values())}
     if name not in known:
         return [f"factors.{name}: no factor '{name}'; {nearest(name, known)}"]
-    lacking = [problem for problem, names in choices.items() if name not in names]
+    lacking = [problem for problem, names in choices.items() if name not in names and problem in crossed]
     return [f"factors.{name}: problem '{problem}' has no choice '{name}'; leave one of them out" for problem in lacking]
 
 

@@ -1,6 +1,7 @@
 """Spec -> plan: points are drawn, identities fixed, and everything is checked before anything runs."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -27,7 +28,7 @@ from dlkit.bench.spec.bound_plan import (
 )
 from dlkit.bench.spec.budget import beyond_draws
 from dlkit.bench.spec.entries import Contender, Crossed, Experiment, ProblemChoice, is_own
-from dlkit.bench.spec.fitting import misfits, misplayed
+from dlkit.bench.spec.fitting import misfits, misplayed, only_where_it_fits, without_a_place
 from dlkit.bench.spec.plausible import implausible, repeated
 from dlkit.bench.spec.points import drawn_points, unknown_on_the_grid
 from dlkit.bench.spec.probing import is_registered, load_probes, unlookable
@@ -68,9 +69,11 @@ def plan(experiment: Experiment) -> BoundPlan:
     mistakes += _without_target(experiment, [facts for facts, _ in problems])
     if len(contenders) == len(crossed):
         mistakes += _wrong_for_all(experiment, [facts for facts, _ in contenders])
+        if len(problems) == len(experiment.problems):
+            mistakes += _wrong_places(experiment, [facts for facts, _ in problems], [facts for facts, _ in contenders])
     mistakes += _wrong_together(experiment, problems, contenders)
     probes = load_probes(experiment.probes, mistakes)
-    mistakes += unlookable(probes, sources, [method for _, method in contenders])
+    mistakes += unlookable(probes, sources, contenders)
     if mistakes:
         raise UserError("\n".join(mistakes))
     own: list[Any] = [each for facts, method in contenders if facts.is_own for each in functions_of(method)]
@@ -208,26 +211,54 @@ def _wrong_for_all(experiment: Experiment, contenders: Sequence[PlannedContender
     return mistakes
 
 
+def _wrong_places(
+    experiment: Experiment, problems: Sequence[PlannedProblem], contenders: Sequence[PlannedContender]
+) -> list[str]:
+    """What is wrong with who runs where: names of no problem, and problems that lack whom they need."""
+    if not problems or not contenders or (mistakes := without_a_place(problems, contenders)):
+        return mistakes if problems and contenders else []
+    there = {facts.name: [each.label for each in contenders if each.runs_on(facts.name)] for facts in problems}
+    baselines = (experiment.targets or TargetRule()).baselines
+    mistakes = [
+        f"targets.baselines: problem '{facts.name}' has no target, and no baseline runs on it; name one of "
+        f"{', '.join(there[facts.name])} as well, or give the problem a target"
+        for facts in problems
+        if baselines and facts.target is None and not {*baselines} & {*there[facts.name]}
+    ]
+    if experiment.settling and len(contenders) > 1 and max(map(len, there.values())) < 2:
+        mistakes.append("settling: no two contenders run on the same problem, so there is nothing to settle")
+    return mistakes
+
+
 def _wrong_together(
     experiment: Experiment, problems: Sequence[_PlannedSource], contenders: Sequence[_PlannedMethod]
 ) -> list[str]:
     """What is wrong with problems and contenders together."""
     sources, planned = [source for _, source in problems], [facts for facts, _ in contenders]
-    varied = {name for facts in planned for name in (*facts.choices, *facts.tuned_choices)}
     return [
         *misfits(problems, planned),
-        *(
-            f"problems: '{entry.problem}' has its choice '{name}' set, and contenders vary it; leave one of them out"
-            for entry in experiment.problems
-            for name in entry.choices
-            if name in varied
-        ),
-        *misplayed(sources, [method for _, method in contenders]),
+        *(line for entry in experiment.problems for line in _set_twice(entry, planned)),
+        *misplayed(sources, contenders),
         *repeated("problems", [facts.name for facts, _ in problems], "give each a label of its own"),
         *implausible(problems, contenders),
         *unknown_on_the_grid(experiment.budget, planned),
         *repeated("optimizers", [facts.label for facts in planned], "give each a label of its own"),
     ]
+
+
+def _set_twice(entry: ProblemChoice, contenders: Sequence[PlannedContender]) -> list[str]:
+    """Choices that a problem has set, and that contenders vary there."""
+    if not entry.choices:
+        return []
+    with suppress(UserError):  # it is reported where the problem is
+        there = [each for each in contenders if each.runs_on(entry.label or entry.maker().name)]
+        varied = {name for facts in there for name in (*facts.choices, *facts.tuned_choices)}
+        return [
+            f"problems: '{entry.problem}' has its choice '{name}' set, and contenders vary it; leave one of them out"
+            for name in entry.choices
+            if name in varied
+        ]
+    return []
 
 
 def _problem(experiment: Experiment, entry: ProblemChoice) -> _PlannedSource:
@@ -297,29 +328,32 @@ def _contender(experiment: Experiment, crossed: Crossed, problems: Sequence[Prob
         choices=chosen.fixed,
         tuned_choices=tuned_choices,
         levels=crossed.levels,
+        problems=tuple(entry.problems or ()),
     )
     return contender, method
 
 
 def _chosen(entry: Contender, problems: Sequence[ProblemSource]) -> ChosenValues:
     """A contender's choices, carried out in the same way on every problem."""
-    makers = []
-    mistakes = []
+    makers = {}
+    mistakes: dict[str, list[str]] = {}
     for source in problems if entry.choices else ():
-        maker = source.maker()
+        if not entry.runs_on(source.name):
+            continue
+        maker, mistakes[source.name] = source.maker(), []
         if isinstance(maker, ProblemFactory):
-            makers.append(maker)
+            makers[source.name] = maker
         else:
-            mistakes.append(
+            mistakes[source.name].append(
                 f"problem '{source.name}': came ready-made, without choices; give the function that makes it"
             )
     found = ChosenValues({}, {}, {})
-    traced = [name for name in entry.choices if all(name in maker.tunable for maker in makers)]
-    for maker in reversed(makers):
+    traced = [name for name in entry.choices if all(name in maker.tunable for maker in makers.values())]
+    for name, maker in reversed(makers.items()):
         try:
             found = maker.chosen(entry.choices, traced)
         except UserError as error:
-            mistakes += str(error).splitlines()
-    if mistakes:
-        raise UserError("\n".join(f"optimizer '{entry.name}': {mistake}" for mistake in mistakes))
+            mistakes[name] += str(error).splitlines()
+    if any(mistakes.values()):
+        raise UserError("\n".join(f"optimizer '{entry.name}': {each}" for each in only_where_it_fits(mistakes)))
     return found

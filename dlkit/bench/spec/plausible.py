@@ -75,7 +75,10 @@ def implausible(
     for facts, method in contenders:
         settings = {**facts.space, **facts.static}
         found = implausible_settings(
-            settings, method.optimizer, method.schedule, horizons=[each.steps for each, _ in problems]
+            settings,
+            method.optimizer,
+            method.schedule,
+            horizons=[each.steps for each, _ in problems if facts.runs_on(each.name)],
         )
         mistakes += [f"optimizer '{facts.label}': {line}" for line in found]
     mistakes += _lookalikes("problems", [facts.name for facts, _ in problems])

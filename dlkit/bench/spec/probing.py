@@ -5,6 +5,7 @@ from typing import Any
 
 from dlkit.bench import probes
 from dlkit.bench.errors import UserError
+from dlkit.bench.plan.planned import PlannedContender
 from dlkit.bench.probes import PROBES, Probe
 from dlkit.bench.spec.bound_plan import Method, ProblemSource
 from dlkit.bench.spec.tracing import require_looking
@@ -46,19 +47,22 @@ def is_registered(probe: Probe) -> bool:
 
 
 def unlookable(
-    found: Mapping[str, Probe], sources: Sequence[ProblemSource], methods: Sequence[Method]
+    found: Mapping[str, Probe],
+    sources: Sequence[ProblemSource],
+    contenders: Sequence[tuple[PlannedContender, Method]],
 ) -> Iterator[str]:
     """Yields what is wrong with probes and problems together; with contenders too, where they are looked at.
 
     Args:
         found: the probes.
         sources: the problems.
-        methods: what trains them.
+        contenders: what trains them.
     """
     for probe in found.values():
-        tried = methods if probe.reads_optimizer else [] if is_registered(probe) else methods[:1]
         told = set[str]()
         for source in sources:
+            methods = [method for facts, method in contenders if facts.runs_on(source.name)]
+            tried = methods if probe.reads_optimizer else [] if is_registered(probe) else methods[:1]
             try:
                 problem = source.load()
                 probes.check(probe, problem)

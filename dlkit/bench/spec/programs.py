@@ -50,7 +50,7 @@ def with_programs(bound: BoundPlan) -> BoundPlan:
     problems = []
     for problem in plan.problems:
         unseen: dict[str, None] = {}
-        for contender in plan.contenders:
+        for contender in plan.contenders_on(problem):
             own = [("problem", problem.is_own), ("method", contender.is_own), ("probes", any(plan.probes.values()))]
             names = [name for name, is_own in own if is_own]
             for static in _combinations(contender.static) if names else ():

@@ -149,6 +149,7 @@ class _Reader:
             "early_stopping": self.early_stopping(item, path),
             "choices": self.choices(item, path, lists=True),
             "draw": self.value(item, path, "draw", int, 0),
+            "problems": self.names(item, path, "problems"),
         }
         if usage["draw"] < 0:
             self.mistake(f"{path}.draw", f"expected a whole number of at least 0, got {usage['draw']}")
@@ -169,6 +170,14 @@ class _Reader:
         self.attempt(f"{path}.space", replace(entry, static={}).load)
         self.attempt(f"{path}.static", replace(entry, space={}).load)
         return entry
+
+    def names(self, table: Mapping[str, Any], path: str, key: str) -> tuple[str, ...] | None:
+        """Returns a list of names, at least one; None where nothing is said of it."""
+        given = self.value(table, path, key, list)
+        if given == []:
+            self.mistake(f"{path}.{key}", "the list is empty; name at least one, or leave it out for all")
+        read = [self.value({f"{key}[{i}]": each}, path, f"{key}[{i}]", str) for i, each in enumerate(given or ())]
+        return tuple(each for each in read if each is not None) or None
 
     def targets_of(self, item: Mapping[str, Any], path: str) -> Any:
         """Returns a finite number, or a list of them."""
@@ -267,12 +276,14 @@ class _Reader:
         }
         return None if len(self.mistakes) > before else self.attempt(here, lambda: EarlyStopping(**numbers))
 
-    def factors(self, table: Mapping[str, Any], problems: Sequence[ProblemChoice]) -> dict[str, list[Any]]:
+    def factors(
+        self, table: Mapping[str, Any], problems: Sequence[ProblemChoice], optimizers: Sequence[Contender]
+    ) -> dict[str, list[Any]]:
         """Reads what every optimizer is crossed with."""
         given = self.value(table, "", "factors", dict, {})
         read: dict[str, list[Any]] = {}
         for name in given:
-            self.mistakes += [f"{self.file}: {mistake}" for mistake in unknown_factor(name, problems)]
+            self.mistakes += [f"{self.file}: {mistake}" for mistake in unknown_factor(name, problems, optimizers)]
             values = self.value(given, "factors", name, list, [])
             if given[name] == []:
                 self.mistake(f"factors.{name}", "the list is empty; name at least one")
@@ -337,8 +348,8 @@ def load(path: str | Path) -> Experiment:
     if not name or not name.isprintable() or Path(name).name != name or name.startswith("."):
         reader.mistake("name", f"expected a plain name for the run's folder, got {name!r}")
     problems = reader.entries(table, "problems", reader.problem)
-    factors = reader.factors(table, problems)
     optimizers = reader.entries(table, "optimizers", reader.optimizer)
+    factors = reader.factors(table, problems, optimizers)
     if reader.mistakes or budget is None:
         raise UserError("\n".join(reader.mistakes))
     return Experiment(

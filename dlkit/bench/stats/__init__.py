@@ -13,20 +13,22 @@ from dlkit.bench.stats.bootstrap import BootstrapIntervals, expanded_level, stra
 from dlkit.bench.stats.crossed import CrossedDifference, crossed_difference, crossed_mean, examples_needed
 from dlkit.bench.stats.families import family_p_values, fewest_blocks, keeps_order
 from dlkit.bench.stats.good_ranges import Sensitivity, sensitivity, width_interval
+from dlkit.bench.stats.incomplete_ranks import (
+    SkillingsMack,
+    connected,
+    expected_ranks,
+    midranks,
+    nemenyi_distances,
+    skillings_mack,
+    skillings_mack_permutation,
+)
 from dlkit.bench.stats.intervals import Interval, median_interval, wilson_interval
 from dlkit.bench.stats.multiplicity import holm
 from dlkit.bench.stats.nested import NestedMean, nested_mean
 from dlkit.bench.stats.paired import PairedEffects, paired_effects, paired_ratio
 from dlkit.bench.stats.profiles import PerformanceProfile, ProfileBands, performance_profile, profile_bands
-from dlkit.bench.stats.ranks import (
-    Friedman,
-    RankBootstrap,
-    friedman,
-    friedman_permutation,
-    nemenyi_distance,
-    rank_bootstrap,
-    rank_correlation,
-)
+from dlkit.bench.stats.rank_bootstrap import RankBootstrap, rank_bootstrap
+from dlkit.bench.stats.ranks import Friedman, friedman, friedman_permutation, nemenyi_distance, rank_correlation
 from dlkit.bench.stats.runtime_profiles import TargetECDF, TargetRanking, target_ecdf, target_ranking, times_to_targets
 from dlkit.bench.stats.sequential import Settlement, confidence_sequence, evidence, settle
 from dlkit.bench.stats.signed_ranks import PairedDifference, SignedRanks, paired_difference, wilcoxon
@@ -59,17 +61,20 @@ __all__ = [
     "Sensitivity",
     "Settlement",
     "SignedRanks",
+    "SkillingsMack",
     "TargetECDF",
     "TargetRanking",
     "TuningBands",
     "TuningLeaders",
     "confidence_sequence",
+    "connected",
     "crossed_difference",
     "crossed_mean",
     "evidence",
     "examples_needed",
     "expanded_level",
     "expected_best",
+    "expected_ranks",
     "expected_running_time",
     "family_p_values",
     "fewest_blocks",
@@ -83,7 +88,9 @@ __all__ = [
     "least_difference",
     "log_rank",
     "median_interval",
+    "midranks",
     "nemenyi_distance",
+    "nemenyi_distances",
     "nested_mean",
     "optimality_gap",
     "paired_difference",
@@ -98,6 +105,8 @@ __all__ = [
     "sensitivity",
     "settle",
     "simulated_power",
+    "skillings_mack",
+    "skillings_mack_permutation",
     "stratified_bootstrap",
     "target_ecdf",
     "target_ranking",

@@ -6,7 +6,7 @@ Lower is better throughout. A diverged trial or a missed target is `+inf`, never
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Floats", "array", "error_rate", "samples"]
+__all__ = ["Floats", "array", "error_rate", "samples", "with_gaps"]
 
 Floats = NDArray[np.float64]
 
@@ -33,12 +33,18 @@ def array(name: str, values: ArrayLike, axes: tuple[str, ...]) -> Floats:
         values: the numbers.
         axes: what each axis counts.
     """
+    numbers = with_gaps(name, values, axes)
+    if missing := int(np.isnan(numbers).sum()):
+        raise ValueError(f"{name} has NaN in {missing} places; encode a diverged or missed trial as inf")
+    return numbers
+
+
+def with_gaps(name: str, values: ArrayLike, axes: tuple[str, ...]) -> Floats:
+    """Checks an array as `array` does, but that NaN is allowed: there is no number."""
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.ndim != len(axes) or numbers.size == 0:
         expected = ", ".join(axes)
         raise ValueError(f"{name} must be an array [{expected}] without an empty axis, got shape {numbers.shape}")
-    if missing := int(np.isnan(numbers).sum()):
-        raise ValueError(f"{name} has NaN in {missing} places; encode a diverged or missed trial as inf")
     return numbers
 
 

@@ -1,4 +1,4 @@
-"""Ranks of contenders over problems: Friedman's test, Nemenyi's distance, bootstrapped ranks; rank correlation."""
+"""Ranks of contenders over problems: Friedman's test, Nemenyi's distance; rank correlation."""
 
 import math
 import operator
@@ -6,21 +6,17 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from dlkit.bench.stats.bootstrap import expanded_level, percentile_bands
 from dlkit.bench.stats.checks import Floats, array, error_rate, samples
-from dlkit.bench.stats.intervals import wilson_interval
 from dlkit.bench.stats.order_statistics import doubled_midranks
-from dlkit.bench.stats.resampling import joint_medians, medians
 
 __all__ = [
     "Friedman",
-    "RankBootstrap",
     "friedman",
     "friedman_permutation",
     "nemenyi_distance",
-    "rank_bootstrap",
+    "range_quantile",
     "rank_correlation",
 ]
 
@@ -49,22 +45,6 @@ class Friedman(NamedTuple):
     tied_chi_square_p: float
     tied_f: float
     tied_f_p: float
-
-
-class RankBootstrap(NamedTuple):
-    """Mean ranks and how sure they are; see `rank_bootstrap`.
-
-    Attributes:
-        mean_ranks: [contenders] midranks of the medians over seeds, averaged over problems, 1 the best.
-        low: [contenders] lower ends of the intervals of the mean ranks.
-        high: [contenders] upper ends.
-        probability_best: [contenders] share of resamples with the lowest mean rank; ties share.
-    """
-
-    mean_ranks: Floats
-    low: Floats
-    high: Floats
-    probability_best: Floats
 
 
 def friedman(scores: ArrayLike, *, higher_is_better: bool = False) -> Friedman:
@@ -182,64 +162,7 @@ def nemenyi_distance(contenders: int, problems: int, alpha: float = 0.05) -> flo
     if k < 2 or n < 1:
         raise ValueError(f"there must be two contenders and one problem at least, got {k} and {n}")
     error_rate(alpha)
-    return _range_quantile(k, 1 - alpha) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n))
-
-
-def rank_bootstrap(
-    scores: ArrayLike,
-    *,
-    level: float = 0.95,
-    resamples: int = 10_000,
-    seed: int,
-    higher_is_better: bool = False,
-) -> RankBootstrap:
-    """Mean ranks over problems, with intervals and the probability of being best, by a joint bootstrap.
-
-    Each resample draws problems, and within each of them seeds (the same for all contenders, who stay paired), takes
-    medians over seeds, ranks them, and averages the ranks. Drawing seeds adds noise that was in the data once already
-    and draws ranks towards each other: the ends are percentiles at `expanded_level` less that bias, and rather too
-    wide; `probability_best` is rather too even. Where all resamples agree, a contender may rank
-    anywhere from 1 to k on that share of other problems which Wilson's interval for n hits in n problems leaves open.
-
-    Args:
-        scores: [contenders, seeds, problems]; infinities are allowed, equal ones tie.
-        level: confidence level, between 0 and 1.
-        resamples: how many.
-        seed: of the resampling.
-        higher_is_better: whether the highest median gets rank 1.
-
-    Returns:
-        The ranks. With one problem the intervals are about that problem only; one seed and one problem say nothing:
-        1 to k.
-
-    Raises:
-        ValueError: if `scores` is empty or has NaN, `resamples` < 2, or `level` is not between 0 and 1.
-
-    Reference:
-        Davison and Hinkley, Bootstrap Methods and Their Application, 1997, section 3.8 (hierarchical resampling).
-
-    Example:
-        >>> rank_bootstrap([[[1.0, 4.0], [2.0, 5.0]], [[3.0, 6.0], [4.0, 7.0]]], resamples=99, seed=0).mean_ranks
-        array([1., 2.])
-    """
-    values = array("scores", scores, ("contenders", "seeds", "problems"))
-    error_rate(level)
-    if higher_is_better:
-        values = -values
-    contenders, seeds, problems = values.shape
-    estimate = _mean_ranks(medians(values)[None])[0]
-    drawn = np.concatenate([_mean_ranks(each) for each in joint_medians(values, resamples, seed)])
-    first = np.isclose(drawn, drawn.min(axis=1, keepdims=True), rtol=0.0, atol=1e-9)
-    probability = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
-    wide = expanded_level(level, problems if problems > 1 else seeds)
-    bias = drawn.mean(axis=0) - estimate
-    low, high = (np.clip(end - bias, 1.0, float(contenders)) for end in percentile_bands(drawn, wide))
-    if problems > 1:
-        agreed = drawn.min(axis=0) == drawn.max(axis=0)
-        sure = wilson_interval(problems, problems, level=level).low
-        low = np.where(agreed, np.minimum(low, sure * estimate + (1 - sure)), low)
-        high = np.where(agreed, np.maximum(high, sure * estimate + (1 - sure) * contenders), high)
-    return RankBootstrap(estimate, low, high, probability)
+    return range_quantile(k, 1 - alpha) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n))
 
 
 def rank_correlation(x: ArrayLike, y: ArrayLike) -> float:
@@ -264,8 +187,8 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> float:
 
 
 @lru_cache(maxsize=64)
-def _range_quantile(k: int, share: float) -> float:
-    """The quantile of the range of k standard normal numbers, by bisection."""
+def range_quantile(k: int, share: float) -> float:
+    """Returns the quantile of the range of k standard normal numbers, by bisection."""
     from scipy.special import ndtr
 
     z = np.linspace(-9.0, 30.0, 7801)
@@ -277,12 +200,3 @@ def _range_quantile(k: int, share: float) -> float:
         inside = k * np.trapezoid(density * (ndtr(z) - ndtr(z - middle)) ** (k - 1), z)
         low, high = (middle, high) if inside < share else (low, middle)
     return 0.5 * (low + high)
-
-
-def _mean_ranks(values: Floats) -> NDArray[np.float64]:
-    """[draws, contenders, problems] -> [draws, contenders]: midranks among contenders, averaged over problems."""
-    first, second = values[:, :, None], values[:, None]
-    # A midrank is 1/2 + those below + half of those equal, itself among them.
-    doubled = (second < first).sum(axis=2, dtype=np.int32) + (second <= first).sum(axis=2, dtype=np.int32)
-    means: Floats = 0.5 + 0.5 * doubled.mean(axis=-1)
-    return means

@@ -77,7 +77,7 @@ class Reruns:
 
 def sets_targets(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -> bool:
     """Whether a contender is a baseline of a problem that declares no target: it runs before the others."""
-    baselines = plan.targets.baselines or (plan.contenders[0].label,)
+    baselines = plan.targets.baselines or (plan.contenders_on(problem)[0].label,)
     return problem.target is None and contender.label in baselines
 
 
@@ -96,7 +96,7 @@ def reruns(history: History, problem: PlannedProblem) -> Reruns | None:
     count: targets do not move.
     """
     best: tuple[float, PlannedContender, Tuning] | None = None
-    for contender in history.plan.contenders:
+    for contender in history.plan.contenders_on(problem):
         for study in range(history.plan.tuner.studies) if sets_targets(history.plan, problem, contender) else ():
             tuning = tune(history, problem, contender, study=study)
             if tuning.missing:

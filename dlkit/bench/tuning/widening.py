@@ -43,11 +43,10 @@ def expand(history: History) -> Plan | None:
         The plan with wider spaces; None if no winner lies at an edge that can be moved.
     """
     plan, found = history.plan, []
-    for problem in plan.problems:
-        for contender in plan.contenders:
-            expansion = _expansion(plan, problem, contender, doubts_of(history, problem, contender))
-            if expansion is not None:
-                found.append(expansion)
+    for problem, contender in plan.cells:
+        expansion = _expansion(plan, problem, contender, doubts_of(history, problem, contender))
+        if expansion is not None:
+            found.append(expansion)
     return replace(plan, expansions=(*plan.expansions, *found)) if found else None
 
 

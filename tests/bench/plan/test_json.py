@@ -94,6 +94,7 @@ contenders = st.builds(
     tuned_choices=st.lists(names, max_size=2).map(tuple),
     levels=st.dictionaries(names, names, max_size=2),
     draw=counts,
+    problems=st.lists(names, max_size=2).map(tuple),
     order=st.none() | st.sampled_from(sorted(ORDERS)),
 )
 expansions = st.builds(Expansion, names, names, spaces, st.lists(many_points, max_size=2))
