@@ -66,7 +66,8 @@ def connected(ran: ArrayLike) -> tuple[Bools, Bools]:
         if kept.sum() == contenders.sum() and met.sum() == problems.sum():
             break
         contenders, problems = kept, met
-    parts = {tuple(_reached(cells[:, problems], first)) for first in np.flatnonzero(contenders).tolist()}
+    left = cells & contenders[:, None] & problems
+    parts = {tuple(_reached(left, first)) for first in np.flatnonzero(contenders).tolist()}
     largest = max(sorted(parts), key=len, default=())
     contenders = np.isin(np.arange(len(cells)), largest)
     return contenders, problems & cells[contenders].any(axis=0)

@@ -83,7 +83,7 @@ def rank_bootstrap(
     ran = np.asarray(known.all(axis=1))
     if partly := int((~known & known.any(axis=1, keepdims=True)).sum()):
         raise ValueError(
-            f"scores has NaN in {partly} places, in some seeds of a cell alone; NaN stands for a contender that did not run"
+            f"scores has NaN in {partly} places, in some seeds of a cell alone; NaN is for who did not run"
         )
     if not are_joined(ran):
         raise ValueError("scores has contenders that are not joined by problems that they have in common")

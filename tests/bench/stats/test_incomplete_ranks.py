@@ -102,7 +102,7 @@ def test_who_met_weak_rivals_alone_ranks_no_better() -> None:
 
 
 def test_expected_ranks_solve_the_normal_equations() -> None:
-    """By hand: on 2 problems a is ahead of b, on 2 others b of c: t is 1/2, 0, -1/2 with the sign of ranks, cut at 1."""
+    """By hand: a is ahead of b on 2 problems, b of c on 2 others: t is -1/2, 0, 1/2, and ranks 1/2 and 7/2 are cut."""
     scores = np.array([[1.0, 1.0, NAN, NAN], [2.0, 2.0, 1.0, 1.0], [NAN, NAN, 2.0, 2.0]])
     assert stats.expected_ranks(scores[None])[0] == pytest.approx([1.0, 2.0, 3.0])
     scores[0, 1], scores[1, 1] = 2.0, 1.0  # now a and b are equal: t is -1/6, -1/6, 1/3
@@ -131,6 +131,7 @@ def test_nemenyis_distances_grow_as_problems_are_fewer() -> None:
     ("ran", "contenders", "problems"),
     [
         (["111", "110", "001"], "110", "110"),  # on one problem alone
+        (["1111", "1111", "1000"], "110", "1111"),
         (["1100", "1100", "0011", "0011"], "1100", "1100"),  # two parts alike: the first
         (["11000", "11000", "00111", "00111", "00111"], "00111", "00111"),  # two parts: the larger
         (["1100", "0110", "0011", "1001"], "1111", "1111"),  # joined by others
