@@ -307,7 +307,7 @@ class Experiment:
         Raises:
             UserError: for a factor that there is not, or one without values.
         """
-        mistakes = [line for name in self.factors for line in unknown_factor(name, self.problems, self.optimizers)]
+        mistakes = [line for name in self.factors for line in unknown_factor(name, self.problems)]
         mistakes += [
             f"factors.{name}: expected a list of at least one value, got {values!r}"
             for name, values in self.factors.items()
@@ -318,28 +318,19 @@ class Experiment:
         return [crossed for entry in self.optimizers for crossed in _crossed(entry, self.factors)]
 
 
-def unknown_factor(name: str, problems: Sequence[ProblemChoice], optimizers: Sequence[Contender]) -> list[str]:
-    """Returns what is wrong with a factor's name: it has to be a choice of every problem where it is left open.
-
-    Args:
-        name: of the factor.
-        problems: of the experiment.
-        optimizers: that are crossed with it, but for those that set it themselves.
-    """
+def unknown_factor(name: str, problems: Sequence[ProblemChoice]) -> list[str]:
+    """Returns what is wrong with a factor's name: every problem has to have a choice of that name."""
     if name in FACTORS:
         return []
     choices: dict[str, Collection[str]] = {}
-    crossed = []
     for entry in problems:
         with suppress(UserError):  # it is reported where the problem is
             maker = entry.maker()
             choices[maker.name] = maker.defaults if isinstance(maker, ProblemFactory) else ()
-            is_open = (name not in each.choices and each.runs_on(entry.label or maker.name) for each in optimizers)
-            crossed += [maker.name] if any(is_open) else []
     known = {*FACTORS, *itertools.chain(*choices.values())}
     if name not in known:
         return [f"factors.{name}: no factor '{name}'; {nearest(name, known)}"]
-    lacking = [problem for problem, names in choices.items() if name not in names and problem in crossed]
+    lacking = [problem for problem, names in choices.items() if name not in names]
     return [f"factors.{name}: problem '{problem}' has no choice '{name}'; leave one of them out" for problem in lacking]
 
 

@@ -36,7 +36,7 @@ def only_where_it_fits(mistakes: Mapping[str, Sequence[str]]) -> list[str]:
         mistakes: problem -> what is wrong with the contender there.
     """
     fitting = [name for name, each in mistakes.items() if not each]
-    hint = f"; or have it run where it fits: problems = {fitting}" if fitting else ""
+    hint = f" (to run it where it fits alone: problems = {fitting})" if fitting else ""
     return [f"{mistake}{hint}" for each in mistakes.values() for mistake in each]
 
 

@@ -220,8 +220,8 @@ def _wrong_places(
     there = {facts.name: [each.label for each in contenders if each.runs_on(facts.name)] for facts in problems}
     baselines = (experiment.targets or TargetRule()).baselines
     mistakes = [
-        f"targets.baselines: problem '{facts.name}' has no target, and no baseline runs on it; name one of "
-        f"{', '.join(there[facts.name])} as well, or give the problem a target"
+        f"targets.baselines: problem '{facts.name}' has no target, and no baseline runs on it; name one that does "
+        f"({', '.join(there[facts.name])}), or give the problem a target"
         for facts in problems
         if baselines and facts.target is None and not {*baselines} & {*there[facts.name]}
     ]

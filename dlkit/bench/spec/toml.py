@@ -276,14 +276,12 @@ class _Reader:
         }
         return None if len(self.mistakes) > before else self.attempt(here, lambda: EarlyStopping(**numbers))
 
-    def factors(
-        self, table: Mapping[str, Any], problems: Sequence[ProblemChoice], optimizers: Sequence[Contender]
-    ) -> dict[str, list[Any]]:
+    def factors(self, table: Mapping[str, Any], problems: Sequence[ProblemChoice]) -> dict[str, list[Any]]:
         """Reads what every optimizer is crossed with."""
         given = self.value(table, "", "factors", dict, {})
         read: dict[str, list[Any]] = {}
         for name in given:
-            self.mistakes += [f"{self.file}: {mistake}" for mistake in unknown_factor(name, problems, optimizers)]
+            self.mistakes += [f"{self.file}: {mistake}" for mistake in unknown_factor(name, problems)]
             values = self.value(given, "factors", name, list, [])
             if given[name] == []:
                 self.mistake(f"factors.{name}", "the list is empty; name at least one")
@@ -348,8 +346,8 @@ def load(path: str | Path) -> Experiment:
     if not name or not name.isprintable() or Path(name).name != name or name.startswith("."):
         reader.mistake("name", f"expected a plain name for the run's folder, got {name!r}")
     problems = reader.entries(table, "problems", reader.problem)
+    factors = reader.factors(table, problems)
     optimizers = reader.entries(table, "optimizers", reader.optimizer)
-    factors = reader.factors(table, problems, optimizers)
     if reader.mistakes or budget is None:
         raise UserError("\n".join(reader.mistakes))
     return Experiment(
