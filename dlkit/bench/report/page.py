@@ -81,6 +81,7 @@ FIGURES_ACROSS = (
         "Mean ranks.",
         "Rank of the median over blocks of the judged metric at the end, averaged over problems; for the intervals "
         "problems and blocks are drawn again. In the shaded stretch ranks differ by less than Nemenyi's distance.",
+        "Not all ran on all problems: means are as expected if they had, and each pair has a distance of its own.",
     ),
     (
         plotly_across.performance_profile,
@@ -88,12 +89,14 @@ FIGURES_ACROSS = (
         "Share of problems on which the median block is at the hardest target within a factor of what the "
         "fastest one spent; bars are pointwise intervals over problems and blocks. Times are known to an evaluation; "
         "who takes part decides who is fastest.",
+        "Of a contender, over the problems where it ran, and of those that ran there: easy problems help it.",
     ),
     (
         plotly_across.target_ecdf,
         "Targets reached along the budget.",
         "Share of (problem, target, seed) reached by each share of a problem's budget, with pointwise bands over "
         "seeds, of each study its first: about these problems and targets.",
+        "Of a contender, over the problems where it ran: easy ones help it.",
     ),
 )
 CONFIG = {
@@ -309,10 +312,11 @@ def _across(summary: Summary) -> str:
     """What holds over all problems: tables, figures, and what is not shown and why."""
     name = tables_across.heading(summary)
     ladders = tables_across.ladders(summary)
-    parts = [
-        _drawn(draw(summary), name, title, f"{text} {ladders}" if draw is plotly_across.target_ecdf else text)
-        for draw, title, text in FIGURES_ACROSS
-    ]
+    parts = []
+    for draw, title, text, with_gaps in FIGURES_ACROSS:
+        more = [with_gaps] if summary.overview.has_gaps else []
+        more += [ladders] if draw is plotly_across.target_ecdf else []
+        parts.append(_drawn(draw(summary), name, title, " ".join([text, *more])))
     tables = [
         f"<h3>{escape(each.title)}</h3>{_table(each.table, each.text, heading=0, kind='numbers across')}"
         for each in tables_across.sections(summary)

@@ -25,17 +25,18 @@ def samples(**named: ArrayLike) -> list[Floats]:
     return list(samples.values())
 
 
-def array(name: str, values: ArrayLike, axes: tuple[str, ...]) -> Floats:
+def array(name: str, values: ArrayLike, axes: tuple[str, ...], hint: str = "") -> Floats:
     """Checks an array of several axes: none of them empty, no NaN.
 
     Args:
         name: what the caller calls it.
         values: the numbers.
         axes: what each axis counts.
+        hint: what else to do about NaN.
     """
     numbers = with_gaps(name, values, axes)
     if missing := int(np.isnan(numbers).sum()):
-        raise ValueError(f"{name} has NaN in {missing} places; encode a diverged or missed trial as inf")
+        raise ValueError(f"{name} has NaN in {missing} places; encode a diverged or missed trial as inf{hint}")
     return numbers
 
 

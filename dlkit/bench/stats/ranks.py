@@ -20,6 +20,8 @@ __all__ = [
     "rank_correlation",
 ]
 
+GAPS = "; skillings_mack takes contenders that did not run on a problem as NaN"
+
 
 class Friedman(NamedTuple):
     """Are the contenders' ranks equal over problems; see `friedman`.
@@ -75,7 +77,7 @@ def friedman(scores: ArrayLike, *, higher_is_better: bool = False) -> Friedman:
     """
     from scipy.special import betainc, gammaincc
 
-    values = array("scores", scores, ("contenders", "problems"))
+    values = array("scores", scores, ("contenders", "problems"), GAPS)
     k, n = values.shape
     if k < 2:
         raise ValueError(f"scores must have at least two contenders, got {k}")
@@ -124,7 +126,7 @@ def friedman_permutation(
         >>> 0.2 < friedman_permutation([[1, 1], [2, 2]], seed=0) < 0.8  # two problems that agree: p is 1/2
         True
     """
-    values = array("scores", scores, ("contenders", "problems"))
+    values = array("scores", scores, ("contenders", "problems"), GAPS)
     if values.shape[0] < 2:
         raise ValueError(f"scores must have at least two contenders, got {values.shape[0]}")
     if resamples < 1:
