@@ -52,6 +52,11 @@ class Ranks(NamedTuple):
     distances: Floats
 
     @property
+    def problems(self) -> int:
+        """How many problems contenders are ranked on."""
+        return int((~np.isnan(self.by_problem)).any(axis=0).sum())
+
+    @property
     def distance(self) -> float | None:
         """The distance of any two, where it is the same for all: where no cell is missing."""
         least, most = self.nearest_and_farthest

@@ -135,8 +135,9 @@ def _apart(gap: float, distance: float) -> str:
 
 
 def _about_contenders(found: Overview, unit: str) -> str:
-    count, ranks, parts = len(found.problems), found.ranks, []
+    ranks, parts = found.ranks, []
     if ranks is not None:
+        count = ranks.problems
         small = f" {count} problems have little power: not told apart is not equal." if count < FEW_PROBLEMS else ""
         expected = ", as expected if all had run on all of them" if found.has_gaps else ""
         named = "Skillings and Mack's" if found.has_gaps else "Friedman's"
