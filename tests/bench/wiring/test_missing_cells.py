@@ -26,6 +26,7 @@ def rows(result: bench.Result) -> list[tuple[str, str]]:
     return sorted(zip(table["problem"], table["optimizer"], strict=True))
 
 
+@pytest.mark.long
 def test_a_contender_on_one_problem_of_two_and_its_other_cell_later(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     first = bench.compare(optimizers=[ADAM, replace(SGD, problems=["cup"])], folder=folder, **ASKED)
