@@ -1,6 +1,7 @@
 """Datasets: arrays, splits and a digest. One family per file."""
 
-from dlkit.bench.data.base import Arrays, Dataset, require_digest, require_labels
+from dlkit.bench.data.arrays import Arrays, as_array
+from dlkit.bench.data.base import Dataset, require_digest, require_labels
 from dlkit.bench.data.cache import cached
 from dlkit.bench.data.digits import digits
 from dlkit.bench.data.files import cifar, idx, npz, read_cifar, read_idx
@@ -19,6 +20,7 @@ __all__ = [
     "Leakage",
     "SharedExamples",
     "adding",
+    "as_array",
     "breast_cancer",
     "cached",
     "characters",

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.data.base import Dataset, require_digest, require_numbers
+from dlkit.bench.data.arrays import as_array
+from dlkit.bench.data.base import Dataset, require_digest
 from dlkit.bench.data.splits import split_official
 from dlkit.bench.errors import UserError, nearest
 
@@ -219,7 +220,7 @@ def _inputs(array: np.ndarray[Any, Any], where: str) -> np.ndarray[Any, np.dtype
             f"{where}: expected numbers [examples, ...], got {array.dtype}{array.shape}; give each example an array of "
             "numbers"
         )
-    require_numbers(array, where)
+    array = as_array(array, where)
     scaled = array / np.float32(255) if array.dtype == np.uint8 else array
     return (scaled[..., None] if array.ndim == 3 else scaled).astype(np.float32)
 
