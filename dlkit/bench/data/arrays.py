@@ -49,7 +49,7 @@ def as_array(value: object, where: str) -> Array:
         array = _narrowed(array, where)
     if array.ndim and array.size:
         names = columns_of(value)
-        _require_finite(array, where)
+        _require_finite(array, where, names)
         if device_dtype(array.dtype) != array.dtype:
             _require_range(array, where, names)
     return array
@@ -76,7 +76,7 @@ def _narrowed(array: Array, where: str) -> Array:
     return narrow
 
 
-def _require_finite(array: Array, where: str) -> None:
+def _require_finite(array: Array, where: str, names: Sequence[str]) -> None:
     """Refuses NaN and infinite entries, with the first one's index."""
     dtype = array.dtype
     if dtype.kind not in "fc" and dtype.type.__module__ != "ml_dtypes":
@@ -92,8 +92,9 @@ def _require_finite(array: Array, where: str) -> None:
         count += int(bad.sum())
         row += len(part)
     if first is not None:
+        column = f", in column '{names[first[1]]}'" if names else ""
         raise UserError(
-            f"{where}: {count} of {array.size} entries are NaN or infinite, the first at index {first}; "
+            f"{where}: {count} of {array.size} entries are NaN or infinite, the first at index {first}{column}; "
             "remove or impute them"
         )
 
@@ -136,7 +137,8 @@ def too_fine(array: Array, where: str, names: Sequence[str] = ()) -> str:
 
     A column is too fine if it lies far from 0 beside its range, as seconds since 1970 do, and more than a twentieth of
     its different values become the same as float32; or if all of it is so small that it becomes 0. Low-order digits
-    that any column loses are no matter. Of large arrays a part of the rows is compared.
+    that any column loses are no matter, nor are small numbers that become 0 beside large ones. Of more than a million
+    rows the first are compared.
 
     Args:
         array: [examples, ...], as `as_array` returns it.

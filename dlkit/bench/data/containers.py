@@ -71,8 +71,9 @@ def _as_numpy(value: Any, where: str) -> Array:
     if isinstance(value, np.memmap):
         return value
     try:
-        return np.asarray(value)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        is_only_dlpack = hasattr(value, "__dlpack__") and not hasattr(value, "__array__")
+        return np.from_dlpack(value) if is_only_dlpack else np.asarray(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError, BufferError) as error:
         if isinstance(value, Sequence):
             raise UserError(f"{where}: {_ragged(value, error)}") from None
         try:
@@ -85,9 +86,8 @@ def _as_numpy(value: Any, where: str) -> Array:
 
 
 def _ragged(value: Sequence[Any], error: Exception) -> str:
-    lengths = {
-        len(each) for each in value if isinstance(each, (list, tuple)) or (isinstance(each, np.ndarray) and each.ndim)
-    }
+    arrays = [each for each in value if isinstance(each, (list, tuple)) or (hasattr(each, "shape") and each.shape)]
+    lengths = {len(each) for each in arrays}
     if "inhomogeneous" not in str(error) and len(lengths) < 2:
         return f"expected an array of numbers, got a list that is none ({error}); stack it with np.stack first"
     between = f", of {min(lengths)} to {max(lengths)}" if len(lengths) > 1 else ""
@@ -173,6 +173,9 @@ def _of_dates(dtype: str) -> str:
 
 def _of_objects(array: Array, where: str) -> Array:
     """Objects, or texts, as numbers, if each is one."""
+    if array.ndim == 0:
+        kind = type(array[()]).__name__
+        raise UserError(f"{where}: expected an array with one entry per example, got one object of type {kind}")
     flat = array.ravel()
     bad = next((place for place, each in enumerate(flat) if not _is_number(each)), None)
     if bad is None:
@@ -213,8 +216,8 @@ def _to_float(value: Any) -> float:
 def _no_number(value: Any, index: tuple[int, ...], flat: Array, dtype: Any) -> str:
     kind = type(value).__name__
     if isinstance(value, (str, bytes)):
-        texts = sorted({str(each) for each in flat[:1000] if isinstance(each, (str, bytes))})
-        what = f"expected numbers, got texts (dtype {dtype}), the first {str(value)!r:.40} at index {index}"
+        texts = sorted({_text(each) for each in flat[:1000] if isinstance(each, (str, bytes))})
+        what = f"expected numbers, got texts (dtype {dtype}), the first {_text(value)!r:.40} at index {index}"
         if _is_numeral(value):
             return f"{what}; they may be numbers written as text: convert them, such as array.astype(np.float32)"
         return f"{what}; encode categories as integers (there are {_listed(texts)}), or leave the column out"
@@ -230,6 +233,10 @@ def _no_number(value: Any, index: tuple[int, ...], flat: Array, dtype: Any) -> s
     if kind in ("Timestamp", "datetime", "date", "datetime64", "Period", "time", "timedelta", "Timedelta"):
         return _of_dates(f"objects of type {kind}")
     return f"expected numbers, got objects (dtype object), the first of type {kind} at index {index}; give numbers"
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _is_numeral(value: str | bytes) -> bool:

@@ -99,7 +99,8 @@ def split(
     elif time is not None:
         again = False
     drawn = partial(_split, name, kept, draw, source, tuple(complaints))
-    return standardize(redrawn(drawn) if again else drawn(0), *standardized)
+    dataset = redrawn(drawn) if again else drawn(0)
+    return standardize(dataset, *standardized) if standardized else dataset
 
 
 def _split(name: str, arrays: Arrays, draw: Draw, source: str, complaints: tuple[str, ...], study: int) -> Dataset:
