@@ -175,8 +175,8 @@ def too_fine(array: Array, where: str, names: Sequence[str] = ()) -> str:
         if kept < (1 - LOST) * different:
             return (
                 f"{place}: of {different} different values, {least[column]:.15g} to {most[column]:.15g}, float32 tells "
-                f"{kept} apart; standardize the column (bench.data.standardize), or subtract its smallest value, before it becomes "
-                "float32"
+                f"{kept} apart; standardize the column (bench.data.standardize), or subtract its smallest value, "
+                "before it becomes float32"
             )
     return ""
 
@@ -202,7 +202,7 @@ def underflow(array: Array, where: str, names: Sequence[str] = ()) -> str:
     if count <= LOST * len(values):
         return ""
     return (
-        f"{_place(where, array, (0, column), names)}: {count} of {len(values)} numbers become 0 as float32 and are not, "
+        f"{_place(where, array, (0, column), names)}: {count} of {len(values)} numbers become 0 as float32, "
         f"such as {values[is_lost[:, column], column][0]:.3g}; if they matter, scale the column or take logarithms"
     )
 

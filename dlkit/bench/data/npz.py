@@ -68,7 +68,11 @@ def npz(path: str | Path, *, examples: int | None = None, digest: str = "") -> D
         raise UserError(f"{file}: not an .npz file that can be read ({error}); save one with np.savez") from error
     if unused:
         warnings.warn(f"{file}: arrays that are not used: {', '.join(unused)}", stacklevel=2)
-    return splits_of(file.stem, parts, examples=examples, digest=digest, source=str(file))
+    try:
+        return splits_of(file.stem, parts, examples=examples, digest=digest, source=str(file))
+    except UserError as error:
+        read = "; ".join(f"{part}: {', '.join(pair)}" for part, pair in names.items())
+        raise UserError(f"{error} (read as {read})") from None
 
 
 def _named(file: Path, stored: Any) -> dict[str, tuple[str, str]]:
