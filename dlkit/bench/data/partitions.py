@@ -126,18 +126,24 @@ def grouped_rows(groups: Any, sizes: tuple[int, int], key: int, *, exact: bool =
     splits = 3 if sizes[1] else 2
     if len(counts) < splits:
         raise UserError(f"{len(counts)} groups cannot be {splits} splits; give one for each at least")
+    best: tuple[int, set[int], set[int]] | None = None
     for attempt in range(TRIES):
         order = shuffled(len(counts), key + (attempt << 64)).tolist()
         validation = _of_total(order, counts, sizes[0], keep=splits - 1)
         left = [group for group in order if group not in validation]
         test = _of_total(left, counts, sizes[1], keep=1) if sizes[1] else set()
-        totals = tuple(sum(int(counts[group]) for group in part) for part in (validation, test))
-        if not exact or totals == sizes:
-            split_of = np.zeros(len(counts), np.int64)
-            split_of[list(validation)], split_of[list(test)] = 1, 2
-            rows = shuffled(len(of_group), key)
-            return Rows(*(rows[split_of[of_group[rows]] == part] for part in range(3)))
-    return None
+        totals = [sum(int(counts[group]) for group in part) for part in (validation, test)]
+        beside = sum(abs(total - size) for total, size in zip(totals, sizes, strict=True))
+        if best is None or beside < best[0]:
+            best = beside, validation, test
+        if best[0] == 0:
+            break
+    if best is None or (exact and best[0] > 0):
+        return None
+    split_of = np.zeros(len(counts), np.int64)
+    split_of[list(best[1])], split_of[list(best[2])] = 1, 2
+    rows = shuffled(len(of_group), key)
+    return Rows(*(rows[split_of[of_group[rows]] == part] for part in range(3)))
 
 
 def _of_total(order: list[int], counts: Indices, total: int, *, keep: int) -> set[int]:

@@ -95,7 +95,8 @@ def split(
     draw = _draw(where, kept, (held_out, final), order or name, stratify=stratify, groups=groups, time=time)
     again = redraw if redraw is not None else count <= FEW
     if groups is not None:
-        again = again and _sizes(draw(1)) == _sizes(draw(0)) and draw(1).test.tolist() != draw(0).test.tolist()
+        first, second = draw(0), draw(1)
+        again = again and any(set(one) != set(other) for one, other in zip(first, second, strict=True))
     elif time is not None:
         again = False
     drawn = partial(_split, name, kept, draw, source, tuple(complaints))
@@ -160,10 +161,6 @@ def _groups_again(labels: Any, first: Rows, key: int, study: int) -> Rows:
 
 def _always(rows: Rows, study: int) -> Rows:
     return rows
-
-
-def _sizes(rows: Rows) -> tuple[int, ...]:
-    return tuple(map(len, rows))
 
 
 def _classes(arrays: Arrays) -> Any:
