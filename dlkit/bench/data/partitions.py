@@ -149,21 +149,22 @@ def grouped_rows(groups: Any, sizes: tuple[int, int], key: int, *, exact: bool =
 def _of_total(order: list[int], counts: Indices, total: int, *, keep: int) -> set[int]:
     """Groups, as the order has them, whose sizes add up to a total or as near to it as can be; the last are kept."""
     candidates = order[: len(order) - keep]
+    sizes = counts[candidates].tolist()
     chosen: set[int] = set()
-    start = 0
-    while 2 * total > sum(int(counts[group]) for group in candidates[start : start + WINDOW]) and (
-        start + WINDOW < len(candidates)
-    ):
-        if counts[candidates[start]] <= total:
+    start, ahead = 0, sum(sizes[:WINDOW])
+    while 2 * total > ahead and start + WINDOW < len(candidates):
+        if sizes[start] <= total:
             chosen.add(candidates[start])
-            total -= int(counts[candidates[start]])
+            total -= sizes[start]
+        ahead += sizes[start + WINDOW] - sizes[start]
         start += 1
     window = candidates[start : start + WINDOW]
     reached = [1]  # bit s: whether some of the first groups add up to s
     for group in window:
         reached.append(reached[-1] | reached[-1] << int(counts[group]))
-    sums = [each for each in range(0 if chosen else 1, reached[-1].bit_length()) if reached[-1] >> each & 1]
-    rest = min(sums, key=lambda each: abs(each - total))
+    content = np.frombuffer(reached[-1].to_bytes(reached[-1].bit_length() // 8 + 1, "little"), np.uint8)
+    sums = np.flatnonzero(np.unpackbits(content, bitorder="little"))[0 if chosen else 1 :]
+    rest = int(sums[np.argmin(np.abs(sums - total))])
     for place in range(len(window), 0, -1):
         if not reached[place - 1] >> rest & 1:
             chosen.add(window[place - 1])
