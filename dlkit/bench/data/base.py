@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,20 +10,22 @@ from typing import Any
 
 import numpy as np
 
+from dlkit.bench.data.arrays import Arrays, as_array, device_dtype, too_fine, underflow
+from dlkit.bench.data.containers import columns_of
 from dlkit.bench.data.memory_mapped import chunks, located, mapped
+from dlkit.bench.data.partitions import shuffled
 from dlkit.bench.errors import UserError
 
 __all__ = [
     "SPLITS",
-    "Arrays",
     "Dataset",
+    "arrived",
+    "assembled",
+    "prepared",
     "require_digest",
     "require_labels",
-    "require_numbers",
-    "shuffled",
 ]
 
-Arrays = Mapping[str, np.ndarray[Any, Any]]
 SPLITS = ("train", "validation", "test")
 
 
@@ -43,9 +46,12 @@ class Dataset:
         source: where the data come from.
         redraw: ``redraw(study) -> Dataset``: the examples split anew, for `of_study`; None for a fixed split. Of
             `redrawn`: a copy with other arrays has none.
+        too_fine: columns of real numbers that float32, which the device computes in, cannot tell apart, in words. A
+            warning says so when the dataset is made; no problem takes it before they are standardized.
 
     Raises:
-        UserError: for NaN or infinite entries, for arrays of different lengths in one split, for a single validation
+        UserError: for what `as_array` refuses, for arrays of different lengths in one split, or of other shapes or
+            types in another split (what the device holds in one type is turned into one), for a single validation
             example where there is no test, and for two splits that are the same where the third is another.
     """
 
@@ -55,18 +61,14 @@ class Dataset:
     test: Arrays = field(default_factory=dict)
     source: str = ""
     redraw: "Callable[[int], Dataset] | None" = field(default=None, init=False, repr=False)
+    too_fine: tuple[str, ...] = field(default=(), init=False, repr=False)
 
     def __post_init__(self) -> None:
         given = [name for name in SPLITS if name != "test" or self.test or not self.validation]
-        for split_name in given:
-            where = f"dataset '{self.name}', split '{split_name}'"
-            arrays = _kept(getattr(self, split_name), where)
+        parts, complaints = prepared(self.name, {part: getattr(self, part) for part in given})
+        for split_name, arrays in parts.items():
             object.__setattr__(self, split_name, arrays)
-            require_lengths(arrays, where)
-            for name, array in arrays.items():
-                require_numbers(array, f"{where}, array '{name}'")
-            if set(arrays) != set(self.train):
-                raise UserError(f"{where}: expected the arrays of 'train', {sorted(self.train)}, got {sorted(arrays)}")
+        object.__setattr__(self, "too_fine", complaints)
         self._refuse_twins([name for name in given if getattr(self, name)])
         if "test" not in given:
             validation, test = _halves(self.name, self.validation)
@@ -191,18 +193,123 @@ def _halves(name: str, validation: Arrays) -> tuple[Arrays, Arrays]:
     return kept, test
 
 
-def shuffled(count: int, key: int) -> np.ndarray[Any, Any]:
-    """A permutation that depends on the arguments alone."""
-    return np.random.Generator(np.random.Philox(key=key)).permutation(count)
+def prepared(
+    dataset: str, splits: Mapping[str, Any], *, fine: Sequence[str] = ()
+) -> tuple[dict[str, dict[str, np.ndarray[Any, Any]]], tuple[str, ...]]:
+    """Returns the arrays of splits as the device will take them, alike in names, shapes and types.
+
+    Args:
+        dataset: its name.
+        splits: by name; the first one is what others have to be like.
+        fine: as in `arrived`.
+
+    Returns:
+        The splits, and what `Dataset.too_fine` says.
+
+    Raises:
+        UserError: for what cannot be trained on, and for splits that are not alike.
+    """
+    found = {
+        part: arrived(arrays, f"dataset '{dataset}', split '{part}'", fine=fine) for part, arrays in splits.items()
+    }
+    first, *others = found
+    names = set(found[first][0])
+    for part in others:
+        if set(found[part][0]) != names:
+            raise UserError(
+                f"dataset '{dataset}', split '{part}': expected the arrays of '{first}', {sorted(names)}, got "
+                f"{sorted(found[part][0])}"
+            )
+    alike = {name: _alike({part: arrays[name] for part, (arrays, _) in found.items()}, dataset, name) for name in names}
+    parts = {part: {name: alike[name][part] for name in found[part][0]} for part in found}
+    return parts, tuple(said for _, complaints in found.values() for said in complaints)
 
 
-def _kept(arrays: Any, where: str) -> dict[str, np.ndarray[Any, Any]]:
-    """Any arrays as NumPy's; one that is mapped knows its file only as what it is."""
+def arrived(arrays: Any, where: str, *, fine: Sequence[str] = ()) -> tuple[dict[str, np.ndarray[Any, Any]], list[str]]:
+    """Returns arrays as the device will take them, and which of them float32 cannot hold apart.
+
+    Args:
+        arrays: name -> array, table, list.
+        where: dataset and split, for messages.
+        fine: names of arrays that may be finer than float32, as they will be standardized.
+
+    Raises:
+        UserError: for what cannot be trained on.
+    """
     if not isinstance(arrays, Mapping):
         raise UserError(
             f"{where}: expected arrays by name, such as {{'inputs': ..., 'targets': ...}}, got {arrays!r:.60}"
         )
-    return {name: array if isinstance(array, np.memmap) else np.asarray(array) for name, array in arrays.items()}
+    kept = {name: as_array(array, f"{where}, array '{name}'") for name, array in arrays.items()}
+    require_lengths(kept, where)
+    complaints = []
+    for name, array in kept.items():
+        place, columns = f"{where}, array '{name}'", columns_of(arrays[name])
+        said = "" if name in fine else too_fine(array, place, columns)
+        if array.dtype.kind == "f" and said:  # integers may be meant as such
+            complaints.append(said)
+        if said or (said := underflow(array, place, columns)):
+            warnings.warn(said, stacklevel=4)
+    return kept, complaints
+
+
+def assembled(
+    name: str,
+    parts: Mapping[str, Arrays],
+    *,
+    source: str,
+    redraw: Callable[[int], Dataset] | None = None,
+    complaints: tuple[str, ...] = (),
+) -> Dataset:
+    """Returns a dataset of arrays that have been looked through, which is not done again.
+
+    Args:
+        name: its name.
+        parts: the arrays of each split.
+        source: where the data come from.
+        redraw: as in `Dataset`.
+        complaints: its `too_fine`.
+    """
+    dataset = object.__new__(Dataset)
+    dataset.__dict__.update(name=name, **parts, source=source, redraw=redraw, too_fine=complaints)
+    dataset._refuse_twins(SPLITS)
+    return dataset
+
+
+def _alike(arrays: Mapping[str, np.ndarray[Any, Any]], dataset: str, name: str) -> dict[str, np.ndarray[Any, Any]]:
+    """One array of every split, all of one type; refused if they differ in more than the device sees."""
+    (first, model), *others = arrays.items()
+    for part, array in others:
+        where = f"dataset '{dataset}', split '{part}', array '{name}'"
+        if array.shape[1:] != model.shape[1:]:
+            raise UserError(
+                f"{where}: its examples have shape {array.shape[1:]}, those of '{first}' {model.shape[1:]}; prepare "
+                "all splits alike"
+            )
+        if array.dtype != model.dtype and _group(array.dtype) != _group(model.dtype):
+            raise UserError(
+                f"{where}: its numbers are of dtype {array.dtype}, those of '{first}' of {model.dtype}; scale all "
+                "splits alike, and give them as one type"
+            )
+    dtypes = {array.dtype for array in arrays.values()}
+    if len(dtypes) == 1:
+        return dict(arrays)
+    if len({device_dtype(dtype) for dtype in dtypes}) == 1:
+        common = model.dtype  # what the device does anyway
+    else:
+        common = np.result_type(*dtypes)
+        common = np.dtype(np.int64) if common.kind == "f" and _group(model.dtype) == "integers" else common
+    return {
+        part: as_array(array.astype(common, copy=False), f"dataset '{dataset}', split '{part}', array '{name}'")
+        for part, array in arrays.items()
+    }
+
+
+def _group(dtype: np.dtype[Any]) -> str:
+    """What numbers of a type mean to each other: types of one group can be one type without loss."""
+    if dtype.type.__module__ == "ml_dtypes":
+        return dtype.name
+    return {"b": "integers", "i": "integers", "u": "integers"}.get(dtype.kind, dtype.kind)
 
 
 def require_lengths(arrays: Arrays, where: str) -> None:
@@ -214,34 +321,6 @@ def require_lengths(arrays: Arrays, where: str) -> None:
         raise UserError(f"{where}: every array needs the same number of examples, but got {lengths}")
     if 0 in lengths.values():
         raise UserError(f"{where}: its arrays have no examples; a problem without data has no arrays in any split")
-
-
-def require_numbers(array: np.ndarray[Any, Any], where: str) -> None:
-    """Refuses what cannot be trained on: objects, and numbers that are not finite.
-
-    Args:
-        array: what was given.
-        where: file and field, or dataset and array, for messages.
-
-    Raises:
-        UserError: for entries that are no numbers, NaN or infinite, with the first one's index.
-    """
-    if array.dtype.kind not in "biufc":
-        raise UserError(f"{where}: expected numbers, got dtype {array.dtype}; encode categories as integers")
-    if np.issubdtype(array.dtype, np.inexact):
-        count, first, row = 0, None, 0
-        for part in chunks(array):
-            bad = ~np.isfinite(part)
-            if first is None and bad.any():
-                place = np.argwhere(bad)[0]
-                first = (row + int(place[0]), *map(int, place[1:]))
-            count += int(bad.sum())
-            row += len(part)
-        if first is not None:
-            raise UserError(
-                f"{where}: {count} of {array.size} entries are NaN or infinite, the first at index {first}; "
-                "remove or impute them"
-            )
 
 
 def require_digest(dataset: Dataset, digest: str) -> Dataset:

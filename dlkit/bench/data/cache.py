@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dlkit.bench.data.base import Arrays, add_arrays
+from dlkit.bench.data.arrays import Arrays
+from dlkit.bench.data.base import add_arrays
 from dlkit.bench.machine.environment import cache_folder
 
 __all__ = ["cached"]

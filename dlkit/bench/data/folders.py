@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.data.base import SPLITS, Arrays, Dataset, require_digest
+from dlkit.bench.data.arrays import Arrays
+from dlkit.bench.data.base import SPLITS, Dataset, require_digest
 from dlkit.bench.errors import UserError
 
 __all__ = ["npy"]

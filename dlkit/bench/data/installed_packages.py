@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dlkit.bench.data.base import Arrays, Dataset
+from dlkit.bench.data.arrays import Arrays
+from dlkit.bench.data.base import Dataset
 from dlkit.bench.data.cache import cached
 from dlkit.bench.data.series import series
 from dlkit.bench.data.splits import split

@@ -9,7 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import scipy.stats
 
-from dlkit.bench.data.base import SPLITS, Arrays, Dataset
+from dlkit.bench.data.arrays import Arrays
+from dlkit.bench.data.base import SPLITS, Dataset
 from dlkit.bench.errors import UserError
 
 __all__ = ["Leakage", "SharedExamples", "leakage", "leaks"]

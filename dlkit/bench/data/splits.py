@@ -1,18 +1,25 @@
 """Splits examples into train, validation and test: once, or anew for each study; standardizes by what is trained on."""
 
+import warnings
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from dlkit.bench.data.base import SPLITS, Arrays, Dataset, count_of, require_lengths, require_numbers, shuffled
-from dlkit.bench.errors import UserError
+from dlkit.bench.data.arrays import Arrays
+from dlkit.bench.data.base import SPLITS, Dataset, arrived, assembled, count_of, prepared
+from dlkit.bench.data.partitions import Rows, absent, grouped_rows, random_rows, stratified_rows, timed_rows
+from dlkit.bench.errors import UserError, nearest
 
-__all__ = ["FEW", "redrawn", "split", "split_official", "standardize", "transformed"]
+__all__ = ["FEW", "redrawn", "some", "split", "split_official", "standardize", "transformed"]
 
 FEW = 20_000  # a split of so many examples or fewer is drawn anew for each study
+CLASSES = 3  # integers may be classes if there are so many examples of each, on average
+SURELY = 10  # and then they surely are
+
+Draw = Callable[[int], Rows]
 
 
 def redrawn(redraw: Callable[[int], Dataset]) -> Dataset:
@@ -34,9 +41,8 @@ def redrawn(redraw: Callable[[int], Dataset]) -> Dataset:
         True
     """
     first = redraw(0)
-    dataset = Dataset(first.name, first.train, first.validation, first.test, source=first.source)
-    object.__setattr__(dataset, "redraw", redraw)
-    return dataset
+    parts = {part: getattr(first, part) for part in SPLITS}
+    return assembled(first.name, parts, source=first.source, redraw=redraw, complaints=first.too_fine)
 
 
 def split(
@@ -48,6 +54,10 @@ def split(
     source: str = "",
     order: str = "",
     redraw: bool | None = None,
+    stratify: Any = None,
+    groups: Any = None,
+    time: Any = None,
+    fine: Sequence[str] = (),
 ) -> Dataset:
     """Splits examples into train, validation and test, always the same way for the same name.
 
@@ -59,40 +69,163 @@ def split(
         source: where the data come from.
         order: what decides the shuffle in place of the name.
         redraw: whether each study draws a split of its own; None: if there are at most 20,000 examples.
+        stratify: whether every class has its share of each split: True for the classes in ``"targets"``, the name of
+            another array, or a label for each example. None: where ``"targets"`` are class indices and one would be
+            absent from a split. False: never.
+        groups: whose example it is, such as a patient's number: the name of an array or a label for each example. No
+            group is in two splits. Each study draws other groups, if there are such of the same sizes together.
+        time: when it was: the name of an array, or a number or date for each example. Validation is later than train,
+            and the test later than validation, in every study.
+        fine: arrays that may be finer than float32, without a warning, as they are standardized next.
 
     Returns:
         The dataset, split by a permutation that depends on `order` or `name`, the study and the number of examples
-        only.
+        only, unless the examples' classes, groups or times count.
 
     Raises:
         UserError: for what a dataset refuses, with indices as given, and for shares that leave a split empty.
     """
-    arrays = {key: np.asarray(array) for key, array in arrays.items()}
-    if not arrays:
-        raise UserError(f"dataset '{name}': there are no arrays to split; give at least one, such as 'inputs'")
-    require_lengths(arrays, f"dataset '{name}'")
-    for key, array in arrays.items():
-        require_numbers(array, f"dataset '{name}', array '{key}'")  # here, where an index is still the user's own
-    count = count_of(arrays)
+    where = f"dataset '{name}'"
+    if isinstance(arrays, Mapping) and not arrays:
+        raise UserError(f"{where}: there are no arrays to split; give at least one, such as 'inputs'")
+    kept, complaints = arrived(arrays, where, fine=fine)  # here, where an index is still the user's own
+    count = count_of(kept)
     held_out, final = round(count * validation), round(count * test)
     if min(held_out, final, count - held_out - final) < 1:
-        raise UserError(f"dataset '{name}': {count} examples cannot be split into shares {validation} and {test}")
-    drawn = partial(_split, name, arrays, (held_out, final), source, order or name)
-    return redrawn(drawn) if redraw or (redraw is None and count <= FEW) else drawn(0)
+        raise UserError(f"{where}: {count} examples cannot be split into shares {validation} and {test}")
+    draw = _draw(where, kept, (held_out, final), order or name, stratify=stratify, groups=groups, time=time)
+    again = redraw if redraw is not None else count <= FEW
+    if groups is not None:
+        first, second = draw(0), draw(1)
+        again = again and any(set(one) != set(other) for one, other in zip(first, second, strict=True))
+    elif time is not None:
+        again = False
+    drawn = partial(_split, name, kept, draw, source, tuple(complaints))
+    return redrawn(drawn) if again else drawn(0)
 
 
-def _split(name: str, arrays: Arrays, sizes: tuple[int, int], source: str, order: str, study: int) -> Dataset:
+def _split(name: str, arrays: Arrays, draw: Draw, source: str, complaints: tuple[str, ...], study: int) -> Dataset:
     """Splits checked arrays as a study does."""
-    held_out, final = sizes
-    key = zlib.crc32(order.encode()) | study << 32
-    rows_in_order = shuffled(count_of(arrays), key)
-    bounds = {
-        "train": rows_in_order[held_out + final :],
-        "validation": rows_in_order[:held_out],
-        "test": rows_in_order[held_out:][:final],
-    }
-    parts = {part: {key: array[rows] for key, array in arrays.items()} for part, rows in bounds.items()}
-    return Dataset(name, **parts, source=source)
+    rows = draw(study)._asdict()
+    parts = {part: {key: array[rows[part]] for key, array in arrays.items()} for part in SPLITS}
+    return assembled(name, parts, source=source, complaints=complaints)
+
+
+def _draw(
+    where: str, arrays: Arrays, sizes: tuple[int, int], order: str, *, stratify: Any, groups: Any, time: Any
+) -> Draw:
+    """How each study's rows are drawn."""
+    asked = {"stratify": stratify not in (None, False) if np.ndim(stratify) == 0 else True}
+    asked |= {"groups": groups is not None, "time": time is not None}
+    if sum(asked.values()) > 1:
+        raise UserError(f"{where}: {' and '.join(key for key in asked if asked[key])} do not go together; give one")
+    key = zlib.crc32(order.encode())
+    try:
+        if groups is not None:
+            return _of_groups(_labels(arrays, groups, f"{where}, groups"), sizes, key)
+        if time is not None:
+            rows = timed_rows(_labels(arrays, time, f"{where}, time"), sizes)
+            return partial(_always, rows)
+        if asked["stratify"]:
+            by = "targets" if stratify is True else stratify
+            labels, is_always = _labels(arrays, by, f"{where}, stratify"), True
+        else:
+            labels, is_always = None if stratify is False else _classes(arrays), False
+        draw = partial(_of_classes, count_of(arrays), labels, is_always, sizes, key)
+        if labels is not None and (is_always or len(np.unique(labels)) <= len(labels) / SURELY):
+            _warn_of_absent(where, labels, draw(0))
+        return draw
+    except UserError as error:
+        raise error if str(error).startswith(where) else UserError(f"{where}: {error}") from None
+
+
+def _of_classes(count: int, labels: Any, is_stratified: bool, sizes: tuple[int, int], key: int, study: int) -> Rows:
+    """At random, unless a class would be absent from a split, or `is_stratified`."""
+    rows = random_rows(count, sizes, key | study << 32)
+    if labels is None or not (is_stratified or absent(labels, rows)):
+        return rows
+    return stratified_rows(labels, sizes, key | study << 32)
+
+
+def _of_groups(labels: Any, sizes: tuple[int, int], key: int) -> Draw:
+    """Groups kept together, in every study of the sizes of the first one, which is as near as can be to those asked."""
+    first = grouped_rows(labels, sizes, key)
+    assert first is not None, "any sizes will do"
+    return partial(_groups_again, labels, first, key)
+
+
+def _groups_again(labels: Any, first: Rows, key: int, study: int) -> Rows:
+    if study == 0:
+        return first
+    return grouped_rows(labels, (len(first.validation), len(first.test)), key | study << 32, exact=True) or first
+
+
+def _always(rows: Rows, study: int) -> Rows:
+    return rows
+
+
+def _classes(arrays: Arrays) -> Any:
+    """Targets that are class indices, if so."""
+    targets = arrays.get("targets")
+    if targets is None or targets.ndim != 1 or targets.dtype.kind not in "biu":
+        return None
+    return targets if 2 <= len(np.unique(targets)) <= len(targets) / CLASSES else None
+
+
+def _labels(arrays: Arrays, given: Any, where: str) -> Any:
+    """A label for each example: an array of the data, or one beside them."""
+    if isinstance(given, str):
+        if given not in arrays:
+            raise UserError(f"{where}: no array '{given}'; {nearest(given, arrays)}")
+        given = arrays[given]
+    labels = np.asarray(given)
+    if labels.shape != (count_of(arrays),):
+        raise UserError(
+            f"{where}: expected one label for each of {count_of(arrays)} examples, got shape {labels.shape}"
+        )
+    if labels.dtype.kind == "O":
+        labels = labels.astype(str)
+    return labels
+
+
+def some(arrays: Arrays, examples: int | None, where: str, *, order: str) -> Arrays:
+    """Returns a number of examples drawn at random, of all classes if there are enough.
+
+    Args:
+        arrays: name -> array.
+        examples: how many; None for all, as is more than there are.
+        where: of whom they are asked, for messages.
+        order: what decides the draw.
+
+    Raises:
+        UserError: for a number below 1.
+    """
+    if examples is not None and examples < 1:
+        raise UserError(f"{where}: expected a number of examples from 1, got {examples}")
+    count = count_of(arrays)
+    if examples is None or examples >= count:
+        return arrays
+    key = zlib.crc32(f"{order}: some".encode())
+    rows = random_rows(count, (examples, 0), key).validation
+    labels = _classes(arrays)
+    if labels is not None:
+        classes = len(np.unique(labels))
+        if len(np.unique(labels[rows])) < classes <= min(examples, count - examples):
+            rows = stratified_rows(labels, (examples, 0), key).validation
+    return {name: array[rows] for name, array in arrays.items()}
+
+
+def _warn_of_absent(where: str, labels: Any, rows: Rows) -> None:
+    """Says which classes are too rare for every split."""
+    missing = absent(labels, rows)
+    for label in dict.fromkeys(label for label, _ in missing):
+        parts = " and ".join(f"'{part}'" for each, part in missing if each == label)
+        count = int((np.asarray(labels) == label).sum())
+        warnings.warn(
+            f"{where}: class {label} has {count} example{'s' * (count != 1)}, and none in {parts}; merge rare classes, "
+            "leave them out, or get more examples of them (stratify=False: these are no classes)",
+            stacklevel=4,
+        )
 
 
 def split_official(
@@ -103,6 +236,10 @@ def split_official(
     validation: float = 1 / 6,
     source: str = "",
     order: str = "",
+    stratify: Any = None,
+    groups: Any = None,
+    time: Any = None,
+    fine: Sequence[str] = (),
 ) -> Dataset:
     """Splits training examples into train and validation where the test examples are given.
 
@@ -113,19 +250,32 @@ def split_official(
         validation: share of the training examples for validation.
         source: where the data come from.
         order: what decides the shuffle in place of the name.
+        stratify: as in `split`.
+        groups: as in `split`, for the training examples.
+        time: as in `split`, for the training examples.
+        fine: as in `split`.
 
     Returns:
-        The dataset.
+        The dataset, of one split for all studies.
 
     Raises:
         UserError: for what a dataset refuses, and for shares that leave a split empty.
     """
     if test is None:
-        return split(name, training, source=source, order=order)
-    shares = {"validation": validation / 2, "test": validation / 2}
-    halves = split(name, training, **shares, source=source, order=order, redraw=False)
-    held_out = {key: np.concatenate([array, halves.test[key]]) for key, array in halves.validation.items()}
-    return Dataset(name, halves.train, held_out, test, source=source)
+        return split(name, training, source=source, order=order, stratify=stratify, groups=groups, time=time, fine=fine)
+    where = f"dataset '{name}'"
+    given, complaints = prepared(name, {"train": training, "test": test}, fine=fine)
+    count = count_of(given["train"])
+    held_out = 2 * round(count * validation / 2)
+    if min(held_out, count - held_out) < 1:
+        raise UserError(f"{where}: {count} training examples cannot give a share of {validation} for validation")
+    draw = _draw(where, given["train"], (held_out, 0), order or name, stratify=stratify, groups=groups, time=time)
+    rows = draw(0)
+    train, selecting = (
+        {key: array[part] for key, array in given["train"].items()} for part in (rows.train, rows.validation)
+    )
+    parts = {"train": train, "validation": selecting, "test": given["test"]}
+    return assembled(name, parts, source=source, complaints=complaints)
 
 
 def transformed(dataset: Dataset, change: Callable[[Dataset], Dataset]) -> Dataset:

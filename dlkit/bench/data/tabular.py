@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.data.base import Arrays, Dataset
+from dlkit.bench.data.arrays import Arrays
+from dlkit.bench.data.base import Dataset
 from dlkit.bench.data.cache import cached
 from dlkit.bench.data.splits import split, standardize, transformed
 from dlkit.bench.errors import UserError

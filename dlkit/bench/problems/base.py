@@ -130,6 +130,8 @@ class Problem:
         if self.metric not in self.metrics:
             raise UserError(f"{where}: no metric '{self.metric}'; {nearest(self.metric, self.metrics)}")
         self._make_plain(where)
+        if self.dataset.too_fine:
+            raise UserError(f"{where}: {self.dataset.too_fine[0]}")
         if self.steps < 1:
             raise UserError(f"{where}: steps must be at least 1, got {self.steps}")
         if self.batch_size is not None:

@@ -126,6 +126,9 @@ def test_checks_and_digest_take_the_memory_of_a_part(tmp_path: Path, monkeypatch
     large = np.lib.format.open_memmap(place / "train" / "inputs.npy", "w+", np.float32, (200, 25_000))
     large[:] = 1.0  # 20 MB
     large.flush()
+    for part, count in (("validation", 2), ("test", 3)):
+        np.save(place / part / "inputs.npy", np.ones((count, 25_000), np.float32))
+        np.save(place / part / "targets.npy", np.arange(count))
     tracemalloc.start()  # NumPy tells it what it allocates; what is mapped is not allocated
     try:
         assert len(npy(place).digest) == 64
