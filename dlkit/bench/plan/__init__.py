@@ -8,7 +8,20 @@ It holds no functions and needs no JAX. `json` writes a plan as JSON and reads i
 - `trials`: a trial, its stage and seed, its outcome, what its steps cost.
 - `axes`: what budgets are counted in; `spending`: what trials spend of it.
 - `plan`: problems, contenders and the trials they make; `programs`: what the user's own functions compute.
+- `parameter_groups`: what a parameter does in its network, and what a contender does with it.
 - `json`: all of this as JSON, and back.
 """
 
-__all__ = ["axes", "json", "metric", "orientation", "plan", "policies", "programs", "space", "spending", "trials"]
+__all__ = [
+    "axes",
+    "json",
+    "metric",
+    "orientation",
+    "parameter_groups",
+    "plan",
+    "policies",
+    "programs",
+    "space",
+    "spending",
+    "trials",
+]

@@ -50,14 +50,14 @@ class ParameterGroup:
     Attributes:
         path: where it stands, such as ``dense.kernel``.
         shape: of it.
-        role: its kind of `Role`; empty where nothing tells.
+        role: its kind of `Role`.
         rule: what trains it: the name of the optimizer, or of the part of it.
         decayed: whether weight decay moves it; None where that is not known.
     """
 
     path: str
     shape: tuple[int, ...]
-    role: Kind | Literal[""]
+    role: Kind
     rule: str
     decayed: bool | None
 

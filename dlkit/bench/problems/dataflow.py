@@ -5,60 +5,32 @@ view of each: which of its axes come from which axes of the leaf. Where such a v
 what layers have made of data, the leaf's axes are those of a matrix: the ones that are summed over, and the others.
 """
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 from jax.extend import core
 
-__all__ = ["NEUTRAL", "Flow", "Use", "Value", "View"]
+from dlkit.bench.problems.views import (
+    NEUTRAL,
+    Axes,
+    Value,
+    View,
+    each_view,
+    placed,
+    reshaped,
+    row,
+    sliced,
+    stacked,
+    take,
+    union,
+)
 
-Axes = tuple[tuple[int, ...], ...]
+__all__ = ["Flow", "Use"]
 
 ROUNDS = 10  # of a loop's body, until what it carries is described
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "ne"})
-
-
-class View(NamedTuple):
-    """How a value comes from a leaf of the parameters.
-
-    Attributes:
-        axes: for each axis of the value, the leaf's axes that it is made of.
-        looped: the leaf's axes that were taken one by one: stacked layers.
-    """
-
-    axes: Axes
-    looped: frozenset[int] = frozenset()
-
-
-class Value(NamedTuple):
-    """What a value is made of.
-
-    Attributes:
-        views: leaf -> how the value comes from it; none once data are in it.
-        is_source: whether data or random numbers are in it.
-        is_active: whether data are in it, or a product of parameters with random numbers.
-        discrete: ``"index"`` for integers of the data, ``"one_hot"`` for what compares them.
-        is_deep: whether a weight has multiplied it, or it was looked up.
-        open: the leaves whose products it holds with no weight in between.
-    """
-
-    views: Mapping[int, View] = {}
-    is_source: bool = False
-    is_active: bool = False
-    discrete: Literal["", "index", "one_hot"] = ""
-    is_deep: bool = False
-    open: frozenset[int] = frozenset()
-
-    @property
-    def is_input(self) -> bool:
-        """Whether it is what weights multiply."""
-        return self.is_active or (self.is_source and not self.views)
-
-
-NEUTRAL = Value()
 
 
 class Use(NamedTuple):
@@ -128,7 +100,9 @@ class Flow:
             return special[name](equation, inputs)
         for parameter in equation.params.values():
             body = parameter.jaxpr if isinstance(parameter, core.ClosedJaxpr) else parameter
-            if isinstance(body, core.Jaxpr) and len(body.invars) == len(inputs) and not name.startswith("reduce"):
+            if not isinstance(body, core.Jaxpr) or name.startswith("reduce"):
+                continue
+            if (len(body.invars), len(body.outvars)) == (len(inputs), len(equation.outvars)):
                 return self.follow(body, inputs)
         moved = [_moved(equation, value) for value in inputs]
         return [self._joined(moved, atom.aval, name) for atom in equation.outvars]
@@ -139,14 +113,14 @@ class Flow:
         consts, carried = equation.params["num_consts"], equation.params["num_carry"]
         body = equation.params["jaxpr"].jaxpr
         fixed, carry = inputs[:consts], list(inputs[consts : consts + carried])
-        rows = [_row(value) for value in inputs[consts + carried :]]
+        rows = [row(value) for value in inputs[consts + carried :]]
         for _ in range(ROUNDS):
             results = self.follow(body, [*fixed, *carry, *rows])
             after = self._both(carry, results[:carried], body.outvars)
             if after == carry:
                 break
             carry = after
-        return [*carry, *(_stacked(value) for value in results[carried:])]
+        return [*carry, *(stacked(value) for value in results[carried:])]
 
     def _while(self, equation: core.JaxprEqn, inputs: Sequence[Value]) -> list[Value]:
         skipped, consts = equation.params["cond_nconsts"], equation.params["body_nconsts"]
@@ -189,7 +163,7 @@ class Flow:
         for (value, _, kept, batch), (before, after) in zip(sides, paddings, strict=True):
             views = {
                 leaf: view._replace(
-                    axes=(*_take(view.axes, batch), *before, *_take(view.axes, kept), *after),
+                    axes=(*take(view.axes, batch), *before, *take(view.axes, kept), *after),
                 )
                 for leaf, view in value.views.items()
             }
@@ -266,8 +240,8 @@ class Flow:
         is_deep: bool,
     ) -> bool:
         """Notes a use; returns whether it sums over the same axes as the first: a derivative sums over the others."""
-        inputs = {axis for each in _take(view.axes, contracted) for axis in each}
-        outputs = {axis for each in _take(view.axes, kept) for axis in each} - inputs
+        inputs = {axis for each in take(view.axes, contracted) for axis in each}
+        outputs = {axis for each in take(view.axes, kept) for axis in each} - inputs
         seen = {axis for each in view.axes for axis in each}
         # what an earlier product with another parameter has summed over stands on the other side
         gone = set(range(len(self.shapes[leaf]))) - seen - view.looped
@@ -295,7 +269,7 @@ class Flow:
             places: list[tuple[int, ...]] = [()] * len(_shape(equation.outvars[0]))
             for place, axis in zip(numbers.offset_dims, kept, strict=True):
                 places[place] = view.axes[axis]
-            looped = {axis for each in _take(view.axes, looked_up) for axis in each} - {*sum(places, ())}
+            looped = {axis for each in take(view.axes, looked_up) for axis in each} - {*sum(places, ())}
             views[leaf] = View(tuple(places), view.looped | looped)
         chosen = operand._replace(views=views, is_source=operand.is_source or indices.is_source)
         return [self._joined([chosen, NEUTRAL], aval, "")]
@@ -309,7 +283,7 @@ class Flow:
             for leaf, view in operand.views.items():
                 self._use(leaf, view, looked_up, kept, "lookup", is_deep=False)
             return [Value(is_source=True, is_active=True, is_deep=True, open=frozenset(operand.views))]
-        return [self._joined([_sliced(operand, before, after)], equation.outvars[0].aval, "")]
+        return [self._joined([sliced(operand, before, after)], equation.outvars[0].aval, "")]
 
     # --- everything else ---
 
@@ -322,7 +296,7 @@ class Flow:
             for leaf, view in value.views.items():
                 axes = view.axes if len(view.axes) == rank else ((),) * rank
                 before = views.get(leaf, View(((),) * rank))
-                both = tuple(_union(*pair) for pair in zip(before.axes, axes, strict=True))
+                both = tuple(union(*pair) for pair in zip(before.axes, axes, strict=True))
                 views[leaf] = View(both, before.looped | view.looped)
         if is_active:
             for leaf, view in views.items():
@@ -361,78 +335,18 @@ def _moved(equation: core.JaxprEqn, value: Value) -> Value:
     name, setting = equation.primitive.name, equation.params
     before, after = _shape(equation.invars[0]), _shape(equation.outvars[0])
     if name == "transpose":
-        return _each(value, lambda axes: _take(axes, setting["permutation"]))
+        return each_view(value, lambda axes: take(axes, setting["permutation"]))
     if name == "broadcast_in_dim":
         places = setting["broadcast_dimensions"]
-        return _each(value, lambda axes: _placed(axes, places, len(after)))
+        return each_view(value, lambda axes: placed(axes, places, len(after)))
     if name == "reshape":
-        return _each(value, lambda axes: _reshaped(axes, before, after))
+        return each_view(value, lambda axes: reshaped(axes, before, after))
     if name == "slice":
-        return _sliced(value, before, after)
+        return sliced(value, before, after)
     if name == "squeeze":
         gone = [axis % len(before) for axis in setting["dimensions"]]
     elif name.startswith(("reduce", "arg")) and "axes" in setting:
         gone = [*setting["axes"]]
     else:
         return value
-    return _each(value, lambda axes: tuple(each for axis, each in enumerate(axes) if axis not in gone))
-
-
-def _each(value: Value, change: Callable[[Axes], Axes]) -> Value:
-    return value._replace(views={leaf: view._replace(axes=change(view.axes)) for leaf, view in value.views.items()})
-
-
-def _take(axes: Axes, places: Iterable[int]) -> Axes:
-    return tuple(axes[place] for place in places)
-
-
-def _placed(axes: Axes, places: Sequence[int], rank: int) -> Axes:
-    found: list[tuple[int, ...]] = [()] * rank
-    for place, each in zip(places, axes, strict=False):
-        found[place] = each
-    return tuple(found)
-
-
-def _union(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
-    return (*first, *(axis for axis in second if axis not in first))
-
-
-def _row(value: Value) -> Value:
-    """One element along the first axis."""
-    views = {leaf: View(view.axes[1:], view.looped | {*view.axes[0]}) for leaf, view in value.views.items()}
-    return value._replace(views=views)
-
-
-def _stacked(value: Value) -> Value:
-    return _each(value, lambda axes: ((), *axes))
-
-
-def _sliced(value: Value, before: Sequence[int], after: Sequence[int]) -> Value:
-    """A part of a value: an axis of which one element is left was taken one by one."""
-    single = [axis for axis, (old, new) in enumerate(zip(before, after, strict=True)) if new == 1 < old]
-    views = {}
-    for leaf, view in value.views.items():
-        axes = tuple(() if axis in single else each for axis, each in enumerate(view.axes))
-        looped = {axis for each in _take(view.axes, single) for axis in each} - {*sum(axes, ())}
-        views[leaf] = View(axes, view.looped | looped)
-    return value._replace(views=views)
-
-
-def _reshaped(axes: Axes, before: Sequence[int], after: Sequence[int]) -> Axes:
-    """The axes after a reshape: those of every run of axes that keeps its number of elements."""
-    old = [axis for axis, size in enumerate(before) if size != 1]
-    new = [axis for axis, size in enumerate(after) if size != 1]
-    found: list[tuple[int, ...]] = [()] * len(after)
-    while old and new:
-        run_old, run_new = [old.pop(0)], [new.pop(0)]
-        while (left := math.prod(before[axis] for axis in run_old)) != (
-            right := math.prod(after[axis] for axis in run_new)
-        ):
-            if left < right:
-                run_old.append(old.pop(0))
-            else:
-                run_new.append(new.pop(0))
-        merged = sum((axes[axis] for axis in run_old), ())
-        for axis in run_new:
-            found[axis] = merged
-    return tuple(found)
+    return each_view(value, lambda axes: tuple(each for axis, each in enumerate(axes) if axis not in gone))

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 
 from dlkit.bench.plan.parameter_groups import Role
 from dlkit.bench.problems.base import Problem, example_batch
-from dlkit.bench.problems.dataflow import NEUTRAL, Flow, Value, View
+from dlkit.bench.problems.dataflow import Flow
 from dlkit.bench.problems.players import Loss, with_step
+from dlkit.bench.problems.views import NEUTRAL, Value, View
 from dlkit.typing import Params
 
 __all__ = ["roles_of"]
