@@ -42,7 +42,13 @@ ORDER: tuple[tuple[str, ...], ...] = (
 FORBIDDEN: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "bench.training.*": (
         ("bench.problems", "bench.problems.*", "bench.data", "bench.data.*", "bench.optimizers", "bench.optimizers.*"),
-        ("bench.problems.base", "bench.problems.players", "bench.optimizers.base", "bench.optimizers.schedules"),
+        (
+            "bench.problems.base",
+            "bench.problems.players",
+            "bench.problems.roles",
+            "bench.optimizers.base",
+            "bench.optimizers.schedules",
+        ),
     ),
     "bench.stats": (("*",), ("bench.stats.*",)),
     "bench.stats.*": (("*",), ("bench.stats.*",)),

@@ -98,6 +98,10 @@ class Result:
         """Returns what the levels of factors do, one row a (problem, factor, level); empty without factors."""
         return frames.effects(self.summary)
 
+    def groups(self) -> "pd.DataFrame":
+        """Returns what trains which parameters, one row a (problem, optimizer, leaf): see `frames.groups`."""
+        return frames.groups(self.summary)
+
     @property
     def verdicts(self) -> dict[str, str]:
         """Problem -> the sentence that sums it up."""
@@ -284,13 +288,14 @@ def run(
     from dlkit.bench.execution.resources import Resources
     from dlkit.bench.execution.work import prepare_process
     from dlkit.bench.spec import planner
+    from dlkit.bench.spec.parameter_groups import with_groups
 
     allowed = Resources() if resources is None else resources
     if not isinstance(allowed, Resources):
         raise UserError(f"resources must be a bench.Resources, such as bench.Resources(workers=2), got {resources!r}")
     if allowed.executor == "inline":
         prepare_process()
-    bound = planner.plan(experiment)
+    bound = with_groups(planner.plan(experiment))
     where = Path(folder) if folder is not None else None
     with Store(where) as store:
         with live_progress(progress) as display:

@@ -29,6 +29,7 @@ __all__ = [
     "curves",
     "effects",
     "evidence",
+    "groups",
     "overview",
     "sensitivity",
     "table",
@@ -113,6 +114,25 @@ def table(summary: Summary) -> "pd.DataFrame":
             for rank, (result, cost) in enumerate(zip(comparison.results, comparison.costs, strict=True), 1)
         ]
     )
+
+
+def groups(summary: Summary) -> "pd.DataFrame":
+    """Returns which rule of each contender trains which parameters, one row a leaf.
+
+    Returns:
+        Columns problem, optimizer, path, shape, parameters, role (embedding, first, hidden, head, vector, other), rule,
+        decayed (missing where it is not known), share: of the contender's parameters.
+    """
+    import pandas as pd
+
+    columns = ["problem", "optimizer", "path", "shape", "parameters", "role", "rule", "decayed", "share"]
+    rows = [
+        (problem, label, each.path, each.shape, each.size, each.role, each.rule, each.decayed, each.size / total)
+        for problem, label, leaves in summary.parameter_groups()
+        for total in [max(sum(leaf.size for leaf in leaves), 1)]
+        for each in leaves
+    ]
+    return pd.DataFrame(rows, columns=columns).astype({"decayed": "boolean"})
 
 
 def tuning_leaders(summary: Summary) -> "pd.DataFrame":

@@ -1,13 +1,14 @@
 """A run summed up from its store: a comparison for each problem, and an overview over all of them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from dlkit.bench.analysis.across_problems import Overview
 from dlkit.bench.analysis.comparison import Comparison, compare_on
 from dlkit.bench.analysis.problem_results import overview
+from dlkit.bench.plan.parameter_groups import AllGroups, ParameterGroup
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.store.software import differences
 from dlkit.bench.store.store import Store
@@ -28,6 +29,7 @@ class Summary:
         records: id -> record, of the current spec's trials alone.
         manifest: what the numbers rest on.
         apart: which trials of the folder are not among these, and why; a sentence each.
+        groups: which rule trains which parameters; empty where nothing tells.
     """
 
     plan: Plan
@@ -35,6 +37,7 @@ class Summary:
     records: Mapping[str, Record]
     manifest: Mapping[str, Any]
     apart: Sequence[str] = ()
+    groups: AllGroups = field(default_factory=dict)
 
     @cached_property
     def overview(self) -> Overview:
@@ -56,6 +59,14 @@ class Summary:
             for _, _, trial in each.trials()
             if trial.id in self.records
         }
+
+    def parameter_groups(self) -> Iterator[tuple[str, str, Sequence[ParameterGroup]]]:
+        """Yields (problem, contender, groups) in the plan's order, for those whose groups are known."""
+        for problem in self.plan.problems:
+            known = self.groups.get(problem.name, {})
+            yield from (
+                (problem.name, each.label, known[each.label]) for each in self.plan.contenders if each.label in known
+            )
 
     @property
     def missing(self) -> int:
@@ -89,7 +100,7 @@ def summarize(store: Store, plan: Plan | None = None) -> Summary:
     comparisons = [compare_on(history, problem, frozen=frozen, timings=timings) for problem in plan.problems]
     ids = {trial.id for comparison in comparisons for _, _, trial in comparison.trials()}
     records = {name: stored[name] for name in sorted(ids & stored.keys())}
-    return Summary(plan, comparisons, records, store.manifest(), _apart(store))
+    return Summary(plan, comparisons, records, store.manifest(), _apart(store), store.groups())
 
 
 def _apart(store: Store) -> tuple[str, ...]:

@@ -224,7 +224,7 @@ def _set_aside(store: Store, check: Check, stale: Mapping[str, Trial], asked: Bo
 def _round(context: _Context, bound: BoundPlan, history: History) -> bool:
     """Runs what is left of a plan; returns whether Ctrl-C ended it."""
     plan = bound.plan
-    context.store.use_plan(plan, bound.sources, context.code)
+    context.store.use_plan(plan, bound.sources, context.code, bound.groups)
     jobs = [
         ContenderJob(bound, problem, contender, context.store, history, context.lanes)
         for problem, contender in plan.cells

@@ -2,21 +2,35 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.plan.parameter_groups import Role
 from dlkit.bench.plan.space import Range, Space
 from dlkit.bench.plan.trials import Evaluations
 from dlkit.typing import Params
 
-__all__ = ["Build", "Optimizer", "Transformation", "require_matching"]
+__all__ = ["Build", "Optimizer", "Rule", "Rules", "Transformation", "require_matching"]
 
 Transformation: TypeAlias = optax.GradientTransformation | optax.GradientTransformationExtraArgs
 Build = Callable[..., Transformation]
+Rules = Callable[[Role, tuple[int, ...]], "Rule"]  # (role, shape) -> what trains such a leaf
+
+
+class Rule(NamedTuple):
+    """What trains a leaf of the parameters.
+
+    Attributes:
+        name: of the method, or of the part of it.
+        is_decayed: whether weight decay moves the leaf.
+    """
+
+    name: str
+    is_decayed: bool
 
 
 ONE_GRADIENT = Evaluations()
@@ -40,6 +54,10 @@ class Optimizer:
         evaluations: what one step evaluates, the gradient it is given included; where that varies, a function of the
             optimizer's state after the step.
         random: whether `build` is also given ``key``: a PRNG key of the trial, for what it draws itself.
+        roles: whether `build` is also given ``roles``: a tree like the parameters with a `Role` for each leaf, such as
+            hidden matrix, embedding or bias, and which axes of it are inputs and outputs.
+        rules: ``rules(role, shape)``: what trains a leaf, where not all of them are trained alike. None where they are:
+            by the rule of the optimizer's name, and with its weight decay if it has one.
         extrapolates: whether an update calls ``grad_fn`` once, at a point ahead. Of players that move simultaneously,
             the others are then taken at their points ahead as well.
         players: player -> its own optimizer, for one that is made of several; hyperparameters are then called
@@ -54,6 +72,8 @@ class Optimizer:
     eval_params: Callable[[Any, Params], Params] | None = None
     evaluations: Evaluations | Callable[[Any], Evaluations] = ONE_GRADIENT
     random: bool = False
+    roles: bool = False
+    rules: Rules | None = None
     extrapolates: bool = False
     players: "Mapping[str, Optimizer]" = field(default_factory=dict)
     reference: str = ""
@@ -87,6 +107,12 @@ class Optimizer:
     def learning_rates(self) -> list[str]:
         """The hyperparameters that a schedule shapes: ``learning_rate``, or that of each player that has one."""
         return [name for name in self.space if name.rpartition(".")[2] == "learning_rate"]
+
+    def rule(self, role: Role, shape: tuple[int, ...]) -> Rule:
+        """Returns what trains a leaf of this role and shape."""
+        decay = self.space.get("weight_decay", 0.0)
+        found = Rule(self.name.partition("+")[0], decay != 0.0) if self.rules is None else self.rules(role, shape)
+        return found if decay != 0.0 or "weight_decay" not in self.space else found._replace(is_decayed=False)
 
     def of(self, player: str) -> "Optimizer":
         """Returns what moves a player: its own optimizer, or this one."""

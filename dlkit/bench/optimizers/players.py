@@ -49,6 +49,8 @@ def for_players(optimizers: Mapping[str, Optimizer]) -> Optimizer:
             own = whole.settings_of(player, settings)
             if each.random:
                 own["key"] = jax.random.fold_in(settings["key"], zlib.crc32(player.encode()))
+            if each.roles:
+                own["roles"] = settings["roles"][player]
             parts[player] = optax.with_extra_args_support(each.build(**own))
         return _side_by_side(parts)
 
@@ -70,6 +72,7 @@ def for_players(optimizers: Mapping[str, Optimizer]) -> Optimizer:
         eval_params=evaluated if any(each.eval_params for each in optimizers.values()) else None,
         evaluations=evaluations,
         random=any(each.random for each in optimizers.values()),
+        roles=any(each.roles for each in optimizers.values()),
         players=optimizers,
     )
     return whole

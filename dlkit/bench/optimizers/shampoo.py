@@ -6,9 +6,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dlkit.bench.optimizers.base import Rule, Transformation
+from dlkit.bench.optimizers.by_role import by_matrix
+from dlkit.bench.plan.parameter_groups import Role
 from dlkit.typing import Array, Params
 
-__all__ = ["ScaleByShampooState", "scale_by_shampoo", "shampoo"]
+__all__ = ["ScaleByShampooState", "scale_by_shampoo", "shampoo", "shampoo_rules"]
 
 LARGEST = 1024  # a longer axis has a diagonal preconditioner (section 5 of the paper)
 
@@ -33,7 +36,8 @@ def shampoo(
     epsilon: float | Array = 1e-4,
     *,
     frequency: int = 10,
-) -> optax.GradientTransformation:
+    roles: Any | None = None,
+) -> Transformation:
     """Returns Shampoo as an optimizer: averaged gradients, `scale_by_shampoo`, and the learning rate.
 
     Args:
@@ -41,6 +45,7 @@ def shampoo(
         momentum: decay of the average of gradients.
         epsilon: what the preconditioners start from.
         frequency: steps between new inverse roots.
+        roles: as of `by_role.role_by_path`.
 
     Returns:
         The transformation.
@@ -54,11 +59,21 @@ def shampoo(
         >>> transformation.init({"w": jnp.ones((4, 3))})[1].step
         Array(0, dtype=int32)
     """
-    return optax.chain(
+    inner = optax.chain(
         optax.ema(momentum, debias=False),
         scale_by_shampoo(epsilon, frequency=frequency),
         optax.scale_by_learning_rate(learning_rate),
     )
+    return by_matrix(inner, roles)
+
+
+def shampoo_rules(role: Role, shape: tuple[int, ...]) -> Rule:
+    """Returns what `shampoo` does with a leaf: how many of its axes have a full preconditioner, and a diagonal one."""
+    stack = role.stack(len(shape))
+    sizes = [size for axis, size in enumerate(shape) if axis not in stack] or [1]
+    full = sum(size <= LARGEST for size in sizes)
+    parts = [f"{full} full"] * (full > 0) + [f"{len(sizes) - full} diagonal"] * (full < len(sizes))
+    return Rule(f"Shampoo, axes: {', '.join(parts)}", is_decayed=False)
 
 
 def scale_by_shampoo(epsilon: float | Array = 1e-4, *, frequency: int = 10) -> optax.GradientTransformation:

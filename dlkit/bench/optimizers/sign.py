@@ -4,6 +4,17 @@ import optax
 import optax.contrib
 
 from dlkit.bench.optimizers.base import Optimizer
+from dlkit.bench.optimizers.layerwise import (
+    fromage,
+    fromage_rules,
+    galore,
+    galore_rules,
+    lamb,
+    lamb_rules,
+    lars,
+    lars_rules,
+    novograd,
+)
 from dlkit.bench.optimizers.plain import ADAPTIVE, MOMENTUM, SQUARES, WEIGHT_DECAY, WIDE
 from dlkit.bench.plan.space import log_uniform, one_minus_log_uniform, uniform
 
@@ -46,27 +57,33 @@ OPTIMIZERS = (
     ),
     Optimizer(
         "lars",
-        optax.lars,
+        lars,
         # Rates are multiplied by the trust coefficient 0.001: up to 32 in the paper, more on small problems.
         {"learning_rate": log_uniform(0.3, 300.0), "momentum": MOMENTUM, "weight_decay": log_uniform(1e-5, 1e-2)},
+        roles=True,
+        rules=lars_rules,
         reference="You, Gitman and Ginsburg, 2017",
     ),
     Optimizer(
         "lamb",
-        optax.lamb,
+        lamb,
         # In AlgoPerf rates are 1e-4 to 1e-2, 1 - b1 is 0.05 to 0.3, weight decay 1e-3 to 1; 0.01 in the paper.
         {"learning_rate": ADAPTIVE, "b1": MOMENTUM, "b2": SQUARES, "weight_decay": WEIGHT_DECAY},
+        roles=True,
+        rules=lamb_rules,
         reference="You et al., 2020",
     ),
     Optimizer(
         "fromage",
-        optax.fromage,
+        fromage,
         {"learning_rate": log_uniform(1e-3, 0.3)},  # 0.01 in the paper
+        roles=True,
+        rules=fromage_rules,
         reference="Bernstein et al., 2020",
     ),
     Optimizer(
         "novograd",
-        optax.novograd,
+        novograd,
         # b1 0.95, b2 0.98 in the paper, 0.25 in its code and optax.
         {
             "learning_rate": ADAPTIVE,
@@ -74,6 +91,7 @@ OPTIMIZERS = (
             "b2": one_minus_log_uniform(0.2, 0.99),
             "weight_decay": log_uniform(1e-5, 1e-2),
         },
+        roles=True,
         reference="Ginsburg et al., 2019",
     ),
     Optimizer(
@@ -144,10 +162,12 @@ OPTIMIZERS = (
     ),
     Optimizer(
         "galore",
-        optax.contrib.galore,
+        galore,
         # A rank of a quarter of the width, new projections every 50 to 1000 steps (figure 5 of the paper).
         {"learning_rate": WIDE, "weight_decay": WEIGHT_DECAY},
         {"rank": (16,), "update_proj_gap": (50,)},
+        roles=True,
+        rules=galore_rules,
         reference="Zhao et al., 2024",
     ),
 )

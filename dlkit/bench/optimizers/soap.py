@@ -8,9 +8,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dlkit.bench.optimizers.base import Rule, Transformation
+from dlkit.bench.optimizers.by_role import by_matrix
+from dlkit.bench.plan.parameter_groups import Role
 from dlkit.typing import Array, Params
 
-__all__ = ["ScaleBySoapState", "scale_by_soap", "soap"]
+__all__ = ["ScaleBySoapState", "scale_by_soap", "soap", "soap_rules"]
 
 LARGEST = 1024  # rows or columns; larger sides keep the identity as their basis, as the paper does from 10,000 on
 
@@ -46,8 +49,12 @@ def soap(
     weight_decay: float | Array = 0.0,
     *,
     frequency: int = 10,
-) -> optax.GradientTransformation:
+    roles: Any | None = None,
+) -> Transformation:
     """Returns SOAP as an optimizer: `scale_by_soap`, decoupled weight decay, and the learning rate.
+
+    Every matrix is preconditioned on both sides, embeddings, heads and first layers too; a convolution's kernel as the
+    matrix [inputs x size, outputs]. Biases and gains are trained by Adam.
 
     Args:
         learning_rate: size of a step.
@@ -56,6 +63,7 @@ def soap(
         eps: keeps the division finite.
         weight_decay: times the learning rate, subtracted from the parameters.
         frequency: steps between new eigenvectors.
+        roles: as of `by_role.role_by_path`.
 
     Returns:
         The transformation.
@@ -69,11 +77,23 @@ def soap(
         >>> transformation.init({"w": jnp.ones((4, 3))})[0].step
         Array(0, dtype=int32)
     """
-    return optax.chain(
+    inner = optax.chain(
         scale_by_soap(b1, b2, eps, frequency=frequency),
         optax.add_decayed_weights(weight_decay),
         optax.scale_by_learning_rate(learning_rate),
     )
+    return by_matrix(inner, roles, flat=True)
+
+
+def soap_rules(role: Role, shape: tuple[int, ...]) -> Rule:
+    """Returns what `soap` does with a leaf: how many sides turn; Adam where none does."""
+    inputs = role.inputs if role.is_matrix else tuple(range(len(shape)))[:-1]
+    rows, columns = (
+        math.prod(shape[axis] for axis in inputs),
+        math.prod(shape[axis] for axis in (role.outputs if role.is_matrix else range(len(shape))[-1:])),
+    )
+    sides = 0 if role.kind == "vector" else (rows <= LARGEST) + (columns <= LARGEST)
+    return Rule(("Adam", "SOAP, one side", "SOAP, two sides")[sides], is_decayed=False)
 
 
 def scale_by_soap(

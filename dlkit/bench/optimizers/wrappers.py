@@ -273,7 +273,9 @@ def with_weight_decay(optimizer: Optimizer, *, weight_decay: Range | float = WEI
         rate = settings.get("learning_rate", 1.0) * weight_decay
         return transformations.decoupled_decay(inner(**settings), rate)
 
-    return wrapped(optimizer, "decay", build, {"weight_decay": weight_decay})
+    outer = wrapped(optimizer, "decay", build, {"weight_decay": weight_decay})
+    rules = optimizer.rules
+    return outer if rules is None else replace(outer, rules=lambda *leaf: rules(*leaf)._replace(is_decayed=True))
 
 
 def with_accumulation(optimizer: Optimizer, *, every: Sequence[int] = (4,)) -> Optimizer:

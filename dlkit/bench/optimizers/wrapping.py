@@ -48,6 +48,8 @@ def wrapped(
         eval_params=None if evaluate is None else lambda state, params: evaluate(inner(state), params),
         evaluations=cost if isinstance(cost, Evaluations) else lambda state: cost(inner(state)),
         random=optimizer.random,
+        roles=optimizer.roles,
+        rules=optimizer.rules,
         extrapolates=optimizer.extrapolates,
         reference=optimizer.reference,
     )

@@ -8,6 +8,7 @@ It holds no functions and needs no JAX. `json` writes a plan as JSON and reads i
 - `trials`: a trial, its stage and seed, its outcome, what its steps cost.
 - `axes`: what budgets are counted in; `spending`: what trials spend of it.
 - `planned`: a problem and a contender; `plan`: the trials they make; `programs`: what the user's own functions compute.
+- `parameter_groups`: what a parameter does in its network, and what a contender does with it.
 - `json`: all of this as JSON, and back.
 """
 
@@ -16,6 +17,7 @@ __all__ = [
     "json",
     "metric",
     "orientation",
+    "parameter_groups",
     "plan",
     "planned",
     "policies",

@@ -4,6 +4,7 @@
   `markdown`, `latex`, `terminal`: how they are written.
 - `figure_data`: what figures draw; `plotly_figures`, `plotly_across`: for the page; `matplotlib_figures`,
   `matplotlib_across`: for papers; `plotly_pareto`, `matplotlib_pareto`: quality against cost.
+- `parameter_groups`: which rule trains which parameters.
 - `samples`: what generative models make, drawn.
 - `page`: the HTML report.
 """
@@ -16,6 +17,7 @@ __all__ = [
     "matplotlib_figures",
     "matplotlib_pareto",
     "page",
+    "parameter_groups",
     "plotly_across",
     "plotly_figures",
     "plotly_pareto",

@@ -4,6 +4,7 @@ import re
 
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.report.parameter_groups import parameter_groups
 from dlkit.bench.report.tables import LABELS, Table, caption, factor_findings, parts, ranking
 from dlkit.bench.report.tables_across import heading, left_out, sections
 
@@ -16,7 +17,7 @@ def markdown_tables(summary: Summary) -> str:
     for each in sections(summary):
         parts += [f"### {_escaped(each.title)}", _escaped(each.text), markdown(each.table, numbers=True)]
     parts += map(_escaped, summary.apart)
-    problems = "\n\n".join(map(_problem, summary.comparisons))
+    problems = "\n\n".join(_problem(summary, each) for each in summary.comparisons)
     return problems + "\n\n" + "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -27,7 +28,7 @@ def markdown(table: Table, *, numbers: bool) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _problem(comparison: Comparison) -> str:
+def _problem(summary: Summary, comparison: Comparison) -> str:
     """A problem's section: its verdict, its ranking and its other tables."""
     verdict = comparison.verdict
     paragraphs = [
@@ -37,7 +38,8 @@ def _problem(comparison: Comparison) -> str:
         f"{_escaped(caption(comparison))}.",
         markdown(ranking(comparison), numbers=True),
     ]
-    for part in parts(comparison):
+    groups = parameter_groups(summary, comparison.problem.name)
+    for part in [*parts(comparison), *([groups] if groups.table.rows else [])]:
         paragraphs += [f"{_escaped(part.caption)}." if part.caption else "", markdown(part.table, numbers=part.numbers)]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 

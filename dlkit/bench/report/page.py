@@ -22,6 +22,7 @@ from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.policies import OBJECTIVES
 from dlkit.bench.report import plotly_across, plotly_figures, plotly_pareto, samples, tables_across
+from dlkit.bench.report.parameter_groups import parameter_groups, parameter_leaves
 from dlkit.bench.report.tables import Part, Table, caption, factor_findings, parts, ranking
 
 __all__ = ["write_report", "write_text"]
@@ -252,10 +253,20 @@ def _problem(number: int, summary: Summary, comparison: Comparison) -> str:
         f'<p class="about">{escape("; ".join(part for part in about if part))}.</p>'
         + _table(ranking(comparison), caption(comparison), heading=1, kind="numbers")
         + "".join(map(_part, parts(comparison)))
+        + _parameters(summary, problem.name)
         + _figures(summary, comparison)
         + samples.drawn_samples(comparison)
         + "</section>"
     )
+
+
+def _parameters(summary: Summary, problem: str) -> str:
+    """Which rule trains which parameters: by rule, and every leaf to unfold."""
+    part = parameter_groups(summary, problem)
+    if not part.table.rows:
+        return ""
+    leaves = _table(parameter_leaves(summary, problem), "Every leaf of the parameters", heading=0)
+    return f"{_part(part)}<details><summary>Every leaf of the parameters</summary>{leaves}</details>"
 
 
 def _part(part: Part) -> str:

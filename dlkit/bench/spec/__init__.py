@@ -7,6 +7,7 @@
   `plausible`: what nobody can mean.
 - `points`: what contenders try; `allowances`: how many steps spend the same.
 - `bound_plan`: a plan with the functions that carry it out.
+- `parameter_groups`: which rule of a contender trains which parameters.
 - `programs`: what the user's own functions compute; `tracing`: how it is found out.
 """
 
@@ -17,6 +18,7 @@ __all__ = [
     "changes",
     "entries",
     "fitting",
+    "parameter_groups",
     "planner",
     "plausible",
     "points",

@@ -12,6 +12,7 @@ from dlkit.bench.optimizers import Optimizer, load_plugin
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.optimizers.schedules import SCHEDULES, Schedule
 from dlkit.bench.optimizers.schedules import get as get_schedule
+from dlkit.bench.plan.parameter_groups import AllGroups
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.programs import REGISTERED, Programs, program_of
@@ -135,6 +136,7 @@ class BoundPlan:
         probes: those of the plan, by name, as far as they are at hand.
         session: tells its compile groups from those of earlier plans where functions call Python while they run:
             workers may have kept programs whose Python was another one.
+        groups: which rule trains which parameters; empty until it is asked for.
     """
 
     plan: Plan
@@ -143,6 +145,7 @@ class BoundPlan:
     sources: Mapping[str, str]
     probes: Mapping[str, Probe] = field(default_factory=dict)
     session: str = field(default_factory=lambda: uuid4().hex)
+    groups: AllGroups = field(default_factory=dict)
 
     def group(
         self,

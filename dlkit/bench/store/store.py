@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from dlkit.bench.errors import UserError
 from dlkit.bench.identity.hashing import canonical, digest
 from dlkit.bench.plan.json import from_json, to_json
+from dlkit.bench.plan.parameter_groups import AllGroups, ParameterGroup
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Outcome, Timing
@@ -78,13 +79,16 @@ class Store:
 
     # --- plans: tables spec, own_code and buffer ---
 
-    def use_plan(self, plan: Plan, sources: Mapping[str, str], code: Sequence[About] = ()) -> None:
+    def use_plan(
+        self, plan: Plan, sources: Mapping[str, str], code: Sequence[About] = (), groups: AllGroups | None = None
+    ) -> None:
         """Makes a plan the current one; every plan that ran here is kept.
 
         Args:
             plan: which.
             sources: file -> text of one's own functions.
             code: what is kept of what is one's own in it.
+            groups: which rule trains which parameters.
         """
         kept = {file for each in code for file in each.sources}
         others = {file: text for file, text in sources.items() if file not in kept}
@@ -94,6 +98,7 @@ class Store:
                 (plan.digest, to_json(plan), canonical(others), json.dumps([each.digest for each in code])),
             )
             self._database.set_meta("current", plan.digest)
+            self._database.set_meta("groups", to_json(groups or {}))
         self._write_manifest()
 
     def current_plan(self) -> Plan:
@@ -109,6 +114,12 @@ class Store:
             raise UserError(f"{self.folder}: nothing ran in this folder yet")
         with self._database.parsing():
             return from_json(Plan, rows[0][0])
+
+    def groups(self) -> AllGroups:
+        """Returns which rule trains which parameters, of the plan that ran here last; empty where nothing tells."""
+        text = self._database.meta("groups")
+        with self._database.parsing():
+            return {} if text is None else from_json(dict[str, dict[str, list[ParameterGroup]]], text)
 
     def keep_code(self, kept: KeptCode) -> str | None:
         """Stores the code of one of one's own objects; returns its digest, None if it were too much to keep."""

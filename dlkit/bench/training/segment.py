@@ -7,7 +7,7 @@ arguments differ from trial to trial.
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -55,6 +55,11 @@ class Setup:
     recipe: Recipe
     stopping: EarlyStoppingFunctions | None = None
     variant: Callable[..., Problem] | None = None
+
+    @cached_property
+    def roles(self) -> Any | None:
+        """The roles of the problem's parameters, for an optimizer that asks for them."""
+        return transformation.needed_roles(self.problem, self.recipe.optimizer)
 
     def problem_with(self, hyperparameters: Mapping[str, Array]) -> Problem:
         """Returns the problem with its traced choices, whose values are among the hyperparameters."""
@@ -142,7 +147,7 @@ def begin(setup: Setup, start: Start, hyperparameters: Mapping[str, Array]) -> C
         hyperparameters: a number for each of `Recipe.traced`.
     """
     opt_state = transformation.first_state(
-        setup.problem, setup.recipe, hyperparameters, start.params, start.optimizer_key_data
+        setup.problem, setup.recipe, hyperparameters, start.params, start.optimizer_key_data, setup.roles
     )
     return Carry(
         start.params,
@@ -203,7 +208,8 @@ def advance(
     key = jax.random.wrap_key_data(start.key_data)
 
     def transformation_at(step: Array) -> Any:
-        return transformation.transformations(setup.problem, recipe, hyperparameters, step, start.optimizer_key_data)
+        own_key = start.optimizer_key_data
+        return transformation.transformations(setup.problem, recipe, hyperparameters, step, own_key, setup.roles)
 
     fixed = None if recipe.schedule.varies else transformation_at(jnp.int32(0))
 

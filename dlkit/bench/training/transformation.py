@@ -12,10 +12,11 @@ import optax
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.optimizers.base import Optimizer
 from dlkit.bench.problems.base import Problem
+from dlkit.bench.problems.roles import roles_of
 from dlkit.bench.training.recipe import Recipe
 from dlkit.typing import Array, Params
 
-__all__ = ["first_state", "rate", "require_fitting", "transformations"]
+__all__ = ["first_state", "needed_roles", "rate", "require_fitting", "transformations"]
 
 
 def require_fitting(problem: Problem, optimizer: Optimizer) -> None:
@@ -38,7 +39,12 @@ def require_fitting(problem: Problem, optimizer: Optimizer) -> None:
 
 
 def transformations(
-    problem: Problem, recipe: Recipe, hyperparameters: Mapping[str, Array], step: Array, key_data: Array
+    problem: Problem,
+    recipe: Recipe,
+    hyperparameters: Mapping[str, Array],
+    step: Array,
+    key_data: Array,
+    roles: Any | None = None,
 ) -> Any:
     """Returns the transformation that holds at a step, or player -> its own.
 
@@ -48,27 +54,47 @@ def transformations(
         hyperparameters: of its optimizer and its schedule.
         step: which step.
         key_data: of the key for what an optimizer draws itself.
+        roles: of the problem's parameters, as `needed_roles` returns them.
 
     Raises:
         UserError: if the optimizer's function raises, or returns no transformation.
     """
     if not problem.players:
-        return _build(recipe, hyperparameters, step, key_data)
-    return {each.name: _build(recipe, hyperparameters, step, key_data, each.name) for each in problem.players}
+        return _build(recipe, hyperparameters, step, key_data, roles)
+    return {each.name: _build(recipe, hyperparameters, step, key_data, roles, each.name) for each in problem.players}
 
 
 def first_state(
-    problem: Problem, recipe: Recipe, hyperparameters: Mapping[str, Array], params: Params, key_data: Array
+    problem: Problem,
+    recipe: Recipe,
+    hyperparameters: Mapping[str, Array],
+    params: Params,
+    key_data: Array,
+    roles: Any | None = None,
 ) -> Any:
     """Returns the optimizer's state before any step, or player -> its own; arguments as of `transformations`."""
-    built = transformations(problem, recipe, hyperparameters, jnp.int32(0), key_data)
+    built = transformations(problem, recipe, hyperparameters, jnp.int32(0), key_data, roles)
     if not problem.players:
         return built.init(params)
     return {name: each.init(params[name]) for name, each in built.items()}
 
 
+def needed_roles(problem: Problem, optimizer: Optimizer) -> Any | None:
+    """Returns the roles of a problem's parameters; None for an optimizer that asks for none.
+
+    Raises:
+        UserError: if the loss cannot be traced.
+    """
+    return roles_of(problem) if optimizer.roles else None
+
+
 def _build(
-    recipe: Recipe, hyperparameters: Mapping[str, Array], step: Array, key_data: Array, player: str = ""
+    recipe: Recipe,
+    hyperparameters: Mapping[str, Array],
+    step: Array,
+    key_data: Array,
+    roles: Any | None,
+    player: str = "",
 ) -> optax.GradientTransformationExtraArgs:
     """Calls the user's function with what holds at a step, and checks that a transformation came back."""
     optimizer = recipe.optimizer.of(player)
@@ -80,6 +106,8 @@ def _build(
     if optimizer.random:
         key = jax.random.wrap_key_data(key_data)
         values["key"] = jax.random.fold_in(key, zlib.crc32(player.encode())) if player else key
+    if optimizer.roles:
+        values["roles"] = roles[player] if player and roles is not None else roles
     try:
         transformation = optimizer.build(**static, **values)
     except Exception as error:
