@@ -6,7 +6,7 @@ from typing import NamedTuple
 from dlkit.bench.analysis.pairs import LEVEL, blocks_needed
 from dlkit.bench.plan.plan import Plan, PlannedContender, PlannedProblem
 
-__all__ = ["Foresight", "foresee"]
+__all__ = ["Foresight", "foresee", "spent_by"]
 
 
 class Foresight(NamedTuple):
@@ -49,7 +49,7 @@ def foresee(plan: Plan) -> Foresight:
     blocks, most = plan.planned_blocks, plan.most_blocks
     needed = blocks_needed(max(count, 2), adds_blocks=most is not None)
     compares, unit = ("methods", "studies") if plan.repeats_tuning else ("settings", "fresh seeds")
-    each = [_cost(plan, problem, contender) for problem in plan.problems for contender in plan.contenders]
+    each = [spent_by(plan, problem, contender) for problem in plan.problems for contender in plan.contenders]
     unset = [problem for problem in plan.problems if problem.target is None]
     trials = sum(one[0] for one in each) + len(unset) * plan.targets.reruns
     first = plan.contenders[0].label
@@ -62,8 +62,14 @@ def foresee(plan: Plan) -> Foresight:
     return found._replace(sentences=(_can(found, blocks, unit), _costs(plan, found), *leaks))
 
 
-def _cost(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -> tuple[float, float]:
-    """How many trials a contender has on a problem, and how many steps they take."""
+def spent_by(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -> tuple[float, float]:
+    """Returns how many trials a contender has on a problem, and how many steps they take; NaN where seconds decide.
+
+    Args:
+        plan: which.
+        problem: of it.
+        contender: of it.
+    """
     points = len(contender.points) if contender.undrawn == 0 else contender.undrawn
     if points is None:
         return math.nan, math.nan

@@ -1,15 +1,16 @@
 """Where a user's own code stands, for messages: ``study.py:41``."""
 
+import contextlib
 import functools
 import inspect
-import os
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from dlkit.bench.identity.local_code import is_local
 
-__all__ = ["at", "place_of", "place_of_caller", "place_of_error"]
+__all__ = ["at", "place_of", "place_of_caller", "place_of_error", "place_within", "written"]
 
 
 def place_of(value: Any) -> str:
@@ -18,7 +19,7 @@ def place_of(value: Any) -> str:
     What stands around a function (`functools.partial`, `jax.jit`, a method's object) does not hide it.
 
     Example:
-        >>> place_of(len), place_of(functools.partial(os.getcwd))
+        >>> place_of(len), place_of(functools.partial(inspect.unwrap))
         ('', '')
     """
     while isinstance(value, functools.partial | types.MethodType):
@@ -28,9 +29,25 @@ def place_of(value: Any) -> str:
         return place_of(value)
     if isinstance(value, types.FunctionType):
         code = value.__code__
-        return _written(code.co_filename, code.co_firstlineno) if is_local(code.co_filename) else ""
-    called = getattr(type(value), "__call__", None)  # an object that is called
-    return place_of(called) if isinstance(called, types.FunctionType) and value is not called else ""
+        return written(code.co_filename, code.co_firstlineno) if is_local(code.co_filename) else ""
+    called = vars(type(value)).get("__call__")  # an object that is called
+    return place_of(called) if isinstance(called, types.FunctionType) else ""
+
+
+def place_within(function: Any, *, depth: int = 4) -> str:
+    """Returns the place of a function, or of the first of the user's own that it closes over; empty without one."""
+    found = place_of(function)
+    if found or depth == 0 or not callable(function):
+        return found
+    inner = function.func if isinstance(function, functools.partial) else inspect.unwrap(function)
+    parts = [*function.args, *function.keywords.values()] if isinstance(function, functools.partial) else []
+    cells = getattr(inner, "__closure__", None) or ()
+    for cell in cells:
+        with contextlib.suppress(ValueError):  # of a cell that is empty
+            parts.append(cell.cell_contents)
+    parts = [part for each in parts for part in (each.values() if isinstance(each, dict) else [each])]
+    parts = [part for each in parts for part in (each if isinstance(each, tuple | list) else [each])]
+    return next((place for part in parts if callable(part) and (place := place_within(part, depth=depth - 1))), "")
 
 
 def place_of_error(error: BaseException) -> str:
@@ -48,7 +65,7 @@ def place_of_error(error: BaseException) -> str:
         while step is not None:
             file = step.tb_frame.f_code.co_filename
             if is_local(file):
-                innermost = _written(file, step.tb_lineno)
+                innermost = written(file, step.tb_lineno)
             step = step.tb_next
         found = innermost or found
         cause = cause.__cause__ or cause.__context__
@@ -56,10 +73,10 @@ def place_of_error(error: BaseException) -> str:
 
 
 def place_of_caller(frame: types.FrameType | None) -> str:
-    """Returns the nearest line of the user's own code among a frame and those that called it; empty if there is none."""
+    """Returns the nearest line of the user's own code among a frame and those around it; empty if there is none."""
     for each in _outwards(frame):
         if is_local(each.f_code.co_filename):
-            return _written(each.f_code.co_filename, each.f_lineno)
+            return written(each.f_code.co_filename, each.f_lineno)
     return ""
 
 
@@ -74,7 +91,7 @@ def _outwards(frame: types.FrameType | None) -> Iterator[types.FrameType]:
         frame = frame.f_back
 
 
-def _written(file: str, line: int) -> str:
-    """A place: the path from the current folder, or the whole of one that lies elsewhere."""
-    inside = os.path.relpath(file) if os.path.isabs(file) and file.startswith(os.getcwd() + os.sep) else file
-    return f"{inside}:{line}"
+def written(file: str, line: int) -> str:
+    """Returns a place as messages have it: the path from the current folder, or the whole of another."""
+    path, here = Path(file), Path.cwd()
+    return f"{path.relative_to(here) if path.is_relative_to(here) else file}:{line}"

@@ -64,8 +64,8 @@ def require_pairing(where: str, what: str, score: Any, predictions: Any, targets
             return
         raise UserError(
             f"{where}: {what} is the same however the targets are shuffled among the examples: predictions of shape "
-            f"{_shape(predictions)} and targets of shape {_shape(targets)} broadcast to all pairs of examples; give both the "
-            f"same shape, such as predictions[:, 0]{at(place_of(score))}"
+            f"{_shape(predictions)} and targets of shape {_shape(targets)} broadcast to all pairs of examples; "
+            f"give both the same shape, such as predictions[:, 0]{at(place_of(score))}"
         )
 
 
@@ -97,10 +97,11 @@ def require_classes(where: str, what: str, score: Any, predictions: Any, dataset
     targets = dataset.train[name][:count]
     value = _value_of(score)
 
-    def of_class(index: float) -> float:
-        return value(made, np.full_like(targets, index))
-
     for made in _made_up(predictions, count):
+
+        def of_class(index: float, made: Any = made) -> float:
+            return value(made, np.full_like(targets, index))
+
         try:
             known = [of_class(each) for each in (0, 1)]
             beyond = (
