@@ -33,6 +33,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("bench.probes", "bench.store"),
     ("bench.analysis", "bench.training"),
     ("bench.report", "bench.spec"),
+    ("bench.examination",),
     ("bench.execution",),
     ("bench.api", "bench.listing"),
     ("bench",),  # the public names, imported on first use

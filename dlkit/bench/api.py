@@ -2,12 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit.bench.analysis import frames
-from dlkit.bench.analysis.foresight import Foresight, foresee
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.errors import UserError
 from dlkit.bench.store.store import Store
@@ -15,8 +13,10 @@ from dlkit.bench.store.store import Store
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dlkit.bench.examination.ticks import Examination
     from dlkit.bench.execution.replay import Replay
     from dlkit.bench.execution.resources import Resources
+    from dlkit.bench.execution.whole_run import EndedRun
     from dlkit.bench.optimizers import Optimizer
     from dlkit.bench.plan.policies import EarlyStopping, Settling, TargetRule
     from dlkit.bench.probes import Probe
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dlkit.bench.spec.budget import Budget
     from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 
-__all__ = ["Result", "compare", "open_run", "run"]
+__all__ = ["Result", "check", "compare", "open_run", "result_of", "run"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,6 +210,7 @@ def compare(
     folder: str | Path | None = None,
     resources: "Resources | None" = None,
     progress: bool = True,
+    check: bool = True,
 ) -> Result:
     """Tunes every optimizer on every problem with the same budget, and compares the winners on fresh paired seeds.
 
@@ -231,6 +232,7 @@ def compare(
         folder: where the run is kept and taken up again; None keeps it in memory.
         resources: what the run may use; None for one worker process per core.
         progress: whether a live display is shown while it runs.
+        check: whether your own problems and optimizers are looked at first, as `check` does.
 
     Returns:
         The result.
@@ -258,7 +260,7 @@ def compare(
         expand=expand,
         timing=timing,
     )
-    return run(experiment, folder=folder, resources=resources, progress=progress)
+    return run(experiment, folder=folder, resources=resources, progress=progress, check=check)
 
 
 def run(
@@ -267,6 +269,7 @@ def run(
     folder: str | Path | None = None,
     resources: "Resources | None" = None,
     progress: bool = True,
+    check: bool = True,
 ) -> Result:
     """Runs an experiment, or what is left of it, and sums it up.
 
@@ -275,6 +278,8 @@ def run(
         folder: where the run is kept and taken up again; None keeps it in memory.
         resources: what the run may use; None for one worker process per core.
         progress: whether a live display is shown while it runs.
+        check: whether your own problems and optimizers are looked at first, as `check` does: nothing is trained if
+            something is wrong. What stored trials were trained with is not looked at again.
 
     Returns:
         The result; of what has run so far, if Ctrl-C interrupted it.
@@ -282,54 +287,74 @@ def run(
     Raises:
         UserError: for input that cannot work, with every mistake found.
     """
-    from dlkit.bench.execution import runner
-    from dlkit.bench.execution.dask_workers import make_executor
-    from dlkit.bench.execution.progress import live_progress
-    from dlkit.bench.execution.resources import Resources
-    from dlkit.bench.execution.work import prepare_process
-    from dlkit.bench.spec import planner
-    from dlkit.bench.spec.parameter_groups import with_groups
+    from dlkit.bench.execution.whole_run import carry_out
 
-    allowed = Resources() if resources is None else resources
-    if not isinstance(allowed, Resources):
-        raise UserError(f"resources must be a bench.Resources, such as bench.Resources(workers=2), got {resources!r}")
-    if allowed.executor == "inline":
-        prepare_process()
-    bound = with_groups(planner.plan(experiment))
     where = Path(folder) if folder is not None else None
-    with Store(where) as store:
-        with live_progress(progress) as display:
-            display.foreseeing(foresee(bound.plan))
-            report = runner.run(
-                bound,
-                store,
-                partial(make_executor, allowed),
-                display,
-                lanes=allowed.lanes,
-                trust=allowed.trust,
-                remote=allowed.is_remote,
-            )
-        found = summarize(store, report.bound.plan)
-        store.keep_endings(found.endings())
-        return Result(found, report.bound, where, report.interrupted)
+    look = _require_right if check else None
+    return result_of(carry_out(experiment, folder=where, resources=resources, progress=progress, look=look), where)
 
 
-def check(experiment: "Experiment") -> Foresight:
-    """Says whether an experiment can conclude, what it costs, and what splits of own data share, without running it.
+def result_of(ended: "EndedRun", folder: Path | None) -> Result:
+    """Returns the result of a run that has ended."""
+    return Result(ended.summary, ended.bound, folder, ended.interrupted)
+
+
+def _require_right(examination: "Examination") -> None:
+    examination.require_right()
+
+
+def check(
+    what: "Experiment | str | Make | ProblemFactory | Problem | ProblemChoice",
+    *optimizers: "str | Optimizer | Contender",
+    budget: "Budget | None" = None,
+    folder: str | Path | None = None,
+    resources: "Resources | None" = None,
+) -> "Examination":
+    """Looks at an experiment before it runs: one's own functions are tried, and time and memory are estimated.
+
+    What is registered has tests of its own, and is only counted. `run` and `compare` do the same before their first
+    trial.
 
     Args:
-        experiment: what to compare, from `load` or built by hand.
+        what: an experiment, from `load` or built by hand; or a problem, looked at with the optimizers that follow.
+        *optimizers: registered names, or one's own; Adam where a problem comes alone.
+        budget: of a problem with optimizers; an experiment has its own.
+        folder: of a run that may have begun, to see how much is left of it.
+        resources: what the run may use.
 
     Returns:
-        What it can tell and what it costs, as numbers and in words; then a sentence for everything that
-        `bench.data.leakage` finds in the user's own data, of up to 50 million numbers.
+        A page of ticks. Printing it shows it: what is right, what is wrong and whose fault it is, and notes.
 
     Raises:
-        UserError: for input that cannot work, with every mistake found.
-    """
-    from dlkit.bench.spec import planner
+        UserError: for input that cannot be planned, with every mistake found.
 
-    return foresee(planner.plan(experiment).plan)
+    Example:
+        >>> from dlkit import bench
+        >>> bench.check("quadratic", "sgd", "adam").right
+        True
+    """
+    from dlkit.bench.execution.resources import Resources
+    from dlkit.bench.execution.whole_run import examined
+    from dlkit.bench.spec import planner
+    from dlkit.bench.spec.budget import Budget
+    from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
+
+    if isinstance(what, Experiment):
+        if optimizers or budget is not None:
+            raise UserError("an experiment has its optimizers and its budget; give them to a problem alone")
+        experiment = what
+    else:
+        experiment = Experiment(
+            name="check",
+            problems=(what if isinstance(what, ProblemChoice) else ProblemChoice(problem=what),),
+            optimizers=tuple(
+                each if isinstance(each, Contender) else Contender(optimizer=each) for each in optimizers or ("adam",)
+            ),
+            budget=Budget() if budget is None else budget,
+        )
+    allowed = Resources() if resources is None else resources
+    where = Path(folder) if folder is not None else None
+    return examined(planner.plan(experiment), where, allowed, times=True, anew=True)
 
 
 def open_run(folder: str | Path) -> Result:

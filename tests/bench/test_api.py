@@ -276,3 +276,19 @@ def test_frames_are_tidy(result: bench.Result) -> None:
             assert row.value == pytest.approx(values.median(), rel=1e-6)
         else:
             assert np.log10(row.value) == pytest.approx(np.log10(values).median(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "given", "names"),
+    [
+        ("adam+sam", {}, ("'learning_rate' (0.0001 to 1)", "'rho' (")),
+        ("sgd", {}, ("'learning_rate' (",)),
+        ("sgd+clip", {"learning_rate": 0.1}, ("'max_norm' (",)),
+        ("lion+lookahead", {"learning_rate": 0.1, "b1": 0.9}, ("'slow_step_size' (",)),
+    ],
+)
+def test_hyperparameters_that_are_missing_are_named_with_their_ranges(optimizer, given, names) -> None:
+    with pytest.raises(bench.UserError, match="needs a number for") as refused:
+        bench.train("quadratic", optimizer, steps=4, evaluations=1, **given)
+    assert all(name in str(refused.value) for name in names) and "_empty" not in str(refused.value)
+    assert not any(f"'{name}' (" in str(refused.value) for name in given)

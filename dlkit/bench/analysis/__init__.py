@@ -3,6 +3,7 @@
 - `numbers`, `units`: how numbers are written, and times and sizes with their units.
 - `along_curves`: steps to a target, the score at half of the budget.
 - `contender_result`, `pairs`, `ranking`: a contender's own numbers, how two differ, how all of them stand.
+- `starts`: what was wrong with trials before their first step.
 - `new_examples`, `example_sentences`: whether that holds on other examples than these test examples; in words.
 - `costs`: time and memory; `step_costs`: gradients and examples, and the order at equal cost;
   `pareto`: quality against cost.
@@ -37,6 +38,7 @@ __all__ = [
     "problem_results",
     "ranking",
     "settling",
+    "starts",
     "step_costs",
     "summary",
     "tuning_curves",

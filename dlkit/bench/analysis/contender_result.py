@@ -20,6 +20,7 @@ from dlkit.bench.analysis.along_curves import (
 )
 from dlkit.bench.analysis.new_examples import block_scores
 from dlkit.bench.analysis.pairs import LEVEL
+from dlkit.bench.analysis.starts import wrong_from_start
 from dlkit.bench.plan.orientation import at_floor, final_value, oriented, unoriented
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
@@ -94,6 +95,7 @@ class ContenderResult:
         required: blocks without which a contender is not compared: those that were not added later.
         example_scores: [blocks, examples] the score of each test example, oriented; NaN where a block has none. None
             where trials kept none, or blocks have examples of their own.
+        wrong_from_start: what no tuning trial had right before its first step, in words; empty if one had all.
     """
 
     contender: PlannedContender
@@ -119,6 +121,7 @@ class ContenderResult:
     half: AlongCurve | None
     required: int
     example_scores: Floats | None = None
+    wrong_from_start: str = ""
 
     @property
     def label(self) -> str:
@@ -253,6 +256,9 @@ def make_result(
         half=_of_blocks(plan, studies, half),
         required=plan.planned_blocks,
         example_scores=None if plan.splits_anew(problem) else block_scores(problem, _outcomes_of_blocks(plan, studies)),
+        wrong_from_start=wrong_from_start(
+            problem, [history.outcomes.get(trial.id) for each in studies for trial in each.tuning.known]
+        ),
     )
 
 

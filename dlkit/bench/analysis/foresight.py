@@ -7,7 +7,7 @@ from dlkit.bench.analysis.pairs import LEVEL, blocks_needed
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 
-__all__ = ["Foresight", "foresee", "gaps"]
+__all__ = ["Foresight", "foresee", "gaps", "spent_by"]
 
 
 class Foresight(NamedTuple):
@@ -51,7 +51,7 @@ def foresee(plan: Plan) -> Foresight:
     blocks, most = plan.planned_blocks, plan.most_blocks
     needed = blocks_needed(max(count, 2), adds_blocks=most is not None)
     compares, unit = ("methods", "studies") if plan.repeats_tuning else ("settings", "fresh seeds")
-    each = [_cost(plan, problem, contender) for problem, contender in plan.cells]
+    each = [spent_by(plan, problem, contender) for problem, contender in plan.cells]
     unset = [problem for problem in plan.problems if problem.target is None]
     trials = sum(one[0] for one in each) + len(unset) * plan.targets.reruns
     first = {problem.name: plan.contenders_on(problem)[0].label for problem in unset}
@@ -75,8 +75,14 @@ def gaps(plan: Plan) -> list[str]:
     ]
 
 
-def _cost(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -> tuple[float, float]:
-    """How many trials a contender has on a problem, and how many steps they take."""
+def spent_by(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -> tuple[float, float]:
+    """Returns how many trials a contender has on a problem, and how many steps they take; NaN where seconds decide.
+
+    Args:
+        plan: which.
+        problem: of it.
+        contender: of it.
+    """
     points = len(contender.points) if contender.undrawn == 0 else contender.undrawn
     if points is None:
         return math.nan, math.nan

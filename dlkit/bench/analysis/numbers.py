@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from dlkit.bench.plan.orientation import EXACT, Floored
+from dlkit.bench.plan.orientation import EXACT, SMALLEST, Floored
 from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.stats import Interval, PairedDifference
 
@@ -14,10 +14,12 @@ __all__ = [
     "NO_INTERVAL",
     "TIMES",
     "away",
+    "bounded",
     "difference",
     "geometric",
     "in_units",
     "interval",
+    "is_zero",
     "judged_label",
     "largest_p_value",
     "listed",
@@ -38,6 +40,7 @@ __all__ = [
 ]
 
 MOST_LISTED = 8  # things in a sentence
+ENDLESS = 30.0  # powers of ten that ratios of numbers in single precision have only if one of them is 0
 NOTHING = "–"  # where there is no number
 NO_BOUND = "no bound"  # where the data do not bound an interval: an infinite end is no knowledge, not certainty
 NO_INTERVAL = "no interval"  # where they bound it on neither side, as with too few values for the level
@@ -50,11 +53,11 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def number(value: float, *, digits: int = 3) -> str:
-    """Returns a number with some significant digits.
+    """Returns a number with some significant digits; what stands for 0 on a log scale is 0.
 
     Example:
-        >>> number(0.98148), number(1234567.0), number(float("nan"))
-        ('0.981', '1.23e+06', '–')
+        >>> number(0.98148), number(1234567.0), number(float("nan")), number(1.1754944e-38)
+        ('0.981', '1.23e+06', '–', '0')
     """
     if math.isnan(value):
         return NOTHING
@@ -64,8 +67,18 @@ def number(value: float, *, digits: int = 3) -> str:
         text = f"{value:.0f}"  # 1234, not 1.23e+03
     else:
         text = f"{value:#.{digits}g}" if 1e-3 <= abs(value) < 1e4 else f"{value:.{digits - 1}e}"
-    text = "0" if value == 0 else text.rstrip(".")
+    text = "0" if is_zero(value) else text.rstrip(".")
     return MINUS + text[1:] if text.startswith("-") else text
+
+
+def is_zero(value: float) -> bool:
+    """Whether a number is 0, or what stands for it on a log scale, by way of its logarithm in single precision."""
+    return value == 0 or math.isclose(value, SMALLEST, rel_tol=1e-5)
+
+
+def bounded(text: str, *, is_bound: bool) -> str:
+    """Returns a number at a metric's floor as the bound that it is; exactly 0 is none."""
+    return "≤" + text if is_bound and text != "0" else text
 
 
 def setting(value: object) -> str:
@@ -216,6 +229,7 @@ def oriented_interval(problem: PlannedProblem, value: Interval, ends: Floored = 
     shown = _ratio if problem.judged.scale == "log" else _signed
     # Open on both sides it is neither: the scores of some seeds bound it from below, those of others from above.
     is_bound = below != above and math.isfinite(estimate)
+    is_bound &= problem.judged.scale != "log" or abs(estimate) < ENDLESS  # no bound, but a ratio to 0
     words = ("at least " if above else "at most ") if is_bound else ""
     return words + _with_ends(Interval(estimate, low, high), shown, infinite)
 
@@ -314,7 +328,7 @@ def _steps_ratio(exponent: float) -> str:
 
 
 def _ratio(exponent: float) -> str:
-    return TIMES + number(_power(10.0, exponent))
+    return TIMES + number(_power(10.0, exponent) if abs(exponent) < ENDLESS else math.inf if exponent > 0 else 0.0)
 
 
 def _signed(value: float) -> str:

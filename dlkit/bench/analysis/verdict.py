@@ -248,7 +248,9 @@ def _untuned(results: Sequence[ContenderResult]) -> list[Finding]:
             total, missing = sum(one.trials for one in tunings), sum(one.missing for one in tunings)
             notes.append(f"{each.label}: {total - missing} of {total} tuning trials have run.")
         elif each.found_nothing:
-            notes.append(f"{each.label}: no tuning point trained on every tuning seed; its space may be wrong.")
+            why = each.wrong_from_start
+            cause = f"{why}: see the problem, not the space" if why else "its space may be wrong"
+            notes.append(f"{each.label}: no tuning point trained on every tuning seed; {cause}.")
         elif not each.is_complete:
             ran = sum(outcome is not None for outcome in each.outcomes)
             notes.append(f"{each.label}: {ran} of {len(each.outcomes)} final trials have run; it is not compared yet.")

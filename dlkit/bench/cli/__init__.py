@@ -37,6 +37,23 @@ app.command(
 
 
 @app.command
+def check(spec: Path, /) -> int:
+    """Look at an experiment before it runs: your own functions and data, what it can conclude, time and memory.
+
+    Args:
+        spec: the experiment, a TOML file.
+    """
+    from dlkit.bench import api
+    from dlkit.bench.identity.references import imports_anew
+    from dlkit.bench.spec.toml import load
+
+    with imports_anew():
+        examination = api.check(load(spec))
+    print(examination)  # noqa: T201
+    return 0 if examination.right else DIFFERENT
+
+
+@app.command
 def show(run: Path, /, *, trials: bool = False) -> int:
     """Print a run's tables and verdicts.
 

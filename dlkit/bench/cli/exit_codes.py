@@ -2,6 +2,6 @@
 
 __all__ = ["DIFFERENT", "INTERRUPTED", "USER_ERROR"]
 
-DIFFERENT = 1  # a replay has other numbers, or the machine has something wrong
+DIFFERENT = 1  # a replay has other numbers, or the machine or an experiment has something wrong
 USER_ERROR = 2
 INTERRUPTED = 130  # as shells say it of Ctrl-C

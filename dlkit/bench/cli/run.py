@@ -5,12 +5,14 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_args, get_origin, get_type_hints
 
 from cyclopts import Parameter
 
-from dlkit.bench.cli.exit_codes import INTERRUPTED, USER_ERROR
+from dlkit.bench.cli.exit_codes import DIFFERENT, INTERRUPTED, USER_ERROR
+from dlkit.bench.errors import UserError
 from dlkit.bench.execution.resources import Resources
 from dlkit.bench.plan.policies import Settling
 from dlkit.bench.spec.budget import Budget
@@ -34,12 +36,26 @@ def _part_of(options: type) -> Any:
 
 
 if TYPE_CHECKING:
+    from dlkit.bench.examination.ticks import Examination
+
     SomeBudget = Mapping[str, Any]
     SomeSettling = Mapping[str, Any]
     SomeResources = Mapping[str, Any]
 else:
     SomeBudget, SomeSettling, SomeResources = map(_part_of, (Budget, Settling, Resources))
 Flat = Parameter(name="*")  # fields are options of their own
+
+
+def _require(examination: "Examination", *, yes: bool) -> None:
+    """Refuses to run what is wrong, and what takes longer than an hour unless that is asked for."""
+    from dlkit.bench.examination.costs import HOUR
+
+    examination.require_right()
+    if examination.cost.seconds > HOUR and not yes:
+        raise UserError(
+            f"it takes {examination.cost.text}; --yes runs it. Fewer --steps, --tuning-points or --studies, or more "
+            "--workers make it shorter"
+        )
 
 
 def run(
@@ -55,6 +71,8 @@ def run(
     folder: Path | None = None,
     resources: Annotated[SomeResources | None, Flat] = None,
     report: bool = True,
+    check: bool = True,
+    yes: bool = False,
     dry_run: bool = False,
 ) -> int:
     """Run an experiment, or what is left of it, and write its report.
@@ -73,9 +91,13 @@ def run(
         folder: where the run is kept and taken up again; by default runs/NAME.
         resources: settings of `Resources`.
         report: write report.html into the run's folder.
-        dry_run: only say whether the experiment can conclude, and what it costs.
+        check: look at your own problems and optimizers before the first trial, as `dlkit check` does, and train nothing
+            if something is wrong.
+        yes: run also what takes more than an hour.
+        dry_run: only look, and say what would run, whether it can conclude, and what it costs.
     """
     from dlkit.bench import api
+    from dlkit.bench.execution.whole_run import carry_out
     from dlkit.bench.identity.references import imports_anew
     from dlkit.bench.spec.changes import changed
     from dlkit.bench.spec.toml import load
@@ -90,11 +112,14 @@ def run(
             timing=time,
             probes=probe,
         )
+        where, allowed = folder or RUNS / experiment.name, Resources(**resources or {})
         if dry_run:
-            print("\n".join(api.check(experiment).sentences))  # noqa: T201
-            return 0
-        where = folder or RUNS / experiment.name
-        result = api.run(experiment, folder=where, resources=Resources(**resources or {}))
+            examination = api.check(experiment, folder=where, resources=allowed)
+            print("\n".join([str(examination), *examination.work]))  # noqa: T201
+            return 0 if examination.right else DIFFERENT
+        look = partial(_require, yes=yes) if check else None
+        ended = carry_out(experiment, folder=where, resources=allowed, look=look, times=not yes)
+        result = api.result_of(ended, where)
     result.show()
     print()  # noqa: T201
     if report:

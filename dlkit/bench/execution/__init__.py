@@ -2,6 +2,7 @@
 
 - `work`: some trials of a compile group: what a worker gets, runs and returns.
 - `jobs`: what is left to run, of a contender or of the reruns that set targets.
+- `whole_run`: from an experiment to its summary.
 - `runner`: rounds and phases; keeps workers busy, stores what they return.
 - `guard`: whether one's own code still computes what it did when its stored trials ran.
 - `resources`: what a run may use.
@@ -34,5 +35,6 @@ __all__ = [
     "single_trial",
     "step_times",
     "truths",
+    "whole_run",
     "work",
 ]

@@ -1,5 +1,6 @@
 """What a run may use: processes, lanes, memory. Nothing here decides a result, but for the last bits of its numbers."""
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -65,6 +66,11 @@ class Resources:
             mistakes.append(f"resources.trust must be true or false, got {self.trust!r}")
         if mistakes:
             raise UserError("\n".join(mistakes))
+
+    @property
+    def count(self) -> int:
+        """How many workers share the work, as far as this process knows."""
+        return 1 if self.executor == "inline" else self.workers or os.cpu_count() or 1
 
     @property
     def is_remote(self) -> bool:

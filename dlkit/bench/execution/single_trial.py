@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainedModel", "train"]
 
+NO_DEFAULT = inspect.Parameter.empty
+
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
@@ -140,7 +142,17 @@ def _settings(
     parameters = inspect.signature(optimizer.build).parameters
     defaults = {name: parameter.default for name, parameter in parameters.items()}
     traced: dict[str, float] = {}
+    missing = {
+        name: span
+        for name, span in space.items()
+        if isinstance(span, Range) and name not in given and defaults.get(name, NO_DEFAULT) is NO_DEFAULT
+    }
+    if missing:
+        ranges = ", ".join(f"'{name}' ({span.low:g} to {span.high:g})" for name, span in missing.items())
+        mistakes.append(f"needs a number for {ranges}; give each by name: {next(iter(missing))}=...")
     for name, span in space.items():
+        if name in missing:
+            continue
         value = given.get(name, defaults.get(name) if isinstance(span, Range) else span)
         if not isinstance(value, int | float) or isinstance(value, bool):
             mistakes.append(f"hyperparameter '{name}' needs a number, got {value!r}")

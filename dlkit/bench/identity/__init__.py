@@ -7,7 +7,18 @@
 - `fingerprints`: the hash of a user's functions and objects.
 - `references`: ``"package.module:function"`` and ``"file.py:function"``.
 - `local_imports`: local modules of a folder, or that came along, imported beside others of the same name.
+- `places`: where a user's code stands, for messages.
 - `local_code`: the local modules that a user's functions and objects need, as text.
 """
 
-__all__ = ["fingerprints", "hashing", "local_code", "local_imports", "parameters", "programs", "references", "rules"]
+__all__ = [
+    "fingerprints",
+    "hashing",
+    "local_code",
+    "local_imports",
+    "parameters",
+    "places",
+    "programs",
+    "references",
+    "rules",
+]

@@ -14,7 +14,7 @@ from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.trials import Outcome
 
-__all__ = ["EXACT", "Floored", "at_floor", "final_value", "floored", "oriented", "unoriented"]
+__all__ = ["EXACT", "SMALLEST", "Floored", "at_floor", "final_value", "floored", "oriented", "unoriented"]
 
 Floats = np.ndarray[Any, Any]
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.identity.places import at, place_of, place_of_error
 from dlkit.bench.plan.metric import TRAINING_LOSS
 from dlkit.bench.problems.base import Problem, are_means, example_batch
 from dlkit.bench.problems.players import with_step
@@ -115,7 +116,8 @@ def _trace(what: str, function: Any, *arguments: Any, expects: str = "") -> Any:
     except UserError:
         raise  # it says what to do
     except Exception as error:
-        raise UserError(f"{what} raised {type(error).__name__}: {error}") from error
+        place = at(place_of_error(error) or place_of(function))
+        raise UserError(f"{what} raised {type(error).__name__}: {error}{place}") from error
     if expects and not (isinstance(result, tuple) and len(result) == 2):
         raise UserError(f"{what} must return {expects}, got {type(result).__name__}")
     return result

@@ -313,7 +313,7 @@ def finals(comparison: Comparison) -> list[Finals]:
 def in_words(problem: PlannedProblem, values: Floats) -> list[str]:
     """Returns oriented values as text in the metric's units; what is at its floor is a bound."""
     return [
-        ("≤" if is_bound else "") + numbers.number(unoriented(problem, problem.metric, float(value)))
+        numbers.bounded(numbers.number(unoriented(problem, problem.metric, float(value))), is_bound=bool(is_bound))
         if value < math.inf
         else numbers.DIVERGED
         for value, is_bound in zip(values, at_floor(problem, problem.metric, values), strict=True)

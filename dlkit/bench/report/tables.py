@@ -188,8 +188,8 @@ def _block(comparison: Comparison, value: float) -> str:
     problem = comparison.problem
     if math.isinf(value):
         return numbers.DIVERGED
-    shown = unoriented(problem, problem.metric, value)
-    return ("≤" if at_floor(problem, problem.metric, value) else "") + numbers.number(shown)
+    shown = numbers.number(unoriented(problem, problem.metric, value))
+    return numbers.bounded(shown, is_bound=bool(at_floor(problem, problem.metric, value)))
 
 
 def studies_caption(comparison: Comparison) -> str:

@@ -14,7 +14,7 @@ from dlkit.bench.plan.programs import Programs
 from dlkit.bench.spec.bound_plan import BoundPlan, Group
 from dlkit.bench.spec.tracing import method_program, probes_program, problem_program
 
-__all__ = ["forget_checked", "require_same_programs", "with_programs"]
+__all__ = ["Retraced", "forget_checked", "require_same_programs", "retraced", "with_programs"]
 
 _CHECKED: set[str] = set()  # what this process has traced of its own functions, or of others' and found the same
 
@@ -94,6 +94,57 @@ def require_same_programs(group: Group) -> None:
                 "changed in a module that the other process imports anew"
             )
         _CHECKED.add(expected)
+
+
+class Retraced(NamedTuple):
+    """A part of the user's own that was traced once more than for the plan.
+
+    Attributes:
+        owner: how messages call it.
+        name: the field of `Programs`.
+        group: whose part it is.
+        is_same: whether it computes the same as the first time; True where it has no identity.
+        error: what it raised; None if nothing.
+        trace: traces it again.
+    """
+
+    owner: str
+    name: str
+    group: Group
+    is_same: bool
+    error: Exception | None
+    trace: Callable[[], ProgramHash]
+
+
+def retraced(bound: BoundPlan) -> Iterator[Retraced]:
+    """Traces the parts of a plan that are the user's own once more, each once, with the first of each static choice.
+
+    Args:
+        bound: a plan with its programs.
+
+    Yields:
+        What it showed, problems before what trains them.
+    """
+    done = set[str]()
+    plan = bound.plan
+    for problem in plan.problems:
+        for contender in plan.contenders:
+            names = [name for name, is_own in (("problem", problem.is_own), ("method", contender.is_own)) if is_own]
+            names += ["probes"] if any(plan.probes.values()) and contender is plan.contenders[0] else []
+            static = next(_combinations(contender.static))
+            group = bound.group(problem, contender, static, stage="final")
+            for part in _parts(group, names):
+                if part.key and part.key in done:
+                    continue
+                done.add(part.key)
+                planned = getattr(group.programs, part.name)
+                try:
+                    found = part.trace()
+                except Exception as error:
+                    yield Retraced(part.owner, part.name, group, True, error, part.trace)
+                    continue
+                is_same = found.digest == planned or bool(found.unhashable)
+                yield Retraced(part.owner, part.name, group, is_same, None, part.trace)
 
 
 def forget_checked() -> None:

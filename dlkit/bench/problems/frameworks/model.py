@@ -9,13 +9,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from dlkit import losses
 from dlkit.bench.data.base import SPLITS, Dataset, require_labels
 from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.identity.places import at, place_of, place_of_error
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Batch, Problem, Reestimate, by_example, example_batch, means_of
+from dlkit.bench.problems.frameworks.pairing import ROWS, require_classes, require_pairing
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, State
 
@@ -252,6 +255,17 @@ def _mean(values: Array, weights: Array | None) -> Array:
     return counted.sum() / jnp.where(total == 0, 1, total)
 
 
+def _is_of_a_package(score: Score) -> bool:
+    """Whether a score is an installed function, whose own tests know what it does with every shape."""
+    return inspect.isfunction(score) and not place_of(score)
+
+
+def _few(dataset: Dataset) -> Any:
+    """Some training examples, from the first to the last: files may be sorted."""
+    rows = np.linspace(0, dataset.examples - 1, min(ROWS, dataset.examples)).astype(int)
+    return {name: np.asarray(array[rows]) for name, array in dataset.train.items()}
+
+
 def _check(
     where: str,
     model: Layer,
@@ -270,22 +284,32 @@ def _check(
         jax.eval_shape(partial(model.apply, train=True), params, state, inputs, key=key)
         predictions, _ = jax.eval_shape(model.apply, params, state, inputs)
     except Exception as error:
-        raised = f"{type(error).__name__}: {error}"
+        raised = f"{type(error).__name__}: {error}{at(place_of_error(error))}"
         raise UserError(f"{where}: the module failed on inputs {inputs.dtype}{inputs.shape}: {raised}") from error
     if not jax.tree.leaves(params):
         raise UserError(f"{where}: the module has no parameters to train")
     predicted, wanted = (jax.tree.map(jnp.shape, tree) for tree in (predictions, targets))
     shapes = f"predictions {predicted} and targets {wanted}"
     sizes = [sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (predictions, targets)]
+    tried: list[Score] = []
     for what, score in scores.items():
         try:
             values = jax.eval_shape(lambda *pair, score=score: jnp.asarray(score(*pair)), predictions, targets)
         except Exception as error:
-            raise UserError(f"{where}: {what} failed on {shapes}: {type(error).__name__}: {error}") from error
+            place = at(place_of_error(error) or place_of(score))
+            raise UserError(f"{where}: {what} failed on {shapes}: {type(error).__name__}: {error}{place}") from error
         if score in LOSSES_OF_LABELS and jnp.issubdtype(targets.dtype, jnp.integer):
             require_labels(problem.dataset, named, predictions.shape[-1])
         if values.size > max(sizes):
-            raise UserError(f"{where}: {what} broadcasts {shapes} to {values.shape}; give both the same shape")
+            raise UserError(
+                f"{where}: {what} broadcasts {shapes} to {values.shape}; give both the same shape{at(place_of(score))}"
+            )
+        if score not in tried and not _is_of_a_package(score):
+            tried.append(score)
+            if isinstance(targets, jax.ShapeDtypeStruct):
+                require_classes(where, what, score, predictions, problem.dataset, named)
+            if predicted != wanted:
+                require_pairing(where, what, score, predictions, targets_of(_few(problem.dataset)))
         if weights:
             try:
                 jax.eval_shape(_mean, values, batch[weights])

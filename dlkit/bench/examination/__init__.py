@@ -1,0 +1,13 @@
+"""What can be known of an experiment before its first trial, as a page of ticks.
+
+- `ticks`: a tick, and the page.
+- `values`: losses, gradients and metrics of one's own problem, at its start and after some steps.
+- `pairs`: whether losses and metrics depend on which target belongs to which example.
+- `datasets`: classes, constants and scales in one's own data.
+- `purity`: whether one's own functions compute the same whenever they are traced.
+- `updates`: where one's own optimizers move the parameters, and what their hyperparameters change.
+- `costs`: how long a run takes, and how much memory.
+- `examine`: all of it, of a plan.
+"""
+
+__all__ = ["costs", "datasets", "examine", "pairs", "purity", "ticks", "updates", "values"]

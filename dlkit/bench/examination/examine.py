@@ -1,0 +1,121 @@
+"""The examination of a plan: what is the user's own is computed, what is registered has tests of its own."""
+
+import math
+from collections.abc import Collection, Iterator
+
+from dlkit.bench.analysis.foresight import Foresight, foresee, gaps
+from dlkit.bench.examination.costs import Cost, cost_of, steps_of, work_of
+from dlkit.bench.examination.datasets import data_ticks
+from dlkit.bench.examination.looks import Looker, few
+from dlkit.bench.examination.purity import purity_ticks
+from dlkit.bench.examination.ticks import Examination, Tick
+from dlkit.bench.examination.updates import update_ticks
+from dlkit.bench.examination.values import value_ticks
+from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
+from dlkit.bench.plan.programs import program_of
+from dlkit.bench.spec.bound_plan import BoundPlan
+
+__all__ = ["MANY_STEPS", "examine", "programs_in"]
+
+MANY_STEPS = 200_000  # of training, from which on problems of the catalogue are timed, too
+TIMED = 3  # looks at a problem of the catalogue
+
+
+def programs_in(bound: BoundPlan) -> set[tuple[str, str]]:
+    """Returns what a plan's own problems and optimizers compute, as trials know it; empty where nothing is own."""
+    return {program for cell in bound.plan.cells if any(program := _program(bound, *cell))}
+
+
+def examine(
+    bound: BoundPlan,
+    *,
+    trained: Collection[tuple[str, str]] = (),
+    stored: int = 0,
+    workers: int = 1,
+    times: bool = True,
+) -> Examination:
+    """Looks at an experiment before its first trial.
+
+    Args:
+        bound: the plan with its functions.
+        trained: the programs, as of `programs_in`, that stored trials were trained with: they are not looked at again.
+        stored: how many trials need not run again.
+        workers: how many share the work.
+        times: whether problems of the catalogue are timed, where the plan has `MANY_STEPS`.
+
+    Returns:
+        The ticks.
+    """
+    plan = bound.plan
+    ticks: list[Tick] = []
+    lookers: dict[str, Looker] = {}
+    if not programs_in(bound) <= set(trained):
+        ticks += purity_ticks(bound)
+        impure = {tick.owner for tick in ticks if tick.right is False}
+        steps = steps_of(plan)
+        for problem in plan.problems:
+            if problem.is_own and f"problem '{problem.name}'" not in impure:
+                looker = Looker(bound.problems[problem.name].load())
+                ticks += value_ticks(looker, study_steps=steps[problem.name])
+                ticks += data_ticks(looker.problem.dataset)
+                lookers[problem.name] = looker
+            for contender in plan.contenders_on(problem):
+                if contender.is_own and f"optimizer '{bound.methods[contender.label].optimizer.name}'" not in impure:
+                    ticks += _updates(bound, problem, contender)
+    seconds = {name: looker.seconds for name, looker in lookers.items() if not math.isnan(looker.seconds)}
+    foresight = foresee(plan)
+    left = max(0.0, 1.0 - stored / foresight.trials) if foresight.trials > 0 else 1.0
+    if times and foresight.steps * left > MANY_STEPS:
+        _time_others(bound, lookers, seconds)
+    memory = max((_memory(looker) for looker in lookers.values()), default=math.nan)
+    cost = cost_of(plan, seconds, memory, workers=workers, left=left)
+    return Examination([*ticks, *_foreseen(plan, foresight, cost)], foresight, cost, work_of(plan, stored))
+
+
+def _program(bound: BoundPlan, problem: PlannedProblem, contender: PlannedContender) -> tuple[str, str]:
+    static = {name: options[0] for name, options in contender.static.items()}
+    found = program_of(bound.plan.programs, problem.name, contender.label, static)
+    return found.problem, found.method
+
+
+def _updates(bound: BoundPlan, problem: PlannedProblem, contender: PlannedContender) -> Iterator[Tick]:
+    static = {name: options[0] for name, options in contender.static.items()}
+    group = bound.group(problem, contender, static)
+    return update_ticks(group.problem.load(), group.recipe, label=contender.label)
+
+
+def _time_others(bound: BoundPlan, lookers: dict[str, Looker], seconds: dict[str, float]) -> None:
+    """Times the problems that nothing was computed of so far."""
+    for problem in bound.plan.problems:
+        if problem.name in seconds:
+            continue
+        looker = Looker(bound.problems[problem.name].load())
+        data = looker.problem.dataset
+        batch = few(data.train, looker.problem.batch_size or data.examples) if data.examples else {}
+        held = few(data.validation, 1) if data.examples else {}
+        params, state = looker.start(0)
+        for _ in range(TIMED):
+            looker.look(params, state, batch, held)
+        lookers[problem.name] = looker
+        seconds[problem.name] = looker.seconds
+
+
+def _memory(looker: Looker) -> float:
+    """Bytes of a problem's program and data."""
+    data = looker.problem.dataset
+    arrays = [array for part in (data.train, data.validation, data.test) for array in part.values()]
+    return looker.memory + sum(array.nbytes for array in arrays)
+
+
+def _foreseen(plan: Plan, foresight: Foresight, cost: Cost) -> Iterator[Tick]:
+    """Whether the experiment can conclude, and what it costs; who runs where; then what splits of own data share."""
+    can, costs, *_ = foresight.sentences
+    yield Tick("conclusion", can, True if foresight.can_conclude else None)
+    yield Tick("cost", costs.removeprefix("Cost: "))
+    if cost.text:
+        yield Tick("time", cost.text)
+    for gap in gaps(plan):
+        yield Tick("contenders", gap)
+    for leak in (leak for problem in plan.problems for leak in problem.leaks):
+        yield Tick("leaks", leak)

@@ -1,0 +1,126 @@
+"""Whether losses and metrics depend on which target belongs to which example.
+
+A mean over all pairs of examples, which [n, 1] against [n] makes by broadcasting, has the shape of the mean over
+examples, and does not.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from dlkit.bench.examination.looks import Arrays, Look, Looker
+from dlkit.bench.examination.ticks import Tick
+from dlkit.bench.identity.places import place_within
+from dlkit.bench.problems.base import Problem, example_batch
+from dlkit.bench.problems.frameworks.pairing import same_number
+from dlkit.bench.problems.players import with_step
+
+__all__ = ["unpaired"]
+
+ORDERS = 3  # in which targets are shuffled
+ADVICE = "give predictions and targets the same shape, such as predictions[:, 0], before they are compared"
+
+
+def unpaired(
+    looker: Looker, owner: str, places: Sequence[Any], state: Any, batch: Arrays, held: Arrays
+) -> Iterator[Tick]:
+    """Looks at a problem with its targets shuffled among the examples.
+
+    Args:
+        looker: of the problem.
+        owner: how messages call it.
+        places: parameters that are no special ones, so that predictions differ from example to example.
+        state: of these parameters.
+        batch: of training examples.
+        held: held-out examples.
+
+    Yields:
+        A tick for the loss, and for every metric that does not depend on the pairing but on the targets.
+    """
+    problem = looker.problem
+    names = [name for name in batch if name != "inputs"] if "inputs" in batch else [*batch][1:]
+    if problem.players or not names or len(batch) < 2:
+        return
+    looked = [_Shuffled(looker, params, state, batch, held, names) for params in places]
+    plain = all(np.prod(batch[name].shape[1:]) == 1 for name in names)
+    if looked[0].ignores(lambda look: look.losses[""]):
+        is_mistake = plain and _has_pairs(problem)
+        text = f"the loss is the same however {_listed(names)} are shuffled among the examples"
+        cause = (
+            f": shapes such as {tuple(batch[names[0]].shape)} and (n, 1) broadcast to all pairs" if is_mistake else ""
+        )
+        right = False if is_mistake else None
+        remedy = ADVICE if is_mistake else f"if it compares distributions, that is right; if not, {ADVICE}"
+        yield Tick("pairs", text + cause, right, owner, place_within(problem.loss), remedy)
+        return
+    wrong = [
+        name
+        for name in problem.metrics
+        if all(each.ignores(lambda look, name=name: look.metrics[name]) for each in looked)  # type: ignore[misc]
+    ]
+    for name in wrong:
+        text = f"metric '{name}' is the same however {_listed(names)} are shuffled among the examples"
+        right = False if plain and name == problem.metric else None
+        place = place_within(problem.example_scores or problem.evaluate)
+        yield Tick("pairs", f"{text}: do shapes broadcast to all pairs?", right, owner, place, ADVICE)
+    if not wrong:
+        yield Tick("pairs", f"{owner}: loss and metrics depend on which target belongs to which example", True)
+
+
+class _Shuffled:
+    """Looks with targets in other orders, and with one example's targets for all."""
+
+    def __init__(
+        self, looker: Looker, params: Any, state: Any, batch: Arrays, held: Arrays, names: Sequence[str]
+    ) -> None:
+        def look(rows_of: Callable[[int], Any]) -> Look:
+            changed = [
+                {name: array[rows_of(len(array))] if name in names else array for name, array in arrays.items()}
+                for arrays in (batch, held)
+            ]
+            return looker.look(params, state, *changed)
+
+        self.base = look(np.arange)
+        self.shuffled = [look(np.random.default_rng(order).permutation) for order in range(ORDERS)]
+        self.alike = [look(partial(_row, share)) for share in (0.0, 0.5, 1.0)]
+
+    def ignores(self, of: Callable[[Look], float]) -> bool:
+        """Whether a number is the same for all orders, and not for all targets."""
+        base = of(self.base)
+        if not np.isfinite([base, *map(of, self.shuffled)]).all():
+            return False
+        return all(same_number(base, of(each)) for each in self.shuffled) and not all(
+            same_number(base, of(each)) for each in self.alike if np.isfinite(of(each))
+        )
+
+
+def _row(share: float, count: int) -> Any:
+    return np.full(count, int(share * (count - 1)))
+
+
+def _has_pairs(problem: Problem) -> bool:
+    """Whether the loss computes something for all pairs of a batch's examples."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    params, state = jax.eval_shape(problem.init, key)
+    batch = example_batch(problem)
+    count = len(next(iter(batch.values())))
+    step = jax.ShapeDtypeStruct((), np.int32)
+    jaxpr = jax.make_jaxpr(lambda *given: with_step(problem.loss)(*given)[0])(params, state, batch, key, step)
+    return any(shape.count(count) > 1 for shape in _shapes(jaxpr.jaxpr))
+
+
+def _shapes(jaxpr: Any) -> Iterator[tuple[int, ...]]:
+    """The shapes of everything that a program computes."""
+    for equation in jaxpr.eqns:
+        yield from (tuple(getattr(variable.aval, "shape", ())) for variable in equation.outvars)
+        for parameter in equation.params.values():
+            inner = getattr(parameter, "jaxpr", parameter)
+            if hasattr(inner, "eqns"):
+                yield from _shapes(inner)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(f"'{name}'" for name in names)

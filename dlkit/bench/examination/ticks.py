@@ -1,0 +1,97 @@
+"""A tick, and the page of them: what was looked at before the first trial, and what was found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from dlkit.bench.analysis.foresight import Foresight
+from dlkit.bench.errors import UserError
+from dlkit.bench.examination.costs import Cost
+from dlkit.bench.identity.places import at
+
+__all__ = ["Examination", "Tick"]
+
+FORESEEN = ("conclusion", "cost", "time", "leaks")  # of the foresight and the cost
+MARKS = {True: "ok   ", False: "WRONG", None: "     "}
+
+
+class Tick(NamedTuple):
+    """What one look at an experiment showed.
+
+    Attributes:
+        subject: what was looked at.
+        text: what was found, in words.
+        right: whether it is as it should be; None for a note, where nothing has to be wrong.
+        owner: whose it is: ``"problem 'mine'"``, ``"optimizer 'mine'"``, ``"dataset 'x'"``.
+        place: the user's file and line, such as ``"study.py:41"``; empty where there is none.
+        remedy: what to do; empty where there is nothing to do.
+    """
+
+    subject: str
+    text: str
+    right: bool | None = None
+    owner: str = ""
+    place: str = ""
+    remedy: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What was found, whose it is, where, and what to do."""
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return f"{self.owner}{': ' if self.owner else ''}{self.text}{remedy}{at(self.place)}"
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What is known of an experiment before it runs. Printing it shows a page of ticks.
+
+    Attributes:
+        ticks: what was looked at, and what was found.
+        foresight: what the experiment can tell and what it costs, as numbers and in words.
+        cost: how long it takes, where that was measured.
+        work: what would run, a line for each contender on each problem, and how much of it is stored already.
+    """
+
+    ticks: Sequence[Tick]
+    foresight: Foresight
+    cost: Cost
+    work: Sequence[str] = ()
+
+    @property
+    def right(self) -> bool:
+        """Whether nothing is wrong; notes are nothing wrong."""
+        return not self.failed
+
+    @property
+    def failed(self) -> list[Tick]:
+        """The ticks that are wrong."""
+        return [tick for tick in self.ticks if tick.right is False]
+
+    @property
+    def notes(self) -> list[Tick]:
+        """What may be meant, and may be a mistake."""
+        return [tick for tick in self.ticks if tick.right is None]
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The notes on one's own functions and data, and how long it takes: what `sentences` do not say."""
+        notes = tuple(f"Note: {tick.sentence}" for tick in self.notes if tick.subject not in FORESEEN)
+        return (*notes, *([f"Time: {self.cost.text}."] if self.cost.text else []))
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What the experiment can tell, what it costs, and what splits of own data share."""
+        return self.foresight.sentences
+
+    def require_right(self) -> None:
+        """Refuses to go on with what is wrong.
+
+        Raises:
+            UserError: with every tick that is wrong, and how to run all the same.
+        """
+        if self.failed:
+            lines = [tick.sentence for tick in self.failed]
+            raise UserError("\n".join([*lines, "nothing was trained; check=False (--no-check) runs it all the same"]))
+
+    def __str__(self) -> str:
+        return "\n".join(f"{MARKS[tick.right]} {tick.subject}: {tick.sentence}" for tick in self.ticks)

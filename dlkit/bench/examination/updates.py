@@ -1,0 +1,293 @@
+"""Where one's own optimizers move the parameters: downhill on made-up gradients, each leaf, by each hyperparameter."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dlkit.bench.errors import UserError
+from dlkit.bench.examination.ticks import Tick
+from dlkit.bench.identity.places import place_of, place_of_error, place_within
+from dlkit.bench.optimizers.base import Optimizer, require_matching
+from dlkit.bench.plan.space import Range
+from dlkit.bench.problems.base import Problem
+from dlkit.bench.training import transformation
+from dlkit.bench.training.recipe import Recipe
+
+__all__ = ["update_ticks"]
+
+STEPS = 64
+FEWEST_STEPS = 16  # from which on what does not move is still
+MOST_NUMBERS = 20_000_000  # parameters times steps
+CURVATURE = 0.1  # of the made-up loss
+RISE = 0.5  # cosine between what a leaf moved by and its gradient, from which on it climbs
+SAME = 1e-5  # relative, of an update that is the gradient
+SIZES = (1.0, 1e-5, 1e3)  # of gradients: some hyperparameters matter for small ones alone, or for large ones
+SGD_MASK = (
+    "optax.masked hands the gradients on that it leaves out: use optax.partition with optax.set_to_zero for those"
+)
+
+
+class _Moves(NamedTuple):
+    """What came of some steps, for each leaf.
+
+    Attributes:
+        cosine: between what it moved by and its gradient.
+        largest: the largest update in size.
+        apart: how far the first update that is not 0 is from the gradient, relative to it.
+        trace: a number that tells two runs apart.
+    """
+
+    cosine: Any
+    largest: Any
+    apart: Any
+    trace: Any
+
+
+def update_ticks(problem: Problem, recipe: Recipe, *, label: str) -> Iterator[Tick]:
+    """Looks at the updates that one's own optimizer makes of made-up gradients of a problem's parameters.
+
+    Args:
+        problem: whose parameters.
+        recipe: the optimizer, its schedule, and the first of its static choices.
+        label: how tables call the contender.
+
+    Yields:
+        A tick for each thing that was looked at.
+    """
+    owner, optimizer = f"optimizer '{label}'", recipe.optimizer
+    place = place_within(optimizer.build)
+    misfit = _misfit(optimizer)
+    if misfit:
+        yield Tick("hyperparameters", misfit, False, owner, place, "give build and its space the same names")
+        return
+    try:
+        yield from _moved(problem, recipe, owner, place)
+    except Exception as error:
+        where = place_of_error(error) or place
+        text = str(error).removeprefix(f"optimizer '{optimizer.name}': ")
+        text = text if isinstance(error, UserError) else f"its update raised {type(error).__name__}: {error}"
+        yield Tick("updates", text, False, owner, where, "mend what raises there")
+
+
+def _misfit(optimizer: Optimizer) -> str:
+    """What is wrong with the names that build takes; empty if nothing is, or it does not tell."""
+    if optimizer.players:
+        return ""
+    given = [*optimizer.space, *optimizer.static, *(["key"] if optimizer.random else [])]
+    try:
+        signature = inspect.signature(optimizer.build)
+    except (TypeError, ValueError):
+        return ""
+    try:
+        signature.bind(**dict.fromkeys(given))
+    except TypeError as error:
+        if place_of(optimizer.build):
+            return f"build is given {', '.join(given) or 'nothing'}, and takes {signature}: {error}"
+    return ""
+
+
+def _moved(problem: Problem, recipe: Recipe, owner: str, place: str) -> Iterator[Tick]:
+    params = jax.eval_shape(problem.init, jax.eval_shape(lambda: jax.random.key(0)))[0]
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(params))
+    steps = min(STEPS, MOST_NUMBERS // max(numbers, 1))
+    if not steps or not paths:
+        return
+    middle = {name: _value(span, 0.5) for name, span in _space(recipe).items()}
+    run = jax.jit(partial(_run, problem, recipe, params, steps))
+    draws = [(seed, sign) for seed in (0, 1) for sign in (1.0, -1.0)]
+    found = [_host(run(middle, seed, sign)) for seed, sign in draws]
+    first = found[0]
+    if not np.isfinite([first.cosine, first.largest]).all():
+        bad = paths[int(np.argmin(np.isfinite(first.largest) & np.isfinite(first.cosine)))]
+        text = f"its update of {bad} is not finite for gradients of size 1"
+        yield Tick("updates", text, False, owner, place, "look for divisions by 0 in its first steps")
+        return
+    others = {
+        name: [[_host(run({**middle, name: _value(span, share)}, 0, size)) for share in (0.0, 1.0)] for size in SIZES]
+        for name, span in _space(recipe).items()
+        if isinstance(span, Range)
+    }
+    climbing = np.all([each.cosine > RISE for each in found], axis=0)
+    yield from _climbers(problem, recipe, owner, place, paths, found, climbing, others)
+    yield from _still(owner, place, paths, first, steps)
+    if steps >= FEWEST_STEPS:
+        yield from _idle(owner, place, others)
+
+
+def _climbers(
+    problem: Problem,
+    recipe: Recipe,
+    owner: str,
+    place: str,
+    paths: list[str],
+    found: list[_Moves],
+    climbing: Any,
+    others: Mapping[str, Any],
+) -> Iterator[Tick]:
+    """Whether parameters move uphill."""
+    if not climbing.any():
+        yield Tick("updates", f"{owner}: every parameter moves downhill, or not at all", True)
+        return
+    raw = climbing & np.all([each.apart < SAME for each in found], axis=0)
+    fixed = climbing & np.all(
+        [each.trace == found[0].trace for sizes in others.values() for each in sizes[0]] or [raw], axis=0
+    )
+    raw |= fixed
+    which = paths[int(np.argmax(raw if raw.any() else climbing))]
+    more = int((raw if raw.any() else climbing).sum()) - 1
+    named = f"{which}{f' and {more} more' if more else ''}"
+    if raw.any() and not problem.players:
+        text = f"its update of {named} is the raw gradient, which is added: that goes uphill"
+        yield Tick("updates", text, False, owner, place, SGD_MASK)
+    elif climbing.all() and not problem.players:
+        text = f"its updates go uphill, for every parameter ({named})"
+        remedy = "updates are added to the parameters: end with optax.scale(-learning_rate), or scale_by_learning_rate"
+        yield Tick("updates", text, False, owner, place, remedy)
+    else:
+        text = f"its update of {named} goes uphill"
+        yield Tick("updates", text, None, owner, place, f"right for what is to be maximised; if not, {SGD_MASK}")
+
+
+def _still(owner: str, place: str, paths: list[str], first: _Moves, steps: int) -> Iterator[Tick]:
+    """Whether parameters never move."""
+    still = first.largest == 0
+    if steps < FEWEST_STEPS or not still.any():
+        return
+    if still.all():
+        text = f"it moves no parameter in its first {steps} steps"
+        yield Tick("updates", text, None, owner, place, "see that a warmup or an accumulation is that long on purpose")
+        return
+    more = f" and {int(still.sum()) - 1} more" if still.sum() > 1 else ""
+    text = f"parameter {paths[int(np.argmax(still))]}{more} is frozen: no update moves it"
+    yield Tick("updates", text, None, owner, place)
+
+
+def _idle(owner: str, place: str, others: Mapping[str, Any]) -> Iterator[Tick]:
+    """Hyperparameters that change nothing."""
+    for name, sizes in others.items():
+        if all(np.array_equal(low.trace, high.trace, equal_nan=True) for low, high in sizes):
+            text = f"hyperparameter '{name}' changes no update"
+            yield Tick("hyperparameters", text, None, owner, place, "use it in build, or leave it out of the space")
+
+
+def _space(recipe: Recipe) -> dict[str, Range | float]:
+    return {**recipe.optimizer.space, **recipe.schedule.space}
+
+
+def _value(span: Range | float, share: float) -> Any:
+    return np.float32(span.value(share) if isinstance(span, Range) else span)
+
+
+def _host(moves: Any) -> _Moves:
+    found: _Moves = jax.tree.map(np.asarray, jax.device_get(moves))
+    return found
+
+
+def _run(problem: Problem, recipe: Recipe, shapes: Any, steps: int, values: Any, seed: Any, size: Any) -> _Moves:
+    """Some steps on a loss whose gradient is made up, and what they came to."""
+    key_params, key_gradient, key_noise, key_optimizer = jax.random.split(jax.random.key(seed), 4)
+    params, base = _drawn(key_params, shapes), _away_from_zero(_drawn(key_gradient, shapes), size)
+    key_data = jax.random.key_data(key_optimizer)
+    every = max(1, recipe.steps // steps)
+    opt_state = transformation.first_state(problem, recipe, values, params, key_data)
+
+    def step(carry: Any, number: Any) -> Any:
+        params, opt_state, moved, largest, apart = carry
+        noise = _drawn(jax.random.fold_in(key_noise, number), shapes)
+        gradient = jax.tree.map(lambda g, n: (g * jnp.exp(0.5 * n)).astype(g.dtype), base, noise)
+        built = transformation.transformations(problem, recipe, values, number * every, key_data)
+        updates, opt_state = _update(problem, recipe.optimizer, built, gradient, opt_state, params)
+        now = [jnp.abs(u - g).max() / jnp.abs(g).max() for u, g in _zipped(updates, gradient)]
+        sizes = [jnp.abs(leaf).max() for leaf in _floats(updates)]
+        first = [(was < 0) & (size > 0) for was, size in zip(apart, sizes, strict=True)]
+        apart = jnp.stack([jnp.where(new, each, was) for new, each, was in zip(first, now, apart, strict=True)])
+        moved = jax.tree.map(lambda m, u: m + u.astype(m.dtype), moved, updates)
+        params = jax.tree.map(lambda p, u: (p + u).astype(p.dtype), params, updates)
+        return (params, opt_state, moved, jnp.maximum(largest, jnp.stack(sizes)), apart), None
+
+    count = len(jax.tree.leaves(shapes))
+    still = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), shapes)
+    carry = (params, _strong(opt_state), still, jnp.zeros(count), -jnp.ones(count))
+    (params, opt_state, moved, largest, apart), _ = jax.lax.scan(step, carry, jnp.arange(steps))
+    products = jnp.stack([(m * g).sum() for m, g in _zipped(moved, base)])
+    lengths = jnp.stack([jnp.linalg.norm(m) * jnp.linalg.norm(g) for m, g in _zipped(moved, base)])
+    trace = products + _evaluated(problem, recipe.optimizer, opt_state, params, base)
+    return _Moves(products / jnp.where(lengths == 0, 1, lengths), largest, jnp.abs(apart), trace)
+
+
+def _update(problem: Problem, optimizer: Optimizer, built: Any, gradient: Any, state: Any, params: Any) -> Any:
+    """The updates of all parameters: of players, each by its own."""
+    if not problem.players:
+        return _update_alone(optimizer, built, gradient, state, params)
+    each = {
+        name: _update_alone(optimizer.of(name), built[name], gradient[name], state[name], params[name])
+        for name in params
+    }
+    return {name: found[0] for name, found in each.items()}, {name: found[1] for name, found in each.items()}
+
+
+def _update_alone(optimizer: Optimizer, built: Any, gradient: Any, state: Any, params: Any) -> Any:
+    def value_of(where: Any, obj_fn: Any = None, grad_fn: Any = None) -> Any:
+        # 1 + g (w - p) + c (w - p)^2 / 2: its gradient at p is g
+        terms = [
+            (g * (w - p)).sum() + 0.5 * CURVATURE * ((w - p) ** 2).sum()
+            for w, p, g in zip(*map(jax.tree.leaves, (where, params, gradient)), strict=True)
+        ]
+        return 1.0 + jnp.asarray(terms).sum()
+
+    def gradient_of(where: Any, *_: Any) -> Any:
+        return jax.grad(value_of)(where)
+
+    more = {"value": jnp.float32(1), "grad": gradient, "value_fn": value_of, "obj_fn": value_of, "grad_fn": gradient_of}
+    updates, new = built.update(gradient, state, params, **more)
+    require_matching(optimizer, updates, params)
+    return updates, _like(state, new)
+
+
+def _evaluated(problem: Problem, optimizer: Optimizer, opt_state: Any, params: Any, base: Any) -> Any:
+    """Numbers of the parameters that would be evaluated."""
+    if optimizer.eval_params is None or problem.players:
+        return 0.0
+    shown = optimizer.eval_params(opt_state, params)
+    return jnp.stack([(s * g).sum() for s, g in _zipped(shown, base)])
+
+
+def _drawn(key: Any, shapes: Any) -> Any:
+    leaves, tree = jax.tree.flatten(shapes)
+    keys = jax.random.split(key, len(leaves))
+    return jax.tree.unflatten(
+        tree, [jax.random.normal(k, leaf.shape).astype(leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+    )
+
+
+def _away_from_zero(tree: Any, size: Any) -> Any:
+    return jax.tree.map(lambda leaf: (size * jnp.where(leaf < 0, leaf - 0.5, leaf + 0.5)).astype(leaf.dtype), tree)
+
+
+def _zipped(first: Any, second: Any) -> list[tuple[Any, Any]]:
+    return list(zip(_floats(first), _floats(second), strict=True))
+
+
+def _floats(tree: Any) -> list[Any]:
+    return [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(tree)]
+
+
+def _strong(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf if _is_key(leaf) else jnp.asarray(leaf, jnp.asarray(leaf).dtype), tree)
+
+
+def _like(state: Any, new: Any) -> Any:
+    """A new state with the types of the old one, which a loop needs."""
+    return jax.tree.map(
+        lambda old, now: now if _is_key(old) else jnp.asarray(now).astype(jnp.asarray(old).dtype), state, new
+    )
+
+
+def _is_key(leaf: Any) -> bool:
+    return bool(jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key))

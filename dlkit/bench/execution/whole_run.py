@@ -1,0 +1,114 @@
+"""A run from its experiment to its summary: planned, looked at, carried out."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from dlkit.bench.analysis.foresight import foresee
+from dlkit.bench.analysis.summary import Summary, summarize
+from dlkit.bench.errors import UserError
+from dlkit.bench.examination.examine import examine
+from dlkit.bench.examination.ticks import Examination
+from dlkit.bench.execution import runner
+from dlkit.bench.execution.dask_workers import make_executor
+from dlkit.bench.execution.progress import live_progress
+from dlkit.bench.execution.resources import Resources
+from dlkit.bench.execution.work import prepare_process
+from dlkit.bench.plan.trials import Outcome
+from dlkit.bench.spec import planner
+from dlkit.bench.spec.bound_plan import BoundPlan
+from dlkit.bench.spec.entries import Experiment
+from dlkit.bench.spec.parameter_groups import with_groups
+from dlkit.bench.store.database import FILE
+from dlkit.bench.store.store import Store
+
+__all__ = ["EndedRun", "carry_out", "examined"]
+
+
+class EndedRun(NamedTuple):
+    """What came of a run.
+
+    Attributes:
+        summary: the tables and verdicts as data.
+        bound: the plan with the functions that ran.
+        interrupted: whether Ctrl-C ended it early.
+    """
+
+    summary: Summary
+    bound: BoundPlan
+    interrupted: bool
+
+
+def carry_out(
+    experiment: Experiment,
+    *,
+    folder: Path | None,
+    resources: Resources | None,
+    progress: bool = True,
+    look: Callable[[Examination], None] | None = None,
+    times: bool = False,
+) -> EndedRun:
+    """Runs an experiment, or what is left of it, and sums it up.
+
+    Args:
+        experiment: what to compare.
+        folder: where the run is kept and taken up again; None keeps it in memory.
+        resources: what the run may use; None for one worker process per core.
+        progress: whether a live display is shown while it runs.
+        look: is given what was found before the first trial, and raises if it is not to run; None to look at nothing.
+        times: whether problems of the catalogue are timed, too, where the run is long.
+
+    Returns:
+        What came of it.
+
+    Raises:
+        UserError: for input that cannot work, with every mistake found; and what `look` raises.
+    """
+    allowed = Resources() if resources is None else resources
+    if not isinstance(allowed, Resources):
+        raise UserError(f"resources must be a bench.Resources, such as bench.Resources(workers=2), got {resources!r}")
+    if allowed.executor == "inline":
+        prepare_process()
+    bound = with_groups(planner.plan(experiment))
+    foresight = foresee(bound.plan)
+    if look is not None:
+        examination = examined(bound, folder, allowed, times=times)
+        look(examination)
+        foresight = foresight._replace(sentences=(*foresight.sentences, *examination.told))
+    with Store(folder) as store:
+        with live_progress(progress) as display:
+            display.foreseeing(foresight)
+            report = runner.run(
+                bound,
+                store,
+                partial(make_executor, allowed),
+                display,
+                lanes=allowed.lanes,
+                trust=allowed.trust,
+                remote=allowed.is_remote,
+            )
+        found = summarize(store, report.bound.plan)
+        store.keep_endings(found.endings())
+        return EndedRun(found, report.bound, report.interrupted)
+
+
+def examined(
+    bound: BoundPlan, folder: Path | None, resources: Resources, *, times: bool, anew: bool = False
+) -> Examination:
+    """Returns what is known of a plan before its first trial.
+
+    Args:
+        bound: the plan with its functions.
+        folder: of a run that may have begun: what its trials were trained with is only counted.
+        resources: what the run may use.
+        times: whether problems of the catalogue are timed, too, where the run is long.
+        anew: whether what stored trials were trained with is looked at again.
+    """
+    stored: list[Outcome] = []
+    if folder is not None and (folder / FILE).is_file():
+        with Store(folder, write=False) as store:
+            stored = [record.outcome for record in store.records(store.finished()).values()]
+    programs = [each.trial.program for each in stored if each.trial.program and not anew]
+    trained = {(program[0], program[1]) for program in programs}
+    return examine(bound, trained=trained, stored=len(stored), workers=resources.count, times=times)
