@@ -4,6 +4,7 @@ from dlkit.bench.data.arrays import Arrays, as_array
 from dlkit.bench.data.base import Dataset, require_digest, require_labels
 from dlkit.bench.data.cache import cached
 from dlkit.bench.data.digits import digits
+from dlkit.bench.data.door import dataset
 from dlkit.bench.data.files import cifar, idx, npz, read_cifar, read_idx
 from dlkit.bench.data.folders import npy
 from dlkit.bench.data.installed_packages import mnist_5k, packaged_series
@@ -26,6 +27,7 @@ __all__ = [
     "characters",
     "cifar",
     "copy_memory",
+    "dataset",
     "diabetes",
     "diabetes_outliers",
     "digits",

@@ -7,8 +7,21 @@ It holds no functions and needs no JAX. `json` writes a plan as JSON and reads i
 - `policies`: what holds for every contender alike: tuning, targets, early stopping.
 - `trials`: a trial, its stage and seed, its outcome, what its steps cost.
 - `axes`: what budgets are counted in; `spending`: what trials spend of it.
+- `card`: what was done to a user's data.
 - `plan`: problems, contenders and the trials they make; `programs`: what the user's own functions compute.
 - `json`: all of this as JSON, and back.
 """
 
-__all__ = ["axes", "json", "metric", "orientation", "plan", "policies", "programs", "space", "spending", "trials"]
+__all__ = [
+    "axes",
+    "card",
+    "json",
+    "metric",
+    "orientation",
+    "plan",
+    "policies",
+    "programs",
+    "space",
+    "spending",
+    "trials",
+]

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.plan.axes import Allowance, Axis
+from dlkit.bench.plan.card import DataCard
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE, EarlyStopping, TargetRule, Tuner
 from dlkit.bench.plan.programs import AllPrograms, program_of
@@ -54,6 +55,7 @@ class PlannedProblem:
         axis: what the budget is counted in.
         amount: what a trial may spend of it; None for `steps` of them.
         allowances: label -> how far that contender may train; those that are not there make `steps`.
+        card: what was done to the data of `bench.dataset`; None of others.
     """
 
     name: str
@@ -80,6 +82,7 @@ class PlannedProblem:
     axis: Axis = "steps"
     amount: float | None = None
     allowances: Mapping[str, Allowance] = field(default_factory=dict)
+    card: DataCard | None = None
 
     @property
     def judged(self) -> Metric:

@@ -4,6 +4,7 @@ import re
 
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.report.data_cards import card_notes, card_parts
 from dlkit.bench.report.tables import LABELS, Table, caption, factor_findings, parts, ranking
 from dlkit.bench.report.tables_across import heading, left_out, sections
 
@@ -37,8 +38,9 @@ def _problem(comparison: Comparison) -> str:
         f"{_escaped(caption(comparison))}.",
         markdown(ranking(comparison), numbers=True),
     ]
-    for part in parts(comparison):
+    for part in [*parts(comparison), *card_parts(comparison.problem)]:
         paragraphs += [f"{_escaped(part.caption)}." if part.caption else "", markdown(part.table, numbers=part.numbers)]
+    paragraphs.append("\n".join(f"- {_escaped(note)}" for note in card_notes(comparison.problem)))
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 

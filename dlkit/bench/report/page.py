@@ -20,6 +20,7 @@ from dlkit.bench.plan.json import to_json
 from dlkit.bench.plan.plan import Plan, PlannedProblem
 from dlkit.bench.plan.policies import OBJECTIVES
 from dlkit.bench.report import plotly_across, plotly_figures, plotly_pareto, samples, tables_across
+from dlkit.bench.report.data_cards import card_notes, card_parts
 from dlkit.bench.report.tables import Part, Table, caption, factor_findings, parts, ranking
 
 __all__ = ["write_report", "write_text"]
@@ -248,8 +249,14 @@ def _problem(number: int, summary: Summary, comparison: Comparison) -> str:
         + "".join(map(_part, parts(comparison)))
         + _figures(summary, comparison)
         + samples.drawn_samples(comparison)
+        + _data_card(problem)
         + "</section>"
     )
+
+
+def _data_card(problem: PlannedProblem) -> str:
+    notes = "".join(f"<li>{escape(note)}</li>" for note in card_notes(problem))
+    return "".join(map(_part, card_parts(problem))) + (f"<ul>{notes}</ul>" if notes else "")
 
 
 def _part(part: Part) -> str:
