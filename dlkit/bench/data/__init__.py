@@ -3,13 +3,15 @@
 from dlkit.bench.data.arrays import Arrays, as_array
 from dlkit.bench.data.base import Dataset, require_digest, require_labels
 from dlkit.bench.data.cache import cached
+from dlkit.bench.data.cifar import cifar, read_cifar, read_cifar_pickle
 from dlkit.bench.data.digits import digits
 from dlkit.bench.data.door import dataset
-from dlkit.bench.data.files import cifar, idx, npz, read_cifar, read_idx
 from dlkit.bench.data.folders import npy
+from dlkit.bench.data.idx import idx, read_idx
 from dlkit.bench.data.installed_packages import mnist_5k, packaged_series
 from dlkit.bench.data.leakage import Leakage, SharedExamples, leakage
-from dlkit.bench.data.series import read_ts, series
+from dlkit.bench.data.npz import npz
+from dlkit.bench.data.series import TimeSeries, read_ts, series
 from dlkit.bench.data.splits import redrawn, split, split_official, standardize, transformed
 from dlkit.bench.data.synthetic import adding, copy_memory, picture, ring, ring_centres, teacher
 from dlkit.bench.data.tabular import breast_cancer, diabetes, diabetes_outliers, wine, zipf_words
@@ -20,6 +22,7 @@ __all__ = [
     "Dataset",
     "Leakage",
     "SharedExamples",
+    "TimeSeries",
     "adding",
     "as_array",
     "breast_cancer",
@@ -40,6 +43,7 @@ __all__ = [
     "picture",
     "python_topics",
     "read_cifar",
+    "read_cifar_pickle",
     "read_idx",
     "read_ts",
     "redrawn",

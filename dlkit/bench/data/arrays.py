@@ -15,7 +15,7 @@ from dlkit.bench.data.containers import Array, columns_of, unpacked
 from dlkit.bench.data.memory_mapped import chunks
 from dlkit.bench.errors import UserError
 
-__all__ = ["Arrays", "as_array", "device_dtype", "too_fine"]
+__all__ = ["Arrays", "as_array", "device_dtype", "too_fine", "underflow"]
 
 Arrays = Mapping[str, Array]
 
@@ -25,6 +25,7 @@ LOST = 0.05  # of a column's different values: so many may become the same
 SEEN = 2**20  # values of a column that are compared
 COLUMNS = 64  # of an array that are compared at most
 FIRST = 1000  # rows that exclude most arrays
+SMALLEST = 2.0**-150  # what is smaller becomes 0 as float32
 WHOLE = 2**24  # float32 holds every integer up to here
 
 
@@ -174,9 +175,36 @@ def too_fine(array: Array, where: str, names: Sequence[str] = ()) -> str:
         if kept < (1 - LOST) * different:
             return (
                 f"{place}: of {different} different values, {least[column]:.15g} to {most[column]:.15g}, float32 tells "
-                f"{kept} apart; standardize the column, or subtract its smallest value, before it becomes float32"
+                f"{kept} apart; standardize the column (bench.data.standardize), or subtract its smallest value, "
+                "before it becomes float32"
             )
     return ""
+
+
+def underflow(array: Array, where: str, names: Sequence[str] = ()) -> str:
+    """Says which column has many numbers that become 0 as float32; beside large ones they may not matter.
+
+    Args:
+        array: [examples, ...], as `as_array` returns it.
+        where: dataset and array.
+        names: of its columns; without them they are numbered.
+
+    Returns:
+        A sentence, or nothing.
+    """
+    if array.dtype != np.float64 or device_dtype(array.dtype) == array.dtype or not array.size or not array.ndim:
+        return ""
+    rows = array[: max(FIRST, SEEN * len(array) // array.size)]
+    values = rows.reshape(len(rows), -1)
+    is_lost = (np.abs(values) < SMALLEST) & (values != 0)
+    column = int(is_lost.sum(axis=0).argmax())
+    count = int(is_lost[:, column].sum())
+    if count <= LOST * len(values):
+        return ""
+    return (
+        f"{_place(where, array, (0, column), names)}: {count} of {len(values)} numbers become 0 as float32, "
+        f"such as {values[is_lost[:, column], column][0]:.3g}; if they matter, scale the column or take logarithms"
+    )
 
 
 def _bounds(array: Array) -> tuple[Array, Array]:

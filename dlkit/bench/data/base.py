@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.data.arrays import Arrays, as_array, device_dtype, too_fine
+from dlkit.bench.data.arrays import Arrays, as_array, device_dtype, too_fine, underflow
 from dlkit.bench.data.containers import columns_of
 from dlkit.bench.data.memory_mapped import chunks, located, mapped
 from dlkit.bench.data.partitions import shuffled
@@ -22,6 +22,7 @@ __all__ = [
     "Dataset",
     "arrived",
     "assembled",
+    "prepared",
     "require_digest",
     "require_labels",
 ]
@@ -67,21 +68,10 @@ class Dataset:
 
     def __post_init__(self) -> None:
         given = [name for name in SPLITS if name != "test" or self.test or not self.validation]
-        complaints: list[str] = []
-        for split_name in given:
-            where = f"dataset '{self.name}', split '{split_name}'"
-            arrays, found = arrived(getattr(self, split_name), where)
-            object.__setattr__(self, split_name, arrays)
-            complaints += found
-            if set(arrays) != set(self.train):
-                raise UserError(f"{where}: expected the arrays of 'train', {sorted(self.train)}, got {sorted(arrays)}")
-        object.__setattr__(self, "too_fine", tuple(complaints))
-        parts = {name: dict(getattr(self, name)) for name in given}
-        for name in self.train:
-            for split_name, array in _alike({part: parts[part][name] for part in given}, self.name, name).items():
-                parts[split_name][name] = array
+        parts, complaints = prepared(self.name, {part: getattr(self, part) for part in given})
         for split_name, arrays in parts.items():
             object.__setattr__(self, split_name, arrays)
+        object.__setattr__(self, "too_fine", complaints)
         self._refuse_twins([name for name in given if getattr(self, name)])
         if "test" not in given:
             validation, test = _halves(self.name, self.validation)
@@ -206,6 +196,38 @@ def _halves(name: str, validation: Arrays) -> tuple[Arrays, Arrays]:
     return kept, test
 
 
+def prepared(
+    dataset: str, splits: Mapping[str, Any], *, fine: Sequence[str] = ()
+) -> tuple[dict[str, dict[str, np.ndarray[Any, Any]]], tuple[str, ...]]:
+    """Returns the arrays of splits as the device will take them, alike in names, shapes and types.
+
+    Args:
+        dataset: its name.
+        splits: by name; the first one is what others have to be like.
+        fine: as in `arrived`.
+
+    Returns:
+        The splits, and what `Dataset.too_fine` says.
+
+    Raises:
+        UserError: for what cannot be trained on, and for splits that are not alike.
+    """
+    found = {
+        part: arrived(arrays, f"dataset '{dataset}', split '{part}'", fine=fine) for part, arrays in splits.items()
+    }
+    first, *others = found
+    names = set(found[first][0])
+    for part in others:
+        if set(found[part][0]) != names:
+            raise UserError(
+                f"dataset '{dataset}', split '{part}': expected the arrays of '{first}', {sorted(names)}, got "
+                f"{sorted(found[part][0])}"
+            )
+    alike = {name: _alike({part: arrays[name] for part, (arrays, _) in found.items()}, dataset, name) for name in names}
+    parts = {part: {name: alike[name][part] for name in found[part][0]} for part in found}
+    return parts, tuple(said for _, complaints in found.values() for said in complaints)
+
+
 def arrived(arrays: Any, where: str, *, fine: Sequence[str] = ()) -> tuple[dict[str, np.ndarray[Any, Any]], list[str]]:
     """Returns arrays as the device will take them, and which of them float32 cannot hold apart.
 
@@ -225,11 +247,12 @@ def arrived(arrays: Any, where: str, *, fine: Sequence[str] = ()) -> tuple[dict[
     require_lengths(kept, where)
     complaints = []
     for name, array in kept.items():
-        said = "" if name in fine else too_fine(array, f"{where}, array '{name}'", columns_of(arrays[name]))
-        if said:
-            warnings.warn(said, stacklevel=4)
-        if said and array.dtype.kind == "f":  # integers may be meant as such
+        place, columns = f"{where}, array '{name}'", columns_of(arrays[name])
+        said = "" if name in fine else too_fine(array, place, columns)
+        if array.dtype.kind == "f" and said:  # integers may be meant as such
             complaints.append(said)
+        if said or (said := underflow(array, place, columns)):
+            warnings.warn(said, stacklevel=4)
     return kept, complaints
 
 

@@ -1,6 +1,7 @@
 """Files and folders as sources: which reader a path needs, by its name and by how it begins."""
 
 import zipfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,16 @@ from typing import Any
 import numpy as np
 
 from dlkit.bench.data.base import Dataset
+from dlkit.bench.data.cifar import cifar
 from dlkit.bench.data.content import Content, decoded, existing, read_content
 from dlkit.bench.data.delimited import is_libsvm, looks_delimited
-from dlkit.bench.data.files import cifar, idx, npz
 from dlkit.bench.data.folders import npy
+from dlkit.bench.data.idx import idx
 from dlkit.bench.data.image_folders import class_folders, read_images
 from dlkit.bench.data.roles import Asked
-from dlkit.bench.data.series import series
+from dlkit.bench.data.series import read_ts, series, standardized_steps
 from dlkit.bench.data.sources import Source, of_arrays, of_frame, of_pair
+from dlkit.bench.data.splits import split, transformed
 from dlkit.bench.data.tables import FORMS, hdf5_arrays, read_libsvm, read_table
 from dlkit.bench.data.text import characters
 from dlkit.bench.errors import UserError
@@ -61,7 +64,7 @@ def _file(place: Path, asked: Asked) -> Source | Dataset:
         start = file.read(8)
     suffix, where = place.suffix.lower(), str(place)
     if suffix == ".npz" or (start[:4] == b"PK\x03\x04" and _is_npz(place)):
-        return _npz(place, asked)
+        return of_arrays(_npz(place), where, form="npz")
     if suffix in HDF5 or start == b"\x89HDF\r\n\x1a\n":
         return of_arrays(hdf5_arrays(place), where, form="HDF5")
     if suffix == ".npy" or start[:6] == b"\x93NUMPY":
@@ -69,7 +72,7 @@ def _file(place: Path, asked: Asked) -> Source | Dataset:
     if suffix == ".mat":
         return of_arrays(_matlab(place), where, form="MATLAB")
     if suffix == ".ts":
-        return series(place)
+        return _series(place)
     if suffix in PICKLES:
         raise UserError(
             f"{place}: such files run code when they are read; save a table or arrays: .parquet, .csv, .npz"
@@ -113,12 +116,12 @@ def _is_npz(place: Path) -> bool:
         return False
 
 
-def _npz(place: Path, asked: Asked) -> Source | Dataset:
-    """Arrays of any names: columns, if a target is said; else inputs and targets."""
-    if asked.target is None:
-        return npz(place, examples=asked.examples)
-    with np.load(place, allow_pickle=False) as stored:
-        return of_arrays(dict(stored), str(place), form="npz")
+def _npz(place: Path) -> dict[str, Any]:
+    try:
+        with np.load(place, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{place}: not an .npz file that can be read ({error}); save one with np.savez") from error
 
 
 def _npy(place: Path) -> Source:
@@ -152,6 +155,19 @@ def _matlab(place: Path) -> dict[str, Any]:
     }
 
 
+def _series(place: Path) -> Dataset:
+    """Series of a pair of files, ``Name_TRAIN.ts`` and ``Name_TEST.ts``, or of a single one, which is split."""
+    name = place.stem.removesuffix("_TRAIN").removesuffix("_TEST")
+    if name != place.stem and all((place.parent / f"{name}_{part}.ts").is_file() for part in ("TRAIN", "TEST")):
+        return series(place.parent, name=name)
+    found = read_ts(place)
+    arrays = {"inputs": found.inputs, "targets": found.targets}
+    if (found.lengths != found.inputs.shape[1]).any():
+        arrays["lengths"] = found.lengths
+    made = split(name, arrays, stratify=bool(found.classes), source=str(place), fine=("inputs",), order="series")
+    return transformed(made, standardized_steps)
+
+
 # --- folders ---
 
 
@@ -163,8 +179,8 @@ def _folder(place: Path, asked: Asked) -> Source | Dataset:
         return idx(place, examples=asked.examples)
     if any(name.startswith(("data_batch", "test_batch")) or name in ("train.bin", "test.bin") for name in lowered):
         return cifar(place, examples=asked.examples)
-    if any(name.endswith(".ts") for name in lowered):
-        return series(place)
+    if found := sorted(place.glob("*.ts")):
+        return _series(next((each for each in found if each.stem.endswith("_TRAIN")), found[0]))
     if (place / "train").is_dir() and any((place / "train").glob("*.npy")):
         return npy(place)
     if class_folders(place):

@@ -165,6 +165,7 @@ def _splits(
 def _of_array(array: Array, rows: Mapping[str, Array], *, scale: bool) -> dict[str, Array]:
     """Inputs that are no columns: bytes as numbers in [0, 1], others standardized per column or channel."""
     if array.dtype == np.uint8:
+        array = array[..., None] if array.ndim == 3 else array  # images without a channel axis
         return {part: (array[chosen] / np.float32(255)).astype(np.float32) for part, chosen in rows.items()}
     if not scale or array.dtype == bool:
         return {part: array[chosen] for part, chosen in rows.items()}

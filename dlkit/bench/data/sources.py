@@ -8,6 +8,7 @@ import numpy as np
 
 from dlkit.bench.data.arrays import as_array
 from dlkit.bench.data.columns import require_columns
+from dlkit.bench.data.npz import role_of
 from dlkit.bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["TARGET", "Source", "joined", "of_arrays", "of_frame", "of_memory", "of_pair"]
 
 TARGET = "target"  # the name of a target that has none
-INPUTS = ("inputs", "x", "data", "images", "features", "input")
-TARGETS = ("targets", "y", "target", "labels", "label")
 LARGEST = 2**32  # bytes of a sparse matrix once it is dense
 
 
@@ -191,11 +190,12 @@ def of_arrays(arrays: Mapping[str, Any], where: str, *, form: str = "arrays") ->
     import pandas as pd
 
     given = {str(name): value for name, value in arrays.items()}
-    inputs = [name for name in given if name.lower() in INPUTS]
-    targets = [name for name in given if name.lower() in TARGETS]
-    if len(inputs) == len(targets) == 1:
-        source = of_pair(given[inputs[0]], given[targets[0]], where)
-        return replace(source, form=form, classes=_class_names(given))
+    roles = {name: role for name in given if (role := role_of(name)) is not None}
+    parts = {part: {kind: name for name, (own, kind) in roles.items() if own == part} for part, _ in roles.values()}
+    whole = parts.get("", parts.get("train", {}))
+    is_pair = {"inputs", "targets"} <= {*whole} and np.ndim(given[whole["inputs"]]) != 1
+    if is_pair and sum(part in ("", "train") for part, _ in roles.values()) == 2:
+        return _of_parts(given, {"train": whole, **{part: parts[part] for part in parts if part}}, where, form)
     shapes = {name: np.shape(value) for name, value in given.items()}
     if given and all(len(shape) == 1 for shape in shapes.values()) and len(set(shapes.values())) == 1:
         columns = {name: value if isinstance(value, pd.Series) else np.asarray(value) for name, value in given.items()}
@@ -204,6 +204,30 @@ def of_arrays(arrays: Mapping[str, Any], where: str, *, form: str = "arrays") ->
     raise UserError(
         f"{where}: which arrays are the inputs, and which the targets? there are {listed or 'none'}; call them "
         "'inputs' and 'targets', or give the pair (inputs, targets)"
+    )
+
+
+def _of_parts(given: Mapping[str, Any], parts: Mapping[str, Mapping[str, str]], where: str, form: str) -> Source:
+    """Inputs and targets of training, and maybe of validation and test."""
+    used = {name for pair in parts.values() for name in pair.values()}
+    notes = [f"arrays that are not used: {', '.join(sorted({*given} - used))}"] if {*given} - used else []
+    pairs = {
+        part: of_pair(given[parts[part]["inputs"]], given[parts[part]["targets"]], where)
+        for part in ("train", "validation", "test")
+        if {"inputs", "targets"} <= {*parts.get(part, ())}
+    }
+    first, *others = pairs.values()
+    for other in others:
+        first = joined(replace(first, test=0), other)
+    counts = {part: len(source.frame) for part, source in pairs.items()}
+    sizes = {part: counts.get(part, 0) for part in ("validation", "test")}
+    return replace(
+        first,
+        form=form,
+        classes=_class_names(given),
+        notes=tuple(notes),
+        validation=sizes["validation"],
+        test=sizes["test"],
     )
 
 

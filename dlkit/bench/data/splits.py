@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from dlkit.bench.data.arrays import Arrays
-from dlkit.bench.data.base import SPLITS, Dataset, arrived, assembled, count_of
+from dlkit.bench.data.base import SPLITS, Dataset, arrived, assembled, count_of, prepared
 from dlkit.bench.data.partitions import Rows, absent, grouped_rows, random_rows, stratified_rows, timed_rows
 from dlkit.bench.errors import UserError, nearest
 
-__all__ = ["FEW", "redrawn", "split", "split_official", "standardize", "transformed"]
+__all__ = ["FEW", "redrawn", "some", "split", "split_official", "standardize", "transformed"]
 
 FEW = 20_000  # a split of so many examples or fewer is drawn anew for each study
 CLASSES = 10  # integers are classes if there are so many examples of each, on average
@@ -56,7 +56,7 @@ def split(
     stratify: Any = None,
     groups: Any = None,
     time: Any = None,
-    standardized: Sequence[str] = (),
+    fine: Sequence[str] = (),
 ) -> Dataset:
     """Splits examples into train, validation and test, always the same way for the same name.
 
@@ -75,7 +75,7 @@ def split(
             group is in two splits. Each study draws other groups, if there are such of the same sizes together.
         time: when it was: the name of an array, or a number or date for each example. Validation is later than train,
             and the test later than validation, in every study.
-        standardized: arrays that are standardized as `standardize` does; they may be finer than float32.
+        fine: arrays that may be finer than float32, without a warning, as they are standardized next.
 
     Returns:
         The dataset, split by a permutation that depends on `order` or `name`, the study and the number of examples
@@ -87,7 +87,7 @@ def split(
     where = f"dataset '{name}'"
     if isinstance(arrays, Mapping) and not arrays:
         raise UserError(f"{where}: there are no arrays to split; give at least one, such as 'inputs'")
-    kept, complaints = arrived(arrays, where, fine=standardized)  # here, where an index is still the user's own
+    kept, complaints = arrived(arrays, where, fine=fine)  # here, where an index is still the user's own
     count = count_of(kept)
     held_out, final = round(count * validation), round(count * test)
     if min(held_out, final, count - held_out - final) < 1:
@@ -99,8 +99,7 @@ def split(
     elif time is not None:
         again = False
     drawn = partial(_split, name, kept, draw, source, tuple(complaints))
-    dataset = redrawn(drawn) if again else drawn(0)
-    return standardize(dataset, *standardized) if standardized else dataset
+    return redrawn(drawn) if again else drawn(0)
 
 
 def _split(name: str, arrays: Arrays, draw: Draw, source: str, complaints: tuple[str, ...], study: int) -> Dataset:
@@ -191,6 +190,33 @@ def _labels(arrays: Arrays, given: Any, where: str) -> Any:
     return labels
 
 
+def some(arrays: Arrays, examples: int | None, where: str, *, order: str) -> Arrays:
+    """Returns a number of examples drawn at random, of all classes if there are enough.
+
+    Args:
+        arrays: name -> array.
+        examples: how many; None for all, as is more than there are.
+        where: of whom they are asked, for messages.
+        order: what decides the draw.
+
+    Raises:
+        UserError: for a number below 1.
+    """
+    if examples is not None and examples < 1:
+        raise UserError(f"{where}: expected a number of examples from 1, got {examples}")
+    count = count_of(arrays)
+    if examples is None or examples >= count:
+        return arrays
+    key = zlib.crc32(f"{order}: some".encode())
+    rows = random_rows(count, (examples, 0), key).validation
+    labels = _classes(arrays)
+    if labels is not None:
+        classes = len(np.unique(labels))
+        if len(np.unique(labels[rows])) < classes <= min(examples, count - examples):
+            rows = stratified_rows(labels, (examples, 0), key).validation
+    return {name: array[rows] for name, array in arrays.items()}
+
+
 def _warn_of_absent(where: str, labels: Any, rows: Rows) -> None:
     """Says which classes are too rare for every split."""
     missing = absent(labels, rows)
@@ -215,6 +241,7 @@ def split_official(
     stratify: Any = None,
     groups: Any = None,
     time: Any = None,
+    fine: Sequence[str] = (),
 ) -> Dataset:
     """Splits training examples into train and validation where the test examples are given.
 
@@ -228,6 +255,7 @@ def split_official(
         stratify: as in `split`.
         groups: as in `split`, for the training examples.
         time: as in `split`, for the training examples.
+        fine: as in `split`.
 
     Returns:
         The dataset, of one split for all studies.
@@ -236,16 +264,20 @@ def split_official(
         UserError: for what a dataset refuses, and for shares that leave a split empty.
     """
     if test is None:
-        return split(name, training, source=source, order=order, stratify=stratify, groups=groups, time=time)
+        return split(name, training, source=source, order=order, stratify=stratify, groups=groups, time=time, fine=fine)
     where = f"dataset '{name}'"
-    kept, _ = arrived(training, where, fine=tuple(training))  # `Dataset` says what is too fine
-    count, held_out = count_of(kept), 2 * round(count_of(kept) * validation / 2)
+    given, complaints = prepared(name, {"train": training, "test": test}, fine=fine)
+    count = count_of(given["train"])
+    held_out = 2 * round(count * validation / 2)
     if min(held_out, count - held_out) < 1:
         raise UserError(f"{where}: {count} training examples cannot give a share of {validation} for validation")
-    draw = _draw(where, kept, (held_out, 0), order or name, stratify=stratify, groups=groups, time=time)
+    draw = _draw(where, given["train"], (held_out, 0), order or name, stratify=stratify, groups=groups, time=time)
     rows = draw(0)
-    train, selecting = ({key: array[part] for key, array in kept.items()} for part in (rows.train, rows.validation))
-    return Dataset(name, train, selecting, test, source=source)
+    train, selecting = (
+        {key: array[part] for key, array in given["train"].items()} for part in (rows.train, rows.validation)
+    )
+    parts = {"train": train, "validation": selecting, "test": given["test"]}
+    return assembled(name, parts, source=source, complaints=complaints)
 
 
 def transformed(dataset: Dataset, change: Callable[[Dataset], Dataset]) -> Dataset:

@@ -79,7 +79,7 @@ def test_idx_folders_have_the_layout_of_mnist(tmp_path: Path, compress: bool) ->
 IDX_FAULTS = {
     "wrong magic": (b"PK\x03\x04" + bytes(20), r"expected an IDX file, which begins 00 00 and a type, got 50 4b 03 04"),
     "empty": (b"", "expected an IDX file"),
-    "labels for images": (idx_bytes(np.arange(4)), "expected an array of 3 axes, got one of 1"),
+    "labels for images": (idx_bytes(np.arange(4)), "expected an array of images, of 3 axes, got one of 1"),
     "within the header": (idx_bytes(np.zeros((2, 3, 3)))[:9], "ends after 9 bytes, within its header of 16; get it"),
     "short": (idx_bytes(np.zeros((2, 3, 3)))[:-1], r"says shape \(2, 3, 3\), 34 bytes, but it has 33; get it again"),
     "long": (idx_bytes(np.zeros((2, 3, 3))) + b"\0", "34 bytes, but it has 35"),
@@ -99,10 +99,10 @@ def test_idx_files_that_are_wrong(tmp_path: Path, fault: str) -> None:
 def test_idx_files_that_do_not_belong_together(tmp_path: Path) -> None:
     mnist_like(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_bytes(np.arange(7)))
-    with pytest.raises(UserError, match=r"train-images-idx3-ubyte has 30 images, but .*labels-idx1-ubyte has 7 labels"):
+    with pytest.raises(UserError, match=r"-images-idx3-ubyte has 30 examples, but .*-labels-idx1-ubyte has 7 labels"):
         data.idx(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").unlink()
-    with pytest.raises(UserError, match=r"train-labels-idx1-ubyte: no such file, with or without .gz; put it there"):
+    with pytest.raises(UserError, match=r"no IDX file of train labels, .* train-images-idx3-ubyte; there are t10k"):
         data.idx(tmp_path)
 
 
@@ -178,20 +178,32 @@ def test_npz_of_inputs_and_targets_is_split(tmp_path: Path) -> None:
 
 
 NPZ_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
-    "name": ({"input": np.ones((9, 2)), "targets": np.arange(9)}, "no array 'inputs'; .*did you mean 'input'"),
-    "half": ({"x_train": np.ones((9, 2)), "y_train": np.arange(9)}, "no array 'x_test'"),
-    "empty": ({}, "no array 'inputs'; needs inputs, targets; it is empty"),
-    "real labels": ({"inputs": np.ones((9, 2)), "targets": np.ones(9)}, r"targets: expected class indices .*float64"),
+    "name": (
+        {"pixels": np.ones((9, 2)), "targets": np.arange(9)},
+        r"no inputs that belong to 'targets', .* has pixels \(9, 2\), targets \(9,\)",
+    ),
+    "twice": ({"x": np.ones((9, 2)), "data": np.ones((9, 2)), "y": np.arange(9)}, "'x' and 'data' may both be the in"),
+    "half": ({"x_train": np.ones((9, 2)), "y_train": np.arange(9)}, "no array of the test, such as 'x_test'; it has x"),
+    "only a test": ({"x_test": np.ones((9, 2)), "y_test": np.arange(9)}, "no arrays of inputs and targets for train"),
+    "no labels": (
+        {"x_train": np.ones((9, 2)), "x_test": np.ones((9, 2))},
+        "no targets that belong to 'x_train', such",
+    ),
+    "empty": ({}, "no arrays of inputs and targets .* it is empty"),
+    "real labels": ({"inputs": np.ones((9, 2)), "targets": 0.5 * np.ones(9)}, r"targets: expected class .*float64"),
     "negative": (
         {"inputs": np.ones((9, 2)), "targets": np.arange(9) - 2},
         "targets: expected class indices from 0, got -2 at index 0; number the classes",
     ),
     "one-hot": ({"inputs": np.ones((9, 2)), "targets": np.eye(9, dtype=int)}, r"expected class indices \[examples\]"),
-    "lengths": ({"inputs": np.ones((9, 2)), "targets": np.arange(8)}, "inputs has 9 examples, but its targets are 8"),
+    "lengths": (
+        {"inputs": np.ones((9, 2)), "targets": np.arange(8)},
+        "inputs has 9 examples, but .*targets has 8 label",
+    ),
     "flat": ({"inputs": np.ones(9), "targets": np.arange(9)}, r"inputs: expected numbers \[examples, \.\.\.\], got"),
     "test shapes": (
         {"x_train": np.ones((9, 2)), "y_train": np.arange(9), "x_test": np.ones((3, 4)), "y_test": np.arange(3)},
-        r"mine.npz: the training examples have shape \(2,\), the test examples \(4,\); prepare both alike",
+        r"mine.npz: the training examples have shape \(2,\), the test examples \(4,\); prepare all alike",
     ),
     "texts": ({"inputs": np.array([["a"]] * 9), "targets": np.arange(9)}, "inputs: expected numbers"),
     "NaN": (
@@ -259,8 +271,9 @@ def ts_like(folder: Path, count: int = 20) -> tuple[np.ndarray, list[str]]:
 
 def test_series_are_read_back(tmp_path: Path) -> None:
     values, labels = ts_like(tmp_path)
-    found, classes, names = data.read_ts(tmp_path / "Mine_TRAIN.ts")
+    found, classes, names, lengths = data.read_ts(tmp_path / "Mine_TRAIN.ts")
     np.testing.assert_array_equal(found, values[:20])
+    assert lengths.tolist() == [5] * 20
     assert names == ("walk", "run") and [names[each] for each in classes] == labels[:20]
     dataset = data.series(tmp_path, name="Mine")
     assert sizes(dataset) == [10, 10, 20] and dataset.train["inputs"].shape == (10, 5, 2)
@@ -281,9 +294,10 @@ TS_FAULTS = {
     "time stamps": (HEADER.replace("Stamps false", "Stamps true") + "1,2:walk\n", "has time stamps"),
     "no classes": (HEADER.replace("@classLabel true walk run\n", "") + "1,2:walk\n", "'@classLabel true ...'"),
     "class": (HEADER + "1,2:walk\n1,2:wlk\n", "line 7: no class 'wlk' in the header; did you mean 'walk'"),
-    "missing": (HEADER + "1,?:walk\n", r"line 6: .*missing values \(\?\) must be filled in"),
-    "NaN": (HEADER + "1,nan:walk\n", "line 6: has values that are NaN"),
-    "lengths": (HEADER + "1,2:walk\n1,2,3:run\n", "line 7: expected 1 channels of 2 steps.* got 1 of 3; cut or pad"),
+    "missing": (HEADER + "1,?:walk\n", r"line 6, channel 1: the value at step 2 is missing or not finite \(\?\); fill"),
+    "NaN": (HEADER + "1,3:2,nan:walk\n", r"line 6, channel 2: the value at step 2 is missing .*\(nan\); fill"),
+    "word": (HEADER + "1,two:walk\n", "line 6, channel 1: expected a number at step 2, got 'two'"),
+    "widths": (HEADER + "1,2:walk\n1,2:3,4:run\n", "line 7: expected 1 channels, as in the first example, got 2"),
     "channels": (HEADER + "1,2:1,2,3:walk\n", r"line 6: expected channels of one length, got \[2, 3\]"),
 }
 
@@ -302,7 +316,7 @@ def test_series_that_are_not_there_or_do_not_match(tmp_path: Path) -> None:
         data.series(tmp_path, name="Mine")
     ts_like(tmp_path)
     (tmp_path / "Mine_TEST.ts").write_text(HEADER + "1,2:walk\n")
-    with pytest.raises(UserError, match=r"series \(5, 2\), the test file .* and \(2, 1\); they must match"):
+    with pytest.raises(UserError, match=r"and 2 channels, the test file .* and 1 channels; they must match"):
         data.series(tmp_path, name="Mine")
 
 

@@ -146,7 +146,7 @@ FAULTS: Mapping[str, tuple[Callable[[Path], Any], Mapping[str, Any], str]] = {
     "words among numbers": (
         lines("size,kind/unknown,a/*1,a/?,b"),
         KIND,
-        r"column 'size': mixed, numbers with words among them: 'unknown' in row 0, '\?' in row 41.*missing_words=\['\?'",
+        r"column 'size': mixed, numbers with words among them: 'unknown' in row 0, '\?' in row 41.*missing_words=\[",
     ),
     "objects of two types": (frame(size=[1, "one"] * 20), KIND, r"column 'size': mixed, .*'one' in row 1"),
     "thousands": (
