@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import json
 import lzma
 import pickle
 import struct
@@ -288,9 +289,14 @@ def compared(kind: str, folder: Path) -> None:
     problem = bench.problem_from_dataset(bench.dataset(source, **options), width=4, depth=1)
     budget = bench.Budget(steps=2, evaluations=1, tuning_points=1, studies=1, seeds=1)
     resources = bench.Resources(executor="inline")
-    result = bench.compare(problems=[problem], optimizers=["sgd", "adam"], budget=budget, resources=resources)
+    result = bench.compare(
+        problems=[problem], optimizers=["sgd", "adam"], budget=budget, resources=resources, folder=folder / "run"
+    )
     assert not result.failures and {*result.trials()["optimizer"]} == {"sgd", "adam"}
-    assert result.data_cards() == {problem.name: problem.dataset.card}
+    again = bench.open_run(folder / "run")
+    assert again.data_cards() == result.data_cards() == {problem.name: problem.dataset.card}
+    manifest = json.loads((folder / "run" / "manifest.json").read_text())
+    assert manifest["specs"][manifest["current"]]["problems"][0]["card"]["classes"] == [*problem.dataset.card.classes]  # type: ignore[union-attr]
 
 
 @every_kind
