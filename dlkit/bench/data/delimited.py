@@ -18,6 +18,7 @@ SEPARATORS = ("\t", ";", "|", ",", " ", "  ")
 NAMES = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", " ": "spaces", "  ": "two spaces or more"}
 PATTERNS = {" ": r"\s+", "  ": r"\s{2,}"}
 LOOKED_AT = 20  # lines
+YEARS = range(1000, 3000)  # that may be names of columns
 LIBSVM = re.compile(r"[-+\d.,eE]+(\s+(qid:)?\d+:\S+)*\s*(#.*)?")
 
 
@@ -47,8 +48,8 @@ def read_delimited(text: str, where: str, *, header: bool | None = None) -> Deli
     Args:
         text: lines of fields, separated by commas, tabs, semicolons, bars or spaces.
         where: the file, for messages.
-        header: whether the first line has the names of the columns; None: unless it has nothing but numbers, or a
-            number that is not whole.
+        header: whether the first line has the names of the columns; None: unless it has numbers that are neither years
+            nor count the columns.
 
     Returns:
         The table; columns without a name are called "0", "1", ...
@@ -64,7 +65,7 @@ def read_delimited(text: str, where: str, *, header: bool | None = None) -> Deli
         raise UserError(f"{where}: has no lines; get it again")
     separator = _separator(lines) or _likely(lines)
     names = _fields(lines[0], separator)
-    has_header = not _is_numbers(names) if header is None else header
+    has_header = not _is_example(names) if header is None else header
     if has_header:
         require_columns(names, where)
     has_row_names = has_header and {len(_fields(line, separator)) for line in lines[1:]} == {len(names) + 1}
@@ -150,7 +151,10 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _is_numbers(names: list[str]) -> bool:
-    """Whether a line is an example: numbers only, or with a number that is no name, such as 307.0."""
+def _is_example(names: list[str]) -> bool:
+    """Whether a line is an example and no line of names: it has numbers that are neither numbered names nor years."""
     numbers = [name for name in names if _is_number(name)]
-    return len(numbers) == len(names) or any("." in name for name in numbers)
+    whole = [int(name) for name in numbers if name.isdigit()]
+    is_numbered = len(whole) == len(numbers) and whole in ([*range(len(whole))], [*range(1, len(whole) + 1)])
+    are_years = len(whole) == len(numbers) < len(names) and all(year in YEARS for year in whole)
+    return bool(numbers) and not is_numbered and not are_years

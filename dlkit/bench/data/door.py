@@ -26,7 +26,7 @@ FOR_EXAMPLES = ("target", "inputs", "drop", "groups", "time", "stratify", "task"
 def dataset(
     source: Any,
     *,
-    target: str | int | Sequence[str | int] | None = None,
+    target: Any = None,
     inputs: Sequence[str] | None = None,
     drop: Sequence[str] = (),
     test: Any = None,
@@ -51,8 +51,9 @@ def dataset(
     Args:
         source: a file or folder; a data frame; a dictionary of columns or arrays; a pair of inputs and targets, each an
             array, a list, a data frame or a sparse matrix.
-        target: the column to predict, by name or place; several for a regression of several numbers. None: what the
-            source itself says; a table that says nothing is refused, with its columns.
+        target: the column to predict, by name or place; several for a regression of several numbers; or the targets
+            themselves, an array or a column beside a source in memory. None: what the source itself says; a table that
+            says nothing is refused, with its columns.
         inputs: the columns to predict from; None for all that have no other role.
         drop: columns to leave out.
         test: what judges: another source with the same columns, or a share of the examples. None: the source's own,
@@ -90,6 +91,8 @@ def dataset(
         >>> made.train["inputs"].shape, made.card.classes
         ((12, 1), ('a', 'b'))
     """
+    if _is_beside(source, target):
+        source, target = (source, target), None
     asked = Asked(
         target=target,
         inputs=inputs,
@@ -129,10 +132,17 @@ def dataset(
     return require_digest(_carded(found, asked), digest)
 
 
+def _is_beside(source: Any, target: Any) -> bool:
+    """Whether a target is the targets themselves, beside their inputs."""
+    if isinstance(source, str | Path) or not hasattr(source, "shape"):
+        return False
+    return hasattr(target, "shape") or (isinstance(target, list) and len(target) == source.shape[0])
+
+
 def _entered(value: Any, asked: Asked, where: str) -> Source | Dataset:
     if isinstance(value, Dataset):
         raise UserError(f"{where}: is a Dataset already; use it as it is")
-    return opened(value, asked) if isinstance(value, str | Path) else of_memory(value, where)
+    return opened(value, asked) if isinstance(value, str | Path) else of_memory(value, where, asked.target)
 
 
 def _carded(made: Dataset, asked: Asked) -> Dataset:

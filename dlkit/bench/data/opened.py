@@ -64,13 +64,13 @@ def _file(place: Path, asked: Asked) -> Source | Dataset:
         start = file.read(8)
     suffix, where = place.suffix.lower(), str(place)
     if suffix == ".npz" or (start[:4] == b"PK\x03\x04" and _is_npz(place)):
-        return of_arrays(_npz(place), where, form="npz")
+        return of_arrays(_npz(place), where, form="npz", target=asked.target)
     if suffix in HDF5 or start == b"\x89HDF\r\n\x1a\n":
-        return of_arrays(hdf5_arrays(place), where, form="HDF5")
+        return of_arrays(hdf5_arrays(place), where, form="HDF5", target=asked.target)
     if suffix == ".npy" or start[:6] == b"\x93NUMPY":
         return _npy(place)
     if suffix == ".mat":
-        return of_arrays(_matlab(place), where, form="MATLAB")
+        return of_arrays(_matlab(place), where, form="MATLAB", target=asked.target)
     if suffix == ".ts":
         return _series(place)
     if suffix in PICKLES:
@@ -183,6 +183,10 @@ def _folder(place: Path, asked: Asked) -> Source | Dataset:
         return _series(next((each for each in found if each.stem.endswith("_TRAIN")), found[0]))
     if (place / "train").is_dir() and any((place / "train").glob("*.npy")):
         return npy(place)
+    if saved := sorted(place.glob("*.npy")):
+        arrays = {each.stem: np.load(each, allow_pickle=False) for each in saved}
+        source = of_arrays(arrays, str(place), form="npy", target=asked.target)
+        return replace(source, name=place.resolve().name, files=tuple(each.name for each in saved))
     if class_folders(place):
         return _images(place, asked)
     files = [name for name in sorted(names) if not name.startswith(".")]

@@ -131,6 +131,8 @@ def _target(frame: "DataFrame", source: Source, asked: Asked) -> tuple[str, ...]
             f"target='{likely[0]}'"
         )
     if source.array is not None:
+        if source.target == (asked.target,):
+            return source.target
         raise UserError(f"{source.where}: has arrays, no columns; leave out target={asked.target!r}")
     given = asked.target if isinstance(asked.target, list | tuple) else [asked.target]
     target = []

@@ -51,12 +51,13 @@ class Source:
     notes: tuple[str, ...] = ()
 
 
-def of_memory(value: Any, where: str) -> Source:
+def of_memory(value: Any, where: str, target: Any = None) -> Source:
     """Returns what is in memory as a source.
 
     Args:
         value: a data frame, a mapping of columns or arrays, or a pair of inputs and targets.
         where: what messages call it.
+        target: of arrays by name, the one to predict.
 
     Raises:
         UserError: for what is none of these.
@@ -68,7 +69,7 @@ def of_memory(value: Any, where: str) -> Source:
     if isinstance(value, pd.DataFrame):
         return of_frame(value, where)
     if isinstance(value, Mapping):
-        return of_arrays(value, where)
+        return of_arrays(value, where, target=target)
     if isinstance(value, tuple | list) and len(value) == 2 and all(_is_arraylike(each) for each in value):
         return of_pair(value[0], value[1], where)
     if isinstance(value, np.ndarray) and value.dtype.names:
@@ -97,15 +98,21 @@ def of_frame(frame: "DataFrame", where: str, *, form: str = "data frame") -> Sou
     return Source(form, where, "data", frame)
 
 
-def of_pair(inputs: Any, targets: Any, where: str) -> Source:
+def of_pair(inputs: Any, targets: Any, where: str, name: str = TARGET) -> Source:
     """Returns inputs and targets as a source.
+
+    Args:
+        inputs: an array, a sparse matrix or a data frame.
+        targets: an array, a column or a data frame.
+        where: what messages call them.
+        name: of targets that have none.
 
     Raises:
         UserError: if they do not list the same examples, or inputs are no numbers.
     """
     import pandas as pd
 
-    names = _names_of_targets(targets)
+    names = _names_of_targets(targets, name)
     if isinstance(targets, pd.DataFrame):
         columns = targets.set_axis(names, axis=1).reset_index(drop=True)
     else:
@@ -132,13 +139,13 @@ def of_pair(inputs: Any, targets: Any, where: str) -> Source:
     return Source("arrays", where, "data", columns, array, target=names)
 
 
-def _names_of_targets(targets: Any) -> tuple[str, ...]:
+def _names_of_targets(targets: Any, name: str) -> tuple[str, ...]:
     if hasattr(targets, "columns"):
         return tuple(map(str, targets.columns))
     if getattr(targets, "name", None) is not None:
         return (str(targets.name),)
     shape = np.shape(targets)
-    return tuple(f"{TARGET} {i}" for i in range(shape[1])) if len(shape) == 2 and shape[1] > 1 else (TARGET,)
+    return tuple(f"{name} {i}" for i in range(shape[1])) if len(shape) == 2 and shape[1] > 1 else (name,)
 
 
 def _inputs(value: Any, where: str) -> np.ndarray[Any, Any]:
@@ -181,8 +188,14 @@ def _numbered(array: np.ndarray[Any, Any]) -> "DataFrame":
     return pd.DataFrame(array, columns=pd.Index([str(i) for i in range(array.shape[1])]))
 
 
-def of_arrays(arrays: Mapping[str, Any], where: str, *, form: str = "arrays") -> Source:
+def of_arrays(arrays: Mapping[str, Any], where: str, *, form: str = "arrays", target: Any = None) -> Source:
     """Returns named arrays as a source: as columns if each is one, else as inputs and targets by their names.
+
+    Args:
+        arrays: name -> array.
+        where: what messages call them.
+        form: what they were, in words.
+        target: the name of the array to predict; None for what names say.
 
     Raises:
         UserError: where it is not clear which are which, with the names and shapes that are there.
@@ -190,6 +203,11 @@ def of_arrays(arrays: Mapping[str, Any], where: str, *, form: str = "arrays") ->
     import pandas as pd
 
     given = {str(name): value for name, value in arrays.items()}
+    if isinstance(target, str) and target in given and any(np.ndim(value) > 1 for value in given.values()):
+        others = [name for name, value in given.items() if np.ndim(value) > 1 and name != target]
+        named = [name for name in others if role_of(name) == ("", "inputs")]
+        if len(named or others) == 1:
+            return _of_parts(given, {"train": {"inputs": (named or others)[0], "targets": target}}, where, form)
     roles = {name: role for name in given if (role := role_of(name)) is not None}
     parts = {part: {kind: name for name, (own, kind) in roles.items() if own == part} for part, _ in roles.values()}
     whole = parts.get("", parts.get("train", {}))
@@ -212,7 +230,7 @@ def _of_parts(given: Mapping[str, Any], parts: Mapping[str, Mapping[str, str]], 
     used = {name for pair in parts.values() for name in pair.values()}
     notes = [f"arrays that are not used: {', '.join(sorted({*given} - used))}"] if {*given} - used else []
     pairs = {
-        part: of_pair(given[parts[part]["inputs"]], given[parts[part]["targets"]], where)
+        part: of_pair(given[parts[part]["inputs"]], given[parts[part]["targets"]], where, parts["train"]["targets"])
         for part in ("train", "validation", "test")
         if {"inputs", "targets"} <= {*parts.get(part, ())}
     }
