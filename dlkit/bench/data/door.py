@@ -61,7 +61,8 @@ def dataset(
         validation: what selects: a share of the examples that are not the test's own.
         groups: a column, or an array with an entry for each example: examples of one group stay in one split.
         time: a column, or an array: training examples are earlier than validation's, these earlier than the test's.
-        stratify: a column, or an array, whose values every split has in the same shares. None: the classes.
+        stratify: a column, or an array, whose values every split has in the same shares. None: the classes; False:
+            nothing.
         task: whether targets are classes or quantities. None: texts and truth values are classes, and so are whole
             numbers without gaps, such as 1 to 7, of at most 20 kinds.
         missing: what is done with missing values: ``"refuse"``; ``"impute"``: the median or most frequent level of the

@@ -96,7 +96,11 @@ def _pixels(file: Path, size: tuple[int, int] | None) -> np.ndarray[Any, np.dtyp
     try:
         with Image.open(file) as opened:
             image = ImageOps.exif_transpose(opened)
-            image = image.convert("L" if image.mode in ("1", "L", "LA", "I", "I;16", "F") else "RGB")
+            if image.mode.startswith("I;16"):  # 16 bits as 8: converting would cut bright pixels off
+                image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+            if image.mode in ("I", "F"):
+                raise UserError(f"{file}: pixels of 32 bits; save images of 8 or 16, or give arrays")
+            image = image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
             if size is not None:
                 image = image.resize((size[1], size[0]))
             pixels = np.asarray(image, np.uint8)

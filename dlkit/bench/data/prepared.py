@@ -31,25 +31,26 @@ SHOWN = 5  # names in a message
 class _Preparation:
     """All that makes the dataset of a study; called with its number."""
 
-    source: Source
-    asked: Asked
     name: str
+    where: str
+    array: Array | None
+    asked: Asked
     encodings: Sequence[Encoding]
     targets: Targets
     splits: RowSplits
 
     def __call__(self, study: int) -> Dataset:
         rows = self.splits(study)
-        if self.source.array is None:
+        if self.array is None:
             columns = [encoded(each, rows) for each in self.encodings]
             inputs = {part: np.concatenate([each[part] for each in columns], axis=1) for part in SPLITS}
         else:
-            inputs = _of_array(self.source.array, rows, scale=self.asked.scale)
+            inputs = _of_array(self.array, rows, scale=self.asked.scale)
         values = {part: self.targets.values[rows[part]] for part in SPLITS}
         if not self.targets.classes:
-            values = _quantities(values, self.source.where, scale=self.asked.scale_target)
+            values = _quantities(values, self.where, scale=self.asked.scale_target)
         parts = {part: {"inputs": inputs[part], "targets": values[part]} for part in SPLITS}
-        return Dataset(self.name, **parts, source=self.source.where)
+        return Dataset(self.name, **parts, source=self.where)
 
 
 def prepared(source: Source, asked: Asked) -> Dataset:
@@ -71,7 +72,7 @@ def prepared(source: Source, asked: Asked) -> Dataset:
     splits, strata = _splits(source, asked, roles, columns, targets, kept)
     pool = splits.pool if splits.validation is None else np.concatenate([splits.pool, splits.validation])
     encodings = [encoding_of(each, pool, scale=asked.scale) for each in inputs]
-    preparation = _Preparation(source, asked, asked.name or source.name, encodings, targets, splits)
+    preparation = _Preparation(asked.name or source.name, where, source.array, asked, encodings, targets, splits)
     made = redrawn(preparation) if splits.redraws else preparation(0)
     rows = splits(0)
     counts = _class_counts(targets, rows)
@@ -137,6 +138,11 @@ def _splits(
     ordered = [name for name in ("groups", "time", "stratify") if getattr(roles, name)]
     if len(ordered) > 1:
         raise UserError(f"{source.where}: {' and '.join(ordered)} cannot hold together; choose one of them")
+    if roles.time and columns[roles.time].kind == "category":
+        level = columns[roles.time].levels[0]
+        raise UserError(
+            f"{source.where}, column '{roles.time}': times are numbers or dates (2024-12-31), got '{level}'"
+        )
     first_test = len(source.frame) - source.test
     pool = kept[kept < first_test - source.validation]
     if asked.examples is not None and asked.examples < len(pool):

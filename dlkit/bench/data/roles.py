@@ -101,7 +101,7 @@ def with_roles(source: Source, asked: Asked) -> "tuple[DataFrame, Roles]":
 
 def _with_column(frame: "DataFrame", where: str, role: str, given: Any) -> "tuple[DataFrame, str]":
     """The table with an array as a column; the column's name."""
-    if given is None:
+    if given is None or (role == "stratify" and given is False):
         return frame, ""
     if isinstance(given, str):
         _require(given, [str(name) for name in frame.columns], where)

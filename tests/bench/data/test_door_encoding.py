@@ -2,6 +2,7 @@
 
 import datetime
 import pickle
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from dlkit import bench
 from dlkit.bench.data.base import SPLITS
@@ -179,10 +181,23 @@ def test_a_subset_is_drawn_from_all_of_a_sorted_file() -> None:
     assert sum(made.sizes) == 40 and all(np.ptp(getattr(made, part)["targets"]) == 1 for part in SPLITS)
 
 
+def test_images_of_sixteen_bits_keep_their_brightness(tmp_path: Path) -> None:
+    for row, label in enumerate("ab" * 10):
+        (tmp_path / label).mkdir(exist_ok=True)
+        Image.fromarray(np.full((4, 4), 257 * 10 * row, np.uint16)).save(tmp_path / label / f"{row}.png")
+    made = bench.dataset(tmp_path)
+    every = np.concatenate([getattr(made, part)["inputs"][:, 0, 0, 0] for part in SPLITS])
+    np.testing.assert_allclose(np.sort(every), np.arange(20) * 10 / 255, atol=1e-6)
+    small = bench.dataset(tmp_path, size=(2, 3))
+    assert small.train["inputs"].shape[1:] == (2, 3, 1)
+
+
 def test_every_class_has_its_share_of_each_split() -> None:
     rare = TABLE.assign(kind=["rare" if row < 10 else "usual" for row in range(ROWS)])
     card = bench.dataset(rare, **OPTIONS).card
     assert card is not None and card.class_counts == {"train": (6, 54), "validation": (2, 18), "test": (2, 18)}
+    free = bench.dataset(TABLE, **OPTIONS, stratify=False).card
+    assert free is not None and free.split == "at random, anew in each study"
 
 
 def test_a_series_is_standardized_per_channel_and_bytes_are_shares() -> None:

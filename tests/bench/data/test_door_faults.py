@@ -192,6 +192,11 @@ FAULTS: Mapping[str, tuple[Callable[[Path], Any], Mapping[str, Any], str]] = {
     "huge target": (frame(price=np.arange(ROWS) * 1e38), {"target": "price"}, r"targets: .* is beyond float32"),
     # splits
     "shares": (frame(), {**KIND, "test": 1.5}, r"test must be a share of the examples between 0 and 1, got 1.5"),
+    "time of texts": (
+        frame(when=["early", "late"] * 20),
+        {**KIND, "time": "when"},
+        r"times are numbers or dates .*'early'",
+    ),
     "few rows": (lambda _: GOOD[:2], KIND, r"2 examples cannot be split|too few|share"),
     "groups and time": (
         frame(when=range(ROWS), who=1),
