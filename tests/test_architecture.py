@@ -28,7 +28,8 @@ ORDER: tuple[tuple[str, ...], ...] = (
     # ───────── wall ─────────
     ("bench.errors", "bench.stats"),
     ("bench.identity", "bench.machine"),
-    ("bench.data", "bench.plan"),
+    ("bench.plan",),
+    ("bench.data",),
     ("bench.optimizers", "bench.problems", "bench.tuning"),
     ("bench.probes", "bench.store"),
     ("bench.analysis", "bench.training"),

@@ -15,6 +15,7 @@ pytest.importorskip("matplotlib")
 import dlkit
 from dlkit import activations, gan_losses, losses
 from dlkit.bench.problems import catalog
+from dlkit.bench.spec import toml
 from docs import pages, plots, problem_pages
 
 ROOT = Path(__file__).parent.parent
@@ -89,6 +90,18 @@ def test_the_examples_of_own_problems_run_as_one_script() -> None:
     curve = names["trained"].curve
     assert curve["squared_error"].iloc[-1] < curve["squared_error"].iloc[0]
     assert {"accuracy", "squared_error", "training_loss"} <= set(curve.columns)
+
+
+@pytest.mark.long
+def test_the_examples_of_data_run_as_one_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = read("docs/data.md")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "data"}
+    exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), names)
+    assert names["card"].classes == ("elm", "oak") and names["grouped"].card.split.startswith("by whole groups")
+    (spec,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "spec.toml").write_text(spec)
+    assert toml.load(tmp_path / "spec.toml").problems[0].label == "leaves"
 
 
 # --- documents about the repository ----------------------------------------------------------------------------------

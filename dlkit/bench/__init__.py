@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dlkit.bench.api import Result, check, compare, open_run, run
-    from dlkit.bench.data import Dataset, split
+    from dlkit.bench.data import Dataset, dataset, split
     from dlkit.bench.errors import UserError
     from dlkit.bench.execution.replay import Replay
     from dlkit.bench.execution.resources import Resources
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dlkit.bench.problems.frameworks.equinox import problem_from_equinox
     from dlkit.bench.problems.frameworks.flax import problem_from_flax
     from dlkit.bench.problems.frameworks.haiku import problem_from_haiku
+    from dlkit.bench.problems.from_dataset import problem_from_dataset
     from dlkit.bench.problems.players import Player
     from dlkit.bench.spec.budget import Budget
     from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 # Imported on first use, so that the command line answers --help without JAX. A test compares with the imports above.
 _HOMES = {
     "api": ("Result", "check", "compare", "open_run", "run"),
-    "data": ("Dataset", "split"),
+    "data": ("Dataset", "dataset", "split"),
     "errors": ("UserError",),
     "execution.replay": ("Replay",),
     "execution.resources": ("Resources",),
@@ -54,6 +55,7 @@ _HOMES = {
     "problems.frameworks.equinox": ("problem_from_equinox",),
     "problems.frameworks.flax": ("problem_from_flax",),
     "problems.frameworks.haiku": ("problem_from_haiku",),
+    "problems.from_dataset": ("problem_from_dataset",),
     "problems.players": ("Player",),
     "spec.budget": ("Budget",),
     "spec.entries": ("Contender", "Experiment", "ProblemChoice"),
@@ -86,10 +88,12 @@ __all__ = [
     "UserError",
     "check",
     "compare",
+    "dataset",
     "load",
     "log_uniform",
     "one_minus_log_uniform",
     "open_run",
+    "problem_from_dataset",
     "problem_from_equinox",
     "problem_from_flax",
     "problem_from_haiku",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dlkit.bench.execution.resources import Resources
     from dlkit.bench.execution.whole_run import EndedRun
     from dlkit.bench.optimizers import Optimizer
+    from dlkit.bench.plan.card import DataCard
     from dlkit.bench.plan.policies import EarlyStopping, Settling, TargetRule
     from dlkit.bench.probes import Probe
     from dlkit.bench.problems import Problem, ProblemFactory
@@ -78,6 +79,10 @@ class Result:
         What was not timed is NaN: see `timing` in `compare`.
         """
         return frames.costs(self.summary)
+
+    def data_cards(self) -> "dict[str, DataCard]":
+        """Returns what was done to the data of `bench.dataset`: problem -> card."""
+        return {each.name: each.card for each in self.summary.plan.problems if each.card is not None}
 
     def overview(self) -> "pd.DataFrame":
         """Returns one row a contender, best first: mean rank, probability of being best, profile score, targets.

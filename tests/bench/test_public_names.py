@@ -9,10 +9,10 @@ from dlkit import bench
 NAMES = {
     *("check", "compare", "run", "train", "load", "open_run"),
     *("Result", "TrainedModel", "Replay"),
-    *("Problem", "Metric", "Player", "Probe", "Dataset", "split", "Optimizer", "Evaluations", "Schedule"),
+    *("Problem", "Metric", "Player", "Probe", "Dataset", "dataset", "split", "Optimizer", "Evaluations", "Schedule"),
     *("uniform", "log_uniform", "one_minus_log_uniform"),
     *("Experiment", "Contender", "ProblemChoice", "Budget", "Settling", "EarlyStopping", "TargetRule", "Resources"),
-    *("problem_from_flax", "problem_from_equinox", "problem_from_haiku"),
+    *("problem_from_dataset", "problem_from_flax", "problem_from_equinox", "problem_from_haiku"),
     "UserError",
 }
 WRAPPERS = {
@@ -21,7 +21,7 @@ WRAPPERS = {
 
 
 def test_the_public_names_are_these() -> None:
-    assert set(bench.__all__) == NAMES and len(bench.__all__) == 33
+    assert set(bench.__all__) == NAMES and len(bench.__all__) == 35
 
 
 def test_every_name_is_imported_from_where_type_checkers_find_it() -> None:

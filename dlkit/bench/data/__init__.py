@@ -5,6 +5,7 @@ from dlkit.bench.data.base import Dataset, require_digest, require_labels
 from dlkit.bench.data.cache import cached
 from dlkit.bench.data.cifar import cifar, read_cifar, read_cifar_pickle
 from dlkit.bench.data.digits import digits
+from dlkit.bench.data.door import dataset
 from dlkit.bench.data.folders import npy
 from dlkit.bench.data.idx import idx, read_idx
 from dlkit.bench.data.installed_packages import mnist_5k, packaged_series
@@ -29,6 +30,7 @@ __all__ = [
     "characters",
     "cifar",
     "copy_memory",
+    "dataset",
     "diabetes",
     "diabetes_outliers",
     "digits",

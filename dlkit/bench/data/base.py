@@ -15,6 +15,7 @@ from dlkit.bench.data.containers import columns_of
 from dlkit.bench.data.memory_mapped import chunks, located, mapped
 from dlkit.bench.data.partitions import shuffled
 from dlkit.bench.errors import UserError
+from dlkit.bench.plan.card import DataCard
 
 __all__ = [
     "SPLITS",
@@ -48,6 +49,7 @@ class Dataset:
             `redrawn`: a copy with other arrays has none.
         too_fine: columns of real numbers that float32, which the device computes in, cannot tell apart, in words. A
             warning says so when the dataset is made; no problem takes it before they are standardized.
+        card: what was done to the source, of `door.dataset`; None of other datasets.
 
     Raises:
         UserError: for what `as_array` refuses, for arrays of different lengths in one split, or of other shapes or
@@ -62,6 +64,7 @@ class Dataset:
     source: str = ""
     redraw: "Callable[[int], Dataset] | None" = field(default=None, init=False, repr=False)
     too_fine: tuple[str, ...] = field(default=(), init=False, repr=False)
+    card: DataCard | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         given = [name for name in SPLITS if name != "test" or self.test or not self.validation]
@@ -137,7 +140,7 @@ class Dataset:
 
     def __getstate__(self) -> dict[str, Any]:
         if self.redraw is not None:  # which has all examples already
-            return {"redraw": self.redraw}
+            return {"redraw": self.redraw, "card": self.card}
         places = {part: {name: located(array) for name, array in getattr(self, part).items()} for part in SPLITS}
         return {**self.__dict__, **places}
 

@@ -14,7 +14,7 @@ from dlkit.bench.data.base import Dataset
 from dlkit.bench.data.files import labelled, splits_of
 from dlkit.bench.errors import UserError
 
-__all__ = ["npz"]
+__all__ = ["npz", "role_of"]
 
 PARTS = {
     **dict.fromkeys(("training", "train"), "train"),
@@ -79,7 +79,7 @@ def _named(file: Path, stored: Any) -> dict[str, tuple[str, str]]:
     """The names of inputs and targets by split: of training, and of others."""
     found: dict[str, dict[str, str]] = {}
     for name in stored.files:
-        role = _role(name)
+        role = role_of(name)
         if role is None:
             continue
         part, kind = role
@@ -111,7 +111,7 @@ def _named(file: Path, stored: Any) -> dict[str, tuple[str, str]]:
     return {part: (pair["inputs"], pair["targets"]) for part, pair in found.items()}
 
 
-def _role(name: str) -> tuple[str, str] | None:
+def role_of(name: str) -> tuple[str, str] | None:
     """The split that an array's name tells ("" for none) and whether it has inputs or targets; None for neither."""
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
     if plain in KINDS:

@@ -9,7 +9,7 @@ from dlkit.bench.data.base import SPLITS, Dataset, require_digest
 from dlkit.bench.data.splits import split, split_official, transformed
 from dlkit.bench.errors import UserError, nearest
 
-__all__ = ["TimeSeries", "read_ts", "series"]
+__all__ = ["TimeSeries", "read_ts", "series", "standardized_steps"]
 
 Array = np.ndarray[Any, Any]
 
@@ -69,7 +69,7 @@ def series(folder: str | Path, *, name: str = "", digest: str = "", pooled: bool
         dataset = split(name, together, validation=0.25, test=0.25, source=source, fine=("inputs",))
     else:
         dataset = split_official(name, *files, validation=0.5, source=source, fine=("inputs",))
-    return require_digest(transformed(dataset, _standardized), digest)
+    return require_digest(transformed(dataset, standardized_steps), digest)
 
 
 def _kind(found: TimeSeries) -> str:
@@ -77,7 +77,8 @@ def _kind(found: TimeSeries) -> str:
     return f"{what} and {found.inputs.shape[2]} channels"
 
 
-def _standardized(dataset: Dataset) -> Dataset:
+def standardized_steps(dataset: Dataset) -> Dataset:
+    """Returns series whose channels are standardized over all steps of the training split; padding stays 0."""
     mean, deviation = (_of_steps(function, dataset.train) for function in (np.mean, np.std))
     scale = np.where(deviation > 0, deviation, 1.0)
     parts = {}

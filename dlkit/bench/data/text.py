@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dlkit.bench.data.base import Dataset, require_digest
+from dlkit.bench.data.content import decoded, read_content
 from dlkit.bench.errors import UserError
 
 __all__ = ["characters", "python_topics"]
@@ -57,7 +58,7 @@ def characters(path: str | Path, *, length: int = 48, digest: str = "") -> Datas
     is cut into sequences. Ids are the ranks of the training part's characters, from 1; every other character is 0.
 
     Args:
-        path: the file, UTF-8.
+        path: the file, UTF-8 or UTF-16 with its mark; it may be packed by gzip, bzip2, xz or zip.
         length: of a sequence.
         digest: what `Dataset.digest` has to be, or the first digits of it; empty to accept any.
 
@@ -68,10 +69,7 @@ def characters(path: str | Path, *, length: int = 48, digest: str = "") -> Datas
         UserError: if it cannot be read or is too short, or has another digest.
     """
     file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read as UTF-8 text ({error}); name a text file, or convert it") from error
+    text = decoded(read_content(file).data, str(file)).replace("\r\n", "\n").replace("\r", "\n")
     return require_digest(_dataset(file.stem, text, length, str(file)), digest)
 
 

@@ -7,6 +7,7 @@ It holds no functions and needs no JAX. `json` writes a plan as JSON and reads i
 - `policies`: what holds for every contender alike: tuning, targets, early stopping.
 - `trials`: a trial, its stage and seed, its outcome, what its steps cost.
 - `axes`: what budgets are counted in; `spending`: what trials spend of it.
+- `card`: what was done to a user's data.
 - `planned`: a problem and a contender; `plan`: the trials they make; `programs`: what the user's own functions compute.
 - `parameter_groups`: what a parameter does in its network, and what a contender does with it.
 - `json`: all of this as JSON, and back.
@@ -14,6 +15,7 @@ It holds no functions and needs no JAX. `json` writes a plan as JSON and reads i
 
 __all__ = [
     "axes",
+    "card",
     "json",
     "metric",
     "orientation",

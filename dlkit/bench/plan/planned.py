@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dlkit.bench.plan.axes import Allowance, Axis
+from dlkit.bench.plan.card import DataCard
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE, EarlyStopping
 from dlkit.bench.plan.space import Point, Range
@@ -45,6 +46,7 @@ class PlannedProblem:
         axis: what the budget is counted in.
         amount: what a trial may spend of it; None for `steps` of them.
         allowances: label -> how far that contender may train; those that are not there make `steps`.
+        card: what was done to the data of `bench.dataset`; None of others.
     """
 
     name: str
@@ -71,6 +73,7 @@ class PlannedProblem:
     axis: Axis = "steps"
     amount: float | None = None
     allowances: Mapping[str, Allowance] = field(default_factory=dict)
+    card: DataCard | None = None
 
     @property
     def judged(self) -> Metric:

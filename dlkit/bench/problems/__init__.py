@@ -5,6 +5,7 @@ from dlkit.bench.problems.base import Batch, Player, Problem
 from dlkit.bench.problems.catalog import ENTRIES, FAMILIES, PROBLEMS, choices_of, get, maker, tunable
 from dlkit.bench.problems.checks import check_problem
 from dlkit.bench.problems.factories import ProblemFactory
+from dlkit.bench.problems.from_dataset import problem_from_dataset
 from dlkit.bench.problems.initialization import matrices_only, reinitialized
 from dlkit.bench.problems.quadratics import noisy_quadratic, quadratic
 from dlkit.bench.problems.supervised import classification, regression
@@ -25,6 +26,7 @@ __all__ = [
     "maker",
     "matrices_only",
     "noisy_quadratic",
+    "problem_from_dataset",
     "quadratic",
     "regression",
     "reinitialized",

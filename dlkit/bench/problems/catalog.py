@@ -13,6 +13,7 @@ from dlkit.bench.problems import (
     continual,
     convex,
     digits,
+    from_dataset,
     gans,
     generative,
     images,
@@ -67,6 +68,7 @@ FAMILIES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
             "wine-mlp": Entry(tabular.wine_mlp, 0.028),
             "breast-cancer-mlp": Entry(tabular.breast_cancer_mlp, 0.047),
             "zipf-logistic": Entry(tabular.zipf_logistic, 0.034),
+            "data-file": Entry(from_dataset.data_file, needs="choice path"),
         },
         "images": {
             "digits-mlp": Entry(digits.digits_mlp, 0.067),

@@ -301,8 +301,8 @@ def regression(
 
     Args:
         name: the problem's name.
-        model: maps [batch, ...] inputs to [batch, 1] predictions.
-        dataset: has ``"inputs"`` and ``"targets"`` [examples].
+        model: maps [batch, ...] inputs to [batch, 1] predictions; to [batch, targets] where there are several.
+        dataset: has ``"inputs"`` and ``"targets"`` [examples] or [examples, targets].
         batch_size: examples a step; None for all of them.
         steps: default budget.
         target: value of the metric on validation that steps to target count to.
@@ -322,16 +322,15 @@ def regression(
         UserError: for an unknown loss or metric.
     """
     element_loss = named_loss(REGRESSION_LOSSES, loss)
+    shown = (..., 0) if dataset.train["targets"].ndim == 1 else ...  # a single target has no axis of its own
     functions = functions_of(
         model,
         dataset,
-        lambda predictions, batch: element_loss(predictions[..., 0], batch["targets"]),
+        lambda predictions, batch: element_loss(predictions[shown], batch["targets"]),
         {
-            "mean_squared_error": lambda predictions, batch: losses.squared_error(
-                predictions[..., 0], batch["targets"]
-            ),
+            "mean_squared_error": lambda predictions, batch: losses.squared_error(predictions[shown], batch["targets"]),
             "mean_absolute_error": lambda predictions, batch: losses.absolute_error(
-                predictions[..., 0], batch["targets"]
+                predictions[shown], batch["targets"]
             ),
         },
         batch_size=batch_size,
@@ -340,8 +339,8 @@ def regression(
     )
     train, validation = (np.asarray(split["targets"], np.float64) for split in (dataset.train, dataset.validation))
     trivial = {
-        "mean_squared_error": float(np.square(validation - train.mean()).mean()),
-        "mean_absolute_error": float(np.abs(validation - np.median(train)).mean()),
+        "mean_squared_error": float(np.square(validation - train.mean(axis=0)).mean()),
+        "mean_absolute_error": float(np.abs(validation - np.median(train, axis=0)).mean()),
     }
     return Problem(
         name=name,

@@ -15,7 +15,7 @@ from dlkit.bench.problems.supervised import functions_of
 from dlkit.layers import Layer
 from dlkit.typing import Array, Scalar
 
-__all__ = ["text_lstm", "text_transformer"]
+__all__ = ["language_model", "text_lstm", "text_transformer"]
 
 BITS = 1 / math.log(2)  # of a nat
 
@@ -54,7 +54,7 @@ def text_lstm(
         UserError: for a file that cannot be used.
     """
     dataset = _text(path, digest, length)
-    return _language_model(
+    return language_model(
         "text-lstm",
         dataset,
         models.recurrent_language_model(
@@ -63,6 +63,7 @@ def text_lstm(
         target=None if path else 2.7,
         description=f"LSTM of {width} units on the characters of {dataset.source}, batch 16",
         stresses="sparse embeddings and a long tail of characters",
+        margin=0.5,
         l1=l1,
         l2=l2,
     )
@@ -106,7 +107,7 @@ def text_transformer(
         UserError: for a file that cannot be used.
     """
     dataset = _text(path, digest, length)
-    return _language_model(
+    return language_model(
         "text-transformer",
         dataset,
         models.transformer_language_model(
@@ -120,6 +121,7 @@ def text_transformer(
         target=None if path else 2.7,
         description=f"transformer of {depth} blocks, {width} features, on the characters of {dataset.source}, batch 16",
         stresses="attention with heavy-tailed classes, where SGD falls behind Adam",
+        margin=0.5,
         l1=l1,
         l2=l2,
     )
@@ -135,17 +137,39 @@ def _vocabulary(dataset: Dataset) -> int:
     return int(dataset.train["inputs"].max()) + 1
 
 
-def _language_model(
+def language_model(
     name: str,
     dataset: Dataset,
     model: Layer,
     *,
     target: float | None,
     description: str,
-    stresses: str,
+    stresses: str = "",
+    batch_size: int = 16,
+    steps: int = 1000,
+    margin: float | None = None,
     l1: Scalar,
     l2: Scalar,
 ) -> Problem:
+    """Makes the problem of predicting the next character of ``"inputs"`` [sequences, length], ``"targets"``.
+
+    Args:
+        name: the problem's name.
+        dataset: of character ids.
+        model: maps [batch, length] ids to [batch, length, characters] logits.
+        target: bits per character on validation that steps to target count to.
+        description: a line for lists.
+        stresses: what is hard about it, in a line.
+        batch_size: sequences a step, or fewer where there are fewer.
+        steps: default budget.
+        margin: by how much a tuned first-order optimizer beats the trivial score.
+        l1: strength of the penalty sum |w|; may be traced.
+        l2: strength of the penalty sum w^2; may be traced.
+
+    Returns:
+        The problem, judged by ``bits_per_character``.
+    """
+
     def cross_entropy(logits: Array, batch: Batch) -> Array:
         return losses.cross_entropy(logits, batch["targets"])
 
@@ -154,7 +178,7 @@ def _language_model(
         dataset,
         cross_entropy,
         {"bits_per_character": lambda logits, batch: cross_entropy(logits, batch) * jnp.float32(BITS)},
-        batch_size=16,
+        batch_size=min(batch_size, dataset.examples),
         l1=l1,
         l2=l2,
     )
@@ -166,13 +190,13 @@ def _language_model(
         reestimate=functions.reestimate,
         dataset=dataset,
         metrics={"bits_per_character": Metric("lower", label="bits per character", least=0.0)},
-        batch_size=min(16, dataset.examples),
-        steps=1000,
+        batch_size=min(batch_size, dataset.examples),
+        steps=steps,
         target=target,
         description=description,
         stresses=stresses,
         trivial=_unigram_bits(dataset.train, dataset.validation),
-        margin=0.5,
+        margin=margin,
     )
 
 

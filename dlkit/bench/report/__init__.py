@@ -5,11 +5,13 @@
 - `figure_data`: what figures draw; `plotly_figures`, `plotly_across`: for the page; `matplotlib_figures`,
   `matplotlib_across`: for papers; `plotly_pareto`, `matplotlib_pareto`: quality against cost.
 - `parameter_groups`: which rule trains which parameters.
+- `data_cards`: what was done to a user's data.
 - `samples`: what generative models make, drawn.
 - `page`: the HTML report.
 """
 
 __all__ = [
+    "data_cards",
     "figure_data",
     "latex",
     "markdown",

@@ -4,6 +4,7 @@ import re
 
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.report.data_cards import card_notes, card_parts
 from dlkit.bench.report.parameter_groups import parameter_groups
 from dlkit.bench.report.tables import LABELS, Table, caption, factor_findings, parts, ranking
 from dlkit.bench.report.tables_across import heading, left_out, sections
@@ -39,8 +40,10 @@ def _problem(summary: Summary, comparison: Comparison) -> str:
         markdown(ranking(comparison), numbers=True),
     ]
     groups = parameter_groups(summary, comparison.problem.name)
-    for part in [*parts(comparison), *([groups] if groups.table.rows else [])]:
+    tables = [*parts(comparison), *([groups] if groups.table.rows else []), *card_parts(comparison.problem)]
+    for part in tables:
         paragraphs += [f"{_escaped(part.caption)}." if part.caption else "", markdown(part.table, numbers=part.numbers)]
+    paragraphs.append("\n".join(f"- {_escaped(note)}" for note in card_notes(comparison.problem)))
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 

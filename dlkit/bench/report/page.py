@@ -22,6 +22,7 @@ from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.policies import OBJECTIVES
 from dlkit.bench.report import plotly_across, plotly_figures, plotly_pareto, samples, tables_across
+from dlkit.bench.report.data_cards import card_notes, card_parts
 from dlkit.bench.report.parameter_groups import parameter_groups, parameter_leaves
 from dlkit.bench.report.tables import Part, Table, caption, factor_findings, parts, ranking
 
@@ -256,6 +257,7 @@ def _problem(number: int, summary: Summary, comparison: Comparison) -> str:
         + _parameters(summary, problem.name)
         + _figures(summary, comparison)
         + samples.drawn_samples(comparison)
+        + _data_card(problem)
         + "</section>"
     )
 
@@ -267,6 +269,11 @@ def _parameters(summary: Summary, problem: str) -> str:
         return ""
     leaves = _table(parameter_leaves(summary, problem), "Every leaf of the parameters", heading=0)
     return f"{_part(part)}<details><summary>Every leaf of the parameters</summary>{leaves}</details>"
+
+
+def _data_card(problem: PlannedProblem) -> str:
+    notes = "".join(f"<li>{escape(note)}</li>" for note in card_notes(problem))
+    return "".join(map(_part, card_parts(problem))) + (f"<ul>{notes}</ul>" if notes else "")
 
 
 def _part(part: Part) -> str:

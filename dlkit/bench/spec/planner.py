@@ -289,6 +289,7 @@ def _problem(experiment: Experiment, entry: ProblemChoice) -> _PlannedSource:
         made_by=maker.name if isinstance(maker, ProblemFactory) else "",
         choices=maker.all_choices(entry.choices) if isinstance(maker, ProblemFactory) else {},
         margin=entry.margin,
+        card=problem.dataset.card,
     )
     return facts, problem_source(facts, entry.batch_size, entry.metric, own)
 

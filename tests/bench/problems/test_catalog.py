@@ -355,7 +355,7 @@ def test_mistakes_are_named(case: str) -> None:
 def test_families_share_no_name_and_optional_problems_say_what_they_need() -> None:
     assert sum(map(len, FAMILIES.values())) == len(ENTRIES) == len(PROBLEMS)
     needy = [name for name, entry in ENTRIES.items() if entry.needs]
-    assert needy == ["mnist-5k-mlp", "mnist-5k-cnn", "image-file", "basic-motions", "series-file"]
+    assert needy == ["data-file", "mnist-5k-mlp", "mnist-5k-cnn", "image-file", "basic-motions", "series-file"]
     assert all(entry.seconds is None or entry.seconds > 0 for entry in ENTRIES.values())
 
 

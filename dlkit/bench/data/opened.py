@@ -1,0 +1,214 @@
+"""Files and folders as sources: which reader a path needs, by its name and by how it begins."""
+
+import zipfile
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlkit.bench.data.base import Dataset
+from dlkit.bench.data.cifar import cifar
+from dlkit.bench.data.content import Content, decoded, existing, read_content
+from dlkit.bench.data.delimited import is_libsvm, looks_delimited
+from dlkit.bench.data.folders import npy
+from dlkit.bench.data.idx import idx
+from dlkit.bench.data.image_folders import class_folders, read_images
+from dlkit.bench.data.roles import Asked
+from dlkit.bench.data.series import read_ts, series, standardized_steps
+from dlkit.bench.data.sources import Source, of_arrays, of_frame, of_pair
+from dlkit.bench.data.splits import split, transformed
+from dlkit.bench.data.tables import FORMS, hdf5_arrays, read_libsvm, read_table
+from dlkit.bench.data.text import characters
+from dlkit.bench.errors import UserError
+
+__all__ = ["opened"]
+
+HDF5 = (".h5", ".hdf5", ".hdf", ".he5")
+PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".rds", ".rdata")
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
+
+
+def opened(path: str | Path, asked: Asked) -> Source | Dataset:
+    """Opens a file or folder.
+
+    Args:
+        path: of it.
+        asked: what decides how it is read: whether there is a target, sizes of images, lengths of sequences.
+
+    Returns:
+        A source of examples; or a dataset, where the reader of the format splits them itself.
+
+    Raises:
+        UserError: for what is not there, or cannot be read, with what does lie there.
+    """
+    place = existing(path)
+    if place.is_dir():
+        return _folder(place, asked)
+    source = _file(place, asked)
+    if isinstance(source, Dataset):
+        return source
+    return replace(source, name=_stem(place), files=(place.name,))
+
+
+def _stem(place: Path) -> str:
+    return place.name.split(".")[0] or place.name
+
+
+# --- files ---
+
+
+def _file(place: Path, asked: Asked) -> Source | Dataset:
+    with place.open("rb") as file:
+        start = file.read(8)
+    suffix, where = place.suffix.lower(), str(place)
+    if suffix == ".npz" or (start[:4] == b"PK\x03\x04" and _is_npz(place)):
+        return of_arrays(_npz(place), where, form="npz", target=asked.target)
+    if suffix in HDF5 or start == b"\x89HDF\r\n\x1a\n":
+        return of_arrays(hdf5_arrays(place), where, form="HDF5", target=asked.target)
+    if suffix == ".npy" or start[:6] == b"\x93NUMPY":
+        return _npy(place)
+    if suffix == ".mat":
+        return of_arrays(_matlab(place), where, form="MATLAB", target=asked.target)
+    if suffix == ".ts":
+        return _series(place)
+    if suffix in PICKLES:
+        raise UserError(
+            f"{place}: such files run code when they are read; save a table or arrays: .parquet, .csv, .npz"
+        )
+    if suffix in IMAGES:
+        raise UserError(f"{place}: is one image; give the folder that has a folder of images for each class")
+    return _content(place, read_content(place), asked)
+
+
+def _content(place: Path, content: Content, asked: Asked) -> Source | Dataset:
+    """A file that may be packed."""
+    where, suffix = str(place), Path(content.name).suffix.lower()
+    if content.data[:2] == b"\0\0":
+        raise UserError(f"{place}: is an IDX file; give the folder that has images and labels")
+    if suffix in FORMS or suffix in (".csv", ".tsv", ".tab"):
+        return _table(content, where, asked)
+    if content.data[:4] == b"PAR1":
+        return _table(content._replace(name=f"{content.name}.parquet"), where, asked)
+    if content.data[:6] == b"ARROW1":
+        return _table(content._replace(name=f"{content.name}.feather"), where, asked)
+    text = decoded(content.data, where)
+    if suffix in (".libsvm", ".svm", ".svmlight") or is_libsvm(text):
+        features, targets = read_libsvm(content.data, where)
+        return replace(of_pair(features, targets, where), form="libsvm")
+    if asked.target is not None or looks_delimited(text):
+        return _table(content, where, asked)
+    return characters(place, length=asked.length)
+
+
+def _table(content: Content, where: str, asked: Asked) -> Source:
+    found = read_table(content, where, header=asked.header)
+    source = of_frame(found.frame, where, form=found.form)
+    return replace(source, target=(found.target,) if found.target else (), notes=found.notes)
+
+
+def _is_npz(place: Path) -> bool:
+    try:
+        with zipfile.ZipFile(place) as archive:
+            return all(name.endswith(".npy") for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
+
+
+def _npz(place: Path) -> dict[str, Any]:
+    try:
+        with np.load(place, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{place}: not an .npz file that can be read ({error}); save one with np.savez") from error
+
+
+def _npy(place: Path) -> Source:
+    import pandas as pd
+
+    try:
+        array = np.load(place, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{place}: not an .npy file that can be read ({error}); save one with np.save") from error
+    if array.dtype.names:
+        return of_frame(pd.DataFrame(array), str(place), form="npy")
+    if array.ndim == 2:
+        return of_frame(pd.DataFrame(array), str(place), form="npy")
+    raise UserError(
+        f"{place}: an array of shape {array.shape} has no targets; give the pair (np.load(inputs), np.load(targets))"
+    )
+
+
+def _matlab(place: Path) -> dict[str, Any]:
+    from scipy.io import loadmat
+
+    try:
+        found = loadmat(place)
+    except (OSError, ValueError, NotImplementedError, TypeError) as error:
+        raise UserError(
+            f"{place}: not a MATLAB file that can be read ({error}); save it with -v7, or as HDF5"
+        ) from error
+    arrays = {name: value for name, value in found.items() if not name.startswith("__")}
+    return {
+        name: value.reshape(-1) if value.ndim == 2 and 1 in value.shape else value for name, value in arrays.items()
+    }
+
+
+def _series(place: Path) -> Dataset:
+    """Series of a pair of files, ``Name_TRAIN.ts`` and ``Name_TEST.ts``, or of a single one, which is split."""
+    name = place.stem.removesuffix("_TRAIN").removesuffix("_TEST")
+    if name != place.stem and all((place.parent / f"{name}_{part}.ts").is_file() for part in ("TRAIN", "TEST")):
+        return series(place.parent, name=name)
+    found = read_ts(place)
+    arrays = {"inputs": found.inputs, "targets": found.targets}
+    if (found.lengths != found.inputs.shape[1]).any():
+        arrays["lengths"] = found.lengths
+    made = split(name, arrays, stratify=bool(found.classes), source=str(place), fine=("inputs",), order="series")
+    return transformed(made, standardized_steps)
+
+
+# --- folders ---
+
+
+def _folder(place: Path, asked: Asked) -> Source | Dataset:
+    """A folder, by what lies in it."""
+    names = [each.name for each in place.iterdir()]
+    lowered = [name.lower() for name in names]
+    if any("idx" in name and "ubyte" in name for name in lowered):
+        return idx(place, examples=asked.examples)
+    if any(name.startswith(("data_batch", "test_batch")) or name in ("train.bin", "test.bin") for name in lowered):
+        return cifar(place, examples=asked.examples)
+    if found := sorted(place.glob("*.ts")):
+        return _series(next((each for each in found if each.stem.endswith("_TRAIN")), found[0]))
+    if (place / "train").is_dir() and any((place / "train").glob("*.npy")):
+        return npy(place)
+    if saved := sorted(place.glob("*.npy")):
+        arrays = {each.stem: np.load(each, allow_pickle=False) for each in saved}
+        source = of_arrays(arrays, str(place), form="npy", target=asked.target)
+        return replace(source, name=place.resolve().name, files=tuple(each.name for each in saved))
+    if class_folders(place):
+        return _images(place, asked)
+    files = [name for name in sorted(names) if not name.startswith(".")]
+    tables = [name for name in files if Path(name).suffix.lower() in (".csv", ".tsv", *FORMS)]
+    hint = f"name one of its files, such as {place / tables[0]}" if tables else "name a file"
+    raise UserError(
+        f"{place}: a folder, but not one of images in folders of their class, of IDX, CIFAR, .ts or .npy files; "
+        f"{hint}; in it there are: {', '.join(files[:8]) or 'no files'}"
+    )
+
+
+def _images(place: Path, asked: Asked) -> Source:
+    found = read_images(place, size=asked.size)
+    parts = [found.parts[part] for part in ("train", "validation", "test") if part in found.parts]
+    inputs, targets = (np.concatenate([part[name] for part in parts]) for name in ("inputs", "targets"))
+    sizes = {part: len(arrays["targets"]) for part, arrays in found.parts.items()}
+    return replace(
+        of_pair(inputs, targets, str(place)),
+        form="image folder",
+        name=place.resolve().name,
+        files=(place.resolve().name,),
+        classes=found.classes,
+        validation=sizes.get("validation", 0),
+        test=sizes.get("test", 0),
+    )

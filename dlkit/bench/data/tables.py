@@ -1,0 +1,202 @@
+"""Files with a table, each by the well-kept reader of its kind: pandas, pyarrow, scipy, scikit-learn, h5py."""
+
+import importlib.util
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePath
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from dlkit.bench.data.content import Content, decoded
+from dlkit.bench.data.delimited import read_delimited
+from dlkit.bench.errors import UserError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["FORMS", "ReadTable", "need", "read_libsvm", "read_table"]
+
+EXTRA = "pip install 'dlkit-jax[files]'"
+
+
+class ReadTable(NamedTuple):
+    """A table that was read.
+
+    Attributes:
+        frame: its columns.
+        form: of the file, in words.
+        target: the column that the file itself says is the target; empty where it says nothing.
+        notes: what is to be said of it.
+    """
+
+    frame: "DataFrame"
+    form: str
+    target: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def need(package: str, where: str, *, extra: bool = True) -> None:
+    """Refuses to go on without a package.
+
+    Raises:
+        UserError: that says what to install.
+    """
+    if importlib.util.find_spec(package) is None:
+        command = EXTRA if extra else f"pip install {package}"
+        raise UserError(f"{where}: reading it needs the package {package}: {command}")
+
+
+def read_table(content: Content, where: str, *, header: bool | None = None) -> ReadTable:
+    """Reads a file with a table, by what its name ends with.
+
+    Args:
+        content: the file.
+        where: its path, for messages.
+        header: as in `read_delimited`.
+
+    Raises:
+        UserError: for a file that its reader refuses, or a reader that is not installed.
+    """
+    suffix = PurePath(content.name).suffix.lower()
+    if suffix not in FORMS:
+        frame, notes = read_delimited(decoded(content.data, where), where, header=header)
+        return ReadTable(frame, "text table", "", notes)
+    form, read = FORMS[suffix]
+    try:
+        found = read(content.data, where)
+    except UserError:
+        raise
+    except ImportError as error:
+        raise UserError(f"{where}: {error}; install it, or give the data as a frame") from None
+    except Exception as error:  # of as many kinds as there are readers
+        raise UserError(
+            f"{where}: its reader for {form} cannot read it ({type(error).__name__}: {error}); get it again, or read "
+            "it with another package and give the frame"
+        ) from error
+    table = found if isinstance(found, ReadTable) else ReadTable(found, form)
+    return table._replace(frame=table.frame.reset_index() if _is_named_index(table.frame) else table.frame)
+
+
+def _is_named_index(frame: "DataFrame") -> bool:
+    """Whether the index of a frame is a column that was set aside, as in Parquet files of pandas."""
+    return any(name is not None for name in frame.index.names)
+
+
+def _parquet(data: bytes, where: str) -> "DataFrame":
+    import pandas as pd
+
+    need("pyarrow", where)
+    return pd.read_parquet(io.BytesIO(data), engine="pyarrow")
+
+
+def _feather(data: bytes, where: str) -> "DataFrame":
+    import pandas as pd
+
+    need("pyarrow", where)
+    return pd.read_feather(io.BytesIO(data))
+
+
+def _stata(data: bytes, where: str) -> "DataFrame":
+    import pandas as pd
+
+    return pd.read_stata(io.BytesIO(data))
+
+
+def _excel(data: bytes, where: str) -> "DataFrame":
+    import pandas as pd
+
+    return pd.read_excel(io.BytesIO(data))
+
+
+def _json(data: bytes, where: str) -> "DataFrame":
+    import pandas as pd
+
+    text = decoded(data, where).strip()
+    first, _, others = text.partition("\n")
+    if others and first.startswith("{") and first.rstrip().endswith("}"):  # an example a line
+        return pd.DataFrame([json.loads(line) for line in text.splitlines() if line.strip()])
+    return pd.DataFrame(json.loads(text))
+
+
+def _arff(data: bytes, where: str) -> ReadTable:
+    """A table in Weka's form; an attribute "class" that comes last is the target."""
+    import pandas as pd
+    from scipy.io import arff
+
+    try:
+        rows, meta = arff.loadarff(io.StringIO(decoded(data, where)))
+    except NotImplementedError as error:
+        raise UserError(
+            f"{where}: {error}; scipy reads numbers and nominal values alone: declare them as nominal, or read the "
+            "file with another package and give the frame"
+        ) from None
+    frame = pd.DataFrame({name: rows[name] for name in meta.names()})
+    for name, kind in zip(meta.names(), meta.types(), strict=True):
+        if kind == "nominal":
+            texts = frame[name].map(lambda value: value.decode("utf-8") if isinstance(value, bytes) else value)
+            frame[name] = pd.Categorical(texts.where(texts != "?", None), categories=meta[name][1])
+    last = frame.columns[-1]
+    if str(last).lower() != "class":
+        return ReadTable(frame, "ARFF")
+    return ReadTable(frame, "ARFF", str(last), (f"the target is the last attribute, '{last}', as ARFF files have it",))
+
+
+def read_libsvm(data: bytes, where: str) -> tuple[Any, np.ndarray[Any, Any]]:
+    """Reads a file of libsvm and SVMlight: a sparse matrix [examples, features] and targets [examples].
+
+    Raises:
+        UserError: for a file that scikit-learn refuses.
+    """
+    from sklearn.datasets import load_svmlight_file
+
+    try:
+        features, targets = load_svmlight_file(io.BytesIO(data))
+    except ValueError as error:
+        raise UserError(f"{where}: not a libsvm file that can be read ({error}); correct it") from None
+    return features, targets
+
+
+def hdf5_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """Reads all datasets of an HDF5 file, by their paths in it; fields of a compound one are columns.
+
+    Raises:
+        UserError: for a file that h5py refuses, or one without datasets.
+    """
+    need("h5py", str(path))
+    import h5py
+
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            value = item.asstr()[()] if h5py.check_string_dtype(item.dtype) else item[()]
+            array = np.asarray(value)
+            if array.dtype.names:
+                arrays.update({field: array[field] for field in array.dtype.names})
+            else:
+                arrays[name] = array
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(visit)
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: not an HDF5 file that can be read ({error}); get it again") from error
+    if not arrays:
+        raise UserError(f"{path}: has no datasets; get it again")
+    return arrays
+
+
+FORMS: Mapping[str, tuple[str, Callable[[bytes, str], Any]]] = MappingProxyType(
+    {
+        **dict.fromkeys((".parquet", ".pq"), ("Parquet", _parquet)),
+        **dict.fromkeys((".feather", ".arrow", ".ipc"), ("Feather", _feather)),
+        **dict.fromkeys((".jsonl", ".ndjson", ".json"), ("JSON", _json)),
+        **dict.fromkeys((".xlsx", ".xls", ".ods"), ("Excel", _excel)),
+        ".dta": ("Stata", _stata),
+        ".arff": ("ARFF", _arff),
+    }
+)
+"""What a file's name ends with -> its form, in words, and its reader."""
