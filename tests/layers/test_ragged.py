@@ -167,13 +167,20 @@ def test_a_sequence_of_length_0_is_finite(name: str) -> None:
 
 
 def test_frames_are_convolved_and_pooled_one_by_one() -> None:
-    layer = layers.serial(
-        layers.conv(2, (3, 3), strides=2), layers.global_average_pool(2), layers.lstm(3, output="last")
-    )
+    frames = layers.conv(2, (3, 3), strides=2)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 6, 6, 1)), jnp.float32)
-    params, state = layer.init(jax.random.key(0), x.shape[1:])
-    y, _ = layer.apply(params, state, x.at[0, 2:].set(jnp.nan), lengths=jnp.array([2, 4]))
-    np.testing.assert_allclose(y[:1], layer.apply(params, state, x[:1, :2])[0], rtol=1e-4, atol=1e-6)
+    params, state = frames.init(jax.random.key(0), x.shape[2:])
+
+    def read(x: jax.Array, lengths: jax.Array | None) -> tuple[jax.Array, jax.Array | None]:
+        y, _, after = layers.apply_ragged(frames, params, state, x, lengths)
+        y, _, after = layers.apply_ragged(layers.max_pool((2, 2)), {}, {}, y, after)
+        y, _, after = layers.apply_ragged(layers.global_average_pool(2), {}, {}, y, after)
+        return y, after
+
+    y, after = read(x.at[0, 2:].set(jnp.nan), jnp.array([2, 4]))
+    assert after is not None and after.tolist() == [2, 4]
+    np.testing.assert_allclose(y[0, :2], read(x[:1, :2], None)[0][0], rtol=1e-4, atol=1e-6)
+    assert not np.asarray(y[0, 2:]).any()
 
 
 def test_masks_reach_attention_at_any_depth() -> None:

@@ -19,6 +19,7 @@ from dlkit.bench.problems import (
     quadratics,
     sequences,
     surfaces,
+    survival,
     tabular,
     text,
 )
@@ -67,6 +68,7 @@ FAMILIES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
             "wine-mlp": Entry(tabular.wine_mlp, 0.028),
             "breast-cancer-mlp": Entry(tabular.breast_cancer_mlp, 0.047),
             "zipf-logistic": Entry(tabular.zipf_logistic, 0.034),
+            "survival-mlp": Entry(survival.survival_mlp, 0.2),
         },
         "images": {
             "digits-mlp": Entry(digits.digits_mlp, 0.067),
@@ -84,6 +86,7 @@ FAMILIES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
             "copy-memory": Entry(sequences.copy_memory, 7.9),
             "digits-rows": Entry(sequences.digits_rows, 0.32),
             "basic-motions": Entry(sequences.basic_motions, 0.67, needs="package sktime"),
+            "unequal-series": Entry(sequences.unequal_series, 1.0),
             "series-file": Entry(sequences.series_file, needs="choice path"),
             "text-lstm": Entry(text.text_lstm, 10),
             "text-transformer": Entry(text.text_transformer, 33),
