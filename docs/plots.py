@@ -253,6 +253,20 @@ _LOSSES: dict[str, Plot] = {
         },
         (-3.1416, 3.1416),
     ),
+    "cox": Plot(
+        "cox of an event among three at risk, over its log hazard",
+        "log hazard, the others' being 0",
+        {"cox": lambda x: losses.cox(jnp.stack([x, 0 * x, 0 * x]), jnp.arange(3.0), jnp.array([1, 0, 0]))[0]},
+    ),
+    "aft": Plot(
+        "aft of an event and of a censored example at time 1, over the predicted log time",
+        "location",
+        {
+            label: lambda x, event=event: losses.aft(x, 0 * x + 1, jnp.asarray(event), 0 * x)
+            for label, event in (("event", 1), ("censored", 0))
+        },
+        limits=(-2.0, 4.0),
+    ),
     "ctc": Plot("CTC of one label in three steps", "logit of the label - logit of the blank", {"ctc": _ctc}),
 }
 

@@ -19,7 +19,14 @@ from dlkit.bench.spec import toml
 from docs import pages, plots, problem_pages
 
 ROOT = Path(__file__).parent.parent
-HELPERS = {"activations.get", "gan_losses.get", "gan_losses.gradient_penalty", "gan_losses.r1_penalty"}
+HELPERS = {
+    "activations.get",
+    "gan_losses.get",
+    "gan_losses.gradient_penalty",
+    "gan_losses.r1_penalty",
+    "losses.concordance_index",
+    "losses.masked_mean",
+}
 
 
 def read(path: str) -> str:

@@ -11,7 +11,7 @@ Example:
 
 from dlkit.layers.activation import activation, prelu
 from dlkit.layers.attention import dot_product_attention, multi_head_attention
-from dlkit.layers.base import ApplyFunction, InitFunction, Layer, as_layer, lambda_, output_shape
+from dlkit.layers.base import ApplyFunction, InitFunction, Layer, RaggedFunction, as_layer, lambda_, output_shape
 from dlkit.layers.batch_norm import batch_norm, has_batch_statistics, reestimate_batch_statistics
 from dlkit.layers.by_name import NORMALIZATIONS, normalization
 from dlkit.layers.combine import parallel, residual, serial
@@ -21,6 +21,7 @@ from dlkit.layers.dropout import dropout, gaussian_noise
 from dlkit.layers.embed import embedding, learned_positions, rotary, sinusoidal_positions, tied_logits
 from dlkit.layers.norm import group_norm, instance_norm, layer_norm, rms_norm
 from dlkit.layers.pool import average_pool, global_average_pool, global_max_pool, max_pool
+from dlkit.layers.ragged import apply_ragged
 from dlkit.layers.recurrent.layers import gru, lstm, rnn
 from dlkit.layers.shape import flatten, reshape
 from dlkit.layers.spectral_norm import spectral_norm
@@ -31,7 +32,9 @@ __all__ = [
     "ApplyFunction",
     "InitFunction",
     "Layer",
+    "RaggedFunction",
     "activation",
+    "apply_ragged",
     "as_layer",
     "average_pool",
     "batch_norm",

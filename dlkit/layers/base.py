@@ -4,18 +4,19 @@ A layer is a pair of pure functions. `init` makes its parameters and state from 
 `apply` maps a batch of examples. Nothing else is hidden in it, so it works under jit, vmap, grad and scan as it is.
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
 from dlkit.typing import Array, ArrayFunction, DTypeLike, Key, Params, Shape, State
 
-__all__ = ["ApplyFunction", "InitFunction", "Layer", "as_layer", "lambda_", "output_shape"]
+__all__ = ["ApplyFunction", "InitFunction", "Layer", "RaggedFunction", "as_layer", "lambda_", "output_shape"]
 
 _PROBE_BATCH = 2
 
 
+@runtime_checkable
 class InitFunction(Protocol):
     """`init(key, input_shape) -> (params, state)`."""
 
@@ -34,6 +35,17 @@ class ApplyFunction(Protocol):
         ...
 
 
+@runtime_checkable
+class RaggedFunction(Protocol):
+    """`ragged(params, state, x, lengths, *, key=None, train=False) -> (y, state, lengths)`."""
+
+    def __call__(
+        self, params: Params, state: State, x: Array, lengths: Array, *, key: Key | None = None, train: bool = False
+    ) -> tuple[Array, State, Array | None]:
+        """Map a batch of padded sequences; return the outputs, the next state and how many steps count now."""
+        ...
+
+
 class Layer(NamedTuple):
     """A pair of pure functions.
 
@@ -42,7 +54,9 @@ class Layer(NamedTuple):
             axes. A layer without parameters returns `{}` for them; a layer without state returns `{}` for it.
         apply: `apply(params, state, x, *, key=None, train=False) -> (y, state)`, with x of shape
             `[*batch, *input_shape]` and y of shape `[*batch, *output_shape]`. Stochastic layers require `key` while
-            `train` is true.
+            `train` is true. Layers that look at several steps of a sequence at once also take `lengths=`.
+        ragged: for layers that change or remove the time axis: `apply` for sequences of unequal lengths, which also
+            returns the lengths after it. `layers.apply_ragged` tells the whole protocol.
 
     Example:
         >>> double = Layer(
@@ -55,6 +69,7 @@ class Layer(NamedTuple):
 
     init: InitFunction
     apply: ApplyFunction
+    ragged: RaggedFunction | None = None
 
 
 def lambda_(function: ArrayFunction) -> Layer:

@@ -1,14 +1,16 @@
 """Batch normalization, and the re-estimation of its statistics for other parameters."""
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Float, Integer, PyTree
 
 from dlkit.checks import require_floating, require_number
 from dlkit.layers.base import Layer
+from dlkit.layers.ragged import steps_that_count
 from dlkit.layers.standardize import init_scale_and_bias, scale_and_bias, standardize
 from dlkit.typing import Array, Initializer, Key, Params, Scalar, Shape, State
 
@@ -34,6 +36,9 @@ def batch_norm(
 
     This is flax's momentum (torch's is 1 - momentum) and flax's variance: the sum of squares divided by n, in y and in
     the running variance, for which torch divides by n - 1.
+
+    `apply` takes `lengths=` beside the usual arguments: how many steps of each sequence count, `[*batch]`. The padding
+    is in no statistics, whatever it holds, and gives 0. A batch without any step leaves the running statistics alone.
 
     Parameters: `{"scale": [channels], "bias": [channels]}`. State, in float32 and each `[channels]`: `"mean"` and
     `"var"`, the running statistics, at first 0 and 1; `"batch_mean"` and `"batch_var"`, those of the last training
@@ -87,11 +92,13 @@ def batch_norm(
         *,
         key: Key | None = None,
         train: bool = False,
+        lengths: Integer[Array, "..."] | None = None,
     ) -> tuple[Float[Array, "*batch channels"], State]:
         del key
         require_floating("batch_norm", inputs=x)
         if x.shape[-1:] != state["mean"].shape:
             raise ValueError(f"batch_norm: expected inputs [*batch, {state['mean'].shape[0]}], got {jax.typeof(x)}")
+        counts = None if lengths is None else _counts(x, lengths)
         dtype = jnp.result_type(x, *params.values())
         wide = x.astype(jnp.promote_types(dtype, jnp.float32))
         if train:
@@ -100,20 +107,23 @@ def batch_norm(
                     "batch_norm: expected inputs with values to average over while training, "
                     f"[*batch, {x.shape[-1]}], got {jax.typeof(x)}; add a batch axis"
                 )
-            y, mean, variance = standardize(wide, tuple(range(x.ndim - 1)), epsilon=epsilon)
-            state = _next_state(state, mean, variance, momentum)
+            y, mean, variance = standardize(wide, tuple(range(x.ndim - 1)), epsilon=epsilon, where=counts)
+            new_state = _next_state(state, mean, variance, momentum)
+            state = new_state if counts is None else jax.tree.map(partial(jnp.where, counts.any()), new_state, state)
         else:
             channels = (1,) * (x.ndim - 1) + (x.shape[-1],)
             mean, variance = (state[name].astype(wide.dtype).reshape(channels) for name in ("mean", "var"))
             # (x - mean) / sqrt(var + epsilon)
+            wide = wide if counts is None else jnp.where(counts, wide, 0)
             y = (wide - mean) * jax.lax.rsqrt(variance + jnp.asarray(epsilon, wide.dtype))
-        return scale_and_bias(y, params).astype(dtype), state
+        y = scale_and_bias(y, params).astype(dtype)
+        return y if counts is None else jnp.where(counts, y, 0), state
 
     return Layer(init, apply)
 
 
 def reestimate_batch_statistics(
-    model: Layer, params: Params, state: State, batches: Float[Array, "count batch *shape"], *, key: Key | None = None
+    model: Layer, params: Params, state: State, batches: PyTree[Array], *, key: Key | None = None
 ) -> State:
     """Recompute the running statistics of every `batch_norm` in a model for fixed parameters.
 
@@ -129,7 +139,8 @@ def reestimate_batch_statistics(
         model: any layer. Its batch normalizations are found by the keys of their state.
         params: its parameters, at any depth.
         state: its state, from which every batch starts.
-        batches: inputs, `count` batches of one size; at least one.
+        batches: inputs `[count, batch, ...]`, batches of one size; at least one. For a model whose `apply` takes a tree
+            of arrays, such a tree.
         key: for layers that draw random numbers; batch b gets `fold_in(key, b)`.
 
     Returns:
@@ -150,14 +161,16 @@ def reestimate_batch_statistics(
         >>> state["mean"].tolist(), state["var"].tolist()
         ([4.0], [5.0])
     """
-    if batches.ndim < 2 or 0 in batches.shape[:2]:
-        raise ValueError(
-            f"reestimate_batch_statistics: expected batches [count, batch, ...], got {jax.typeof(batches)}"
-        )
+    leaves = jax.tree.leaves(batches)
+    for each in leaves:
+        if each.ndim < 2 or 0 in each.shape[:2]:
+            raise ValueError(
+                f"reestimate_batch_statistics: expected batches [count, batch, ...], got {jax.typeof(each)}"
+            )
     if not has_batch_statistics(state):
         return state
 
-    def statistics(indexed: tuple[Array, Array]) -> State:
+    def statistics(indexed: tuple[Array, PyTree[Array]]) -> State:
         position, x = indexed
         batch_key = None if key is None else jax.random.fold_in(key, position)
         _, new_state = model.apply(params, state, x, key=batch_key, train=True)
@@ -176,7 +189,7 @@ def reestimate_batch_statistics(
         variance = jnp.mean(variances, axis=0) + jnp.mean(jnp.square(means - mean[None]), axis=0)
         return entry | {"mean": mean, "var": variance}
 
-    stacked = jax.lax.map(statistics, (jnp.arange(batches.shape[0]), batches))
+    stacked = jax.lax.map(statistics, (jnp.arange(leaves[0].shape[0]), batches))
     return jax.tree.map(reestimated, state, stacked, is_leaf=_is_batch_norm)
 
 
@@ -193,6 +206,16 @@ def has_batch_statistics(state: Any) -> bool:
         False
     """
     return any(map(_is_batch_norm, jax.tree.leaves(state, is_leaf=_is_batch_norm)))
+
+
+def _counts(x: Array, lengths: Array) -> Array:
+    """Which steps count; refuses inputs whose last axis, the channels, would be the time axis."""
+    if x.ndim < lengths.ndim + 2:
+        raise ValueError(
+            f"batch_norm: expected inputs [*batch, time, ..., channels] for lengths {jax.typeof(lengths)}, "
+            f"got {jax.typeof(x)}"
+        )
+    return steps_that_count("batch_norm", lengths, x)
 
 
 def _next_state(state: State, mean: Array, variance: Array, momentum: Scalar) -> State:

@@ -1,13 +1,16 @@
 """Layers made of layers: one after the other (`serial`), side by side (`parallel`), around a shortcut (`residual`)."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Integer
 
-from dlkit.layers.base import Layer, as_layer, lambda_, output_shape
+from dlkit.layers.base import InitFunction, Layer, as_layer, lambda_, output_shape
+from dlkit.layers.ragged import apply_ragged, takes, with_padding_zero
 from dlkit.typing import Array, ArrayFunction, DTypeLike, Key, Params, Shape, State
 
 __all__ = ["parallel", "residual", "serial"]
@@ -22,6 +25,11 @@ def serial(
     Layer i gets the subkeys `fold_in(key, i)`, in `init` and in `apply`, so that adding a layer at the end changes
     nothing before it. An exception that a layer raises carries a note with its position, name and input shape.
 
+    `apply` takes `lengths=` beside the usual arguments: how many steps of each sequence count, `[*batch]`. Every layer
+    then sees 0 after a sequence's length, those that take lengths get them (recurrent layers, attention, normalization
+    and pooling over time, convolutions), and those after a stride get the new ones: what the padding holds matters to
+    nothing. Where a layer takes `mask=`, so does the chain, which hands it on.
+
     Args:
         *layers: layers, or plain functions such as activations.
         names: one name per layer; the default is `layer_0`, `layer_1`, ... by position.
@@ -32,7 +40,8 @@ def serial(
 
     Raises:
         TypeError: one of the layers is neither a layer nor a function.
-        ValueError: the names are not one valid name per layer.
+        ValueError: the names are not one valid name per layer; or, in `apply` with lengths, a layer changes the time
+            axis that does not say what becomes of them, such as a plain function.
 
     Example:
         >>> chain = serial(jnp.abs, lambda x: x + 1, names=("absolute", "shifted"))
@@ -53,15 +62,14 @@ def serial(
             shape, dtype = outputs.shape, outputs.dtype
         return params, state
 
-    def apply(
-        params: Params, state: State, x: Array, *, key: Key | None = None, train: bool = False
-    ) -> tuple[Array, State]:
+    def run(params: Params, state: State, x: Array, call: _Call) -> _Ran:
         new_state: dict[str, State] = {}
         for child in chain:
-            x = _apply_child(child, params, state, x, new_state, key=key, train=train)
-        return x, new_state
+            x, lengths = _apply_child(child, params, state, x, new_state, call)
+            call = call._replace(lengths=lengths)
+        return x, new_state, call.lengths
 
-    return Layer(init, apply)
+    return _combined(chain, init, run)
 
 
 def parallel(
@@ -71,7 +79,7 @@ def parallel(
 ) -> Layer:
     """Give the same input to several layers and combine their outputs: y = combine([f_1(x), ..., f_n(x)]).
 
-    Parameters, state, names, subkeys and the notes on exceptions are those of `serial`.
+    Parameters, state, names, subkeys, the notes on exceptions and what `apply` takes are those of `serial`.
 
     Args:
         *layers: layers, or plain functions; at least one.
@@ -105,7 +113,8 @@ def residual(layer: Layer | ArrayFunction, *, shortcut: Layer | ArrayFunction | 
     """Add a shortcut around a layer: y = f(x) + s(x), with the identity as s unless one is given.
 
     Parameters: `{"branch": those of the layer, "shortcut": those of the shortcut}`, without the entries that are empty;
-    the state likewise. The subkeys are `fold_in(key, 0)` for the branch and `fold_in(key, 1)` for the shortcut.
+    the state likewise. The subkeys are `fold_in(key, 0)` for the branch and `fold_in(key, 1)` for the shortcut. `apply`
+    takes `lengths=` and `mask=` as that of `serial`.
 
     Args:
         layer: the branch f.
@@ -179,17 +188,95 @@ def _init_child(
     return made
 
 
+class _Call(NamedTuple):
+    """What a layer is applied with, beside parameters, state and inputs."""
+
+    key: Key | None
+    train: bool
+    lengths: Array | None
+    mask: Array | None
+
+
+_Ran: TypeAlias = tuple[Array, State, Array | None]  # outputs, next state, lengths after it
+
+
 def _apply_child(
-    child: _Child, params: Params, state: State, x: Array, new_state: dict[str, State], *, key: Key | None, train: bool
-) -> Array:
-    """Apply a layer with its own subkey and enter its next state."""
-    child_key = None if key is None else jax.random.fold_in(key, child.position)
+    child: _Child, params: Params, state: State, x: Array, new_state: dict[str, State], call: _Call
+) -> tuple[Array, Array | None]:
+    """Apply a layer with its own subkey and enter its next state; return outputs and the lengths after it."""
+    key = None if call.key is None else jax.random.fold_in(call.key, child.position)
     with _located(child, x.shape):
-        y, child_state = child.layer.apply(
-            params.get(child.name, {}), state.get(child.name, {}), x, key=child_key, train=train
+        y, child_state, lengths = apply_ragged(
+            child.layer,
+            params.get(child.name, {}),
+            state.get(child.name, {}),
+            x,
+            call.lengths,
+            key=key,
+            train=call.train,
+            mask=call.mask,
         )
     _store(new_state, child.name, child_state)
-    return y
+    return y, lengths
+
+
+def _combined(
+    children: tuple[_Child, ...],
+    init: InitFunction,
+    run: Callable[[Params, State, Array, _Call], _Ran],
+) -> Layer:
+    """A layer made of others; its `apply` takes a mask where one of theirs does."""
+
+    def apply_masked(
+        params: Params,
+        state: State,
+        x: Array,
+        *,
+        key: Key | None = None,
+        train: bool = False,
+        lengths: Integer[Array, "..."] | None = None,
+        mask: Bool[Array, "..."] | None = None,
+    ) -> tuple[Array, State]:
+        return run(params, state, x, _Call(key, train, lengths, mask))[:2]
+
+    def ragged_masked(
+        params: Params,
+        state: State,
+        x: Array,
+        lengths: Integer[Array, "..."],
+        *,
+        key: Key | None = None,
+        train: bool = False,
+        mask: Bool[Array, "..."] | None = None,
+    ) -> _Ran:
+        return run(params, state, x, _Call(key, train, lengths, mask))
+
+    if any(takes(child.layer.apply, "mask") for child in children):
+        return Layer(init, apply_masked, ragged_masked)
+
+    def apply(
+        params: Params,
+        state: State,
+        x: Array,
+        *,
+        key: Key | None = None,
+        train: bool = False,
+        lengths: Integer[Array, "..."] | None = None,
+    ) -> tuple[Array, State]:
+        return apply_masked(params, state, x, key=key, train=train, lengths=lengths)
+
+    def ragged(
+        params: Params,
+        state: State,
+        x: Array,
+        lengths: Integer[Array, "..."],
+        *,
+        key: Key | None = None,
+        train: bool = False,
+    ) -> _Ran:
+        return ragged_masked(params, state, x, lengths, key=key, train=train)
+
+    return Layer(init, apply, ragged)
 
 
 def _branches(children: tuple[_Child, ...], combine: Callable[[list[Array]], Array]) -> Layer:
@@ -203,14 +290,24 @@ def _branches(children: tuple[_Child, ...], combine: Callable[[list[Array]], Arr
                 _init_child(child, key, input_shape, params, state)
         return params, state
 
-    def apply(
-        params: Params, state: State, x: Array, *, key: Key | None = None, train: bool = False
-    ) -> tuple[Array, State]:
+    def run(params: Params, state: State, x: Array, call: _Call) -> _Ran:
         new_state: dict[str, State] = {}
-        outputs = [_apply_child(child, params, state, x, new_state, key=key, train=train) for child in children]
-        return combine(outputs), new_state
+        applied = [_apply_child(child, params, state, x, new_state, call) for child in children]
+        y, lengths = (
+            combine([outputs for outputs, _ in applied]),
+            _common(children[0].where, [each for _, each in applied]),
+        )
+        return (y if lengths is None else with_padding_zero(children[0].where, y, lengths)), new_state, lengths
 
-    return Layer(init, apply)
+    return _combined(children, init, run)
+
+
+def _common(where: str, lengths: list[Array | None]) -> Array | None:
+    """The steps that count in every branch."""
+    known = [each for each in lengths if each is not None]
+    if 0 < len(known) < len(lengths):
+        raise ValueError(f"{where}: expected branches that all keep the time axis or all remove it, got both")
+    return functools.reduce(jnp.minimum, known) if known else None
 
 
 def _concatenated(outputs: list[Array]) -> Array:

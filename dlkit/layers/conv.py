@@ -5,12 +5,21 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 
 from dlkit.checks import require_floating, require_size
 from dlkit.layers.base import Layer
 from dlkit.layers.convolution_forms import convolve, convolve_transposed
-from dlkit.layers.window import Padding, PerAxis, spatial_shape, transposed_window_for, window_for
+from dlkit.layers.ragged import with_padding_zero
+from dlkit.layers.window import (
+    Padding,
+    PerAxis,
+    lengths_after,
+    spatial_shape,
+    transposed_lengths_after,
+    transposed_window_for,
+    window_for,
+)
 from dlkit.typing import Array, Initializer, Key, Params, Shape, State
 
 __all__ = ["conv", "conv_transpose"]
@@ -38,6 +47,9 @@ def conv(
 
     On CPU it is computed by matrix products over patches, because XLA's convolution is slow in compiled loops, and
     elsewhere by XLA's convolution. The two agree up to the order of a sum.
+
+    In a chain that is given lengths, a sequence's end is padded with zeros, as if it stood alone, and what follows gets
+    the new lengths. "SAME" with a stride along time, whose zeros depend on the length, is refused there.
 
     Args:
         channels: the output's channels.
@@ -103,7 +115,22 @@ def conv(
         examples, kernel = _examples(x, params["kernel"], dimensions)
         return _with_batch(convolve(examples, kernel, window), x, params, dimensions, use_bias), state
 
-    return Layer(init, apply)
+    def ragged(
+        params: Params,
+        state: State,
+        x: Float[Array, "*batch_and_spatial in_channels"],
+        lengths: Integer[Array, "*batch"],
+        *,
+        key: Key | None = None,
+        train: bool = False,
+    ) -> tuple[Float[Array, "*batch_and_new_spatial out_channels"], State, Integer[Array, "*batch"]]:
+        y, state = apply(params, state, with_padding_zero("conv", x, lengths), key=key, train=train)
+        if x.ndim - dimensions - 1 > lengths.ndim:  # within each step
+            return y, state, lengths
+        window = fit(spatial_shape("conv", x, dimensions))
+        return y, state, lengths_after("conv", lengths, window, named=padding == "SAME")
+
+    return Layer(init, apply, ragged)
 
 
 def conv_transpose(
@@ -182,7 +209,21 @@ def conv_transpose(
         examples, kernel = _examples(x, params["kernel"], dimensions)
         return _with_batch(convolve_transposed(examples, kernel, window), x, params, dimensions, use_bias), state
 
-    return Layer(init, apply)
+    def ragged(
+        params: Params,
+        state: State,
+        x: Float[Array, "*batch_and_spatial in_channels"],
+        lengths: Integer[Array, "*batch"],
+        *,
+        key: Key | None = None,
+        train: bool = False,
+    ) -> tuple[Float[Array, "*batch_and_new_spatial out_channels"], State, Integer[Array, "*batch"]]:
+        y, state = apply(params, state, with_padding_zero(where, x, lengths), key=key, train=train)
+        if x.ndim - dimensions - 1 > lengths.ndim:  # within each step
+            return y, state, lengths
+        return y, state, transposed_lengths_after(lengths, fit(spatial_shape(where, x, dimensions)))
+
+    return Layer(init, apply, ragged)
 
 
 def _require_example(where: str, input_shape: Shape, dimensions: int) -> None:

@@ -1,17 +1,21 @@
 """Normalization of every example by itself: layer, RMS, group and instance normalization.
 
-They differ in the axes over which mean and variance are taken. Statistics are computed in at least float32; the output
+They differ in the axes over which mean and variance are taken. With `lengths=` in `apply`, the padding of sequences
+does not count where the time axis is among them, and gives 0. Statistics are computed in at least float32; the output
 has the dtype that x and the parameters promote to.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 
 from dlkit.checks import require_floating, require_number, require_size
 from dlkit.layers.base import Layer
+from dlkit.layers.ragged import steps_that_count, with_padding_zero
 from dlkit.layers.standardize import init_scale_and_bias, scale_and_bias, standardize
-from dlkit.typing import Array, ArrayFunction, Initializer, Key, Params, Scalar, Shape, State
+from dlkit.typing import Array, Initializer, Key, Params, Scalar, Shape, State
 
 __all__ = ["group_norm", "instance_norm", "layer_norm", "rms_norm"]
 
@@ -59,12 +63,12 @@ def layer_norm(
     require_size("layer_norm", axes=axes)
     require_number("layer_norm", "epsilon", epsilon, at_least=0)
 
-    def standardized(x: Array) -> Array:
+    def standardized(x: Array, where: Array | None) -> Array:
         _require_axes("layer_norm", x, f"{axes} axes to normalize", axes)
-        return standardize(x, tuple(range(-axes, 0)), epsilon=epsilon)[0]
+        return standardize(x, tuple(range(-axes, 0)), epsilon=epsilon, where=where)[0]
 
     return _per_example(
-        "layer_norm", standardized, axes, scale_init if use_scale else None, bias_init if use_bias else None
+        "layer_norm", standardized, axes, axes, scale_init if use_scale else None, bias_init if use_bias else None
     )
 
 
@@ -105,11 +109,11 @@ def rms_norm(
     require_size("rms_norm", axes=axes)
     require_number("rms_norm", "epsilon", epsilon, at_least=0)
 
-    def standardized(x: Array) -> Array:
+    def standardized(x: Array, where: Array | None) -> Array:
         _require_axes("rms_norm", x, f"{axes} axes to normalize", axes)
-        return standardize(x, tuple(range(-axes, 0)), epsilon=epsilon, center=False)[0]
+        return standardize(x, tuple(range(-axes, 0)), epsilon=epsilon, center=False, where=where)[0]
 
-    return _per_example("rms_norm", standardized, axes, scale_init if use_scale else None, None)
+    return _per_example("rms_norm", standardized, axes, axes, scale_init if use_scale else None, None)
 
 
 def group_norm(
@@ -160,7 +164,7 @@ def group_norm(
     require_number("group_norm", "epsilon", epsilon, at_least=0)
     _require_dimensions("group_norm", dimensions, 0)
 
-    def standardized(x: Array) -> Array:
+    def standardized(x: Array, where: Array | None) -> Array:
         _require_axes("group_norm", x, f"{dimensions} spatial axes and channels", dimensions + 1)
         if x.shape[-1] % groups:
             raise ValueError(
@@ -168,10 +172,16 @@ def group_norm(
             )
         grouped = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
         axes = (*range(-dimensions - 2, -2), -1)
-        return standardize(grouped, axes, epsilon=epsilon)[0].reshape(x.shape)
+        where = None if where is None else jnp.expand_dims(where, -1)
+        return standardize(grouped, axes, epsilon=epsilon, where=where)[0].reshape(x.shape)
 
     return _per_example(
-        "group_norm", standardized, 1, scale_init if use_scale else None, bias_init if use_bias else None
+        "group_norm",
+        standardized,
+        dimensions + 1,
+        1,
+        scale_init if use_scale else None,
+        bias_init if use_bias else None,
     )
 
 
@@ -220,31 +230,46 @@ def instance_norm(
     require_number("instance_norm", "epsilon", epsilon, at_least=0)
     _require_dimensions("instance_norm", dimensions, 1)
 
-    def standardized(x: Array) -> Array:
+    def standardized(x: Array, where: Array | None) -> Array:
         _require_axes("instance_norm", x, f"{dimensions} spatial axes and channels", dimensions + 1)
-        return standardize(x, tuple(range(-dimensions - 1, -1)), epsilon=epsilon)[0]
+        return standardize(x, tuple(range(-dimensions - 1, -1)), epsilon=epsilon, where=where)[0]
 
     return _per_example(
-        "instance_norm", standardized, 1, scale_init if use_scale else None, bias_init if use_bias else None
+        "instance_norm",
+        standardized,
+        dimensions + 1,
+        1,
+        scale_init if use_scale else None,
+        bias_init if use_bias else None,
     )
 
 
 def _per_example(
     where: str,
-    standardized: ArrayFunction,
+    standardized: Callable[[Array, Array | None], Array],
+    spanned_axes: int,
     parameter_axes: int,
     scale_init: Initializer | None,
     bias_init: Initializer | None,
 ) -> Layer:
-    """A layer that standardizes, then scales and shifts along the last `parameter_axes` axes."""
+    """A layer that standardizes over some of the last `spanned_axes`, then scales and shifts along `parameter_axes`.
+
+    Its `apply` takes lengths: where the time axis is among those it spans, padding does not count.
+    """
 
     def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
-        jax.eval_shape(standardized, jax.ShapeDtypeStruct(tuple(input_shape), jnp.float32))
+        jax.eval_shape(lambda x: standardized(x, None), jax.ShapeDtypeStruct(tuple(input_shape), jnp.float32))
         shape = tuple(input_shape[-parameter_axes:])
         return init_scale_and_bias(key, shape, scale_init=scale_init, bias_init=bias_init), {}
 
     def apply(
-        params: Params, state: State, x: Float[Array, "*shape"], *, key: Key | None = None, train: bool = False
+        params: Params,
+        state: State,
+        x: Float[Array, "*shape"],
+        *,
+        key: Key | None = None,
+        train: bool = False,
+        lengths: Integer[Array, "..."] | None = None,
     ) -> tuple[Float[Array, "*shape"], State]:
         del key, train
         require_floating(where, inputs=x)
@@ -252,8 +277,11 @@ def _per_example(
             if x.shape[-parameter_axes:] != leaf.shape:
                 raise ValueError(f"{where}: expected inputs that end in {leaf.shape}, got {jax.typeof(x)}")
         dtype = jnp.result_type(x, *params.values())
-        y = standardized(x.astype(jnp.promote_types(dtype, jnp.float32)))
-        return scale_and_bias(y, params).astype(dtype), state
+        over_time = lengths is not None and lengths.ndim >= x.ndim - spanned_axes
+        where_counts = steps_that_count(where, lengths, x) if lengths is not None and over_time else None
+        y = standardized(x.astype(jnp.promote_types(dtype, jnp.float32)), where_counts)
+        y = scale_and_bias(y, params).astype(dtype)
+        return y if lengths is None else with_padding_zero(where, y, lengths), state
 
     return Layer(init, apply)
 

@@ -1,4 +1,8 @@
-"""Pooling: the largest value or the mean of a window that slides over the spatial axes, or of all positions."""
+"""Pooling: the largest value or the mean of a window that slides over the spatial axes, or of all positions.
+
+In a chain that is given lengths, the steps of a sequence count and its padding does not: the outputs are those of the
+sequence alone. Over all positions of a sequence without any step they are 0.
+"""
 
 import functools
 import itertools
@@ -8,13 +12,14 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Integer, Shaped
 
 from dlkit.checks import require_floating, require_size
 from dlkit.layers.base import Layer, lambda_
 from dlkit.layers.convolution_forms import shifted
-from dlkit.layers.window import Padding, PerAxis, Window, outputs, spatial_shape, window_for
-from dlkit.typing import Array, Shape
+from dlkit.layers.ragged import steps_that_count, with_padding_zero
+from dlkit.layers.window import Padding, PerAxis, Window, lengths_after, outputs, spatial_shape, window_for
+from dlkit.typing import Array, Key, Params, Shape, State
 
 __all__ = ["average_pool", "global_average_pool", "global_max_pool", "max_pool"]
 
@@ -93,7 +98,7 @@ def global_max_pool(dimensions: int) -> Layer:
         >>> y.tolist()
         [10.0, 11.0]
     """
-    return _global_pool("global_max_pool", dimensions, lambda x, axes: x.max(axes))
+    return _global_pool("global_max_pool", dimensions, lambda x, axes: x.max(axes), -jnp.inf)
 
 
 def global_average_pool(dimensions: int) -> Layer:
@@ -117,7 +122,7 @@ def global_average_pool(dimensions: int) -> Layer:
         >>> y.tolist()
         [5.0, 6.0]
     """
-    return _global_pool("global_average_pool", dimensions, _global_mean)
+    return _global_pool("global_average_pool", dimensions, _global_mean, 0.0)
 
 
 def _pool(
@@ -143,10 +148,34 @@ def _pool(
         y = reduce(x.reshape(math.prod(batch), *example), window)
         return y.reshape(*batch, *y.shape[1:])
 
-    return lambda_(pooled)
+    def ragged(
+        params: Params,
+        state: State,
+        x: Float[Array, "..."],
+        lengths: Integer[Array, "..."],
+        *,
+        key: Key | None = None,
+        train: bool = False,
+    ) -> tuple[Float[Array, "..."], State, Integer[Array, "..."]]:
+        del params, key, train
+        if x.ndim - dimensions - 1 > lengths.ndim:  # within each step
+            return pooled(x), state, lengths
+        window = fit(spatial_shape(where, x, dimensions))
+        after = lengths_after(where, lengths, window, named=padding == "SAME")
+        counts = steps_that_count(where, lengths, x)
+        if reduce is _largest:
+            return with_padding_zero(where, pooled(jnp.where(counts, x, -jnp.inf)), after), state, after
+        # The mean over the steps there are: that of all, by the share of those that count.
+        share = pooled(jnp.broadcast_to(counts, x.shape).astype(jnp.promote_types(x.dtype, jnp.float32)))
+        mean = pooled(jnp.where(counts, x, 0)) / jnp.where(share > 0, share, 1).astype(x.dtype)
+        return with_padding_zero(where, mean, after), state, after
+
+    return lambda_(pooled)._replace(ragged=ragged)
 
 
-def _global_pool(where: str, dimensions: int, reduce: Callable[[Array, tuple[int, ...]], Array]) -> Layer:
+def _global_pool(
+    where: str, dimensions: int, reduce: Callable[[Array, tuple[int, ...]], Array], padding: float
+) -> Layer:
     """A layer that reduces all spatial axes."""
     require_size(where, dimensions=dimensions)
 
@@ -155,7 +184,28 @@ def _global_pool(where: str, dimensions: int, reduce: Callable[[Array, tuple[int
         spatial_shape(where, x, dimensions)
         return reduce(x, tuple(range(-dimensions - 1, -1)))
 
-    return lambda_(pooled)
+    def ragged(
+        params: Params,
+        state: State,
+        x: Float[Array, "..."],
+        lengths: Integer[Array, "..."],
+        *,
+        key: Key | None = None,
+        train: bool = False,
+    ) -> tuple[Float[Array, "..."], State, Integer[Array, "..."] | None]:
+        del params, key, train
+        if x.ndim - dimensions - 1 > lengths.ndim:  # within each step
+            return pooled(x), state, lengths
+        y = pooled(jnp.where(steps_that_count(where, lengths, x), x, padding))
+        steps = lengths.reshape(lengths.shape + (1,) * (y.ndim - lengths.ndim))
+        if padding == 0:
+            # The mean over all steps, times all of them over those that count.
+            y = (
+                y.astype(jnp.promote_types(y.dtype, jnp.float32)) * x.shape[lengths.ndim] / jnp.maximum(steps, 1)
+            ).astype(y.dtype)
+        return jnp.where(steps > 0, y, 0), state, None
+
+    return lambda_(pooled)._replace(ragged=ragged)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))

@@ -15,6 +15,8 @@ __all__ = ["flatten", "reshape"]
 def flatten(axes: int) -> Layer:
     """Merge the last axes into one, in row-major order.
 
+    Sequences of unequal lengths have no such form: with lengths it is refused in a chain.
+
     The number of axes has to be told, because `apply` cannot know where the batch axes end.
 
     Args:

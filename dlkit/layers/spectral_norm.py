@@ -5,10 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 
 from dlkit.checks import require_size
 from dlkit.layers.base import Layer
+from dlkit.layers.ragged import apply_ragged
 from dlkit.typing import Array, Key, Params, Shape, State
 
 __all__ = ["spectral_norm"]
@@ -30,7 +31,7 @@ def spectral_norm(layer: Layer, *, iterations: int = 1) -> Layer:
     Parameters: those of the layer, from the same bits. State: `{"layer": the layer's, "singular": {kernel: u}}`.
 
     Args:
-        layer: what to normalize.
+        layer: what to normalize; `lengths=` reaches it.
         iterations: of the power method at each application with `train`.
 
     Returns:
@@ -60,9 +61,15 @@ def spectral_norm(layer: Layer, *, iterations: int = 1) -> Layer:
             singular[name] = _iterated(kernel, _unit(start), _START_ITERATIONS)
         return params, {"layer": state, "singular": singular}
 
-    def apply(
-        params: Params, state: State, x: Float[Array, "..."], *, key: Key | None = None, train: bool = False
-    ) -> tuple[Float[Array, "..."], State]:
+    def ragged(
+        params: Params,
+        state: State,
+        x: Float[Array, "..."],
+        lengths: Integer[Array, "..."] | None,
+        *,
+        key: Key | None = None,
+        train: bool = False,
+    ) -> tuple[Float[Array, "..."], State, Integer[Array, "..."] | None]:
         singular = state["singular"]
         if train:
             kernels = _kernels(jax.lax.stop_gradient(params))
@@ -73,10 +80,21 @@ def spectral_norm(layer: Layer, *, iterations: int = 1) -> Layer:
             return leaf / _largest(leaf, singular[name]).astype(leaf.dtype) if name in singular else leaf
 
         params = jax.tree_util.tree_map_with_path(normalized, params)
-        y, inner = layer.apply(params, state["layer"], x, key=key, train=train)
-        return y, {"layer": inner, "singular": singular}
+        y, inner, after = apply_ragged(layer, params, state["layer"], x, lengths, key=key, train=train)
+        return y, {"layer": inner, "singular": singular}, after
 
-    return Layer(init, apply)
+    def apply(
+        params: Params,
+        state: State,
+        x: Float[Array, "..."],
+        *,
+        key: Key | None = None,
+        train: bool = False,
+        lengths: Integer[Array, "..."] | None = None,
+    ) -> tuple[Float[Array, "..."], State]:
+        return ragged(params, state, x, lengths, key=key, train=train)[:2]
+
+    return Layer(init, apply, ragged)
 
 
 def _kernels(params: Params) -> dict[str, Array]:

@@ -8,7 +8,7 @@ costs no digits.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from dlkit.typing import Array, Initializer, Key, Params, Scalar, Shape
 
@@ -21,7 +21,12 @@ _LEAST_VARIANCE = 1e-24
 
 
 def standardize(
-    x: Float[Array, "*shape"], axes: tuple[int, ...], *, epsilon: Scalar, center: bool = True
+    x: Float[Array, "*shape"],
+    axes: tuple[int, ...],
+    *,
+    epsilon: Scalar,
+    center: bool = True,
+    where: Bool[Array, "..."] | None = None,
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*reduced"], Float[Array, "*reduced"]]:
     """Standardize along axes: y = (x - mean) / sqrt(variance + epsilon), with the variance mean((x - mean)^2).
 
@@ -32,6 +37,8 @@ def standardize(
         axes: over which mean and variance are taken; not of size 0.
         epsilon: added to the variance, at least 0, in the squared unit of x.
         center: false takes 0 for the mean, so that y = x / sqrt(mean(x^2) + epsilon).
+        where: which values count, of as many axes as x, any of them of size 1; None for all. The others may be
+            anything; there y is 0. Where none counts mean and variance are 0.
 
     Returns:
         y, the mean and the variance (biased: divided by n), these two without the axes. A variance beyond the range of
@@ -42,6 +49,9 @@ def standardize(
         >>> y.round(3).tolist(), variance.tolist()
         ([[-1.0, 1.0], [0.0, 0.0]], [inf, 0.0])
     """
+    counts = None if where is None else jnp.maximum(_total(where, axes, x), 1.0)
+    if where is not None:
+        x = jnp.where(where, x, 0)
     unit = _unit(jnp.max(jnp.abs(jax.lax.stop_gradient(x)), axis=axes, keepdims=True))
     deviations = x / unit
     mean = jnp.zeros_like(unit)
@@ -51,12 +61,12 @@ def standardize(
         origin = jax.lax.stop_gradient(deviations)
         for axis in axes:
             origin = jax.lax.slice_in_dim(origin, 0, 1, axis=axis % x.ndim)
-        deviations = deviations - origin
-        offset = jnp.mean(deviations, axis=axes, keepdims=True)
-        deviations = deviations - offset
+        deviations = _counted(deviations - origin, where)
+        offset = _mean(deviations, axes, counts)
+        deviations = _counted(deviations - offset, where)
         mean = (origin + offset) * unit
     # mean((x - mean)^2)
-    variance = jnp.mean(jnp.square(deviations), axis=axes, keepdims=True)
+    variance = _mean(jnp.square(deviations), axes, counts)
     least = jnp.maximum(jnp.asarray(epsilon, x.dtype) / unit / unit, _LEAST_VARIANCE)
     # (x - mean) / sqrt(variance + epsilon)
     y = deviations * jax.lax.rsqrt(variance + least)
@@ -108,6 +118,21 @@ def scale_and_bias(y: Float[Array, "*shape"], params: Params) -> Float[Array, "*
             leaf = params[name].astype(y.dtype)
             y = combine(y, leaf.reshape((1,) * (y.ndim - leaf.ndim) + leaf.shape))
     return y
+
+
+def _total(where: Array, axes: tuple[int, ...], x: Array) -> Array:
+    """How many values count along the axes."""
+    return jnp.broadcast_to(where, x.shape).astype(x.dtype).sum(axes, keepdims=True)
+
+
+def _counted(x: Array, where: Array | None) -> Array:
+    """The values that count, 0 elsewhere."""
+    return x if where is None else jnp.where(where, x, 0)
+
+
+def _mean(x: Array, axes: tuple[int, ...], counts: Array | None) -> Array:
+    """The mean along axes of so many values, the others being 0; None for all of them."""
+    return jnp.mean(x, axis=axes, keepdims=True) if counts is None else x.sum(axes, keepdims=True) / counts
 
 
 def _unit(magnitude: Array) -> Array:

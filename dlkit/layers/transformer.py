@@ -8,12 +8,13 @@ from jaxtyping import Bool, Float, Integer
 
 from dlkit import checks
 from dlkit.layers.activation import activation as activation_layer
-from dlkit.layers.attention import multi_head_attention, within_lengths
+from dlkit.layers.attention import multi_head_attention
 from dlkit.layers.base import Layer
 from dlkit.layers.by_name import normalization as normalization_layer
 from dlkit.layers.combine import serial
 from dlkit.layers.dense import default_kernel_init, dense
 from dlkit.layers.dropout import dropout as dropout_layer
+from dlkit.layers.ragged import apply_ragged, within_lengths
 from dlkit.typing import Array, ArrayFunction, Initializer, Key, Params, Scalar, Shape, State
 
 __all__ = ["transformer_block"]
@@ -39,8 +40,8 @@ def transformer_block(
     training, dropout acts on the attention weights, after the activation, and on what is added to a shortcut.
 
     `apply` takes `mask=` and `lengths=` beside the usual arguments, as that of `multi_head_attention`. With lengths,
-    padding enters as 0, so that what it holds matters to nothing, even if it is NaN. A batch normalization counts its
-    positions nevertheless: with sequences of unequal lengths take one that looks at each position by itself.
+    padding enters as 0, so that what it holds matters to nothing, even if it is NaN; nor does a batch normalization
+    count it.
 
     Parameters: `{"attention_norm", "attention", "mlp_norm", "mlp": {"hidden", "output"}}`, each as its layer makes it.
 
@@ -118,10 +119,10 @@ def transformer_block(
         if lengths is not None:
             within = within_lengths("transformer_block", lengths, x.shape[:-1])
             x = jnp.where(jnp.expand_dims(within, -1), x, 0)
-        run, new_state = _runner(parts(features), params, state, key=key, train=train)
+        run, new_state = _runner(parts(features), params, state, lengths, key=key, train=train, mask=mask)
 
         def attend(x: Array) -> Array:
-            return run("attention_dropout", run("attention", x, mask=mask, lengths=lengths))
+            return run("attention_dropout", run("attention", x))
 
         def transform(x: Array) -> Array:
             return run("mlp_dropout", run("mlp", x))
@@ -147,16 +148,23 @@ def _init_parts(parts: dict[str, Layer], key: Key, input_shape: Shape) -> tuple[
 
 
 def _runner(
-    parts: dict[str, Layer], params: Params, state: State, *, key: Key | None, train: bool
-) -> tuple[Callable[..., Array], dict[str, State]]:
+    parts: dict[str, Layer],
+    params: Params,
+    state: State,
+    lengths: Array | None,
+    *,
+    key: Key | None,
+    train: bool,
+    mask: Array | None,
+) -> tuple[Callable[[str, Array], Array], dict[str, State]]:
     """A function that applies one of the layers by name, and the dictionary in which it enters their next state."""
     places = {name: place for place, name in enumerate(parts)}
     new_state: dict[str, State] = {}
 
-    def run(name: str, x: Array, **inputs: Array | None) -> Array:
+    def run(name: str, x: Array) -> Array:
         layer_key = None if key is None else jax.random.fold_in(key, places[name])
-        apply: Callable[..., tuple[Array, State]] = parts[name].apply
-        y, layer_state = apply(params.get(name, {}), state.get(name, {}), x, key=layer_key, train=train, **inputs)
+        own = params.get(name, {}), state.get(name, {})
+        y, layer_state, _ = apply_ragged(parts[name], *own, x, lengths, key=layer_key, train=train, mask=mask)
         if layer_state:
             new_state[name] = layer_state
         return y

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -13,8 +14,10 @@ __all__ = [
     "Padding",
     "PerAxis",
     "Window",
+    "lengths_after",
     "outputs",
     "spatial_shape",
+    "transposed_lengths_after",
     "transposed_outputs",
     "transposed_window_for",
     "window_for",
@@ -140,6 +143,46 @@ def outputs(spatial: Shape, window: Window) -> Shape:
         (axis + sum(pair) - extent) // stride + 1
         for axis, pair, extent, stride in zip(spatial, window.padding, _extents(window), window.strides, strict=True)
     )
+
+
+def lengths_after(where: str, lengths: Array, window: Window, *, named: bool) -> Array:
+    """How many windows a sequence of each length has by itself, the first spatial axis being time.
+
+    Args:
+        where: the layer, first in messages.
+        lengths: of the sequences before.
+        window: with the padding of sequences of the greatest length.
+        named: whether the padding is "SAME", and so depends on the length.
+
+    Raises:
+        ValueError: with "SAME" and a stride, windows of a longer sequence lie elsewhere.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> lengths_after("conv", jnp.array([8, 3, 0]), Window((3,), (2,), (1,), ((0, 0),)), named=False).tolist()
+        [3, 1, 0]
+    """
+    (extent, *_), (stride, *_), (pair, *_) = _extents(window), window.strides, window.padding
+    if named and stride > 1:
+        raise ValueError(
+            f"{where}: expected padding that is the same for sequences of every length, got 'SAME' with a stride of "
+            f"{stride} along time; use padding='VALID' or pairs (before, after)"
+        )
+    counts = (lengths + sum(pair) - extent) // stride + 1
+    return jnp.where(lengths > 0, jnp.maximum(counts, 0), 0).astype(lengths.dtype)
+
+
+def transposed_lengths_after(lengths: Array, window: Window) -> Array:
+    """How many outputs a transposed convolution makes of sequences of these lengths, the first spatial axis being time.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> transposed_lengths_after(jnp.array([8, 0]), Window((4,), (2,), (1,), ((2, 2),))).tolist()
+        [16, 0]
+    """
+    (extent, *_), (stride, *_), (pair, *_) = _extents(window), window.strides, window.padding
+    counts = (lengths - 1) * stride + 2 + sum(pair) - extent
+    return jnp.where(lengths > 0, jnp.maximum(counts, 0), 0).astype(lengths.dtype)
 
 
 def transposed_outputs(spatial: Shape, window: Window) -> Shape:

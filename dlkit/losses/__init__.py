@@ -2,6 +2,7 @@
 
 Losses of regression and likelihoods return one value per element, those of classification and of embeddings reduce the
 last axis. All are finite and right, in values and gradients, wherever the mathematics is: at logits of 10,000 too.
+`masked_mean` leaves padding out of the mean.
 """
 
 from dlkit.losses.classification import (
@@ -16,12 +17,17 @@ from dlkit.losses.divergences import jensen_shannon, kl_divergence, kl_divergenc
 from dlkit.losses.likelihoods import gaussian_nll, poisson_nll
 from dlkit.losses.regression import absolute_error, huber, log_cosh, quantile, squared_error
 from dlkit.losses.sequence import ctc
+from dlkit.losses.shared import masked_mean
 from dlkit.losses.similarity import cosine_distance, info_nce, triplet
+from dlkit.losses.survival import aft, concordance_index, cox
 
 __all__ = [
     "absolute_error",
+    "aft",
     "binary_cross_entropy",
+    "concordance_index",
     "cosine_distance",
+    "cox",
     "cross_entropy",
     "ctc",
     "focal",
@@ -33,6 +39,7 @@ __all__ = [
     "kl_divergence",
     "kl_divergence_normal",
     "log_cosh",
+    "masked_mean",
     "multiclass_hinge",
     "poisson_nll",
     "quantile",

@@ -16,6 +16,7 @@ from dlkit.typing import Array, Scalar
 __all__ = ["binary_cross_entropy", "cross_entropy", "focal", "hinge", "multiclass_hinge", "squared_hinge"]
 
 _ROUNDING = 1e-5  # by which probabilities that were mixed in float32 may leave [0, 1]
+_FAR = 60.0  # logits beyond which a right decision has a loss of less than e^-60
 
 
 def cross_entropy(
@@ -161,11 +162,8 @@ def focal(
     dtype, (logits, targets) = widen(logits, targets)
     # w t softplus(-x) + (1 - t) softplus(x)
     losses = targets * jax.nn.softplus(-logits) + (1.0 - targets) * jax.nn.softplus(logits)
-    # q = (1 - t) p + t (1 - p), with 1 - p = sigmoid(-x), so that neither side is a difference
-    wrong = (1.0 - targets) * jax.nn.sigmoid(logits) + targets * jax.nn.sigmoid(-logits)
-    # q^gamma, kept from 0: there the power has an infinite gradient for gamma < 1, and the loss is 0 in either case
-    wrong = jnp.maximum(wrong, np.finfo(wrong.dtype).tiny)
-    losses = losses * jnp.power(wrong, jnp.asarray(gamma, wrong.dtype))
+    # q^gamma = exp(gamma log q): a power of q itself has infinite derivatives where q is 0 to the last digit
+    losses = losses * jnp.exp(jnp.asarray(gamma, logits.dtype) * _log_wrong(logits, targets))
     if alpha is not None:
         alpha = jnp.asarray(alpha, logits.dtype)
         losses = losses * (alpha * targets + (1.0 - alpha) * (1.0 - targets))
@@ -256,6 +254,20 @@ def multiclass_hinge(
     target_scores = jnp.sum(jnp.where(one_hot == 0, 0.0, one_hot * scores), axis=-1, keepdims=True)
     # max_c (s_c - s_t + [c != t]): the class c = t gives the 0 of max(0, ...)
     return jnp.max(scores - target_scores + (1.0 - one_hot), axis=-1).astype(dtype)
+
+
+def _log_wrong(logits: Array, targets: Array) -> Array:
+    """Log q of q = (1 - t) p + t (1 - p) with p = sigmoid(x), by exponentials that are at most 1."""
+    # q = (1 - t + t e^-x) / (1 + e^-x) for x >= 0, and (t + (1 - t) e^x) / (1 + e^x) below: once with x and t, once
+    # with their opposites. Every branch is fed 0 where it is not meant, so that no derivative of it is infinite.
+    positive = logits >= 0
+    magnitudes = jnp.where(positive, logits, -logits)
+    rare = jnp.where(positive, targets, 1.0 - targets)
+    certain = rare == 1.0  # q = 1 / (1 + e^|x|): its logarithm does not end where e^-|x| is 0
+    mixed = jnp.log(1.0 + jnp.where(certain, 0.0, rare) * jnp.expm1(-magnitudes))
+    # The last term is 0; its derivative by the target is the slope of log(1 - t + t e^-|x|) at 1, until the loss is 0.
+    alone = -magnitudes - (rare - 1.0) * jnp.expm1(jnp.minimum(magnitudes, _FAR))
+    return jnp.where(certain, alone, mixed) - jnp.log1p(jnp.exp(-magnitudes))
 
 
 def _require_classes(where: str, **scores: Array) -> None:

@@ -7,11 +7,10 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Float
 
 from dlkit.checks import require_floating, require_same_shape
-from dlkit.losses.shared import require_values, widen
+from dlkit.losses.shared import over_scale, require_values, widen
 from dlkit.typing import Array
 
 __all__ = ["gaussian_nll", "poisson_nll"]
@@ -52,13 +51,8 @@ def gaussian_nll(
     require_floating("gaussian_nll", mean=mean, targets=targets, log_variance=log_variance)
     require_same_shape("gaussian_nll", mean=mean, targets=targets, log_variance=log_variance)
     dtype, (mean, targets, log_variance) = widen(mean, targets, log_variance)
-    errors = targets - mean
-    # v^(-1/2), which overflows for a tiny variance: 0 * inf = 0, because an error of 0 is 0 in any unit.
-    log_scale = -0.5 * log_variance
-    overflows = log_scale > math.log(np.finfo(log_scale.dtype).max)
-    scale = jnp.exp(jnp.where((errors == 0) & overflows, 0.0, log_scale))
-    # (log v + ((t - m) v^(-1/2))^2) / 2: the square comes last, so it overflows only where the loss does
-    losses = 0.5 * (log_variance + jnp.square(errors * scale))
+    # (log v + ((t - m) / v^(1/2))^2) / 2: the square comes last, so it overflows only where the loss does
+    losses = 0.5 * (log_variance + jnp.square(over_scale(targets - mean, 0.5 * log_variance)))
     if full:
         losses = losses + 0.5 * math.log(2.0 * math.pi)
     return losses.astype(dtype)

@@ -1,15 +1,17 @@
-"""What the families of losses share: the dtype to compute in, norms without overflow, checks of known values."""
+"""What the families of losses share: the dtype to compute in, means over what counts, norms, checks of known values."""
 
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Shaped
 from numpy.typing import NDArray
 
 from dlkit.typing import Array, DTypeLike
 
-__all__ = ["norm", "require_values", "unit_vectors", "widen"]
+__all__ = ["masked_mean", "norm", "over_scale", "require_values", "unit_vectors", "widen"]
 
 
 def widen(*arrays: Array) -> tuple[DTypeLike, tuple[Array, ...]]:
@@ -31,6 +33,48 @@ def widen(*arrays: Array) -> tuple[DTypeLike, tuple[Array, ...]]:
     return dtype, tuple(x.astype(compute_dtype) for x in arrays)
 
 
+def masked_mean(
+    values: Shaped[Array, "..."], mask: Bool[Array, "..."], *, axis: int | tuple[int, ...] | None = None
+) -> Shaped[Array, "..."]:
+    """The mean of the values that count, such as losses of the steps before a sequence's padding.
+
+    Every element counts alike: with `axis=None`, a long sequence counts more than a short one; with `axis=1` for values
+    [batch, time], there is a mean for each. What does not count may be anything, NaN too: it has no gradient. Where
+    nothing counts the mean is 0.
+
+    Args:
+        values: numbers or truth values, any shape.
+        mask: true where a value counts, of the shape of the values or of their first axes: `[batch, time]` for values
+            `[batch, time, features]`.
+        axis: over which axes the mean is taken; None for all.
+
+    Returns:
+        The mean, in at least float32.
+
+    Raises:
+        ValueError: the mask has other axes than the values begin with.
+        TypeError: the mask is not boolean.
+
+    Example:
+        >>> errors = jnp.array([[1.0, 3.0], [5.0, jnp.nan]])
+        >>> within = jnp.arange(2)[None, :] < jnp.array([2, 1])[:, None]
+        >>> masked_mean(errors, within), masked_mean(errors, within, axis=1)
+        (Array(3., dtype=float32), Array([2., 5.], dtype=float32))
+    """
+    if mask.dtype != jnp.bool_:
+        raise TypeError(f"masked_mean: expected a boolean mask, true where a value counts, got {jax.typeof(mask)}")
+    if values.shape[: mask.ndim] != mask.shape:
+        raise ValueError(
+            f"masked_mean: expected a mask of the shape of the values or of their first axes, got {jax.typeof(mask)} "
+            f"and values {jax.typeof(values)}"
+        )
+    dtype = jnp.promote_types(values.dtype, jnp.float32)
+    counted = jnp.broadcast_to(mask.reshape(mask.shape + (1,) * (values.ndim - mask.ndim)), values.shape)
+    # Replaced beforehand: a NaN that is left out afterwards has the gradient 0 * NaN.
+    total = jnp.where(counted, values, jnp.zeros((), values.dtype)).astype(dtype).sum(axis)
+    return total / jnp.maximum(counted.astype(dtype).sum(axis), 1.0)
+
+
 def norm(x: Array) -> Array:
     """Euclidean norm over the last axis, without overflow; the gradient at the zero vector is 0.
 
@@ -47,6 +91,26 @@ def norm(x: Array) -> Array:
     scaled, scale, zero = _scaled(x)
     # |x| = m |x / m|
     return jnp.where(zero, 0.0, scale * _scaled_norm(scaled, zero))
+
+
+def over_scale(errors: Array, log_scale: Array) -> Array:
+    """Errors over a scale that comes as its logarithm: e / s. An error of 0 is 0 in any unit, however small.
+
+    Args:
+        errors: in the dtype to compute in.
+        log_scale: log s, of the same shape.
+
+    Returns:
+        The quotients.
+
+    Example:
+        >>> over_scale(jnp.array([2.0, 0.0]), jnp.array([0.0, -1e4])).tolist()
+        [2.0, 0.0]
+    """
+    # 1 / s, which overflows for a tiny scale: 0 * inf = 0
+    inverse = -log_scale
+    overflows = inverse > math.log(np.finfo(inverse.dtype).max)
+    return errors * jnp.exp(jnp.where((errors == 0) & overflows, 0.0, inverse))
 
 
 def unit_vectors(x: Array) -> tuple[Array, Array]:

@@ -1,17 +1,14 @@
-"""What models share: dense blocks, flattening, and sequences of unequal lengths."""
+"""What models share: dense blocks and flattening."""
 
-import functools
 import math
-from collections.abc import Callable, Collection, Mapping
 
 import jax
-from jaxtyping import Integer
 
 from dlkit import layers
 from dlkit.layers import Layer
-from dlkit.typing import Array, ArrayFunction, DTypeLike, Initializer, Key, Params, Scalar, Shape, State
+from dlkit.typing import Array, ArrayFunction, Initializer, Key, Params, Scalar, Shape, State
 
-__all__ = ["dense_block", "feature_normalization", "flattened", "flattened_init", "for_examples", "sequence_chain"]
+__all__ = ["dense_block", "feature_normalization", "flattened", "flattened_init", "for_examples"]
 
 
 def dense_block(
@@ -151,50 +148,4 @@ def for_examples(where: str, example_shape: Shape, layer: Layer) -> Layer:
             raise ValueError(f"{where}: expected examples of shape {example_shape}, got {tuple(input_shape)}")
         return layer.init(key, input_shape)
 
-    return Layer(init, layer.apply)
-
-
-def sequence_chain(
-    parts: Mapping[str, Layer | ArrayFunction], *, ragged: Collection[str], input_dtype: DTypeLike
-) -> Layer:
-    """`layers.serial` for sequences of unequal lengths, which `apply` passes on to those who need them.
-
-    Args:
-        parts: name -> layer or function, one after the other.
-        ragged: the names of those whose `apply` takes `lengths=`.
-        input_dtype: dtype of the examples.
-
-    Returns:
-        A layer whose `apply` takes one more argument, `lengths`: how many steps of each sequence count, `[*batch]`;
-        None for all of them.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> chain = sequence_chain({"first": jnp.abs, "second": jnp.sqrt}, ragged=(), input_dtype=jnp.float32)
-        >>> chain.apply({}, {}, jnp.array([-4.0]))[0]
-        Array([2.], dtype=float32)
-    """
-    names = tuple(parts)
-
-    def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
-        return layers.serial(*parts.values(), names=names, input_dtype=input_dtype).init(key, input_shape)
-
-    def apply(
-        params: Params,
-        state: State,
-        x: Array,
-        *,
-        key: Key | None = None,
-        train: bool = False,
-        lengths: Integer[Array, "..."] | None = None,
-    ) -> tuple[Array, State]:
-        bound = []
-        for name, part in parts.items():
-            layer = layers.as_layer(part)
-            if lengths is not None and name in ragged:
-                ragged_apply: Callable[..., tuple[Array, State]] = layer.apply
-                layer = Layer(layer.init, functools.partial(ragged_apply, lengths=lengths))
-            bound.append(layer)
-        return layers.serial(*bound, names=names, input_dtype=input_dtype).apply(params, state, x, key=key, train=train)
-
-    return Layer(init, apply)
+    return layer._replace(init=init)

@@ -4,11 +4,11 @@ import functools
 from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 
 from dlkit import checks, layers
 from dlkit.layers import Layer
-from dlkit.models.parts import dense_block, feature_normalization, sequence_chain
+from dlkit.models.parts import dense_block, feature_normalization
 from dlkit.typing import Array, ArrayFunction, Key, Params, Scalar, Shape, State
 
 __all__ = [
@@ -83,7 +83,6 @@ def recurrent_classifier(
             cell: make(units, depth=depth, bidirectional=bidirectional, dropout=dropout, output="last"),
             **_head(width, hidden, outputs, activation=activation, normalization=normalization, dropout=dropout),
         },
-        ragged=(cell,),
     )
 
 
@@ -112,8 +111,7 @@ def recurrent_language_model(
         hidden: widths of dense hidden layers after the recurrent ones.
         activation: of the dense hidden layers, and of the cell "rnn", where it has no parameters: a name that
             `layers.activation` knows, or a function.
-        normalization: of the recurrent output and the hidden layers, per step (that of the batch counts what stands
-            after a sequence's length too): a name that `layers.normalization`
+        normalization: of the recurrent output and the hidden layers, per step: a name that `layers.normalization`
             knows; None for none.
         dropout: probability of dropping a value; may be traced.
         carry_batch_shape: shape of the batch axes, for truncated backpropagation: the state then carries the recurrent
@@ -149,7 +147,6 @@ def recurrent_language_model(
             cell: recurrent,
             **_head(units, hidden, vocabulary, activation=activation, normalization=normalization, dropout=dropout),
         },
-        ragged=(cell,),
     )
 
 
@@ -215,7 +212,6 @@ def transformer_classifier(
             "pool": _mean_over_time(),
             "output": layers.dense(outputs),
         },
-        ragged=(*blocks, "pool"),
     )
 
 
@@ -276,7 +272,6 @@ def transformer_language_model(
             "normalization": feature_normalization(normalization, features),
             "output": layers.dense(vocabulary),
         },
-        ragged=tuple(blocks),
     )
 
 
@@ -287,16 +282,13 @@ def _cell(where: str, name: str, activation: str | ArrayFunction) -> Callable[..
     return functools.partial(layers.rnn, activation=activation) if name == "rnn" else _CELLS[name]
 
 
-def _sequence_model(
-    where: str, vocabulary: int | None, features: int, parts: dict[str, Layer], *, ragged: Sequence[str]
-) -> Layer:
+def _sequence_model(where: str, vocabulary: int | None, features: int, parts: dict[str, Layer]) -> Layer:
     """The chain of the parts, after an embedding where the examples are token ids."""
     if vocabulary is None:
-        return sequence_chain(parts, ragged=ragged, input_dtype=jnp.float32)
+        return layers.serial(*parts.values(), names=tuple(parts))
     checks.require_size(where, vocabulary=vocabulary)
-    return sequence_chain(
-        {"embedding": layers.embedding(vocabulary, features), **parts}, ragged=ragged, input_dtype=jnp.int32
-    )
+    parts = {"embedding": layers.embedding(vocabulary, features), **parts}
+    return layers.serial(*parts.values(), names=tuple(parts), input_dtype=jnp.int32)
 
 
 def _head(
@@ -364,14 +356,8 @@ def _mean_over_time() -> Layer:
         *,
         key: Key | None = None,
         train: bool = False,
-        lengths: Integer[Array, "*batch"] | None = None,
     ) -> tuple[Float[Array, "*batch features"], State]:
         del params, key, train
-        if lengths is None:
-            return x.mean(axis=-2), state
-        steps = jnp.arange(x.shape[-2]).reshape((1,) * lengths.ndim + (-1,))
-        counts = jnp.expand_dims(lengths, -1)
-        kept = jnp.where(jnp.expand_dims(steps < counts, -1), x, 0)
-        return kept.sum(axis=-2) / jnp.maximum(counts, 1).astype(x.dtype), state
+        return x.mean(axis=-2), state
 
-    return Layer(init, apply)
+    return Layer(init, apply, layers.global_average_pool(1).ragged)

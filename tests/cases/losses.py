@@ -31,6 +31,18 @@ def _ctc(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return losses.ctc(logits, 1 + labels)
 
 
+def _aft(distribution: str):
+    return lambda dtype: (
+        lambda location, times, log_scale: losses.aft(
+            10.0 * jnp.tanh(location),
+            jnp.exp(jnp.tanh(times)),
+            times > 0,
+            jnp.tanh(log_scale),
+            distribution=distribution,
+        )
+    )
+
+
 def _quadratic_critic(x: jax.Array) -> jax.Array:
     return 0.5 * jnp.sum(jnp.square(x), axis=-1)
 
@@ -75,6 +87,16 @@ CASES = (
     ),
     Case("losses.focal", _decisions(losses.focal), TWO, 1e38),
     Case("losses.focal-weighted", _decisions(losses.focal, gamma=0.5, alpha=0.25), TWO, 1e38),
+    Case("losses.cox", lambda dtype: lambda r, t: losses.cox(r, t, t > 0), (Input((4,)), Input((4,))), 1e37),
+    Case(
+        "losses.cox-breslow",
+        lambda dtype: lambda r, t: losses.cox(r, jnp.sign(t), t > 0, ties="breslow"),
+        (Input((4,)), Input((4,))),
+        1e37,
+    ),
+    Case("losses.aft", _aft("weibull"), (*TWO, Input((3,))), 1e30, tolerance=EXPONENTIAL),
+    Case("losses.aft-log-normal", _aft("log-normal"), (*TWO, Input((3,))), 1e30, tolerance=EXPONENTIAL),
+    Case("losses.aft-log-logistic", _aft("log-logistic"), (*TWO, Input((3,))), 1e30),
     Case("losses.hinge", _margins(losses.hinge), TWO, 1e38),
     Case("losses.squared_hinge", _margins(losses.squared_hinge), TWO, 1e18),
     Case("losses.multiclass_hinge", plain(losses.multiclass_hinge), LOGITS_AND_INDEX, 1e38),

@@ -13,7 +13,16 @@ from dlkit.bench.data.leakage import Leakage, SharedExamples, leakage
 from dlkit.bench.data.npz import npz
 from dlkit.bench.data.series import TimeSeries, read_ts, series
 from dlkit.bench.data.splits import redrawn, split, split_official, standardize, transformed
-from dlkit.bench.data.synthetic import adding, copy_memory, picture, ring, ring_centres, teacher
+from dlkit.bench.data.synthetic import (
+    adding,
+    copy_memory,
+    picture,
+    ring,
+    ring_centres,
+    survival_times,
+    teacher,
+    unequal_series,
+)
 from dlkit.bench.data.tabular import breast_cancer, diabetes, diabetes_outliers, wine, zipf_words
 from dlkit.bench.data.text import characters, python_topics
 
@@ -55,8 +64,10 @@ __all__ = [
     "split",
     "split_official",
     "standardize",
+    "survival_times",
     "teacher",
     "transformed",
+    "unequal_series",
     "wine",
     "zipf_words",
 ]

@@ -1,4 +1,4 @@
-"""Synthetic data: memory tasks for sequences, a teacher network, a picture, Gaussians on a ring."""
+"""Synthetic data: memory tasks, unequal series, survival times, a teacher network, a picture, Gaussians on a ring."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from dlkit.bench.data.base import Dataset
 from dlkit.bench.data.splits import split
 from dlkit.bench.errors import UserError
 
-__all__ = ["adding", "copy_memory", "picture", "ring", "ring_centres", "teacher"]
+__all__ = ["adding", "copy_memory", "picture", "ring", "ring_centres", "survival_times", "teacher", "unequal_series"]
 
 SYMBOLS = 8  # of the copy-memory task
 LENGTHS = range(4, 21)  # of its words: three symbols make 512 words in all, too few to hold any out
@@ -78,6 +78,82 @@ def copy_memory(*, delay: int = 10, symbols: int = 5, examples: int = 20_000) ->
     arrays = {"inputs": inputs, "targets": words.astype(np.int32)}
     name = f"copy-memory-{delay}-{symbols}"
     return split(name, arrays, validation=0.1, test=0.1, source="synthetic: the copy-memory task")
+
+
+def unequal_series(*, longest: int = 40, examples: int = 6_000) -> Dataset:
+    """Returns noisy series of unequal lengths, to be told apart by where their pulse stands: early, midway or late.
+
+    A series has from 5 to `longest` steps of normal noise. In one of its thirds, which is its class, a pulse adds 2 to
+    both channels for a fifth of its steps, at least 2. Thirds are those of the series itself, so its length counts.
+    After its end the arrays go on with noise and pulses that mean nothing: a model that reads them is misled.
+
+    Args:
+        longest: steps of the longest series, at least 10.
+        examples: in all; 70, 15 and 15 % are for train, validation and test.
+
+    Returns:
+        Splits with ``"inputs"`` [examples, longest, 2] float32, ``"lengths"`` [examples] int32 and ``"targets"``
+        [examples] int32, 0, 1 or 2.
+
+    Raises:
+        UserError: for fewer than 10 steps.
+    """
+    if longest < 10:
+        raise UserError(f"dataset 'unequal-series': longest must be at least 10, got {longest}")
+    rng = np.random.Generator(np.random.Philox(key=6))
+    inputs = rng.standard_normal((examples, longest, 2))
+    lengths, targets = rng.integers(5, longest + 1, examples), rng.integers(0, 3, examples)
+    widths = np.maximum(lengths // 5, 2)
+    # Where a pulse begins, so that its middle is in the third: uniform over the places there are.
+    middles = lengths * (targets + rng.random(examples)) / 3
+    starts = np.clip(np.round(middles - widths / 2), 0, lengths - widths)
+    false_starts = lengths + rng.integers(0, longest, examples) % np.maximum(longest - lengths, 1)
+    steps = np.arange(longest)
+    for begins in (starts, false_starts):
+        inputs += 2.0 * ((steps >= begins[:, None]) & (steps < (begins + widths)[:, None]))[..., None]
+    arrays = {
+        "inputs": inputs.astype(np.float32),
+        "lengths": lengths.astype(np.int32),
+        "targets": targets.astype(np.int32),
+    }
+    source = "synthetic: series of unequal lengths with a pulse"
+    return split(f"unequal-series-{longest}", arrays, validation=0.15, test=0.15, source=source)
+
+
+def survival_times(*, features: int = 8, examples: int = 4_000) -> Dataset:
+    """Returns times until an event with a risk that is no line in the features; about two in five are censored.
+
+    Weibull times of shape 1.5, t = (e / exp(r))^(1 / 1.5) with e exponential and r = 1.5 sin(2 x_1) + x_2 x_3 + |x_4|,
+    less its mean; the other features mean nothing. An example is last seen at a time of its own, uniform on [0, 2].
+
+    Args:
+        features: of an example, standard normal; at least 4.
+        examples: in all; 60, 20 and 20 % are for train, validation and test.
+
+    Returns:
+        Splits with ``"inputs"`` [examples, features] float32, ``"time"`` [examples] float32 and ``"event"`` [examples]
+        int32, 1 where the event was seen.
+
+    Raises:
+        UserError: for fewer than 4 features.
+
+    Reference:
+        Bender, Augustin and Blettner, "Generating survival times to simulate Cox proportional hazards models",
+        Statistics in Medicine 24, 2005.
+    """
+    if features < 4:
+        raise UserError(f"dataset 'survival-times': features must be at least 4, got {features}")
+    rng = np.random.Generator(np.random.Philox(key=7))
+    x = rng.standard_normal((examples, features))
+    risk = 1.5 * np.sin(2 * x[:, 0]) + x[:, 1] * x[:, 2] + np.abs(x[:, 3]) - np.sqrt(2 / np.pi)
+    times = (rng.exponential(size=examples) / np.exp(risk)) ** (1 / 1.5)
+    ends = rng.uniform(0, 2, examples)
+    arrays = {
+        "inputs": x.astype(np.float32),
+        "time": np.minimum(times, ends).astype(np.float32),
+        "event": (times <= ends).astype(np.int32),
+    }
+    return split(f"survival-times-{features}", arrays, source="synthetic: censored Weibull times")
 
 
 def teacher(*, features: int = 16, units: int = 8, examples: int = 10_000) -> Dataset:

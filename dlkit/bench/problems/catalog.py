@@ -20,6 +20,7 @@ from dlkit.bench.problems import (
     quadratics,
     sequences,
     surfaces,
+    survival,
     tabular,
     text,
 )
@@ -69,6 +70,7 @@ FAMILIES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
             "breast-cancer-mlp": Entry(tabular.breast_cancer_mlp, 0.047),
             "zipf-logistic": Entry(tabular.zipf_logistic, 0.034),
             "data-file": Entry(from_dataset.data_file, needs="choice path"),
+            "survival-mlp": Entry(survival.survival_mlp, 0.2),
         },
         "images": {
             "digits-mlp": Entry(digits.digits_mlp, 0.067),
@@ -86,6 +88,7 @@ FAMILIES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
             "copy-memory": Entry(sequences.copy_memory, 7.9),
             "digits-rows": Entry(sequences.digits_rows, 0.32),
             "basic-motions": Entry(sequences.basic_motions, 0.67, needs="package sktime"),
+            "unequal-series": Entry(sequences.unequal_series, 1.0),
             "series-file": Entry(sequences.series_file, needs="choice path"),
             "text-lstm": Entry(text.text_lstm, 10),
             "text-transformer": Entry(text.text_transformer, 33),

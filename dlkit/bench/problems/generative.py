@@ -11,8 +11,8 @@ from dlkit.bench import data
 from dlkit.bench.data import Dataset
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Batch, Problem
+from dlkit.bench.problems.fitting import functions_of, reestimation
 from dlkit.bench.problems.sections import penalized
-from dlkit.bench.problems.supervised import functions_of, reestimation
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, Scalar, State
 

@@ -12,7 +12,7 @@ from dlkit.bench.problems.supervised import classification, regression
 from dlkit.layers import Layer
 from dlkit.typing import Scalar
 
-__all__ = ["adding", "basic_motions", "copy_memory", "digits_rows", "series_file"]
+__all__ = ["adding", "basic_motions", "copy_memory", "digits_rows", "series_file", "unequal_series"]
 
 VOCABULARY = 10  # of the copy-memory task: blank, eight symbols, signal
 ARCHITECTURES = ("rnn", "gru", "lstm", "transformer")
@@ -211,6 +211,58 @@ def basic_motions(
         steps=400,
         target=0.5,
         margin=0.4,
+    )
+
+
+def unequal_series(
+    *,
+    architecture: str = "gru",
+    longest: int = 40,
+    norm: str = "none",
+    dropout: Scalar = 0.0,
+    loss: str = "cross_entropy",
+    label_smoothing: Scalar = 0.0,
+    l1: Scalar = 0.0,
+    l2: Scalar = 0.0,
+    width: int = 32,
+    depth: int = 1,
+) -> Problem:
+    """Makes the classification of noisy series of 5 to 40 steps by where their pulse stands: early, midway or late.
+
+    The model is told each length. What stands after a series' end is noise with false pulses.
+
+    Margin: 0.3 in accuracy above the most frequent class.
+
+    Args:
+        architecture: ``"rnn"`` (tanh), ``"gru"``, ``"lstm"`` or ``"transformer"``.
+        longest: steps of the longest series.
+        norm: normalization of what was read (of a transformer's blocks).
+        dropout: rate; may be traced.
+        loss: what is minimised, a name of `CLASSIFICATION_LOSSES`.
+        label_smoothing: of the cross-entropy; may be traced.
+        l1: strength of the penalty sum |w|; may be traced.
+        l2: strength of the penalty sum w^2; may be traced.
+        width: units of a cell, features of a transformer.
+        depth: layers or blocks.
+
+    Returns:
+        The problem.
+    """
+    return classification(
+        "unequal-series",
+        _reader(architecture, 3, width, depth, dropout, norm),
+        data.unequal_series(longest=longest),
+        inputs=("inputs", "lengths"),
+        batch_size=32,
+        steps=1000,
+        target=0.9,
+        description=f"place of a pulse in 5 to {longest} steps by {architecture} of {width}, batch 32",
+        stresses="sequences of unequal lengths",
+        margin=0.3,
+        loss=loss,
+        label_smoothing=label_smoothing,
+        l1=l1,
+        l2=l2,
     )
 
 

@@ -3,46 +3,30 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from dlkit import layers, losses
+from dlkit import losses
 from dlkit.bench.data.base import Dataset, require_labels
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.plan.metric import Metric
-from dlkit.bench.problems.base import Batch, ExampleScores, Init, Loss, Problem, Reestimate, by_example
-from dlkit.bench.problems.sections import penalized
-from dlkit.checks import known_zero, require_number
+from dlkit.bench.problems.base import Problem
+from dlkit.bench.problems.fitting import functions_of, start_of
+from dlkit.bench.problems.inputs import InputNames, Inputs, layer_inputs
+from dlkit.checks import known_zero
 from dlkit.layers import Layer
-from dlkit.typing import Array, Key, Params, Scalar, State
+from dlkit.typing import Array, Params, Scalar, State
 
 __all__ = [
     "CLASSIFICATION_LOSSES",
     "REGRESSION_LOSSES",
-    "Functions",
-    "Score",
     "classification",
-    "functions_of",
     "named_loss",
-    "reestimation",
     "regression",
 ]
 
-Score = Callable[[Array, Batch], Array]
-"""`(predictions, batch) -> [examples, ...]`: a loss or a metric of each example or element."""
-
 ElementLoss = Callable[[Array, Array], Array]  # (predictions, targets) -> a loss per example or element
-
-
-class Functions(NamedTuple):
-    """The functions of a problem that is a layer and scores of its outputs."""
-
-    init: Init
-    loss: Loss
-    example_scores: ExampleScores
-    reestimate: Reestimate | None
 
 
 def _one_vs_rest(loss: ElementLoss) -> ElementLoss:
@@ -85,83 +69,6 @@ def named_loss(known: Mapping[str, ElementLoss], loss: str | ElementLoss) -> Ele
     return known[loss]
 
 
-def functions_of(
-    model: Layer,
-    dataset: Dataset,
-    loss: Score,
-    scores: Mapping[str, Score],
-    *,
-    batch_size: int | None,
-    l1: Scalar = 0.0,
-    l2: Scalar = 0.0,
-    start: tuple[Params, State] | None = None,
-) -> Functions:
-    """Returns the functions of the problem to fit a layer to ``"inputs"``.
-
-    Args:
-        model: maps inputs to predictions.
-        dataset: has ``"inputs"``.
-        loss: of a batch's predictions, without penalties; its mean is minimised.
-        scores: metric -> what it is the mean of.
-        batch_size: of training; batch statistics are re-estimated in batches of this size.
-        l1: as in `penalized`.
-        l2: as in `penalized`.
-        start: the shapes and types of the model's parameters and state, if they are known.
-
-    Returns:
-        Functions for `Problem`.
-
-    Raises:
-        ValueError: a strength is a negative number.
-    """
-    shape = dataset.train["inputs"].shape[1:]
-    require_number("a penalty", "l1", l1, at_least=0)
-    require_number("a penalty", "l2", l2, at_least=0)
-
-    def init(key: Key) -> tuple[Params, State]:
-        return model.init(key, shape)
-
-    def penalized_loss(params: Params, state: State, batch: Batch, key: Key) -> tuple[Array, State]:
-        predictions, state = model.apply(params, state, batch["inputs"], key=key, train=True)
-        return penalized(loss(predictions, batch).mean(), params, l1=l1, l2=l2), state
-
-    def example_scores(params: Params, state: State, batch: Batch) -> Mapping[str, Array]:
-        predictions, _ = model.apply(params, state, batch["inputs"])
-        return {name: by_example(score(predictions, batch)) for name, score in scores.items()}
-
-    return Functions(init, penalized_loss, example_scores, reestimation(model, dataset, batch_size, start))
-
-
-def reestimation(
-    model: Layer, dataset: Dataset, batch_size: int | None, start: tuple[Params, State] | None = None
-) -> Reestimate | None:
-    """Returns the function that re-estimates a layer's batch statistics for given parameters.
-
-    It goes through the training split once, in its order, in training mode, in batches of the training's size; the
-    examples that do not fill a batch are left out.
-
-    Args:
-        model: the layer.
-        dataset: has ``"inputs"``.
-        batch_size: of training; None for the whole split.
-        start: the shapes and types of the layer's parameters and state, if they are known.
-
-    Returns:
-        ``reestimate(params, state, train) -> state``; None if the layer has no batch statistics.
-    """
-    _, state = start or _start(model, dataset)
-    if not layers.has_batch_statistics(state):
-        return None
-
-    def reestimate(params: Params, state: State, train: Batch) -> State:
-        inputs = train["inputs"]
-        rows = batch_size or len(inputs)
-        batches = inputs[: len(inputs) // rows * rows].reshape(-1, rows, *inputs.shape[1:])
-        return layers.reestimate_batch_statistics(model, params, state, batches, key=jax.random.key(0))
-
-    return reestimate
-
-
 def classification(
     name: str,
     model: Layer,
@@ -178,8 +85,9 @@ def classification(
     label_smoothing: Scalar = 0.0,
     l1: Scalar = 0.0,
     l2: Scalar = 0.0,
+    inputs: Inputs = "inputs",
 ) -> Problem:
-    """Makes the problem of classifying ``"inputs"`` into integer ``"targets"`` with a model that returns logits.
+    """Makes the problem of classifying inputs into integer ``"targets"`` with a model that returns logits.
 
     Its trivial score is that of the training split's class frequencies, whatever the inputs.
 
@@ -187,7 +95,7 @@ def classification(
         name: the problem's name.
         model: maps [batch, ...] inputs to [batch, classes] logits; or [batch, time, classes], for targets [batch,
             time].
-        dataset: has ``"inputs"`` and integer ``"targets"``.
+        dataset: has the inputs and integer ``"targets"``.
         batch_size: examples a step; None for all of them.
         steps: default budget.
         target: value of the metric on validation that steps to target count to.
@@ -199,6 +107,8 @@ def classification(
         label_smoothing: of the loss ``"cross_entropy"``; may be traced.
         l1: strength of the penalty sum |w| of the weights; may be traced.
         l2: strength of the penalty sum w^2; may be traced.
+        inputs: the array that the model is called with; or several, ``("inputs", "lengths")``: the first is its input,
+            the others go to the parameters of its `apply` of their names.
 
     Returns:
         A problem with metrics ``accuracy`` and ``cross_entropy``.
@@ -207,8 +117,10 @@ def classification(
         UserError: for an unknown loss or metric, label smoothing of another loss than cross-entropy, or targets that
             are not indices of the model's outputs.
     """
-    start = _start(model, dataset)
-    _require_labels_of(model, dataset, start)
+    where = f"problem '{name}'"
+    called, names, _ = layer_inputs(where, model, dataset, inputs)
+    start = start_of(model, dataset, names)
+    _require_labels_of(called, dataset, start, names)
     element_loss = named_loss(CLASSIFICATION_LOSSES, loss)
     if not known_zero(label_smoothing):
         if loss != "cross_entropy":
@@ -227,6 +139,8 @@ def classification(
         l1=l1,
         l2=l2,
         start=start,
+        inputs=inputs,
+        where=where,
     )
     return Problem(
         name=name,
@@ -250,16 +164,13 @@ def classification(
     )
 
 
-def _start(model: Layer, dataset: Dataset) -> tuple[Params, State]:
-    """The shapes and types of a layer's parameters and state."""
-    shape = dataset.train["inputs"].shape[1:]
-    start: tuple[Params, State] = jax.eval_shape(lambda: model.init(jax.random.key(0), shape))
-    return start
-
-
-def _require_labels_of(model: Layer, dataset: Dataset, start: tuple[Params, State]) -> None:
+def _require_labels_of(model: Layer, dataset: Dataset, start: tuple[Params, State], names: InputNames) -> None:
     """Compares the targets with the model's outputs; a model that fails on the inputs is told when it is traced."""
-    inputs = jax.ShapeDtypeStruct((1, *dataset.train["inputs"].shape[1:]), dataset.train["inputs"].dtype)
+    one = {
+        name: jax.ShapeDtypeStruct((1, *array.shape[1:]), jax.dtypes.canonicalize_dtype(array.dtype))
+        for name, array in dataset.train.items()
+    }
+    inputs = names.values(one)
     try:
         classes = jax.eval_shape(lambda *arguments: model.apply(*arguments)[0], *start, inputs).shape[-1]
     except Exception:
@@ -294,15 +205,16 @@ def regression(
     loss: str | ElementLoss = "squared_error",
     l1: Scalar = 0.0,
     l2: Scalar = 0.0,
+    inputs: Inputs = "inputs",
 ) -> Problem:
-    """Makes the problem of predicting real ``"targets"`` from ``"inputs"``.
+    """Makes the problem of predicting real ``"targets"`` from inputs.
 
     Its trivial score is that of the training targets' mean (median, for the mean absolute error).
 
     Args:
         name: the problem's name.
         model: maps [batch, ...] inputs to [batch, 1] predictions; to [batch, targets] where there are several.
-        dataset: has ``"inputs"`` and ``"targets"`` [examples] or [examples, targets].
+        dataset: has the inputs and ``"targets"`` [examples] or [examples, targets].
         batch_size: examples a step; None for all of them.
         steps: default budget.
         target: value of the metric on validation that steps to target count to.
@@ -314,6 +226,8 @@ def regression(
         loss: what is minimised: a name of `REGRESSION_LOSSES`, or ``loss(predictions, targets) -> losses``.
         l1: strength of the penalty sum |w| of the weights; may be traced.
         l2: strength of the penalty sum w^2; may be traced.
+        inputs: the array that the model is called with; or several, ``("inputs", "lengths")``: the first is its input,
+            the others go to the parameters of its `apply` of their names.
 
     Returns:
         A problem with metrics ``mean_squared_error`` and ``mean_absolute_error``.
@@ -336,6 +250,8 @@ def regression(
         batch_size=batch_size,
         l1=l1,
         l2=l2,
+        inputs=inputs,
+        where=f"problem '{name}'",
     )
     train, validation = (np.asarray(split["targets"], np.float64) for split in (dataset.train, dataset.validation))
     trivial = {

@@ -8,7 +8,8 @@ from dlkit import losses, models
 from dlkit.bench import data
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Batch, Problem
-from dlkit.bench.problems.supervised import classification, functions_of, regression
+from dlkit.bench.problems.fitting import functions_of
+from dlkit.bench.problems.supervised import classification, regression
 from dlkit.checks import require_number
 from dlkit.typing import Array, Scalar
 

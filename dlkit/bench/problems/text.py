@@ -11,7 +11,7 @@ from dlkit.bench import data
 from dlkit.bench.data import Dataset
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Batch, Problem
-from dlkit.bench.problems.supervised import functions_of
+from dlkit.bench.problems.fitting import functions_of
 from dlkit.layers import Layer
 from dlkit.typing import Array, Scalar
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Integer
 
 from dlkit import checks, regularizers
-from dlkit.layers.attention import within_lengths
 from dlkit.layers.base import Layer
+from dlkit.layers.ragged import removes_time, within_lengths
 from dlkit.layers.recurrent.cells import Carry, Cell, recurrence
 from dlkit.typing import Array, Initializer, Key, Params, Scalar, Shape, State
 
@@ -114,7 +114,7 @@ def recurrent_stack(where: str, cell: Cell, settings: Settings, initializers: In
         y = jnp.moveaxis(hidden.reshape(hidden.shape[0], *batch, -1), 0, -2)
         return y, new_state if carried else state
 
-    return Layer(init, apply)
+    return Layer(init, apply, removes_time(apply) if settings.output == "last" else None)
 
 
 def _init_cell(key: Key, cell: Cell, features: int, units: int, initializers: Initializers) -> dict[str, Array]:

@@ -9,7 +9,7 @@ from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.starts import wrong_from_start
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.orientation import Floored, oriented, unoriented
-from dlkit.bench.plan.plan import PlannedProblem
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.stats import Interval
 

@@ -31,8 +31,55 @@ def test_sequences_that_cannot_be_held_out(choices):
 
 
 @pytest.mark.parametrize(
-    "make", [data.adding, data.copy_memory, data.teacher, data.picture, data.ring, data.zipf_words]
+    "make",
+    [
+        data.adding,
+        data.copy_memory,
+        data.unequal_series,
+        data.survival_times,
+        data.teacher,
+        data.picture,
+        data.ring,
+        data.zipf_words,
+    ],
 )
 def test_synthetic_data_hold_hundreds_of_examples_out(make):
     _, validation, test = make().sizes
     assert min(validation, test) >= 450 and abs(validation - test) <= 1
+
+
+def test_pulses_stand_in_the_third_of_their_class_and_padding_misleads():
+    dataset = data.unequal_series()
+    inputs, lengths, targets = (together(dataset, name) for name in ("inputs", "lengths", "targets"))
+    assert (lengths.min(), lengths.max()) == (5, 40)
+    np.testing.assert_allclose(np.bincount(targets) / len(targets), 1 / 3, atol=0.03)
+    means = inputs.mean(axis=2)
+    kept = np.where(np.arange(40) < lengths[:, None], means, -np.inf)
+    long = lengths > 20
+    # The largest smoothed value of a long series tells its class mostly; without its length, it does not.
+    smooth = np.stack([np.convolve(np.where(np.isfinite(row), row, -1), np.ones(4) / 4, "same") for row in kept])
+    guessed = 3 * smooth.argmax(axis=1) // lengths
+    assert (guessed == targets)[long].mean() > 0.85
+    ignorant = 3 * np.stack([np.convolve(row, np.ones(4) / 4, "same") for row in means]).argmax(axis=1) // 40
+    assert (ignorant == targets)[~long].mean() < 0.5
+
+
+def test_survival_times_are_censored_and_ordered_by_risk():
+    dataset = data.survival_times()
+    x, times, events = (together(dataset, name).astype(float) for name in ("inputs", "time", "event"))
+    assert 0.5 < events.mean() < 0.6 and times.min() > 0 and times.max() <= 2
+    risk = 1.5 * np.sin(2 * x[:, 0]) + x[:, 1] * x[:, 2] + np.abs(x[:, 3])
+    order, rng = np.argsort(times), np.random.default_rng(0)
+    first, second = np.sort(rng.integers(0, len(times), (2, 4000)), axis=0)
+    known = (events[order][first] == 1) & (first < second)
+    right = (risk[order][first] > risk[order][second])[known].mean()
+    assert 0.78 < right < 0.84
+
+
+@pytest.mark.parametrize(
+    ("make", "choices", "message"),
+    [(data.unequal_series, {"longest": 9}, "at least 10, got 9"), (data.survival_times, {"features": 3}, "4, got 3")],
+)
+def test_synthetic_data_that_cannot_be_made(make, choices, message):
+    with pytest.raises(UserError, match=message):
+        make(**choices)

@@ -1,7 +1,7 @@
 """Problems from equinox modules, taken as they are: written for one example, with state, dropout and all."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -12,7 +12,8 @@ from dlkit.bench.data.base import Dataset
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Problem, Reestimate
-from dlkit.bench.problems.frameworks.model import Score, Task, fold, like, modes, pass_over, problem_of_model
+from dlkit.bench.problems.frameworks.model import NO_INPUTS, Score, Task, fold, like, modes, pass_over, problem_of_model
+from dlkit.bench.problems.inputs import InputNames, Inputs, binding
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, Shape, State
 
@@ -28,6 +29,7 @@ def problem_from_equinox(
     *,
     name: str = "",
     metrics: Mapping[str, tuple[Score, Metric]] | None = None,
+    inputs: Inputs = "inputs",
     targets: str | Sequence[str] = "targets",
     weights: str = "",
     batch_size: int | None = None,
@@ -35,13 +37,14 @@ def problem_from_equinox(
     target: float | None = None,
     description: str = "",
 ) -> Problem:
-    """Makes a problem of an equinox module: predict targets from ``"inputs"``, minimising the mean of a loss.
+    """Makes a problem of an equinox module: predict targets from inputs, minimising the mean of a loss.
 
     The module is mapped over the examples of a batch, along an axis called ``"batch"`` (batch normalization); it is
-    called with one example, with its state if it has one, and with a fresh key for each example if its ``__call__`` has
-    an argument ``key``. Evaluation is in `equinox.nn.inference_mode`. Floating-point arrays are trained; other arrays
-    and the module's `equinox.nn.State` are the problem's state. Where an optimizer evaluates other parameters than it
-    trains, the state is re-estimated by one pass over the training split.
+    called with one example, with its state if it has one (beside several inputs as ``state=``), and with a fresh key
+    for each example if its ``__call__`` has an argument ``key``. Evaluation is in `equinox.nn.inference_mode`.
+    Floating-point arrays are trained; other arrays and the module's `equinox.nn.State` are the problem's state. Where
+    an optimizer evaluates other parameters than it trains, the state is re-estimated by one pass over the training
+    split.
 
     Args:
         module: a function of a key that returns a module, ``lambda key: MyModule(64, key=key)``, or a module and its
@@ -51,6 +54,7 @@ def problem_from_equinox(
         loss: ``loss(predictions, targets)``, of a whole batch.
         name: the problem's name; by default the dataset's.
         metrics: name -> ``(function, Metric)``.
+        inputs: the array, arrays or groups of arrays that the module is called with.
         targets: the array, or arrays, that losses and metrics get.
         weights: the array of weights.
         batch_size: examples a step; None for the whole training split at every step.
@@ -64,13 +68,15 @@ def problem_from_equinox(
     Raises:
         UserError: as `problem_from_flax` does.
     """
+    names = InputNames.of(f"problem '{name or dataset.name}'", inputs)
 
     def reestimation(model: Layer) -> Reestimate | None:
         _, state = jax.eval_shape(lambda: model.init(jax.random.key(0), ()))
-        return pass_over(model, dataset, batch_size) if state["state"] else None
+        return pass_over(model, dataset, names, batch_size) if state["state"] else None
 
     task = Task(
         dataset=dataset,
+        inputs=names,
         loss=loss,
         name=name,
         metrics=metrics,
@@ -81,10 +87,10 @@ def problem_from_equinox(
         target=target,
         description=description,
     )
-    return problem_of_model(task, lambda where: _model(where, module), reestimation)
+    return problem_of_model(task, lambda where: _model(where, module, names), reestimation)
 
 
-def _model(where: str, module: Any) -> Layer:
+def _model(where: str, module: Any, names: InputNames) -> Layer:
     """Turns an equinox module into pure functions over dictionaries of its arrays."""
     import equinox
 
@@ -103,7 +109,7 @@ def _model(where: str, module: Any) -> Layer:
             raise UserError(f"{expected}but {called} raised {type(error).__name__}: {error}") from error
         if not isinstance(_pair(made)[0], equinox.Module):
             raise UserError(f"{expected}but it returned none")
-    return _layer(source)
+    return _layer(where, source, names)
 
 
 def _pair(made: Any) -> tuple[Any, Any]:
@@ -120,7 +126,7 @@ class _Parts(NamedTuple):
         kinds: of the leaves: the dictionary that each belongs to; empty for what is no array.
         fixed: the leaves that are no arrays; None for the others.
         has_state: whether there is a state beside the module.
-        arguments: what ``__call__`` takes.
+        call: its ``__call__``.
     """
 
     structure: Any
@@ -128,7 +134,7 @@ class _Parts(NamedTuple):
     kinds: list[str]
     fixed: list[Any]
     has_state: bool
-    arguments: frozenset[str]
+    call: Callable[..., Any]
 
 
 class _Source:
@@ -171,7 +177,7 @@ class _Source:
             kinds=kinds,
             fixed=[None if kind else leaf for kind, (_, leaf) in zip(kinds, leaves, strict=True)],
             has_state=abstract[1] is not None,
-            arguments=frozenset(inspect.signature(type(abstract[0]).__call__).parameters),
+            call=type(abstract[0]).__call__,
         )
 
     def gathered(self, values: Sequence[Any], kind: str) -> dict[str, Array]:
@@ -180,8 +186,9 @@ class _Source:
         return {name: jnp.asarray(value) for name, one, value in found if one == kind}
 
 
-def _layer(source: _Source) -> Layer:
+def _layer(where: str, source: _Source, names: InputNames) -> Layer:
     """A module's functions of its arrays."""
+    arguments = binding(where, names, source.parts.call, without=NO_INPUTS | {"key", "state"})
 
     def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
         values = jax.tree.leaves(source.make(key))
@@ -193,17 +200,22 @@ def _layer(source: _Source) -> Layer:
         import equinox
 
         groups = {"params": params, **state}
-        structure, names, kinds, fixed, has_state, arguments = source.parts
-        values = [groups[kind][name] if kind else leaf for kind, name, leaf in zip(kinds, names, fixed, strict=True)]
+        structure, leaves, kinds, fixed, has_state, call = source.parts
+        values = [groups[kind][name] if kind else leaf for kind, name, leaf in zip(kinds, leaves, fixed, strict=True)]
         module, carried = jax.tree.unflatten(structure, values)
         module = equinox.nn.inference_mode(module, value=not train)
         options = modes(type(module).__call__, train=train)
 
-        def one(x: Array, key: Key) -> tuple[Array, Any]:
-            given = {**options, "key": key} if "key" in arguments else options
-            return module(x, carried, **given) if has_state else (module(x, **given), None)
+        takes_key, several = "key" in inspect.signature(call).parameters, len(names.groups[0]) > 1
 
-        keys = jax.random.split(fold(key, "examples"), len(x))
+        def one(x: Any, key: Key) -> Any:
+            ordered, by_name = arguments(x)
+            given = {**by_name, **options, "key": key} if takes_key else {**by_name, **options}
+            if not has_state:
+                return module(*ordered, **given), None
+            return module(*ordered, state=carried, **given) if several else module(*ordered, carried, **given)
+
+        keys = jax.random.split(fold(key, "examples"), len(jax.tree.leaves(x)[0]))
         predictions, carried = jax.vmap(one, axis_name=BATCH, out_axes=(0, None))(x, keys)
         if not (train and has_state):
             return predictions, state

@@ -12,7 +12,8 @@ from dlkit.bench.data.base import Dataset
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Batch, Problem, Reestimate
-from dlkit.bench.problems.frameworks.model import Score, Task, fold, input_dtype, like, modes, problem_of_model
+from dlkit.bench.problems.frameworks.model import NO_INPUTS, Score, Task, fold, like, modes, problem_of_model
+from dlkit.bench.problems.inputs import InputNames, Inputs, batches_of, binding
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, Shape, State
 
@@ -30,6 +31,7 @@ def problem_from_flax(
     *,
     name: str = "",
     metrics: Mapping[str, tuple[Score, Metric]] | None = None,
+    inputs: Inputs = "inputs",
     targets: str | Sequence[str] = "targets",
     weights: str = "",
     batch_size: int | None = None,
@@ -37,7 +39,7 @@ def problem_from_flax(
     target: float | None = None,
     description: str = "",
 ) -> Problem:
-    """Makes a problem of a flax module: predict targets from ``"inputs"``, minimising the mean of a loss.
+    """Makes a problem of a flax module: predict targets from inputs, minimising the mean of a loss.
 
     The module is called with the inputs and with each of the arguments ``train``, ``training``, ``is_training``,
     ``deterministic`` and ``use_running_average`` that its ``__call__`` has, set for training or evaluation.
@@ -51,14 +53,19 @@ def problem_from_flax(
         module: a linen module, ``MyModule()``; or a function of ``rngs`` that returns an nnx module, ``lambda rngs:
             MyModule(64, rngs=rngs)``, so that every seed has its own initial parameters; or an nnx module: every seed
             then starts from its present parameters, as in fine-tuning. It is copied, never changed.
-        dataset: has the arrays ``"inputs"``, and those that `targets` and `weights` name.
+        dataset: has the arrays that `inputs`, `targets` and `weights` name.
         loss: ``loss(predictions, targets)`` -> a value per example or element, whose mean is taken, or one number, such
-            as those of `dlkit.losses` and optax.
+            as those of `dlkit.losses` and optax. Without targets, ``loss(predictions)``.
         name: the problem's name; by default the dataset's. With the seed it decides initial parameters and data order.
         metrics: name -> ``(function, Metric)``, such as ``{"accuracy": (accuracy, bench.Metric("higher"))}``, with a
             function like `loss`. The first is tuned, ranked and compared. By default ``"loss"``: the mean loss.
+        inputs: the array that the module is called with; or several, ``("inputs", "lengths")``: those that are named as
+            parameters of its ``__call__`` go to them, the others in their order to the parameters that are left. Or
+            groups, ``[("first",), ("second",)]``: the module is called for each with the same parameters, and the
+            predictions are a tuple.
         targets: the array that losses and metrics get; or several, which they get as a dictionary by name (several
-            tasks).
+            tasks); or ``()`` for none: they then get the predictions alone, those of groups one by one, as
+            `losses.info_nce` and `losses.triplet` take them.
         weights: the array of weights, [examples] or of the shape of the loss's values (a mask of a sequence's steps).
             The loss and every metric are then sum w v / sum w, over the batch or over the whole split. None by default.
         batch_size: examples a step; None for the whole training split at every step.
@@ -71,8 +78,8 @@ def problem_from_flax(
 
     Raises:
         UserError: if `module` is not a flax module, has no parameters or fails on the inputs; if an array is missing;
-            if the loss or a metric fails on the predictions, broadcasts them against the targets, or does not fit the
-            weights.
+            if the module's call takes other inputs; if the loss or a metric fails on the predictions, broadcasts them
+            against the targets, or does not fit the weights.
 
     Example:
         >>> import numpy as np, optax
@@ -82,9 +89,10 @@ def problem_from_flax(
         >>> problem_from_flax(linen.Dense(2), bench.split("mine", arrays), loss, batch_size=5).metric
         'loss'
     """
-    shape = dataset.train["inputs"].shape[1:] if "inputs" in dataset.train else ()
+    names = InputNames.of(f"problem '{name or dataset.name}'", inputs)
     task = Task(
         dataset=dataset,
+        inputs=names,
         loss=loss,
         name=name,
         metrics=metrics,
@@ -97,23 +105,23 @@ def problem_from_flax(
     )
     return problem_of_model(
         task,
-        lambda where: _model(where, module, input_dtype(dataset)),
-        lambda model: _reestimation(model, shape, batch_size),
+        lambda where: _model(where, module, names, dataset),
+        lambda model: _reestimation(model, names, batch_size),
     )
 
 
-def _model(where: str, module: Any, dtype: Any) -> Layer:
+def _model(where: str, module: Any, names: InputNames, dataset: Dataset) -> Layer:
     """Turns a flax module into pure functions."""
     expected = (
         f"{where}: expected a flax linen module, an nnx module, or a function of rngs that returns an nnx module, such "
         "as lambda rngs: MyModule(64, rngs=rngs), "
     )
     if isinstance(module, linen.Module):
-        return _linen(module, dtype)
+        return _linen(where, module, names, dataset)
     if isinstance(module, nnx.Module):
         copy = nnx.clone(module)  # its owner's changes must not show here, nor the modes set below there
         start = jax.tree.map(jnp.copy, _split(copy)[2:])
-        return Layer(lambda key, input_shape: start, _nnx_apply(copy))
+        return Layer(lambda key, input_shape: start, _nnx_apply(where, copy, names))
     if isinstance(module, type) and issubclass(module, linen.Module):
         raise UserError(f"{expected}got the class {module.__name__}; make an instance: {module.__name__}(...)")
     if not callable(module):
@@ -125,37 +133,40 @@ def _model(where: str, module: Any, dtype: Any) -> Layer:
         raise UserError(f"{expected}but {called} raised {type(error).__name__}: {error}") from error
     if not isinstance(abstract, nnx.Module):
         raise UserError(f"{expected}but it returned none")
-    return Layer(lambda key, input_shape: _split(module(rngs=nnx.Rngs(key)))[2:], _nnx_apply(abstract))
+    return Layer(lambda key, input_shape: _split(module(rngs=nnx.Rngs(key)))[2:], _nnx_apply(where, abstract, names))
 
 
-def _linen(module: Any, dtype: Any) -> Layer:
+def _linen(where: str, module: Any, names: InputNames, dataset: Dataset) -> Layer:
     call = type(module).__call__
+    arguments = binding(where, names, call, without=NO_INPUTS)
 
     def streams(key: Key | None) -> dict[str, Key]:
         return {stream: fold(key, stream) for stream in ("params", "dropout")}  # any other is drawn from "params"
 
     def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
-        example = jnp.zeros((1, *input_shape), dtype)
-        variables = dict(module.init(streams(key), example, **modes(call, train=False)))
+        ordered, by_name = arguments(names.example(dataset))
+        variables = dict(module.init(streams(key), *ordered, **by_name, **modes(call, train=False)))
         return variables.pop("params", {}), variables
 
     def apply(
         params: Params, state: State, x: Array, *, key: Key | None = None, train: bool = False
     ) -> tuple[Array, State]:
+        ordered, by_name = arguments(x)
         options = {
             "rngs": streams(key),
             "mutable": list(state) if train else [],
             **modes(call, train=train),
         }
-        predictions, updated = module.apply({"params": params, **state}, x, **options)
+        predictions, updated = module.apply({"params": params, **state}, *ordered, **by_name, **options)
         return predictions, like(state, {**state, **updated})
 
     return Layer(init, apply)
 
 
-def _nnx_apply(module: Any) -> Callable[..., tuple[Array, State]]:
+def _nnx_apply(where: str, module: Any, names: InputNames) -> Callable[..., tuple[Array, State]]:
     """Makes `apply` of a module that may be changed; keeps its structure in either mode, none of its arrays."""
     call = type(module).__call__
+    arguments = binding(where, names, call, without=NO_INPUTS)
     module.eval()
     evaluating, *_ = _split(module)
     module.train()
@@ -172,7 +183,8 @@ def _nnx_apply(module: Any) -> Callable[..., tuple[Array, State]]:
     ) -> tuple[Array, State]:
         keys = jax.tree_util.tree_map_with_path(partial(fresh, key=key), streams)
         model = nnx.merge(training if train else evaluating, params, keys, state)
-        predictions = model(x, **modes(call, train=train))
+        ordered, by_name = arguments(x)
+        predictions = model(*ordered, **by_name, **modes(call, train=train))
         return predictions, like(state, _split(model)[3]) if train else state
 
     return apply
@@ -188,38 +200,40 @@ def _split(module: nnx.Module) -> tuple[Any, Any, Params, State]:
     return graphdef, streams, params, state
 
 
-def _reestimation(model: Layer, shape: Shape, batch_size: int | None) -> Reestimate | None:
+def _reestimation(model: Layer, names: InputNames, batch_size: int | None) -> Reestimate | None:
     """Makes the function that re-estimates running averages for given parameters; None where there are none.
 
     A running average goes from r to m r + (1 - m) b, b being the batch's; training from r = 0 and from another r tells
     m and b, whatever the module calls its momentum. What does not follow this rule stays as it is.
     """
     try:
-        _, abstract = jax.eval_shape(lambda: model.init(jax.random.key(0), shape))
+        _, abstract = jax.eval_shape(lambda: model.init(jax.random.key(0), ()))
     except Exception:
         return None  # the checks that follow say what is wrong with the module
     averages = _averages(abstract)
     if not averages:
         return None
 
-    def trained(params: Params, state: State, inputs: Array, position: Array, values: Statistics) -> Statistics:
+    def trained(params: Params, state: State, inputs: Any, position: Array, values: Statistics) -> Statistics:
         """The averages after a batch that begins with these."""
         key = jax.random.fold_in(jax.random.key(0), position)
         _, state = model.apply(params, _with_nodes(state, averages, values), inputs, key=key, train=True)
         return [{name: _node(state, path)[name] for name in PAIR} for path in averages]
 
     def reestimate(params: Params, state: State, train: Batch) -> State:
-        inputs = train["inputs"]
-        rows = batch_size or len(inputs)
-        batches = inputs[: len(inputs) // rows * rows].reshape(-1, rows, *inputs.shape[1:])
+        examples = len(train[names.all[0]])
+        rows = batch_size or examples
+        batches = batches_of(names.values(train), rows)
+        first = jax.tree.map(lambda array: array[0], batches)
         old = [{name: _node(state, path)[name] for name in PAIR} for path in averages]
         zero = jax.tree.map(jnp.zeros_like, old)
-        shares = trained(params, state, batches[0], jnp.int32(0), zero)
+        shares = trained(params, state, first, jnp.int32(0), zero)
         probe = jax.tree.map(lambda share: 1 + 100 * jnp.abs(share), shares)  # far above (1 - m) b, for m's digits
-        moved = trained(params, state, batches[0], jnp.int32(0), probe)
+        moved = trained(params, state, first, jnp.int32(0), probe)
         momentum = jax.tree.map(lambda after, share, before: (after - share) / before, moved, shares, probe)
         stacked = jax.lax.map(
-            lambda indexed: trained(params, state, indexed[1], indexed[0], zero), (jnp.arange(len(batches)), batches)
+            lambda indexed: trained(params, state, indexed[1], indexed[0], zero),
+            (jnp.arange(examples // rows), batches),
         )
         return _with_nodes(state, averages, [_combined(*parts) for parts in zip(old, momentum, stacked, strict=True)])
 

@@ -4,22 +4,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from dlkit.bench.data.base import Dataset
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Problem, Reestimate
 from dlkit.bench.problems.frameworks.model import (
+    NO_INPUTS,
     Score,
     Task,
     fold,
-    input_dtype,
     like,
     modes,
     pass_over,
     problem_of_model,
 )
+from dlkit.bench.problems.inputs import InputNames, Inputs, binding
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, Shape, State
 
@@ -33,6 +33,7 @@ def problem_from_haiku(
     *,
     name: str = "",
     metrics: Mapping[str, tuple[Score, Metric]] | None = None,
+    inputs: Inputs = "inputs",
     targets: str | Sequence[str] = "targets",
     weights: str = "",
     batch_size: int | None = None,
@@ -40,7 +41,7 @@ def problem_from_haiku(
     target: float | None = None,
     description: str = "",
 ) -> Problem:
-    """Makes a problem of a haiku transform: predict targets from ``"inputs"``, minimising the mean of a loss.
+    """Makes a problem of a haiku transform: predict targets from inputs, minimising the mean of a loss.
 
     The function is called with the inputs and with each of the arguments ``train``, ``training``, ``is_training``,
     ``deterministic`` and ``use_running_average`` that it has. Haiku's state is the problem's: training updates it,
@@ -53,6 +54,7 @@ def problem_from_haiku(
         loss: ``loss(predictions, targets)``.
         name: the problem's name; by default the dataset's.
         metrics: name -> ``(function, Metric)``.
+        inputs: the array, arrays or groups of arrays that the module is called with.
         targets: the array, or arrays, that losses and metrics get.
         weights: the array of weights.
         batch_size: examples a step; None for the whole training split at every step.
@@ -66,16 +68,18 @@ def problem_from_haiku(
     Raises:
         UserError: as `problem_from_flax` does.
     """
+    names = InputNames.of(f"problem '{name or dataset.name}'", inputs)
 
     def reestimation(model: Layer) -> Reestimate | None:
         try:
-            _, state = jax.eval_shape(lambda: model.init(jax.random.key(0), dataset.train["inputs"].shape[1:]))
+            _, state = jax.eval_shape(lambda: model.init(jax.random.key(0), ()))
         except Exception:
             return None  # the checks that follow say what is wrong with the function
-        return pass_over(model, dataset, batch_size) if jax.tree.leaves(state) else None
+        return pass_over(model, dataset, names, batch_size) if jax.tree.leaves(state) else None
 
     task = Task(
         dataset=dataset,
+        inputs=names,
         loss=loss,
         name=name,
         metrics=metrics,
@@ -86,10 +90,10 @@ def problem_from_haiku(
         target=target,
         description=description,
     )
-    return problem_of_model(task, lambda where: _model(where, transformed, input_dtype(dataset)), reestimation)
+    return problem_of_model(task, lambda where: _model(where, transformed, names, dataset), reestimation)
 
 
-def _model(where: str, transformed: Any, dtype: Any) -> Layer:
+def _model(where: str, transformed: Any, names: InputNames, dataset: Dataset) -> Layer:
     """Turns what haiku transformed into the functions of a layer."""
     import haiku
 
@@ -99,16 +103,19 @@ def _model(where: str, transformed: Any, dtype: Any) -> Layer:
             "it the function"
         )
     pair = haiku.with_empty_state(transformed) if isinstance(transformed, haiku.Transformed) else transformed
+    arguments = binding(where, names, transformed.init, without=NO_INPUTS | {"rng"})
 
     def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
-        example = jnp.zeros((1, *input_shape), dtype)
-        params, state = pair.init(fold(key, "init"), example, **modes(transformed.init, train=True))
+        ordered, by_name = arguments(names.example(dataset))
+        params, state = pair.init(fold(key, "init"), *ordered, **by_name, **modes(transformed.init, train=True))
         return params, state
 
     def apply(
         params: Params, state: State, x: Array, *, key: Key | None = None, train: bool = False
     ) -> tuple[Array, State]:
-        predictions, updated = pair.apply(params, state, fold(key, "apply"), x, **modes(transformed.apply, train=train))
+        ordered, by_name = arguments(x)
+        options = {**by_name, **modes(transformed.apply, train=train)}
+        predictions, updated = pair.apply(params, state, fold(key, "apply"), *ordered, **options)
         return predictions, like(state, updated) if train else state
 
     return Layer(init, apply)

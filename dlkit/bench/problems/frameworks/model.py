@@ -19,19 +19,23 @@ from dlkit.bench.identity.places import at, place_of, place_of_error
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Batch, Problem, Reestimate, by_example, example_batch, means_of
 from dlkit.bench.problems.frameworks.pairing import ROWS, require_classes, require_pairing
+from dlkit.bench.problems.inputs import InputNames, batches_of, of_groups
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, State
 
-__all__ = ["Score", "Task", "fold", "input_dtype", "like", "modes", "pass_over", "problem_of_model"]
+__all__ = ["NO_INPUTS", "Score", "Task", "fold", "like", "modes", "pass_over", "problem_of_model"]
 
 Score = Callable[[Any, Any], Array]
 """`(predictions, targets)` -> a value per example or element, or one number."""
 
 # Losses of class indices: they return something for any index, also one that the model has no output for.
 LOSSES_OF_LABELS = (optax.softmax_cross_entropy_with_integer_labels, losses.cross_entropy, losses.multiclass_hinge)
+# Losses whose values depend on the other examples.
+OF_BATCHES = (losses.cox, losses.info_nce)
 # Arguments of a module's call that say whether it trains.
 TRUE_IN_TRAINING = ("train", "training", "is_training")
 FALSE_IN_TRAINING = ("deterministic", "use_running_average")
+NO_INPUTS = frozenset({"self", *TRUE_IN_TRAINING, *FALSE_IN_TRAINING})
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -39,11 +43,12 @@ class Task:
     """What a module is to learn: the arguments that the constructors of all libraries share.
 
     Attributes:
-        dataset: has ``"inputs"``, and what `targets` and `weights` name.
+        dataset: has the arrays that `inputs`, `targets` and `weights` name.
         loss: ``loss(predictions, targets)`` -> a value per example or element, or one number.
         name: the problem's name; empty for the dataset's.
         metrics: name -> (function, what it means); None for the loss alone.
-        targets: the array, or arrays, that losses and metrics get.
+        inputs: the arrays that the module is called with.
+        targets: the array, or arrays, that losses and metrics get; none of them if it is empty.
         weights: the array of weights; empty for the plain mean.
         batch_size: examples a step; None for the whole training split at every step.
         steps: the default budget.
@@ -55,6 +60,7 @@ class Task:
     loss: Score
     name: str
     metrics: Mapping[str, tuple[Score, Metric]] | None
+    inputs: InputNames
     targets: str | Sequence[str]
     weights: str
     batch_size: int | None
@@ -62,11 +68,21 @@ class Task:
     target: float | None
     description: str
 
+    @property
+    def problem_name(self) -> str:
+        """The problem's name."""
+        return self.name or self.dataset.name
+
+    @property
+    def where(self) -> str:
+        """How messages begin."""
+        return f"problem '{self.problem_name}'"
+
 
 def problem_of_model(
     task: Task, model: Callable[[str], Layer], reestimation: Callable[[Layer], Reestimate | None]
 ) -> Problem:
-    """Makes the problem of predicting targets from ``"inputs"`` with a model.
+    """Makes the problem of predicting targets from inputs with a model.
 
     Args:
         task: what the model is to learn.
@@ -79,16 +95,16 @@ def problem_of_model(
     Raises:
         UserError: if an array is missing, or the module, the loss or a metric fails or does not fit the arrays.
     """
-    dataset, loss, targets, weights = task.dataset, task.loss, task.targets, task.weights
-    name = task.name or dataset.name
-    where = f"problem '{name}'"
+    dataset, targets, weights, inputs_of = task.dataset, task.targets, task.weights, task.inputs.values
+    name, where = task.problem_name, task.where
     wanted = [targets] if isinstance(targets, str) else [*targets]
-    _require_arrays(where, dataset, ["inputs", *wanted, *([weights] if weights else [])])
+    _require_arrays(where, dataset, [*task.inputs.all, *wanted, *([weights] if weights else [])])
     if weights:
         _require_weights(where, dataset, weights)
-    scores = _scores(where, task)
-    shape = dataset.train["inputs"].shape[1:]
-    made = model(where)
+    scores = {each: (_paired(score, task), meaning) for each, (score, meaning) in _scores(where, task).items()}
+    loss = _paired(task.loss, task)
+    shape = dataset.train[task.inputs.all[0]].shape[1:]
+    made = of_groups(model(where), task.inputs)
 
     def targets_of(batch: Batch) -> Any:
         return batch[targets] if isinstance(targets, str) else {each: batch[each] for each in targets}
@@ -101,11 +117,11 @@ def problem_of_model(
         return made.init(key, shape)
 
     def mean_loss(params: Params, state: State, batch: Batch, key: Key) -> tuple[Array, State]:
-        predictions, state = made.apply(params, state, batch["inputs"], key=key, train=True)
+        predictions, state = made.apply(params, state, inputs_of(batch), key=key, train=True)
         return mean_of(loss, predictions, batch), state
 
     def evaluate(params: Params, state: State, batch: Batch) -> Mapping[str, Array]:
-        predictions, _ = made.apply(params, state, batch["inputs"])
+        predictions, _ = made.apply(params, state, inputs_of(batch))
         return {metric: mean_of(function, predictions, batch) for metric, (function, _) in scores.items()}
 
     problem = Problem(
@@ -122,14 +138,14 @@ def problem_of_model(
         description=task.description,
     )
     described = {"the loss": loss, **{f"metric '{metric}'": function for metric, (function, _) in scores.items()}}
-    _check(where, made, described, problem, targets_of, wanted[0], weights)
+    _check(where, made, described, problem, inputs_of, targets_of, "".join(wanted[:1]), weights)
     # Weighted means, and numbers of all examples together, are no means over examples.
-    of_examples = {} if weights else _of_examples(made, problem, targets_of, scores)
+    of_examples = {} if weights else _of_examples(made, problem, inputs_of, targets_of, scores)
     if not of_examples:
         return problem
 
     def example_scores(params: Params, state: State, batch: Batch) -> Mapping[str, Array]:
-        predictions, _ = made.apply(params, state, batch["inputs"])
+        predictions, _ = made.apply(params, state, inputs_of(batch))
         values = {name: function(predictions, targets_of(batch)) for name, function in of_examples.items()}
         return {name: by_example(jnp.asarray(each)) for name, each in values.items()}
 
@@ -137,26 +153,54 @@ def problem_of_model(
     return replace(problem, example_scores=example_scores, evaluate=means_of(example_scores) if are_all else evaluate)
 
 
+def _paired(score: Score, task: Task) -> Score:
+    """A score as a function of predictions and targets, also where it takes predictions alone.
+
+    Without targets it gets the predictions, those of several groups one by one.
+    """
+    if task.targets:
+        return score
+    return _OfPredictions(score, task.inputs.grouped)
+
+
+@dataclass(frozen=True)
+class _OfPredictions:
+    """A score of predictions alone."""
+
+    score: Callable[..., Array]
+    grouped: bool
+
+    def __call__(self, predictions: Any, targets: Any) -> Array:
+        del targets
+        return self.score(*predictions) if self.grouped else self.score(predictions)
+
+
 def _of_examples(
-    model: Layer, problem: Problem, targets_of: Callable[[Batch], Any], scores: Mapping[str, tuple[Score, Metric]]
+    model: Layer,
+    problem: Problem,
+    inputs_of: Callable[[Batch], Any],
+    targets_of: Callable[[Batch], Any],
+    scores: Mapping[str, tuple[Score, Metric]],
 ) -> dict[str, Score]:
     """The metrics that return a value per example or element: those whose size follows that of the batch.
 
-    Of what takes batches of one size alone nothing is known.
+    Of what takes batches of one size alone nothing is known, and a value that depends on the other examples is none of
+    its example.
     """
     params, state = jax.eval_shape(problem.init, jax.eval_shape(lambda: jax.random.key(0)))
 
     def follows(score: Score, rows: int) -> bool:
         batch = example_batch(replace(problem, batch_size=rows))
         try:
-            predictions, _ = jax.eval_shape(model.apply, params, state, batch["inputs"])
+            predictions, _ = jax.eval_shape(model.apply, params, state, inputs_of(batch))
             values = jax.eval_shape(lambda *pair: jnp.asarray(score(*pair)), predictions, targets_of(batch))
         except Exception:
             return False
         return bool(values.shape[:1] == (rows,))
 
     sizes = [rows for rows in (2, 3) if rows <= problem.dataset.examples]
-    return {name: score for name, (score, _) in scores.items() if sizes and all(follows(score, n) for n in sizes)}
+    alone = {name: score for name, (score, _) in scores.items() if getattr(score, "score", score) not in OF_BATCHES}
+    return {name: score for name, score in alone.items() if sizes and all(follows(score, n) for n in sizes)}
 
 
 def modes(call: Callable[..., Any], *, train: bool) -> dict[str, bool]:
@@ -180,33 +224,30 @@ def like(state: State, updated: State) -> State:
     return jax.tree.map(lambda old, new: new if old is new else jnp.asarray(new, old.dtype), state, updated)
 
 
-def input_dtype(dataset: Dataset) -> Any:
-    """Returns the type that the inputs have on the device; float32 where there are none."""
-    return jax.dtypes.canonicalize_dtype(dataset.train["inputs"].dtype if "inputs" in dataset.train else "float32")
-
-
-def pass_over(model: Layer, dataset: Dataset, batch_size: int | None) -> Callable[[Params, State, Batch], State]:
+def pass_over(
+    model: Layer, dataset: Dataset, inputs: InputNames, batch_size: int | None
+) -> Callable[[Params, State, Batch], State]:
     """Makes a re-estimation of a state: the model goes through the training split once, in training mode.
 
     Args:
         model: whose state follows the batches it sees, as running averages do.
         dataset: the data.
+        inputs: the arrays that the model is called with.
         batch_size: of training; None for the whole split. Examples that do not fill a batch are left out.
 
     Returns:
         ``reestimate(params, state, train) -> state``.
     """
-    shape, rows = dataset.train["inputs"].shape[1:], batch_size or dataset.examples
+    rows = batch_size or dataset.examples
 
     def reestimate(params: Params, state: State, train: Batch) -> State:
-        inputs = train["inputs"]
-        batches = inputs[: len(inputs) // rows * rows].reshape(-1, rows, *shape)
+        batches = batches_of(inputs.values(train), rows)
 
-        def seen(state: State, numbered: tuple[Array, Array]) -> tuple[State, None]:
+        def seen(state: State, numbered: tuple[Array, Any]) -> tuple[State, None]:
             key = jax.random.fold_in(jax.random.key(0), numbered[0])
             return model.apply(params, state, numbered[1], key=key, train=True)[1], None
 
-        return jax.lax.scan(seen, state, (jnp.arange(len(batches)), batches))[0]
+        return jax.lax.scan(seen, state, (jnp.arange(dataset.examples // rows), batches))[0]
 
     return reestimate
 
@@ -271,13 +312,14 @@ def _check(
     model: Layer,
     scores: Mapping[str, Score],
     problem: Problem,
+    inputs_of: Callable[[Batch], Any],
     targets_of: Callable[[Batch], Any],
     named: str,
     weights: str,
 ) -> None:
     """Traces everything once without computing, so that mistakes show here and not in a worker."""
     batch = example_batch(problem)
-    inputs, targets = batch["inputs"], targets_of(batch)
+    inputs, targets = inputs_of(batch), targets_of(batch)
     key = jax.eval_shape(lambda: jax.random.key(0))
     try:
         params, state = jax.eval_shape(problem.init, key)
@@ -285,7 +327,8 @@ def _check(
         predictions, _ = jax.eval_shape(model.apply, params, state, inputs)
     except Exception as error:
         raised = f"{type(error).__name__}: {error}{at(place_of_error(error))}"
-        raise UserError(f"{where}: the module failed on inputs {inputs.dtype}{inputs.shape}: {raised}") from error
+        given = ", ".join(f"{each.dtype}{each.shape}" for each in jax.tree.leaves(inputs))
+        raise UserError(f"{where}: the module failed on inputs {given}: {raised}") from error
     if not jax.tree.leaves(params):
         raise UserError(f"{where}: the module has no parameters to train")
     predicted, wanted = (jax.tree.map(jnp.shape, tree) for tree in (predictions, targets))
