@@ -214,6 +214,7 @@ def compare(
     timing: bool = False,
     folder: str | Path | None = None,
     resources: "Resources | None" = None,
+    executor: str | None = None,
     progress: bool = True,
     check: bool = True,
 ) -> Result:
@@ -236,6 +237,7 @@ def compare(
             target and memory; a run that is finished can be timed later.
         folder: where the run is kept and taken up again; None keeps it in memory.
         resources: what the run may use; None for one worker process per core.
+        executor: short for ``resources=Resources(executor=...)``: ``"inline"`` trains in this process.
         progress: whether a live display is shown while it runs.
         check: whether your own problems and optimizers are looked at first, as `check` does.
 
@@ -246,12 +248,17 @@ def compare(
         UserError: for input that cannot work, with every mistake found. A contender that fails while it runs does not
             raise: the result says so, and the others go on.
     """
+    from dlkit.bench.execution.resources import Resources
     from dlkit.bench.spec.budget import Budget
     from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 
     for name, given in (("problems", problems), ("optimizers", optimizers)):
         if isinstance(given, str) or not isinstance(given, Sequence):
             raise UserError(f"{name} must be a list, such as {name}=[...], got {given!r}")
+    if executor is not None:
+        if resources is not None:
+            raise UserError("resources has an executor; leave out executor, or resources")
+        resources = Resources(executor=executor)
     experiment = Experiment(
         name=Path(folder).name if folder else "comparison",
         problems=tuple(each if isinstance(each, ProblemChoice) else ProblemChoice(problem=each) for each in problems),

@@ -26,7 +26,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> bench.Result:
         optimizers=["sgd", "adam"],
         budget=BUDGET,
         folder=folder,
-        resources=INLINE,
+        executor="inline",
     )
 
 
@@ -231,6 +231,8 @@ def test_own_optimizer_and_problem_in_a_run_that_resumes(tmp_path: Path) -> None
             {"problems": [bench.ProblemChoice(problem="quadratic", margin=0.5)]},
             ["'quadratic'", "ratio above 1", "got 0.5"],
         ),
+        ({"executor": "inline"}, ["resources has an executor"]),
+        ({"resources": None, "executor": "lightning"}, ["resources.executor", "'lightning'"]),
     ],
 )
 def test_compare_refuses_what_cannot_work(arguments: dict[str, Any], words: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 __all__ = ["FORMAT", "PARTS", "TABLES"]
 
-FORMAT = 5
+FORMAT = 6
 TABLES = (
     """CREATE TABLE spec (
         digest TEXT PRIMARY KEY, plan TEXT NOT NULL, sources TEXT NOT NULL, own_code TEXT NOT NULL
