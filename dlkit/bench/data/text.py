@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dlkit.bench.data.base import Dataset, require_digest
+from dlkit.bench.data.files import content_of
 from dlkit.bench.errors import UserError
 
 __all__ = ["characters", "python_topics"]
@@ -57,7 +58,7 @@ def characters(path: str | Path, *, length: int = 48, digest: str = "") -> Datas
     is cut into sequences. Ids are the ranks of the training part's characters, from 1; every other character is 0.
 
     Args:
-        path: the file, UTF-8.
+        path: the file, UTF-8, with a byte order mark or without, packed by gzip or not.
         length: of a sequence.
         digest: what `Dataset.digest` has to be, or the first digits of it; empty to accept any.
 
@@ -69,8 +70,8 @@ def characters(path: str | Path, *, length: int = 48, digest: str = "") -> Datas
     """
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = content_of(file).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
         raise UserError(f"{file}: cannot be read as UTF-8 text ({error}); name a text file, or convert it") from error
     return require_digest(_dataset(file.stem, text, length, str(file)), digest)
 
