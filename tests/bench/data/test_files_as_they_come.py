@@ -434,3 +434,30 @@ def test_seconds_may_be_a_channel_as_they_are_standardized(tmp_path: Path) -> No
     examples = [f"{1.7e9 + i},{1.7e9 + i + 1}:{'ab'[i % 2]}" for i in range(20)]
     write_ts(tmp_path, "@classLabel true a b", {"TRAIN": examples, "TEST": examples[:9]})
     assert len(np.unique(data.series(tmp_path, name="Mine").test["inputs"])) == 10
+
+
+# --- texts, and values that are too fine -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda file, text: file.write_bytes(b"\xef\xbb\xbf" + text.encode()),
+        lambda file, text: file.write_bytes(gzip.compress(text.encode())),
+        lambda file, text: file.write_bytes(text.replace("\n", "\r\n").encode()),
+    ],
+)
+def test_texts_with_a_mark_packed_and_from_windows(tmp_path: Path, write: Any) -> None:
+    text = "".join(RNG.choice(list("abcdé \n"), 1000))
+    (tmp_path / "mine.txt").write_bytes(text.encode())
+    plain = data.characters(tmp_path / "mine.txt", length=7)
+    write(tmp_path / "mine.txt", text)
+    assert data.characters(tmp_path / "mine.txt", length=7).digest == plain.digest
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int64, ">f8"])
+def test_an_npz_of_seconds_is_not_read_as_two_values(tmp_path: Path, dtype: Any) -> None:
+    seconds = (1.7e9 + np.arange(60)).astype(dtype)[:, None]
+    np.savez(tmp_path / "mine.npz", x=seconds, y=LABELS[60])
+    with pytest.raises(UserError, match=r"mine.npz: x, column 0: of 60 different values, .* float32 tells \d apart"):
+        data.npz(tmp_path / "mine.npz")
