@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.data.arrays import as_array
+from dlkit.bench.data.arrays import as_array, too_fine
 from dlkit.bench.data.base import Dataset, require_digest
 from dlkit.bench.data.splits import some, split_official
 from dlkit.bench.errors import UserError
@@ -76,6 +76,8 @@ def _inputs(array: np.ndarray[Any, Any], where: str) -> np.ndarray[Any, np.dtype
             "numbers"
         )
     array = as_array(array, where)
+    if said := too_fine(array, where):
+        raise UserError(said)
     scaled = array / np.float32(255) if array.dtype == np.uint8 else array
     return (scaled[..., None] if array.ndim == 3 else scaled).astype(np.float32)
 

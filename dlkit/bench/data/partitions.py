@@ -126,38 +126,45 @@ def grouped_rows(groups: Any, sizes: tuple[int, int], key: int, *, exact: bool =
     splits = 3 if sizes[1] else 2
     if len(counts) < splits:
         raise UserError(f"{len(counts)} groups cannot be {splits} splits; give one for each at least")
+    best: tuple[int, set[int], set[int]] | None = None
     for attempt in range(TRIES):
         order = shuffled(len(counts), key + (attempt << 64)).tolist()
         validation = _of_total(order, counts, sizes[0], keep=splits - 1)
         left = [group for group in order if group not in validation]
         test = _of_total(left, counts, sizes[1], keep=1) if sizes[1] else set()
-        totals = tuple(sum(int(counts[group]) for group in part) for part in (validation, test))
-        if not exact or totals == sizes:
-            split_of = np.zeros(len(counts), np.int64)
-            split_of[list(validation)], split_of[list(test)] = 1, 2
-            rows = shuffled(len(of_group), key)
-            return Rows(*(rows[split_of[of_group[rows]] == part] for part in range(3)))
-    return None
+        totals = [sum(int(counts[group]) for group in part) for part in (validation, test)]
+        beside = sum(abs(total - size) for total, size in zip(totals, sizes, strict=True))
+        if best is None or beside < best[0]:
+            best = beside, validation, test
+        if best[0] == 0:
+            break
+    if best is None or (exact and best[0] > 0):
+        return None
+    split_of = np.zeros(len(counts), np.int64)
+    split_of[list(best[1])], split_of[list(best[2])] = 1, 2
+    rows = shuffled(len(of_group), key)
+    return Rows(*(rows[split_of[of_group[rows]] == part] for part in range(3)))
 
 
 def _of_total(order: list[int], counts: Indices, total: int, *, keep: int) -> set[int]:
     """Groups, as the order has them, whose sizes add up to a total or as near to it as can be; the last are kept."""
     candidates = order[: len(order) - keep]
+    sizes = counts[candidates].tolist()
     chosen: set[int] = set()
-    start = 0
-    while 2 * total > sum(int(counts[group]) for group in candidates[start : start + WINDOW]) and (
-        start + WINDOW < len(candidates)
-    ):
-        if counts[candidates[start]] <= total:
+    start, ahead = 0, sum(sizes[:WINDOW])
+    while 2 * total > ahead and start + WINDOW < len(candidates):
+        if sizes[start] <= total:
             chosen.add(candidates[start])
-            total -= int(counts[candidates[start]])
+            total -= sizes[start]
+        ahead += sizes[start + WINDOW] - sizes[start]
         start += 1
     window = candidates[start : start + WINDOW]
     reached = [1]  # bit s: whether some of the first groups add up to s
     for group in window:
         reached.append(reached[-1] | reached[-1] << int(counts[group]))
-    sums = [each for each in range(0 if chosen else 1, reached[-1].bit_length()) if reached[-1] >> each & 1]
-    rest = min(sums, key=lambda each: abs(each - total))
+    content = np.frombuffer(reached[-1].to_bytes(reached[-1].bit_length() // 8 + 1, "little"), np.uint8)
+    sums = np.flatnonzero(np.unpackbits(content, bitorder="little"))[0 if chosen else 1 :]
+    rest = int(sums[np.argmin(np.abs(sums - total))])
     for place in range(len(window), 0, -1):
         if not reached[place - 1] >> rest & 1:
             chosen.add(window[place - 1])

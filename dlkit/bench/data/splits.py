@@ -16,7 +16,8 @@ from dlkit.bench.errors import UserError, nearest
 __all__ = ["FEW", "redrawn", "some", "split", "split_official", "standardize", "transformed"]
 
 FEW = 20_000  # a split of so many examples or fewer is drawn anew for each study
-CLASSES = 10  # integers are classes if there are so many examples of each, on average
+CLASSES = 3  # integers may be classes if there are so many examples of each, on average
+SURELY = 10  # and then they surely are
 
 Draw = Callable[[int], Rows]
 
@@ -95,7 +96,8 @@ def split(
     draw = _draw(where, kept, (held_out, final), order or name, stratify=stratify, groups=groups, time=time)
     again = redraw if redraw is not None else count <= FEW
     if groups is not None:
-        again = again and _sizes(draw(1)) == _sizes(draw(0)) and draw(1).test.tolist() != draw(0).test.tolist()
+        first, second = draw(0), draw(1)
+        again = again and any(set(one) != set(other) for one, other in zip(first, second, strict=True))
     elif time is not None:
         again = False
     drawn = partial(_split, name, kept, draw, source, tuple(complaints))
@@ -130,7 +132,7 @@ def _draw(
         else:
             labels, is_always = None if stratify is False else _classes(arrays), False
         draw = partial(_of_classes, count_of(arrays), labels, is_always, sizes, key)
-        if labels is not None:
+        if labels is not None and (is_always or len(np.unique(labels)) <= len(labels) / SURELY):
             _warn_of_absent(where, labels, draw(0))
         return draw
     except UserError as error:
@@ -160,10 +162,6 @@ def _groups_again(labels: Any, first: Rows, key: int, study: int) -> Rows:
 
 def _always(rows: Rows, study: int) -> Rows:
     return rows
-
-
-def _sizes(rows: Rows) -> tuple[int, ...]:
-    return tuple(map(len, rows))
 
 
 def _classes(arrays: Arrays) -> Any:
@@ -225,7 +223,7 @@ def _warn_of_absent(where: str, labels: Any, rows: Rows) -> None:
         count = int((np.asarray(labels) == label).sum())
         warnings.warn(
             f"{where}: class {label} has {count} example{'s' * (count != 1)}, and none in {parts}; merge rare classes, "
-            "leave them out, or get more examples of them",
+            "leave them out, or get more examples of them (stratify=False: these are no classes)",
             stacklevel=4,
         )
 
