@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import importlib.util
 import io
 import json
 import lzma
@@ -9,7 +10,6 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -148,7 +148,11 @@ def npy_folder(folder: Path) -> Path:
 
 
 def installed(package: str, *parts: str) -> Callable[[Path], Path]:
-    return lambda _: Path(str(resources.files(package))).joinpath(*parts)
+    """A file of a package, which is not imported."""
+    found = importlib.util.find_spec(package)
+    assert found is not None and found.submodule_search_locations
+    place = Path(found.submodule_search_locations[0]).joinpath(*parts)
+    return lambda _: place
 
 
 IRIS = ("data", "data", "iris.csv.gz")
