@@ -109,14 +109,11 @@ def _moved(problem: Problem, recipe: Recipe, owner: str, place: str) -> Iterator
         text = f"its update of {bad} is not finite for gradients of size 1"
         yield Tick("updates", text, False, owner, place, "look for divisions by 0 in its first steps")
         return
-    others = {
-        name: [
-            [_host(run({**middle, name: _value(span, share)}, drawn[0], np.float32(size))) for share in (0.0, 1.0)]
-            for size in SIZES
-        ]
-        for name, span in _space(recipe).items()
-        if isinstance(span, Range)
-    }
+    others = {}
+    for name, span in _space(recipe).items():
+        if isinstance(span, Range):
+            ends = [{**middle, name: _value(span, share)} for share in (0.0, 1.0)]
+            others[name] = [[_host(run(each, drawn[0], np.float32(size))) for each in ends] for size in SIZES]
     climbing = np.all([each.cosine > RISE for each in found], axis=0)
     yield from _climbers(problem, recipe, owner, place, paths, found, climbing, others)
     yield from _still(owner, place, paths, first, steps)

@@ -20,7 +20,7 @@ GENERATOR = np.random.default_rng()
 
 
 def drawn():
-    return np.random.rand()
+    return np.random.rand()  # noqa: NPY002
 
 
 def counted():
@@ -30,7 +30,7 @@ def counted():
 
 @jax.jit
 def compiled(value):
-    return value * np.random.rand()
+    return value * np.random.rand()  # noqa: NPY002
 
 
 def bowl(factor=lambda: 1.0, *, inside=lambda value: value, evaluated=lambda: 1.0):
@@ -89,7 +89,7 @@ def test_the_line_is_that_of_the_call() -> None:
 
 
 def test_optimizers_are_traced_twice_too() -> None:
-    noisy = mine(lambda learning_rate: optax.sgd(learning_rate * np.random.rand()))
+    noisy = mine(lambda learning_rate: optax.sgd(learning_rate * drawn()))
     (wrong,) = [tick for tick in ticks_of("quadratic", noisy) if tick.right is False]
     assert wrong.owner == "optimizer 'mine'" and "test_purity.py:" in wrong.place
 

@@ -31,6 +31,11 @@ def bowl(**changes):
     )
 
 
+def some_are_long(kinds):
+    quick = ("masked", "sign of adam", "names", "clip")
+    return [pytest.param(kind, marks=() if kind in quick else pytest.mark.long) for kind in kinds]
+
+
 def ticks_of(build, space=RATE, *, schedule="constant", **more):
     made = build if isinstance(build, bench.Optimizer) else bench.Optimizer("mine", build, space, **more)
     static = {name: options[0] for name, options in made.static.items()}
@@ -137,7 +142,7 @@ FINE = {
 }
 
 
-@pytest.mark.parametrize("kind", [pytest.param(k, marks=() if k == "clip" else pytest.mark.long) for k in FINE])
+@pytest.mark.parametrize("kind", some_are_long(FINE))
 def test_what_goes_downhill_is_not_flagged(kind) -> None:
     build, space = FINE[kind]
     ticks = ticks_of(build, space, schedule="cosine" if kind == "clip" else "constant")

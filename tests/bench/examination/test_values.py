@@ -17,6 +17,7 @@ from dlkit.bench.problems import Player, Problem
 X = np.random.default_rng(0).normal(size=(120, 4)).astype(np.float32)
 Y = (X[:, 0] > 0).astype(np.int32)
 CE = optax.softmax_cross_entropy_with_integer_labels
+QUICK = ("labels from 1", "negative", "pairs", "pairs in a metric", "zero", "squares", "contrastive")
 MSE, LOG = Metric("lower"), Metric("lower", "log")
 
 
@@ -25,6 +26,10 @@ def as_users_have_it():
     """Users' arrays broadcast."""
     with jax.numpy_rank_promotion("allow"):
         yield
+
+
+def some_are_long(kinds):
+    return [pytest.param(kind, marks=() if kind in QUICK else pytest.mark.long) for kind in kinds]
 
 
 def squares(predictions, targets):
@@ -86,7 +91,6 @@ WRONG = {
     "pairs, column": (made(lambda p, t: squares(p[:, 0], t), targets=X[:, :1]), "broadcast to all pairs"),
     "pairs in a metric": (made(right, metrics={"m": (accuracy, Metric("higher"))}), "metric 'm' is the same however"),
 }  # fmt: skip
-QUICK = ("labels from 1", "negative", "pairs", "pairs in a metric")
 
 
 @pytest.mark.parametrize(
@@ -155,9 +159,7 @@ FINE = {
 }
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=() if kind in ("squares", "contrastive") else pytest.mark.long) for kind in FINE]
-)
+@pytest.mark.parametrize("kind", some_are_long(FINE))
 def test_what_is_right_is_not_flagged(kind) -> None:
     ticks = ticks_of(FINE[kind])
     assert [tick.sentence for tick in ticks if tick.right is not True] == []
