@@ -46,7 +46,7 @@ def unpaired(
         return
     looked = [_Shuffled(looker, params, state, batch, held, names) for params in places]
     plain = all(np.prod(batch[name].shape[1:]) == 1 for name in names)
-    if looked[0].ignores(lambda look: look.losses[""]):
+    if _ignores(looked, lambda look: look.losses[""]):
         is_mistake = plain and _has_pairs(problem)
         text = f"the loss is the same however {_listed(names)} are shuffled among the examples"
         cause = (
@@ -59,7 +59,7 @@ def unpaired(
     wrong = [
         name
         for name in problem.metrics
-        if all(each.ignores(lambda look, name=name: look.metrics[name]) for each in looked)  # type: ignore[misc]
+        if _ignores(looked, lambda look, name=name: look.metrics[name])  # type: ignore[misc]
     ]
     for name in wrong:
         text = f"metric '{name}' is the same however {_listed(names)} are shuffled among the examples"
@@ -87,14 +87,20 @@ class _Shuffled:
         self.shuffled = [look(np.random.default_rng(order).permutation) for order in range(ORDERS)]
         self.alike = [look(partial(_row, share)) for share in (0.0, 0.5, 1.0)]
 
-    def ignores(self, of: Callable[[Look], float]) -> bool:
-        """Whether a number is the same for all orders, and not for all targets."""
+    def is_fixed(self, of: Callable[[Look], float]) -> bool:
+        """Whether a number is the same for all orders."""
         base = of(self.base)
-        if not np.isfinite([base, *map(of, self.shuffled)]).all():
-            return False
-        return all(same_number(base, of(each)) for each in self.shuffled) and not all(
-            same_number(base, of(each)) for each in self.alike if np.isfinite(of(each))
-        )
+        return bool(np.isfinite(base)) and all(same_number(base, of(each)) for each in self.shuffled)
+
+    def depends(self, of: Callable[[Look], float]) -> bool:
+        """Whether a number is another one for other targets."""
+        others = [of(each) for each in self.alike]
+        return bool(np.isfinite(others).all()) and not all(same_number(of(self.base), each) for each in others)
+
+
+def _ignores(looked: Sequence[_Shuffled], of: Callable[[Look], float]) -> bool:
+    """Whether a number depends on the targets, and not on which belongs to which example."""
+    return all(each.is_fixed(of) for each in looked) and any(each.depends(of) for each in looked)
 
 
 def _row(share: float, count: int) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from dlkit.bench.errors import UserError
 from dlkit.bench.examination.ticks import Tick
 from dlkit.bench.identity.places import place_of, place_of_error, place_within
+from dlkit.bench.machine.environment import compiler_options
 from dlkit.bench.optimizers.base import Optimizer, require_matching
 from dlkit.bench.plan.space import Range
 from dlkit.bench.problems.base import Problem
@@ -99,20 +100,20 @@ def _moved(problem: Problem, recipe: Recipe, owner: str, place: str) -> Iterator
     if not steps or not paths:
         return
     middle = {name: _value(span, 0.5) for name, span in _space(recipe).items()}
-    run = jax.jit(partial(_run, problem, recipe, params, steps))
-    draws = [(seed, sign) for seed in (0, 1) for sign in (1.0, -1.0)]
-    found = [_host(run(middle, seed, sign)) for seed, sign in draws]
+    drawn = [_Drawn.of(params, seed, steps) for seed in (0, 1)]
+    run = _compiled(partial(_run, problem, recipe), middle, drawn[0], np.float32(1))
+    found = [_host(run(middle, each, np.float32(sign))) for each in drawn for sign in (1, -1)]
     first = found[0]
     if not np.isfinite([first.cosine, first.largest]).all():
         bad = paths[int(np.argmin(np.isfinite(first.largest) & np.isfinite(first.cosine)))]
         text = f"its update of {bad} is not finite for gradients of size 1"
         yield Tick("updates", text, False, owner, place, "look for divisions by 0 in its first steps")
         return
-    others = {
-        name: [[_host(run({**middle, name: _value(span, share)}, 0, size)) for share in (0.0, 1.0)] for size in SIZES]
-        for name, span in _space(recipe).items()
-        if isinstance(span, Range)
-    }
+    others = {}
+    for name, span in _space(recipe).items():
+        if isinstance(span, Range):
+            ends = [{**middle, name: _value(span, share)} for share in (0.0, 1.0)]
+            others[name] = [[_host(run(each, drawn[0], np.float32(size))) for each in ends] for size in SIZES]
     climbing = np.all([each.cosine > RISE for each in found], axis=0)
     yield from _climbers(problem, recipe, owner, place, paths, found, climbing, others)
     yield from _still(owner, place, paths, first, steps)
@@ -189,18 +190,50 @@ def _host(moves: Any) -> _Moves:
     return found
 
 
-def _run(problem: Problem, recipe: Recipe, shapes: Any, steps: int, values: Any, seed: Any, size: Any) -> _Moves:
+class _Drawn(NamedTuple):
+    """What is drawn on the host, since a program that draws takes long to compile.
+
+    Attributes:
+        params: made-up parameters.
+        gradient: made-up gradients, no entry of which is near 0.
+        factors: [steps] by which gradients differ in size from step to step.
+        key_data: of the key for what an optimizer draws itself.
+    """
+
+    params: Any
+    gradient: Any
+    factors: Any
+    key_data: Any
+
+    @classmethod
+    def of(cls, shapes: Any, seed: int, steps: int) -> "_Drawn":
+        """Draws parameters and gradients of some shapes."""
+        rng = np.random.default_rng(seed)
+        params, other = (
+            jax.tree.map(lambda leaf: np.asarray(rng.normal(size=leaf.shape)).astype(leaf.dtype), shapes) for _ in "ab"
+        )
+        gradient = jax.tree.map(lambda leaf: np.where(leaf < 0, leaf - 0.5, leaf + 0.5).astype(leaf.dtype), other)
+        factors = np.exp(0.5 * rng.normal(size=steps)).astype(np.float32)
+        return cls(params, gradient, factors, np.asarray(jax.random.key_data(jax.random.key(seed))))
+
+
+def _compiled(function: Any, *arguments: Any) -> Any:
+    """Compiles a function that runs a few times: as fast as it can be compiled."""
+    options = {**compiler_options()}
+    options |= {"xla_backend_optimization_level": 0} if options else {}
+    return jax.jit(function, compiler_options=options).lower(*arguments).compile()
+
+
+def _run(problem: Problem, recipe: Recipe, values: Any, drawn: _Drawn, size: Any) -> _Moves:
     """Some steps on a loss whose gradient is made up, and what they came to."""
-    key_params, key_gradient, key_noise, key_optimizer = jax.random.split(jax.random.key(seed), 4)
-    params, base = _drawn(key_params, shapes), _away_from_zero(_drawn(key_gradient, shapes), size)
-    key_data = jax.random.key_data(key_optimizer)
+    params, key_data, steps = drawn.params, drawn.key_data, len(drawn.factors)
+    base = jax.tree.map(lambda leaf: (size * leaf).astype(leaf.dtype), drawn.gradient)
     every = max(1, recipe.steps // steps)
     opt_state = transformation.first_state(problem, recipe, values, params, key_data)
 
     def step(carry: Any, number: Any) -> Any:
         params, opt_state, moved, largest, apart = carry
-        noise = _drawn(jax.random.fold_in(key_noise, number), shapes)
-        gradient = jax.tree.map(lambda g, n: (g * jnp.exp(0.5 * n)).astype(g.dtype), base, noise)
+        gradient = jax.tree.map(lambda g: (g * drawn.factors[number]).astype(g.dtype), base)
         built = transformation.transformations(problem, recipe, values, number * every, key_data)
         updates, opt_state = _update(problem, recipe.optimizer, built, gradient, opt_state, params)
         now = [jnp.abs(u - g).max() / jnp.abs(g).max() for u, g in _zipped(updates, gradient)]
@@ -211,8 +244,8 @@ def _run(problem: Problem, recipe: Recipe, shapes: Any, steps: int, values: Any,
         params = jax.tree.map(lambda p, u: (p + u).astype(p.dtype), params, updates)
         return (params, opt_state, moved, jnp.maximum(largest, jnp.stack(sizes)), apart), None
 
-    count = len(jax.tree.leaves(shapes))
-    still = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), shapes)
+    count = len(jax.tree.leaves(params))
+    still = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), params)
     carry = (params, _strong(opt_state), still, jnp.zeros(count), -jnp.ones(count))
     (params, opt_state, moved, largest, apart), _ = jax.lax.scan(step, carry, jnp.arange(steps))
     products = jnp.stack([(m * g).sum() for m, g in _zipped(moved, base)])
@@ -256,18 +289,6 @@ def _evaluated(problem: Problem, optimizer: Optimizer, opt_state: Any, params: A
         return 0.0
     shown = optimizer.eval_params(opt_state, params)
     return jnp.stack([(s * g).sum() for s, g in _zipped(shown, base)])
-
-
-def _drawn(key: Any, shapes: Any) -> Any:
-    leaves, tree = jax.tree.flatten(shapes)
-    keys = jax.random.split(key, len(leaves))
-    return jax.tree.unflatten(
-        tree, [jax.random.normal(k, leaf.shape).astype(leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
-    )
-
-
-def _away_from_zero(tree: Any, size: Any) -> Any:
-    return jax.tree.map(lambda leaf: (size * jnp.where(leaf < 0, leaf - 0.5, leaf + 0.5)).astype(leaf.dtype), tree)
 
 
 def _zipped(first: Any, second: Any) -> list[tuple[Any, Any]]:
