@@ -871,6 +871,27 @@ COMPARED = [
 
 FORMULAS = [
     Fault(
+        "muon orthogonalizes embeddings and heads",
+        "dlkit/bench/optimizers/*.py",
+        'return Rule(MATRICES if role.kind == "hidden" else OTHERS',
+        "return Rule(MATRICES if role.is_matrix else OTHERS",
+        "bench/optimizers/test_by_role.py::test_muon_orthogonalizes_hidden_matrices_and_kernels_and_nothing_else",
+    ),
+    Fault(
+        "LARS and LAMB scale and decay biases",
+        "dlkit/bench/optimizers/*.py",
+        'role_of(path[:-1], leaf).kind != "vector", parts',
+        'role_of(path[:-1], leaf).kind != "none", parts',
+        "bench/optimizers/test_by_role.py::test_biases_have_no_ratio_of_norms_and_no_decay",
+    ),
+    Fault(
+        "a gradient inside a loss makes a hidden layer of the first",
+        "dlkit/bench/problems/*.py",
+        "is_deep = any(use.is_deep for use in products if use.inputs == axes[0])",
+        "is_deep = any(use.is_deep for use in products)",
+        "bench/problems/test_roles.py::test_roles_are_those_known_by_hand",
+    ),
+    Fault(
         "Holm's factors are one too small",
         STATS,
         "np.arange(raw.size, 0, -1)",

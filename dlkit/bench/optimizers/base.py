@@ -105,7 +105,10 @@ class Optimizer:
 
     @property
     def learning_rates(self) -> list[str]:
-        """The hyperparameters that a schedule shapes: ``learning_rate``, or that of each player that has one."""
+        """The hyperparameters that a schedule needs: ``learning_rate``, or that of each player that has one.
+
+        Beside it, a schedule shapes what else ends in ``learning_rate``: the rate of a part of the parameters.
+        """
         return [name for name in self.space if name.rpartition(".")[2] == "learning_rate"]
 
     def rule(self, role: Role, shape: tuple[int, ...]) -> Rule:

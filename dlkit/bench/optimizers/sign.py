@@ -58,8 +58,15 @@ OPTIMIZERS = (
     Optimizer(
         "lars",
         lars,
-        # Rates are multiplied by the trust coefficient 0.001: up to 32 in the paper, more on small problems.
-        {"learning_rate": log_uniform(0.3, 300.0), "momentum": MOMENTUM, "weight_decay": log_uniform(1e-5, 1e-2)},
+        # The rate of biases and gains is that of gradient descent; that of weights is multiplied by the trust
+        # coefficient, 0.001 with rates up to 32 in the paper, for batches of thousands. Small problems need larger
+        # steps of weights at rates that biases stand.
+        {
+            "learning_rate": log_uniform(0.01, 30.0),
+            "momentum": MOMENTUM,
+            "weight_decay": log_uniform(1e-5, 1e-2),
+            "trust_coefficient": log_uniform(1e-3, 0.1),
+        },
         roles=True,
         rules=lars_rules,
         reference="You, Gitman and Ginsburg, 2017",

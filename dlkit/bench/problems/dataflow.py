@@ -239,7 +239,7 @@ class Flow:
         *,
         is_deep: bool,
     ) -> bool:
-        """Notes a use; returns whether it sums over the same axes as the first: a derivative sums over the others."""
+        """Notes a use; returns whether it sums over the same axes as the first product: derivatives over the others."""
         inputs = {axis for each in take(view.axes, contracted) for axis in each}
         outputs = {axis for each in take(view.axes, kept) for axis in each} - inputs
         seen = {axis for each in view.axes for axis in each}
@@ -251,7 +251,7 @@ class Flow:
             inputs = gone
         uses = self.uses.setdefault(leaf, [])
         uses.append(Use(tuple(sorted(inputs)), tuple(sorted(outputs)), how, is_deep))
-        return uses[0].inputs == uses[-1].inputs
+        return next((use.inputs for use in uses if use.how == how), ()) == uses[-1].inputs
 
     def _gather(self, equation: core.JaxprEqn, inputs: Sequence[Value]) -> list[Value]:
         operand, indices = inputs

@@ -102,7 +102,9 @@ def _build(
     given = recipe.optimizer.settings_of(player, hyperparameters)
     values: dict[str, Any] = {name: given[name] for name in optimizer.space}
     if recipe.schedule.varies and "learning_rate" in values:
-        values["learning_rate"] = _scheduled(recipe, values["learning_rate"], hyperparameters, step)
+        for name in values:
+            if name.endswith("learning_rate"):  # that of a part, such as Muon's Adam, too
+                values[name] = _scheduled(recipe, values[name], hyperparameters, step)
     if optimizer.random:
         key = jax.random.wrap_key_data(key_data)
         values["key"] = jax.random.fold_in(key, zlib.crc32(player.encode())) if player else key
