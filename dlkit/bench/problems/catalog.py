@@ -88,7 +88,7 @@ FAMILIES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
             "copy-memory": Entry(sequences.copy_memory, 7.9),
             "digits-rows": Entry(sequences.digits_rows, 0.32),
             "basic-motions": Entry(sequences.basic_motions, 0.67, needs="package sktime"),
-            "unequal-series": Entry(sequences.unequal_series, 1.0),
+            "unequal-series": Entry(sequences.unequal_series, 1.6),
             "series-file": Entry(sequences.series_file, needs="choice path"),
             "text-lstm": Entry(text.text_lstm, 10),
             "text-transformer": Entry(text.text_transformer, 33),

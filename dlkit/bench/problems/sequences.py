@@ -343,6 +343,7 @@ def _series(
         stresses="few and long sequences",
         metric="cross_entropy",
         margin=margin,
+        inputs=("inputs", "lengths") if "lengths" in dataset.train else "inputs",
         **objective._asdict(),
     )
 

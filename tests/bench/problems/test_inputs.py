@@ -131,6 +131,14 @@ def test_steps_after_a_length_count_neither_in_the_loss_nor_in_the_metrics() -> 
         assert np.isfinite(leaf).all(), name
 
 
+def test_series_of_a_file_bring_their_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loss(fill: float) -> Any:
+        monkeypatch.setattr(bench.data, "series", lambda path, digest: dataset(fill))
+        return score(bench.problems.PROBLEMS["series-file"](path="mine"))
+
+    assert loss(0.0) == loss(9.0)
+
+
 def test_a_ragged_problem_trains() -> None:
     curve = bench.train(MAKERS["classification"](dataset(7.0)), "adam", learning_rate=0.02, evaluations=2).curve
     assert np.isfinite(curve["accuracy"]).all()
