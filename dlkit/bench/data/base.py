@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dlkit.bench.data.arrays import Arrays, as_array, device_dtype, too_fine, underflow
-from dlkit.bench.data.containers import columns_of
+from dlkit.bench.data.containers import columns_of, require_one_order, require_same_columns
 from dlkit.bench.data.memory_mapped import chunks, located, mapped
 from dlkit.bench.data.partitions import shuffled
 from dlkit.bench.errors import UserError
@@ -212,17 +212,17 @@ def prepared(
     Raises:
         UserError: for what cannot be trained on, and for splits that are not alike.
     """
-    found = {
-        part: arrived(arrays, f"dataset '{dataset}', split '{part}'", fine=fine) for part, arrays in splits.items()
-    }
+    where = f"dataset '{dataset}', split "
+    found = {part: arrived(arrays, f"{where}'{part}'", fine=fine) for part, arrays in splits.items()}
     first, *others = found
     names = set(found[first][0])
     for part in others:
         if set(found[part][0]) != names:
             raise UserError(
-                f"dataset '{dataset}', split '{part}': expected the arrays of '{first}', {sorted(names)}, got "
-                f"{sorted(found[part][0])}"
+                f"{where}'{part}': expected the arrays of '{first}', {sorted(names)}, got {sorted(found[part][0])}"
             )
+        for name in found[part][0]:
+            require_same_columns(splits[first][name], splits[part][name], f"{where}'{part}', array '{name}'")
     alike = {name: _alike({part: arrays[name] for part, (arrays, _) in found.items()}, dataset, name) for name in names}
     parts = {part: {name: alike[name][part] for name in found[part][0]} for part in found}
     return parts, tuple(said for _, complaints in found.values() for said in complaints)
@@ -243,6 +243,7 @@ def arrived(arrays: Any, where: str, *, fine: Sequence[str] = ()) -> tuple[dict[
         raise UserError(
             f"{where}: expected arrays by name, such as {{'inputs': ..., 'targets': ...}}, got {arrays!r:.60}"
         )
+    require_one_order(arrays, where)
     kept = {name: as_array(array, f"{where}, array '{name}'") for name, array in arrays.items()}
     require_lengths(kept, where)
     complaints = []

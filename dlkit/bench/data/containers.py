@@ -1,5 +1,6 @@
 """What arrays come in: tables, sparse matrices, tensors of other libraries, lists; as NumPy's arrays of numbers."""
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from numbers import Complex, Integral, Real
@@ -9,7 +10,7 @@ import numpy as np
 
 from dlkit.bench.errors import UserError
 
-__all__ = ["Array", "columns_of", "unpacked"]
+__all__ = ["Array", "columns_of", "require_one_order", "require_same_columns", "unpacked"]
 
 Array = np.ndarray[Any, Any]
 
@@ -37,6 +38,45 @@ def unpacked(value: object, where: str) -> Array:
 def columns_of(value: object) -> tuple[str, ...]:
     """Returns the names of a data frame's columns; of anything else, none."""
     return tuple(map(str, value.columns)) if hasattr(value, "iloc") and hasattr(value, "columns") else ()
+
+
+def require_same_columns(model: object, other: object, where: str) -> None:
+    """Refuses a data frame whose columns are not those of another one, in their order.
+
+    Args:
+        model: of the first split: a frame, or anything else.
+        other: of another split.
+        where: dataset, split and array of the other.
+
+    Raises:
+        UserError: if both are frames of other columns.
+    """
+    ours, theirs = columns_of(model), columns_of(other)
+    if ours and theirs and ours != theirs:
+        how = "in another order than" if sorted(ours) == sorted(theirs) else "and not"
+        raise UserError(
+            f"{where}: has the columns {_listed(theirs)}, {how} those of 'train', {_listed(ours)}; select them alike, "
+            "such as frame[train.columns]"
+        )
+
+
+def require_one_order(arrays: Mapping[str, Any], where: str) -> None:
+    """Refuses tables and columns of pandas that have the same rows in different orders, as places are what counts.
+
+    Args:
+        arrays: name -> what was given.
+        where: dataset and split.
+
+    Raises:
+        UserError: if one's index is another's in another order.
+    """
+    indexed = [(name, value.index) for name, value in arrays.items() if hasattr(value, "iloc")]
+    for (first, index), (name, other) in itertools.pairwise(indexed):
+        if len(index) == len(other) and not index.equals(other) and index.sort_values().equals(other.sort_values()):
+            raise UserError(
+                f"{where}: the rows of '{first}' and '{name}' have the same index in different orders, so that inputs "
+                f"would get other examples' targets; bring them in one order, such as {name}.loc[{first}.index]"
+            )
 
 
 def _refuse_containers(value: object, where: str) -> None:
@@ -223,6 +263,10 @@ def _no_number(value: Any, index: tuple[int, ...], flat: Array, dtype: Any) -> s
         return f"{what}; encode categories as integers (there are {_listed(texts)}), or leave the column out"
     if value is None or kind in ("NAType", "NaTType"):
         return f"expected numbers, got {value!r}, a missing value, at index {index}; remove or impute missing values"
+    if hasattr(value, "nnz"):
+        return f"expected numbers, got sparse arrays ({kind}) as objects; stack them as a dense one, such as " + (
+            "scipy.sparse.vstack(arrays).toarray()"
+        )
     if isinstance(value, (Sequence, np.ndarray)) or hasattr(value, "__array__"):
         lengths = [len(each) for each in flat if hasattr(each, "__len__")]
         return (

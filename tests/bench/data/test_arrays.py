@@ -177,6 +177,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "sparse coordinates": (scipy.sparse.coo_array(X), "a sparse array .*toarray"),
     "a sparse dictionary": (scipy.sparse.dok_matrix(X), "a sparse array"),
     "sparse of JAX": (BCOO.fromdense(jnp.asarray(X)), r"a sparse array \(BCOO.*todense\(\)"),
+    "a list of sparse rows": ([scipy.sparse.csr_matrix(X[:1])] * COUNT, r"sparse arrays .*vstack\(arrays\)"),
     "a sparse frame": (pd.DataFrame.sparse.from_spmatrix(scipy.sparse.csr_matrix(X)), "column '0': sparse .*to_dense"),
     "ragged lists": ([[1, 2], [3]] * 60, "ragged: examples of different lengths, of 1 to 2; pad"),
     "ragged arrays": ([np.ones(2), np.ones(5)] * 60, "ragged: .* of 2 to 5"),
@@ -344,6 +345,30 @@ def test_splits_that_are_not_alike(kind: str) -> None:
     changed, message = UNLIKE[kind]
     with pytest.raises(UserError, match=f"dataset 'mine', {message}"):
         Dataset("mine", **splits_of(**changed))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ("dcba", "'d', 'c', 'b', 'a', in another order than those of 'train', 'a', 'b', 'c', 'd'; select"),
+        ("abce", "'a', 'b', 'c', 'e', and not those of 'train'"),
+    ],
+)
+def test_tables_of_other_columns(columns: str, message: str) -> None:
+    frames = [pd.DataFrame(X + number, columns=list(names)) for number, names in enumerate(("abcd", columns, "abcd"))]
+    with pytest.raises(UserError, match=f"split 'validation', array 'inputs': has the columns {message}"):
+        Dataset("mine", *({"inputs": frame} for frame in frames))
+    Dataset("mine", {"inputs": frames[0]}, {"inputs": frames[1].to_numpy()}, {"inputs": frames[2]})
+
+
+def test_tables_whose_rows_are_in_different_orders() -> None:
+    frame, column = pd.DataFrame(X), pd.Series(Y)
+    shuffled = frame.sample(frac=1.0, random_state=0)
+    with pytest.raises(UserError, match=r"the rows of 'inputs' and 'targets' have the same index in different orders"):
+        split("mine", {"inputs": shuffled, "targets": column})
+    split("mine", {"inputs": shuffled, "targets": column.loc[shuffled.index]})
+    split("mine", {"inputs": shuffled, "targets": Y})
+    split("mine", {"inputs": frame.iloc[20:], "targets": column.iloc[:100]})
 
 
 @pytest.mark.parametrize(
