@@ -8,6 +8,7 @@ import numpy as np
 
 from dlkit.bench.data.arrays import as_array
 from dlkit.bench.data.columns import require_columns
+from dlkit.bench.data.containers import require_one_order
 from dlkit.bench.data.npz import role_of
 from dlkit.bench.errors import UserError
 
@@ -112,6 +113,7 @@ def of_pair(inputs: Any, targets: Any, where: str, name: str = TARGET) -> Source
     """
     import pandas as pd
 
+    require_one_order({"inputs": inputs, "targets": targets}, where)
     names = _names_of_targets(targets, name)
     if isinstance(targets, pd.DataFrame):
         columns = targets.set_axis(names, axis=1).reset_index(drop=True)

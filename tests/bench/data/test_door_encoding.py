@@ -116,6 +116,33 @@ def test_words_can_stand_for_missing_values() -> None:
     assert made.card is not None and made.card.columns[0].missing == 10 and made.card.columns[0].kind == "numbers"
 
 
+def test_a_level_that_training_lacks_is_nothing() -> None:
+    table = pd.DataFrame({"island": ["rare", *["east", "west"] * 30], "kind": [*"ab" * 30, "a"]})
+    made = bench.dataset(table, target="kind")
+    zeros = 0
+    for study in range(8):
+        drawn = made.of_study(study)
+        is_trained_on = drawn.train["inputs"][:, 1].sum() == 1
+        assert drawn.train["inputs"].shape[1] == 3 and (drawn.train["inputs"].sum(axis=1) == 1).all()
+        held_out = np.concatenate([drawn.validation["inputs"], drawn.test["inputs"]])
+        assert (held_out.sum(axis=1) == 0).sum() == (not is_trained_on) and not held_out[:, 1].any()
+        zeros += not is_trained_on
+    assert 0 < zeros < 8
+
+
+def test_years_and_numbers_may_be_names_of_columns(tmp_path: Path) -> None:
+    for names, header, count in (
+        ("kind,1990,1991", None, 20),
+        ("0,1,2", None, 20),
+        ("x,7,8.5", None, 21),
+        ("x,7,8.5", True, 20),
+        ("x,7,8", None, 21),
+    ):
+        (tmp_path / "t.csv").write_text("\n".join([names, *(f"{'xy'[row % 2]},{row},{row}" for row in range(20))]))
+        card = bench.dataset(tmp_path / "t.csv", target=0, header=header).card
+        assert card is not None and (card.rows, card.classes) == (count, ("x", "y"))
+
+
 def test_many_levels_are_the_frequent_ones_of_the_training_rows() -> None:
     table = pd.DataFrame({"code": [f"c{row % 60:02d}" for row in range(600)], "kind": ["a", "b", "b"] * 200})
     table.loc[:300, "code"] = "c00"

@@ -222,6 +222,7 @@ FAULTS: Mapping[str, tuple[Callable[[Path], Any], Mapping[str, Any], str]] = {
     ),
     # arrays
     "lengths": (lambda _: (np.zeros((9, 2)), np.zeros(8)), {}, r"9 examples, but 8 targets"),
+    "rows in two orders": (lambda _: (GOOD[["size"]][::-1], GOOD["kind"]), {}, r"the same index in different orders"),
     "vector of inputs": (
         lambda _: (np.zeros(9), np.zeros(9)),
         {},
