@@ -12,7 +12,7 @@ from dlkit.bench.machine.environment import compiler_options
 from dlkit.bench.problems.base import Problem
 from dlkit.bench.problems.players import with_step
 
-__all__ = ["HELD", "Look", "Looker", "few"]
+__all__ = ["HELD", "Look", "Looker", "few", "quickly_compiled"]
 
 HELD = 512  # examples of validation and test that are looked at together
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -45,7 +45,7 @@ class Looker:
         self.memory = math.nan
         self._seconds: list[float] = []
         self._key = jax.device_get(jax.random.key_data(jax.random.key(0)))
-        self._init = jax.jit(problem.init)
+        self._init: Any = None
         self._compiled: Any = None
 
     @property
@@ -55,15 +55,17 @@ class Looker:
 
     def start(self, seed: int) -> tuple[Any, Any]:
         """Returns initial parameters and state."""
-        found: tuple[Any, Any] = jax.device_get(self._init(jax.random.key(seed)))
+        key = jax.random.key(seed)
+        if self._init is None:
+            self._init = quickly_compiled(self.problem.init, key)
+        found: tuple[Any, Any] = jax.device_get(self._init(key))
         return found
 
     def look(self, params: Any, state: Any, batch: Arrays, held: Arrays) -> Look:
         """Returns losses, gradients and metrics; batches and held-out examples have the same shapes each time."""
         arguments = (params, state, dict(batch), dict(held), self._key)
         if self._compiled is None:
-            lowered = jax.jit(self._function, compiler_options=compiler_options()).lower(*arguments)
-            self._compiled = lowered.compile()
+            self._compiled = quickly_compiled(self._function, *arguments)
             self.memory = _memory_of(self._compiled)
         began = time.perf_counter()
         losses, gradients, metrics = jax.device_get(self._compiled(*arguments))
@@ -83,6 +85,13 @@ class Looker:
             loss = with_step(self.problem.loss)
             losses[""], gradients = jax.value_and_grad(lambda params: loss(params, state, batch, key, step)[0])(params)
         return losses, gradients, dict(self.problem.evaluate(params, state, held))
+
+
+def quickly_compiled(function: Any, *arguments: Any) -> Any:
+    """Compiles a function that is called a few times: as fast as it can be compiled."""
+    options = compiler_options()
+    options = {**options, "xla_backend_optimization_level": 0} if options else options
+    return jax.jit(function, compiler_options=options).lower(*arguments).compile()
 
 
 def few(arrays: Arrays, rows: int) -> dict[str, np.ndarray[Any, Any]]:
