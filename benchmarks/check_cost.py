@@ -54,10 +54,10 @@ def main() -> None:
     parser.add_argument("--optimizers", nargs="+", default=["sgd", "adam"])
     given = parser.parse_args()
     jax.config.update("jax_enable_compilation_cache", False)
-    print(f"{'problem':20} {'look, s':>8} {'study, s':>9} {'share, %':>9}")  # noqa: T201
+    print(f"{'problem':20} {'look, s':>8} {'study, s':>9} {'share, %':>9}")
     for problem in given.problems:
         looked, studied = measure(problem, given.optimizers)
-        print(f"{problem:20} {looked:8.2f} {studied:9.1f} {100 * looked / studied:9.1f}", flush=True)  # noqa: T201
+        print(f"{problem:20} {looked:8.2f} {studied:9.1f} {100 * looked / studied:9.1f}", flush=True)
 
 
 if __name__ == "__main__":
