@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jaxlib.version
 import numpy as np
 
 from dlkit.bench.machine.environment import compiler_options
 from dlkit.bench.problems.base import Problem
 from dlkit.bench.problems.players import with_step
 
-__all__ = ["HELD", "Look", "Looker", "few"]
+__all__ = ["HELD", "Look", "Looker", "few", "quickly_compiled"]
 
 HELD = 512  # examples of validation and test that are looked at together
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -45,7 +46,7 @@ class Looker:
         self.memory = math.nan
         self._seconds: list[float] = []
         self._key = jax.device_get(jax.random.key_data(jax.random.key(0)))
-        self._init = jax.jit(problem.init)
+        self._init: Any = None
         self._compiled: Any = None
 
     @property
@@ -55,15 +56,17 @@ class Looker:
 
     def start(self, seed: int) -> tuple[Any, Any]:
         """Returns initial parameters and state."""
-        found: tuple[Any, Any] = jax.device_get(self._init(jax.random.key(seed)))
+        key = jax.random.key(seed)
+        if self._init is None:
+            self._init = quickly_compiled(self.problem.init, key)
+        found: tuple[Any, Any] = jax.device_get(self._init(key))
         return found
 
     def look(self, params: Any, state: Any, batch: Arrays, held: Arrays) -> Look:
         """Returns losses, gradients and metrics; batches and held-out examples have the same shapes each time."""
         arguments = (params, state, dict(batch), dict(held), self._key)
         if self._compiled is None:
-            lowered = jax.jit(self._function, compiler_options=compiler_options()).lower(*arguments)
-            self._compiled = lowered.compile()
+            self._compiled = quickly_compiled(self._function, *arguments, is_timed=True)
             self.memory = _memory_of(self._compiled)
         began = time.perf_counter()
         losses, gradients, metrics = jax.device_get(self._compiled(*arguments))
@@ -83,6 +86,22 @@ class Looker:
             loss = with_step(self.problem.loss)
             losses[""], gradients = jax.value_and_grad(lambda params: loss(params, state, batch, key, step)[0])(params)
         return losses, gradients, dict(self.problem.evaluate(params, state, held))
+
+
+def quickly_compiled(function: Any, *arguments: Any, is_timed: bool = False) -> Any:
+    """Compiles a function that is called a few times: as fast as it can be compiled.
+
+    Args:
+        function: which.
+        *arguments: as it is called with.
+        is_timed: whether its time has to be about that of a step.
+    """
+    options: dict[str, Any] = dict(compiler_options())
+    if options:  # on CPU; the emitters of old versions, where they are still there, compile in half of the time
+        options |= {"xla_backend_optimization_level": 0}
+        has_old = jaxlib.version.__version__.startswith("0.10.") and not is_timed
+        options |= {"xla_cpu_use_fusion_emitters": False} if has_old else {}
+    return jax.jit(function, compiler_options=options).lower(*arguments).compile()
 
 
 def few(arrays: Arrays, rows: int) -> dict[str, np.ndarray[Any, Any]]:

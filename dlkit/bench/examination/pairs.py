@@ -63,7 +63,7 @@ def unpaired(
     ]
     for name in wrong:
         text = f"metric '{name}' is the same however {_listed(names)} are shuffled among the examples"
-        right = False if plain and name == problem.metric else None
+        right = False if plain and name == problem.metric and _has_pairs(problem, held) else None
         place = place_within(problem.example_scores or problem.evaluate)
         yield Tick("pairs", f"{text}: do shapes broadcast to all pairs?", right, owner, place, ADVICE)
     if not wrong:
@@ -89,8 +89,11 @@ class _Shuffled:
 
     def is_fixed(self, of: Callable[[Look], float]) -> bool:
         """Whether a number is the same for all orders."""
-        base = of(self.base)
-        return bool(np.isfinite(base)) and all(same_number(base, of(each)) for each in self.shuffled)
+        base, shuffled = of(self.base), [of(each) for each in self.shuffled]
+        largest = max(abs(of(each)) for each in (self.base, *self.alike))  # of what may cancel in sums
+        return bool(np.isfinite([base, *shuffled]).all()) and all(
+            same_number(base + largest, each + largest) for each in shuffled
+        )
 
     def depends(self, of: Callable[[Look], float]) -> bool:
         """Whether a number is another one for other targets."""
@@ -107,13 +110,16 @@ def _row(share: float, count: int) -> Any:
     return np.full(count, int(share * (count - 1)))
 
 
-def _has_pairs(problem: Problem) -> bool:
-    """Whether the loss computes something for all pairs of a batch's examples."""
+def _has_pairs(problem: Problem, held: Arrays | None = None) -> bool:
+    """Whether the loss, or the metrics of held-out examples, compute something for all pairs of examples."""
     key = jax.eval_shape(lambda: jax.random.key(0))
     params, state = jax.eval_shape(problem.init, key)
-    batch = example_batch(problem)
-    count = len(next(iter(batch.values())))
-    step = jax.ShapeDtypeStruct((), np.int32)
+    if held is not None:
+        count = len(next(iter(held.values())))
+        jaxpr = jax.make_jaxpr(lambda *given: dict(problem.evaluate(*given)))(params, state, dict(held))
+        return any(shape.count(count) > 1 for shape in _shapes(jaxpr.jaxpr))
+    batch, step = example_batch(problem), jax.ShapeDtypeStruct((), np.int32)
+    count = next(iter(batch.values())).shape[0]
     jaxpr = jax.make_jaxpr(lambda *given: with_step(problem.loss)(*given)[0])(params, state, batch, key, step)
     return any(shape.count(count) > 1 for shape in _shapes(jaxpr.jaxpr))
 

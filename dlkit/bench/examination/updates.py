@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.examination.looks import quickly_compiled
 from dlkit.bench.examination.ticks import Tick
 from dlkit.bench.identity.places import place_of, place_of_error, place_within
-from dlkit.bench.machine.environment import compiler_options
 from dlkit.bench.optimizers.base import Optimizer, require_matching
 from dlkit.bench.plan.space import Range
 from dlkit.bench.problems.base import Problem
@@ -101,7 +101,7 @@ def _moved(problem: Problem, recipe: Recipe, owner: str, place: str) -> Iterator
         return
     middle = {name: _value(span, 0.5) for name, span in _space(recipe).items()}
     drawn = [_Drawn.of(params, seed, steps) for seed in (0, 1)]
-    run = _compiled(partial(_run, problem, recipe), middle, drawn[0], np.float32(1))
+    run = quickly_compiled(partial(_run, problem, recipe), middle, drawn[0], np.float32(1))
     found = [_host(run(middle, each, np.float32(sign))) for each in drawn for sign in (1, -1)]
     first = found[0]
     if not np.isfinite([first.cosine, first.largest]).all():
@@ -215,13 +215,6 @@ class _Drawn(NamedTuple):
         gradient = jax.tree.map(lambda leaf: np.where(leaf < 0, leaf - 0.5, leaf + 0.5).astype(leaf.dtype), other)
         factors = np.exp(0.5 * rng.normal(size=steps)).astype(np.float32)
         return cls(params, gradient, factors, np.asarray(jax.random.key_data(jax.random.key(seed))))
-
-
-def _compiled(function: Any, *arguments: Any) -> Any:
-    """Compiles a function that runs a few times: as fast as it can be compiled."""
-    options = {**compiler_options()}
-    options |= {"xla_backend_optimization_level": 0} if options else {}
-    return jax.jit(function, compiler_options=options).lower(*arguments).compile()
 
 
 def _run(problem: Problem, recipe: Recipe, values: Any, drawn: _Drawn, size: Any) -> _Moves:

@@ -15,7 +15,7 @@ from dlkit.bench.problems.base import Problem
 __all__ = ["value_ticks"]
 
 SEEDS = 3
-STEPS = 40  # of Adam on one batch
+STEPS = 30  # of Adam on one batch
 RATE = 1e-2
 QUICK = 0.3  # seconds that those steps may always take
 SHARE = 0.01  # of all steps of the study, that they may take else
