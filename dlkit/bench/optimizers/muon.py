@@ -44,6 +44,7 @@ def muon(
         https://kellerjordan.github.io/posts/muon.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> transformation = muon(1.0)
         >>> params = {"w": jnp.diag(jnp.array([5.0, 1.0]))}
         >>> updates, _ = transformation.update(params, transformation.init(params), params)
