@@ -139,6 +139,7 @@ def test_series_of_a_file_bring_their_lengths(monkeypatch: pytest.MonkeyPatch) -
     assert loss(0.0) == loss(9.0)
 
 
+@pytest.mark.long
 def test_a_ragged_problem_trains() -> None:
     curve = bench.train(MAKERS["classification"](dataset(7.0)), "adam", learning_rate=0.02, evaluations=2).curve
     assert np.isfinite(curve["accuracy"]).all()
@@ -209,6 +210,7 @@ def test_lengths_that_are_none_are_refused(lengths: np.ndarray, found: str) -> N
         MAKERS["classification"](dataset(lengths=lengths))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [2, 3])
 def test_pairs_and_triplets_share_a_model(count: int) -> None:
     names = ("first", "second", "third")[:count]
