@@ -104,12 +104,14 @@ MAKERS: dict[str, Any] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", MAKERS)
 def test_lengths_reach_the_model_and_padding_does_not(kind: str) -> None:
     quiet, loud = (score(MAKERS[kind](dataset(fill))) for fill in (0.0, 1e6))
     assert quiet == loud and all(np.isfinite(value) for value in quiet.values())
 
 
+@pytest.mark.long
 def test_steps_after_a_length_count_neither_in_the_loss_nor_in_the_metrics() -> None:
     def made(data: bench.Dataset) -> bench.Problem:
         return bench.problems.classification(
@@ -231,6 +233,7 @@ def test_pairs_and_triplets_share_a_model(count: int) -> None:
     assert np.isfinite(bench.train(problem, "adam", learning_rate=0.01, evaluations=2).curve["loss"]).all()
 
 
+@pytest.mark.long
 def test_groups_with_targets_and_a_state() -> None:
     arrays = {"first": SERIES[:, 0], "second": SERIES[:, 1], "targets": (RNG.random(N) > 0.5).astype(np.float32)}
 
@@ -256,6 +259,7 @@ def test_groups_with_targets_and_a_state() -> None:
     assert problem.reestimate is not None and problem.example_scores is not None
 
 
+@pytest.mark.long
 def test_censored_targets_are_a_dictionary() -> None:
     data = bench.data.survival_times(examples=300)
     problem = bench.problem_from_flax(
