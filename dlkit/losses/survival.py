@@ -163,8 +163,9 @@ def concordance_index(
         Harrell et al., "Evaluating the yield of medical tests", JAMA 247, 1982.
 
     Example:
-        >>> concordance_index(jnp.array([3.0, 1.0, 2.0]), jnp.array([1.0, 2.0, 3.0]), jnp.array([1, 1, 0])).round(3)
-        Array(0.667, dtype=float32)
+        >>> risks, times = jnp.array([3.0, 1.0, 2.0, 0.0]), jnp.array([1.0, 2.0, 3.0, 3.0])  # 4 of 5 pairs are right
+        >>> round(float(concordance_index(risks, times, jnp.array([1, 1, 0, 0]))), 3)
+        0.8
     """
     seen = _check("concordance_index", times, events, risks=risks)
     if risks.ndim != 1:

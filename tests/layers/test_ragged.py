@@ -72,6 +72,18 @@ TABLE: dict[str, Layer] = {
 }
 
 
+# Loops and blocks that take seconds to compile; the others have the same parts.
+HEAVY = (
+    "gru-deep",
+    "rnn-then-gru",
+    "residual",
+    "transformer",
+    "recurrent_classifier",
+    "transformer_classifier",
+    "conv-strides",
+)
+
+
 def inputs(name: str) -> np.ndarray:
     rng = np.random.default_rng(0)
     if "language_model" in name:
@@ -97,7 +109,9 @@ def value_and_gradients(layer: Layer, state: Any, params: Any, x: jax.Array, len
     return y, after, gradients
 
 
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in HEAVY else ()) for name in TABLE]
+)
 @pytest.mark.long
 def test_padding_never_matters(name: str) -> None:
     layer, x = TABLE[name], inputs(name)

@@ -37,8 +37,7 @@ TABLE: dict[str, Callable[[jax.Array], jax.Array]] = {
         f"focal-{gamma}-{target}": _error(
             lambda x, t, gamma=gamma: losses.focal(x, t, gamma=gamma, alpha=0.25), target=target
         )
-        for gamma in (0.0, 0.5, 1.0, 1.5, 3.0)
-        for target in (0.0, 0.25, 1.0)
+        for gamma, target in ((0.0, 1.0), (0.0, 0.0), (0.5, 1.0), (0.5, 0.25), (1.0, 0.0), (1.5, 1.0), (3.0, 0.25))
     },
     "cross_entropy": _in_classes(losses.cross_entropy, jnp.int32(0)),
     "cross_entropy-soft": _in_classes(losses.cross_entropy, jnp.array([0.2, 0.5, 0.3])),
@@ -78,15 +77,20 @@ TABLE: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.long
 @pytest.mark.parametrize("name", TABLE)
-def test_second_and_third_derivatives_are_finite(name: str, dtype: str) -> None:
+def test_second_derivatives_are_finite(name: str) -> None:
     function = TABLE[name]
     second = jax.grad(jax.grad(function))
-    third = jax.grad(second)
-    derivatives = jax.jit(lambda points: jax.lax.map(lambda x: (second(x), third(x)), points))(jnp.array(FAR, dtype))
-    for order, values in zip((2, 3), derivatives, strict=True):
-        assert np.isfinite(values.astype(jnp.float32)).all(), (order, values)
+    assert np.isfinite(jax.jit(lambda points: jax.lax.map(second, points))(jnp.array(FAR))).all()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_third_derivatives_of_decisions_are_finite_in_any_precision(dtype: str) -> None:
+    third = [jax.grad(jax.grad(jax.grad(function))) for name, function in TABLE.items() if name.startswith("focal")]
+    every = jax.jit(lambda points: jax.lax.map(lambda x: jnp.stack([each(x) for each in third]), points))
+    assert np.isfinite(every(jnp.array(FAR, dtype)).astype(jnp.float32)).all()
 
 
 @pytest.mark.parametrize("target", [0.0, 0.25, 1.0])

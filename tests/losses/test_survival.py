@@ -67,6 +67,7 @@ def test_cox_is_finite_far_from_the_data(ties: str) -> None:
         np.testing.assert_allclose(-losses.cox(r / 100, t, e, ties=ties).sum(), expected, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_all_censored_has_no_gradient() -> None:
     r, t, _ = map(jnp.asarray, censored(8, ties=True))
     for ties in ("efron", "breslow"):
@@ -77,6 +78,7 @@ def test_all_censored_has_no_gradient() -> None:
     assert losses.cox(empty, empty, empty).shape == (0,)
 
 
+@pytest.mark.long
 def test_batches_do_not_see_each_other() -> None:
     pairs = [censored(10, ties=True, seed=seed) for seed in (0, 1)]
     compiled = jax.jit(losses.cox)

@@ -104,12 +104,14 @@ MAKERS: dict[str, Any] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", MAKERS)
 def test_lengths_reach_the_model_and_padding_does_not(kind: str) -> None:
     quiet, loud = (score(MAKERS[kind](dataset(fill))) for fill in (0.0, 1e6))
     assert quiet == loud and all(np.isfinite(value) for value in quiet.values())
 
 
+@pytest.mark.long
 def test_steps_after_a_length_count_neither_in_the_loss_nor_in_the_metrics() -> None:
     def made(data: bench.Dataset) -> bench.Problem:
         return bench.problems.classification(
@@ -139,6 +141,7 @@ def test_series_of_a_file_bring_their_lengths(monkeypatch: pytest.MonkeyPatch) -
     assert loss(0.0) == loss(9.0)
 
 
+@pytest.mark.long
 def test_a_ragged_problem_trains() -> None:
     curve = bench.train(MAKERS["classification"](dataset(7.0)), "adam", learning_rate=0.02, evaluations=2).curve
     assert np.isfinite(curve["accuracy"]).all()
@@ -209,6 +212,7 @@ def test_lengths_that_are_none_are_refused(lengths: np.ndarray, found: str) -> N
         MAKERS["classification"](dataset(lengths=lengths))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [2, 3])
 def test_pairs_and_triplets_share_a_model(count: int) -> None:
     names = ("first", "second", "third")[:count]
@@ -229,6 +233,7 @@ def test_pairs_and_triplets_share_a_model(count: int) -> None:
     assert np.isfinite(bench.train(problem, "adam", learning_rate=0.01, evaluations=2).curve["loss"]).all()
 
 
+@pytest.mark.long
 def test_groups_with_targets_and_a_state() -> None:
     arrays = {"first": SERIES[:, 0], "second": SERIES[:, 1], "targets": (RNG.random(N) > 0.5).astype(np.float32)}
 
@@ -254,6 +259,7 @@ def test_groups_with_targets_and_a_state() -> None:
     assert problem.reestimate is not None and problem.example_scores is not None
 
 
+@pytest.mark.long
 def test_censored_targets_are_a_dictionary() -> None:
     data = bench.data.survival_times(examples=300)
     problem = bench.problem_from_flax(
