@@ -62,9 +62,9 @@ class Looker:
         found: tuple[Any, Any] = jax.device_get(self._init(key))
         return found
 
-    def look(self, params: Any, state: Any, batch: Arrays, held: Arrays) -> Look:
+    def look(self, params: Any, state: Any, batch: Arrays, held: Arrays, step: int = 0) -> Look:
         """Returns losses, gradients and metrics; batches and held-out examples have the same shapes each time."""
-        arguments = (params, state, dict(batch), dict(held), self._key)
+        arguments = (params, state, dict(batch), dict(held), self._key, np.int32(step))
         if self._compiled is None:
             self._compiled = quickly_compiled(self._function, *arguments, is_timed=True)
             self.memory = _memory_of(self._compiled)
@@ -73,8 +73,8 @@ class Looker:
         self._seconds.append(time.perf_counter() - began)
         return Look(_numbers(losses), gradients, _numbers(metrics))
 
-    def _function(self, params: Any, state: Any, batch: Any, held: Any, key_data: Any) -> Any:
-        key, step = jax.random.wrap_key_data(key_data), jax.numpy.int32(0)
+    def _function(self, params: Any, state: Any, batch: Any, held: Any, key_data: Any, step: Any) -> Any:
+        key = jax.random.wrap_key_data(key_data)
         losses, gradients = {}, {}
         for player in self.problem.players:
 
