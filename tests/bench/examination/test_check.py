@@ -149,3 +149,14 @@ def test_problems_of_the_catalogue_are_timed_where_the_run_is_long(monkeypatch: 
 def test_a_tick_says_whose_fault_it_is_where_and_what_to_do() -> None:
     tick = Tick("loss", "it is NaN", False, "problem 'mine'", "study.py:41", "mend it")
     assert tick.sentence == "problem 'mine': it is NaN; mend it (study.py:41)"
+
+
+def test_an_own_optimizer_that_runs_on_some_problems_alone_is_looked_at_there() -> None:
+    mine = bench.Optimizer("mine", lambda learning_rate: optax.sgd(learning_rate), {"learning_rate": 0.1})
+    experiment = bench.Experiment(
+        name="some",
+        problems=["quadratic", "rosenbrock"],
+        optimizers=["sgd", bench.Contender(optimizer=mine, problems=["quadratic"])],
+        budget=bench.Budget(steps=4, studies=6, tuning_points=2, seeds=1, evaluations=2),
+    )
+    assert [tick.sentence for tick in bench.check(experiment).failed] == []
