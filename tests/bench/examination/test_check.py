@@ -1,5 +1,6 @@
 """An experiment is looked at before its first trial: by `check`, by `run`, on the command line."""
 
+import dataclasses
 from pathlib import Path
 
 import optax
@@ -153,10 +154,8 @@ def test_a_tick_says_whose_fault_it_is_where_and_what_to_do() -> None:
 
 def test_an_own_optimizer_that_runs_on_some_problems_alone_is_looked_at_there() -> None:
     mine = bench.Optimizer("mine", lambda learning_rate: optax.sgd(learning_rate), {"learning_rate": 0.1})
-    experiment = bench.Experiment(
-        name="some",
-        problems=["quadratic", "rosenbrock"],
-        optimizers=["sgd", bench.Contender(optimizer=mine, problems=["quadratic"])],
-        budget=bench.Budget(steps=4, studies=6, tuning_points=2, seeds=1, evaluations=2),
+    some = dataclasses.replace(
+        experiment(),
+        optimizers=(bench.Contender(optimizer="sgd"), bench.Contender(optimizer=mine, problems=("quadratic",))),
     )
-    assert [tick.sentence for tick in bench.check(experiment).failed] == []
+    assert [tick.sentence for tick in bench.check(some).failed] == []
