@@ -46,7 +46,8 @@ def problem_from_dataset(
     integers are its next tokens.
 
     Args:
-        dataset: has ``"inputs"`` and ``"targets"``, as `bench.dataset` makes it.
+        dataset: has ``"inputs"`` and ``"targets"``, as `bench.dataset` makes it; the model is told ``"lengths"`` of
+            series, where there are some.
         model: ``"linear"``, ``"mlp"``, ``"cnn"``, ``"gru"``, ``"lstm"`` or ``"transformer"``; a layer of `dlkit.models`
             or one's own; ``"auto"``: an MLP for tables, a CNN for images, a GRU for series, an LSTM for texts.
         name: the problem's; the dataset's if empty.
@@ -103,6 +104,7 @@ def problem_from_dataset(
             name, dataset, network, batch_size=rows, steps=steps, target=None, description=about, l1=l1, l2=l2
         )
     shared: dict[str, Any] = {"batch_size": rows, "steps": steps, "description": about, "l1": l1, "l2": l2}
+    shared["inputs"] = ("inputs", "lengths") if "lengths" in dataset.train else "inputs"
     if is_classes:
         shared |= {"metric": metric or "accuracy", "loss": loss or "cross_entropy"}
         return classification(name, network, dataset, **shared)
@@ -183,8 +185,11 @@ def _units(targets: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndar
 def _in_units(network: Layer, center: np.ndarray[Any, Any], unit: np.ndarray[Any, Any]) -> Layer:
     """A network whose outputs are in the targets' units."""
 
-    def apply(params: Any, state: Any, x: Array, *, key: Any = None, train: bool = False) -> tuple[Array, Any]:
-        outputs, state = network.apply(params, state, x, key=key, train=train)
+    def apply(
+        params: Any, state: Any, x: Array, *, key: Any = None, train: bool = False, lengths: Array | None = None
+    ) -> tuple[Array, Any]:
+        ragged: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
+        outputs, state = network.apply(params, state, x, key=key, train=train, **ragged)
         return center + unit * outputs, state
 
     return Layer(network.init, apply)
