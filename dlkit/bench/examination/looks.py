@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jaxlib.version
 import numpy as np
 
-from dlkit.bench.machine.environment import compiler_options
+from dlkit.bench.machine.quick_compilation import quickly_compiled
 from dlkit.bench.problems.base import Problem
 from dlkit.bench.problems.players import with_step
 
-__all__ = ["HELD", "Look", "Looker", "batch_of", "held_of", "quickly_compiled"]
+__all__ = ["HELD", "Look", "Looker", "batch_of", "held_of"]
 
 HELD = 512  # examples of validation and test that are looked at together
 TIMED = 0.1  # seconds of steps that are timed
@@ -82,7 +81,7 @@ class Looker:
     def _called(self, params: Any, state: Any, batch: Arrays, held: Arrays, *, repeats: int = 1) -> Any:
         arguments = (params, state, dict(batch), dict(held), self._key, np.int32(repeats))
         if self._compiled is None:
-            self._compiled = quickly_compiled(self._function, *arguments, is_timed=True)
+            self._compiled = quickly_compiled(self._function, *arguments)
             self.memory = _memory_of(self._compiled)
         return self._compiled(*arguments)
 
@@ -112,22 +111,6 @@ class Looker:
             loss = with_step(self.problem.loss)
             losses[""], gradients = jax.value_and_grad(lambda params: loss(params, state, batch, key, step)[0])(params)
         return losses, gradients
-
-
-def quickly_compiled(function: Any, *arguments: Any, is_timed: bool = False) -> Any:
-    """Compiles a function that is called a few times: as fast as it can be compiled.
-
-    Args:
-        function: which.
-        *arguments: as it is called with.
-        is_timed: whether its time has to be about that of a step.
-    """
-    options: dict[str, Any] = dict(compiler_options())
-    if options:  # on CPU; the emitters of old versions, where they are still there, compile in half of the time
-        options |= {"xla_backend_optimization_level": 0}
-        has_old = jaxlib.version.__version__.startswith("0.10.") and not is_timed
-        options |= {"xla_cpu_use_fusion_emitters": False} if has_old else {}
-    return jax.jit(function, compiler_options=options).lower(*arguments).compile()
 
 
 def batch_of(problem: Problem, seed: int) -> Arrays:
