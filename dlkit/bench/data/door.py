@@ -87,7 +87,7 @@ def dataset(
         UserError: for a source that cannot be read or understood, naming the file, column and row, and what to do.
 
     Example:
-        >>> table = {"size": [1.0, 2.0, 3.0, 4.0] * 5, "kind": ["a", "b", "a", "b"] * 5}
+        >>> table = {"size": [float(row) for row in range(20)], "kind": ["a", "b"] * 10}
         >>> made = dataset(table, target="kind")
         >>> made.train["inputs"].shape, made.card.classes
         ((12, 1), ('a', 'b'))

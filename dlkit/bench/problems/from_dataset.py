@@ -72,7 +72,7 @@ def problem_from_dataset(
         UserError: for a dataset without inputs or targets, or a model that does not suit its examples.
 
     Example:
-        >>> table = {"size": [1.0, 2.0, 3.0, 4.0] * 5, "kind": ["a", "b", "a", "b"] * 5}
+        >>> table = {"size": [float(row) for row in range(20)], "kind": ["a", "b"] * 10}
         >>> from dlkit.bench import data
         >>> problem_from_dataset(data.dataset(table, target="kind", name="kinds")).metric
         'accuracy'
