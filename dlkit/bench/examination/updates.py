@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.examination.looks import quickly_compiled
 from dlkit.bench.examination.ticks import Tick
 from dlkit.bench.identity.places import place_of, place_of_error, place_within
+from dlkit.bench.machine.quick_compilation import quickly_compiled
 from dlkit.bench.optimizers.base import Optimizer, require_matching
 from dlkit.bench.plan.space import Range
 from dlkit.bench.problems.base import Problem
