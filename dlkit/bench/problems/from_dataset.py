@@ -204,6 +204,7 @@ def data_file(
     time: str = "",
     task: str = "",
     missing: str = "refuse",
+    drop: str = "",
     digest: str = "",
     model: str = "auto",
     activation: str = "relu",
@@ -224,6 +225,7 @@ def data_file(
         time: the column that examples are split along; empty for none.
         task: ``"classification"`` or ``"regression"``; empty to judge by the targets.
         missing: what is done with missing values: ``"refuse"``, ``"impute"`` or ``"drop"``.
+        drop: columns to leave out, separated by commas; empty for none.
         digest: what the data's digest has to be, or its first digits; empty to accept any.
         model: as of `problem_from_dataset`.
         activation: of the hidden layers.
@@ -248,6 +250,7 @@ def data_file(
         time=time or None,
         task=task or None,  # type: ignore[arg-type]
         missing=missing,  # type: ignore[arg-type]
+        drop=[name.strip() for name in drop.split(",")] if drop else [],
         digest=digest,
     )
     return problem_from_dataset(
