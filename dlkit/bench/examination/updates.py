@@ -79,7 +79,12 @@ def _misfit(optimizer: Optimizer) -> str:
     """What is wrong with the names that build takes; empty if nothing is, or it does not tell."""
     if optimizer.players:
         return ""
-    given = [*optimizer.space, *optimizer.static, *(["key"] if optimizer.random else [])]
+    given = [
+        *optimizer.space,
+        *optimizer.static,
+        *(["key"] if optimizer.random else []),
+        *(["roles"] if optimizer.roles else []),
+    ]
     try:
         signature = inspect.signature(optimizer.build)
     except (TypeError, ValueError):
@@ -101,7 +106,8 @@ def _moved(problem: Problem, recipe: Recipe, owner: str, place: str) -> Iterator
         return
     middle = {name: _value(span, 0.5) for name, span in _space(recipe).items()}
     drawn = [_Drawn.of(params, seed, steps) for seed in (0, 1)]
-    run = quickly_compiled(partial(_run, problem, recipe), middle, drawn[0], np.float32(1))
+    roles = transformation.needed_roles(problem, recipe.optimizer)
+    run = quickly_compiled(partial(_run, problem, recipe, roles), middle, drawn[0], np.float32(1))
     found = [_host(run(middle, each, np.float32(sign))) for each in drawn for sign in (1, -1)]
     first = found[0]
     if not np.isfinite([first.cosine, first.largest]).all():
@@ -217,17 +223,17 @@ class _Drawn(NamedTuple):
         return cls(params, gradient, factors, np.asarray(jax.random.key_data(jax.random.key(seed))))
 
 
-def _run(problem: Problem, recipe: Recipe, values: Any, drawn: _Drawn, size: Any) -> _Moves:
+def _run(problem: Problem, recipe: Recipe, roles: Any, values: Any, drawn: _Drawn, size: Any) -> _Moves:
     """Some steps on a loss whose gradient is made up, and what they came to."""
     params, key_data, steps = drawn.params, drawn.key_data, len(drawn.factors)
     base = jax.tree.map(lambda leaf: (size * leaf).astype(leaf.dtype), drawn.gradient)
     every = max(1, recipe.steps // steps)
-    opt_state = transformation.first_state(problem, recipe, values, params, key_data)
+    opt_state = transformation.first_state(problem, recipe, values, params, key_data, roles)
 
     def step(carry: Any, number: Any) -> Any:
         params, opt_state, moved, largest, apart = carry
         gradient = jax.tree.map(lambda g: (g * drawn.factors[number]).astype(g.dtype), base)
-        built = transformation.transformations(problem, recipe, values, number * every, key_data)
+        built = transformation.transformations(problem, recipe, values, number * every, key_data, roles)
         updates, opt_state = _update(problem, recipe.optimizer, built, gradient, opt_state, params)
         now = [jnp.abs(u - g).max() / jnp.abs(g).max() for u, g in _zipped(updates, gradient)]
         sizes = [jnp.abs(leaf).max() for leaf in _floats(updates)]
