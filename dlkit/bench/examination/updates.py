@@ -121,7 +121,7 @@ def _moved(problem: Problem, recipe: Recipe, owner: str, place: str) -> Iterator
             ends = [{**middle, name: _value(span, share)} for share in (0.0, 1.0)]
             others[name] = [[_host(run(each, drawn[0], np.float32(size))) for each in ends] for size in SIZES]
     climbing = np.all([each.cosine > RISE for each in found], axis=0)
-    yield from _climbers(problem, recipe, owner, place, paths, found, climbing, others)
+    yield from _climbers(problem, owner, place, paths, found, climbing, others)
     yield from _still(owner, place, paths, first, steps)
     if steps >= FEWEST_STEPS:
         yield from _idle(owner, place, others)
@@ -129,7 +129,6 @@ def _moved(problem: Problem, recipe: Recipe, owner: str, place: str) -> Iterator
 
 def _climbers(
     problem: Problem,
-    recipe: Recipe,
     owner: str,
     place: str,
     paths: list[str],
