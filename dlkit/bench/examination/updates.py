@@ -115,11 +115,15 @@ def _moved(problem: Problem, recipe: Recipe, owner: str, place: str) -> Iterator
         text = f"its update of {bad} is not finite for gradients of size 1"
         yield Tick("updates", text, False, owner, place, "look for divisions by 0 in its first steps")
         return
-    others = {}
+    others: dict[str, list[tuple[_Moves, _Moves]]] = {}
     for name, span in _space(recipe).items():
         if isinstance(span, Range):
-            ends = [{**middle, name: _value(span, share)} for share in (0.0, 1.0)]
-            others[name] = [[_host(run(each, drawn[0], np.float32(size))) for each in ends] for size in SIZES]
+            low, high = ({**middle, name: _value(span, share)} for share in (0.0, 1.0))
+            pairs = others[name] = []
+            for size in map(np.float32, SIZES):
+                pairs.append((_host(run(low, drawn[0], size)), _host(run(high, drawn[0], size))))
+                if not _alike(*pairs[-1]):
+                    break
     climbing = np.all([each.cosine > RISE for each in found], axis=0)
     yield from _climbers(problem, owner, place, paths, found, climbing, others)
     yield from _still(owner, place, paths, first, steps)
@@ -177,9 +181,13 @@ def _still(owner: str, place: str, paths: list[str], first: _Moves, steps: int) 
 def _idle(owner: str, place: str, others: Mapping[str, Any]) -> Iterator[Tick]:
     """Hyperparameters that change nothing."""
     for name, sizes in others.items():
-        if all(np.array_equal(low.trace, high.trace, equal_nan=True) for low, high in sizes):
+        if all(_alike(low, high) for low, high in sizes):
             text = f"hyperparameter '{name}' changes no update"
             yield Tick("hyperparameters", text, None, owner, place, "use it in build, or leave it out of the space")
+
+
+def _alike(first: _Moves, second: _Moves) -> bool:
+    return np.array_equal(first.trace, second.trace, equal_nan=True)
 
 
 def _space(recipe: Recipe) -> dict[str, Range | float]:
