@@ -90,7 +90,7 @@ def prepared(source: Source, asked: Asked) -> Dataset:
         columns=(
             *_array_card(source, asked),
             *described(encodings, rows),
-            *_other_cards(roles, columns, targets, made),
+            *_other_cards(roles, columns, targets),
         ),
         classes=targets.classes,
         class_counts=counts,
@@ -230,7 +230,7 @@ def _array_card(source: Source, asked: Asked) -> tuple[ColumnCard, ...]:
     return (ColumnCard("inputs", "input", f"{source.array.dtype} {shape}", became, 0, int(source.array[0].size)),)
 
 
-def _other_cards(roles: Roles, columns: Mapping[str, Column], targets: Targets, made: Dataset) -> list[ColumnCard]:
+def _other_cards(roles: Roles, columns: Mapping[str, Column], targets: Targets) -> list[ColumnCard]:
     became = f"class indices of {len(targets.classes)} classes" if targets.classes else "numbers"
     of_role: list[tuple[Role, str, str]] = [("target", name, became) for name in roles.target]
     of_role += [("groups", roles.groups, "decides the split")] if roles.groups else []

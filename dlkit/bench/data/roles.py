@@ -97,7 +97,7 @@ def with_roles(source: Source, asked: Asked) -> "tuple[DataFrame, Roles]":
     frame, names = source.frame.copy(), {}
     for role in ("groups", "time", "stratify"):
         frame, names[role] = _with_column(frame, source.where, role, getattr(asked, role))
-    target = _target(frame, source, asked)
+    target = _target(source, asked)
     known = [str(name) for name in source.frame.columns]
     for name in (*asked.drop, *(asked.inputs or ())):
         _require(name, known, source.where)
@@ -136,7 +136,7 @@ def _require(name: Any, known: Sequence[str], where: str) -> None:
         raise UserError(f"{where}: no column '{name}'; {nearest(str(name), known)} (there are {_listed(known)})")
 
 
-def _target(frame: "DataFrame", source: Source, asked: Asked) -> tuple[str, ...]:
+def _target(source: Source, asked: Asked) -> tuple[str, ...]:
     names = [str(name) for name in source.frame.columns]
     if asked.target is None:
         if source.target:

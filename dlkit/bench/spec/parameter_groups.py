@@ -40,7 +40,7 @@ def with_groups(bound: BoundPlan) -> BoundPlan:
     known: dict[str, tuple[Problem, Any] | None] = {}
     found: dict[str, dict[str, list[ParameterGroup]]] = {}
     for problem in bound.plan.problems:
-        for contender in bound.plan.contenders:
+        for contender in bound.plan.contenders_on(problem):
             static = {name: options[0] for name, options in contender.static.items()}
             group = bound.group(problem, contender, static)
             key = group.problem.key
