@@ -100,6 +100,9 @@ def problem_from_dataset(
     rows = min(32, dataset.examples) if batch_size is None else batch_size
     about = f"{model_name} on {dataset.name}, examples of shape {'x'.join(map(str, inputs.shape[1:]))}"
     if is_text:
+        if metric not in ("", "bits_per_character") or loss not in ("", "cross_entropy"):
+            asked = f"metric '{metric}'" if metric not in ("", "bits_per_character") else f"loss '{loss}'"
+            raise UserError(f"problem '{name}': texts have cross-entropy, judged in bits_per_character; got {asked}")
         return language_model(
             name, dataset, network, batch_size=rows, steps=steps, target=None, description=about, l1=l1, l2=l2
         )
