@@ -60,9 +60,9 @@ class Looker:
         found: tuple[Any, Any] = jax.device_get(self._init(key))
         return found
 
-    def look(self, params: Any, state: Any, batch: Arrays, held: Arrays) -> Look:
+    def look(self, params: Any, state: Any, batch: Arrays, held: Arrays, step: int = 0) -> Look:
         """Returns losses, gradients and metrics; batches and held-out examples have the same shapes each time."""
-        losses, gradients, metrics = jax.device_get(self._called(params, state, batch, held))
+        losses, gradients, metrics = jax.device_get(self._called(params, state, batch, held, step=step))
         return Look(_numbers(losses), gradients, _numbers(metrics))
 
     def time(self) -> None:
@@ -78,28 +78,28 @@ class Looker:
         more = max(1, min(MOST_TIMED, int(TIMED / once)))
         self.seconds = max(min(seconds(1 + more) for _ in range(2)) - once, LEAST) / more
 
-    def _called(self, params: Any, state: Any, batch: Arrays, held: Arrays, *, repeats: int = 1) -> Any:
-        arguments = (params, state, dict(batch), dict(held), self._key, np.int32(repeats))
+    def _called(self, params: Any, state: Any, batch: Arrays, held: Arrays, *, step: int = 0, repeats: int = 1) -> Any:
+        arguments = (params, state, dict(batch), dict(held), self._key, np.int32(step), np.int32(repeats))
         if self._compiled is None:
             self._compiled = quickly_compiled(self._function, *arguments)
             self.memory = _memory_of(self._compiled)
         return self._compiled(*arguments)
 
-    def _function(self, params: Any, state: Any, batch: Any, held: Any, key_data: Any, repeats: Any) -> Any:
+    def _function(self, params: Any, state: Any, batch: Any, held: Any, key_data: Any, step: Any, repeats: Any) -> Any:
         def again(done: Any, found: Any) -> Any:
             # without the barrier, what is the same each time would be computed once
             own, _ = jax.lax.optimization_barrier((params, done))
-            return jax.tree.map(jax.numpy.asarray, self._gradients(own, state, batch, key_data))
+            return jax.tree.map(jax.numpy.asarray, self._gradients(own, state, batch, key_data, step))
 
         nothing = jax.tree.map(
             lambda leaf: jax.numpy.zeros(leaf.shape, leaf.dtype),
-            jax.eval_shape(self._gradients, params, state, batch, key_data),
+            jax.eval_shape(self._gradients, params, state, batch, key_data, step),
         )
         losses, gradients = jax.lax.fori_loop(0, repeats, again, nothing)
         return losses, gradients, dict(self.problem.evaluate(params, state, held))
 
-    def _gradients(self, params: Any, state: Any, batch: Any, key_data: Any) -> Any:
-        key, step = jax.random.wrap_key_data(key_data), jax.numpy.int32(0)
+    def _gradients(self, params: Any, state: Any, batch: Any, key_data: Any, step: Any) -> Any:
+        key = jax.random.wrap_key_data(key_data)
         losses, gradients = {}, {}
         for player in self.problem.players:
 

@@ -15,12 +15,14 @@ from dlkit.bench.examination.looks import Arrays, Look, Looker
 from dlkit.bench.examination.ticks import Tick
 from dlkit.bench.identity.places import place_within
 from dlkit.bench.problems.base import Problem, example_batch
-from dlkit.bench.problems.frameworks.pairing import same_number
+from dlkit.bench.problems.frameworks.pairing import broadcasts_to_pairs, same_number
 from dlkit.bench.problems.players import with_step
 
 __all__ = ["unpaired"]
 
 ORDERS = 3  # in which targets are shuffled
+MOST_CANCELS = 100.0  # times a sum's own size, of what cancels in it
+ALONE = 16  # targets that are tried alone
 ADVICE = "give predictions and targets the same shape, such as predictions[:, 0], before they are compared"
 
 
@@ -47,7 +49,7 @@ def unpaired(
     looked = [_Shuffled(looker, params, state, batch, held, names) for params in places]
     plain = all(np.prod(batch[name].shape[1:]) == 1 for name in names)
     if _ignores(looked, lambda look: look.losses[""]):
-        is_mistake = plain and _has_pairs(problem)
+        is_mistake = plain and _is_mean(looked, lambda look: look.losses[""]) and _has_pairs(problem)
         text = f"the loss is the same however {_listed(names)} are shuffled among the examples"
         cause = (
             f": shapes such as {tuple(batch[names[0]].shape)} and (n, 1) broadcast to all pairs" if is_mistake else ""
@@ -56,6 +58,14 @@ def unpaired(
         remedy = ADVICE if is_mistake else f"if it compares distributions, that is right; if not, {ADVICE}"
         yield Tick("pairs", text + cause, right, owner, place_within(problem.loss), remedy)
         return
+    if plain and len(names) > 1 and _has_pairs(problem):
+        for name in names:
+            alone = [_Shuffled(looker, params, state, batch, held, [name]) for params in places]
+            if _ignores(alone, lambda look: look.losses[""]) and _is_mean(alone, lambda look: look.losses[""]):
+                text = f"the loss is the same however '{name}' is shuffled among the examples, and the others are not"
+                cause = ": shapes such as (n,) and (n, 1) broadcast to all pairs"
+                yield Tick("pairs", text + cause, False, owner, place_within(problem.loss), ADVICE)
+                return
     wrong = [
         name
         for name in problem.metrics
@@ -63,7 +73,9 @@ def unpaired(
     ]
     for name in wrong:
         text = f"metric '{name}' is the same however {_listed(names)} are shuffled among the examples"
-        right = False if plain and name == problem.metric and _has_pairs(problem, held) else None
+        sign = 1 if problem.metrics[name].direction == "lower" else -1
+        is_mean = _is_mean(looked, lambda look, name=name, sign=sign: sign * look.metrics[name])  # type: ignore[misc]
+        right = False if plain and name == problem.metric and is_mean and _has_pairs(problem, held) else None
         place = place_within(problem.example_scores or problem.evaluate)
         yield Tick("pairs", f"{text}: do shapes broadcast to all pairs?", right, owner, place, ADVICE)
     if not wrong:
@@ -77,12 +89,12 @@ class _Shuffled:
         self, looker: Looker, params: Any, state: Any, batch: Arrays, held: Arrays, names: Sequence[str]
     ) -> None:
         def look(rows_of: Callable[[int], Any]) -> Look:
-            changed = [
-                {name: array[rows_of(len(array))] if name in names else array for name, array in arrays.items()}
-                for arrays in (batch, held)
-            ]
-            return looker.look(params, state, *changed)
+            def changed(arrays: Arrays) -> Arrays:
+                return {name: array[rows_of(len(array))] if name in names else array for name, array in arrays.items()}
 
+            return looker.look(params, state, changed(batch), changed(held))
+
+        self.look = look
         self.base = look(np.arange)
         self.shuffled = [look(np.random.default_rng(order).permutation) for order in range(ORDERS)]
         self.alike = [look(partial(_row, share)) for share in (0.0, 0.5, 1.0)]
@@ -91,6 +103,7 @@ class _Shuffled:
         """Whether a number is the same for all orders."""
         base, shuffled = of(self.base), [of(each) for each in self.shuffled]
         largest = max(abs(of(each)) for each in (self.base, *self.alike))  # of what may cancel in sums
+        largest = min(largest, MOST_CANCELS * max(abs(each) for each in (base, *shuffled)))  # not of what divides by 0
         return bool(np.isfinite([base, *shuffled]).all()) and all(
             same_number(base + largest, each + largest) for each in shuffled
         )
@@ -106,32 +119,34 @@ def _ignores(looked: Sequence[_Shuffled], of: Callable[[Look], float]) -> bool:
     return all(each.is_fixed(of) for each in looked) and any(each.depends(of) for each in looked)
 
 
+def _is_mean(looked: Sequence[_Shuffled], of: Callable[[Look], float]) -> bool:
+    """Whether a number may be a mean over all pairs.
+
+    A distance of distributions is smaller than that to each target alone, which no mean is.
+    """
+    for each in looked:
+        base = of(each.base)
+        alone = [of(each.look(partial(_row, share))) for share in np.linspace(0, 1, ALONE)]
+        if base < min(alone) < MOST_CANCELS * abs(base):
+            return False
+    return True
+
+
 def _row(share: float, count: int) -> Any:
     return np.full(count, int(share * (count - 1)))
 
 
 def _has_pairs(problem: Problem, held: Arrays | None = None) -> bool:
-    """Whether the loss, or the metrics of held-out examples, compute something for all pairs of examples."""
+    """Whether shapes broadcast to all pairs of examples in the loss, or in the metrics of held-out examples."""
     key = jax.eval_shape(lambda: jax.random.key(0))
     params, state = jax.eval_shape(problem.init, key)
     if held is not None:
         count = len(next(iter(held.values())))
-        jaxpr = jax.make_jaxpr(lambda *given: dict(problem.evaluate(*given)))(params, state, dict(held))
-        return any(shape.count(count) > 1 for shape in _shapes(jaxpr.jaxpr))
+        evaluate = lambda *given: dict(problem.evaluate(*given))  # noqa: E731
+        return broadcasts_to_pairs(evaluate, params, state, dict(held), count=count)
     batch, step = example_batch(problem), jax.ShapeDtypeStruct((), np.int32)
     count = next(iter(batch.values())).shape[0]
-    jaxpr = jax.make_jaxpr(lambda *given: with_step(problem.loss)(*given)[0])(params, state, batch, key, step)
-    return any(shape.count(count) > 1 for shape in _shapes(jaxpr.jaxpr))
-
-
-def _shapes(jaxpr: Any) -> Iterator[tuple[int, ...]]:
-    """The shapes of everything that a program computes."""
-    for equation in jaxpr.eqns:
-        yield from (tuple(getattr(variable.aval, "shape", ())) for variable in equation.outvars)
-        for parameter in equation.params.values():
-            inner = getattr(parameter, "jaxpr", parameter)
-            if hasattr(inner, "eqns"):
-                yield from _shapes(inner)
+    return broadcasts_to_pairs(with_step(problem.loss), params, state, batch, key, step, count=count)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -25,6 +25,8 @@ STEPS = 64
 FEWEST_STEPS = 16  # from which on what does not move is still
 MOST_NUMBERS = 20_000_000  # parameters times steps
 CURVATURE = 0.1  # of the made-up loss
+FEWEST_NUMBERS = 5  # parameters from which on a direction is no chance
+GROWS = 0.9  # cosine between parameters and what they moved by without a gradient, from which on they grow
 RISE = 0.5  # cosine between what a leaf moved by and its gradient, from which on it climbs
 SAME = 1e-5  # relative, of an update that is the gradient
 SIZES = (1.0, 1e-5, 1e3)  # of gradients: some hyperparameters matter for small ones alone, or for large ones
@@ -41,12 +43,14 @@ class _Moves(NamedTuple):
         largest: the largest update in size.
         apart: how far the first update that is not 0 is from the gradient, relative to it.
         trace: a number that tells two runs apart.
+        growth: cosine between what all parameters moved by and the parameters.
     """
 
     cosine: Any
     largest: Any
     apart: Any
     trace: Any
+    growth: Any
 
 
 def update_ticks(problem: Problem, recipe: Recipe, *, label: str) -> Iterator[Tick]:
@@ -114,6 +118,10 @@ def _moved(problem: Problem, recipe: Recipe, owner: str, place: str) -> Iterator
         bad = paths[int(np.argmin(np.isfinite(first.largest) & np.isfinite(first.cosine)))]
         text = f"its update of {bad} is not finite for gradients of size 1"
         yield Tick("updates", text, False, owner, place, "look for divisions by 0 in its first steps")
+        return
+    if numbers >= FEWEST_NUMBERS and all(_host(run(middle, each, np.float32(0))).growth > GROWS for each in drawn):
+        remedy = "an update is added to the parameters: return the change, not the new parameters"
+        yield Tick("updates", "without a gradient it makes the parameters larger", False, owner, place, remedy)
         return
     others: dict[str, list[tuple[_Moves, _Moves]]] = {}
     for name, span in _space(recipe).items():
@@ -257,7 +265,16 @@ def _run(problem: Problem, recipe: Recipe, roles: Any, values: Any, drawn: _Draw
     products = jnp.stack([(m * g).sum() for m, g in _zipped(moved, base)])
     lengths = jnp.stack([jnp.linalg.norm(m) * jnp.linalg.norm(g) for m, g in _zipped(moved, base)])
     trace = products + _evaluated(problem, recipe.optimizer, opt_state, params, base)
-    return _Moves(products / jnp.where(lengths == 0, 1, lengths), largest, jnp.abs(apart), trace)
+    growth = _cosine(_floats(moved), _floats(drawn.params))
+    return _Moves(products / jnp.where(lengths == 0, 1, lengths), largest, jnp.abs(apart), trace, growth)
+
+
+def _cosine(first: list[Any], second: list[Any]) -> Any:
+    """Between two lists of arrays as one vector; 0 where one of them is."""
+    one, other = (jnp.concatenate([leaf.ravel() for leaf in each]) for each in (first, second))
+    one = one / jnp.maximum(jnp.abs(one).max(), 1e-30)  # of what grew without end, squares overflow
+    lengths = jnp.linalg.norm(one) * jnp.linalg.norm(other)
+    return one @ other / jnp.where(lengths == 0, 1, lengths)
 
 
 def _update(problem: Problem, optimizer: Optimizer, built: Any, gradient: Any, state: Any, params: Any) -> Any:

@@ -176,9 +176,10 @@ def _descended(
     first = [np.zeros(np.shape(leaf), np.float32) for leaf in leaves]
     second = [np.zeros(np.shape(leaf), np.float32) for leaf in leaves]
     path: list[Look] = []
+    last = max(0, (looker.problem.steps or 1) - 1)  # of a loss that is a schedule's, what it ends as
     allowed = max(QUICK / looker.seconds, SHARE * study_steps if np.isfinite(study_steps) else 0)
     for step in range(1, 1 + int(min(STEPS, allowed))):
-        path.append(looker.look(jax.tree.unflatten(tree, leaves), state, batch, held))
+        path.append(looker.look(jax.tree.unflatten(tree, leaves), state, batch, held, last))
         for place, gradient in enumerate(np.asarray(each, np.float32) for each in jax.tree.leaves(path[-1].gradients)):
             # m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- w - a m / sqrt v, each average without its start
             first[place] = 0.9 * first[place] + 0.1 * gradient
@@ -187,7 +188,7 @@ def _descended(
             leaves[place] = (leaves[place] - RATE * move).astype(np.asarray(leaves[place]).dtype)
     trained = jax.tree.unflatten(tree, leaves)
     if path:
-        path.append(looker.look(trained, state, batch, held))
+        path.append(looker.look(trained, state, batch, held, last))
     return trained, path
 
 

@@ -118,6 +118,9 @@ def _bias(
     outputs = _unlooped(flow, leaf, shapes[leaf])
     own = [shapes[leaf][axis] for axis in outputs]
     for other in beside:
-        if roles[other].is_matrix and own == [shapes[other][axis] for axis in roles[other].outputs]:
+        if not roles[other].is_matrix:
+            continue
+        made = [axis for axis in range(len(shapes[other])) if axis not in roles[other].inputs]  # ensembles and experts
+        if own in ([shapes[other][axis] for axis in axes] for axes in (roles[other].outputs, made)):
             return Role("vector", (), outputs)
     return role

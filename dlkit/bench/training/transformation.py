@@ -1,5 +1,6 @@
 """Builds a recipe's optimizer for a step: with the hyperparameters and the scheduled rate, for every player."""
 
+import inspect
 import math
 import zlib
 from collections.abc import Mapping
@@ -114,15 +115,41 @@ def _build(
         transformation = optimizer.build(**static, **values)
     except Exception as error:
         arguments = ", ".join([*values, *static]) or "none"
+        text, remedy = str(error), ""
+        if isinstance(error, jax.errors.ConcretizationTypeError):
+            text = text.splitlines()[0]
+            remedy = (
+                "; values of a space arrive traced, so no if, float() or bool() can look at them: use jax.numpy.where, "
+            )
+            remedy += "or name in `static` what decides structure"
         raise UserError(
-            f"optimizer '{optimizer.name}': build raised {type(error).__name__}: {error} (arguments given: {arguments})"
+            f"optimizer '{optimizer.name}': build raised {type(error).__name__}: {text} (arguments given: {arguments})"
+            f"{remedy}"
         ) from error
     if not (hasattr(transformation, "init") and hasattr(transformation, "update")):
         raise UserError(
             f"optimizer '{optimizer.name}': build must return an optax transformation (init, update), "
             f"got {type(transformation).__name__}"
         )
-    return optax.with_extra_args_support(transformation)
+    return _asking(optax.with_extra_args_support(transformation))
+
+
+def _asking(
+    transformation: optax.GradientTransformationExtraArgs,
+) -> optax.GradientTransformationExtraArgs:
+    """A transformation whose update gets, of what every update is given by name, only what it has parameters for."""
+    try:
+        parameters = inspect.signature(transformation.update).parameters
+    except (TypeError, ValueError):
+        return transformation
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
+        return transformation
+
+    def update(updates: Any, state: Any, params: Any = None, **more: Any) -> Any:
+        asked = {name: value for name, value in more.items() if name in parameters}
+        return transformation.update(updates, state, params, **asked)
+
+    return optax.GradientTransformationExtraArgs(transformation.init, update)
 
 
 def rate(recipe: Recipe, hyperparameters: Mapping[str, Array], step: Array, player: str = "") -> Array:

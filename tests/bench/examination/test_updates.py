@@ -56,6 +56,16 @@ def summed(learning_rate):
     return optax.stateless(lambda updates, params: jax.tree.map(lambda u: -learning_rate * u.sum(), updates))
 
 
+def returned(learning_rate):
+    return optax.stateless(lambda updates, params: jax.tree.map(lambda u, p: p - learning_rate * u, updates, params))
+
+
+def ahead(learning_rate):
+    """Takes `grad_fn` by name, and none of the other things that updates are given."""
+    step = optax.chain(optax.contrib.normalize(), optax.sgd(0.05))
+    return optax.contrib.sam(optax.sgd(learning_rate), step, opaque_mode=True)
+
+
 RAW = "is the raw gradient, which is added: that goes uphill; optax.masked"
 CLIMBS = "its updates go uphill, for every parameter"
 WRONG = {
@@ -69,6 +79,7 @@ WRONG = {
     "sign": (lambda learning_rate: optax.scale(learning_rate), CLIMBS),
     "sign of adam": (lambda learning_rate: optax.chain(optax.scale_by_adam(), optax.scale(learning_rate)), CLIMBS),
     "sign of momentum": (lambda learning_rate: optax.sgd(-learning_rate, momentum=0.9), CLIMBS),
+    "new parameters": (returned, "return the change, not the new parameters"),
     "not finite": (divided, "is not finite for gradients of size 1"),
     "shape": (summed, "an update must match every parameter"),
     "raises": (lambda learning_rate: optax.sgd(learning_rat), "build raised NameError"),
@@ -135,6 +146,7 @@ FINE = {
     ),
     "lookahead": (lambda learning_rate: lookahead(optax.sgd(learning_rate), 0.5, sync_period=5), RATE),
     "sharpness": (lambda learning_rate: sharpness_aware(optax.sgd(learning_rate), 0.1), RATE),
+    "sharpness of optax": (ahead, RATE),
     "schedule-free": (lambda learning_rate: optax.contrib.schedule_free_adamw(learning_rate), RATE),
     "lion": (lambda learning_rate: optax.lion(learning_rate), RATE),
     "polyak": (lambda learning_rate: optax.polyak_sgd(learning_rate), RATE),

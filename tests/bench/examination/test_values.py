@@ -1,5 +1,7 @@
 """What is found wrong with one's own problem before its first trial, and what is not."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,6 +75,19 @@ def correlation(predictions, targets):
     return jnp.corrcoef(predictions[:, 0], targets)[0, 1]
 
 
+def energy(predictions, targets):
+    """A distance of distributions, with the idiom for all pairs."""
+
+    def between(a, b):
+        return jnp.abs(a[:, None] - b).mean()
+
+    return 2 * between(predictions, targets) - between(predictions, predictions) - between(targets, targets)
+
+
+def explained(predictions, targets):
+    return 1 - ((predictions[:, 0] - targets) ** 2).sum() / ((targets - targets.mean()) ** 2).sum()
+
+
 WRONG = {
     "labels from 1": (made(lambda p, t: CE(p, t).mean(), targets=Y + 1, outputs=2), "class indices start at 0"),
     "labels from 1, taken": (
@@ -85,6 +100,7 @@ WRONG = {
     "metric": (made(right, metrics={"m": (lambda p, t: jnp.log(-(p**2)).mean(), MSE)}), "metric 'm' is NaN"),
     "negative": (made(right, metrics={"m": (lambda p, t: -right(p, t), LOG)}), "and its scale is logarithmic"),
     "pairs": (made(squares), "the loss is the same however 'targets' are shuffled"),
+    "pairs, where": (made(lambda p, t: jnp.where(t > 0, -p, p).mean()), "broadcast to all pairs"),
     "pairs, absolute": (made(lambda p, t: jnp.abs(p - t).mean()), "broadcast to all pairs"),
     "pairs, huber": (made(lambda p, t: optax.huber_loss(p, jnp.broadcast_to(t, (16, 16))).mean()
                           if len(t) == 16 else right(p, t)), "broadcast to all pairs"),
@@ -114,6 +130,7 @@ NOTED = {
         "metric 'm' is NaN at the initial parameters, and finite after some steps",
     ),
     "distributions": (made(lambda p, t: (p.mean() - t.mean()) ** 2), "if it compares distributions, that is right"),
+    "energy": (made(lambda p, t: energy(p[:, 0], t)), "if it compares distributions, that is right"),
     "unused": (made(right, apply=lambda p, x: x @ p["w"] - p["b"]), "parameter ['b'] never gets a gradient"),
     "cut off": (made(lambda p, t: right(jnp.round(p), t) + 0 * right(p, t)), "it does not fall"),
 }
@@ -156,6 +173,7 @@ FINE = {
     "zero head": made(right, scale=0.0),
     "accuracy": made(right, metrics={"m": (lambda p, t: accuracy(p[:, 0], t), Metric("higher"))}),
     "log": made(right, metrics={"m": (right, LOG)}),
+    "explained variance": made(right, metrics={"m": (explained, Metric("higher"))}),
 }
 
 
@@ -164,6 +182,28 @@ def test_what_is_right_is_not_flagged(kind) -> None:
     ticks = ticks_of(FINE[kind])
     assert [tick.sentence for tick in ticks if tick.right is not True] == []
     assert {"loss", "metrics"} <= {tick.subject for tick in ticks}
+
+
+@pytest.mark.long
+def test_a_loss_that_grows_with_the_steps_is_not_flagged() -> None:
+    def loss(params, state, batch, key, step):
+        return jnp.minimum(step / 30, 1.0) * right(batch["inputs"] @ params["w"] + params["b"], batch["targets"]), state
+
+    ticks = ticks_of(dataclasses.replace(FINE["squares"], loss=loss))
+    assert [tick.sentence for tick in ticks if tick.right is not True] == []
+
+
+@pytest.mark.long
+def test_weights_that_broadcast_to_all_pairs_are_wrong() -> None:
+    def loss(params, state, batch, key):
+        errors = batch["inputs"] @ params["w"] + params["b"] - batch["targets"][:, None]
+        return (batch["weights"] * errors**2).mean(), state
+
+    problem = dataclasses.replace(
+        FINE["squares"], loss=loss, dataset=split("t", {"inputs": X, "targets": X[:, 0], "weights": np.abs(X[:, 1])})
+    )
+    (wrong,) = [tick for tick in ticks_of(problem) if tick.right is False]
+    assert "the loss is the same however 'weights' is shuffled" in wrong.text
 
 
 @pytest.mark.long

@@ -45,6 +45,20 @@ def weighted(predictions, arrays):
     return (arrays["weights"] * (predictions - arrays["targets"]) ** 2).mean()
 
 
+def distance(predictions, targets):
+    """The energy distance of two samples, with the idiom for all pairs."""
+
+    def between(a, b):
+        return jnp.abs(a[:, None] - b).mean()
+
+    return 2 * between(predictions, targets) - between(predictions, predictions) - between(targets, targets)
+
+
+def transport(predictions, targets):
+    """The same by costs of all pairs."""
+    return jax.nn.logsumexp(-((predictions - targets[None]) ** 2), axis=1).mean()
+
+
 def metric(score):
     return {"m": (lambda p, t: score(p, t).mean(), bench.Metric("higher"))}
 
@@ -52,6 +66,8 @@ def metric(score):
 PAIRS = {
     "squares": (squares,),
     "absolute": (lambda p, t: jnp.abs(p - t).mean(),),
+    "root": (lambda p, t: jnp.sqrt(squares(p, t)),),
+    "where": (lambda p, t: jnp.where(t > 0, jax.nn.softplus(-p), jax.nn.softplus(p)).mean(),),
     "row by row": (lambda p, t: ((p - t) ** 2).mean(-1),),
     "column": (squares, X[:, :1], Flat()),
     "two columns": (squares, X[:, :1, None], Flat()),
@@ -72,6 +88,11 @@ FINE = {
     "classes": (lambda p, t: CE(p, t).mean(), Y, linen.Dense(2)),
     "predictions alone": (lambda p, t: (p[:, 0] - t) ** 2, X[:, 0], None, metric(lambda p, t: jnp.abs(p))),
     "distributions": (lambda p, t: (p.mean() - t.mean()) ** 2, X[:, :1]),
+    "sorted": (lambda p, t: squares(jnp.sort(p[:, 0]), jnp.sort(t)),),
+    "proportions": (lambda p, t: (jax.nn.softmax(p)[:, 1].mean() - t.mean()) ** 2, Y, linen.Dense(2)),
+    "energy": (lambda p, t: distance(p[:, 0], t),),
+    "energy, flat": (lambda p, t: distance(p.ravel(), t),),
+    "transport": (transport,),
     "counts": (lambda p, t: jnp.exp(p[:, 0]) - t * p[:, 0] + p[:, 1] ** 2, np.arange(60), linen.Dense(2)),
     "quantiles": (lambda p, t: jnp.maximum(t[:, None] - p, p - t[:, None]).mean(), X[:, 0], linen.Dense(3)),
     "contrastive": (lambda p, t: CE(p @ t.T, jnp.arange(len(p))).mean(), X[:, :2], linen.Dense(2)),

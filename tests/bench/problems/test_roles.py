@@ -315,6 +315,38 @@ def test_each_player_of_a_game_has_a_first_layer_and_a_head() -> None:
     assert kinds == {player: {"a": "first", "b": "hidden", "c": "head"} for player in ("d", "g")}
 
 
+def test_biases_of_an_ensemble_are_vectors() -> None:
+    shapes = {
+        "a": {"w": (2, 5, 6), "b": (2, 6)},
+        "m": {"w": (2, 6, 6), "b": (2, 6)},
+        "z": {"w": (2, 6, 3), "b": (2, 3)},
+    }
+
+    def one(params: Any, x: Any) -> Any:
+        for layer in ("a", "m"):
+            x = jnp.tanh(x @ params[layer]["w"] + params[layer]["b"][None])
+        return x @ params["z"]["w"] + params["z"]["b"][None]
+
+    def loss(params: Any, state: Any, batch: Any, key: Any) -> Any:
+        return (jax.vmap(one, (0, None))(params, batch["x"]).mean(0) ** 2).mean(), state
+
+    problem = Problem(
+        name="ensemble",
+        init=lambda key: (jax.tree.map(jnp.ones, shapes, is_leaf=lambda s: isinstance(s, tuple)), None),
+        loss=loss,
+        evaluate=lambda params, state, batch: {"m": loss(params, state, batch, None)[0]},
+        dataset=split("x", {"x": np.ones((40, 5), np.float32)}),
+        metrics={"m": Metric("lower")},
+        batch_size=4,
+    )
+    kinds = jax.tree.map(lambda role: role.kind, roles_of(problem))
+    assert {layer: (kinds[layer]["w"], kinds[layer]["b"]) for layer in kinds} == {
+        "a": ("first", "vector"),
+        "m": ("hidden", "vector"),
+        "z": ("head", "vector"),
+    }
+
+
 def in_flax() -> Problem:
     from flax import nnx
 

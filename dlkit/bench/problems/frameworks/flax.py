@@ -137,7 +137,7 @@ def _model(where: str, module: Any, names: InputNames, dataset: Dataset) -> Laye
 
 
 def _linen(where: str, module: Any, names: InputNames, dataset: Dataset) -> Layer:
-    call = type(module).__call__
+    call = module.__call__
     arguments = binding(where, names, call, without=NO_INPUTS)
 
     def streams(key: Key | None) -> dict[str, Key]:
@@ -165,7 +165,7 @@ def _linen(where: str, module: Any, names: InputNames, dataset: Dataset) -> Laye
 
 def _nnx_apply(where: str, module: Any, names: InputNames) -> Callable[..., tuple[Array, State]]:
     """Makes `apply` of a module that may be changed; keeps its structure in either mode, none of its arrays."""
-    call = type(module).__call__
+    call = module.__call__
     arguments = binding(where, names, call, without=NO_INPUTS)
     module.eval()
     evaluating, *_ = _split(module)

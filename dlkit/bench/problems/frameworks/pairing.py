@@ -4,7 +4,9 @@ A mean over all pairs of examples has the shape of the mean over examples, and a
 another makes no error. Values tell them apart.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,8 +16,9 @@ import numpy as np
 from dlkit.bench.data.base import SPLITS, Dataset
 from dlkit.bench.errors import UserError
 from dlkit.bench.identity.places import at, place_of
+from dlkit.bench.identity.programs import forget_traces
 
-__all__ = ["ROWS", "require_classes", "require_pairing", "same_number"]
+__all__ = ["ROWS", "broadcasts_to_pairs", "require_classes", "require_pairing", "same_number"]
 
 ROWS = 32  # examples that are enough to tell
 ORDERS = 3  # in which they are shuffled
@@ -30,10 +33,53 @@ def same_number(first: float, second: float) -> bool:
     return bool(np.isclose(first, second, rtol=AGREE, atol=1e-30))
 
 
+def broadcasts_to_pairs(function: Callable[..., Any], *arguments: Any, count: int) -> bool:
+    """Whether a function combines an array of examples with a column of examples, which broadcasts to all pairs.
+
+    Only what NumPy's rules add an axis to counts: ``a[:, None] - b[None]`` is written by those who mean all pairs.
+
+    Args:
+        function: which; it is traced.
+        *arguments: shapes and types that it is traced with.
+        count: how many examples these have.
+    """
+    forget_traces()  # what was traced before does not warn again
+    with warnings.catch_warnings(record=True) as caught, jax.numpy_rank_promotion("warn"):
+        warnings.simplefilter("always")
+        jaxpr = jax.make_jaxpr(lambda *given: function(*given))(*arguments).jaxpr
+    for text in (str(each.message) for each in caught):
+        shapes = [tuple(map(int, re.findall(r"\d+", found))) for found in re.findall(r"\(([\d, ]+)\)", text)]
+        if "rank promotion" in text and _grows(shapes, np.broadcast_shapes(*shapes), count):
+            return True
+    return _broadcasts(jaxpr, count)
+
+
+def _grows(shapes: Sequence[tuple[int, ...]], into: tuple[int, ...], count: int) -> bool:
+    return into.count(count) > max((shape.count(count) for shape in shapes), default=0) > 0
+
+
+def _broadcasts(jaxpr: Any, count: int) -> bool:
+    """Whether a program broadcasts one axis of examples to all pairs at once, as `jax.numpy.where` does."""
+    for equation in jaxpr.eqns:
+        shapes = [tuple(getattr(each.aval, "shape", ())) for each in (*equation.invars[:1], *equation.outvars[:1])]
+        if (
+            equation.primitive.name == "broadcast_in_dim"
+            and len(shapes[0]) == 1
+            and _grows(shapes[:1], shapes[1], count)
+        ):
+            return True
+        for parameter in equation.params.values():
+            inner = getattr(parameter, "jaxpr", parameter)
+            if hasattr(inner, "eqns") and _broadcasts(inner, count):
+                return True
+    return False
+
+
 def require_pairing(where: str, what: str, score: Any, predictions: Any, targets: Any) -> None:
     """Refuses a score of predictions and targets of other shapes that is the same however the targets are shuffled.
 
-    What does not depend on the targets' values at all pairs nothing, and is no mistake here.
+    What does not depend on the targets' values at all pairs nothing, and is no mistake here. Nor is a distance of
+    distributions, whose shapes do not broadcast by themselves, or which pairs nothing if they are alike either.
 
     Args:
         where: how messages begin.
@@ -48,19 +94,17 @@ def require_pairing(where: str, what: str, score: Any, predictions: Any, targets
     count = _count(targets)
     if count < 3:
         return
-    orders = [np.random.default_rng(order).permutation(count) for order in range(ORDERS)]
     value = _value_of(score)
     for made in _made_up(predictions, count):
-        try:
-            base = value(made, targets)
-            shuffled = [value(made, _rows(targets, order)) for order in orders]
-            others = [value(made, _rows(targets, np.full(count, row))) for row in (0, count // 2, count - 1)]
-        except Exception:
-            return  # it takes batches of one size alone, or something else that was not made up
-        if not np.isfinite([base, *shuffled, *others]).all():
+        found = _pairs(value, made, targets, count)
+        if found is None:
             continue
-        pairs = not all(same_number(base, each) for each in shuffled)
-        if pairs or all(same_number(base, each) for each in others):
+        is_mistake = (
+            found is False
+            and broadcasts_to_pairs(score, made, targets, count=count)
+            and any(_pairs(value, *alike, count) for alike in _alike(made, targets))
+        )
+        if not is_mistake:
             return
         raise UserError(
             f"{where}: {what} is the same however the targets are shuffled among the examples: predictions of shape "
@@ -136,6 +180,36 @@ def _first_beyond(dataset: Dataset, name: str, outputs: int) -> tuple[str, float
             row = array[first]
             found = part, float(row[(row < 0) | (row >= outputs)].ravel()[0] if row.ndim else row), first
     return found
+
+
+def _pairs(value: Value, predictions: Any, targets: Any, count: int) -> bool | None:
+    """Whether a score depends on which target belongs to which prediction.
+
+    None where that cannot be told: it is not finite, depends on no targets, or raises, as what takes batches of one
+    size alone does.
+    """
+    try:
+        base = value(predictions, targets)
+        orders = [np.random.default_rng(order).permutation(count) for order in range(ORDERS)]
+        shuffled = [value(predictions, _rows(targets, order)) for order in orders]
+        others = [value(predictions, _rows(targets, np.full(count, row))) for row in (0, count // 2, count - 1)]
+    except Exception:
+        return None
+    if not np.isfinite([base, *shuffled, *others]).all() or all(same_number(base, each) for each in others):
+        return None
+    return not all(same_number(base, each) for each in shuffled)
+
+
+def _alike(predictions: Any, targets: Any) -> Iterator[tuple[Any, Any]]:
+    """Predictions in the shape of targets of one number an example, and such targets without further axes."""
+
+    def shaped(tree: Any, shape: tuple[int, ...]) -> Any:
+        return jax.tree.map(lambda leaf: leaf.reshape(shape) if leaf.size == len(leaf) else leaf, tree)
+
+    shapes = [leaf.shape for leaf in jax.tree.leaves(targets) if leaf.size == len(leaf)]
+    if shapes:
+        yield shaped(predictions, min(shapes, key=len)), targets
+        yield predictions, shaped(targets, shapes[0][:1])
 
 
 def _value_of(score: Any) -> Value:
