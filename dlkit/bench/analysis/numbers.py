@@ -73,7 +73,7 @@ def number(value: float, *, digits: int = 3) -> str:
 
 def is_zero(value: float) -> bool:
     """Whether a number is 0, or what stands for it on a log scale, by way of its logarithm in single precision."""
-    return value == 0 or math.isclose(value, SMALLEST, rel_tol=1e-5)
+    return value == 0 or math.isclose(abs(value), SMALLEST, rel_tol=1e-5)
 
 
 def bounded(text: str, *, is_bound: bool) -> str:

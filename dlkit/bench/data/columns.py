@@ -19,9 +19,12 @@ KINDS = {"number": "numbers", "category": "categories", "date": "dates", "truth"
 MOSTLY = 0.5  # the share of numbers from which a column of words is one of numbers
 NUMBER_LIKE = re.compile(r"[\s$€£¥]*[-+]?\d[\d.,' ]*\s*[%$€£¥]?")
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?")
-DATE_LIKE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}.*")
+YEAR_FIRST = re.compile(r"\d{4}([./])\d{1,2}\1\d{1,2}")
+DATE_LIKE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}([T ,]+\d{1,2}:\d{2}.*)?")
+WITH_UNIT = re.compile(r"[-+]?\d[\d.,' ]*\s*[^\W\d_]{1,4}[²³]?")
 DAY = np.timedelta64(1, "D")
 SHOWN = 3  # wrong values in a message
+UNITS = 20  # different numbers with a unit that are no categories
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +80,10 @@ def columns_of(frame: "DataFrame", where: str, words: Collection[str] = ()) -> l
         UserError: naming each column that is empty, of several kinds, or of a kind that cannot be trained on.
     """
     found, mistakes = [], []
+    texts = frozenset(map(str, words))
     for place, name in enumerate(frame.columns):
         try:
-            found.append(_column(frame.iloc[:, place], str(name), frozenset(words)))
+            found.append(_column(frame.iloc[:, place], str(name), texts))
         except UserError as error:
             mistakes.append(f"{where}, column '{name}': {error}")
     if mistakes:
@@ -107,7 +111,7 @@ def _column(series: "Series[Any]", name: str, words: frozenset[str]) -> Column:
     if pd.api.types.is_complex_dtype(dtype):
         raise UserError("complex numbers; give their real and imaginary parts as two columns")
     if pd.api.types.is_numeric_dtype(dtype):
-        return _number(series, name)
+        return _number(series, name, words)
     if pd.api.types.is_datetime64_any_dtype(dtype):
         return Column(name, "date", _days(series))
     if pd.api.types.is_timedelta64_dtype(dtype):
@@ -138,7 +142,7 @@ def _objects(series: "Series[Any]", name: str, words: frozenset[str]) -> Column:
     if all(issubclass(kind, bool | np.bool_) for kind in kinds):
         return Column(name, "truth", _floats(series))
     if all(issubclass(kind, numbers.Real | decimal.Decimal | np.bool_) for kind in kinds):
-        return _number(pd.to_numeric(series.map(float, na_action="ignore")), name)
+        return _number(pd.to_numeric(series.map(float, na_action="ignore")), name, words)
     if all(issubclass(kind, datetime.date) for kind in kinds):
         return Column(name, "date", _days(pd.to_datetime(series)))
     if all(issubclass(kind, str | numbers.Real) for kind in kinds):
@@ -164,11 +168,15 @@ def _of_text(series: "Series[Any]", name: str, words: frozenset[str], *, is_mixe
     parsed = pd.to_numeric(given, errors="coerce")
     share = float(parsed.notna().mean())
     if share == 1:
-        return _number(pd.to_numeric(texts, errors="coerce"), name, note="numbers that were written as text")
+        return _number(pd.to_numeric(texts, errors="coerce"), name, words, note="numbers that were written as text")
     if share > MOSTLY or is_mixed:
         _refuse_words(given[parsed.isna()])
     if given.map(lambda text: ISO_DATE.fullmatch(text) is not None).all():
         dates = pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True)
+        if dates.notna().sum() == len(given):
+            return Column(name, "date", _days(dates))
+    if given.map(lambda text: YEAR_FIRST.fullmatch(text) is not None).all():
+        dates = pd.to_datetime(texts.str.replace("[./]", "-", regex=True), errors="coerce", format="%Y-%m-%d")
         if dates.notna().sum() == len(given):
             return Column(name, "date", _days(dates))
     if given.map(lambda text: DATE_LIKE.fullmatch(text) is not None).all():
@@ -179,9 +187,17 @@ def _of_text(series: "Series[Any]", name: str, words: frozenset[str], *, is_mixe
         )
     looks = given.map(lambda text: NUMBER_LIKE.fullmatch(text) is not None)
     if looks.all():
+        remedy = "or read the file with pandas.read_csv(..., thousands=, decimal=) and give the frame"
+        if given.str.contains("[%$€£¥]").any():
+            remedy = "without signs: column.str.strip('%$€£¥ ').astype(float)"
         raise UserError(
             f"numbers written in another way, such as '{given.iloc[0]}' in row {given.index[0]}; write them as 1234.5, "
-            "or read the file with pandas.read_csv(..., thousands=, decimal=) and give the frame"
+            f"{remedy}"
+        )
+    if given.nunique() > UNITS and given.map(lambda text: WITH_UNIT.fullmatch(text) is not None).all():
+        raise UserError(
+            f"numbers with a unit, such as '{given.iloc[0]}' in row {given.index[0]}; write the numbers alone, all in "
+            "one unit"
         )
     return _categorical(texts.astype("category"), name, frozenset())
 
@@ -194,6 +210,11 @@ def _refuse_words(wrong: "Series[Any]") -> None:
         remedy = (
             "thousands separators, decimal commas and signs are not read: write numbers as 1234.5, or read the file "
             "with pandas.read_csv(..., thousands=, decimal=) and give the frame"
+        )
+    elif list(wrong.index) == [0]:
+        remedy = (
+            "if the first line below the names is no example (units, or other names), take it out of the file; if "
+            f"it is one whose value is missing: missing_words=['{wrong.iloc[0]}']"
         )
     else:
         listed = sorted({*wrong.tolist()})[:SHOWN]
@@ -212,9 +233,10 @@ def _categorical(series: "Series[Any]", name: str, words: frozenset[str]) -> Col
     return Column(name, "category", np.where(codes < 0, np.nan, codes), levels)
 
 
-def _number(series: "Series[Any]", name: str, note: str = "") -> Column:
+def _number(series: "Series[Any]", name: str, words: frozenset[str], note: str = "") -> Column:
     """A column of numbers."""
     values = _floats(series)
+    values = np.where(np.isin(values, [float(word) for word in words if _is_number(word)]), np.nan, values)
     if np.isnan(values).all():
         raise UserError("is empty: no row has a value; leave it out with drop=")
     if np.isinf(values).any():
@@ -227,6 +249,13 @@ def _number(series: "Series[Any]", name: str, note: str = "") -> Column:
             "cannot tell neighbours apart; leave it out with drop= if it is an id, or subtract a constant"
         )
     return Column(name, "number", values, is_whole=bool((given == np.round(given)).all()), note=note)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return not np.isnan(float(text))
+    except ValueError:
+        return False
 
 
 def _floats(series: "Series[Any]") -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -97,7 +97,13 @@ def decoded(data: bytes, where: str) -> str:
     """
     encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
     try:
-        return data.decode(encoding)
+        text = data.decode(encoding)
+        if "\0" in text:
+            raise UserError(
+                f"{where}: has bytes that are 0, as no text has: it is of another form, or UTF-16 without its mark; "
+                "save it as UTF-8"
+            )
+        return text
     except UnicodeDecodeError as error:
         raise UserError(
             f"{where}: cannot be read as UTF-8 text (byte {error.start} is {data[error.start]:#04x}); name a text "

@@ -4,13 +4,13 @@ import csv
 import io
 import itertools
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dlkit.bench.data.columns import require_columns
 from dlkit.bench.errors import UserError
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 __all__ = ["Delimited", "is_libsvm", "looks_delimited", "read_delimited"]
 
@@ -19,6 +19,7 @@ NAMES = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", " ": "spac
 PATTERNS = {" ": r"\s+", "  ": r"\s{2,}"}
 LOOKED_AT = 20  # lines
 YEARS = range(1000, 3000)  # that may be names of columns
+COMMENTS = re.compile(r"\A(\s*[#%].*\n)+")
 LIBSVM = re.compile(r"[-+\d.,eE]+(\s+(qid:)?\d+:\S+)*\s*(#.*)?")
 
 
@@ -38,7 +39,7 @@ def is_libsvm(text: str) -> bool:
 
 def looks_delimited(text: str) -> bool:
     """Whether a text's first lines have the same number of fields each, two or more."""
-    lines = _first_lines(text)
+    lines = _first_lines(_plain(text))
     return len(lines) > 1 and _separator(lines) is not None
 
 
@@ -59,13 +60,23 @@ def read_delimited(text: str, where: str, *, header: bool | None = None) -> Deli
     """
     import pandas as pd
 
-    text = re.sub(r"\A(\s*#.*\n)+", "", text)  # comments before the table
+    text = _plain(text)
+    comments = COMMENTS.match(text)
+    text = text[comments.end() :] if comments else text
     lines = _first_lines(text)
     if not lines:
         raise UserError(f"{where}: has no lines; get it again")
     separator = _separator(lines) or _likely(lines)
+    text = _without_last(text, separator)
+    notes = []
+    if comments and header is None and _is_example(_fields(_first_lines(text)[0], separator)):
+        last = comments.group().strip().splitlines()[-1].lstrip("#% ")
+        if len(_fields(last, separator)) == len(_fields(lines[0], separator)) > 1:
+            text = f"{last}\n{text}"
+            notes.append("names are those of the last comment before the table")
+    lines = _first_lines(text)
     names = _fields(lines[0], separator)
-    has_header = not _is_example(names) if header is None else header
+    has_header = bool(notes) or (not _is_example(names) if header is None else header)
     if has_header:
         require_columns(names, where)
     has_row_names = has_header and {len(_fields(line, separator)) for line in lines[1:]} == {len(names) + 1}
@@ -88,10 +99,42 @@ def read_delimited(text: str, where: str, *, header: bool | None = None) -> Deli
     frame.columns = pd.Index([str(name).strip() for name in frame.columns])
     if frame.empty:
         raise UserError(f"{where}: has a line of names, and no rows; get it again, or header=False")
-    notes = _notes(names, has_header, separator)
+    notes += _notes(names, has_header, separator)
     if has_row_names:
         notes.append("the first field of each line has no name, and is left out")
+    elif has_header and not names[0] and len(frame.columns) > 1 and _names_rows(frame.iloc[:, 0]):
+        frame = frame.iloc[:, 1:]
+        notes.append("the first column has no name and names the rows, and is left out")
     return Delimited(frame.reset_index(drop=True), tuple(notes))
+
+
+def _plain(text: str) -> str:
+    """A text with one kind of line ends, without the line by which Excel is told the separator."""
+    text = re.sub(r"\r\n?", "\n", text) if "\r" in text else text
+    return re.sub(r"\A\s*sep=.\n", "", text, flags=re.IGNORECASE)
+
+
+def _without_last(text: str, separator: str) -> str:
+    """A text without a separator at the end of each line, after which there is no field."""
+    if separator in PATTERNS:
+        return text
+    first, *others = [line.rstrip(" ") for line in text.splitlines() if line.strip()]
+    is_ended = bool(others) and all(line.endswith(separator) for line in others)
+    is_longer = is_ended and {len(_fields(line, separator)) for line in others[:LOOKED_AT]} == {
+        len(_fields(first, separator)) + 1
+    }
+    if not is_ended or not (first.endswith(separator) or is_longer):
+        return text
+    return "\n".join([first.removesuffix(separator), *(line.removesuffix(separator) for line in others)]) + "\n"
+
+
+def _names_rows(column: "Series[Any]") -> bool:
+    """Whether a column counts the rows, has a text of its own in each, or nothing in any."""
+    if column.isna().all():
+        return True
+    if not column.is_unique or column.isna().any():
+        return False
+    return column.dtype.kind not in "if" or bool((column.diff().iloc[1:] == 1).all())
 
 
 def _notes(names: list[str], has_header: bool, separator: str) -> list[str]:
@@ -105,7 +148,7 @@ def _notes(names: list[str], has_header: bool, separator: str) -> list[str]:
 
 def _first_lines(text: str) -> list[str]:
     head = itertools.islice(io.StringIO(text), 200)
-    return [line.rstrip("\r\n") for line in head if line.strip() and not line.startswith("#")][:LOOKED_AT]
+    return [line.rstrip("\r\n") for line in head if line.strip() and not line.startswith(("#", "%"))][:LOOKED_AT]
 
 
 def _fields(line: str, separator: str) -> list[str]:
@@ -117,10 +160,16 @@ def _fields(line: str, separator: str) -> list[str]:
 
 
 def _separator(lines: list[str]) -> str | None:
-    """The separator that splits all lines into the same number of fields, two or more; None if there is none."""
-    for separator in SEPARATORS:
-        counts = {len(_fields(line, separator)) for line in lines}
-        if len(counts) == 1 and counts != {1}:
+    """The separator that splits all lines into the same number of fields, two or more; None if there is none.
+
+    The first line may have one field less: where rows have names and these none.
+    """
+    counts = {separator: [len(_fields(line, separator)) for line in lines] for separator in SEPARATORS}
+    for separator, found in counts.items():
+        if len({*found}) == 1 and found[0] > 1:
+            return separator
+    for separator, found in counts.items():
+        if len(found) > 2 and {*found[1:]} == {found[0] + 1} and found[0] > 1:
             return separator
     return None
 

@@ -9,18 +9,22 @@ from typing import Any, Literal
 import numpy as np
 
 from dlkit.bench.data.base import SPLITS, Dataset, require_digest
-from dlkit.bench.data.opened import opened
+from dlkit.bench.data.opened import Read, opened
 from dlkit.bench.data.prepared import prepared
 from dlkit.bench.data.roles import Asked
 from dlkit.bench.data.sources import Source, joined, of_memory
 from dlkit.bench.data.splits import transformed
 from dlkit.bench.errors import UserError
-from dlkit.bench.plan.card import DataCard
+from dlkit.bench.plan.card import ColumnCard, DataCard
 
 __all__ = ["dataset"]
 
 TEST = 0.2  # the share of a test that nobody asked for
-FOR_EXAMPLES = ("target", "inputs", "drop", "groups", "time", "stratify", "task")  # of sources that have columns
+# What is asked of sources that have columns, and that a reader which splits its examples itself has no use for.
+FOR_EXAMPLES = (
+    *("target", "inputs", "drop", "groups", "time", "stratify", "task", "validation"),
+    *("missing", "missing_words", "scale_target"),
+)
 
 
 def dataset(
@@ -87,7 +91,7 @@ def dataset(
         UserError: for a source that cannot be read or understood, naming the file, column and row, and what to do.
 
     Example:
-        >>> table = {"size": [1.0, 2.0, 3.0, 4.0] * 5, "kind": ["a", "b", "a", "b"] * 5}
+        >>> table = {"size": [float(row) for row in range(20)], "kind": ["a", "b"] * 10}
         >>> made = dataset(table, target="kind")
         >>> made.train["inputs"].shape, made.card.classes
         ((12, 1), ('a', 'b'))
@@ -119,17 +123,16 @@ def dataset(
     if isinstance(found, Source):
         if not is_share:
             judging = _entered(test, asked, "bench.dataset, test")
-            if isinstance(judging, Dataset):
-                raise UserError(f"test: {judging.source} has splits of its own; give examples alone")
+            if isinstance(judging, Read):
+                raise UserError(f"test: {judging.dataset.source} has splits of its own; give examples alone")
             found = joined(found, judging)
         elif test is not None and found.test:
             raise UserError(f"{found.where}: has test examples of its own; leave out test={test!r}")
         return require_digest(prepared(found, asked), digest)
-    given = [each for each in FOR_EXAMPLES if getattr(asked, each) != getattr(Asked(), each)] + ["test"] * (
-        not is_share
-    )
-    if given:
-        raise UserError(f"{found.source}: its reader knows inputs, targets and splits; leave out {', '.join(given)}")
+    given = [each for each in FOR_EXAMPLES if getattr(asked, each) != getattr(Asked(), each)]
+    if given := given + ["test"] * (test is not None):
+        where = found.dataset.source
+        raise UserError(f"{where}: its reader knows inputs, targets and splits; leave out {', '.join(given)}")
     return require_digest(_carded(found, asked), digest)
 
 
@@ -140,30 +143,36 @@ def _is_beside(source: Any, target: Any) -> bool:
     return hasattr(target, "shape") or (isinstance(target, list) and len(target) == source.shape[0])
 
 
-def _entered(value: Any, asked: Asked, where: str) -> Source | Dataset:
+def _entered(value: Any, asked: Asked, where: str) -> Source | Read:
     if isinstance(value, Dataset):
         raise UserError(f"{where}: is a Dataset already; use it as it is")
     return opened(value, asked) if isinstance(value, str | Path) else of_memory(value, where, asked.target)
 
 
-def _carded(made: Dataset, asked: Asked) -> Dataset:
+def _carded(found: Read, asked: Asked) -> Dataset:
     """A dataset that its reader split, under the name that was asked for, with what can be told of it."""
+    made = found.dataset
     if asked.name:
         made = transformed(made, partial(replace, name=asked.name))
-    targets = {part: getattr(made, part)["targets"] for part in SPLITS}
+    inputs, targets = made.train["inputs"], {part: getattr(made, part)["targets"] for part in SPLITS}
     is_classes = targets["train"].ndim == 1 and targets["train"].dtype.kind in "iu"
-    count = 1 + max(int(each.max()) for each in targets.values()) if is_classes else 0
+    count = max(len(found.classes), 1 + max(int(each.max()) for each in targets.values())) if is_classes else 0
+    shape = "x".join(map(str, inputs.shape[1:]))
     card = DataCard(
-        form=f"arrays {'x'.join(map(str, made.train['inputs'].shape[1:]))}",
-        files=(Path(made.source).name,),
+        form=found.form,
+        files=found.files,
         rows=sum(made.sizes),
         used=sum(made.sizes),
-        split="as the reader of the format has it" + (", anew in each study" if made.redraw else ""),
-        classes=tuple(map(str, range(count))),
+        split=found.split + (", anew in each study" if made.redraw else ""),
+        columns=(ColumnCard("inputs", "input", f"{inputs.dtype} {shape}", found.became, 0, int(inputs[0].size)),),
+        classes=found.classes or tuple(map(str, range(count))),
         class_counts={part: tuple(np.bincount(each, minlength=count).tolist()) for part, each in targets.items()}
         if is_classes
         else {},
         target="" if is_classes else f"{targets['train'].dtype} {targets['train'].shape[1:]}",
+        notes=(f"at most {asked.examples} examples were drawn, which are the rows counted here",)
+        if asked.examples
+        else (),
     )
     object.__setattr__(made, "card", card)
     return made

@@ -14,6 +14,7 @@ __all__ = ["LEVELS", "Encoding", "Rows", "described", "encoded", "encoding_of", 
 LEVELS = 32  # of a category that have a column of their own
 GROUPED = 40  # columns from which a card tells neighbours that were treated alike together
 SHOWN = 6  # levels of a category in a card
+SQUARED = 1e150  # numbers whose squares float64 holds
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Rows = Mapping[str, np.ndarray[Any, np.dtype[np.int64]]]
@@ -104,6 +105,9 @@ def standardization(train: Floats) -> Standardization:
     """Returns the mean and the deviation of training values; a constant's deviation is 1."""
     if train.min() == train.max():  # rounding gives some constants a deviation above 0
         return Standardization(float(train[0]), 1.0)
+    if (size := float(np.abs(train).max())) > SQUARED:
+        within = standardization(train / size)
+        return Standardization(within.mean * size, within.deviation * size)
     return Standardization(float(train.mean()), float(train.std()))
 
 
@@ -157,12 +161,14 @@ def _described(encoding: Encoding, train: np.ndarray[Any, Any]) -> ColumnCard:
         "number": _said_of_numbers(encoding, values),
         "date": f"days since the first training date, {_said_of_numbers(encoding, values - _first(values))}",
         "truth": "0 and 1",
-        "category": _said_of_levels(encoding, values),
+        "category": _said_of_levels(encoding, values) if column.kind == "category" else "",
     }[column.kind]
     role: Role = "input"
     if encoding.is_imputed:
         fill = _typical(column, values)
         shown = column.levels[int(fill)] if column.kind == "category" else f"{fill:g}"
+        if column.kind == "date":
+            shown = str(np.datetime64(0, "D") + np.timedelta64(int(fill), "D"))
         said += f"; missing ones are {shown}, and 1 in a column of their own"
     if column.note:
         said += f"; {column.note}"

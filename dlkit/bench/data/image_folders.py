@@ -46,6 +46,10 @@ def class_folders(folder: Path) -> dict[str, dict[str, list[Path]]]:
         classes = {each.name: _images(each) for each in sorted(place.iterdir()) if each.is_dir()}
         if kept := {name: files for name, files in classes.items() if files}:
             found[part] = kept
+    if len(found.get("train", {})) == 1 and not own["train"]:  # a folder above those of the classes
+        (name,) = found["train"]
+        below = class_folders(folder / name)
+        return below if len(below.get("train", {})) > 1 else found
     return found if "train" in found else {}
 
 

@@ -17,16 +17,32 @@ from dlkit.bench.errors import UserError
 __all__ = ["npz", "role_of"]
 
 PARTS = {
-    **dict.fromkeys(("training", "train"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
-    **dict.fromkeys(("testing", "test"), "test"),
+    **dict.fromkeys(("trainingset", "trainset", "training", "train", "tr"), "train"),
+    **dict.fromkeys(
+        ("validationset", "validation", "validset", "valset", "valid", "val", "devset", "dev", "va"), "validation"
+    ),
+    **dict.fromkeys(("testset", "testing", "test", "te"), "test"),
 }
 KINDS = {
     **dict.fromkeys(
-        ("x", "input", "inputs", "image", "images", "img", "imgs", "data", "feature", "features", "sample", "samples"),
+        (
+            "x",
+            "input",
+            "inputs",
+            "image",
+            "images",
+            "img",
+            "imgs",
+            "data",
+            "feature",
+            "features",
+            "fea",
+            "sample",
+            "samples",
+        ),
         "inputs",
     ),
-    **dict.fromkeys(("y", "label", "labels", "target", "targets", "class", "classes"), "targets"),
+    **dict.fromkeys(("y", "label", "labels", "target", "targets", "class", "classes", "gnd"), "targets"),
 }
 
 

@@ -4,7 +4,7 @@ import zipfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,16 +21,41 @@ from dlkit.bench.data.sources import Source, of_arrays, of_frame, of_pair
 from dlkit.bench.data.splits import split, transformed
 from dlkit.bench.data.tables import FORMS, hdf5_arrays, read_libsvm, read_table
 from dlkit.bench.data.text import characters
+from dlkit.bench.data.unreadable import require_known
 from dlkit.bench.errors import UserError
 
-__all__ = ["opened"]
+__all__ = ["Read", "opened"]
 
 HDF5 = (".h5", ".hdf5", ".hdf", ".he5")
 PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".rds", ".rdata")
+BYTES = "divided by 255"
+OFFICIAL = "test as the source has it, where it has one"
+RANK = ", with each class in its share"
+STARTS = 20_000  # characters by which a text is told from numbers
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
 
 
-def opened(path: str | Path, asked: Asked) -> Source | Dataset:
+class Read(NamedTuple):
+    """A dataset whose examples the reader of the format split itself, and what is to be said of it.
+
+    Attributes:
+        dataset: the dataset.
+        form: of the source, in words.
+        files: the files' names, without folders.
+        became: what the inputs are, in words.
+        split: how examples came into splits, in words.
+        classes: their names, where the source has them.
+    """
+
+    dataset: Dataset
+    form: str
+    files: tuple[str, ...]
+    became: str
+    split: str
+    classes: tuple[str, ...] = ()
+
+
+def opened(path: str | Path, asked: Asked) -> Source | Read:
     """Opens a file or folder.
 
     Args:
@@ -38,7 +63,7 @@ def opened(path: str | Path, asked: Asked) -> Source | Dataset:
         asked: what decides how it is read: whether there is a target, sizes of images, lengths of sequences.
 
     Returns:
-        A source of examples; or a dataset, where the reader of the format splits them itself.
+        A source of examples; or what was read, where the reader of the format splits them itself.
 
     Raises:
         UserError: for what is not there, or cannot be read, with what does lie there.
@@ -47,7 +72,7 @@ def opened(path: str | Path, asked: Asked) -> Source | Dataset:
     if place.is_dir():
         return _folder(place, asked)
     source = _file(place, asked)
-    if isinstance(source, Dataset):
+    if isinstance(source, Read):
         return source
     return replace(source, name=_stem(place), files=(place.name,))
 
@@ -59,18 +84,18 @@ def _stem(place: Path) -> str:
 # --- files ---
 
 
-def _file(place: Path, asked: Asked) -> Source | Dataset:
+def _file(place: Path, asked: Asked) -> Source | Read:
     with place.open("rb") as file:
         start = file.read(8)
     suffix, where = place.suffix.lower(), str(place)
     if suffix == ".npz" or (start[:4] == b"PK\x03\x04" and _is_npz(place)):
         return of_arrays(_npz(place), where, form="npz", target=asked.target)
+    if suffix == ".mat":
+        return of_arrays(_matlab(place), where, form="MATLAB", target=asked.target)
     if suffix in HDF5 or start == b"\x89HDF\r\n\x1a\n":
         return of_arrays(hdf5_arrays(place), where, form="HDF5", target=asked.target)
     if suffix == ".npy" or start[:6] == b"\x93NUMPY":
         return _npy(place)
-    if suffix == ".mat":
-        return of_arrays(_matlab(place), where, form="MATLAB", target=asked.target)
     if suffix == ".ts":
         return _series(place)
     if suffix in PICKLES:
@@ -82,10 +107,12 @@ def _file(place: Path, asked: Asked) -> Source | Dataset:
     return _content(place, read_content(place), asked)
 
 
-def _content(place: Path, content: Content, asked: Asked) -> Source | Dataset:
+def _content(place: Path, content: Content, asked: Asked) -> Source | Read:
     """A file that may be packed."""
     where, suffix = str(place), Path(content.name).suffix.lower()
-    if content.data[:2] == b"\0\0":
+    if suffix not in FORMS:
+        require_known(content.data, where)
+    if content.data[:2] == b"\0\0" and content.data[2:3] in b"\x08\x09\x0b\x0c\x0d\x0e":
         raise UserError(f"{place}: is an IDX file; give the folder that has images and labels")
     if suffix in FORMS or suffix in (".csv", ".tsv", ".tab"):
         return _table(content, where, asked)
@@ -99,7 +126,18 @@ def _content(place: Path, content: Content, asked: Asked) -> Source | Dataset:
         return replace(of_pair(features, targets, where), form="libsvm")
     if asked.target is not None or looks_delimited(text):
         return _table(content, where, asked)
-    return characters(place, length=asked.length)
+    start = text[:STARTS]
+    digits, letters = (sum(map(kind, start)) for kind in (str.isdigit, str.isalpha))
+    if digits > letters / 2:
+        raise UserError(
+            f"{place}: neither a text nor a table whose lines have the same number of fields; it begins with "
+            f"{text.strip()[:60]!r}; read it with pandas.read_fwf or pandas.read_csv(path, skiprows=...) and give the "
+            "frame"
+        )
+    made = characters(place, length=asked.length)
+    count = 1 + int(made.train["inputs"].max())
+    became = f"indices of {count - 1} characters of the training part, 0 for others; targets are the next ones"
+    return Read(made, "text", (place.name,), became, "its first 80 % to train on, 10 % to select on, 10 % to judge on")
 
 
 def _table(content: Content, where: str, asked: Asked) -> Source:
@@ -119,7 +157,14 @@ def _is_npz(place: Path) -> bool:
 def _npz(place: Path) -> dict[str, Any]:
     try:
         with np.load(place, allow_pickle=False) as stored:
+            if {"format", "shape", "data"} <= {*stored.files}:
+                raise UserError(
+                    f"{place}: a sparse matrix of scipy, which has no targets; give the pair "
+                    "(scipy.sparse.load_npz(path), targets)"
+                )
             return {name: stored[name] for name in stored.files}
+    except UserError:
+        raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{place}: not an .npz file that can be read ({error}); save one with np.savez") from error
 
@@ -143,46 +188,62 @@ def _npy(place: Path) -> Source:
 def _matlab(place: Path) -> dict[str, Any]:
     from scipy.io import loadmat
 
-    try:
-        found = loadmat(place)
+    with place.open("rb") as file:
+        is_hdf5 = b"\x89HDF\r\n" in file.read(520)
+    try:  # of version 7.3 is HDF5, with axes in the other order
+        found = {name: value.T for name, value in hdf5_arrays(place).items()} if is_hdf5 else loadmat(place)
     except (OSError, ValueError, NotImplementedError, TypeError) as error:
-        raise UserError(
-            f"{place}: not a MATLAB file that can be read ({error}); save it with -v7, or as HDF5"
-        ) from error
-    arrays = {name: value for name, value in found.items() if not name.startswith("__")}
+        raise UserError(f"{place}: not a MATLAB file that can be read ({error}); save it with -v7") from error
+    arrays = {name: value for name, value in found.items() if not name.startswith(("__", "#"))}
     return {
         name: value.reshape(-1) if value.ndim == 2 and 1 in value.shape else value for name, value in arrays.items()
     }
 
 
-def _series(place: Path) -> Dataset:
+def _series(place: Path) -> Read:
     """Series of a pair of files, ``Name_TRAIN.ts`` and ``Name_TEST.ts``, or of a single one, which is split."""
     name = place.stem.removesuffix("_TRAIN").removesuffix("_TEST")
-    if name != place.stem and all((place.parent / f"{name}_{part}.ts").is_file() for part in ("TRAIN", "TEST")):
-        return series(place.parent, name=name)
+    became = "standardized per channel"
+    files = tuple(f"{name}_{part}.ts" for part in ("TRAIN", "TEST"))
+    if name != place.stem and all((place.parent / file).is_file() for file in files):
+        classes = read_ts(place.parent / files[0]).classes
+        said = f"{OFFICIAL}; half of the others for validation"
+        return Read(series(place.parent, name=name), "series", files, became, said, classes)
     found = read_ts(place)
     arrays = {"inputs": found.inputs, "targets": found.targets}
     if (found.lengths != found.inputs.shape[1]).any():
         arrays["lengths"] = found.lengths
     made = split(name, arrays, stratify=bool(found.classes), source=str(place), fine=("inputs",), order="series")
-    return transformed(made, standardized_steps)
+    made = transformed(made, standardized_steps)
+    return Read(made, "series", (place.name,), became, "at random" + RANK * bool(found.classes), found.classes)
 
 
 # --- folders ---
 
 
-def _folder(place: Path, asked: Asked) -> Source | Dataset:
+def _folder(place: Path, asked: Asked) -> Source | Read:
     """A folder, by what lies in it."""
-    names = [each.name for each in place.iterdir()]
-    lowered = [name.lower() for name in names]
-    if any("idx" in name and "ubyte" in name for name in lowered):
-        return idx(place, examples=asked.examples)
-    if any(name.startswith(("data_batch", "test_batch")) or name in ("train.bin", "test.bin") for name in lowered):
-        return cifar(place, examples=asked.examples)
+    entries = [each for each in place.iterdir() if not each.name.startswith((".", "__"))]
+    names = [each.name for each in entries]
+    lowered = [each.name.lower() for each in entries if each.is_file()]
+    if (
+        len(entries) == 1
+        and entries[0].is_dir()
+        and not class_folders(place)
+        and not (entries[0] / "inputs.npy").exists()
+    ):
+        return _folder(entries[0], asked)
+    if any("idx" in name or "ubyte" in name for name in lowered):
+        return Read(idx(place, examples=asked.examples), "IDX", (place.resolve().name,), BYTES, OFFICIAL)
+    is_cifar = any(
+        name.startswith(("data_batch", "test_batch")) or name in ("train.bin", "test.bin") for name in lowered
+    )
+    if is_cifar or {"train", "test"} <= {*lowered}:
+        return Read(cifar(place, examples=asked.examples), "CIFAR", (place.resolve().name,), BYTES, OFFICIAL)
     if found := sorted(place.glob("*.ts")):
         return _series(next((each for each in found if each.stem.endswith("_TRAIN")), found[0]))
     if (place / "train").is_dir() and any((place / "train").glob("*.npy")):
-        return npy(place)
+        return Read(npy(place), "folder of .npy", (place.resolve().name,), "as they are", "as they lie there")
     if saved := sorted(place.glob("*.npy")):
         arrays = {each.stem: np.load(each, allow_pickle=False) for each in saved}
         source = of_arrays(arrays, str(place), form="npy", target=asked.target)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.bench.data.arrays import as_array
+from dlkit.bench.data.arrays import as_array, too_fine
 from dlkit.bench.data.base import SPLITS, Dataset
 from dlkit.bench.data.columns import KINDS, Column, columns_of
-from dlkit.bench.data.encoding import Encoding, described, encoded, encoding_of, standardization
+from dlkit.bench.data.encoding import SQUARED, Encoding, described, encoded, encoding_of, standardization
 from dlkit.bench.data.partitions import shuffled
 from dlkit.bench.data.roles import Asked, Roles, require_inputs, with_roles
 from dlkit.bench.data.row_splits import ORDER, RowSplits
@@ -68,6 +68,7 @@ def prepared(source: Source, asked: Asked) -> Dataset:
     notes = [*source.notes, *require_inputs(inputs, where)]
     targets = targets_of([columns[name] for name in roles.target], where, asked.task, source.classes)
     notes += [targets.note] if targets.note else []
+    _require_fine(inputs, targets, roles, asked, where)
     kept = _kept(source, asked, inputs, [columns[name] for name in names if name not in roles.inputs], notes)
     splits, strata = _splits(source, asked, roles, columns, targets, kept)
     pool = splits.pool if splits.validation is None else np.concatenate([splits.pool, splits.validation])
@@ -89,7 +90,7 @@ def prepared(source: Source, asked: Asked) -> Dataset:
         columns=(
             *_array_card(source, asked),
             *described(encodings, rows),
-            *_other_cards(roles, columns, targets, made),
+            *_other_cards(roles, columns, targets),
         ),
         classes=targets.classes,
         class_counts=counts,
@@ -98,6 +99,22 @@ def prepared(source: Source, asked: Asked) -> Dataset:
     )
     object.__setattr__(made, "card", card)
     return made
+
+
+def _require_fine(inputs: Sequence[Column], targets: Targets, roles: Roles, asked: Asked, where: str) -> None:
+    """Refuses numbers that stay what they are where float32 holds them not, or not apart."""
+    kept = [] if asked.scale else [(each.name, each.values) for each in inputs if each.kind == "number"]
+    advice = dict.fromkeys((name for name, _ in kept), "leave out scale=False")
+    if not targets.classes and not asked.scale_target:
+        values = targets.values.reshape(len(targets.values), -1).T
+        kept += list(zip(roles.target, values, strict=True))
+        advice |= dict.fromkeys(roles.target, "scale_target=True standardizes targets")
+    for name, values in kept:
+        place, given = f"{where}, column '{name}'", values[~np.isnan(values)]
+        if len(given) and (largest := np.abs(given).max()) > np.finfo(np.float32).max:
+            raise UserError(f"{place}: {largest:g} is beyond float32, in which models compute; {advice[name]}")
+        if said := too_fine(given, place):
+            raise UserError(f"{said.split(';')[0]}; {advice[name]}")
 
 
 # --- rows ---
@@ -162,6 +179,11 @@ def _splits(
         values.get("groups"),
         values.get("time"),
     )
+    if roles.stratify and splits.strata_left_out:
+        raise UserError(
+            f"{source.where}: stratify='{roles.stratify}' has {len(np.unique(values['stratify'][pool]))} values in "
+            f"{len(pool)} rows, too many to have each in its share of every split; choose a column of fewer values"
+        )
     return splits, called
 
 
@@ -177,7 +199,10 @@ def _of_array(array: Array, rows: Mapping[str, Array], *, scale: bool) -> dict[s
         return {part: array[chosen] for part, chosen in rows.items()}
     train = np.asarray(array[rows["train"]], np.float64).reshape(-1, array.shape[-1])
     constant = train.min(axis=0) == train.max(axis=0)
-    mean, deviation = np.where(constant, train[0], train.mean(axis=0)), np.where(constant, 1, train.std(axis=0))
+    size = np.abs(train).max(axis=0)
+    size = np.where(size > SQUARED, size, 1.0)
+    mean = np.where(constant, train[0], (train / size).mean(axis=0) * size)
+    deviation = np.where(constant, 1, (train / size).std(axis=0) * size)
     return {part: ((array[chosen] - mean) / deviation).astype(np.float32) for part, chosen in rows.items()}
 
 
@@ -205,7 +230,7 @@ def _array_card(source: Source, asked: Asked) -> tuple[ColumnCard, ...]:
     return (ColumnCard("inputs", "input", f"{source.array.dtype} {shape}", became, 0, int(source.array[0].size)),)
 
 
-def _other_cards(roles: Roles, columns: Mapping[str, Column], targets: Targets, made: Dataset) -> list[ColumnCard]:
+def _other_cards(roles: Roles, columns: Mapping[str, Column], targets: Targets) -> list[ColumnCard]:
     became = f"class indices of {len(targets.classes)} classes" if targets.classes else "numbers"
     of_role: list[tuple[Role, str, str]] = [("target", name, became) for name in roles.target]
     of_role += [("groups", roles.groups, "decides the split")] if roles.groups else []

@@ -19,8 +19,14 @@ Missing = Literal["refuse", "impute", "drop"]
 Task = Literal["classification", "regression"]
 ID_LIKE = 0.5  # the share of rows with a text of their own from which a column is one of names
 FEWEST = 20  # different texts from which it may be
+SHOWN = 5  # names in a note
 LONG = 40  # characters of a text, on average, from which it is prose
 USUAL = ("target", "label", "class", "y", "outcome", "species", "survived", "quality", "price", "diagnosis")
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number, and no truth value."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +62,18 @@ class Asked:
                 raise UserError(
                     f"{name}: expected a list of names, got {getattr(self, name)!r}; write [{getattr(self, name)!r}]"
                 )
-        if self.examples is not None and self.examples < 1:
-            raise UserError(f"examples: expected a whole number of at least 1, got {self.examples!r}")
+        for name in ("scale", "scale_target", "header"):
+            if not isinstance(getattr(self, name), bool) and not (name == "header" and self.header is None):
+                raise UserError(f"{name}: expected True or False, got {getattr(self, name)!r}")
+        for name in ("examples", "length"):
+            value = getattr(self, name)
+            if not (is_whole(value) and value >= 1) and not (name == "examples" and value is None):
+                raise UserError(f"{name}: expected a whole number of at least 1, got {value!r}")
+        is_pair = isinstance(self.size, tuple | list) and len(self.size) == 2
+        if self.size is not None and not (is_pair and all(is_whole(side) and side >= 1 for side in self.size)):
+            raise UserError(f"size: expected (height, width), two whole numbers of at least 1, got {self.size!r}")
+        if self.stratify is True:  # as of `split`: the classes, which is what happens anyway
+            object.__setattr__(self, "stratify", None)
 
 
 @dataclass(frozen=True)
@@ -81,7 +97,7 @@ def with_roles(source: Source, asked: Asked) -> "tuple[DataFrame, Roles]":
     frame, names = source.frame.copy(), {}
     for role in ("groups", "time", "stratify"):
         frame, names[role] = _with_column(frame, source.where, role, getattr(asked, role))
-    target = _target(frame, source, asked)
+    target = _target(source, asked)
     known = [str(name) for name in source.frame.columns]
     for name in (*asked.drop, *(asked.inputs or ())):
         _require(name, known, source.where)
@@ -120,7 +136,7 @@ def _require(name: Any, known: Sequence[str], where: str) -> None:
         raise UserError(f"{where}: no column '{name}'; {nearest(str(name), known)} (there are {_listed(known)})")
 
 
-def _target(frame: "DataFrame", source: Source, asked: Asked) -> tuple[str, ...]:
+def _target(source: Source, asked: Asked) -> tuple[str, ...]:
     names = [str(name) for name in source.frame.columns]
     if asked.target is None:
         if source.target:
@@ -157,7 +173,7 @@ def require_inputs(columns: Sequence[Column], where: str) -> tuple[str, ...]:
     Raises:
         UserError: naming each column that is prose, or has a text of its own in most rows.
     """
-    mistakes, notes = [], []
+    mistakes, notes, same = [], [], []
     for column in columns:
         rows = int((~np.isnan(column.values)).sum())
         different = len(column.levels)
@@ -175,11 +191,15 @@ def require_inputs(columns: Sequence[Column], where: str) -> tuple[str, ...]:
             )
         given = column.values[~np.isnan(column.values)]
         if len(given) and (given == given[0]).all():
-            notes.append(f"'{column.name}' has the same value in every row: it tells nothing")
+            same.append(f"'{column.name}'")
         elif column.kind == "number" and column.is_whole and len(given) > FEWEST and _counts_rows(given):
             notes.append(f"'{column.name}' counts the rows: if it is an id, leave it out with drop=['{column.name}']")
     if mistakes:
         raise UserError("\n".join(mistakes))
+    if same:
+        more = f" and {len(same) - SHOWN} more" if len(same) > SHOWN else ""
+        has = "has" if len(same) == 1 else "have"
+        notes.append(f"{', '.join(same[:SHOWN])}{more} {has} the same value in every row: it tells nothing")
     return tuple(notes)
 
 

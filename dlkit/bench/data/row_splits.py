@@ -54,6 +54,11 @@ class RowSplits:
         """Whether each study draws its own splits."""
         return self._drawn.redraw is not None
 
+    @property
+    def strata_left_out(self) -> bool:
+        """Whether there are too many strata to split by."""
+        return self.strata is not None and self._strata() is None
+
     def __call__(self, study: int) -> Mapping[str, Indices]:
         """Returns the rows of each split in a study."""
         drawn = self._drawn.of_study(study)

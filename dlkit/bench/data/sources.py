@@ -1,5 +1,6 @@
 """What data come in, in memory: data frames, columns, arrays, pairs, sparse matrices; all as one kind of source."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ __all__ = ["TARGET", "Source", "joined", "of_arrays", "of_frame", "of_memory", "
 
 TARGET = "target"  # the name of a target that has none
 LARGEST = 2**32  # bytes of a sparse matrix once it is dense
+CHANNELS = (1, 3)  # of images, which stand last
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,15 +115,18 @@ def of_pair(inputs: Any, targets: Any, where: str, name: str = TARGET) -> Source
     """
     import pandas as pd
 
-    require_one_order({"inputs": inputs, "targets": targets}, where)
     names = _names_of_targets(targets, name)
+    require_one_order({"inputs": inputs, "targets": targets}, where)
     if isinstance(targets, pd.DataFrame):
         columns = targets.set_axis(names, axis=1).reset_index(drop=True)
     else:
         values = targets if isinstance(targets, pd.Series) else _array(targets, f"{where}, targets")
         values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
         if values.ndim > 2:
-            raise UserError(f"{where}, targets: expected one entry per example, got shape {values.shape}")
+            raise UserError(
+                f"{where}, targets: expected one entry per example, got shape {values.shape}; targets of several axes "
+                "are for bench.split(name, {'inputs': ..., 'targets': ...})"
+            )
         values = values.reset_index(drop=True) if isinstance(values, pd.Series) else values
         columns = (
             pd.DataFrame(values, columns=pd.Index(names)) if values.ndim == 2 else pd.DataFrame({names[0]: values})
@@ -137,8 +142,20 @@ def of_pair(inputs: Any, targets: Any, where: str, name: str = TARGET) -> Source
     if array.ndim == 2 and (array.dtype.kind not in "biufc" or (array.dtype.kind == "f" and np.isnan(array).any())):
         return of_pair(_numbered(array).infer_objects(), columns, where)
     if len(array) != len(columns):
-        raise UserError(f"{where}: {len(array)} examples, but {len(columns)} targets; give as many of both")
-    return Source("arrays", where, "data", columns, array, target=names)
+        last = f", which stand along the last axis: np.moveaxis(inputs, -1, 0) where the shape is {array.shape}"
+        raise UserError(
+            f"{where}: {len(array)} examples, but {len(columns)} targets; give as many of both"
+            + (last if array.shape[-1] == len(columns) else "")
+        )
+    notes: tuple[str, ...] = ()
+    if array.ndim == 4 and array.shape[1] in CHANNELS and array.shape[3] not in (*CHANNELS, 4):
+        said = (
+            f"inputs of shape {array.shape[1:]} seem to have their channels first, and are taken for images "
+            f"{array.shape[1]} pixels high: give np.moveaxis(inputs, 1, -1)"
+        )
+        warnings.warn(f"{where}: {said}", stacklevel=4)
+        notes = (said,)
+    return Source("arrays", where, "data", columns, array, target=names, notes=notes)
 
 
 def _names_of_targets(targets: Any, name: str) -> tuple[str, ...]:
@@ -164,6 +181,22 @@ def _inputs(value: Any, where: str) -> np.ndarray[Any, Any]:
     if array.ndim < 2:
         raise UserError(
             f"{where}, inputs: expected numbers [examples, ...], got shape {array.shape}; give [examples, 1]"
+        )
+    if array.dtype.kind == "c":
+        raise UserError(
+            f"{where}, inputs: complex numbers, of which models see the real part alone; give both parts: "
+            "np.concatenate([inputs.real, inputs.imag], axis=-1)"
+        )
+    if array.ndim > 2 and array.dtype.kind == "f" and (count := int(np.isnan(array).sum())):
+        raise UserError(
+            f"{where}, inputs: {count} of {array.size} entries are missing, NaN or masked, and missing= is for "
+            "columns; fill them in, or leave these examples out"
+        )
+    if array.dtype.kind == "f" and np.isinf(array).any():
+        place = tuple(map(int, np.argwhere(np.isinf(array))[0]))
+        raise UserError(
+            f"{where}, inputs: {int(np.isinf(array).sum())} of {array.size} entries are infinite, the first at index "
+            f"{place}; correct them, or make them missing"
         )
     return array
 
@@ -211,6 +244,8 @@ def of_arrays(arrays: Mapping[str, Any], where: str, *, form: str = "arrays", ta
         if len(named or others) == 1:
             return _of_parts(given, {"train": {"inputs": (named or others)[0], "targets": target}}, where, form)
     roles = {name: role for name in given if (role := role_of(name)) is not None}
+    if "DESCR" in given and "data" in given:  # of scikit-learn: what it calls data are the inputs
+        roles = {name: role for name, role in roles.items() if name == "data" or role[1] != "inputs"}
     parts = {part: {kind: name for name, (own, kind) in roles.items() if own == part} for part, _ in roles.values()}
     whole = parts.get("", parts.get("train", {}))
     is_pair = {"inputs", "targets"} <= {*whole} and np.ndim(given[whole["inputs"]]) != 1
@@ -230,6 +265,8 @@ def of_arrays(arrays: Mapping[str, Any], where: str, *, form: str = "arrays", ta
 def _of_parts(given: Mapping[str, Any], parts: Mapping[str, Mapping[str, str]], where: str, form: str) -> Source:
     """Inputs and targets of training, and maybe of validation and test."""
     used = {name for pair in parts.values() for name in pair.values()}
+    beside = _beside(given, used) if len(parts) == 1 else {}
+    used |= {*beside}
     notes = [f"arrays that are not used: {', '.join(sorted({*given} - used))}"] if {*given} - used else []
     pairs = {
         part: of_pair(given[parts[part]["inputs"]], given[parts[part]["targets"]], where, parts["train"]["targets"])
@@ -239,16 +276,28 @@ def _of_parts(given: Mapping[str, Any], parts: Mapping[str, Mapping[str, str]], 
     first, *others = pairs.values()
     for other in others:
         first = joined(replace(first, test=0), other)
+    if beside and first.array is not None:
+        first = replace(first, frame=first.frame.assign(**beside))
     counts = {part: len(source.frame) for part, source in pairs.items()}
     sizes = {part: counts.get(part, 0) for part in ("validation", "test")}
     return replace(
         first,
         form=form,
         classes=_class_names(given),
-        notes=tuple(notes),
+        notes=(*first.notes, *notes),
         validation=sizes["validation"],
         test=sizes["test"],
     )
+
+
+def _beside(given: Mapping[str, Any], used: set[str]) -> dict[str, Any]:
+    """Arrays with an entry for each example beside inputs and targets, which may be groups, times or strata."""
+    count = np.shape(given[next(iter(used))])[0]
+    return {
+        name: np.asarray(value)
+        for name, value in given.items()
+        if name not in used and np.shape(value) == (count,) and not name.endswith("names")
+    }
 
 
 def _class_names(given: Mapping[str, Any]) -> tuple[str, ...]:
@@ -282,10 +331,12 @@ def joined(first: Source, test: Source) -> Source:
     else:
         frame = frame.set_axis(first.frame.columns, axis=1)
     array = None if first.array is None or test.array is None else np.concatenate([first.array, test.array])
+    called = test.files[0] if test.files else "the test"
+    frame = frame.set_axis([f"{row} of {called}" for row in range(len(frame))], axis=0)  # for messages
     together: Sequence[Any] = [first.frame, frame]
     return replace(
         first,
-        frame=pd.concat(together, ignore_index=True),
+        frame=pd.concat(together),
         array=array,
         files=(*first.files, *test.files),
         test=len(frame),

@@ -1,9 +1,12 @@
 """Splits examples into train, validation and test: once, or anew for each study; standardizes by what is trained on."""
 
+import datetime
+import re
 import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ __all__ = ["FEW", "redrawn", "some", "split", "split_official", "standardize", "
 FEW = 20_000  # a split of so many examples or fewer is drawn anew for each study
 CLASSES = 3  # integers may be classes if there are so many examples of each, on average
 SURELY = 10  # and then they surely are
+ISO_TIME = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d([.]\d+)?)?Z?)?)?)?")
 
 Draw = Callable[[int], Rows]
 
@@ -124,7 +128,7 @@ def _draw(
         if groups is not None:
             return _of_groups(_labels(arrays, groups, f"{where}, groups"), sizes, key)
         if time is not None:
-            rows = timed_rows(_labels(arrays, time, f"{where}, time"), sizes)
+            rows = timed_rows(_times(_labels(arrays, time, f"{where}, time"), f"{where}, time"), sizes)
             return partial(_always, rows)
         if asked["stratify"]:
             by = "targets" if stratify is True else stratify
@@ -183,9 +187,46 @@ def _labels(arrays: Arrays, given: Any, where: str) -> Any:
         raise UserError(
             f"{where}: expected one label for each of {count_of(arrays)} examples, got shape {labels.shape}"
         )
-    if labels.dtype.kind == "O":
-        labels = labels.astype(str)
+    if (absent := _absent(labels)).any():
+        raise UserError(
+            f"{where}: {int(absent.sum())} of {len(labels)} are missing, the first at index {int(absent.argmax())}; "
+            "fill them in, or leave these examples out"
+        )
+    if labels.dtype.kind == "O" and not all(isinstance(each, Real) for each in labels):
+        labels = _of_dates(labels) if all(isinstance(each, datetime.date) for each in labels) else labels.astype(str)
     return labels
+
+
+def _absent(labels: Any) -> Any:
+    """Where a label is missing."""
+    if labels.dtype.kind == "O":
+        import pandas as pd
+
+        return pd.isna(labels)
+    if labels.dtype.kind in "Mm":
+        return np.isnat(labels)
+    return np.isnan(labels) if labels.dtype.kind == "f" else np.zeros(len(labels), bool)
+
+
+def _of_dates(labels: Any) -> Any:
+    """Python's or pandas' dates and times, which may have a time zone, as NumPy's."""
+    import pandas as pd
+
+    return pd.to_datetime(labels, utc=True).tz_localize(None).to_numpy()
+
+
+def _times(labels: Any, where: str) -> Any:
+    """Labels that can be brought into an order in time."""
+    if labels.dtype.kind not in "SU":
+        return labels
+    texts = [str(each, "utf-8", "replace") if isinstance(each, bytes) else each for each in labels.tolist()]
+    wrong = next((each for each in texts if not ISO_TIME.fullmatch(each) or len(each) != len(texts[0])), None)
+    if wrong is not None:
+        raise UserError(
+            f"{where}: expected numbers or dates such as 2024-12-31, all written alike, got the text '{wrong}', whose "
+            "place in time is not known; convert them, such as pandas.to_datetime(times, format=...)"
+        )
+    return np.array(texts)
 
 
 def some(arrays: Arrays, examples: int | None, where: str, *, order: str) -> Arrays:

@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from types import MappingProxyType
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMS", "ReadTable", "need", "read_libsvm", "read_table"]
 
+SPARSE_ARFF = re.compile(rb"@data\s*(%.*\s*)*\{\s*\d", re.IGNORECASE)
 EXTRA = "pip install 'dlkit-jax[files]'"
 
 
@@ -102,7 +104,9 @@ def _feather(data: bytes, where: str) -> "DataFrame":
 def _stata(data: bytes, where: str) -> "DataFrame":
     import pandas as pd
 
-    return pd.read_stata(io.BytesIO(data))
+    frame = pd.read_stata(io.BytesIO(data))
+    is_index = str(frame.columns[0]) == "index" and len(frame.columns) > 1  # of pandas, which writes it
+    return frame.iloc[:, 1:] if is_index and np.array_equal(frame.iloc[:, 0], np.arange(len(frame))) else frame
 
 
 def _excel(data: bytes, where: str) -> "DataFrame":
@@ -118,7 +122,26 @@ def _json(data: bytes, where: str) -> "DataFrame":
     first, _, others = text.partition("\n")
     if others and first.startswith("{") and first.rstrip().endswith("}"):  # an example a line
         return pd.DataFrame([json.loads(line) for line in text.splitlines() if line.strip()])
-    return pd.DataFrame(json.loads(text))
+    found = json.loads(text)
+    return _frame_of(found) if isinstance(found, dict) else pd.DataFrame(found)
+
+
+def _frame_of(found: dict[str, Any]) -> "DataFrame":
+    """A table of an object of JSON, in any of the ways in which pandas writes one, or below a key of its own."""
+    import pandas as pd
+
+    values = list(found.values())
+    if isinstance(found.get("data"), list) and ("columns" in found or "schema" in found):
+        frame = pd.DataFrame(found["data"], columns=found.get("columns"))
+        keys: list[str] = found.get("schema", {}).get("primaryKey", [])
+        return frame[[name for name in frame.columns if name not in keys]]
+    if len(values) == 1 and isinstance(values[0], list) and values[0] and isinstance(values[0][0], dict):
+        return pd.DataFrame(values[0])
+    if all(isinstance(value, dict) for value in values) and all(name.isdigit() for name in found):
+        return pd.DataFrame.from_dict(found, orient="index")
+    if not any(isinstance(value, dict | list) for value in values):
+        return pd.DataFrame([found])
+    return pd.DataFrame(found)
 
 
 def _arff(data: bytes, where: str) -> ReadTable:
@@ -128,7 +151,14 @@ def _arff(data: bytes, where: str) -> ReadTable:
 
     try:
         rows, meta = arff.loadarff(io.StringIO(decoded(data, where)))
-    except NotImplementedError as error:
+    except (NotImplementedError, ValueError) as error:
+        if SPARSE_ARFF.search(data):
+            raise UserError(
+                f"{where}: a sparse ARFF file ({{index value, ...}}), which scipy does not read; read it with another "
+                "package (of OpenML: sklearn.datasets.fetch_openml) and give the pair (matrix, targets)"
+            ) from None
+        if isinstance(error, ValueError):
+            raise
         raise UserError(
             f"{where}: {error}; scipy reads numbers and nominal values alone: declare them as nominal, or read the "
             "file with another package and give the frame"

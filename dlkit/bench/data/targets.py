@@ -44,6 +44,14 @@ def targets_of(columns: Sequence[Column], where: str, task: Task | None, names: 
         UserError: for what cannot be the task's targets.
     """
     if len(columns) > 1:
+        if task != "regression" and _are_one_hot(columns):
+            values = np.stack([column.values for column in columns], axis=1)
+            note = (
+                f"the targets are one-hot, and were taken for {len(columns)} classes; task='regression' takes them for "
+                "quantities"
+            )
+            called = tuple(names) if len(names) == len(columns) else tuple(column.name for column in columns)
+            return Targets(values.argmax(axis=1).astype(np.int32), called, note)
         if task == "classification":
             raise UserError(f"{where}: {len(columns)} targets; classes are one column: choose one target")
         for column in columns:
@@ -57,7 +65,9 @@ def targets_of(columns: Sequence[Column], where: str, task: Task | None, names: 
         return Targets(column.values)
     is_few = len(different) <= MOST_CLASSES and 2 * len(different) <= len(given)
     is_numbered = is_few and (len(different) == 2 or np.ptp(different) == len(different) - 1)
-    is_quantity = column.kind == "date" or (column.kind == "number" and not (column.is_whole and (is_numbered or task)))
+    is_named = len(names) > 0 and column.is_whole and different.min() >= 0 and different.max() < len(names)
+    is_classes = column.is_whole and (is_numbered or is_named or task)
+    is_quantity = column.kind == "date" or (column.kind == "number" and not is_classes)
     if is_quantity:
         if task == "classification":
             raise UserError(
@@ -65,9 +75,10 @@ def targets_of(columns: Sequence[Column], where: str, task: Task | None, names: 
                 "classes; leave out task='classification', or give whole numbers or texts"
             )
         note = ""
-        if column.is_whole and is_few:
+        if column.is_whole and 2 * len(different) <= len(given) and (is_few or np.ptp(different) < len(different)):
+            gaps = " with gaps" if is_few else ""
             note = (
-                f"'{column.name}' has {len(different)} different whole numbers with gaps, which were taken for "
+                f"'{column.name}' has {len(different)} different whole numbers{gaps}, which were taken for "
                 "quantities; task='classification' takes them for classes"
             )
         return Targets(column.values, note=note)
@@ -80,12 +91,19 @@ def targets_of(columns: Sequence[Column], where: str, task: Task | None, names: 
         )
     codes = np.searchsorted(different, np.nan_to_num(column.values, nan=different[0])).astype(np.int32)
     note = ""
-    if column.kind == "number" and task is None:
+    if column.kind == "number" and task is None and not is_named:
         note = (
             f"'{column.name}' has {len(different)} different whole numbers, which were taken for classes; "
             "task='regression' takes them for quantities"
         )
     return Targets(codes, _named(column, different, names), note)
+
+
+def _are_one_hot(columns: Sequence[Column]) -> bool:
+    """Whether each row has a 1 in one column and 0 in the others, and each column has one."""
+    values = np.stack([column.values for column in columns], axis=1)
+    is_binary = all(column.kind in ("number", "truth") for column in columns) and ((values == 0) | (values == 1)).all()
+    return bool(is_binary and (values.sum(axis=1) == 1).all() and values.any(axis=0).all())
 
 
 def _named(column: Column, different: np.ndarray[Any, Any], names: Sequence[str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dlkit.bench.analysis.foresight import Foresight, foresee, gaps
 from dlkit.bench.examination.costs import Cost, cost_of, steps_of, work_of
 from dlkit.bench.examination.datasets import data_ticks
-from dlkit.bench.examination.looks import Looker, few
+from dlkit.bench.examination.looks import Looker
 from dlkit.bench.examination.purity import purity_ticks
 from dlkit.bench.examination.ticks import Examination, Tick
 from dlkit.bench.examination.updates import update_ticks
@@ -19,7 +19,6 @@ from dlkit.bench.spec.bound_plan import BoundPlan
 __all__ = ["MANY_STEPS", "examine", "programs_in"]
 
 MANY_STEPS = 200_000  # of training, from which on problems of the catalogue are timed, too
-TIMED = 3  # looks at a problem of the catalogue
 
 
 def programs_in(bound: BoundPlan) -> set[tuple[str, str]]:
@@ -91,12 +90,7 @@ def _time_others(bound: BoundPlan, lookers: dict[str, Looker], seconds: dict[str
         if problem.name in seconds:
             continue
         looker = Looker(bound.problems[problem.name].load())
-        data = looker.problem.dataset
-        batch = few(data.train, looker.problem.batch_size or data.examples) if data.examples else {}
-        held = few(data.validation, 1) if data.examples else {}
-        params, state = looker.start(0)
-        for _ in range(TIMED):
-            looker.look(params, state, batch, held)
+        looker.time()
         lookers[problem.name] = looker
         seconds[problem.name] = looker.seconds
 

@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jaxlib.version
 import numpy as np
 
-from dlkit.bench.machine.environment import compiler_options
+from dlkit.bench.machine.quick_compilation import quickly_compiled
 from dlkit.bench.problems.base import Problem
 from dlkit.bench.problems.players import with_step
 
-__all__ = ["HELD", "Look", "Looker", "few", "quickly_compiled"]
+__all__ = ["HELD", "Look", "Looker", "batch_of", "held_of"]
 
 HELD = 512  # examples of validation and test that are looked at together
+TIMED = 0.1  # seconds of steps that are timed
+MOST_TIMED = 1000  # steps
+LEAST = 1e-6  # seconds: a clock tells no fewer
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 
@@ -39,20 +41,16 @@ class Looker:
     Attributes:
         problem: whose.
         memory: bytes of its program with one batch; NaN where the compiler does not say.
+        seconds: of one gradient, in a loop of them on the device, as steps are; NaN before `time`.
     """
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.memory = math.nan
-        self._seconds: list[float] = []
+        self.seconds = math.nan
         self._key = jax.device_get(jax.random.key_data(jax.random.key(0)))
         self._init: Any = None
         self._compiled: Any = None
-
-    @property
-    def seconds(self) -> float:
-        """The median seconds of a look: about those of a step; NaN before the second."""
-        return float(np.median(self._seconds[1:])) if len(self._seconds) > 1 else math.nan
 
     def start(self, seed: int) -> tuple[Any, Any]:
         """Returns initial parameters and state."""
@@ -64,16 +62,43 @@ class Looker:
 
     def look(self, params: Any, state: Any, batch: Arrays, held: Arrays, step: int = 0) -> Look:
         """Returns losses, gradients and metrics; batches and held-out examples have the same shapes each time."""
-        arguments = (params, state, dict(batch), dict(held), self._key, np.int32(step))
-        if self._compiled is None:
-            self._compiled = quickly_compiled(self._function, *arguments, is_timed=True)
-            self.memory = _memory_of(self._compiled)
-        began = time.perf_counter()
-        losses, gradients, metrics = jax.device_get(self._compiled(*arguments))
-        self._seconds.append(time.perf_counter() - began)
+        losses, gradients, metrics = jax.device_get(self._called(params, state, batch, held, step=step))
         return Look(_numbers(losses), gradients, _numbers(metrics))
 
-    def _function(self, params: Any, state: Any, batch: Any, held: Any, key_data: Any, step: Any) -> Any:
+    def time(self) -> None:
+        """Times gradients at the initial parameters, without what comes once a call."""
+        arguments = (*self.start(0), batch_of(self.problem, 0), held_of(self.problem, "validation"))
+
+        def seconds(repeats: int) -> float:
+            began = time.perf_counter()
+            jax.block_until_ready(self._called(*arguments, repeats=repeats))
+            return time.perf_counter() - began
+
+        once = min(seconds(1) for _ in range(3))
+        more = max(1, min(MOST_TIMED, int(TIMED / once)))
+        self.seconds = max(min(seconds(1 + more) for _ in range(2)) - once, LEAST) / more
+
+    def _called(self, params: Any, state: Any, batch: Arrays, held: Arrays, *, step: int = 0, repeats: int = 1) -> Any:
+        arguments = (params, state, dict(batch), dict(held), self._key, np.int32(step), np.int32(repeats))
+        if self._compiled is None:
+            self._compiled = quickly_compiled(self._function, *arguments)
+            self.memory = _memory_of(self._compiled)
+        return self._compiled(*arguments)
+
+    def _function(self, params: Any, state: Any, batch: Any, held: Any, key_data: Any, step: Any, repeats: Any) -> Any:
+        def again(done: Any, found: Any) -> Any:
+            # without the barrier, what is the same each time would be computed once
+            own, _ = jax.lax.optimization_barrier((params, done))
+            return jax.tree.map(jax.numpy.asarray, self._gradients(own, state, batch, key_data, step))
+
+        nothing = jax.tree.map(
+            lambda leaf: jax.numpy.zeros(leaf.shape, leaf.dtype),
+            jax.eval_shape(self._gradients, params, state, batch, key_data, step),
+        )
+        losses, gradients = jax.lax.fori_loop(0, repeats, again, nothing)
+        return losses, gradients, dict(self.problem.evaluate(params, state, held))
+
+    def _gradients(self, params: Any, state: Any, batch: Any, key_data: Any, step: Any) -> Any:
         key = jax.random.wrap_key_data(key_data)
         losses, gradients = {}, {}
         for player in self.problem.players:
@@ -85,26 +110,24 @@ class Looker:
         if not losses:
             loss = with_step(self.problem.loss)
             losses[""], gradients = jax.value_and_grad(lambda params: loss(params, state, batch, key, step)[0])(params)
-        return losses, gradients, dict(self.problem.evaluate(params, state, held))
+        return losses, gradients
 
 
-def quickly_compiled(function: Any, *arguments: Any, is_timed: bool = False) -> Any:
-    """Compiles a function that is called a few times: as fast as it can be compiled.
-
-    Args:
-        function: which.
-        *arguments: as it is called with.
-        is_timed: whether its time has to be about that of a step.
-    """
-    options: dict[str, Any] = dict(compiler_options())
-    if options:  # on CPU; the emitters of old versions, where they are still there, compile in half of the time
-        options |= {"xla_backend_optimization_level": 0}
-        has_old = jaxlib.version.__version__.startswith("0.10.") and not is_timed
-        options |= {"xla_cpu_use_fusion_emitters": False} if has_old else {}
-    return jax.jit(function, compiler_options=options).lower(*arguments).compile()
+def batch_of(problem: Problem, seed: int) -> Arrays:
+    """Returns a batch of training examples: other ones for each seed."""
+    count = problem.dataset.examples
+    rows = problem.batch_size or count
+    chosen = np.sort(np.random.default_rng(seed).choice(count, rows, replace=False)) if count else np.zeros(0, int)
+    return {name: np.asarray(array[chosen]) for name, array in problem.dataset.train.items()}
 
 
-def few(arrays: Arrays, rows: int) -> dict[str, np.ndarray[Any, Any]]:
+def held_of(problem: Problem, part: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Returns examples of a split; of validation and test the same number, so that one program serves both."""
+    longest = max(problem.dataset.sizes[1:])
+    return _few(getattr(problem.dataset, part), min(HELD, longest)) if longest else {}
+
+
+def _few(arrays: Arrays, rows: int) -> dict[str, np.ndarray[Any, Any]]:
     """Returns some examples, evenly spaced from the first to the last; more than there are come around again."""
     count = len(next(iter(arrays.values()), ()))
     chosen = np.arange(rows) % count if rows > count else np.linspace(0, count - 1, rows).astype(int)

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.examination.looks import quickly_compiled
 from dlkit.bench.examination.ticks import Tick
 from dlkit.bench.identity.places import place_of, place_of_error, place_within
+from dlkit.bench.machine.quick_compilation import quickly_compiled
 from dlkit.bench.optimizers.base import Optimizer, require_matching
 from dlkit.bench.plan.space import Range
 from dlkit.bench.problems.base import Problem
@@ -83,7 +83,12 @@ def _misfit(optimizer: Optimizer) -> str:
     """What is wrong with the names that build takes; empty if nothing is, or it does not tell."""
     if optimizer.players:
         return ""
-    given = [*optimizer.space, *optimizer.static, *(["key"] if optimizer.random else [])]
+    given = [
+        *optimizer.space,
+        *optimizer.static,
+        *(["key"] if optimizer.random else []),
+        *(["roles"] if optimizer.roles else []),
+    ]
     try:
         signature = inspect.signature(optimizer.build)
     except (TypeError, ValueError):
@@ -105,7 +110,8 @@ def _moved(problem: Problem, recipe: Recipe, owner: str, place: str) -> Iterator
         return
     middle = {name: _value(span, 0.5) for name, span in _space(recipe).items()}
     drawn = [_Drawn.of(params, seed, steps) for seed in (0, 1)]
-    run = quickly_compiled(partial(_run, problem, recipe), middle, drawn[0], np.float32(1))
+    roles = transformation.needed_roles(problem, recipe.optimizer)
+    run = quickly_compiled(partial(_run, problem, recipe, roles), middle, drawn[0], np.float32(1))
     found = [_host(run(middle, each, np.float32(sign))) for each in drawn for sign in (1, -1)]
     first = found[0]
     if not np.isfinite([first.cosine, first.largest]).all():
@@ -117,13 +123,17 @@ def _moved(problem: Problem, recipe: Recipe, owner: str, place: str) -> Iterator
         remedy = "an update is added to the parameters: return the change, not the new parameters"
         yield Tick("updates", "without a gradient it makes the parameters larger", False, owner, place, remedy)
         return
-    others = {}
+    others: dict[str, list[tuple[_Moves, _Moves]]] = {}
     for name, span in _space(recipe).items():
         if isinstance(span, Range):
-            ends = [{**middle, name: _value(span, share)} for share in (0.0, 1.0)]
-            others[name] = [[_host(run(each, drawn[0], np.float32(size))) for each in ends] for size in SIZES]
+            low, high = ({**middle, name: _value(span, share)} for share in (0.0, 1.0))
+            pairs = others[name] = []
+            for size in map(np.float32, SIZES):
+                pairs.append((_host(run(low, drawn[0], size)), _host(run(high, drawn[0], size))))
+                if not _alike(*pairs[-1]):
+                    break
     climbing = np.all([each.cosine > RISE for each in found], axis=0)
-    yield from _climbers(problem, recipe, owner, place, paths, found, climbing, others)
+    yield from _climbers(problem, owner, place, paths, found, climbing, others)
     yield from _still(owner, place, paths, first, steps)
     if steps >= FEWEST_STEPS:
         yield from _idle(owner, place, others)
@@ -131,7 +141,6 @@ def _moved(problem: Problem, recipe: Recipe, owner: str, place: str) -> Iterator
 
 def _climbers(
     problem: Problem,
-    recipe: Recipe,
     owner: str,
     place: str,
     paths: list[str],
@@ -180,9 +189,13 @@ def _still(owner: str, place: str, paths: list[str], first: _Moves, steps: int) 
 def _idle(owner: str, place: str, others: Mapping[str, Any]) -> Iterator[Tick]:
     """Hyperparameters that change nothing."""
     for name, sizes in others.items():
-        if all(np.array_equal(low.trace, high.trace, equal_nan=True) for low, high in sizes):
+        if all(_alike(low, high) for low, high in sizes):
             text = f"hyperparameter '{name}' changes no update"
             yield Tick("hyperparameters", text, None, owner, place, "use it in build, or leave it out of the space")
+
+
+def _alike(first: _Moves, second: _Moves) -> bool:
+    return np.array_equal(first.trace, second.trace, equal_nan=True)
 
 
 def _space(recipe: Recipe) -> dict[str, Range | float]:
@@ -225,17 +238,17 @@ class _Drawn(NamedTuple):
         return cls(params, gradient, factors, np.asarray(jax.random.key_data(jax.random.key(seed))))
 
 
-def _run(problem: Problem, recipe: Recipe, values: Any, drawn: _Drawn, size: Any) -> _Moves:
+def _run(problem: Problem, recipe: Recipe, roles: Any, values: Any, drawn: _Drawn, size: Any) -> _Moves:
     """Some steps on a loss whose gradient is made up, and what they came to."""
     params, key_data, steps = drawn.params, drawn.key_data, len(drawn.factors)
     base = jax.tree.map(lambda leaf: (size * leaf).astype(leaf.dtype), drawn.gradient)
     every = max(1, recipe.steps // steps)
-    opt_state = transformation.first_state(problem, recipe, values, params, key_data)
+    opt_state = transformation.first_state(problem, recipe, values, params, key_data, roles)
 
     def step(carry: Any, number: Any) -> Any:
         params, opt_state, moved, largest, apart = carry
         gradient = jax.tree.map(lambda g: (g * drawn.factors[number]).astype(g.dtype), base)
-        built = transformation.transformations(problem, recipe, values, number * every, key_data)
+        built = transformation.transformations(problem, recipe, values, number * every, key_data, roles)
         updates, opt_state = _update(problem, recipe.optimizer, built, gradient, opt_state, params)
         now = [jnp.abs(u - g).max() / jnp.abs(g).max() for u, g in _zipped(updates, gradient)]
         sizes = [jnp.abs(leaf).max() for leaf in _floats(updates)]

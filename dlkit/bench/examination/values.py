@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dlkit.bench.examination.looks import HELD, Arrays, Look, Looker, few
+from dlkit.bench.examination.looks import HELD, Arrays, Look, Looker, batch_of, held_of
 from dlkit.bench.examination.pairs import unpaired
 from dlkit.bench.examination.ticks import Tick
 from dlkit.bench.identity.places import place_of_error, place_within
@@ -48,20 +48,20 @@ def value_ticks(looker: Looker, *, study_steps: float) -> Iterator[Tick]:
 
 def _looked_at(looker: Looker, owner: str, study_steps: float) -> Iterator[Tick]:
     problem = looker.problem
-    rows = problem.batch_size or problem.dataset.examples
-    held = {part: _held(problem, part) for part in ("validation", "test")}
+    held = {part: held_of(problem, part) for part in ("validation", "test")}
     parts = ("validation", "test") if problem.dataset.holds_out else ("validation",)
     looks: list[Look] = []
     for seed in range(SEEDS):
         params, state = looker.start(seed)
-        batch = _batch(problem, rows, seed)
+        batch = batch_of(problem, seed)
         looks += [looker.look(params, state, batch, held[part]) for part in parts]
     ticks = [*_losses(problem, owner, looks)]
     yield from ticks
     if any(tick.right is False for tick in ticks):
         return
+    looker.time()
     params, state = looker.start(0)
-    batch = _batch(problem, rows, 0)
+    batch = batch_of(problem, 0)
     shaken = _shaken(params)
     looks.append(looker.look(shaken, state, batch, held["validation"]))
     trained, path = _descended(looker, params, state, batch, held["validation"], study_steps)
@@ -70,19 +70,6 @@ def _looked_at(looker: Looker, owner: str, study_steps: float) -> Iterator[Tick]
     yield from unpaired(looker, owner, (shaken, trained), state, batch, held["validation"])
     yield from _idle(owner, [*looks, *path])
     yield from _overfits(problem, owner, path)
-
-
-def _held(problem: Problem, part: str) -> dict[str, Any]:
-    """Examples of a split; of validation and test the same number, so that one program serves both."""
-    longest = max(problem.dataset.sizes[1:])
-    return few(getattr(problem.dataset, part), min(HELD, longest)) if longest else {}
-
-
-def _batch(problem: Problem, rows: int, seed: int) -> Arrays:
-    """A batch of training examples: other ones for each seed."""
-    count = problem.dataset.examples
-    chosen = np.sort(np.random.default_rng(seed).choice(count, rows, replace=False)) if count else np.zeros(0, int)
-    return {name: np.asarray(array[chosen]) for name, array in problem.dataset.train.items()}
 
 
 def _losses(problem: Problem, owner: str, looks: Sequence[Look]) -> Iterator[Tick]:

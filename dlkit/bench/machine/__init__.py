@@ -1,10 +1,11 @@
 """This process and the computer under it.
 
 - `environment`: cache folder, configuration of JAX, compiler options, threads.
+- `quick_compilation`: programs that are called a few times.
 - `program`: what decides the bits of a trial's numbers beside the trial itself.
 - `training_code`: the part of it that is dlkit's own code, as a hash.
 - `doctor`: checks of this machine.
 - `interrupts`: Ctrl-C.
 """
 
-__all__ = ["doctor", "environment", "interrupts", "program", "training_code"]
+__all__ = ["doctor", "environment", "interrupts", "program", "quick_compilation", "training_code"]

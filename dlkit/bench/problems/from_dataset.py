@@ -46,7 +46,8 @@ def problem_from_dataset(
     integers are its next tokens.
 
     Args:
-        dataset: has ``"inputs"`` and ``"targets"``, as `bench.dataset` makes it.
+        dataset: has ``"inputs"`` and ``"targets"``, as `bench.dataset` makes it; the model is told ``"lengths"`` of
+            series, where there are some.
         model: ``"linear"``, ``"mlp"``, ``"cnn"``, ``"gru"``, ``"lstm"`` or ``"transformer"``; a layer of `dlkit.models`
             or one's own; ``"auto"``: an MLP for tables, a CNN for images, a GRU for series, an LSTM for texts.
         name: the problem's; the dataset's if empty.
@@ -71,7 +72,7 @@ def problem_from_dataset(
         UserError: for a dataset without inputs or targets, or a model that does not suit its examples.
 
     Example:
-        >>> table = {"size": [1.0, 2.0, 3.0, 4.0] * 5, "kind": ["a", "b", "a", "b"] * 5}
+        >>> table = {"size": [float(row) for row in range(20)], "kind": ["a", "b"] * 10}
         >>> from dlkit.bench import data
         >>> problem_from_dataset(data.dataset(table, target="kind", name="kinds")).metric
         'accuracy'
@@ -99,10 +100,14 @@ def problem_from_dataset(
     rows = min(32, dataset.examples) if batch_size is None else batch_size
     about = f"{model_name} on {dataset.name}, examples of shape {'x'.join(map(str, inputs.shape[1:]))}"
     if is_text:
+        if metric not in ("", "bits_per_character") or loss not in ("", "cross_entropy"):
+            asked = f"metric '{metric}'" if metric not in ("", "bits_per_character") else f"loss '{loss}'"
+            raise UserError(f"problem '{name}': texts have cross-entropy, judged in bits_per_character; got {asked}")
         return language_model(
             name, dataset, network, batch_size=rows, steps=steps, target=None, description=about, l1=l1, l2=l2
         )
     shared: dict[str, Any] = {"batch_size": rows, "steps": steps, "description": about, "l1": l1, "l2": l2}
+    shared["inputs"] = ("inputs", "lengths") if "lengths" in dataset.train else "inputs"
     if is_classes:
         shared |= {"metric": metric or "accuracy", "loss": loss or "cross_entropy"}
         return classification(name, network, dataset, **shared)
@@ -183,8 +188,11 @@ def _units(targets: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndar
 def _in_units(network: Layer, center: np.ndarray[Any, Any], unit: np.ndarray[Any, Any]) -> Layer:
     """A network whose outputs are in the targets' units."""
 
-    def apply(params: Any, state: Any, x: Array, *, key: Any = None, train: bool = False) -> tuple[Array, Any]:
-        outputs, state = network.apply(params, state, x, key=key, train=train)
+    def apply(
+        params: Any, state: Any, x: Array, *, key: Any = None, train: bool = False, lengths: Array | None = None
+    ) -> tuple[Array, Any]:
+        ragged: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
+        outputs, state = network.apply(params, state, x, key=key, train=train, **ragged)
         return center + unit * outputs, state
 
     return Layer(network.init, apply)
@@ -199,6 +207,7 @@ def data_file(
     time: str = "",
     task: str = "",
     missing: str = "refuse",
+    drop: str = "",
     digest: str = "",
     model: str = "auto",
     activation: str = "relu",
@@ -219,6 +228,7 @@ def data_file(
         time: the column that examples are split along; empty for none.
         task: ``"classification"`` or ``"regression"``; empty to judge by the targets.
         missing: what is done with missing values: ``"refuse"``, ``"impute"`` or ``"drop"``.
+        drop: columns to leave out, separated by commas; empty for none.
         digest: what the data's digest has to be, or its first digits; empty to accept any.
         model: as of `problem_from_dataset`.
         activation: of the hidden layers.
@@ -243,6 +253,7 @@ def data_file(
         time=time or None,
         task=task or None,  # type: ignore[arg-type]
         missing=missing,  # type: ignore[arg-type]
+        drop=[name.strip() for name in drop.split(",")] if drop else [],
         digest=digest,
     )
     return problem_from_dataset(

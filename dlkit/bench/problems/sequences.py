@@ -302,10 +302,10 @@ def series_file(
         UserError: for files that cannot be used.
     """
     dataset = data.series(path, digest=digest)
-    if dataset.train["targets"].dtype.kind == "f" or "lengths" in dataset.train:
-        what = "have different lengths" if "lengths" in dataset.train else "have numbers to predict, no classes"
+    if dataset.train["targets"].dtype.kind == "f":
         raise UserError(
-            f"problem 'series-file': the series of {path} {what}; make a problem of your own of bench.data.series(...)"
+            f"problem 'series-file': the series of {path} have numbers to predict, no classes; the problem 'data-file' "
+            "predicts them"
         )
     return _series(
         "series-file",

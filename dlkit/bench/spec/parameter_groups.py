@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.machine.quick_compilation import quickly_compiled
 from dlkit.bench.optimizers import OPTIMIZERS, Optimizer
 from dlkit.bench.plan.parameter_groups import ParameterGroup
 from dlkit.bench.plan.space import Range
@@ -39,7 +40,7 @@ def with_groups(bound: BoundPlan) -> BoundPlan:
     known: dict[str, tuple[Problem, Any] | None] = {}
     found: dict[str, dict[str, list[ParameterGroup]]] = {}
     for problem in bound.plan.problems:
-        for contender in bound.plan.contenders:
+        for contender in bound.plan.contenders_on(problem):
             static = {name: options[0] for name, options in contender.static.items()}
             group = bound.group(problem, contender, static)
             key = group.problem.key
@@ -131,29 +132,24 @@ def _tried(build: Callable[[], optax.GradientTransformationExtraArgs], params: P
     rng = np.random.default_rng(0)
 
     def draw(leaf: Any) -> Any:
-        return jnp.asarray(1 + rng.random(leaf.shape), leaf.dtype)
+        return np.asarray(1 + rng.random(leaf.shape)).astype(leaf.dtype)
 
     start, gradient = jax.tree.map(draw, params), jax.tree.map(draw, params)
-    moved = jax.device_get(jax.jit(lambda start, gradient: _moved(build(), start, gradient))(start, gradient))
-    labels = _labels(build(), params)
-    return [(label, bool(moves), bool(decays)) for label, (moves, decays) in zip(labels, moved, strict=True)]
+    nothing, twice = jax.tree.map(np.zeros_like, gradient), jax.tree.map(lambda leaf: 2 * leaf, start)
+    way = quickly_compiled(lambda start, gradient: _way(build(), start, gradient), start, gradient)
+    ways = [jax.device_get(way(*each)) for each in ((start, gradient), (start, nothing), (twice, nothing))]
+    leaves = zip(_labels(build(), params), *map(jax.tree.leaves, ways), strict=True)
+    return [(label, _differ(by_gradient, alone), _differ(alone, other)) for label, by_gradient, alone, other in leaves]
+
+
+def _differ(first: Any, second: Any) -> bool:
+    return bool((first != second).any())
 
 
 def _middle(recipe: Recipe, name: str) -> Any:
     spans = {**recipe.schedule.space, **recipe.optimizer.space}
     span = spans.get(name, 0.5)
     return jnp.float32(span.value(0.5) if isinstance(span, Range) else span)
-
-
-def _moved(built: optax.GradientTransformationExtraArgs, start: Params, gradient: Params) -> list[Any]:
-    """For each leaf, whether the gradient moves it, and whether it moves by itself."""
-    nothing = jax.tree.map(jnp.zeros_like, gradient)
-    twice = jax.tree.map(lambda leaf: 2 * leaf, start)
-    by_gradient, alone, alone_twice = (
-        _way(built, params, each) for params, each in ((start, gradient), (start, nothing), (twice, nothing))
-    )
-    leaves = zip(*map(jax.tree.leaves, (by_gradient, alone, alone_twice)), strict=True)
-    return [jnp.stack([(one != two).any(), (two != three).any()]) for one, two, three in leaves]
 
 
 def _way(built: optax.GradientTransformationExtraArgs, params: Params, gradient: Params) -> Params:

@@ -281,7 +281,7 @@ def _problem(experiment: Experiment, entry: ProblemChoice) -> _PlannedSource:
         examples=problem.dataset.sizes,
         judged_on="test" if problem.dataset.holds_out else "objective",
         redraws_split=problem.dataset.redraw is not None,
-        leaks=leaks(problem.dataset) if own else (),
+        leaks=leaks(problem.dataset) if own or problem.dataset.card else (),
         is_own=own is not None,
         description=problem.description,
         diverged_above=problem.diverged_above,

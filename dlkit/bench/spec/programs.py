@@ -128,10 +128,9 @@ def retraced(bound: BoundPlan) -> Iterator[Retraced]:
     done = set[str]()
     plan = bound.plan
     for problem in plan.problems:
-        contenders = plan.contenders_on(problem)
-        for contender in contenders:
+        for place, contender in enumerate(plan.contenders_on(problem)):
             names = [name for name, is_own in (("problem", problem.is_own), ("method", contender.is_own)) if is_own]
-            names += ["probes"] if any(plan.probes.values()) and contender is contenders[0] else []
+            names += ["probes"] if any(plan.probes.values()) and place == 0 else []
             static = next(_combinations(contender.static))
             group = bound.group(problem, contender, static, stage="final")
             for part in _parts(group, names):

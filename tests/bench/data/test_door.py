@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -322,6 +324,24 @@ def compared(kind: str, folder: Path) -> None:
 def test_a_problem_can_be_made_of_it(kind: str, tmp_path: Path) -> None:
     problem = bench.problem_from_dataset(bench.dataset(KINDS[kind].make(tmp_path), **KINDS[kind].options), width=4)
     check_problem(problem)
+
+
+@pytest.mark.parametrize("targets", ["classes", "numbers"])
+def test_the_model_is_told_the_lengths_of_series(targets: str) -> None:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(2, 7, 40).astype(np.int32)
+    arrays = {"inputs": rng.normal(size=(40, 6, 1)).astype(np.float32), "lengths": lengths}
+    arrays["targets"] = lengths % 2 if targets == "classes" else lengths.astype(np.float32)
+    problem = bench.problem_from_dataset(bench.split("ragged", arrays), width=3)
+    params, state = problem.init(jax.random.key(0))
+    test = jax.tree.map(jnp.asarray, dict(problem.dataset.test))
+    padding = np.arange(6)[None, :, None] >= test["lengths"][:, None, None]
+    assert padding.any()
+    scores = [
+        problem.evaluate(params, state, {**test, "inputs": jnp.where(padding, value, test["inputs"])})
+        for value in (0.0, 1e3)
+    ]
+    assert jax.tree.all(jax.tree.map(np.array_equal, *scores))
 
 
 @pytest.mark.long

@@ -243,3 +243,11 @@ def test_problems_of_quantities_are_judged_in_their_units() -> None:
     error = problem.evaluate(params, state, batch)["mean_absolute_error"]
     loss, _ = problem.loss(params, state, batch, key)
     assert 1e3 < error < 1e6 and 1e-3 < loss < 1e2
+
+
+@pytest.mark.parametrize("asked", [{"metric": "accuracy"}, {"loss": "focal"}])
+def test_texts_are_judged_in_bits_alone(tmp_path: Path, asked: dict[str, str]) -> None:
+    (tmp_path / "t.txt").write_text(" ".join(np.random.default_rng(0).choice(["to", "be", "or", "not"], 300)))
+    (named,) = asked
+    with pytest.raises(bench.UserError, match=f"texts have cross-entropy, judged in bits_per_character; got {named}"):
+        bench.problem_from_dataset(bench.dataset(tmp_path / "t.txt", length=20), **asked)

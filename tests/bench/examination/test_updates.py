@@ -32,7 +32,7 @@ def bowl(**changes):
 
 
 def some_are_long(kinds):
-    quick = ("masked", "sign of adam", "names", "clip")
+    quick = ("masked", "sign of adam", "names", "clip", "roles")
     return [pytest.param(kind, marks=() if kind in quick else pytest.mark.long) for kind in kinds]
 
 
@@ -152,6 +152,15 @@ FINE = {
     "polyak": (lambda learning_rate: optax.polyak_sgd(learning_rate), RATE),
     "wrapped": (optimizers.with_lookahead(optimizers.get("adam")), {}),
 }
+
+
+def by_roles(learning_rate, roles):
+    rates = jax.tree.map(lambda role: 2.0 if role.kind == "vector" else 1.0, roles)
+    scaled = optax.stateless(lambda updates, params: jax.tree.map(lambda u, rate: rate * u, updates, rates))
+    return optax.chain(optax.sgd(learning_rate), scaled)
+
+
+FINE["roles"] = (bench.Optimizer("mine", by_roles, RATE, roles=True), {})
 
 
 @pytest.mark.parametrize("kind", some_are_long(FINE))

@@ -4,16 +4,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optax
 import pytest
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.plan.json import from_json, to_json
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.policies import Settling, TargetRule
+from dlkit.bench.plan.space import log_uniform
 from dlkit.bench.spec import planner
 from dlkit.bench.spec.allowances import with_step_seconds
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
+from dlkit.bench.spec.parameter_groups import with_groups
+from dlkit.bench.spec.programs import retraced
 from dlkit.bench.spec.toml import load
 
 BOTH = ("quadratic", "digits-mlp")
@@ -177,3 +182,14 @@ def test_seconds_are_those_of_the_first_contender_on_the_problem() -> None:
     counted = with_step_seconds(bound, taken).plan
     assert [problem.amount for problem in counted.problems] == [16.0, 8.0]
     assert [problem.allowance("adam too").steps for problem in counted.problems] == [4, 4]
+
+
+def test_an_own_optimizer_is_looked_at_where_it_runs() -> None:
+    own = Optimizer("own", optax.sgd, {"learning_rate": log_uniform(1e-3, 0.1)})
+    entries = Contender(optimizer="adam", problems=["digits-mlp"]), Contender(optimizer=own, problems=["quadratic"])
+    bound = planner.plan(asked(*entries))
+    assert [(part.group.problem.name, part.is_same) for part in retraced(bound)] == [("quadratic", True)]
+    assert {name: [*each] for name, each in with_groups(bound).groups.items()} == {
+        "quadratic": ["own"],
+        "digits-mlp": ["adam"],
+    }

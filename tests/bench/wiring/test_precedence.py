@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from dlkit.bench import api, cli
+from dlkit.bench import cli
 from dlkit.bench.data import Dataset
 from dlkit.bench.errors import UserError
+from dlkit.bench.execution import whole_run
 from dlkit.bench.optimizers import OPTIMIZERS
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Plan
@@ -322,7 +323,7 @@ def test_an_option_replaces_what_the_spec_says_and_nothing_else(
         found.append(experiment.budget)
         raise Asked
 
-    monkeypatch.setattr(api, "run", run)
+    monkeypatch.setattr(whole_run, "carry_out", run)
     text, name, value = OPTIONS.get(option, ("", "", None))
     with pytest.raises(Asked):
         cli.app(["run", str(path), *([option, text] if option else [])], result_action="return_value")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlkit.bench import api, cli
-from dlkit.bench.execution import runner
+from dlkit.bench import cli
+from dlkit.bench.execution import runner, whole_run
 from dlkit.bench.execution.progress import Silent
 from dlkit.bench.execution.work import Done, Work
 from dlkit.bench.machine.program import program_identity
@@ -236,7 +236,7 @@ def test_the_number_of_studies_brings_its_defaults(
         found.append(plan(experiment).plan)
         raise Asked
 
-    monkeypatch.setattr(api, "run", run)
+    monkeypatch.setattr(whole_run, "carry_out", run)
     with pytest.raises(Asked):
         cli.app(["run", str(path), *options], result_action="return_value")
     (made,) = found
