@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMS", "ReadTable", "need", "read_libsvm", "read_table"]
 
-SPARSE_ARFF = re.compile(rb"@data\s*(%.*\s*)*\{\s*\d", re.IGNORECASE)
+SPARSE_ARFF = re.compile(r"@data\s*(%.*\s*)*\{\s*\d", re.IGNORECASE)
 EXTRA = "pip install 'dlkit-jax[files]'"
 
 
@@ -146,32 +146,52 @@ def _frame_of(found: dict[str, Any]) -> "DataFrame":
 
 def _arff(data: bytes, where: str) -> ReadTable:
     """A table in Weka's form; an attribute "class" that comes last is the target."""
+    text = decoded(data, where)
+    try:
+        frame = _arff_by_scipy(text)
+    except (NotImplementedError, ValueError, OSError) as error:  # texts, sparse rows, values that are padded
+        frame = _arff_by_openml(text, f"{where}: scipy does not read this ARFF file ({error})")
+    last = frame.columns[-1]
+    if str(last).lower() != "class":
+        return ReadTable(frame, "ARFF")
+    return ReadTable(frame, "ARFF", str(last), (f"the target is the last attribute, '{last}', as ARFF files have it",))
+
+
+def _arff_by_scipy(text: str) -> "DataFrame":
     import pandas as pd
     from scipy.io import arff
 
-    try:
-        rows, meta = arff.loadarff(io.StringIO(decoded(data, where)))
-    except (NotImplementedError, ValueError) as error:
-        if SPARSE_ARFF.search(data):
-            raise UserError(
-                f"{where}: a sparse ARFF file ({{index value, ...}}), which scipy does not read; read it with another "
-                "package (of OpenML: sklearn.datasets.fetch_openml) and give the pair (matrix, targets)"
-            ) from None
-        if isinstance(error, ValueError):
-            raise
-        raise UserError(
-            f"{where}: {error}; scipy reads numbers and nominal values alone: declare them as nominal, or read the "
-            "file with another package and give the frame"
-        ) from None
+    rows, meta = arff.loadarff(io.StringIO(text))
     frame = pd.DataFrame({name: rows[name] for name in meta.names()})
     for name, kind in zip(meta.names(), meta.types(), strict=True):
         if kind == "nominal":
             texts = frame[name].map(lambda value: value.decode("utf-8") if isinstance(value, bytes) else value)
             frame[name] = pd.Categorical(texts.where(texts != "?", None), categories=meta[name][1])
-    last = frame.columns[-1]
-    if str(last).lower() != "class":
-        return ReadTable(frame, "ARFF")
-    return ReadTable(frame, "ARFF", str(last), (f"the target is the last attribute, '{last}', as ARFF files have it",))
+    return frame
+
+
+def _arff_by_openml(text: str, told: str) -> "DataFrame":
+    """Reads what scikit-learn reads of OpenML; what a sparse row leaves out is 0, or the first nominal value."""
+    import pandas as pd
+
+    try:
+        reader = importlib.import_module("sklearn.externals._arff")
+        is_sparse = SPARSE_ARFF.search(text) is not None
+        found = reader.loads(text, return_type=reader.LOD if is_sparse else reader.DENSE)
+        rows = [*found["data"]]
+    except Exception as error:  # it is no public module of scikit-learn, and may raise anything
+        raise UserError(
+            f"{told}, nor does scikit-learn ({error}); read it with another package and give the frame"
+        ) from None
+    attributes: list[tuple[str, Any]] = found["attributes"]
+    if is_sparse:
+        left_out = [kind[0] if isinstance(kind, list) else 0.0 if kind != "STRING" else "" for _, kind in attributes]
+        rows = [[row.get(place, value) for place, value in enumerate(left_out)] for row in rows]
+    frame = pd.DataFrame(rows, columns=[name for name, _ in attributes])
+    for name, kind in attributes:
+        if isinstance(kind, list):
+            frame[name] = pd.Categorical(frame[name], categories=kind)
+    return frame
 
 
 def read_libsvm(data: bytes, where: str) -> tuple[Any, np.ndarray[Any, Any]]:

@@ -96,10 +96,10 @@ FAULTS: Mapping[str, tuple[Callable[[Path], Any], Mapping[str, Any], str]] = {
     "bad hdf5": (content(b"x", "t.h5"), KIND, r"t.h5: not an HDF5 file that can be read"),
     "bad npy": (content(b"x", "t.npy"), KIND, r"t.npy: not an .npy file that can be read"),
     "bad excel": (content(b"x", "t.xlsx"), KIND, r"t.xlsx: .*(give the frame|give the data as a frame)"),
-    "arff with texts": (
-        lines("@relation t/@attribute size numeric/@attribute kind string/@data/*1,a", "t.arff"),
+    "bad arff": (
+        lines("@relation t/@attribute size numbers/@attribute kind string/@data/*1,a", "t.arff"),
         KIND,
-        r"t.arff: .*scipy reads numbers and nominal values alone",
+        r"t.arff: scipy does not read this ARFF file .*, nor does scikit-learn .*give the frame",
     ),
     "one array": (lambda folder: np.save(folder / "x.npy", np.zeros((5, 2, 2))) or folder / "x.npy", {}, r"no targets"),
     "one image": (content(b"x", "a.png"), {}, r"a.png: is one image; give the folder"),

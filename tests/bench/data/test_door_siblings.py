@@ -214,7 +214,6 @@ def given(value: Any) -> Callable[[Path], Any]:
 
 SECONDS = 1_700_000_000 + np.arange(ROWS) * 7.5
 HOLES = np.where(np.arange(ROWS * 8).reshape(ROWS, 2, 4) == 9, np.nan, 1.0)
-SPARSE = b"@relation r\n@attribute a numeric\n@attribute class {x,y}\n@data\n{0 1, 1 y}\n"
 FAULTS: Mapping[str, tuple[Callable[[Path], Any], Mapping[str, Any], str]] = {
     "complex": (given((INPUTS + 1j, CODES)), {}, r"complex numbers.*inputs\.imag"),
     "infinite": (given((np.where(INPUTS > 12, np.inf, INPUTS), CODES)), {}, r"inputs: 5 of 80 entries are infinite"),
@@ -239,7 +238,6 @@ FAULTS: Mapping[str, tuple[Callable[[Path], Any], Mapping[str, Any], str]] = {
     "zstd": (file_of("t.csv.zst", b"\x28\xb5\x2f\xfd123"), {}, r"packed by zstd; unpack it"),
     "an archive": (file_of("t.tar", b"a" * 257 + b"ustar" + b"\0" * 99), {}, r"an archive of files \(tar\)"),
     "SPSS": (file_of("t.sav", b"$FL2@(#) SPSS"), {}, r"pandas\.read_spss"),
-    "sparse ARFF": (file_of("t.arff", SPARSE), {}, r"a sparse ARFF file.*fetch_openml"),
     "units below names": (
         file_of("t.csv", CSV.replace("kind\n", "kind\nmm,mg,\n", 1).encode()),
         {"target": "kind"},
@@ -307,3 +305,24 @@ def test_times_of_any_type_are_in_their_order(times: Any) -> None:
     made = bench.split("s", {"inputs": np.arange(ROWS)}, time=times)
     np.testing.assert_array_equal(made.test["inputs"], np.arange(32, 40))
     assert made.train["inputs"].max() < made.validation["inputs"].min()
+
+
+ARFF = "@relation r\n@attribute a numeric\n@attribute b string\n@attribute class {x,y}\n@data\n"
+
+
+@pytest.mark.parametrize("is_sparse", [True, False])
+def test_arff_files_of_texts_and_of_few_values_are_read(tmp_path: Path, is_sparse: bool) -> None:
+    rows = [(float(row % 7), "north" if row % 3 else "south", "xy"[row % 2]) for row in range(40)]
+    dense = [f"{number},{text},{label}" for number, text, label in rows]
+    sparse = [
+        "{" + (f"0 {number}, " if number else "") + f"1 {text}" + (", 2 y" if label == "y" else "") + "}"
+        for number, text, label in rows
+    ]
+    (tmp_path / "t.arff").write_text(ARFF + "\n".join(sparse if is_sparse else dense))
+    made = bench.dataset(tmp_path / "t.arff", scale=False)
+    parts = [getattr(made, part) for part in ("train", "validation", "test")]
+    found = [(*map(float, each), int(target)) for part in parts for each, target in zip(*part.values(), strict=True)]
+    expected = [
+        (number, float(text == "north"), float(text == "south"), "xy".index(each)) for number, text, each in rows
+    ]
+    assert list(parts[0]) == ["inputs", "targets"] and sorted(found) == sorted(expected)
