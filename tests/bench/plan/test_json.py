@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, fields, is_dataclass, replace
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.axes import AXES, Allowance
+from dlkit.bench.plan.card import ColumnCard, DataCard, Role
 from dlkit.bench.plan.json import from_data, from_json, to_data, to_json
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Expansion, Plan
@@ -47,6 +49,21 @@ metrics = st.builds(
     st.none() | st.floats(-1e3, 0.0),
     st.none() | st.floats(1e-3, 1e3),
 )
+name_lists = st.lists(names, max_size=2).map(tuple)
+columns = st.builds(ColumnCard, names, st.sampled_from(get_args(Role)), names, names, counts, counts)
+cards = st.builds(
+    DataCard,
+    form=names,
+    files=name_lists,
+    rows=counts,
+    used=counts,
+    split=names,
+    columns=st.lists(columns, max_size=2).map(tuple),
+    classes=name_lists,
+    class_counts=st.dictionaries(names, st.lists(counts, max_size=2).map(tuple), max_size=2),
+    target=names,
+    notes=name_lists,
+)
 problems = st.builds(
     PlannedProblem,
     name=names,
@@ -75,6 +92,7 @@ problems = st.builds(
     allowances=st.dictionaries(
         names, st.builds(Allowance, counts, st.none() | positive, st.none() | positive), max_size=2
     ),
+    card=st.none() | cards,
 )
 stoppings = st.builds(EarlyStopping, patience=st.integers(1, 9), min_delta=positive | st.just(0), metric=names)
 contenders = st.builds(
