@@ -131,6 +131,7 @@ def test_a_failure_on_lanes_names_the_optimizer() -> None:
         budget=BUDGET,
         resources=bench.Resources(executor="inline", lanes=2),
         progress=False,
+        check=False,
     )
     assert len(result.failures) == 1 and "optimizer 'broken': build raised KeyError" in result.failures[0]
 
