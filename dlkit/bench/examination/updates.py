@@ -105,7 +105,7 @@ def _moved(problem: Problem, recipe: Recipe, owner: str, place: str) -> Iterator
     params = jax.eval_shape(problem.init, jax.eval_shape(lambda: jax.random.key(0)))[0]
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     numbers = sum(leaf.size for leaf in jax.tree.leaves(params))
-    steps = min(STEPS, MOST_NUMBERS // max(numbers, 1))
+    steps = min(STEPS, recipe.steps, MOST_NUMBERS // max(numbers, 1))
     if not steps or not paths:
         return
     middle = {name: _value(span, 0.5) for name, span in _space(recipe).items()}

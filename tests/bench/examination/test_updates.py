@@ -168,3 +168,10 @@ def test_what_goes_downhill_is_not_flagged(kind) -> None:
     build, space = FINE[kind]
     ticks = ticks_of(build, space, schedule="cosine" if kind == "clip" else "constant")
     assert [tick.sentence for tick in ticks if tick.right is not True] == []
+
+
+def test_a_schedule_is_asked_for_no_step_beyond_the_last() -> None:
+    falling = bench.Schedule("falling", lambda step, horizon: 1.0 - step / (2.0 * horizon))
+    own = bench.Optimizer("own", optax.sgd, {"learning_rate": bench.log_uniform(1e-3, 1e-1)})
+    short = bench.Budget(steps=4, evaluations=2, studies=1, tuning_points=1, tuning_seeds=1, seeds=1)
+    assert bench.check("quadratic", bench.Contender(optimizer=own, schedule=falling), budget=short).right
