@@ -25,7 +25,8 @@ def run(script: Path, cwd: Path) -> str:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("budget", ["small", pytest.param("as written", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("budget", ["small", "as written"])
 def test_the_python_examples_run_as_one_script(tmp_path: Path, budget: str) -> None:
     script, text = tmp_path / "examples.py", "\n".join(blocks("python"))
     if budget == "small":
