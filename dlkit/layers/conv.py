@@ -1,14 +1,14 @@
 """Convolutions over one, two or three spatial axes, channels last."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Integer
 
 from dlkit.checks import require_floating, require_size
-from dlkit.layers.base import Layer
+from dlkit.layers.base import Layer, RaggedFunction
 from dlkit.layers.convolution_forms import convolve, convolve_transposed
 from dlkit.layers.ragged import with_padding_zero
 from dlkit.layers.window import (
@@ -115,22 +115,10 @@ def conv(
         examples, kernel = _examples(x, params["kernel"], dimensions)
         return _with_batch(convolve(examples, kernel, window), x, params, dimensions, use_bias), state
 
-    def ragged(
-        params: Params,
-        state: State,
-        x: Float[Array, "*batch_and_spatial in_channels"],
-        lengths: Integer[Array, "*batch"],
-        *,
-        key: Key | None = None,
-        train: bool = False,
-    ) -> tuple[Float[Array, "*batch_and_new_spatial out_channels"], State, Integer[Array, "*batch"]]:
-        y, state = apply(params, state, with_padding_zero("conv", x, lengths), key=key, train=train)
-        if x.ndim - dimensions - 1 > lengths.ndim:  # within each step
-            return y, state, lengths
-        window = fit(spatial_shape("conv", x, dimensions))
-        return y, state, lengths_after("conv", lengths, window, named=padding == "SAME")
+    def after(x: Array, lengths: Array) -> Array:
+        return lengths_after("conv", lengths, fit(spatial_shape("conv", x, dimensions)), named=padding == "SAME")
 
-    return Layer(init, apply, ragged)
+    return Layer(init, apply, _ragged("conv", dimensions, apply, after))
 
 
 def conv_transpose(
@@ -209,6 +197,20 @@ def conv_transpose(
         examples, kernel = _examples(x, params["kernel"], dimensions)
         return _with_batch(convolve_transposed(examples, kernel, window), x, params, dimensions, use_bias), state
 
+    def after(x: Array, lengths: Array) -> Array:
+        return transposed_lengths_after(lengths, fit(spatial_shape(where, x, dimensions)))
+
+    return Layer(init, apply, _ragged(where, dimensions, apply, after))
+
+
+def _ragged(
+    where: str,
+    dimensions: int,
+    apply: Callable[..., tuple[Array, State]],
+    after: Callable[[Array, Array], Array],
+) -> RaggedFunction:
+    """The field `ragged` of a convolution; `after(x, lengths)` are the lengths where it goes over time."""
+
     def ragged(
         params: Params,
         state: State,
@@ -219,11 +221,10 @@ def conv_transpose(
         train: bool = False,
     ) -> tuple[Float[Array, "*batch_and_new_spatial out_channels"], State, Integer[Array, "*batch"]]:
         y, state = apply(params, state, with_padding_zero(where, x, lengths), key=key, train=train)
-        if x.ndim - dimensions - 1 > lengths.ndim:  # within each step
-            return y, state, lengths
-        return y, state, transposed_lengths_after(lengths, fit(spatial_shape(where, x, dimensions)))
+        within_steps = x.ndim - dimensions - 1 > lengths.ndim
+        return y, state, lengths if within_steps else after(x, lengths)
 
-    return Layer(init, apply, ragged)
+    return ragged
 
 
 def _require_example(where: str, input_shape: Shape, dimensions: int) -> None:
