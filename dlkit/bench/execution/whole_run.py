@@ -70,12 +70,15 @@ def carry_out(
         raise UserError(f"resources must be a bench.Resources, such as bench.Resources(workers=2), got {resources!r}")
     if allowed.executor == "inline":
         prepare_process()
-    bound = with_groups(planner.plan(experiment))
-    foresight = foresee(bound.plan)
-    if look is not None:
+    bound = planner.plan(experiment)
+    if look is None:
+        foresight = foresee(bound.plan)
+    else:
         examination = examined(bound, folder, allowed, times=times)
         look(examination)
-        foresight = foresight._replace(sentences=(*foresight.sentences, *examination.told))
+        told = (*examination.foresight.sentences, *examination.told)
+        foresight = examination.foresight._replace(sentences=told)
+    bound = with_groups(bound)
     with Store(folder) as store:
         with live_progress(progress) as display:
             display.foreseeing(foresight)
