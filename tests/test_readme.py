@@ -24,7 +24,6 @@ def run(script: Path, cwd: Path) -> str:
     return ended.stdout
 
 
-@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("budget", ["small", "as written"])
 def test_the_python_examples_run_as_one_script(tmp_path: Path, budget: str) -> None:

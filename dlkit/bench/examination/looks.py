@@ -15,7 +15,7 @@ from dlkit.bench.problems.players import with_step
 __all__ = ["HELD", "Look", "Looker", "batch_of", "held_of"]
 
 HELD = 512  # examples of validation and test that are looked at together
-TIMED = 0.1  # seconds of steps that are timed
+TIMED = 0.02  # seconds of steps that are timed
 MOST_TIMED = 1000  # steps
 LEAST = 1e-6  # seconds: a clock tells no fewer
 Arrays = Mapping[str, np.ndarray[Any, Any]]
