@@ -47,8 +47,8 @@ test-faults: $(READY)
 	$(PYTEST) -m "slow or not slow" tests/faults
 
 test-slow: $(READY)
-	$(PYTEST) -m slow
-	$(PYTEST) $(BENCH_TESTS:%=--ignore=%)
+	NEW_EXAMPLES=1 $(PYTEST) -m slow
+	NEW_EXAMPLES=1 $(PYTEST) $(BENCH_TESTS:%=--ignore=%)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

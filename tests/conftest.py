@@ -24,5 +24,6 @@ typechecker.install()
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-hypothesis.settings.register_profile("dlkit", deadline=None)
+# What a change must pass draws the same examples each time; `make test-slow` draws new ones, to find more.
+hypothesis.settings.register_profile("dlkit", deadline=None, derandomize=not os.environ.get("NEW_EXAMPLES"))
 hypothesis.settings.load_profile("dlkit")
