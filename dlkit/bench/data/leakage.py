@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import scipy.stats
 
 from dlkit.bench.data.arrays import Arrays
 from dlkit.bench.data.base import SPLITS, Dataset
@@ -260,7 +259,10 @@ def _is_chance(
     size = groups.sum()
     within = (groups * (groups - 1)).sum() / max(1.0, size * (size - 1))
     expected = pairs * max(coincidence, within)
-    return bool(scipy.stats.poisson.sf(count - 1, expected) > FALSE / len(PAIRS))
+    from scipy.special import gammainc
+
+    # P(a Poisson variable is at least `count`) is P(count, expected), the regularized incomplete gamma function.
+    return count == 0 or bool(gammainc(count, expected) > FALSE / len(PAIRS))
 
 
 def _coincidence(train: Arrays, names: Sequence[str]) -> float:

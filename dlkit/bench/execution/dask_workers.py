@@ -54,6 +54,10 @@ class DaskExecutor:
             "distributed.nanny.pre-spawn-environ": {"NPROC": "1", "OMP_NUM_THREADS": "1"},
             "distributed.worker.daemon": True,
             "distributed.comm.timeouts.connect": "10s",
+            # What nobody looks at: dask samples each process's stack a hundred times a second, and ticks fifty times.
+            "distributed.worker.profile.enabled": False,
+            "distributed.admin.tick.interval": "1s",
+            "distributed.admin.system-monitor.interval": "5s",
         }
         self._resources.enter_context(dask.config.set(settings))
         self._resources.enter_context(_dask_is_silent())

@@ -12,6 +12,7 @@ import numpy as np
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.plan.space import Point, Range, Space
+from dlkit.bench.tuning.scrambled_halton import scrambled_halton
 
 __all__ = [
     "TUNERS",
@@ -57,10 +58,9 @@ def halton_points(space: Space, static: Static, count: int, *, seed: int = 0) ->
     Reference:
         Owen, "A randomized Halton algorithm in R", 2017.
     """
-    from scipy.stats import qmc  # 1.5 s of import, needed where points are drawn only
 
     def coordinates(width: int) -> Floats:
-        return np.asarray(qmc.Halton(width, scramble=True, rng=np.random.default_rng(seed)).random(count))
+        return scrambled_halton(width, count, seed=seed)
 
     return _drawn(space, static, coordinates)
 

@@ -27,6 +27,7 @@ from dlkit.bench.tuning.sampling import (
     spread_first,
     zoom_points,
 )
+from dlkit.bench.tuning.scrambled_halton import scrambled_halton
 
 # --- points ----------------------------------------------------------------------------------------------------------
 
@@ -36,6 +37,12 @@ CHOICES = ["p", "q", "r"]
 
 def as_array(points, names=("a", "b")):
     return np.array([[point.hyperparameters[name] for name in names] for point in points])
+
+
+@given(st.integers(1, 12), st.integers(1, 300), st.integers(0, 2**40))
+def test_scrambled_halton_is_scipys_to_the_last_bit(width, count, seed):
+    expected = qmc.Halton(width, scramble=True, rng=np.random.default_rng(seed)).random(count)
+    np.testing.assert_array_equal(scrambled_halton(width, count, seed=seed), expected)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 16, 31])
