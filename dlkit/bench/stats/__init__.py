@@ -42,7 +42,14 @@ from dlkit.bench.stats.survival import (
     log_rank,
     restricted_mean,
 )
-from dlkit.bench.stats.tuning_curves import TuningBands, TuningLeaders, expected_best, tuning_bands, tuning_leaders
+from dlkit.bench.stats.tuning_curves import (
+    TuningBands,
+    TuningLeaders,
+    expected_best,
+    tuning_bands,
+    tuning_curve,
+    tuning_leaders,
+)
 
 __all__ = [
     "BootstrapIntervals",
@@ -112,6 +119,7 @@ __all__ = [
     "target_ranking",
     "times_to_targets",
     "tuning_bands",
+    "tuning_curve",
     "tuning_leaders",
     "width_interval",
     "wilcoxon",

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dlkit.bench.stats.checks import Floats, error_rate, samples
 
-__all__ = ["TuningBands", "TuningLeaders", "expected_best", "tuning_bands", "tuning_leaders"]
+__all__ = ["TuningBands", "TuningLeaders", "expected_best", "tuning_bands", "tuning_curve", "tuning_leaders"]
 
 
 class TuningBands(NamedTuple):
@@ -87,8 +87,52 @@ def expected_best(values: ArrayLike, k: int, *, estimator: Literal["unbiased", "
         raise ValueError(f'estimator must be "unbiased" or "plug-in", got {estimator!r}')
     if not 1 <= k <= n:
         raise ValueError(f"k must lie between 1 and the {n} observed values, got {k}; observe more or ask for less")
-    # Σ_i v_(i) C(n - i, k - 1) / C(n, k); the k - 1 largest can never be the minimum.
-    return math.fsum(float(ordered[i]) * (math.comb(n - i - 1, k - 1) / math.comb(n, k)) for i in range(n - k + 1))
+    if np.isinf(ordered[n - k]):  # the best that k draws are sure to reach
+        return math.inf
+    # v_(1) + Σ_i (v_(i + 1) - v_(i)) P(none of the first i is drawn): of equal values exactly that value.
+    return float(ordered[0] + (_steps(ordered) * _none_of_first(n, k)[1:-1]).sum())
+
+
+def tuning_curve(values: ArrayLike) -> Floats:
+    """The expected minimum of 1, 2, ..., n of the values: `expected_best` for every k.
+
+    Args:
+        values: n >= 1 observed results; `inf` for a diverged trial.
+
+    Returns:
+        [n]
+
+    Raises:
+        ValueError: if `values` is empty or has NaN or `-inf`.
+
+    Example:
+        >>> tuning_curve([3.0, 1.0, 2.0]).tolist()
+        [2.0, 1.3333333333333333, 1.0]
+    """
+    ordered = _results(values)
+    n, curve, steps = ordered.size, np.full(ordered.size, math.inf), _steps(ordered)
+    others = np.arange(n - 1, 0, -1.0)  # how many come after the first 1, 2, ..., n - 1
+    none = np.ones(n - 1)  # C(n - i, k) / C(n, k), by the recurrence from k - 1 to k: it can neither overflow nor cancel
+    for k in range(1, n + 1):
+        none = none[: n - k] * ((others[: n - k] - (k - 1)) / (n - k + 1))
+        if np.isfinite(ordered[n - k]):
+            curve[k - 1] = ordered[0] + (steps[: n - k] * none).sum()
+    return curve
+
+
+def _steps(ordered: Floats) -> Floats:
+    """[n - 1] by how much each sorted value is above the one before it; 0 of infinite ones."""
+    finite = ordered[np.isfinite(ordered)]
+    return np.concatenate([np.diff(finite), np.zeros(ordered.size - max(finite.size, 1))])
+
+
+def _none_of_first(n: int, k: int) -> Floats:
+    """[n + 1] the probability that k of n, drawn without replacement, are none of the first 0, 1, ..., n.
+
+    C(n - i, k) / C(n, k), by the recurrence from i to i + 1.
+    """
+    left = np.arange(n, 0, -1)
+    return np.concatenate([[1.0], np.cumprod(np.maximum(left - k, 0) / left)])
 
 
 def tuning_bands(
@@ -128,11 +172,11 @@ def tuning_bands(
         raise ValueError(f"values must lie within the bounds {bounds}, got {ordered[0]} to {ordered[-1]}")
     radius = math.sqrt(math.log(2 / error_rate(level)) / (2 * n))
     points = np.arange(1, n + 1)
-    mean = np.array([expected_best(ordered, k) for k in range(1, n + 1)])
+    mean = tuning_curve(ordered)
     below = np.arange(n + 1) / n  # F between the order statistics
     support = np.concatenate([[bounds[0]], ordered, [bounds[1]]])
-    mean_low = _mean_best(support, np.concatenate([np.minimum(below + radius, 1.0), [1.0]]), points, -math.inf)
-    mean_high = _mean_best(support, np.concatenate([np.maximum(below - radius, 0.0), [1.0]]), points, math.inf)
+    mean_low = _mean_best(support, np.concatenate([np.minimum(below + radius, 1.0), [1.0]]), n, -math.inf)
+    mean_high = _mean_best(support, np.concatenate([np.maximum(below - radius, 0.0), [1.0]]), n, math.inf)
     share = 1 - 0.5 ** (1 / points)  # of points as good as the median best of k
     median, low, high = (_quantiles(support, below + shift, share) for shift in (0.0, radius, -radius))
     return TuningBands(points, mean, mean_low, mean_high, median, low, high)
@@ -175,12 +219,15 @@ def _results(values: ArrayLike) -> Floats:
     return ordered
 
 
-def _mean_best(support: Floats, cdf: Floats, points: NDArray[np.int64], undefined: float) -> Floats:
-    """The expected minimum of k draws from a distribution with this cdf at the support, for each k."""
+def _mean_best(support: Floats, cdf: Floats, count: int, undefined: float) -> Floats:
+    """The expected minimum of k draws from a distribution with this cdf at the support, for k = 1, 2, ...."""
     above = 1 - np.concatenate([[0.0], cdf])
-    weights = -np.diff(above ** points[:, None], axis=1)
-    with np.errstate(invalid="ignore"):
-        means = np.where(weights > 0, support * weights, 0.0).sum(axis=1)
+    powers, means = np.ones_like(above), np.empty(count)
+    for row in range(count):  # all powers at once would need memory by the square of their number
+        powers *= above
+        weights = -np.diff(powers)
+        with np.errstate(invalid="ignore"):
+            means[row] = np.where(weights > 0, support * weights, 0.0).sum()
     return np.where(np.isnan(means), undefined, means)
 
 
@@ -198,7 +245,7 @@ def _probability_lowest(results: Sequence[Floats], k: int) -> Floats:
     for row, ordered in enumerate(results):
         n = ordered.size
         # P(best of k is the i-th) summed over ties, and P(best of k is greater)
-        not_below = np.array([math.comb(n - i, k) / math.comb(n, k) for i in range(n + 1)])
+        not_below = _none_of_first(n, k)
         above[row] = not_below[np.searchsorted(ordered, grid, side="right")]
         equal[row] = not_below[np.searchsorted(ordered, grid, side="left")] - above[row]
     # E[1 / (1 + ties)] = ∫_0^1 Π_j (P(above_j) + t P(equal_j)) dt, a polynomial of degree contenders - 1

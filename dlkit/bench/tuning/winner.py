@@ -10,7 +10,7 @@ import numpy as np
 from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point, Range, Side
 from dlkit.bench.plan.trials import Trial
-from dlkit.bench.stats import expected_best, rank_correlation
+from dlkit.bench.stats import rank_correlation, tuning_curve
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.search import Search, search
 
@@ -114,8 +114,7 @@ def _summary(found: Search, space: Mapping[str, Range | float], *, in_order: boo
     missing = sum(int(rung.missing.sum()) for rung in found.rungs) + found.later
     is_over = not missing and last.until is None and np.isfinite(last.scores).any()
     winner = last.places[int(np.argmin(last.scores))] if is_over else None
-    best: Floats = np.array([expected_best(first.finals, k) for k in range(1, count + 1)])
-    curve = np.minimum.accumulate(first.finals) if in_order else best
+    curve = np.minimum.accumulate(first.finals) if in_order else tuning_curve(first.finals)
     gain = float(curve[math.ceil(count / 2) - 1] - curve[-1]) if np.isfinite(first.finals).any() and count > 1 else 0.0
     tunes_ranges = any(isinstance(span, Range) for span in space.values())
     return Tuning(

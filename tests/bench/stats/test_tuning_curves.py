@@ -2,13 +2,14 @@
 
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlkit.bench.stats import expected_best, tuning_bands, tuning_leaders
+from dlkit.bench.stats import expected_best, tuning_bands, tuning_curve, tuning_leaders
 
 INF = math.inf
 
@@ -30,6 +31,27 @@ def test_the_tuning_curve_falls_from_mean_to_minimum(values):
     assert curve[0] == pytest.approx(np.mean(values), rel=1e-9, abs=1e-7)
     assert curve[-1] == min(values)
     assert all(later <= earlier + 1e-8 for earlier, later in itertools.pairwise(curve))
+
+
+@pytest.mark.parametrize("n", [1, 7, 60, 400])
+def test_the_recurrence_is_the_ratio_of_binomials(n):
+    """The oracle is exact: C(n - i, k - 1) / C(n, k) in whole numbers, rounded once."""
+    values = np.sort(np.random.default_rng(n).normal(size=n))
+    curve = tuning_curve(values)
+    for k in {1, 2, n // 3 + 1, n // 2 + 1, n}:
+        k = min(k, n)
+        weights = [Fraction(math.comb(n - i - 1, k - 1), math.comb(n, k)) for i in range(n)]
+        exact = float(sum(Fraction(value) * weight for value, weight in zip(values.tolist(), weights, strict=True)))
+        assert [curve[k - 1], expected_best(values, k)] == pytest.approx([exact, exact], rel=1e-12, abs=1e-12)
+
+
+def test_a_curve_of_many_points_neither_overflows_nor_loses_the_ends():
+    values = np.arange(1.0, 2001.0)
+    values[1500:] = INF
+    curve = tuning_curve(values)
+    assert np.isinf(curve[:500]).all() and np.isfinite(curve[500:]).all()
+    assert curve[500:] == pytest.approx(2001 / np.arange(502, 2002))  # of 1, ..., n the best of k is (n + 1) / (k + 1)
+    assert curve[-1] == 1.0
 
 
 def test_diverged_trials_make_the_curve_infinite_while_they_can_be_drawn_alone():
