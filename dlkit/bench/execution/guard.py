@@ -114,13 +114,13 @@ def checks(bound: BoundPlan, history: History, records: Mapping[str, Record]) ->
         history: of it.
         records: what is stored of the current software: id -> record.
     """
-    found = []
-    for problem, contender in bound.plan.cells:
-        reused = [records[name] for name in _planned(history, problem, contender) if name in records]
+    found: list[Check] = []
+    own = {name: record for name, record in records.items() if record.outcome.trial.program}
+    for problem, contender in bound.plan.cells if own else ():
+        reused = [own[name] for name in _planned(history, problem, contender) if name in own]
         by_program: dict[tuple[str, ...], list[Record]] = {}
-        for record in reused:
-            if program := tuple(record.outcome.trial.program[:2]):  # static choices have each their own
-                by_program.setdefault(program, []).append(record)
+        for record in reused:  # static choices have each their own program
+            by_program.setdefault(tuple(record.outcome.trial.program[:2]), []).append(record)
         found += [Check(bound, problem, contender, own) for own in by_program.values()]
     return found
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from dlkit.bench.identity.hashing import digest
@@ -267,7 +268,7 @@ class Plan:
         first = self.first_seed(study)
         return [self.trial(problem, contender, winner, "final", first + seed) for seed in range(self.seeds + added)]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The hash of the canonical form, which `json.to_json` writes; it names the spec."""
         return digest(asdict(self))

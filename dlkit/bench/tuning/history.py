@@ -12,6 +12,7 @@ from dlkit.bench.plan.trials import Outcome, Trial
 __all__ = ["History"]
 
 Answer = TypeVar("Answer")
+Cell = tuple[int, int, int]  # a study of a contender on a problem
 
 
 class History:
@@ -20,7 +21,8 @@ class History:
     Outcomes and points are added through `add` and `draw` alone, so the history knows which of its answers still hold:
 
     - Trials follow from the plan. They are hashed once.
-    - What `answer` computed depends on outcomes and points. All of it is dropped as soon as some are added.
+    - What `answer` computed of a study depends on the outcomes of the trials and on the points that were asked for with
+      that study. It is dropped as soon as one of those is added, so that a run of many studies pays for those that change.
 
     Problems, contenders and points are told apart as objects, not by their values: 1, 1.0 and True are equal in Python
     and make three different trials. An equal object is not mixed up with another one; it costs its own hashes.
@@ -47,7 +49,8 @@ class History:
         self._drawn: dict[str, list[Point]] = {key: list(points) for key, points in (drawn or {}).items()}
         self._search_keys: dict[tuple[int, int, int], str] = {}
         self._trials: dict[tuple[str, int, int, int, int, int | None, bool], Sequence[Trial]] = {}
-        self._answers: dict[tuple[Any, int, int, int], Any] = {}
+        self._answers: dict[Cell, dict[Any, Any]] = {}
+        self._asked: dict[str, list[Cell]] = {}  # id of a trial, or search key -> who may have looked at it
         self._alive: dict[int, object] = {}
 
     def with_plan(self, plan: Plan) -> "History":
@@ -63,8 +66,9 @@ class History:
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Adds outcomes; one of a trial that has an outcome replaces it."""
-        self._outcomes.update({outcome.trial.id: outcome for outcome in outcomes})
-        self._answers.clear()
+        for outcome in outcomes:
+            self._outcomes[outcome.trial.id] = outcome
+            self._forget(outcome.trial.id)
 
     def draw(self, key: str, points: Iterable[Point]) -> None:
         """Adds points that were drawn.
@@ -74,7 +78,7 @@ class History:
             points: they come after those drawn before.
         """
         self._drawn.setdefault(key, []).extend(points)
-        self._answers.clear()
+        self._forget(key)
 
     def drawn(self, problem: PlannedProblem, contender: PlannedContender, study: int) -> Sequence[Point]:
         """Returns the points that a study drew while it ran, in order."""
@@ -87,6 +91,7 @@ class History:
         key = (self._id(problem), self._id(contender), study)
         if key not in self._search_keys:
             self._search_keys[key] = self.plan.search_key(problem, contender, study)
+            self._remember([self._search_keys[key]], key)
         return self._search_keys[key]
 
     def tuning_trials(
@@ -100,12 +105,13 @@ class History:
         again: bool = False,
     ) -> list[Sequence[Trial]]:
         """Returns `Plan.tuning_trials`: one row a point, one column a seed."""
-        rows = []
+        rows, cell = [], (self._id(problem), self._id(contender), study)
         for point in points:
-            key = ("tuning", self._id(problem), self._id(contender), self._id(point), study, until, again)
+            key = ("tuning", cell[0], cell[1], self._id(point), study, until, again)
             if key not in self._trials:
                 (trials,) = self.plan.tuning_trials(problem, contender, [point], study=study, until=until, again=again)
                 self._trials[key] = tuple(trials)
+                self._remember([trial.id for trial in trials], cell)
             rows.append(self._trials[key])
         return rows
 
@@ -116,6 +122,7 @@ class History:
         key = ("final", self._id(problem), self._id(contender), self._id(winner), study, None, False)
         if key not in self._trials:
             self._trials[key] = tuple(self.plan.final_trials(problem, contender, winner, study=study))
+            self._remember([trial.id for trial in self._trials[key]], (key[1], key[2], study))
         return self._trials[key]
 
     def reruns(self, problem: PlannedProblem, baseline: PlannedContender, winner: Point) -> Sequence[Trial]:
@@ -134,10 +141,11 @@ class History:
         contender: PlannedContender,
         study: int,
     ) -> Answer:
-        """Returns ``question(history, problem, contender, study)``, computed once until something is added.
+        """Returns ``question(history, problem, contender, study)``, computed once until something of it is added.
 
         Args:
-            question: a function that depends on its arguments alone; nobody may change what it returned.
+            question: a function that depends on its arguments alone, and of the history on the plan, on the trials that it
+                asks for with this study, and on the points drawn in it; nobody may change what it returned.
             problem: which.
             contender: which.
             study: which.
@@ -145,11 +153,23 @@ class History:
         Returns:
             The answer.
         """
-        key = (question, self._id(problem), self._id(contender), study)
-        if key not in self._answers:
-            self._answers[key] = question(self, problem, contender, study)
-        found: Answer = self._answers[key]
+        answers = self._answers.setdefault((self._id(problem), self._id(contender), study), {})
+        if question not in answers:
+            answers[question] = question(self, problem, contender, study)
+        found: Answer = answers[question]
         return found
+
+    def _remember(self, names: Iterable[str], cell: Cell) -> None:
+        """Keeps who asked for trials, by id, or for a search key: contenders may share them."""
+        for name in names:
+            asked = self._asked.setdefault(name, [])
+            if cell not in asked:
+                asked.append(cell)
+
+    def _forget(self, name: str) -> None:
+        """Drops the answers of who asked for a trial or a search key."""
+        for cell in self._asked.get(name, ()):
+            self._answers.pop(cell, None)
 
     def _id(self, thing: object) -> int:
         """What tells an object from all others: it is kept, so that no other one gets its id."""

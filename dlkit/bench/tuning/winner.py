@@ -114,7 +114,8 @@ def _summary(found: Search, space: Mapping[str, Range | float], *, in_order: boo
     missing = sum(int(rung.missing.sum()) for rung in found.rungs) + found.later
     is_over = not missing and last.until is None and np.isfinite(last.scores).any()
     winner = last.places[int(np.argmin(last.scores))] if is_over else None
-    curve = np.minimum.accumulate(first.finals) if in_order else tuning_curve(first.finals)
+    is_sample = count and not in_order  # points of an adaptive tuner are in no random order
+    curve = tuning_curve(first.finals) if is_sample else np.minimum.accumulate(first.finals)
     gain = float(curve[math.ceil(count / 2) - 1] - curve[-1]) if np.isfinite(first.finals).any() and count > 1 else 0.0
     tunes_ranges = any(isinstance(span, Range) for span in space.values())
     return Tuning(

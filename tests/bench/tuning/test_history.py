@@ -165,6 +165,30 @@ def test_outcomes_are_added_by_name_alone() -> None:
         history.outcomes["x"] = outcomes["x"]  # type: ignore[index]
 
 
+def test_an_outcome_costs_the_answers_of_its_own_study() -> None:
+    """A run of many studies tunes again, after each report, only what the report was about."""
+    plan = PLANS["two studies, halving"]
+    contender = plan.contenders[0]
+    history, asked = play(plan, falling(plan)), Counter[tuple[str, int]]()
+
+    def question(history: History, problem: PlannedProblem, contender: PlannedContender, study: int) -> float:
+        asked[problem.name, study] += 1
+        return tune(history, problem, contender, study=study).seconds
+
+    def ask() -> None:
+        for problem in plan.problems:
+            for study in (0, 1):
+                history.answer(question, problem, contender, study)
+
+    ask()
+    again = tune(history, plan.problems[1], contender, study=1).known[0]
+    history.add([synthetic_outcome(plan.problems[1], plan, again, [1.0] * 9)])
+    ask()
+    ask()
+    names = [problem.name for problem in plan.problems]
+    assert asked == {(names[0], 0): 1, (names[0], 1): 1, (names[1], 0): 1, (names[1], 1): 2}
+
+
 # --- trials ----------------------------------------------------------------------------------------------------------
 
 
