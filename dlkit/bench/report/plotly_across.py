@@ -7,7 +7,7 @@ import numpy as np
 from dlkit.bench.analysis.across_problems import MAX_RATIO, Overview
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report import figure_data
-from dlkit.bench.report.plotly_figures import GREY, Style, blank, fill_between, literal, style_of
+from dlkit.bench.report.plotly_figures import GREY, Style, blank, fill_between, literal, scatter, style_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -43,7 +43,8 @@ def ranks(summary: Summary) -> "go.Figure":
         label, middle = found.contenders[index], float(estimates.mean_ranks[index])
         colour = contender_style(summary, label).colour
         ends = {"array": [estimates.high[index] - middle], "arrayminus": [middle - estimates.low[index]]}
-        figure.add_scatter(
+        scatter(
+            figure,
             x=[middle],
             y=[height],
             mode="markers",
@@ -60,7 +61,7 @@ def ranks(summary: Summary) -> "go.Figure":
         figure.add_vrect(x0=best, x1=end, fillcolor=GREY, opacity=0.12, line_width=0, layer="below")
         shade = {"symbol": "square", "size": 12, "color": GREY, "opacity": 0.25}
         within = "within Nemenyi's distance of the best"
-        figure.add_scatter(x=[None], y=[None], mode="markers", name=within, marker=shade, showlegend=True)
+        scatter(figure, x=[None], y=[None], mode="markers", name=within, marker=shade, showlegend=True)
     names = [f"{figure_data.short(found.contenders[index])}{ran_on(found, index)}" for index in ranked]
     labels = [literal(name).replace("\n", "<br>") for name in names]
     count = len(labels)
@@ -93,8 +94,9 @@ def performance_profile(summary: Summary) -> "go.Figure":
         middle = fractions[at]
         ends = {"array": bands.high[index][at] - middle, "arrayminus": middle - bands.low[index][at]}
         line = {"color": style.colour, "dash": style.dash, "width": 2, "shape": "hv"}
-        figure.add_scatter(x=ratios, y=fractions, mode="lines", line=line, hovertemplate="%{y:.0%}", **common)
-        figure.add_scatter(
+        scatter(figure, x=ratios, y=fractions, mode="lines", line=line, hovertemplate="%{y:.0%}", **common)
+        scatter(
+            figure,
             x=ratios[at],
             y=middle,
             mode="markers",
@@ -132,9 +134,7 @@ def target_ecdf(summary: Summary) -> "go.Figure":
         at = np.repeat(100 * each.steps, 2)[1:]
         fill_between(figure, at, np.repeat(each.low, 2)[:-1], np.repeat(each.high, 2)[:-1], style.colour, common)
         line = {"color": style.colour, "dash": style.dash, "width": 2, "shape": "hv"}
-        figure.add_scatter(
-            x=100 * each.steps, y=each.share, mode="lines", line=line, hovertemplate="%{y:.0%}", **common
-        )
+        scatter(figure, x=100 * each.steps, y=each.share, mode="lines", line=line, hovertemplate="%{y:.0%}", **common)
     figure.update_xaxes(title_text="share of the budget", range=[0, 102], ticksuffix="%")
     figure.update_yaxes(title_text="share of problems, targets and seeds", **SHARES)
     return figure.update_layout(hovermode="x unified", showlegend=True)

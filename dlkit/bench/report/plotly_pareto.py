@@ -12,7 +12,7 @@ from dlkit.bench.plan.orientation import oriented
 from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.report import figure_data
 from dlkit.bench.report.figure_data import Axis
-from dlkit.bench.report.plotly_figures import GREY, blank, literal, metric_axis, style_of
+from dlkit.bench.report.plotly_figures import GREY, blank, literal, metric_axis, scatter, style_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -49,7 +49,8 @@ def quality_against_cost(summary: Summary, comparison: Comparison) -> "go.Figure
     for index, panel in enumerate(panels):
         place = {"row": index // columns + 1, "col": index % columns + 1}
         on_front = [point for point in panel.points if point.is_on_front]
-        figure.add_scatter(
+        scatter(
+            figure,
             x=[point.cost for point in on_front],
             y=[axis.visible(point.result.final)[0] for point in on_front],
             mode="lines",
@@ -61,7 +62,8 @@ def quality_against_cost(summary: Summary, comparison: Comparison) -> "go.Figure
         for point in panel.points:
             style, label = style_of(summary, point.result), point.result.label
             middle, low, high = axis.visible(point.result.final)
-            figure.add_scatter(
+            scatter(
+                figure,
                 x=[point.cost],
                 y=[middle],
                 mode="markers",

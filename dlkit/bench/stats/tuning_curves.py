@@ -112,7 +112,9 @@ def tuning_curve(values: ArrayLike) -> Floats:
     ordered = _results(values)
     n, curve, steps = ordered.size, np.full(ordered.size, math.inf), _steps(ordered)
     others = np.arange(n - 1, 0, -1.0)  # how many come after the first 1, 2, ..., n - 1
-    none = np.ones(n - 1)  # C(n - i, k) / C(n, k), by the recurrence from k - 1 to k: it can neither overflow nor cancel
+    none = np.ones(
+        n - 1
+    )  # C(n - i, k) / C(n, k), by the recurrence from k - 1 to k: it can neither overflow nor cancel
     for k in range(1, n + 1):
         none = none[: n - k] * ((others[: n - k] - (k - 1)) / (n - k + 1))
         if np.isfinite(ordered[n - k]):

@@ -21,8 +21,8 @@ class History:
     Outcomes and points are added through `add` and `draw` alone, so the history knows which of its answers still hold:
 
     - Trials follow from the plan. They are hashed once.
-    - What `answer` computed of a study depends on the outcomes of the trials and on the points that were asked for with
-      that study. It is dropped as soon as one of those is added, so that a run of many studies pays for those that change.
+    - What `answer` computed of a study depends on the outcomes of trials and on points that were asked for with that
+      study. It is dropped as soon as one of those is added: a run of many studies pays for those that change.
 
     Problems, contenders and points are told apart as objects, not by their values: 1, 1.0 and True are equal in Python
     and make three different trials. An equal object is not mixed up with another one; it costs its own hashes.
@@ -144,8 +144,8 @@ class History:
         """Returns ``question(history, problem, contender, study)``, computed once until something of it is added.
 
         Args:
-            question: a function that depends on its arguments alone, and of the history on the plan, on the trials that it
-                asks for with this study, and on the points drawn in it; nobody may change what it returned.
+            question: a function that depends on its arguments alone: of the history on the plan, on the trials that it
+                asks for with this study, and on the points drawn in it. Nobody may change what it returned.
             problem: which.
             contender: which.
             study: which.
