@@ -943,8 +943,8 @@ FORMULAS = [
     Fault(
         "the expected best draws one point too many",
         STATS,
-        "math.comb(n - i - 1, k - 1)",
-        "math.comb(n - i, k - 1)",
+        "_none_of_first(n, k)[1:-1]",
+        "_none_of_first(n, k)[2:]",
         "bench/stats/test_tuning_curves.py::test_expected_best_is_the_mean_over_all_subsets",
     ),
     Fault(
