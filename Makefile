@@ -20,7 +20,7 @@ help:
 	@echo "make lint   format check, lint, types"
 	@echo "make fix    format, and correct what the linter can"
 	@echo "make docs   the reference pages, in docs/_build/index.html"
-	@echo "make bench  speed against hand-written loops, as ratios"
+	@echo "make bench  time per step against the loops of other libraries"
 	@echo "PYTHON=python3.12 selects an interpreter"
 
 .DEFAULT_GOAL := help
@@ -68,8 +68,7 @@ $(VENV)/.docs-ready: $(READY)
 	@touch $@
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks.training_speed
-	$(BIN)/python -m benchmarks.network_speed
+	$(BIN)/python -m benchmarks.step_speed
 
 clean:
 	rm -rf .venv* build dist docs/_build docs/reference .pytest_cache .mypy_cache .ruff_cache .hypothesis
