@@ -5,8 +5,9 @@
     python -m benchmarks.large_study --folder runs/large    keeps the run; started again, only what is left is trained
 
 The compilation cache is empty at first. Workers say what JAX spends on tracing, lowering and compiling; outcomes, how
-long trials trained; one evaluation of each problem, timed afterwards, how much of that were evaluations; the driver,
-what the store, the statistics and the report cost it.
+long trials trained; one evaluation of each problem, timed afterwards, how much of that were evaluations: these are
+seconds of wall time, and sum up to the workers' CPU time on a quiet machine alone. The driver says what the store, the
+statistics and the report cost it, in CPU time.
 """
 
 import argparse

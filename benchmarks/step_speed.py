@@ -52,7 +52,8 @@ def measured(name: str, loops: Sequence[str], *, repeats: int, share: float) -> 
         except Exception as error:
             if kind != "torch-compile":
                 raise
-            print(f"  {kind}: left out, {str(error).strip().splitlines()[0][:120]}")  # and the others go on
+            reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+            print(f"  {kind}: left out, {reason[:120]}")  # and the others go on
             continue
         if loop.parameters != task.parameters:
             raise SystemExit(f"{kind} trains {loop.parameters} parameters of the {name}, dlkit {task.parameters}")
