@@ -92,8 +92,7 @@ def step_loop(task: Task, network: Network) -> Loop:
         for _ in range(task.evaluations):
             for _ in range(task.interval):
                 carry = jitted(carry, train, order, key)
-            reached, loss = jax.device_get((evaluate(carry.params, carry.state, test), carry.loss))
-            assert loss > -jnp.inf
+            reached, _ = jax.device_get((evaluate(carry.params, carry.state, test), carry.loss))
             carry = carry._replace(loss=jnp.float32(0))
         return float(reached)
 
