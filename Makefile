@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 BENCH_TESTS := tests/bench tests/faults tests/oracles tests/test_extending.py tests/test_readme.py dlkit/bench
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-long test-faults test-slow lint fix docs bench clean help
+.PHONY: demo test test-long test-faults test-slow lint fix docs bench bench-quick clean help
 
 help:
 	@echo "make demo   compare six optimizers on three problems and write a report"
@@ -20,7 +20,8 @@ help:
 	@echo "make lint   format check, lint, types"
 	@echo "make fix    format, and correct what the linter can"
 	@echo "make docs   the reference pages, in docs/_build/index.html"
-	@echo "make bench  speed against hand-written loops, as ratios"
+	@echo "make bench  time per step against the loops of other libraries"
+	@echo "make bench-quick  what got slower than the committed ratios of this kind of machine"
 	@echo "PYTHON=python3.12 selects an interpreter"
 
 .DEFAULT_GOAL := help
@@ -68,8 +69,10 @@ $(VENV)/.docs-ready: $(READY)
 	@touch $@
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks.training_speed
-	$(BIN)/python -m benchmarks.network_speed
+	$(BIN)/python -m benchmarks.step_speed
+
+bench-quick: $(READY)
+	$(BIN)/python -m benchmarks.speed_watch
 
 clean:
 	rm -rf .venv* build dist docs/_build docs/reference .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.loops import EVALUATIONS, VALUES, microseconds, print_table
+from benchmarks.peers.tasks import VALUES
+from benchmarks.peers.timing import Loop, microseconds, print_table
 from dlkit import models
 from dlkit.bench import optimizers, problems
 from dlkit.bench.data import split
@@ -27,6 +28,7 @@ from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.streaming import BLOCKS, Cut, stream
 from dlkit.bench.training.trajectory import train_trial
 
+EVALUATIONS = 20
 REPEATS = 9
 
 
@@ -49,7 +51,7 @@ def step_bytes(problem: Problem) -> int:
     return (problem.batch_size or 0) * (example + 4)
 
 
-def loop(problem: Problem, steps: int, block: int | None) -> Callable[[], float]:
+def loop(problem: Problem, steps: int, block: int | None) -> Loop:
     """The trainer, with blocks of so many steps; None for a split on the device."""
     recipe = Recipe(optimizer=optimizers.get("adam"), steps=steps, evaluations=EVALUATIONS)
     memory = None if block is None else BLOCKS * block * step_bytes(problem)
@@ -59,7 +61,7 @@ def loop(problem: Problem, steps: int, block: int | None) -> Callable[[], float]
     def run() -> float:
         return float(train_trial(program, VALUES, stage="final", seed=0).curves["cross_entropy"][-1])
 
-    return run
+    return Loop(run)
 
 
 def pipelines(problem: Problem, cut: Cut) -> dict[str, Callable[[], Iterator[Any]]]:
