@@ -97,7 +97,7 @@ def train_trials(
     Args:
         program: the executables.
         requests: one trial, or up to as many as the program has lanes; missing ones are filled up with the last. They
-            are of one study, and all tuning trials or none.
+            are of one study, if each has examples of its own, and all tuning trials or none.
         until: where to stop, in evaluations; None for the end. The curve begins as the whole trial's does.
         seconds: a time budget: no call begins after it. Compilation does not count.
 
@@ -108,8 +108,9 @@ def train_trials(
     width = lanes.trials
     if not 1 <= len(requests) <= width:
         raise ValueError(f"expected 1 to {width} trials, as many as there are lanes, got {len(requests)}")
-    if len({(request.is_judged, request.study) for request in requests}) > 1:
-        raise ValueError(f"trials side by side need the same examples, so one study, and one stage; got {requests}")
+    kinds = {(request.is_judged, request.study if program.shared.redraws else 0) for request in requests}
+    if len(kinds) > 1:
+        raise ValueError(f"trials side by side need the same examples, so one study, and one stage; got {kinds}")
     filled = [*requests, *[requests[-1]] * (width - len(requests))]
     reached, carry, begun, clock, was_cut = _call(program, filled, until, seconds)
     final = cache(partial(program.finish, carry, begun.arrays["train"]))
