@@ -1006,7 +1006,7 @@ COUNTED = [
     Fault(
         "a line search goes on beyond its budget",
         TRAINING,
-        'request.bound, side="right"',
+        'request.gradients, side="right"',
         'np.inf, side="right"',
         AXES + "test_a_line_search_ends_within_its_budget",
     ),

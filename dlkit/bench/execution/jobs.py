@@ -107,8 +107,14 @@ class ContenderJob:
                 point, first = pending[0]
                 trials = {trial.id: trial for each, trial in pending if each.static == point.static}
                 group = self._bound.group(self.problem, self.contender, point.static, stage=first.stage)
-                work = Work(group, tuple(trials.values()), lanes=self._lanes, planned=self._planned(first.stage))
-                return work._replace(sampled_seed=self._bound.plan.first_seed(0))  # reports show one trial's samples
+                return Work(
+                    group,
+                    tuple(trials.values()),
+                    lanes=self._lanes,
+                    planned=self._planned(first.stage),
+                    studies=self._bound.plan.tuner.studies,
+                    sampled_seed=self._bound.plan.first_seed(0),  # reports show one trial's samples
+                )
         return None
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
@@ -118,11 +124,11 @@ class ContenderJob:
         self.trials, self.done = self._count()
 
     def _planned(self, stage: Stage) -> int:
-        """How many trials of one group run in a stage, about: it does not depend on how many have run."""
+        """How many trials of one group run in a stage of a study, about: it does not depend on how many have run."""
         plan = self._bound.plan
         if stage != "tuning":
-            return plan.seeds * plan.tuner.studies
-        return max(len(self.contender.points), plan.tuner.batch) * plan.tuning_seeds * plan.tuner.studies
+            return plan.seeds
+        return max(len(self.contender.points), plan.tuner.batch) * plan.tuning_seeds
 
     def _tuning(self, study: int) -> list[tuple[Point, Trial]]:
         """Returns the tuning trials that can run now; draws points where the study has too few."""

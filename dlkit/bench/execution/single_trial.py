@@ -2,14 +2,15 @@
 
 import inspect
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from dlkit.bench.errors import UserError, nearest
-from dlkit.bench.execution.work import prepare_process
+from dlkit.bench.execution.work import prepare_process, program_alone
+from dlkit.bench.identity.hashing import digest
 from dlkit.bench.identity.programs import forget_traces
 from dlkit.bench.identity.references import imports_anew
 from dlkit.bench.optimizers import Optimizer
@@ -19,11 +20,12 @@ from dlkit.bench.plan.space import Range, narrow
 from dlkit.bench.plan.trials import Order
 from dlkit.bench.problems import Problem, ProblemFactory, check_problem
 from dlkit.bench.problems.factories import Make
+from dlkit.bench.spec.bound_plan import Group, ProblemSource
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, ProblemChoice, is_own, registered_or_own
 from dlkit.bench.spec.plausible import implausible_settings
 from dlkit.bench.training.curve import Trajectory
-from dlkit.bench.training.program import compile_problem, compile_program
+from dlkit.bench.training.program import Program, compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.trajectory import train_trial
 from dlkit.typing import Params, State
@@ -119,10 +121,33 @@ def train(
         schedule=shape,
         stopping=early_stopping,
     )
-    result = train_trial(compile_program(compile_problem(loaded), recipe), traced, stage="final", seed=seed)
+    if is_own(problem, optimizer, schedule) or not all(map(_is_plain, (choices or {}).values())):
+        program = compile_program(compile_problem(loaded), recipe)  # anew: what a function reads may have changed
+    else:
+        program = _kept_program(loaded, recipe, [problem, dict(choices or {}), batch_size, order, optimizer, schedule])
+    result = train_trial(program, traced, stage="final", seed=seed)
     curve = pd.DataFrame({"step": result.steps, **result.curves})
     ended = _at_end(result), result.validation, result.status, result.diverged_at
     return TrainedModel(curve, result.params, result.state, *ended)
+
+
+def _is_plain(choice: Any) -> bool:
+    """Whether a choice of a problem says all that it stands for."""
+    return isinstance(choice, str | int | float | None) and not is_own(choice if isinstance(choice, str) else None)
+
+
+def _kept_program(problem: Problem, recipe: Recipe, asked: Sequence[Any]) -> Program:
+    """The program of what is registered in dlkit; this process keeps it, so that another seed or rate compiles nothing.
+
+    Args:
+        problem: what is trained.
+        recipe: what trains it.
+        asked: by which names and choices both were found.
+    """
+    facts = [*asked, problem.dataset.digest]
+    source = ProblemSource(digest(["train", *facts]), problem.name, problem.name, (), (), own=problem)
+    rest = [recipe.steps, recipe.evaluations, dict(recipe.static), recipe.stopping and asdict(recipe.stopping)]
+    return program_alone(Group(digest([source.key, *rest]), source, recipe))
 
 
 def _at_end(result: Trajectory) -> dict[str, float]:

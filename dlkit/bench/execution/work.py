@@ -51,7 +51,9 @@ class Work(NamedTuple):
         seconds: after so many, no further trial starts.
         lanes: how many run side by side, over all local devices or as given in full; None for what suits the device:
             one at a time on CPU, and elsewhere as many as fit into memory.
-        planned: how many trials the group has in this stage, finished ones included; more lanes than that are no use.
+        planned: how many trials the group has in this stage and a study, finished ones included.
+        studies: how many studies there are. Their trials run side by side where they have the same examples; more
+            lanes than such trials are no use.
         memory: bytes that training examples may take; None for what suits the device.
         sampled_seed: the seed whose final trial keeps what its model generates, where a problem has samples; None for
             no trial.
@@ -62,6 +64,7 @@ class Work(NamedTuple):
     seconds: float = SLICE_SECONDS
     lanes: Lanes | int | None = None
     planned: int = 1
+    studies: int = 1
     memory: int | None = None
     sampled_seed: int | None = None
 
@@ -207,9 +210,10 @@ def _narrowed() -> dict[str, Lanes]:
 
 
 @lru_cache(maxsize=32)
-def _fitting(group: Group, planned: int, memory: int | None) -> Lanes:
+def _fitting(group: Group, planned: int, studies: int, memory: int | None) -> Lanes:
     """The lanes of a group that fit into memory; the answer takes a trace, so it is kept."""
-    return fitting(planned, lane_bytes(program_alone(group, memory)))
+    program = program_alone(group, memory)
+    return fitting(planned * (1 if program.shared.redraws else studies), lane_bytes(program))
 
 
 def _lanes(work: Work) -> Lanes:
@@ -217,7 +221,7 @@ def _lanes(work: Work) -> Lanes:
     if work.lanes is not None:
         lanes = work.lanes if isinstance(work.lanes, Lanes) else spread(work.lanes)
     elif on_accelerator():
-        lanes = _fitting(work.group, work.planned, work.memory)
+        lanes = _fitting(work.group, work.planned, work.studies, work.memory)
     else:
         lanes = ALONE
     less = _narrowed().get(work.group.key)
@@ -250,15 +254,16 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
         return Done((_failure(work.group, work.trials[0], error),), program)
     while len(outcomes) < len(work.trials):
         program["lanes"] = str(lanes)
-        batch = _batch(work.trials[len(outcomes) :], lanes)
+        rest = work.trials[len(outcomes) :]
         try:
-            outcomes += _run_trials(_program(work.group, _conditions(lanes, work.memory)), batch, work)
+            ready = _program(work.group, _conditions(lanes, work.memory))
+            outcomes += _run_trials(ready, _batch(rest, ready), work)
         except KeyboardInterrupt:
             return Done(tuple(outcomes), program, interrupted=True)
         except Exception as error:
             fewer = lanes.halved() if is_out_of_memory(error) else None
             if fewer is None:
-                outcomes.append(_failure(work.group, batch[0], error))
+                outcomes.append(_failure(work.group, rest[0], error))
                 break
             _narrowed()[work.group.key] = fewer
             forget_programs()  # their memory is needed
@@ -271,14 +276,14 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
     return Done(tuple(outcomes), program)
 
 
-def _batch(trials: Sequence[Trial], lanes: Lanes) -> Sequence[Trial]:
-    """The first trials that can run side by side: of one study, evaluated on one split, until the same end."""
+def _batch(trials: Sequence[Trial], program: Program) -> Sequence[Trial]:
+    """The first trials that can run side by side: of the same examples, evaluated on one split, until the same end."""
 
     def kind(trial: Trial) -> tuple[Any, ...]:
-        return trial.is_judged, trial.study, trial.until, trial.seconds
+        return trial.is_judged, trial.study if program.shared.redraws else 0, trial.until, trial.seconds
 
     alike = itertools.takewhile(lambda each: kind(each) == kind(trials[0]), trials)
-    return list(itertools.islice(alike, lanes.trials))
+    return list(itertools.islice(alike, program.shared.lanes.trials))
 
 
 def _run_trials(program: Program, trials: Sequence[Trial], work: Work) -> list[Outcome]:

@@ -1,7 +1,7 @@
 """What a trial asks for, and what its calls returned, as a curve and its end."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -71,9 +71,7 @@ class Trajectory:
         restored_at: the step whose parameters early stopping restored; None without early stopping.
         seconds: training time, host loop included, compilation excluded; of lanes, an equal share.
         compile_seconds: time of the first calls, where they compiled.
-        params: the final parameters (those to evaluate). Of a trial with a bound of gradients, which is only looked at
-            between calls, they may lie beyond it: no metric is computed from them.
-        state: the final state.
+        finish: ``finish() -> (params, state)``, see `params`; of most trials nobody asks for them.
         example_scores: [test examples] float32: what the judged metric is the mean of, with these parameters; None of
             trials without `validation`, and where `ProblemProgram.example_scores` gives none.
     """
@@ -88,9 +86,22 @@ class Trajectory:
     restored_at: int | None
     seconds: float
     compile_seconds: float
-    params: Params
-    state: State
+    finish: Callable[[], tuple[Params, State]]
     example_scores: np.ndarray[Any, Any] | None
+
+    @property
+    def params(self) -> Params:
+        """The final parameters, those to evaluate.
+
+        Of a trial with a bound of gradients, which is only looked at between calls, they may lie beyond it: no metric
+        is computed from them.
+        """
+        return self.finish()[0]
+
+    @property
+    def state(self) -> State:
+        """The final state."""
+        return self.finish()[1]
 
 
 class Ends(NamedTuple):
@@ -125,7 +136,9 @@ def within(reached: Reached, request: Request, until: int | None) -> int:
         until: where it stops, in evaluations; None for the end.
     """
     ran = len(reached.void) if until is None else min(len(reached.void), until)
-    return int(np.searchsorted(in_gradients(reached)[:ran], request.bound, side="right"))
+    if request.gradients is None:
+        return ran
+    return int(np.searchsorted(in_gradients(reached)[:ran], request.gradients, side="right"))
 
 
 def trajectory_of(
@@ -136,7 +149,7 @@ def trajectory_of(
     clock: Clock,
     was_cut: bool,
     ran: int,
-    final: tuple[Params, State],
+    finish: Callable[[], tuple[Params, State]],
 ) -> Trajectory:
     """Returns one lane's points and end as what a trial returns.
 
@@ -148,7 +161,7 @@ def trajectory_of(
         clock: its times.
         was_cut: whether its time was up.
         ran: how many of the points belong to it.
-        final: parameters and state to evaluate.
+        finish: returns parameters and state to evaluate.
     """
     recipe = program.recipe
     diverged_at, best, validation, scores, looked = ends
@@ -187,7 +200,6 @@ def trajectory_of(
         restored_at=None if best is None else (int(best) + 1) * recipe.segment_steps,
         seconds=clock.seconds,
         compile_seconds=clock.compile_seconds,
-        params=final[0],
-        state=final[1],
+        finish=finish,
         example_scores=None if diverged else scores,
     )

@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from typing import Any
 
-import jax
 import numpy as np
 
 from dlkit.bench.plan.trials import STAGES, Order, Stage
 from dlkit.bench.problems.base import Problem
-from dlkit.typing import Array
 
 __all__ = ["Batches", "batches_of", "data_order", "trial_order"]
 
@@ -110,8 +108,8 @@ def _generator(problem: Problem, stage: int, seed: int, epoch: int, batch: int =
 
 def trial_order(
     problem: Problem, stage: Stage, seed: int, shape: tuple[int, int], calls: int, order: Order | None = None
-) -> Iterator[Any]:
-    """Yields the batches of a trial; small ones are kept on the device, as every contender needs the same.
+) -> Iterator[np.ndarray[Any, Any]]:
+    """Yields the batches of a trial; small ones are kept, as every contender needs the same.
 
     Args:
         problem: as in `data_order`.
@@ -141,6 +139,6 @@ def _shaped_order(
 @lru_cache(maxsize=64)
 def _kept_order(
     problem: Problem, stage: Stage, seed: int, shape: tuple[int, int], calls: int, order: Order | None
-) -> tuple[Array, ...]:
+) -> tuple[np.ndarray[Any, Any], ...]:
     drawn = _shaped_order(problem, stage, seed, shape, order)
-    return tuple(jax.device_put([next(drawn) for _ in range(calls)]))
+    return tuple(itertools.islice(drawn, calls))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dlkit.bench.optimizers.base import Optimizer
 from dlkit.bench.problems.base import Batch, Problem
@@ -26,7 +27,7 @@ class HeldOut(NamedTuple):
 
     validation: Batch
     test: Batch
-    is_judged: Array
+    is_judged: Array | np.bool_
 
 
 def held_out_of(arrays: Mapping[str, Batch], *, is_judged: bool) -> HeldOut:
@@ -36,7 +37,7 @@ def held_out_of(arrays: Mapping[str, Batch], *, is_judged: bool) -> HeldOut:
         arrays: split -> name -> [examples, ...].
         is_judged: whether its curve is on test.
     """
-    return HeldOut(arrays["validation"], arrays["test"], jnp.bool_(is_judged))
+    return HeldOut(arrays["validation"], arrays["test"], np.bool_(is_judged))
 
 
 def parameters_of(problem: Problem, optimizer: Optimizer, carry: Carry, train: Batch) -> tuple[Params, State]:

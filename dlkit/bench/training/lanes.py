@@ -3,9 +3,11 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dlkit.bench.errors import UserError
@@ -16,9 +18,11 @@ __all__ = [
     "ALONE",
     "Lanes",
     "compiled",
+    "fetched",
     "fitting",
     "held_bytes",
     "is_out_of_memory",
+    "numbers",
     "on_accelerator",
     "placed",
     "spread",
@@ -151,6 +155,33 @@ def placed(arrays: Mapping[str, Any], lanes: Lanes) -> Mapping[str, Array]:
     where = lanes.sharding(split=False) if lanes.devices > 1 else None
     on_device: Mapping[str, Array] = jax.device_put(dict(arrays), where)
     return on_device
+
+
+def numbers(rows: Sequence[Mapping[str, float]], lanes: Lanes) -> Mapping[str, Array]:
+    """Puts the numbers of trials on the device, in one transfer.
+
+    Args:
+        rows: name -> number, of every lane.
+        lanes: how the trials lie.
+
+    Returns:
+        Name -> float32 [lanes], weakly typed as constants are: a traced decay keeps an average of bfloat16 what it is.
+    """
+    table = np.array([[row[name] for row in rows] for name in rows[0]], np.float32)
+    return dict(zip(rows[0], _weakly_typed(lanes)(table), strict=True))
+
+
+@cache
+def _weakly_typed(lanes: Lanes) -> Any:
+    """Jitted: [names, lanes] -> one weakly typed array a name."""
+    where = lanes.sharding(split=True) if lanes.devices > 1 else None
+    return jax.jit(lambda table: [jnp.full(len(row), 0.0).at[:].set(row) for row in table], out_shardings=where)
+
+
+def fetched(tree: Any) -> Any:
+    """Returns a tree of arrays on the host; where they lie there already, nothing is copied, and they are read-only."""
+    # device_get starts all transfers before it waits for one; on CPU, that takes six times as long as looking
+    return jax.device_get(tree) if on_accelerator() else jax.tree.map(np.asarray, tree)
 
 
 def compiled(function: Callable[..., Any], laned: Sequence[bool], lanes: Lanes) -> Any:

@@ -55,6 +55,11 @@ class ProblemProgram:
     arrays: Callable[[int], Mapping[str, Batch]]
     block_bytes: int | None = None
 
+    @property
+    def redraws(self) -> bool:
+        """Whether each study has examples of its own."""
+        return self.problem.dataset.redraw is not None
+
 
 @dataclass(frozen=True, eq=False)
 class Program:

@@ -39,7 +39,7 @@ class Block(NamedTuple):
         is_last: whether it ends with an evaluation, as all do but the first parts of an interval.
     """
 
-    indices: Array
+    indices: Array | np.ndarray[Any, Any]
     train: Batch
     is_last: bool = True
 

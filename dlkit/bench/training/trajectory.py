@@ -3,7 +3,8 @@
 import itertools
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from dlkit.bench.problems.base import Batch
 from dlkit.bench.training.curve import Clock, Ends, Request, Trajectory, in_gradients, trajectory_of, within
 from dlkit.bench.training.data_order import batches_of, trial_order
 from dlkit.bench.training.evaluation import HeldOut, held_out_of
+from dlkit.bench.training.lanes import fetched, numbers
 from dlkit.bench.training.program import Program
 from dlkit.bench.training.segment import Reached, Start
 from dlkit.bench.training.step import Carry
@@ -40,7 +42,7 @@ class Begun(NamedTuple):
     Attributes:
         start: where the trial begins.
         carry: of the first call.
-        values: the hyperparameters, on the device.
+        values: the hyperparameters: numbers, or with lanes arrays on the device.
         evaluations: that a call covers.
         blocks: of steps, in order; each is made when it is asked for.
         arrays: split -> name -> device array.
@@ -50,7 +52,7 @@ class Begun(NamedTuple):
 
     start: Start
     carry: Carry
-    values: Mapping[str, Array]
+    values: Mapping[str, float | Array]
     evaluations: int
     blocks: Iterator[Block]
     arrays: Mapping[str, Batch]
@@ -95,7 +97,7 @@ def train_trials(
     Args:
         program: the executables.
         requests: one trial, or up to as many as the program has lanes; missing ones are filled up with the last. They
-            are of one study, and all tuning trials or none.
+            are of one study, if each has examples of its own, and all tuning trials or none.
         until: where to stop, in evaluations; None for the end. The curve begins as the whole trial's does.
         seconds: a time budget: no call begins after it. Compilation does not count.
 
@@ -106,22 +108,23 @@ def train_trials(
     width = lanes.trials
     if not 1 <= len(requests) <= width:
         raise ValueError(f"expected 1 to {width} trials, as many as there are lanes, got {len(requests)}")
-    if len({(request.is_judged, request.study) for request in requests}) > 1:
-        raise ValueError(f"trials side by side need the same examples, so one study, and one stage; got {requests}")
+    kinds = {(request.is_judged, request.study if program.shared.redraws else 0) for request in requests}
+    if len(kinds) > 1:
+        raise ValueError(f"trials side by side need the same examples, so one study, and one stage; got {kinds}")
     filled = [*requests, *[requests[-1]] * (width - len(requests))]
     reached, carry, begun, clock, was_cut = _call(program, filled, until, seconds)
-    params, state = program.finish(carry, begun.arrays["train"])
-    is_reported = until is None and any(map(_is_reported, requests))
+    final = cache(partial(program.finish, carry, begun.arrays["train"]))
     validation, scores = {}, None
-    if is_reported:
+    if until is None and any(map(_is_reported, requests)):
+        params, state = final()
         validation = program.shared.evaluate(params, state, begun.held_out.validation)
         scores = program.shared.example_scores(params, state, begun.held_out.test)
     best = carry.stopping and carry.stopping.best_evaluation
     ends = Ends(carry.diverged_at, best, validation, scores, begun.looked)
-    start_metrics, ends = jax.device_get((begun.start.metrics, ends))
+    start_metrics, ends = fetched((begun.start.metrics, ends))
     share = Clock(clock.seconds / len(requests), clock.compile_seconds / len(requests))
     alone = lanes.alone
-    lanes_reached = [_lane(reached, lane, False) for lane in range(len(requests))]
+    lanes_reached = [_lane(reached, lane, alone) for lane in range(len(requests))]
     return [
         trajectory_of(
             program,
@@ -131,7 +134,7 @@ def train_trials(
             share,
             was_cut,
             within(own, request, until),
-            _lane((params, state), lane, alone),
+            final if alone else partial(_lane_of, final, lane),
         )
         for lane, (request, own) in enumerate(zip(requests, lanes_reached, strict=True))
     ]
@@ -146,15 +149,13 @@ def begin(program: Program, requests: Sequence[Request]) -> Begun:
     """Returns what the calls of a trial need, or of as many trials as there are lanes."""
     shared, recipe = program.shared, program.recipe
     problem = shared.problem
-    stacked = _single if shared.lanes.alone else _stacked
-    # Weakly typed, as constants are: a traced decay keeps an average of bfloat16 what it is.
-    traced = recipe.traced
-    values = {name: stacked([float(np.float32(one.hyperparameters[name])) for one in requests]) for name in traced}
+    rows = [{name: float(np.float32(one.hyperparameters[name])) for name in recipe.traced} for one in requests]
+    values = rows[0] if shared.lanes.alone else numbers(rows, shared.lanes)
     name = zlib.crc32(problem.name.encode())
-    words = stacked([np.array([name, STAGES[one.stage], one.seed], np.uint32) for one in requests])
+    words = np.array([[name, STAGES[one.stage], one.seed] for one in requests], np.uint32)
     arrays = shared.arrays(requests[0].study)
     held_out = held_out_of(arrays, is_judged=requests[0].is_judged)
-    start = shared.start(words, held_out)
+    start = shared.start(words[0] if shared.lanes.alone else words, held_out)
     carry = program.begin(start, values)
     evaluations, blocks = _blocks(program, requests, arrays["train"])
     looked = None
@@ -171,10 +172,10 @@ def _blocks(program: Program, requests: Sequence[Request], whole: Batch) -> tupl
     problem, lanes = shared.problem, shared.lanes
     each, interval = call_points(recipe.evaluations), recipe.segment_steps
     if shared.block_bytes is None:
-        stacked = _single if lanes.alone else _stacked
         calls = recipe.evaluations // each
         every = [trial_order(problem, one.stage, one.seed, (each, interval), calls, one.order) for one in requests]
-        return each, (Block(stacked(part), whole) for part in itertools.islice(zip(*every, strict=True), calls))
+        parts = every[0] if lanes.alone else map(np.stack, zip(*every, strict=True))
+        return each, (Block(part, whole) for part in itertools.islice(parts, calls))
     first = PROBE_EXAMPLES if recipe.probes else 0  # probes look at the split's first examples
     cut = cut_of(problem, lanes.trials, room=shared.block_bytes, points=each, interval=interval, first=first)
     orders = [batches_of(problem, one.stage, one.seed, one.order) for one in requests]
@@ -208,8 +209,14 @@ def _call_once(program: Program, begun: Begun, carry: Carry) -> tuple[Carry, Rea
 def _call(
     program: Program, requests: Sequence[Request], until: int | None, limit: float | None
 ) -> tuple[Reached, Carry, Begun, Clock, bool]:
-    """The host's loop. Returns what was reached as [lanes, points, ...], the last carry, and how long it took."""
-    alone = program.shared.lanes.alone
+    """The host's loop.
+
+    No operation of JAX runs between the calls: one costs as much as ten steps of a small network.
+
+    Returns:
+        What was reached, [points, ...], with lanes as the first axis where there are any; the last carry; what the
+        calls needed; how long they took; whether time was up.
+    """
     began = time.perf_counter()
     begun = begin(program, requests)
     carry, each = begun.carry, begun.evaluations
@@ -219,19 +226,22 @@ def _call(
     was_cut = False
     for call in range(calls if until is None else min(-(-until // each), calls)):
         carry, reached = _call_once(program, begun, carry)
-        blocks.append(jax.tree.map(lambda leaf: leaf[None], reached) if alone else reached)
+        blocks.append(reached)
         if call == 0:
             jax.block_until_ready(reached)
             first_call = time.perf_counter() - began
-        elif _over(blocks[-2], requests):  # looked at one call late, so that the one in flight goes on
-            break
+        else:  # looked at one call late, so that the one in flight goes on
+            blocks[-2] = fetched(blocks[-2])
+            if _over(blocks[-2], requests):
+                break
         if limit is not None and 0 < call < calls - 1:
             jax.block_until_ready(reached)
             # The first call compiled: it counts as much as the later ones took.
             was_cut = (time.perf_counter() - began - first_call) * (call + 1) / call > limit
             if was_cut:
                 break
-    table = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *blocks)
+    axis = 0 if program.shared.lanes.alone else 1
+    table: Reached = jax.tree.map(lambda *parts: np.concatenate(parts, axis), *fetched(blocks))
     seconds = time.perf_counter() - began
     per_call = (seconds - first_call) / max(len(blocks) - 1, 1)
     clock = Clock(seconds - first_call + per_call, max(first_call - per_call, 0.0))
@@ -243,16 +253,13 @@ def _lane(tree: Any, lane: int, alone: bool) -> Any:
     return tree if alone else jax.tree.map(lambda leaf: leaf[lane], tree)
 
 
-def _single(items: Sequence[Any]) -> Any:
-    return jnp.asarray(items[0])
-
-
-def _stacked(items: Sequence[Any]) -> Any:
-    return jnp.stack([jnp.asarray(item) for item in items])
+def _lane_of(trees: Callable[[], Any], lane: int) -> Any:
+    return _lane(trees(), lane, False)
 
 
 def _over(block: Reached, requests: Sequence[Request]) -> bool:
     """Whether every lane has come to its end."""
-    bounds = np.array([[request.bound] for request in requests])
-    ended = np.asarray(block.bad) | np.asarray(block.void) | (in_gradients(block) > bounds)
-    return bool(np.all(np.any(ended, axis=1)))
+    ended = block.bad | block.void
+    if any(request.gradients is not None for request in requests):
+        ended = ended | (in_gradients(block) > np.array([[request.bound] for request in requests]))
+    return bool(ended.any(axis=-1).all())

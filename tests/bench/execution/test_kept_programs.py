@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from dlkit import bench
-from dlkit.bench.execution import work
+from dlkit.bench.execution import single_trial, work
 from dlkit.bench.execution.executor import InlineExecutor
 from dlkit.bench.execution.work import Work, prepare_process, run_work
 from dlkit.bench.spec import planner, programs
@@ -205,3 +205,50 @@ def test_what_calls_python_is_named_beside_the_verdict() -> None:
         problems=[problem], optimizers=["sgd", "momentum"], budget=BUDGET, resources=INLINE, progress=False
     )
     assert text in " ".join(str(result).split())
+
+
+def test_training_alone_uses_the_program_of_its_last_seed_again() -> None:
+    asked: dict[str, Any] = {"steps": 4, "evaluations": 2, "learning_rate": 0.1}
+    work.forget_programs()
+    first = bench.train("quadratic", "sgd", **asked)
+    again, other = (bench.train("quadratic", "sgd", seed=seed, **asked) for seed in (0, 1))
+    assert first.curve.equals(again.curve) and not first.curve.equals(other.curve)
+    assert (work._program.cache_info().misses, work._program.cache_info().hits) == (1, 2)
+
+
+def test_training_alone_takes_another_program_where_anything_but_numbers_differs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used: list[Any] = []
+
+    def instead(program: Any, values: Any, **rest: Any) -> Any:
+        used.append(program)
+        raise KeyboardInterrupt  # before anything is compiled
+
+    monkeypatch.setattr(single_trial, "train_trial", instead)
+    plain: dict[str, Any] = {"steps": 4, "evaluations": 2, "learning_rate": 0.1}
+    changes: list[dict[str, Any]] = [
+        {"evaluations": 1},
+        {"steps": 8},
+        {"schedule": "cosine", "final": 0.0},
+        {"choices": {"dimension": 9}},
+        {"early_stopping": bench.EarlyStopping(patience=1)},
+        {"early_stopping": bench.EarlyStopping(patience=2)},
+    ]
+    for change in [{}, *changes, {"learning_rate": 0.2, "seed": 3}]:
+        with pytest.raises(KeyboardInterrupt):
+            bench.train("quadratic", "sgd", **plain | change)
+    assert used[-1] is used[0] and len({*map(id, used)}) == 1 + len(changes)
+
+
+def test_training_alone_traces_ones_own_functions_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = lines(table(40))
+    asked: dict[str, Any] = {"steps": 4, "evaluations": 2, "learning_rate": 0.01}
+    before = bench.train(problem, "sgd", **asked)
+    monkeypatch.setitem(SCALE, "now", 2.0)
+    after = bench.train(problem, "sgd", **asked)
+    assert after.curve["error"].iloc[0] == pytest.approx(2 * before.curve["error"].iloc[0], rel=1e-5)
+    own = bench.Optimizer("sgd", lambda learning_rate: optax.sgd(SCALE["now"] * learning_rate), {"learning_rate": 0.1})
+    doubled = bench.train("quadratic", own, steps=4, evaluations=2)
+    monkeypatch.setitem(SCALE, "now", 1.0)
+    assert not doubled.curve.equals(bench.train("quadratic", own, steps=4, evaluations=2).curve)

@@ -121,6 +121,43 @@ def test_a_run_on_lanes_replays_at_its_width_and_resumes(tmp_path: Path) -> None
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(("problem", "sides"), [("quadratic", [6, 4]), ("diabetes-linear", [3, 3, 2, 2])])
+def test_studies_run_side_by_side_where_their_examples_are_the_same(
+    monkeypatch: pytest.MonkeyPatch, problem: str, sides: list[int]
+) -> None:
+    seen = []
+    real = work.train_trials
+    monkeypatch.setattr(
+        work,
+        "train_trials",
+        lambda program, requests, **rest: seen.append(len(requests)) or real(program, requests, **rest),
+    )
+    result = bench.compare(
+        problems=[problem],
+        optimizers=["sgd"],
+        budget=replace(BUDGET, studies=2),
+        resources=bench.Resources(executor="inline", lanes=8),
+        progress=False,
+    )
+    assert not result.failures and seen == sides
+    last = list(result.summary.records)[-1]
+    assert result.replay(last).exact
+
+
+@pytest.mark.parametrize(("problem", "expected"), [("quadratic", 12), ("diabetes-linear", 3)])
+def test_lanes_are_planned_for_trials_with_the_same_examples(
+    monkeypatch: pytest.MonkeyPatch, problem: str, expected: int
+) -> None:
+    study = bench_plan(replace(experiment("sgd"), problems=(ProblemChoice(problem=problem),)))
+    group = study.group(study.plan.problems[0], study.plan.contenders[0], {})
+    planned = []
+    monkeypatch.setattr(work, "fitting", lambda trials, lane: planned.append(trials) or Lanes(4))
+    monkeypatch.setattr(work, "on_accelerator", lambda: True)
+    assert work._lanes(Work(group, (), planned=3, studies=4)) == Lanes(4) and planned == [expected]
+    work._fitting.cache_clear()
+
+
+@pytest.mark.long
 def test_a_failure_on_lanes_names_the_optimizer() -> None:
     def broken(learning_rate: Any) -> Any:
         raise KeyError("nothing")

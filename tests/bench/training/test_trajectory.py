@@ -1,6 +1,8 @@
 """What a trial does beside its steps: early stopping, bounds, time budgets, keys, re-estimated state, batch sizes."""
 
 import math
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,7 +23,7 @@ from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.problems import Problem, classification
 from dlkit.bench.training import program as program_module
 from dlkit.bench.training.curve import Request, Trajectory
-from dlkit.bench.training.lanes import Lanes
+from dlkit.bench.training.lanes import ALONE, Lanes
 from dlkit.bench.training.program import Program, compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.trajectory import call_points, train_trial, train_trials
@@ -482,3 +484,43 @@ def test_the_steps_that_early_stopping_saved_are_shown() -> None:
     # The first evaluation improves on nothing, the second does not: two of ten intervals are trained.
     assert result.costs()["steps_saved"].tolist() == [pytest.approx(0.8)]
     assert "80\N{NO-BREAK SPACE}%" in str(result)
+
+
+# --- what the host does between the calls ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lanes", [ALONE, Lanes(2)])
+def test_no_operation_of_jax_runs_beside_the_executables(lanes: Lanes) -> None:
+    recipe = Recipe(optimizer=SGD, steps=20, evaluations=10)
+    program = compile_program(compile_problem(walk(), lanes), recipe)
+    final = [Request({"learning_rate": 0.5}, "final", seed) for seed in range(lanes.trials)]
+    tuning = [request._replace(stage="tuning") for request in final]
+    train_trials(program, final)  # compiles
+    seen = set[str]()
+
+    def look(frame: Any, event: str, argument: Any) -> None:
+        path = frame.f_code.co_filename.replace(os.sep, "/")
+        if event == "call" and any(part in path for part in ("jax/_src/numpy/", "jax/_src/lax/", "_src/dispatch.py")):
+            seen.add(frame.f_code.co_qualname)
+
+    sys.setprofile(look)
+    try:
+        train_trials(program, tuning)
+        train_trials(program, final)
+    finally:
+        sys.setprofile(None)
+    assert not seen
+
+
+def test_parameters_are_finished_once_and_only_for_who_asks() -> None:
+    program = program_of(walk())
+    calls: list[None] = []
+
+    def finish(*arguments: Any) -> Any:
+        calls.append(None)
+        return program.finish(*arguments)
+
+    counted = replace(program, finish=finish)
+    tuning = train_trial(counted, {"learning_rate": 0.5}, stage="tuning", seed=0)
+    assert not calls and float(tuning.params["x"]) == 10.0 and tuning.state is None and len(calls) == 1
+    assert float(run(counted, 0.5).params["x"]) == 10.0 and len(calls) == 2
