@@ -19,8 +19,10 @@ from dlkit.bench.problems import ProblemFactory
 from dlkit.bench.problems import get as get_problem
 from dlkit.bench.problems import maker as find_maker
 from dlkit.bench.problems.catalog import Entry
+from dlkit.bench.problems.evaluation import evaluation_share
 from dlkit.bench.problems.factories import REQUIRED
 from dlkit.bench.report.terminal import terminal
+from dlkit.bench.spec.budget import Budget
 
 __all__ = ["print_choices", "print_optimizers", "print_probes", "print_problems", "print_schedules"]
 
@@ -29,14 +31,25 @@ def print_problems() -> None:
     """Prints the catalogue of problems by family: what is judged, the default budget, what is hard, what it costs."""
     console = terminal()
     for family, entries in FAMILIES_OF_PROBLEMS.items():
-        columns = ("problem", "metric", "judged on", "target", "steps", "batch", "s / 1000 steps", "stresses")
+        columns = (
+            "problem",
+            "metric",
+            "judged on",
+            "target",
+            "steps",
+            "batch",
+            "s / 1000 steps",
+            "evaluation",
+            "stresses",
+        )
         table = Table(*columns, title=family, title_justify="left")
         for name, entry in entries.items():
             table.add_row(name, *_problem_cells(name, entry))
         console.print(table)
     console.print(
         "judged on: the number of test examples, or the training objective itself. s / 1000 steps: seconds of Adam on "
-        "one core. dlkit list problems NAME shows its choices."
+        "one core. evaluation: its share of a trial's cost with the default budget, by the examples that go through; "
+        "a step counts three times. dlkit list problems NAME shows its choices."
     )
 
 
@@ -47,11 +60,12 @@ def _problem_cells(name: str, entry: Entry) -> list[str]:
     try:
         problem = get_problem(name)
     except UserError:
-        return [numbers.NOTHING] * 5 + [cost, (entry.make.__doc__ or "").splitlines()[0] + needs]
+        return [numbers.NOTHING] * 5 + [cost, numbers.NOTHING, (entry.make.__doc__ or "").splitlines()[0] + needs]
     target = numbers.NOTHING if problem.target is None else numbers.number(problem.target)
     batch = "all" if problem.batch_size is None else str(problem.batch_size)
     judge = f"{problem.dataset.sizes[2]:,} test" if problem.dataset.holds_out else "objective"
-    return [problem.metric, judge, target, str(problem.steps), batch, cost, problem.stresses + needs]
+    share = f"{100 * evaluation_share(problem, Budget().evaluations):.1f} %"
+    return [problem.metric, judge, target, str(problem.steps), batch, cost, share, problem.stresses + needs]
 
 
 def print_choices(name: str) -> None:

@@ -3,6 +3,7 @@
 from dlkit import layers, models
 from dlkit.bench import data
 from dlkit.bench.problems.base import Problem
+from dlkit.bench.problems.evaluation import in_chunks
 from dlkit.bench.problems.sections import Objective
 from dlkit.bench.problems.supervised import classification
 from dlkit.layers import Layer
@@ -299,7 +300,7 @@ def _digits(
     stresses: str,
     margin: float = 0.8,
 ) -> Problem:
-    return classification(
+    problem = classification(
         name,
         model,
         data.digits(),
@@ -311,3 +312,4 @@ def _digits(
         margin=margin,
         **objective._asdict(),
     )
+    return in_chunks(problem)

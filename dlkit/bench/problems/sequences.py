@@ -7,6 +7,7 @@ from dlkit.bench import data
 from dlkit.bench.data import Dataset
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.problems.base import Problem
+from dlkit.bench.problems.evaluation import in_chunks
 from dlkit.bench.problems.sections import Objective, class_count
 from dlkit.bench.problems.supervised import classification, regression
 from dlkit.layers import Layer
@@ -49,7 +50,7 @@ def adding(
     Reference:
         Hochreiter and Schmidhuber, "Long short-term memory", 1997, section 5.4.
     """
-    return regression(
+    problem = regression(
         "adding",
         _reader(architecture, 1, width, depth, dropout),
         data.adding(length=length),
@@ -63,6 +64,7 @@ def adding(
         l1=l1,
         l2=l2,
     )
+    return in_chunks(problem)
 
 
 def copy_memory(
@@ -98,7 +100,7 @@ def copy_memory(
         https://arxiv.org/abs/1511.06464.
     """
     writer = _writer(architecture, VOCABULARY, width, depth, dropout)
-    return classification(
+    problem = classification(
         "copy-memory",
         layers.serial(
             writer, lambda logits: logits[..., -symbols:, :], names=("network", "answer"), input_dtype=jnp.int32
@@ -113,6 +115,7 @@ def copy_memory(
         l1=l1,
         l2=l2,
     )
+    return in_chunks(problem)
 
 
 def digits_rows(
@@ -248,7 +251,7 @@ def unequal_series(
     Returns:
         The problem.
     """
-    return classification(
+    problem = classification(
         "unequal-series",
         _reader(architecture, 3, width, depth, dropout, norm),
         data.unequal_series(longest=longest),
@@ -264,6 +267,7 @@ def unequal_series(
         l1=l1,
         l2=l2,
     )
+    return in_chunks(problem)
 
 
 def series_file(

@@ -11,6 +11,7 @@ from dlkit.bench import data
 from dlkit.bench.data import Dataset
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Batch, Problem
+from dlkit.bench.problems.evaluation import in_chunks
 from dlkit.bench.problems.fitting import functions_of
 from dlkit.layers import Layer
 from dlkit.typing import Array, Scalar
@@ -54,7 +55,7 @@ def text_lstm(
         UserError: for a file that cannot be used.
     """
     dataset = _text(path, digest, length)
-    return language_model(
+    problem = language_model(
         "text-lstm",
         dataset,
         models.recurrent_language_model(
@@ -67,6 +68,7 @@ def text_lstm(
         l1=l1,
         l2=l2,
     )
+    return in_chunks(problem)
 
 
 def text_transformer(
@@ -107,7 +109,7 @@ def text_transformer(
         UserError: for a file that cannot be used.
     """
     dataset = _text(path, digest, length)
-    return language_model(
+    problem = language_model(
         "text-transformer",
         dataset,
         models.transformer_language_model(
@@ -125,6 +127,7 @@ def text_transformer(
         l1=l1,
         l2=l2,
     )
+    return in_chunks(problem)
 
 
 def _text(path: str, digest: str, length: int) -> Dataset:
