@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Integer
 
 from dlkit import checks
 from dlkit.layers.base import Layer
+from dlkit.layers.products import affine, matmul
 from dlkit.layers.ragged import within_lengths
 from dlkit.typing import Array, ArrayFunction, Initializer, Key, Params, Scalar, Shape, State
 
@@ -67,7 +68,7 @@ def dot_product_attention(
     # maximum, a product would not be rounded as the maximum was, and logits of 1e9 would exceed it by more than exp
     # can bear.
     scaled = queries / math.sqrt(queries.shape[-1])
-    logits = jnp.matmul(scaled, jnp.swapaxes(keys, -1, -2), preferred_element_type=compute_dtype)
+    logits = matmul(scaled, jnp.swapaxes(keys, -1, -2), dtype=compute_dtype)
     if mask is None:
         weights = jax.nn.softmax(logits, axis=-1)
     else:
@@ -78,7 +79,7 @@ def dot_product_attention(
         keep_rate = 1.0 - jnp.asarray(dropout, compute_dtype)
         keep = jax.random.bernoulli(checks.require_key(where, key), keep_rate, weights.shape)
         weights = jnp.where(keep, weights / keep_rate, 0)
-    return weights.astype(dtype) @ values.astype(dtype)
+    return matmul(weights.astype(dtype), values.astype(dtype))
 
 
 def multi_head_attention(
@@ -180,10 +181,7 @@ def multi_head_attention(
             around = jnp.where(jnp.expand_dims(within, -1), around, 0)
             x = around if context is None else x
         allowed = _allowed((*x.shape[:-1], around.shape[-2]), mask, within, causal=causal)
-        queries, keys, values = (
-            _split_heads(_linear(params[name], inputs), heads)
-            for name, inputs in (("query", x), ("key", around), ("value", around))
-        )
+        queries, keys, values = _queries_keys_values(params, x, around, heads)
         if rotation is not None:
             queries, keys = rotation(queries), rotation(keys)
         rate = dropout if train else 0.0
@@ -220,10 +218,20 @@ def _init_linear(key: Key, shape: Shape, kernel_init: Initializer, bias_init: In
     return params
 
 
+def _queries_keys_values(params: Params, x: Array, around: Array, heads: int) -> list[Array]:
+    """X W_q + b_q, c W_k + b_k and c W_v + b_v, the heads apart: [*batch, heads, time, head_features] each."""
+    queries, keys, values = maps = [params[name] for name in ("query", "key", "value")]
+    if x is not around:
+        pairs = ((queries, x), (keys, around), (values, around))
+        return [_split_heads(_linear(own, inputs), heads) for own, inputs in pairs]
+    # Of the same inputs: one product, and one of each gradient.
+    joined = {name: jnp.concatenate([own[name] for own in maps], axis=-1) for name in queries}
+    return [_split_heads(each, heads) for each in jnp.split(_linear(joined, x), 3, axis=-1)]
+
+
 def _linear(params: Params, x: Array) -> Array:
     """Map the last axis: x W + b."""
-    y: Array = x @ params["kernel"]
-    return y + params["bias"].reshape((1,) * (y.ndim - 1) + (-1,)) if "bias" in params else y
+    return affine(x, params["kernel"], params.get("bias"))
 
 
 def _split_heads(x: Array, heads: int) -> Array:

@@ -6,6 +6,7 @@ from jaxtyping import Float
 
 from dlkit.checks import require_floating, require_size
 from dlkit.layers.base import Layer
+from dlkit.layers.products import affine
 from dlkit.typing import Array, Initializer, Key, Params, Shape, State
 
 __all__ = ["default_kernel_init", "dense"]
@@ -76,9 +77,6 @@ def dense(
         if x.shape[-1:] != kernel.shape[:1]:
             raise ValueError(f"dense: expected inputs [*batch, {kernel.shape[0]}], got {jax.typeof(x)}")
         # y = x W + b
-        y = x @ kernel
-        if use_bias:
-            y = y + params["bias"].reshape((1,) * (y.ndim - 1) + (features,))
-        return y, state
+        return affine(x, kernel, params["bias"] if use_bias else None), state
 
     return Layer(init, apply)

@@ -7,6 +7,7 @@ from jaxtyping import Float, Integer
 
 from dlkit import checks
 from dlkit.layers.base import Layer
+from dlkit.layers.products import matmul
 from dlkit.typing import Array, Initializer, Key, Params, Shape, State
 
 __all__ = [
@@ -107,7 +108,7 @@ def tied_logits(x: Float[Array, "*batch features"], table: Float[Array, "vocabul
             f"{jax.typeof(x)} and {jax.typeof(table)}"
         )
     # x E^T
-    return x @ table.T
+    return matmul(x, table.T)
 
 
 def learned_positions(*, max_length: int | None = None, embedding_init: Initializer = _small_normal) -> Layer:

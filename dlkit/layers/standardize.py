@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
+from dlkit.layers.products import spread
 from dlkit.typing import Array, Initializer, Key, Params, Scalar, Shape
 
 __all__ = ["init_scale_and_bias", "scale_and_bias", "standardize"]
@@ -113,11 +114,13 @@ def scale_and_bias(y: Float[Array, "*shape"], params: Params) -> Float[Array, "*
         >>> scale_and_bias(jnp.array([[1.0, 2.0]]), {"scale": jnp.array([2.0, 3.0]), "bias": jnp.array([1.0, 1.0])})
         Array([[3., 7.]], dtype=float32)
     """
+    shape = y.shape
     for name, combine in (("scale", jnp.multiply), ("bias", jnp.add)):
         if name in params:
             leaf = params[name].astype(y.dtype)
-            y = combine(y, leaf.reshape((1,) * (y.ndim - leaf.ndim) + leaf.shape))
-    return y
+            rows = y.reshape(-1, *leaf.shape)
+            y = combine(rows, spread(leaf, len(rows)))
+    return y.reshape(shape)
 
 
 def _total(where: Array, axes: tuple[int, ...], x: Array) -> Array:

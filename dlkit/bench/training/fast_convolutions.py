@@ -1,4 +1,4 @@
-"""Makes the convolutions of a user's own functions as fast inside a compiled loop on CPU as they are outside.
+"""Gives the convolutions and products of a user's own functions the forms that are fast in a compiled loop on CPU.
 
 XLA's CPU backend brings a convolution into the one layout that it has a fast kernel for only outside of loops. Inside
 a loop, where the bench trains, the gradients of any convolution and all of those with channels first are computed by a
@@ -6,11 +6,13 @@ naive kernel, 20 times slower and more (`benchmarks/own_convolutions.py`). So th
 rewritten:
 
 - before differentiation, convolutions with few patches, and those of groups, become those of `dlkit.layers`: matrix
-  products, which are then faster than XLA's own in either place;
+  products, which are then faster than XLA's own in either place; and products of more than two axes, as those of
+  sequences and of attention, become those of `dlkit.layers` too, whose gradients are faster
+  (`benchmarks/product_forms.py`);
 - after it, what is left is laid out by hand as XLA does it outside of loops.
 
 Whether and how follows from the problem's functions, its shapes and the platform alone: a program's identity, which has
-the digest of the code and the device, names the decision. Problems without such convolutions keep their exact program.
+the digest of the code and the device, names the decision. Problems without either keep their exact program.
 """
 
 import functools
@@ -27,6 +29,7 @@ from jax.extend import core
 from dlkit.bench.problems.base import Problem, example_batch
 from dlkit.bench.problems.players import with_step
 from dlkit.layers.convolution_forms import convolve, convolve_transposed
+from dlkit.layers.products import matmul
 from dlkit.layers.window import Window
 from dlkit.typing import Array
 
@@ -60,20 +63,21 @@ def fast_convolutions(problem: Problem) -> tuple[Problem, Rewrite]:
     """Returns a problem to compile programs of, and how to rewrite those programs.
 
     Args:
-        problem: what is trained. Its loss and `evaluate` are traced once, to see whether they have any convolution that
-            is not of `dlkit.layers`; where they have none, and on other platforms than CPU, nothing changes.
+        problem: what is trained. Its loss and `evaluate` are traced once, to see whether they have any convolution, or
+            product of more than two axes, that is not of `dlkit.layers`; where they have none, and on other platforms
+            than CPU, nothing changes.
 
     Returns:
-        The problem, with matrix products in place of small convolutions; and a function of functions, for whatever is
-        compiled of it.
+        The problem, with the layers' products in place of these and of small convolutions; and a function of functions,
+        for whatever is compiled of it.
     """
-    if jax.default_backend() != "cpu" or not _has_convolutions(problem):
+    if jax.default_backend() != "cpu" or not _has_slow_forms(problem):
         return problem, lambda function: function
     return of_products(problem), with_layout
 
 
 def of_products(problem: Problem) -> Problem:
-    """Returns a problem whose losses and metrics have matrix products in place of small convolutions."""
+    """Returns a problem whose losses and metrics have the layers' products, and them in place of small convolutions."""
     once = functools.cache(with_products)  # a game's loss stays that of one of its players
     players = tuple(replace(player, loss=once(player.loss)) for player in problem.players)
     scores = problem.example_scores
@@ -87,9 +91,9 @@ def of_products(problem: Problem) -> Problem:
 
 
 def with_products(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a function whose small and grouped convolutions are those of `dlkit.layers`, for differentiation too.
+    """Returns a function whose products and small convolutions are those of `dlkit.layers`, to be differentiated.
 
-    Convolutions inside of jit, remat, scan, while, cond, and of functions with derivatives of their own, are found.
+    Those inside of jit, remat, scan, while, cond, and of functions with derivatives of their own, are found.
     What is chosen by platform, as the convolutions of `dlkit.layers` are, stays.
 
     Args:
@@ -130,7 +134,7 @@ def with_layout(function: Callable[..., Any]) -> Callable[..., Any]:
     return _rewritten(function, _in_fast_layout)
 
 
-def _has_convolutions(problem: Problem) -> bool:
+def _has_slow_forms(problem: Problem) -> bool:
     try:
         params, state = jax.eval_shape(problem.init, jax.eval_shape(lambda: jax.random.key(0)))
         key, validation = jax.eval_shape(lambda: jax.random.key(0)), dict(problem.dataset.validation)
@@ -141,11 +145,16 @@ def _has_convolutions(problem: Problem) -> bool:
         )
     except Exception:
         return False  # the same comes up again when the program is traced, where the trial is known
-    return any(_is_any(traced.jaxpr, lambda equation: equation) for traced in traces)
+    return any(_is_any(traced.jaxpr, _slow_form) for traced in traces)
+
+
+def _slow_form(equation: core.JaxprEqn) -> Any:
+    """Something for what has, or may have after differentiation, another form."""
+    return _is_convolution(equation) or _of_many_axes(equation)
 
 
 def _rewritten(function: Callable[..., Any], form_of: Callable[[core.JaxprEqn], _Form | None]) -> Callable[..., Any]:
-    """A function whose convolutions are computed by other forms, where there is one."""
+    """A function whose convolutions and products are computed by other forms, where there is one."""
 
     @functools.wraps(function)
     def computed(*arguments: Any, **named: Any) -> Any:
@@ -169,12 +178,13 @@ def _evaluate(traced: core.ClosedJaxpr, arguments: Sequence[Any], form_of: Any) 
     for equation in jaxpr.eqns:
         inputs = [read(atom) for atom in equation.invars]
         primitive, parameters = equation.primitive, equation.params
-        form = form_of(equation) if _is_convolution(equation) else None
+        form = form_of(equation)
         if form is not None:
             outputs = [form(*inputs)]
         else:
-            if any(_is_any(body, form_of) for body in _bodies(equation)):
-                parameters = {name: _rewritten_body(value, form_of) for name, value in parameters.items()}
+            inside = _inside(equation, form_of)
+            if any(_is_any(body, inside) for body in _bodies(equation)):
+                parameters = {name: _rewritten_body(value, inside) for name, value in parameters.items()}
             result = primitive.bind(*inputs, **primitive.get_bind_params(parameters))
             outputs = result if primitive.multiple_results else [result]
         values.update(zip(equation.outvars, outputs, strict=True))
@@ -182,7 +192,7 @@ def _evaluate(traced: core.ClosedJaxpr, arguments: Sequence[Any], form_of: Any) 
 
 
 def _rewritten_body(parameter: Any, form_of: Any) -> Any:
-    """An equation's parameter, rewritten where it is a body, or several, with convolutions that have another form."""
+    """An equation's parameter, rewritten where it is a body, or several, with what has another form."""
     if isinstance(parameter, tuple):
         return tuple(_rewritten_body(part, form_of) for part in parameter)
     if isinstance(parameter, core.ClosedJaxpr) and _is_any(parameter.jaxpr, form_of):
@@ -193,11 +203,18 @@ def _rewritten_body(parameter: Any, form_of: Any) -> Any:
 
 
 def _is_any(jaxpr: core.Jaxpr, form_of: Any) -> bool:
-    """Whether there is a convolution with another form, at this level or below."""
+    """Whether there is an equation with another form, at this level or below."""
     return any(
-        (_is_convolution(equation) and form_of(equation)) or any(_is_any(body, form_of) for body in _bodies(equation))
+        form_of(equation) or any(_is_any(body, _inside(equation, form_of)) for body in _bodies(equation))
         for equation in jaxpr.eqns
     )
+
+
+def _inside(equation: core.JaxprEqn, form_of: Any) -> Any:
+    """The forms inside a call: where derivatives are its author's own, a product's form would change no gradient."""
+    if not equation.primitive.name.startswith("custom_"):
+        return form_of
+    return lambda inner: form_of(inner) if _is_convolution(inner) else None
 
 
 def _bodies(equation: core.JaxprEqn) -> Iterator[core.Jaxpr]:
@@ -225,13 +242,53 @@ def _is_convolution(equation: core.JaxprEqn) -> bool:
     )
 
 
+def _of_many_axes(equation: core.JaxprEqn) -> bool:
+    """Whether an equation is a product of real numbers in their own precision with more than two axes on a side."""
+    if equation.primitive.name != "dot_general":
+        return False
+    x, kernel, y = _shapes(equation)
+    contracted, batch = equation.params["dimension_numbers"]
+    axes = len(contracted[0]) + len(batch[0])
+    return (
+        x.dtype == kernel.dtype == y.dtype
+        and jnp.issubdtype(x.dtype, jnp.floating)
+        and equation.params["precision"] is None
+        and max(x.ndim, kernel.ndim) > 2
+        and bool(contracted[0])
+        and min(x.ndim, kernel.ndim) > axes
+        and min(*x.shape, *kernel.shape) > 0
+    )
+
+
+def _as_layers_product(equation: core.JaxprEqn) -> _Form:
+    """The product as `matmul` of [*batch, rows, inputs] and [*batch, inputs, outputs]."""
+    (x_inputs, kernel_inputs), (x_batch, kernel_batch) = equation.params["dimension_numbers"]
+    x, kernel, y = _shapes(equation)
+    rows = [axis for axis in range(x.ndim) if axis not in (*x_inputs, *x_batch)]
+    outputs = [axis for axis in range(kernel.ndim) if axis not in (*kernel_inputs, *kernel_batch)]
+    batch = [x.shape[axis] for axis in x_batch]
+    inputs = math.prod(x.shape[axis] for axis in x_inputs)
+
+    def product(x: Array, kernel: Array) -> Array:
+        x = jnp.transpose(x, (*x_batch, *rows, *x_inputs)).reshape(*batch, -1, inputs)
+        kernel = jnp.transpose(kernel, (*kernel_batch, *kernel_inputs, *outputs)).reshape(*batch, inputs, -1)
+        if kernel.shape[-1] > x.shape[-2]:  # W x, as frameworks that map over examples have it: W is the kernel
+            kernel, x = jnp.swapaxes(x, -1, -2), jnp.swapaxes(kernel, -1, -2)
+            return jnp.swapaxes(matmul(x, kernel), -1, -2).reshape(y.shape)
+        return matmul(x, kernel).reshape(y.shape)
+
+    return product
+
+
 def _shapes(equation: core.JaxprEqn) -> list[Any]:
     """Shapes and types of inputs, kernel and outputs."""
     return [atom.aval for atom in (*equation.invars, *equation.outvars)]
 
 
 def _as_product(equation: core.JaxprEqn) -> _Form | None:
-    """The layers' form of a convolution; None where they have none, or XLA's is faster."""
+    """The layers' form of a convolution or product; None where they have none, or XLA's is faster."""
+    if not _is_convolution(equation):
+        return _as_layers_product(equation) if _of_many_axes(equation) else None
     setting = equation.params
     stride, spread = math.prod(setting["window_strides"]), math.prod(setting["lhs_dilation"])
     groups, numbers = setting["feature_group_count"], setting["dimension_numbers"]
@@ -260,6 +317,8 @@ def _as_product(equation: core.JaxprEqn) -> _Form | None:
 
 def _in_fast_layout(equation: core.JaxprEqn) -> _Form | None:
     """XLA's convolution between transpositions; None where it has the fast layout, or there is none."""
+    if not _is_convolution(equation):
+        return None
     setting = dict(equation.params)
     numbers = setting.pop("dimension_numbers")
     axes = tuple(range(_shapes(equation)[0].ndim))

@@ -1,0 +1,208 @@
+"""Matrix products whose gradients XLA computes fast on CPU; elsewhere they are XLA's own.
+
+What JAX derives from `x @ kernel` is slow on CPU in two ways (`benchmarks/product_forms.py` measures them). With more
+than two axes, the kernel's gradient x' g is computed from copies in a slow layout. With two, and for each of a batch of
+products, it runs over the first axis of both operands, for which the backend has no fast kernel unless the smaller one
+is transposed before. So `matmul` brings a product to two axes where it can, and chooses by its shape how the kernel's
+gradient is computed. All forms agree up to the order of a sum.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Float
+
+from dlkit.typing import Array
+
+__all__ = ["affine", "bilinear", "matmul", "spread"]
+
+_Form: TypeAlias = Callable[[Array, Array, Any], Array]
+
+
+def matmul(
+    x: Float[Array, "..."], kernel: Float[Array, "..."], *, dtype: jnp.dtype | None = None
+) -> Float[Array, "..."]:
+    """Product over the last axis of x, `x @ kernel`, with gradients in the form that is fast on the platform.
+
+    Args:
+        x: [*batch, inputs] for a kernel of two axes; else [*batch, rows, inputs].
+        kernel: [inputs, outputs], or [*batch, inputs, outputs] with the batch axes of x.
+        dtype: in which sums are taken and returned; None for the dtype that the two promote to.
+
+    Returns:
+        [*batch, outputs], or [*batch, rows, outputs].
+
+    Example:
+        >>> matmul(jnp.ones((5, 4, 3)), jnp.ones((3, 2))).shape
+        (5, 4, 2)
+        >>> matmul(jnp.ones((5, 4, 3)), jnp.ones((5, 3, 2))).shape
+        (5, 4, 2)
+    """
+    promoted = jnp.result_type(x, kernel)
+    x, kernel = x.astype(promoted), kernel.astype(promoted)
+    shape = (*x.shape[:-1], kernel.shape[-1])
+    batch = kernel.shape[:-2]
+    # Without batch axes of the kernel, those of x are rows.
+    x = x.reshape(math.prod(batch), -1, x.shape[-1]) if batch else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    kernel = kernel.reshape(x.shape[0], *kernel.shape[-2:]) if batch else kernel
+    return _product_for(x, kernel)(x, kernel, dtype).reshape(shape)
+
+
+def affine(
+    x: Float[Array, "*batch inputs"], kernel: Float[Array, "inputs outputs"], bias: Float[Array, "outputs"] | None
+) -> Float[Array, "*batch outputs"]:
+    """Map the last axis: x W + b, with gradients in the form that is fast on the platform.
+
+    Args:
+        x: inputs.
+        kernel: W.
+        bias: b; None for none.
+
+    Returns:
+        The outputs, in the dtype that all promote to.
+
+    Example:
+        >>> affine(jnp.ones((2, 3)), jnp.ones((3, 1)), jnp.array([10.0])).tolist()
+        [[13.0], [13.0]]
+    """
+    rows = matmul(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]), kernel)
+    if bias is not None:
+        rows = rows + spread(bias, len(rows))
+    return rows.reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+def spread(leaf: Float[Array, "*shape"], rows: int) -> Float[Array, "rows *shape"]:
+    """A parameter beside itself, once for each row, with a gradient that is summed in one pass.
+
+    On CPU, XLA would bring the rows' gradient back to the axes that the rows are made of, and sum over two and more
+    axes in a slow loop.
+
+    Args:
+        leaf: the parameter.
+        rows: how many.
+
+    Returns:
+        The rows.
+
+    Example:
+        >>> spread(jnp.array([1.0, 2.0]), 3).tolist()
+        [[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]]
+    """
+    ones = jnp.ones((rows,) + (1,) * leaf.ndim, leaf.dtype)
+    return _spread(ones, leaf.reshape(1, *leaf.shape), None)
+
+
+def bilinear(
+    cpu: _Form,
+    default: _Form,
+    *,
+    cpu_input_tangent: _Form | None = None,
+    cpu_kernel_tangent: _Form | None = None,
+) -> _Form:
+    """A product of inputs and kernel that takes the form of the platform, in derivatives of any order and mode too.
+
+    The rule of differentiation stands outside of the choice: the derivative of a choice would save what either form
+    needs, and this one saves only inputs and kernel.
+
+    Args:
+        cpu: ``form(x, kernel, setting)`` on CPU.
+        default: the form elsewhere.
+        cpu_input_tangent: the form on CPU whose transpose is the gradient of the inputs, where it differs.
+        cpu_kernel_tangent: the form on CPU whose transpose is the gradient of the kernel, where it differs.
+
+    Returns:
+        ``product(x, kernel, setting)``; the setting is hashable.
+
+    Example:
+        >>> dot = bilinear(lambda x, kernel, _: x @ kernel, lambda x, kernel, _: x @ kernel)
+        >>> dot(jnp.ones((2, 3)), jnp.ones((3, 1)), None).tolist()
+        [[3.0], [3.0]]
+    """
+
+    @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+    def product(x: Array, kernel: Array, setting: Hashable) -> Array:
+        if cpu is default:
+            return default(x, kernel, setting)
+        y: Array = _by_platform(cpu, default, x, kernel, setting)
+        return y
+
+    of_inputs = product if cpu_input_tangent is None else bilinear(cpu_input_tangent, default)
+    of_kernel = product if cpu_kernel_tangent is None else bilinear(cpu_kernel_tangent, default)
+
+    def rule(
+        setting: Hashable, primals: Sequence[Array], tangents: Sequence[Array | SymbolicZero]
+    ) -> tuple[Array, Array]:
+        (x, kernel), (dx, dkernel) = primals, tangents
+        # d(x * k) = dx * k + x * dk
+        terms = []
+        if not isinstance(dx, SymbolicZero):
+            terms.append(of_inputs(dx, kernel, setting))
+        if not isinstance(dkernel, SymbolicZero):
+            terms.append(of_kernel(x, dkernel, setting))
+        return product(x, kernel, setting), functools.reduce(jnp.add, terms)
+
+    product.defjvp(rule, symbolic_zeros=True)
+    return product
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 4))  # outside of a jit: one compilation instead of one per operation
+def _by_platform(cpu: _Form, default: _Form, x: Array, kernel: Array, setting: Hashable) -> Array:
+    result: Array = lax.platform_dependent(
+        x,
+        kernel,
+        cpu=lambda x, kernel: cpu(x, kernel, setting),
+        default=lambda x, kernel: default(x, kernel, setting),
+    )
+    return result
+
+
+def _product_for(x: Array, kernel: Array) -> _Form:
+    """The product whose gradients are fastest for [..., rows, inputs] and [..., inputs, outputs], as measured."""
+    inputs, outputs = kernel.shape[-2:]
+    if inputs >= outputs:
+        return _transposing_gradient
+    return _transposing_inputs if x.ndim > 2 else _dot  # one product of few inputs gains nothing from transposing them
+
+
+def _dot(x: Array, kernel: Array, dtype: jnp.dtype | None) -> Array:
+    """The product as XLA's."""
+    return jnp.matmul(x, kernel, preferred_element_type=dtype)
+
+
+def _dot_of_transposed_inputs(x: Array, kernel: Array, dtype: jnp.dtype | None) -> Array:
+    """Its transpose is (x') g, with x transposed before; without the barrier, XLA would undo that."""
+    rows, batch = x.ndim - 1, tuple(range(x.ndim - 2))
+    transposed = lax.optimization_barrier(jnp.swapaxes(x, -1, -2))
+    contract = ((rows - 1,), (rows - 1,))
+    return lax.dot_general(transposed, kernel, (contract, (batch, batch)), preferred_element_type=dtype)
+
+
+def _dot_of_transposed_kernel(x: Array, kernel: Array, dtype: jnp.dtype | None) -> Array:
+    """Its transpose is ((g') x)', with g and the result transposed apart."""
+    columns, batch = x.ndim - 1, tuple(range(x.ndim - 2))
+    transposed = lax.optimization_barrier(jnp.swapaxes(kernel, -1, -2))
+    contract = ((columns,), (columns,))
+    y = lax.dot_general(transposed, x, (contract, (batch, batch)), preferred_element_type=dtype)
+    return jnp.swapaxes(lax.optimization_barrier(y), -1, -2)
+
+
+def _times(x: Array, kernel: Array, _: None) -> Array:
+    """The product of each with each, by broadcasting."""
+    return x * kernel
+
+
+def _times_apart(x: Array, kernel: Array, _: None) -> Array:
+    """Its transpose takes a gradient that is computed apart."""
+    y: Array = lax.optimization_barrier(x * kernel)
+    return y
+
+
+_spread = bilinear(_times, _times, cpu_kernel_tangent=_times_apart)
+_transposing_inputs = bilinear(_dot, _dot, cpu_kernel_tangent=_dot_of_transposed_inputs)
+_transposing_gradient = bilinear(_dot, _dot, cpu_kernel_tangent=_dot_of_transposed_kernel)

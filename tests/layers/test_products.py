@@ -1,0 +1,166 @@
+"""Products in the forms of CPU against jnp's: values and derivatives of any order and mode, for any shape."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend import core
+
+from dlkit import layers
+from dlkit.layers.products import affine, matmul, spread
+from dlkit.typing import Array
+
+RNG = np.random.default_rng(0)
+CPU_ONLY = pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere products stay XLA's")
+SHAPES = {
+    "vector": ((4,), (4, 3)),
+    "matrix, more inputs": ((6, 5), (5, 3)),
+    "matrix, more outputs": ((6, 3), (3, 5)),
+    "sequence, more inputs": ((2, 6, 5), (5, 3)),
+    "sequence, more outputs": ((2, 6, 3), (3, 5)),
+    "four axes": ((2, 3, 2, 4), (4, 4)),
+    "batch of products, more inputs": ((2, 3, 4, 5), (2, 3, 5, 2)),
+    "batch of products, more outputs": ((2, 3, 4, 2), (2, 3, 2, 5)),
+    "no rows": ((0, 4), (4, 3)),
+}
+QUICK = ("sequence, more inputs", "batch of products, more outputs")
+
+
+def arrays(shapes: tuple[tuple[int, ...], ...], dtype: Any = jnp.float32) -> list[Array]:
+    return [jnp.asarray(RNG.normal(size=shape), dtype) for shape in shapes]
+
+
+def assert_close(found: Any, expected: Any, tolerance: float = 1e-5) -> None:
+    assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, expected)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_allclose(np.asarray(one, float), np.asarray(other, float), rtol=tolerance, atol=tolerance)
+
+
+def derivatives(product: Callable[[Array, Array], Array], x: Array, kernel: Array) -> dict[str, Any]:
+    """Of a function that bends: first and second, in both modes and their mixtures, alone and side by side."""
+    x_direction, kernel_direction = jnp.cos(3 * x), jnp.sin(2 * kernel)
+
+    def loss(x: Array, kernel: Array) -> Array:
+        return jnp.sum(jnp.sin(product(x, kernel)) * product(jnp.cos(x), kernel))
+
+    def forward(x: Array, kernel: Array) -> Array:
+        return jax.jvp(loss, (x, kernel), (x_direction, kernel_direction))[1]
+
+    def in_loop(x: Array, kernel: Array) -> Array:
+        return jnp.sum(
+            jax.lax.scan(lambda kernel, _: (kernel - loss(x, kernel) / 100, None), kernel, None, length=2)[0]
+        )
+
+    gradient = jax.grad(loss, (0, 1))
+    side_by_side = jnp.stack([x, 2 * x])
+    return {
+        "value": product(x, kernel),
+        "gradient": gradient(x, kernel),
+        "forward": forward(x, kernel),
+        "forward over reverse": jax.jvp(gradient, (x, kernel), (x_direction, kernel_direction))[1],
+        "reverse over forward": jax.grad(forward, (0, 1))(x, kernel),
+        "reverse over reverse": jax.grad(lambda *a: sum(jnp.sum(each**2) for each in gradient(*a)), (0, 1))(x, kernel),
+        "in a loop": jax.grad(in_loop, (0, 1))(x, kernel),
+        "vmap": jax.vmap(product, (0, None))(side_by_side, kernel),
+        "gradients under vmap": jax.vmap(gradient, (0, None))(side_by_side, kernel),
+        "of the kernel alone": jax.grad(loss, 1)(x, kernel),
+    }
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in SHAPES]
+)
+def test_all_derivatives_are_those_of_the_plain_product(name: str) -> None:
+    x, kernel = arrays(SHAPES[name])
+    found, expected = (jax.jit(lambda *a, p=p: derivatives(p, *a))(x, kernel) for p in (matmul, jnp.matmul))
+    for name in expected:
+        assert_close(found[name], expected[name], 1e-4)
+
+
+@pytest.mark.parametrize("dtypes", [("bfloat16", "bfloat16"), ("float32", "bfloat16"), ("float16", "float32")])
+def test_dtypes_promote_as_in_jnp(dtypes: tuple[str, str]) -> None:
+    x, kernel = (each.astype(dtype) for each, dtype in zip(arrays(((2, 6, 5), (5, 3))), dtypes, strict=True))
+    tolerance = 2e-2 if dtypes[0] == dtypes[1] else 1e-5
+    assert_close(matmul(x, kernel), x @ kernel, tolerance)
+    gradients = [
+        jax.grad(lambda x, kernel, product=product: product(x, kernel).astype(jnp.float32).sum(), (0, 1))(x, kernel)
+        for product in (matmul, jnp.matmul)
+    ]
+    assert_close(*gradients, 2e-2)
+    exact = jnp.matmul(x, kernel, preferred_element_type=jnp.float32)
+    assert_close(matmul(x, kernel, dtype=jnp.dtype("float32")), exact)
+
+
+def test_double_precision_stays() -> None:
+    with jax.enable_x64(True):
+        x, kernel = arrays(((2, 6, 5), (5, 3)), jnp.float64)
+        gradients = [
+            jax.grad(lambda k, product=product: jnp.sum(jnp.sin(product(x, k))))(kernel)
+            for product in (matmul, jnp.matmul)
+        ]
+        assert_close(*gradients, 1e-14)
+
+
+@pytest.mark.parametrize("leading", [(), (4,), (2, 3)])
+def test_an_affine_map_is_a_product_and_a_bias(leading: tuple[int, ...]) -> None:
+    x, kernel, bias = arrays(((*leading, 5), (5, 3), (3,)))
+
+    def loss(form: Callable[..., Array], *arguments: Array) -> Array:
+        return jnp.sum(jnp.sin(form(*arguments)))
+
+    def plain(x: Array, kernel: Array, bias: Array) -> Array:
+        return x @ kernel + bias.reshape((1,) * len(leading) + (3,))
+
+    assert_close(affine(x, kernel, bias), plain(x, kernel, bias))
+    assert_close(affine(x, kernel, None), x @ kernel)
+    assert_close(*(jax.grad(loss, (1, 2, 3))(form, x, kernel, bias) for form in (affine, plain)))
+    assert_close(*(jax.hessian(loss, 3)(form, x, kernel, bias) for form in (affine, plain)))
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+def test_spread_stacks_and_its_gradient_sums(shape: tuple[int, ...]) -> None:
+    leaf, weights = arrays((shape, (4, *shape)))
+    assert_close(spread(leaf, 4), jnp.stack([leaf] * 4))
+    assert_close(jax.grad(lambda leaf: jnp.sum(spread(leaf, 4) ** 2 * weights))(leaf), 2 * leaf * weights.sum(0))
+
+
+def on_cpu(jaxpr: Any) -> Iterator[core.JaxprEqn]:
+    """The equations of a traced function and of what it calls; of a choice by platform, those of CPU."""
+    for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
+        yield equation
+        platforms = equation.params.get("branches_platforms")
+        chosen = equation.params["branches"][0] if platforms is not None else equation.params
+        for part in jax.tree.leaves(chosen, is_leaf=lambda leaf: hasattr(leaf, "eqns") or hasattr(leaf, "jaxpr")):
+            if hasattr(part, "eqns") or hasattr(part, "jaxpr"):
+                yield from on_cpu(part)
+
+
+@CPU_ONLY
+def test_a_dense_layer_has_no_product_of_three_axes_in_either_direction() -> None:
+    layer, x = layers.dense(3), jnp.ones((2, 6, 5))
+    params, state = layer.init(jax.random.key(0), (6, 5))
+
+    def loss(params: Any, x: Array) -> Array:
+        return jnp.sum(layer.apply(params, state, x)[0] ** 2)
+
+    products = [
+        equation
+        for equation in on_cpu(jax.make_jaxpr(jax.grad(loss, (0, 1)))(params, x))
+        if equation.primitive.name == "dot_general"
+    ]
+    assert len(products) == 3
+    assert {atom.aval.ndim for equation in products for atom in (*equation.invars, *equation.outvars)} == {2}
+
+
+@CPU_ONLY
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_the_kernels_gradient_transposes_the_smaller_operand_apart(batch: tuple[int, ...]) -> None:
+    # x [6, 5] and g [6, 3]: g is smaller, and so it and the result are transposed behind barriers
+    x, kernel = arrays(((*batch, 6, 5), (*batch, 5, 3)))
+    traced = jax.make_jaxpr(jax.grad(lambda kernel: jnp.sum(matmul(x, kernel) ** 2)))(kernel)
+    barriers = [each.invars[0].aval.shape for each in on_cpu(traced) if each.primitive.name == "optimization_barrier"]
+    assert barriers == [(*batch, 3, 6), (*batch, 3, 5)]
