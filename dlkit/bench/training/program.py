@@ -35,10 +35,9 @@ class ProblemProgram:
         problem: what is trained.
         lanes: how many trials run side by side, and on how many devices.
         rewritten: function -> the one to compile in its place, with fast convolutions.
-        start: ``start(words, held_out) -> Start``: initial parameters, the steps' key, metrics before any step.
-        evaluate: ``evaluate(params, state, arrays) -> metrics``.
-        example_scores: ``example_scores(params, state, test)``: the judged metric's scores [examples], as
-            `Outcome.example_scores`; None where there are none.
+        start: ``start(words) -> Start``: initial parameters and keys.
+        evaluate: ``evaluate(params, state, split) -> (metrics, scores)``: on validation or on test; scores are the
+            judged metric's [examples], as `Outcome.example_scores`, None where there are none.
         samples: ``samples(params, state)`` of one trial, as `Problem.samples`; None where nothing is generated.
         arrays: ``arrays(study)``: split -> name -> device array, as a study splits the examples; if the training split
             streams, that lies on the host.
@@ -50,7 +49,6 @@ class ProblemProgram:
     rewritten: Rewrite
     start: Any
     evaluate: Any
-    example_scores: Any
     samples: Any
     arrays: Callable[[int], Mapping[str, Batch]]
     block_bytes: int | None = None
@@ -129,16 +127,20 @@ def compile_problem(problem: Problem, lanes: Lanes = ALONE, memory: int | None =
         problem,
         lanes,
         rewritten,
-        start=compiled(rewritten(partial(segment.start, problem)), (True, False), lanes),
-        evaluate=compiled(rewritten(problem.evaluate), (True, True, False), lanes),
-        example_scores=compiled(rewritten(partial(_example_scores, problem)), (True, True, False), lanes),
+        start=compiled(rewritten(partial(segment.start, problem)), (True,), lanes),
+        evaluate=compiled(rewritten(partial(_evaluate, problem)), (True, True, False), lanes),
         samples=problem.samples and compiled(problem.samples, (False, False), ALONE),
         arrays=arrays if problem.dataset.redraw is not None else lambda study: arrays(0),
         block_bytes=room,
     )
 
 
-def _example_scores(problem: Problem, params: Params, state: State, test: Batch) -> Array | None:
+def _evaluate(problem: Problem, params: Params, state: State, split: Batch) -> tuple[Mapping[str, Array], Array | None]:
+    """Metrics, and what the judged one is the mean of: XLA computes the network that both need once."""
+    return problem.evaluate(params, state, split), _example_scores(problem, params, state, split)
+
+
+def _example_scores(problem: Problem, params: Params, state: State, split: Batch) -> Array | None:
     """The judged metric's scores, where new examples can be told from them.
 
     On a log scale ratios are compared, which are no means of examples' differences. The training objective itself has
@@ -147,7 +149,7 @@ def _example_scores(problem: Problem, params: Params, state: State, test: Batch)
     is_used = problem.judged.scale == "linear" and problem.dataset.holds_out
     if problem.example_scores is None or not is_used:
         return None
-    scores = problem.example_scores(params, state, test).get(problem.metric)
+    scores = problem.example_scores(params, state, split).get(problem.metric)
     return None if scores is None else scores[:: max(1, -(-len(scores) // MOST_SCORES))].astype(jnp.float32)
 
 
