@@ -116,8 +116,9 @@ def train_trials(
     is_reported = until is None and any(map(_is_reported, requests))
     validation, scores = {}, None
     if is_reported:
-        validation, _ = program.shared.evaluate(params, state, begun.arrays["validation"])
-        _, scores = program.shared.evaluate(params, state, begun.arrays["test"])
+        validation, scores = program.shared.evaluate(params, state, begun.arrays["validation"])
+        if scores is not None:
+            _, scores = program.shared.evaluate(params, state, begun.arrays["test"])
     best = carry.stopping and carry.stopping.best_evaluation
     ends = Ends(carry.diverged_at, best, validation, scores, begun.looked)
     start_metrics, ends = jax.device_get((begun.metrics, ends))
