@@ -3,13 +3,14 @@
 import inspect
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.execution.work import prepare_process
+from dlkit.bench.identity.hashing import digest
 from dlkit.bench.identity.programs import forget_traces
 from dlkit.bench.identity.references import imports_anew
 from dlkit.bench.optimizers import Optimizer
@@ -119,7 +120,13 @@ def train(
         schedule=shape,
         stopping=early_stopping,
     )
-    result = train_trial(compile_program(compile_problem(loaded), recipe), traced, stage="final", seed=seed)
+    key = ""
+    if not is_own(problem, optimizer, schedule):
+        made = [problem, dict(choices or {}), batch_size, loaded.dataset.digest]
+        stopping = early_stopping and asdict(early_stopping)
+        key = digest([*made, optimizer, static, schedule, recipe.steps, evaluations, stopping])
+    program = compile_program(compile_problem(loaded, key=key and digest(made)), recipe, key=key)
+    result = train_trial(program, traced, stage="final", seed=seed)
     curve = pd.DataFrame({"step": result.steps, **result.curves})
     ended = _at_end(result), result.validation, result.status, result.diverged_at
     return TrainedModel(curve, result.params, result.state, *ended)

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 
 from dlkit.bench import probes
 from dlkit.bench.errors import UserError
+from dlkit.bench.identity.hashing import digest
 from dlkit.bench.plan.metric import TRAINING_LOSS
 from dlkit.bench.problems.base import Batch, Problem
 from dlkit.bench.training import games, segment, transformation
+from dlkit.bench.training.executables import kept
 from dlkit.bench.training.fast_convolutions import Rewrite, fast_convolutions, of_products, with_layout
 from dlkit.bench.training.lanes import ALONE, Lanes, compiled, placed
 from dlkit.bench.training.recipe import Recipe
@@ -98,7 +100,9 @@ class Program:
         return [curve for probe in self.recipe.probes for curve in probes.curve_names(probe, self.shared.problem)]
 
 
-def compile_problem(problem: Problem, lanes: Lanes = ALONE, memory: int | None = None) -> ProblemProgram:
+def compile_problem(
+    problem: Problem, lanes: Lanes = ALONE, memory: int | None = None, *, key: str = ""
+) -> ProblemProgram:
     """Prepares the executables of a problem and puts its data on the device; JAX compiles at the first call.
 
     Args:
@@ -106,6 +110,8 @@ def compile_problem(problem: Problem, lanes: Lanes = ALONE, memory: int | None =
         lanes: how many trials run side by side, and on how many devices.
         memory: bytes that training examples may take; a split that is larger stays on the host and streams. None for
             what suits the device.
+        key: tells a problem of the catalogue from all others, in every process: its executables are kept then. Empty
+            for one's own.
 
     Returns:
         The program.
@@ -113,6 +119,7 @@ def compile_problem(problem: Problem, lanes: Lanes = ALONE, memory: int | None =
     Raises:
         UserError: for a split that has to stream and cannot.
     """
+    key = key and digest([key, str(lanes)])
     problem, rewritten = fast_convolutions(problem)
     room = block_bytes(problem, memory)
 
@@ -127,8 +134,8 @@ def compile_problem(problem: Problem, lanes: Lanes = ALONE, memory: int | None =
         problem,
         lanes,
         rewritten,
-        start=compiled(rewritten(partial(segment.start, problem)), (True,), lanes),
-        evaluate=compiled(rewritten(partial(_evaluate, problem)), (True, True, False), lanes),
+        start=kept(compiled(rewritten(partial(segment.start, problem)), (True,), lanes), key, "start"),
+        evaluate=kept(compiled(rewritten(partial(_evaluate, problem)), (True, True, False), lanes), key, "evaluate"),
         samples=problem.samples and compiled(problem.samples, (False, False), ALONE),
         arrays=arrays if problem.dataset.redraw is not None else lambda study: arrays(0),
         block_bytes=room,
@@ -154,7 +161,7 @@ def _example_scores(problem: Problem, params: Params, state: State, split: Batch
 
 
 def compile_program(
-    shared: ProblemProgram, recipe: Recipe, *, variant: Callable[..., Problem] | None = None
+    shared: ProblemProgram, recipe: Recipe, *, variant: Callable[..., Problem] | None = None, key: str = ""
 ) -> Program:
     """Prepares the executables of a compile group; JAX compiles each at its first call.
 
@@ -164,6 +171,7 @@ def compile_program(
         shared: the problem's executables.
         recipe: what trains it.
         variant: returns the problem with the traced values of `recipe.choices`; None where there are none.
+        key: as of `compile_problem`, of the compile group.
 
     Returns:
         The program.
@@ -178,13 +186,18 @@ def compile_program(
         variant = partial(_of_products, variant)
     setup = Setup(problem, recipe, segment.stopping_of(problem, recipe), variant)
 
+    key = key and digest([key, str(shared.lanes)])
+
     def executable(function: Callable[..., Any], laned: Sequence[bool]) -> Any:
-        return compiled(shared.rewritten(partial(function, setup)), laned, shared.lanes)
+        jitted = compiled(shared.rewritten(partial(function, setup)), laned, shared.lanes)
+        return kept(jitted, key, function.__name__)
 
     return Program(
         shared,
         setup,
-        begin=compiled(partial(segment.begin, setup), (True, True), shared.lanes),  # without convolutions
+        begin=kept(
+            compiled(partial(segment.begin, setup), (True, True), shared.lanes), key, "begin"
+        ),  # no convolutions
         look=executable(segment.look, (True, True, True, True, False)),
         segment=executable(segment.segment, (True, True, True, True, False, False)),
         advance=executable(segment.advance, (True, True, True, True, False)),

@@ -1,0 +1,115 @@
+"""Executables that are kept between processes: the same bits without a trace, and nothing that is not whole."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dlkit import bench
+from dlkit.bench import optimizers, problems
+from dlkit.bench.training.executables import Kept
+from dlkit.bench.training.program import compile_problem, compile_program
+from dlkit.bench.training.recipe import Recipe
+from dlkit.bench.training.trajectory import train_trial
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DLKIT_CACHE", str(tmp_path))
+    return tmp_path / "executables"
+
+
+class Traced:
+    """A function that counts how often it is traced; its numbers are new to XLA's cache."""
+
+    def __init__(self, key: str = "sum", by: float | None = None) -> None:
+        self.count = 0
+        self.by = float(np.random.default_rng().uniform()) if by is None else by
+        self.function = Kept(jax.jit(self.trace), key)
+
+    def trace(self, tree: Any) -> Any:
+        self.count += 1
+        return {"sum": tree["a"].sum() * self.by}
+
+    def again(self, key: str = "sum") -> "Traced":
+        return Traced(key, self.by)
+
+
+ONES = {"a": jnp.ones(3)}
+
+
+def test_another_process_loads_what_one_compiled(folder: Path) -> None:
+    first = Traced()
+    expected = first.function(ONES)
+    again = first.again()
+    found = [again.function(ONES), again.function(ONES)]
+    assert (first.count, again.count, len(list(folder.iterdir()))) == (1, 0, 1)
+    assert found == [expected, expected]
+
+
+def test_other_types_and_keys_are_other_executables(folder: Path) -> None:
+    first = Traced()
+    first.function(ONES)
+    assert first.function({"a": np.ones(5, np.float32)})["sum"] == np.float32(5 * np.float32(first.by))
+    assert first.function(ONES)["sum"] == first.again().function(ONES)["sum"]
+    other = first.again("another")
+    other.function(ONES)
+    assert (first.count, other.count) == (2, 1)
+
+
+@pytest.mark.parametrize("fault", ["cut off", "another's", "a bit flipped", "no executable"])
+def test_a_file_that_is_not_whole_is_made_anew(fault: str, folder: Path) -> None:
+    first = Traced()
+    expected = first.function(ONES)
+    [path] = folder.iterdir()
+    content = path.read_bytes()
+    if fault == "another's":
+        Traced("another").function(ONES)
+        content = next(each for each in folder.iterdir() if each != path).read_bytes()
+    faulty = {"cut off": content[:-1], "another's": content, "no executable": b"no"}
+    path.write_bytes(faulty.get(fault, bytes([content[0] ^ 1]) + content[1:]))
+    again = first.again()
+    assert again.function(ONES) == expected and again.count == 1
+
+
+def test_a_setting_of_jax_makes_another_executable(folder: Path) -> None:
+    first = Traced()
+    first.function(ONES)
+    with jax.default_matmul_precision("highest"):
+        again = first.again()
+        again.function(ONES)
+    assert again.count == 1
+
+
+def test_where_nothing_can_be_written_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DLKIT_CACHE", str(tmp_path / "file"))
+    first = Traced()
+    assert first.function(ONES) == first.again().function(ONES)
+
+
+def test_a_kept_program_gives_the_same_bits(folder: Path) -> None:
+    def curve(key: str) -> list[bytes]:
+        recipe = Recipe(optimizer=optimizers.get("adam"), steps=6, evaluations=2)
+        program = compile_program(compile_problem(problems.get("diabetes-linear"), key=key), recipe, key=key)
+        values = {"learning_rate": 0.03, "b1": 0.9, "b2": 0.99, "eps": 1e-8}
+        result = train_trial(program, {name: values[name] for name in recipe.traced}, stage="final", seed=0)
+        return [np.asarray(leaf).tobytes() for leaf in (*result.curves.values(), *jax.tree.leaves(result.params))]
+
+    assert curve("") == curve("a group") == curve("a group")
+
+
+def test_edited_functions_of_ones_own_are_never_answered_from_the_cache(folder: Path) -> None:
+    """Under one name, with one number changed."""
+
+    def trained(factor: float) -> float:
+        own = bench.Optimizer("own", lambda learning_rate: optax.sgd(factor * learning_rate), {"learning_rate": 0.1})
+        model = bench.train("quadratic", own, steps=2, evaluations=1, learning_rate=0.01)
+        return float(model.curve["suboptimality"].iloc[-1])
+
+    assert len({trained(factor) for factor in (1.0, 2.0, 3.0)}) == 3
+    assert trained(1.0) == trained(1.0)
