@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dlkit.bench.optimizers.base import Optimizer
 from dlkit.bench.problems.base import Batch, Problem
@@ -24,7 +25,7 @@ class HeldOut(NamedTuple):
     """
 
     splits: tuple[Batch, ...]
-    is_judged: Array
+    is_judged: Array | np.bool_
 
 
 def held_out_of(arrays: Mapping[str, Batch], *, is_judged: bool, is_watched: bool) -> HeldOut:
@@ -41,8 +42,8 @@ def held_out_of(arrays: Mapping[str, Batch], *, is_judged: bool, is_watched: boo
     """
     validation, test = arrays["validation"], arrays["test"]
     if is_watched or _shapes(validation) != _shapes(test):
-        return HeldOut((validation, test), jnp.bool_(is_judged))
-    return HeldOut((test if is_judged else validation,), jnp.bool_(is_judged))
+        return HeldOut((validation, test), np.bool_(is_judged))
+    return HeldOut((test if is_judged else validation,), np.bool_(is_judged))
 
 
 def _shapes(split: Batch) -> dict[str, tuple[Any, ...]]:

@@ -9,6 +9,9 @@ serves them.
 The files are in the user's own cache folder, beside XLA's cache. As that, they hold machine code, and JAX's form of
 them is a pickle: whoever can write there can run code as the user. No file of a run is ever read in this way. A file
 that does not have the checksum it starts with, or that does not load, is made anew.
+
+One file names the program of a compile group, another holds the program's executable under the hash of what was
+lowered: after an edit that leaves a program what it was, its executable is found by that.
 """
 
 import hashlib
@@ -74,13 +77,23 @@ class Kept:
         return self._jitted.lower(*arguments)
 
     def _made(self, arguments: Any, types: list[str]) -> Any:
-        path = cache_folder() / "executables" / digest([_surroundings(), self._key, types], length=40)
-        found = _loaded(path)
+        surroundings = _surroundings()
+        group = _file([surroundings, self._key, types])
+        name = _read(group)
+        found = _loaded(_folder() / name.decode("ascii", "ignore")) if name else None
+        if found is not None:
+            return found
+        lowered = self._jitted.lower(*arguments)
+        # An edit of the code that leaves this program what it was costs a trace.
+        program = _file([{**surroundings, "code": ""}, types, lowered.as_text()])
+        found = _loaded(program)
         if found is None:
             hits = _hits()
-            found = self._jitted.lower(*arguments).compile()
-            if _hits() == hits:  # what XLA's cache gave back lacks functions when it is written once more
-                _keep(path, found)
+            found = lowered.compile()
+            if _hits() > hits:  # what XLA's cache gave back lacks functions when it is written once more
+                return found
+            _keep(program, found)
+        _write(group, program.name.encode())
         return found
 
 
@@ -112,32 +125,59 @@ def _type(aval: Any) -> str:
     return f"{aval.str_short()}{aval.weak_type}"
 
 
+def _folder() -> Path:
+    return cache_folder() / "executables"
+
+
+def _file(parts: list[Any]) -> Path:
+    return _folder() / digest(parts, length=40)
+
+
 def _loaded(path: Path) -> Any:
     """The executable of a file; None where there is none that is whole and fits."""
-    if not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
-        return None
+    body = _read(path)
     try:
-        content = path.read_bytes()
-        checksum, body = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
-        if hashlib.sha256(path.name.encode() + body).digest() != checksum:
-            return None
-        return serialize_executable.deserialize_and_load(*pickle.loads(body))
-    except Exception:
+        return serialize_executable.deserialize_and_load(*pickle.loads(body)) if body else None
+    except Exception:  # of another JAX, or what no pickle is
         return None
 
 
 def _keep(path: Path, executable: Any) -> None:
-    """Writes an executable, whole or not at all; one that cannot be written is compiled again by the next process."""
+    """Writes an executable; one that cannot be written is compiled again by the next process."""
+    try:
+        body = pickle.dumps(serialize_executable.serialize(executable))
+    except Exception:  # it calls Python, or holds constants
+        return
+    _write(path, body)
+
+
+def _read(path: Path) -> bytes:
+    """What a file holds; nothing where it is not whole, not this file, or not there."""
+    if not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
+        return b""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return b""
+    body = content[CHECKSUM_BYTES:]
+    return body if _checksum(path, body) == content[:CHECKSUM_BYTES] else b""
+
+
+def _write(path: Path, body: bytes) -> None:
+    """Writes a file, whole or not at all."""
     if not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
         return
     try:
-        body = pickle.dumps(serialize_executable.serialize(executable))
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(path.name.encode() + body).digest() + body)
+            file.write(_checksum(path, body) + body)
         Path(file.name).replace(path)
-    except Exception:
+    except OSError:
         return
+
+
+def _checksum(path: Path, body: bytes) -> bytes:
+    return hashlib.sha256(path.name.encode() + body).digest()
 
 
 @cache

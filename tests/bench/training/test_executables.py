@@ -11,6 +11,8 @@ import pytest
 
 from dlkit import bench
 from dlkit.bench import optimizers, problems
+from dlkit.bench.machine.program import program_identity
+from dlkit.bench.training import executables
 from dlkit.bench.training.executables import Kept
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
@@ -47,7 +49,7 @@ def test_another_process_loads_what_one_compiled(folder: Path) -> None:
     expected = first.function(ONES)
     again = first.again()
     found = [again.function(ONES), again.function(ONES)]
-    assert (first.count, again.count, len(list(folder.iterdir()))) == (1, 0, 1)
+    assert (first.count, again.count) == (1, 0)
     assert found == [expected, expected]
 
 
@@ -62,18 +64,39 @@ def test_other_types_and_keys_are_other_executables(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["cut off", "another's", "a bit flipped", "no executable"])
-def test_a_file_that_is_not_whole_is_made_anew(fault: str, folder: Path) -> None:
+@pytest.mark.parametrize("largest", [False, True], ids=["name", "executable"])
+def test_a_file_that_is_not_whole_is_made_anew(fault: str, largest: bool, folder: Path) -> None:
     first = Traced()
     expected = first.function(ONES)
-    [path] = folder.iterdir()
+    size = lambda path: path.stat().st_size  # noqa: E731
+    path = (max if largest else min)(folder.iterdir(), key=size)
     content = path.read_bytes()
     if fault == "another's":
+        here = set(folder.iterdir())
         Traced("another").function(ONES)
-        content = next(each for each in folder.iterdir() if each != path).read_bytes()
+        content = (max if largest else min)(set(folder.iterdir()) - here, key=size).read_bytes()
     faulty = {"cut off": content[:-1], "another's": content, "no executable": b"no"}
     path.write_bytes(faulty.get(fault, bytes([content[0] ^ 1]) + content[1:]))
     again = first.again()
     assert again.function(ONES) == expected and again.count == 1
+    last = first.again()
+    assert last.function(ONES) == expected and last.count == 0
+
+
+def test_an_edit_that_leaves_a_program_what_it_was_compiles_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Traced()
+    expected = first.function(ONES)
+    monkeypatch.setattr(executables, "program_identity", lambda: {**program_identity(), "code": "another"})
+    compiled: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, _, **more: compiled.append(event) if "backend_compile" in event else None
+    )
+    again = first.again()
+    assert again.function(ONES) == expected and (again.count, compiled) == (1, [])
+    last = first.again()
+    assert last.function(ONES) == expected and last.count == 0
 
 
 def test_a_setting_of_jax_makes_another_executable(folder: Path) -> None:
