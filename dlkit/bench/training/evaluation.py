@@ -31,9 +31,9 @@ class HeldOut(NamedTuple):
 def held_out_of(arrays: Mapping[str, Batch], *, is_judged: bool, is_watched: bool) -> HeldOut:
     """Returns what a trial's evaluations are on.
 
-    Every split makes another copy of the network in the segment, and half of the time that a segment takes to compile
-    is an evaluation's. So there are two only where early stopping looks at validation beside the curve, and where they
-    differ in shape: one program would not do for both then.
+    Every split makes another copy of the network in the segment, and that takes an eighth to a quarter of what the
+    segment takes to compile. So there are two only where early stopping looks at validation beside the curve, and where
+    they differ in shape: one program would not do for both then.
 
     Args:
         arrays: split -> name -> [examples, ...].

@@ -12,7 +12,11 @@ import pytest
 from dlkit import bench
 from dlkit.bench import optimizers, problems
 from dlkit.bench.machine.program import program_identity
+from dlkit.bench.plan.policies import EarlyStopping
+from dlkit.bench.plan.space import Range
+from dlkit.bench.plan.trials import STAGES
 from dlkit.bench.training import executables
+from dlkit.bench.training.evaluation import held_out_of
 from dlkit.bench.training.executables import Kept
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
@@ -136,3 +140,32 @@ def test_edited_functions_of_ones_own_are_never_answered_from_the_cache(folder: 
 
     assert len({trained(factor) for factor in (1.0, 2.0, 3.0)}) == 3
     assert trained(1.0) == trained(1.0)
+
+
+@pytest.mark.parametrize("stopping", [None, EarlyStopping(patience=9)])
+def test_a_study_compiles_each_program_once(stopping: EarlyStopping | None) -> None:
+    """Tuning on validation and a final trial on test: one segment an optimizer, one evaluation for all of them."""
+    compiled: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, _, **more: compiled.append(more["fun_name"]) if "backend_compile" in event else None
+    )
+    shared = compile_problem(problems.get("diabetes-linear"))
+    for name in ("sgd", "adam"):
+        optimizer = optimizers.get(name)
+        program = compile_program(shared, Recipe(optimizer=optimizer, steps=6, evaluations=2, stopping=stopping))
+        values = {key: span.low if isinstance(span, Range) else span for key, span in optimizer.space.items()}
+        for stage in STAGES:
+            train_trial(program, values, stage=stage, seed=0)
+    counts = {name: compiled.count(f"jit({name})") for name in ("start", "_evaluate", "begin", "segment", "finish")}
+    assert counts == {"start": 1, "_evaluate": 1, "begin": 2, "segment": 2, "finish": 2}
+
+
+def test_a_segment_has_as_few_copies_of_the_network_as_it_can() -> None:
+    validation, test = {"x": np.ones(3)}, {"x": np.ones(4)}
+    arrays = {"validation": validation, "test": {"x": np.zeros(3)}}
+    for is_judged, split in ((False, validation), (True, arrays["test"])):
+        assert held_out_of(arrays, is_judged=is_judged, is_watched=False).splits == (split,)
+        both = held_out_of(arrays, is_judged=is_judged, is_watched=True)
+        unlike = held_out_of({**arrays, "test": test}, is_judged=is_judged, is_watched=False)
+        assert (both.splits, unlike.splits) == ((validation, arrays["test"]), (validation, test))
+        assert both.is_judged == unlike.is_judged == is_judged
