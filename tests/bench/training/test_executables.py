@@ -142,7 +142,7 @@ def test_edited_functions_of_ones_own_are_never_answered_from_the_cache(folder: 
     assert trained(1.0) == trained(1.0)
 
 
-@pytest.mark.parametrize("stopping", [None, EarlyStopping(patience=9)])
+@pytest.mark.parametrize("stopping", [None, pytest.param(EarlyStopping(patience=9), marks=pytest.mark.long)])
 def test_a_study_compiles_each_program_once(stopping: EarlyStopping | None) -> None:
     """Tuning on validation and a final trial on test: one segment an optimizer, one evaluation for all of them."""
     compiled: list[str] = []
