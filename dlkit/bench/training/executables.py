@@ -98,14 +98,16 @@ class Kept:
 
 
 def kept(jitted: Any, key: str, name: str) -> Any:
-    """Returns a jitted function whose executables are kept; the function itself where it has no key.
+    """Returns a jitted function whose executables are kept; the function itself where none are.
+
+    None are without a key, and where there are several devices: what is loaded again runs on all of them.
 
     Args:
         jitted: the function.
         key: of the compile group.
         name: tells it from the group's other functions.
     """
-    return Kept(jitted, f"{key} {name}") if key else jitted
+    return Kept(jitted, f"{key} {name}") if key and jax.device_count() == 1 else jitted
 
 
 def executable_of(function: Any, *arguments: Any) -> Any:

@@ -112,6 +112,14 @@ def test_a_setting_of_jax_makes_another_executable(folder: Path) -> None:
     assert again.count == 1
 
 
+def test_with_several_devices_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    jitted = jax.jit(jnp.sum)
+    for devices, keeps in ((1, True), (4, False)):
+        monkeypatch.setattr(jax, "device_count", lambda count=devices: count)
+        assert isinstance(executables.kept(jitted, "a group", "sum"), Kept) == keeps
+        assert executables.kept(jitted, "", "sum") is jitted
+
+
 def test_where_nothing_can_be_written_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DLKIT_CACHE", str(tmp_path / "file"))
