@@ -121,8 +121,8 @@ def train(
         stopping=early_stopping,
     )
     key = ""
-    if not is_own(problem, optimizer, schedule):
-        made = [problem, dict(choices or {}), batch_size, loaded.dataset.digest]
+    if not choices and not is_own(problem, optimizer, schedule):  # a choice may be a function of one's own
+        made = [problem, batch_size, loaded.dataset.digest]
         stopping = early_stopping and asdict(early_stopping)
         key = digest([*made, optimizer, static, schedule, recipe.steps, evaluations, stopping])
     program = compile_program(compile_problem(loaded, key=key and digest(made)), recipe, key=key)
