@@ -88,10 +88,10 @@ def record(shared: ProblemProgram, optimizer: Optimizer, steps: int, count: int)
         begun = begin(program, [Request(point, "final", SEED)])
         carry, found = program.advance(begun.carry, indices, begun.values, begun.start, begun.arrays["train"])
         params, state = program.finish(carry, begun.arrays["train"])
-        ended = shared.evaluate(params, state, begun.held_out.test)
+        ended, _ = shared.evaluate(params, state, begun.arrays["test"])
         rates.append(rate)
         losses.append(np.asarray(found, np.float32))
-        metrics.append([float(begun.start.metrics[problem.metric]), float(ended[problem.metric])])
+        metrics.append([float(begun.metrics[problem.metric]), float(ended[problem.metric])])
     sign = 1 if problem.judged.higher_is_better else -1
     return {"rates": rates, "losses": np.stack(losses), "metrics": sign * np.array(metrics)}
 

@@ -70,11 +70,10 @@ class Cell(NamedTuple):
 
 def problem_cell(problem: Problem, shared: ProblemProgram) -> Cell:
     """What all optimizers on a problem share."""
-    start, held_out = _start(shared)
+    start = jax.eval_shape(shared.start, _words())
     executables = [
-        (shared.start, (_words(), held_out)),
-        (shared.evaluate, (start.params, start.state, held_out.validation)),
-        (shared.example_scores, (start.params, start.state, held_out.test)),
+        (shared.start, (_words(),)),
+        (shared.evaluate, (start.params, start.state, shared.arrays(0)["validation"])),
     ]
     return Cell(lambda: problem_program(problem), executables)
 
@@ -90,7 +89,8 @@ def method_cell(problem: Problem, shared: ProblemProgram, name: str) -> Cell:
     steps = problem.steps // EVALUATIONS * EVALUATIONS
     recipe = Recipe(optimizer=optimizer, steps=steps, evaluations=EVALUATIONS, static=static)
     program = compile_program(shared, recipe)
-    start, held_out = _start(shared)
+    start = jax.eval_shape(shared.start, _words())
+    held_out = held_out_of(shared.arrays(0), is_judged=True, is_watched=False)
     values = dict.fromkeys(recipe.traced, 0.1)
     carry = jax.eval_shape(program.begin, start, values)
     shape = (call_points(EVALUATIONS), recipe.segment_steps, problem.rows_per_step)
@@ -115,11 +115,6 @@ def costs(cells: Mapping[str, Cell]) -> dict[str, Cost]:
 
 def _words() -> Any:
     return np.zeros(3, np.uint32)
-
-
-def _start(shared: ProblemProgram) -> tuple[Any, Any]:
-    held_out = held_out_of(shared.arrays(0), is_judged=True)
-    return jax.eval_shape(shared.start, _words(), held_out), held_out
 
 
 def _compile(executables: Sequence[tuple[Any, tuple[Any, ...]]]) -> None:

@@ -483,8 +483,8 @@ EXECUTED = [
     Fault(
         "early stopping watches test",
         TRAINING,
-        "on_validation = problem.evaluate(params, state, held_out.validation)",
-        "on_validation = problem.evaluate(params, state, held_out.test)",
+        "on_validation = problem.evaluate(params, state, held_out.splits[0])",
+        "on_validation = problem.evaluate(params, state, held_out.splits[1])",
         "bench/wiring/test_splits.py::test_early_stopping_of_a_final_trial_watches_validation_and_is_judged_on_test",
     ),
     Fault(
@@ -779,8 +779,8 @@ COMPARED = [
     Fault(
         "examples of validation are scored in the place of test's",
         TRAINING,
-        "program.shared.example_scores(params, state, begun.held_out.test)",
-        "program.shared.example_scores(params, state, begun.held_out.validation)",
+        '_, scores = program.shared.evaluate(params, state, begun.arrays["test"])',
+        '_, scores = program.shared.evaluate(params, state, begun.arrays["validation"])',
         "bench/training/test_trajectory.py::test_a_final_trial_keeps_the_scores_whose_mean_is_its_final_value",
     ),
     Fault(

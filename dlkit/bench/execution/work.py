@@ -174,7 +174,7 @@ def _conditions(lanes: Lanes, memory: int | None) -> _Conditions:
 # Sources and groups are equal if they compute the same: see `Group.key`.
 @lru_cache(maxsize=KEPT_PROBLEMS)
 def _problem_program(source: ProblemSource, under: _Conditions) -> ProblemProgram:
-    return compile_problem(source.load(), under.lanes, under.memory)
+    return compile_problem(source.load(), under.lanes, under.memory, key="" if source.own is not None else source.key)
 
 
 @lru_cache(maxsize=KEPT_PROGRAMS)
@@ -183,7 +183,8 @@ def _program(group: Group, under: _Conditions) -> Program:
         require_same_programs(group)
         _OWN.add(group.key)
     variant = group.problem.load if group.recipe.choices else None
-    return compile_program(_problem_program(group.problem, under), group.recipe, variant=variant)
+    key = "" if group.is_own else group.key
+    return compile_program(_problem_program(group.problem, under), group.recipe, variant=variant, key=key)
 
 
 _OWN: set[str] = set()  # keys of the groups of one's own among those that were compiled

@@ -43,7 +43,11 @@ def configure_jax() -> None:
 
 
 def compiler_options() -> dict[str, int]:
-    """Returns XLA options for training programs: on CPU, level 1 halves compilation at the same speed of steps."""
+    """Returns XLA options for training programs: on CPU, level 1.
+
+    Measured: levels 1 to 3 compile in the same time, with the same bits and speed of steps; level 0 trains 3.5 times
+    as slowly. What LLVM can leave out (expensive passes, modules in parts) is worth a tenth at most.
+    """
     import jax
 
     return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else {}

@@ -14,7 +14,7 @@ from dlkit.bench.identity.programs import ProgramHash, hash_program
 from dlkit.bench.optimizers.base import Optimizer
 from dlkit.bench.problems.base import Batch, Problem
 from dlkit.bench.training import segment
-from dlkit.bench.training.evaluation import HeldOut, parameters_of
+from dlkit.bench.training.evaluation import parameters_of
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.segment import Setup
 from dlkit.typing import Array, Key
@@ -56,8 +56,8 @@ def problem_program(
     """
     recipe = Recipe(optimizer=GRADIENT_ALONE, steps=1, evaluations=1, choices=choices)
     data = problem.dataset
-    held_out = HeldOut(_shapes(data.validation), _shapes(data.test), _shape((), jnp.bool_))
-    began = hash_program(partial(_began, problem), _shape((3,), jnp.uint32), held_out, _shapes(data.train))
+    splits = [_shapes(split) for split in (data.validation, data.test, data.train)]
+    began = hash_program(partial(_began, problem), _shape((3,), jnp.uint32), *splits)
     stepped = hash_program(
         partial(_stepped, Setup(problem, recipe, variant=variant)), _inputs(problem, recipe), rules=1
     )
@@ -102,16 +102,17 @@ def require_looking(problem: Problem, recipe: Recipe) -> None:
     jax.eval_shape(partial(_looked, Setup(problem, recipe)), _inputs(problem, recipe))
 
 
-def _began(problem: Problem, words: Array, held_out: HeldOut, train: Batch) -> Any:
+def _began(problem: Problem, words: Array, validation: Batch, test: Batch, train: Batch) -> Any:
     """What is computed of a problem outside of steps."""
-    start = segment.start(problem, words, held_out)
+    start = segment.start(problem, words)
     params, state = start.params, start.state
     more = {
+        "metrics": [problem.evaluate(params, state, split) for split in (validation, test)],
         "state": problem.reestimate and problem.reestimate(params, state, train),
-        "scores": problem.example_scores and problem.example_scores(params, state, held_out.test),
+        "scores": problem.example_scores and problem.example_scores(params, state, test),
         "samples": problem.samples and problem.samples(params, state),
     }
-    return params, state, start.metrics, more
+    return params, state, more
 
 
 def _stepped(setup: Setup, inputs: _Inputs) -> Any:
@@ -137,10 +138,10 @@ def _looked(setup: Setup, inputs: _Inputs) -> tuple[Array, Array]:
 
 
 def _start(problem: Problem, key: Key) -> segment.Start:
-    """Where a trial begins, without metrics."""
+    """Where a trial begins."""
     key_data = jax.random.key_data(key)
     params, state = jax.tree.map(jnp.asarray, problem.init(key))
-    return segment.Start(params, state, key_data, key_data, {})
+    return segment.Start(params, state, key_data, key_data)
 
 
 def _inputs(problem: Problem, recipe: Recipe) -> _Inputs:

@@ -7,7 +7,8 @@
 - `loop`: the compiled loop.
 - `divergence`: when losses have left for good.
 - `evaluation`: which parameters are evaluated on which examples; `probing`: what probes see.
-- `segment`: the functions that are compiled; `program`: the executables; `trajectory`: trains trials with them;
+- `segment`: the functions that are compiled; `program`: the executables; `executables`: how those are kept between
+  processes; `trajectory`: trains trials with them;
   `curve`: what a trial asks for and returns.
 - `lanes`: trials side by side; `lane_memory`: what one takes; `fast_convolutions`: the convolutions of a user's
   functions, made fast on CPU.
@@ -19,6 +20,7 @@ __all__ = [
     "data_order",
     "divergence",
     "evaluation",
+    "executables",
     "fast_convolutions",
     "games",
     "lane_memory",

@@ -1,7 +1,7 @@
 """An evaluation within a segment: which parameters, on which examples."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,24 +20,34 @@ class HeldOut(NamedTuple):
     """The examples that no step sees: validation selects, test judges.
 
     Attributes:
-        validation: name -> [examples, ...]: early stopping looks at these.
-        test: name -> [examples, ...].
-        is_judged: bool []: whether the curve is on test. If not, nothing is computed on test.
+        splits: name -> [examples, ...], of the split that the curve is on; or of validation and of test.
+        is_judged: bool []: of two splits, whether the curve is on test. If not, nothing is computed on test.
     """
 
-    validation: Batch
-    test: Batch
+    splits: tuple[Batch, ...]
     is_judged: Array | np.bool_
 
 
-def held_out_of(arrays: Mapping[str, Batch], *, is_judged: bool) -> HeldOut:
+def held_out_of(arrays: Mapping[str, Batch], *, is_judged: bool, is_watched: bool) -> HeldOut:
     """Returns what a trial's evaluations are on.
+
+    Every split makes another copy of the network in the segment, and that takes an eighth to a quarter of what the
+    segment takes to compile. So there are two only where early stopping looks at validation beside the curve, and where
+    they differ in shape: one program would not do for both then.
 
     Args:
         arrays: split -> name -> [examples, ...].
         is_judged: whether its curve is on test.
+        is_watched: whether early stopping looks at validation.
     """
-    return HeldOut(arrays["validation"], arrays["test"], np.bool_(is_judged))
+    validation, test = arrays["validation"], arrays["test"]
+    if is_watched or _shapes(validation) != _shapes(test):
+        return HeldOut((validation, test), np.bool_(is_judged))
+    return HeldOut((test if is_judged else validation,), np.bool_(is_judged))
+
+
+def _shapes(split: Batch) -> dict[str, tuple[Any, ...]]:
+    return {name: (array.shape, array.dtype) for name, array in split.items()}
 
 
 def parameters_of(problem: Problem, optimizer: Optimizer, carry: Carry, train: Batch) -> tuple[Params, State]:
@@ -80,12 +90,12 @@ def curve_metrics(
     """
 
     def validate() -> Mapping[str, Array]:
-        return problem.evaluate(params, state, held_out.validation) if on_validation is None else on_validation
+        return problem.evaluate(params, state, held_out.splits[0]) if on_validation is None else on_validation
 
     def test() -> Mapping[str, Array]:
-        return problem.evaluate(params, state, held_out.test)
+        return problem.evaluate(params, state, held_out.splits[1])
 
-    if not problem.dataset.holds_out:
+    if not problem.dataset.holds_out or len(held_out.splits) == 1:
         return validate()
     metrics: Mapping[str, Array] = jax.lax.cond(held_out.is_judged, test, validate)
     return metrics

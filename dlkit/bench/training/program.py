@@ -9,9 +9,11 @@ import jax.numpy as jnp
 
 from dlkit.bench import probes
 from dlkit.bench.errors import UserError
+from dlkit.bench.identity.hashing import digest
 from dlkit.bench.plan.metric import TRAINING_LOSS
 from dlkit.bench.problems.base import Batch, Problem
 from dlkit.bench.training import games, segment, transformation
+from dlkit.bench.training.executables import kept
 from dlkit.bench.training.fast_convolutions import Rewrite, fast_convolutions, of_products, with_layout
 from dlkit.bench.training.lanes import ALONE, Lanes, compiled, placed
 from dlkit.bench.training.recipe import Recipe
@@ -35,10 +37,9 @@ class ProblemProgram:
         problem: what is trained.
         lanes: how many trials run side by side, and on how many devices.
         rewritten: function -> the one to compile in its place, with fast convolutions.
-        start: ``start(words, held_out) -> Start``: initial parameters, the steps' key, metrics before any step.
-        evaluate: ``evaluate(params, state, arrays) -> metrics``.
-        example_scores: ``example_scores(params, state, test)``: the judged metric's scores [examples], as
-            `Outcome.example_scores`; None where there are none.
+        start: ``start(words) -> Start``: initial parameters and keys.
+        evaluate: ``evaluate(params, state, split) -> (metrics, scores)``: on validation or on test; scores are the
+            judged metric's [examples], as `Outcome.example_scores`, None where there are none.
         samples: ``samples(params, state)`` of one trial, as `Problem.samples`; None where nothing is generated.
         arrays: ``arrays(study)``: split -> name -> device array, as a study splits the examples; if the training split
             streams, that lies on the host.
@@ -50,7 +51,6 @@ class ProblemProgram:
     rewritten: Rewrite
     start: Any
     evaluate: Any
-    example_scores: Any
     samples: Any
     arrays: Callable[[int], Mapping[str, Batch]]
     block_bytes: int | None = None
@@ -105,7 +105,9 @@ class Program:
         return [curve for probe in self.recipe.probes for curve in probes.curve_names(probe, self.shared.problem)]
 
 
-def compile_problem(problem: Problem, lanes: Lanes = ALONE, memory: int | None = None) -> ProblemProgram:
+def compile_problem(
+    problem: Problem, lanes: Lanes = ALONE, memory: int | None = None, *, key: str = ""
+) -> ProblemProgram:
     """Prepares the executables of a problem and puts its data on the device; JAX compiles at the first call.
 
     Args:
@@ -113,6 +115,8 @@ def compile_problem(problem: Problem, lanes: Lanes = ALONE, memory: int | None =
         lanes: how many trials run side by side, and on how many devices.
         memory: bytes that training examples may take; a split that is larger stays on the host and streams. None for
             what suits the device.
+        key: tells a problem of the catalogue from all others, in every process: its executables are kept then. Empty
+            for one's own.
 
     Returns:
         The program.
@@ -120,6 +124,7 @@ def compile_problem(problem: Problem, lanes: Lanes = ALONE, memory: int | None =
     Raises:
         UserError: for a split that has to stream and cannot.
     """
+    key = key and digest([key, str(lanes)])
     problem, rewritten = fast_convolutions(problem)
     room = block_bytes(problem, memory)
 
@@ -134,16 +139,20 @@ def compile_problem(problem: Problem, lanes: Lanes = ALONE, memory: int | None =
         problem,
         lanes,
         rewritten,
-        start=compiled(rewritten(partial(segment.start, problem)), (True, False), lanes),
-        evaluate=compiled(rewritten(problem.evaluate), (True, True, False), lanes),
-        example_scores=compiled(rewritten(partial(_example_scores, problem)), (True, True, False), lanes),
+        start=kept(compiled(rewritten(partial(segment.start, problem)), (True,), lanes), key, "start"),
+        evaluate=kept(compiled(rewritten(partial(_evaluate, problem)), (True, True, False), lanes), key, "evaluate"),
         samples=problem.samples and compiled(problem.samples, (False, False), ALONE),
         arrays=arrays if problem.dataset.redraw is not None else lambda study: arrays(0),
         block_bytes=room,
     )
 
 
-def _example_scores(problem: Problem, params: Params, state: State, test: Batch) -> Array | None:
+def _evaluate(problem: Problem, params: Params, state: State, split: Batch) -> tuple[Mapping[str, Array], Array | None]:
+    """Metrics, and what the judged one is the mean of: XLA computes the network that both need once."""
+    return problem.evaluate(params, state, split), _example_scores(problem, params, state, split)
+
+
+def _example_scores(problem: Problem, params: Params, state: State, split: Batch) -> Array | None:
     """The judged metric's scores, where new examples can be told from them.
 
     On a log scale ratios are compared, which are no means of examples' differences. The training objective itself has
@@ -152,12 +161,12 @@ def _example_scores(problem: Problem, params: Params, state: State, test: Batch)
     is_used = problem.judged.scale == "linear" and problem.dataset.holds_out
     if problem.example_scores is None or not is_used:
         return None
-    scores = problem.example_scores(params, state, test).get(problem.metric)
+    scores = problem.example_scores(params, state, split).get(problem.metric)
     return None if scores is None else scores[:: max(1, -(-len(scores) // MOST_SCORES))].astype(jnp.float32)
 
 
 def compile_program(
-    shared: ProblemProgram, recipe: Recipe, *, variant: Callable[..., Problem] | None = None
+    shared: ProblemProgram, recipe: Recipe, *, variant: Callable[..., Problem] | None = None, key: str = ""
 ) -> Program:
     """Prepares the executables of a compile group; JAX compiles each at its first call.
 
@@ -167,6 +176,7 @@ def compile_program(
         shared: the problem's executables.
         recipe: what trains it.
         variant: returns the problem with the traced values of `recipe.choices`; None where there are none.
+        key: as of `compile_problem`, of the compile group.
 
     Returns:
         The program.
@@ -181,13 +191,18 @@ def compile_program(
         variant = partial(_of_products, variant)
     setup = Setup(problem, recipe, segment.stopping_of(problem, recipe), variant)
 
+    key = key and digest([key, str(shared.lanes)])
+
     def executable(function: Callable[..., Any], laned: Sequence[bool]) -> Any:
-        return compiled(shared.rewritten(partial(function, setup)), laned, shared.lanes)
+        jitted = compiled(shared.rewritten(partial(function, setup)), laned, shared.lanes)
+        return kept(jitted, key, function.__name__)
 
     return Program(
         shared,
         setup,
-        begin=compiled(partial(segment.begin, setup), (True, True), shared.lanes),  # without convolutions
+        begin=kept(
+            compiled(partial(segment.begin, setup), (True, True), shared.lanes), key, "begin"
+        ),  # no convolutions
         look=executable(segment.look, (True, True, True, True, False)),
         segment=executable(segment.segment, (True, True, True, True, False, False)),
         advance=executable(segment.advance, (True, True, True, True, False)),

@@ -76,14 +76,12 @@ class Start(NamedTuple):
         state: the initial state.
         key_data: of the key that the steps' keys are made from, as plain uint32.
         optimizer_key_data: of the key for what an optimizer draws itself.
-        metrics: metric -> its value before any step, on the split of the curve.
     """
 
     params: Params
     state: State
     key_data: Array
     optimizer_key_data: Array
-    metrics: Mapping[str, Array]
 
 
 class Reached(NamedTuple):
@@ -115,13 +113,12 @@ class _Inputs(NamedTuple):
     held_out: HeldOut
 
 
-def start(problem: Problem, words: Array, held_out: HeldOut) -> Start:
-    """Draws the initial parameters and the keys of a trial, and evaluates it before any step.
+def start(problem: Problem, words: Array) -> Start:
+    """Draws the initial parameters and the keys of a trial.
 
     Args:
         problem: what is trained.
         words: [3] uint32: the hash of the problem's name, the stage, the seed.
-        held_out: what the curve is on.
 
     Returns:
         Where the trial begins.
@@ -133,9 +130,8 @@ def start(problem: Problem, words: Array, held_out: HeldOut) -> Start:
         jax.random.fold_in(key, zlib.crc32(purpose)) for purpose in (b"init", b"steps", b"optimizer")
     )
     params, state = jax.tree.map(jnp.asarray, problem.init(key_init))
-    metrics = curve_metrics(problem, params, state, held_out)
     steps_data, optimizer_data = (jax.random.key_data(key) for key in (key_steps, key_optimizer))
-    return Start(_strong(params), _strong(state), steps_data, optimizer_data, metrics)
+    return Start(_strong(params), _strong(state), steps_data, optimizer_data)
 
 
 def begin(setup: Setup, start: Start, hyperparameters: Mapping[str, Array]) -> Carry:
@@ -337,7 +333,7 @@ def _interval(
     params, state = parameters_of(problem, recipe.optimizer, carry, train)
     on_validation = None
     if setup.stopping is not None and carry.stopping is not None:
-        on_validation = problem.evaluate(params, state, held_out.validation)
+        on_validation = problem.evaluate(params, state, held_out.splits[0])
         watched = on_validation[_watched(problem, recipe)]
         carry = carry._replace(stopping=setup.stopping.update(carry.stopping, watched, (params, state)))
     metrics = curve_metrics(problem, params, state, held_out, on_validation)

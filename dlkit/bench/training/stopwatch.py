@@ -21,6 +21,7 @@ from dlkit.bench.plan.trials import Timing
 from dlkit.bench.problems.base import Batch
 from dlkit.bench.training import segment
 from dlkit.bench.training.curve import Request
+from dlkit.bench.training.executables import executable_of
 from dlkit.bench.training.lanes import ALONE, compiled, held_bytes
 from dlkit.bench.training.program import Program
 from dlkit.bench.training.step import Carry
@@ -171,7 +172,7 @@ class _Training:
         self._blocks = [_whole(block) for block in itertools.islice(begun.blocks, 1 if streams else CALLS)]
         arguments = self._arguments(begun, begun.carry, self._blocks[0])
         jax.block_until_ready(self._program.segment(*arguments))  # compiles, unless trials of this process did
-        self._memory = _memory_bytes(self._program.segment.lower(*arguments).compile())
+        self._memory = _memory_bytes(executable_of(self._program.segment, *arguments))
         self._sizes = (held_bytes(begun.carry.params), held_bytes(begun.carry.opt_state))
         call = _took(self, 1, clock)
         if call < SHORT_SECONDS:

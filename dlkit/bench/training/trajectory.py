@@ -47,6 +47,7 @@ class Begun(NamedTuple):
         blocks: of steps, in order; each is made when it is asked for.
         arrays: split -> name -> device array.
         held_out: what evaluations are on.
+        metrics: metric -> its value before any step, on the split of the curve.
         looked: [curves] what the probes measure before the first step; None without probes.
     """
 
@@ -57,6 +58,7 @@ class Begun(NamedTuple):
     blocks: Iterator[Block]
     arrays: Mapping[str, Batch]
     held_out: HeldOut
+    metrics: Mapping[str, Array]
     looked: Array | None = None
 
 
@@ -117,11 +119,12 @@ def train_trials(
     validation, scores = {}, None
     if until is None and any(map(_is_reported, requests)):
         params, state = final()
-        validation = program.shared.evaluate(params, state, begun.held_out.validation)
-        scores = program.shared.example_scores(params, state, begun.held_out.test)
+        validation, scores = program.shared.evaluate(params, state, begun.arrays["validation"])
+        if scores is not None:
+            _, scores = program.shared.evaluate(params, state, begun.arrays["test"])
     best = carry.stopping and carry.stopping.best_evaluation
     ends = Ends(carry.diverged_at, best, validation, scores, begun.looked)
-    start_metrics, ends = fetched((begun.start.metrics, ends))
+    start_metrics, ends = fetched((begun.metrics, ends))
     share = Clock(clock.seconds / len(requests), clock.compile_seconds / len(requests))
     alone = lanes.alone
     lanes_reached = [_lane(reached, lane, alone) for lane in range(len(requests))]
@@ -154,8 +157,10 @@ def begin(program: Program, requests: Sequence[Request]) -> Begun:
     name = zlib.crc32(problem.name.encode())
     words = np.array([[name, STAGES[one.stage], one.seed] for one in requests], np.uint32)
     arrays = shared.arrays(requests[0].study)
-    held_out = held_out_of(arrays, is_judged=requests[0].is_judged)
-    start = shared.start(words[0] if shared.lanes.alone else words, held_out)
+    is_judged = requests[0].is_judged
+    held_out = held_out_of(arrays, is_judged=is_judged, is_watched=recipe.stopping is not None)
+    start = shared.start(words[0] if shared.lanes.alone else words)
+    metrics, _ = shared.evaluate(start.params, start.state, arrays["test" if is_judged else "validation"])
     carry = program.begin(start, values)
     evaluations, blocks = _blocks(program, requests, arrays["train"])
     looked = None
@@ -163,7 +168,7 @@ def begin(program: Program, requests: Sequence[Request]) -> Begun:
         first = next(blocks)
         looked = program.look(carry, first.indices, values, start, first.train)
         blocks = itertools.chain([first], blocks)
-    return Begun(start, carry, values, evaluations, blocks, arrays, held_out, looked)
+    return Begun(start, carry, values, evaluations, blocks, arrays, held_out, metrics, looked)
 
 
 def _blocks(program: Program, requests: Sequence[Request], whole: Batch) -> tuple[int, Iterator[Block]]:

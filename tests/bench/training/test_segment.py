@@ -19,7 +19,7 @@ from dlkit.bench.training.segment import Setup
 from dlkit.typing import Scalar
 
 RATE = 0.5
-NOTHING = HeldOut({}, {}, jnp.bool_(False))
+NOTHING = HeldOut(({},), jnp.bool_(False))
 WORDS = jnp.array([1, 2, 3], jnp.uint32)
 SGD = Optimizer("sgd", optax.sgd, {"learning_rate": RATE})
 
@@ -47,7 +47,7 @@ def indices(*shape: int) -> Any:
 
 
 def run(setup: Setup, evaluations: int, steps: int, **hyperparameters: float) -> tuple[Any, Any]:
-    start = segment.start(setup.problem, WORDS, NOTHING)
+    start = segment.start(setup.problem, WORDS)
     values = {"learning_rate": jnp.float32(RATE)} | {k: jnp.float32(v) for k, v in hyperparameters.items()}
     carry = segment.begin(setup, start, values)
     return segment.segment(setup, carry, indices(evaluations, steps), values, start, {}, NOTHING)
@@ -65,7 +65,7 @@ def test_a_segment_trains_between_its_evaluations() -> None:
 
 def test_the_first_steps_of_an_interval_may_be_made_before() -> None:
     setup = setup_of(Recipe(optimizer=SGD, steps=3, evaluations=1))
-    start = segment.start(setup.problem, WORDS, NOTHING)
+    start = segment.start(setup.problem, WORDS)
     values = {"learning_rate": jnp.float32(RATE)}
     carry, losses = segment.advance(setup, segment.begin(setup, start, values), indices(2), values, start, {})
     np.testing.assert_allclose(losses, [1 / 2, 1 / 8])
@@ -79,7 +79,7 @@ def test_the_step_of_a_bad_loss_counts_from_the_beginning_of_the_trial() -> None
     # rate 4: x_t = (-3)^t, and the loss 9^t / 2 is above 1 from step 1 on
     carry, reached = run(setup, 2, 3, learning_rate=4.0)
     assert int(carry.diverged_at) == 1 and reached.bad.tolist() == [True, True]
-    start = segment.start(setup.problem, WORDS, NOTHING)
+    start = segment.start(setup.problem, WORDS)
     values = {"learning_rate": jnp.float32(4.0)}
     carry, losses = segment.advance(setup, segment.begin(setup, start, values), indices(2), values, start, {})
     carry, _ = segment.complete(setup, carry, losses, indices(1, 1), values, start, {}, NOTHING)

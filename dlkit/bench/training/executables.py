@@ -1,0 +1,199 @@
+"""Executables that are kept between processes: a process that finds them neither traces nor compiles.
+
+XLA's own cache saves compilation, but only once a function was traced and lowered: for a small network that takes
+longer than all of its trials. So what is compiled for a catalogue's problem and registered optimizers is kept by what
+it is made of: the code, versions and settings that decide a trial's bits (`machine.program`), the compile group, and
+the types of the arguments. One's own functions have no such name: they are traced every time, and only XLA's cache
+serves them.
+
+The files are in the user's own cache folder, beside XLA's cache. As that, they hold machine code, and JAX's form of
+them is a pickle: whoever can write there can run code as the user. No file of a run is ever read in this way. A file
+that does not have the checksum it starts with, or that does not load, is made anew.
+
+One file names the program of a compile group, another holds the program's executable under the hash of what was
+lowered: after an edit that leaves a program what it was, its executable is found by that.
+"""
+
+import hashlib
+import pickle
+import tempfile
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.experimental import serialize_executable
+
+from dlkit.bench.identity.hashing import digest
+from dlkit.bench.machine.environment import cache_folder
+from dlkit.bench.machine.program import program_identity
+
+__all__ = ["Kept", "executable_of", "kept"]
+
+CHECKSUM_BYTES = hashlib.sha256().digest_size
+
+
+class Kept:
+    """A jitted function whose executables are kept between processes; it is called as that is."""
+
+    def __init__(self, jitted: Any, key: str) -> None:
+        """Names the function.
+
+        Args:
+            jitted: the function.
+            key: tells what it computes from all else that the same code, versions and settings may compute.
+        """
+        self._jitted = jitted
+        self._key = key
+        self._known: dict[Any, Callable[..., Any]] = {}
+        self._last: Callable[..., Any] | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Calls the executable for arguments of these types; it is loaded or compiled at the first call."""
+        if self._last is not None:
+            try:
+                return self._last(*arguments)
+            except TypeError:
+                pass  # it was made for other types, which it sees before it computes anything
+        self._last = self.executable(*arguments)
+        return self._last(*arguments)
+
+    def executable(self, *arguments: Any) -> Any:
+        """Returns the executable for arguments of these types."""
+        leaves, structure = jax.tree.flatten(arguments)
+        types = (structure, *(jax.typeof(leaf) for leaf in leaves))
+        if types not in self._known:
+            self._known[types] = self._made(arguments, [str(structure), *map(_type, types[1:])])
+        return self._known[types]
+
+    def trace(self, *arguments: Any) -> Any:
+        """Traces the function, as `jax.jit` does."""
+        return self._jitted.trace(*arguments)
+
+    def lower(self, *arguments: Any) -> Any:
+        """Lowers the function, as `jax.jit` does."""
+        return self._jitted.lower(*arguments)
+
+    def _made(self, arguments: Any, types: list[str]) -> Any:
+        surroundings = _surroundings()
+        group = _file([surroundings, self._key, types])
+        name = _read(group)
+        found = _loaded(_folder() / name.decode("ascii", "ignore")) if name else None
+        if found is not None:
+            return found
+        lowered = self._jitted.lower(*arguments)
+        # An edit of the code that leaves this program what it was costs a trace.
+        program = _file([{**surroundings, "code": ""}, types, lowered.as_text()])
+        found = _loaded(program)
+        if found is None:
+            hits = _hits()
+            found = lowered.compile()
+            if _hits() > hits:  # what XLA's cache gave back lacks functions when it is written once more
+                return found
+            _keep(program, found)
+        _write(group, program.name.encode())
+        return found
+
+
+def kept(jitted: Any, key: str, name: str) -> Any:
+    """Returns a jitted function whose executables are kept; the function itself where none are.
+
+    None are without a key, and where there are several devices: what is loaded again runs on all of them.
+
+    Args:
+        jitted: the function.
+        key: of the compile group.
+        name: tells it from the group's other functions.
+    """
+    return Kept(jitted, f"{key} {name}") if key and jax.device_count() == 1 else jitted
+
+
+def executable_of(function: Any, *arguments: Any) -> Any:
+    """Returns the executable that a compiled function uses for arguments of these types."""
+    return function.executable(*arguments) if isinstance(function, Kept) else function.lower(*arguments).compile()
+
+
+def _surroundings() -> dict[str, str]:
+    """All that executables depend on beside the function: versions, code, the machine, and every setting of JAX."""
+    settings = {name: str(value) for name, value in jax.config.values.items() if "cache" not in name}
+    device = jax.devices()[0]
+    backend = {"platform": f"{device.platform} {device.client.platform_version}", "devices": str(jax.devices())}
+    return {**settings, **backend, **program_identity()}
+
+
+def _type(aval: Any) -> str:
+    return f"{aval.str_short()}{aval.weak_type}"
+
+
+def _folder() -> Path:
+    return cache_folder() / "executables"
+
+
+def _file(parts: list[Any]) -> Path:
+    return _folder() / digest(parts, length=40)
+
+
+def _loaded(path: Path) -> Any:
+    """The executable of a file; None where there is none that is whole and fits."""
+    body = _read(path)
+    try:
+        return serialize_executable.deserialize_and_load(*pickle.loads(body)) if body else None
+    except Exception:  # of another JAX, or what no pickle is
+        return None
+
+
+def _keep(path: Path, executable: Any) -> None:
+    """Writes an executable; one that cannot be written is compiled again by the next process."""
+    try:
+        body = pickle.dumps(serialize_executable.serialize(executable))
+    except Exception:  # it calls Python, or holds constants
+        return
+    _write(path, body)
+
+
+def _read(path: Path) -> bytes:
+    """What a file holds; nothing where it is not whole, not this file, or not there."""
+    if not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
+        return b""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return b""
+    body = content[CHECKSUM_BYTES:]
+    return body if _checksum(path, body) == content[:CHECKSUM_BYTES] else b""
+
+
+def _write(path: Path, body: bytes) -> None:
+    """Writes a file, whole or not at all."""
+    if not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
+        return
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(_checksum(path, body) + body)
+        Path(file.name).replace(path)
+    except OSError:
+        return
+
+
+def _checksum(path: Path, body: bytes) -> bytes:
+    return hashlib.sha256(path.name.encode() + body).digest()
+
+
+@cache
+def _counts() -> threading.local:
+    """How many executables each thread has had from XLA's cache."""
+    counts = threading.local()
+
+    def listen(event: str, **_: Any) -> None:
+        if event == "/jax/compilation_cache/cache_hits":
+            counts.hits = getattr(counts, "hits", 0) + 1
+
+    jax.monitoring.register_event_listener(listen)
+    return counts
+
+
+def _hits() -> int:
+    return getattr(_counts(), "hits", 0)

@@ -1,0 +1,179 @@
+"""Executables that are kept between processes: the same bits without a trace, and nothing that is not whole."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dlkit import bench
+from dlkit.bench import optimizers, problems
+from dlkit.bench.machine.program import program_identity
+from dlkit.bench.plan.policies import EarlyStopping
+from dlkit.bench.plan.space import Range
+from dlkit.bench.plan.trials import STAGES
+from dlkit.bench.training import executables
+from dlkit.bench.training.evaluation import held_out_of
+from dlkit.bench.training.executables import Kept
+from dlkit.bench.training.program import compile_problem, compile_program
+from dlkit.bench.training.recipe import Recipe
+from dlkit.bench.training.trajectory import train_trial
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DLKIT_CACHE", str(tmp_path))
+    return tmp_path / "executables"
+
+
+class Traced:
+    """A function that counts how often it is traced; its numbers are new to XLA's cache."""
+
+    def __init__(self, key: str = "sum", by: float | None = None) -> None:
+        self.count = 0
+        self.by = float(np.random.default_rng().uniform()) if by is None else by
+        self.function = Kept(jax.jit(self.trace), key)
+
+    def trace(self, tree: Any) -> Any:
+        self.count += 1
+        return {"sum": tree["a"].sum() * self.by}
+
+    def again(self, key: str = "sum") -> "Traced":
+        return Traced(key, self.by)
+
+
+ONES = {"a": jnp.ones(3)}
+
+
+def test_another_process_loads_what_one_compiled(folder: Path) -> None:
+    first = Traced()
+    expected = first.function(ONES)
+    again = first.again()
+    found = [again.function(ONES), again.function(ONES)]
+    assert (first.count, again.count) == (1, 0)
+    assert found == [expected, expected]
+
+
+def test_other_types_and_keys_are_other_executables(folder: Path) -> None:
+    first = Traced()
+    first.function(ONES)
+    assert first.function({"a": np.ones(5, np.float32)})["sum"] == np.float32(5 * np.float32(first.by))
+    assert first.function(ONES)["sum"] == first.again().function(ONES)["sum"]
+    other = first.again("another")
+    other.function(ONES)
+    assert (first.count, other.count) == (2, 1)
+
+
+@pytest.mark.parametrize("fault", ["cut off", "another's", "a bit flipped", "no executable"])
+@pytest.mark.parametrize("largest", [False, True], ids=["name", "executable"])
+def test_a_file_that_is_not_whole_is_made_anew(fault: str, largest: bool, folder: Path) -> None:
+    first = Traced()
+    expected = first.function(ONES)
+    size = lambda path: path.stat().st_size  # noqa: E731
+    path = (max if largest else min)(folder.iterdir(), key=size)
+    content = path.read_bytes()
+    if fault == "another's":
+        here = set(folder.iterdir())
+        Traced("another").function(ONES)
+        content = (max if largest else min)(set(folder.iterdir()) - here, key=size).read_bytes()
+    faulty = {"cut off": content[:-1], "another's": content, "no executable": b"no"}
+    path.write_bytes(faulty.get(fault, bytes([content[0] ^ 1]) + content[1:]))
+    again = first.again()
+    assert again.function(ONES) == expected and again.count == 1
+    last = first.again()
+    assert last.function(ONES) == expected and last.count == 0
+
+
+def test_an_edit_that_leaves_a_program_what_it_was_compiles_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Traced()
+    expected = first.function(ONES)
+    monkeypatch.setattr(executables, "program_identity", lambda: {**program_identity(), "code": "another"})
+    compiled: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, _, **more: compiled.append(event) if "backend_compile" in event else None
+    )
+    again = first.again()
+    assert again.function(ONES) == expected and (again.count, compiled) == (1, [])
+    last = first.again()
+    assert last.function(ONES) == expected and last.count == 0
+
+
+def test_a_setting_of_jax_makes_another_executable(folder: Path) -> None:
+    first = Traced()
+    first.function(ONES)
+    with jax.default_matmul_precision("highest"):
+        again = first.again()
+        again.function(ONES)
+    assert again.count == 1
+
+
+def test_with_several_devices_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    jitted = jax.jit(jnp.sum)
+    for devices, keeps in ((1, True), (4, False)):
+        monkeypatch.setattr(jax, "device_count", lambda count=devices: count)
+        assert isinstance(executables.kept(jitted, "a group", "sum"), Kept) == keeps
+        assert executables.kept(jitted, "", "sum") is jitted
+
+
+def test_where_nothing_can_be_written_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DLKIT_CACHE", str(tmp_path / "file"))
+    first = Traced()
+    assert first.function(ONES) == first.again().function(ONES)
+
+
+def test_a_kept_program_gives_the_same_bits(folder: Path) -> None:
+    def curve(key: str) -> list[bytes]:
+        recipe = Recipe(optimizer=optimizers.get("adam"), steps=6, evaluations=2)
+        program = compile_program(compile_problem(problems.get("diabetes-linear"), key=key), recipe, key=key)
+        values = {"learning_rate": 0.03, "b1": 0.9, "b2": 0.99, "eps": 1e-8}
+        result = train_trial(program, {name: values[name] for name in recipe.traced}, stage="final", seed=0)
+        return [np.asarray(leaf).tobytes() for leaf in (*result.curves.values(), *jax.tree.leaves(result.params))]
+
+    assert curve("") == curve("a group") == curve("a group")
+
+
+def test_edited_functions_of_ones_own_are_never_answered_from_the_cache(folder: Path) -> None:
+    """Under one name, with one number changed."""
+
+    def trained(factor: float) -> float:
+        own = bench.Optimizer("own", lambda learning_rate: optax.sgd(factor * learning_rate), {"learning_rate": 0.1})
+        model = bench.train("quadratic", own, steps=2, evaluations=1, learning_rate=0.01)
+        return float(model.curve["suboptimality"].iloc[-1])
+
+    assert len({trained(factor) for factor in (1.0, 2.0, 3.0)}) == 3
+    assert trained(1.0) == trained(1.0)
+
+
+@pytest.mark.parametrize("stopping", [None, pytest.param(EarlyStopping(patience=9), marks=pytest.mark.long)])
+def test_a_study_compiles_each_program_once(stopping: EarlyStopping | None) -> None:
+    """Tuning on validation and a final trial on test: one segment an optimizer, one evaluation for all of them."""
+    compiled: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, _, **more: compiled.append(more["fun_name"]) if "backend_compile" in event else None
+    )
+    shared = compile_problem(problems.get("diabetes-linear"))
+    for name in ("sgd", "adam"):
+        optimizer = optimizers.get(name)
+        program = compile_program(shared, Recipe(optimizer=optimizer, steps=6, evaluations=2, stopping=stopping))
+        values = {key: span.low if isinstance(span, Range) else span for key, span in optimizer.space.items()}
+        for stage in STAGES:
+            train_trial(program, values, stage=stage, seed=0)
+    counts = {name: compiled.count(f"jit({name})") for name in ("start", "_evaluate", "begin", "segment", "finish")}
+    assert counts == {"start": 1, "_evaluate": 1, "begin": 2, "segment": 2, "finish": 2}
+
+
+def test_a_segment_has_as_few_copies_of_the_network_as_it_can() -> None:
+    validation, test = {"x": np.ones(3)}, {"x": np.ones(4)}
+    arrays = {"validation": validation, "test": {"x": np.zeros(3)}}
+    for is_judged, split in ((False, validation), (True, arrays["test"])):
+        assert held_out_of(arrays, is_judged=is_judged, is_watched=False).splits == (split,)
+        both = held_out_of(arrays, is_judged=is_judged, is_watched=True)
+        unlike = held_out_of({**arrays, "test": test}, is_judged=is_judged, is_watched=False)
+        assert (both.splits, unlike.splits) == ((validation, arrays["test"]), (validation, test))
+        assert both.is_judged == unlike.is_judged == is_judged
