@@ -124,7 +124,8 @@ def train(
     if is_own(problem, optimizer, schedule) or not all(map(_is_plain, (choices or {}).values())):
         program = compile_program(compile_problem(loaded), recipe)  # anew: what a function reads may have changed
     else:
-        program = _kept_program(loaded, recipe, [problem, dict(choices or {}), batch_size, order, optimizer, schedule])
+        changes = {"batch_size": batch_size, "order": order}
+        program = _kept_program(loaded, recipe, choices or {}, changes, [problem, optimizer, schedule])
     result = train_trial(program, traced, stage="final", seed=seed)
     curve = pd.DataFrame({"step": result.steps, **result.curves})
     ended = _at_end(result), result.validation, result.status, result.diverged_at
@@ -136,18 +137,23 @@ def _is_plain(choice: Any) -> bool:
     return isinstance(choice, str | int | float | None) and not is_own(choice if isinstance(choice, str) else None)
 
 
-def _kept_program(problem: Problem, recipe: Recipe, asked: Sequence[Any]) -> Program:
+def _kept_program(
+    problem: Problem, recipe: Recipe, choices: Mapping[str, Any], changes: Mapping[str, Any], names: Sequence[Any]
+) -> Program:
     """The program of what is registered in dlkit; this process keeps it, so that another seed or rate compiles nothing.
 
     Args:
         problem: what is trained.
         recipe: what trains it.
-        asked: by which names and choices both were found.
+        choices: of the function that makes the problem.
+        changes: what `Problem.variant` replaces.
+        names: of problem, optimizer and schedule, as they are registered.
     """
-    facts = [*asked, problem.dataset.digest]
-    source = ProblemSource(digest(["train", *facts]), problem.name, problem.name, (), (), own=problem)
+    made = [*names, dict(choices), dict(changes), problem.dataset.digest]
+    key = digest(["train", *made])
+    source = ProblemSource(key, problem.name, names[0], tuple(choices.items()), tuple(changes.items()))
     rest = [recipe.steps, recipe.evaluations, dict(recipe.static), recipe.stopping and asdict(recipe.stopping)]
-    return program_alone(Group(digest([source.key, *rest]), source, recipe))
+    return program_alone(Group(digest([key, *rest]), source, recipe))
 
 
 def _at_end(result: Trajectory) -> dict[str, float]:

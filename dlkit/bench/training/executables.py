@@ -68,6 +68,10 @@ class Kept:
             self._known[types] = self._made(arguments, [str(structure), *map(_type, types[1:])])
         return self._known[types]
 
+    def eval_shape(self, *arguments: Any) -> Any:
+        """Returns the shapes and types of the results, as `jax.jit` does."""
+        return self._jitted.eval_shape(*arguments)
+
     def trace(self, *arguments: Any) -> Any:
         """Traces the function, as `jax.jit` does."""
         return self._jitted.trace(*arguments)

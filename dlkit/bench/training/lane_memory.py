@@ -18,9 +18,9 @@ def lane_bytes(program: Program) -> int:
     """Returns about how much memory one trial of a program for one trial at a time takes on the device."""
     shared, recipe = program.shared, program.recipe
     held_out = held_out_of(shared.arrays(0), is_judged=False, is_watched=recipe.stopping is not None)
-    start = jax.eval_shape(shared.start, jax.ShapeDtypeStruct((3,), jnp.uint32))
+    start = shared.start.eval_shape(jax.ShapeDtypeStruct((3,), jnp.uint32))
     values = dict.fromkeys(recipe.traced, jax.ShapeDtypeStruct((), jnp.float32))
-    carry = jax.eval_shape(program.begin, start, values)
+    carry = program.begin.eval_shape(start, values)
     each = (call_points(recipe.evaluations), recipe.segment_steps, shared.problem.rows_per_step)
     indices = jax.ShapeDtypeStruct(each, jnp.int32)
     arguments = (carry, indices, values, start, _abstract_train(shared.problem), held_out)

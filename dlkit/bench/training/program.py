@@ -11,7 +11,7 @@ from dlkit.bench import probes
 from dlkit.bench.errors import UserError
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.plan.metric import TRAINING_LOSS
-from dlkit.bench.problems.base import Batch, Problem
+from dlkit.bench.problems.base import Batch, Problem, are_means
 from dlkit.bench.training import games, segment, transformation
 from dlkit.bench.training.executables import kept
 from dlkit.bench.training.fast_convolutions import Rewrite, fast_convolutions, of_products, with_layout
@@ -125,7 +125,9 @@ def compile_problem(
         UserError: for a split that has to stream and cannot.
     """
     key = key and digest([key, str(lanes)])
+    means = are_means(problem)
     problem, rewritten = fast_convolutions(problem)
+    evaluate = partial(_evaluate, problem, means)
     room = block_bytes(problem, memory)
 
     @lru_cache(maxsize=KEPT_STUDIES)
@@ -140,29 +142,35 @@ def compile_problem(
         lanes,
         rewritten,
         start=kept(compiled(rewritten(partial(segment.start, problem)), (True,), lanes), key, "start"),
-        evaluate=kept(compiled(rewritten(partial(_evaluate, problem)), (True, True, False), lanes), key, "evaluate"),
+        evaluate=kept(compiled(rewritten(evaluate), (True, True, False), lanes), key, "evaluate"),
         samples=problem.samples and compiled(problem.samples, (False, False), ALONE),
         arrays=arrays if problem.dataset.redraw is not None else lambda study: arrays(0),
         block_bytes=room,
     )
 
 
-def _evaluate(problem: Problem, params: Params, state: State, split: Batch) -> tuple[Mapping[str, Array], Array | None]:
-    """Metrics, and what the judged one is the mean of: XLA computes the network that both need once."""
-    return problem.evaluate(params, state, split), _example_scores(problem, params, state, split)
-
-
-def _example_scores(problem: Problem, params: Params, state: State, split: Batch) -> Array | None:
-    """The judged metric's scores, where new examples can be told from them.
+def _evaluate(
+    problem: Problem, means: bool, params: Params, state: State, split: Batch
+) -> tuple[Mapping[str, Array], Array | None]:
+    """Metrics, and the judged metric's scores, where new examples can be told from them.
 
     On a log scale ratios are compared, which are no means of examples' differences. The training objective itself has
     no examples but its own.
+
+    Args:
+        problem: what is evaluated.
+        means: whether its metrics are the means of its scores: these are computed once then.
+        params: of the model.
+        state: of the model.
+        split: name -> [examples, ...].
     """
     is_used = problem.judged.scale == "linear" and problem.dataset.holds_out
-    if problem.example_scores is None or not is_used:
-        return None
-    scores = problem.example_scores(params, state, split).get(problem.metric)
-    return None if scores is None else scores[:: max(1, -(-len(scores) // MOST_SCORES))].astype(jnp.float32)
+    if problem.example_scores is None or not (means or is_used):
+        return problem.evaluate(params, state, split), None
+    every = problem.example_scores(params, state, split)
+    metrics = {name: each.mean() for name, each in every.items()} if means else problem.evaluate(params, state, split)
+    scores = every.get(problem.metric) if is_used else None
+    return metrics, None if scores is None else scores[:: max(1, -(-len(scores) // MOST_SCORES))].astype(jnp.float32)
 
 
 def compile_program(
@@ -200,9 +208,8 @@ def compile_program(
     return Program(
         shared,
         setup,
-        begin=kept(
-            compiled(partial(segment.begin, setup), (True, True), shared.lanes), key, "begin"
-        ),  # no convolutions
+        # Nothing to rewrite: it has no network.
+        begin=kept(compiled(partial(segment.begin, setup), (True, True), shared.lanes), key, "begin"),
         look=executable(segment.look, (True, True, True, True, False)),
         segment=executable(segment.segment, (True, True, True, True, False, False)),
         advance=executable(segment.advance, (True, True, True, True, False)),

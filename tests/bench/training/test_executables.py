@@ -1,5 +1,6 @@
 """Executables that are kept between processes: the same bits without a trace, and nothing that is not whole."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from dlkit import bench
 from dlkit.bench import optimizers, problems
@@ -24,9 +26,14 @@ from dlkit.bench.training.trajectory import train_trial
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("DLKIT_CACHE", str(tmp_path))
-    return tmp_path / "executables"
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)  # what XLA's cache gives back is not kept
+    compilation_cache.reset_cache()
+    yield tmp_path / "executables"
+    jax.config.update("jax_compilation_cache_dir", before)
+    compilation_cache.reset_cache()
 
 
 class Traced:
