@@ -121,7 +121,8 @@ def train(
         schedule=shape,
         stopping=early_stopping,
     )
-    if is_own(problem, optimizer, schedule) or not all(map(_is_plain, (choices or {}).values())):
+    plain = all(map(_is_plain, [*(choices or {}).values(), *static.values()]))
+    if is_own(problem, optimizer, schedule) or not plain:
         program = compile_program(compile_problem(loaded), recipe)  # anew: what a function reads may have changed
     else:
         changes = {"batch_size": batch_size, "order": order}
@@ -133,7 +134,7 @@ def train(
 
 
 def _is_plain(choice: Any) -> bool:
-    """Whether a choice of a problem says all that it stands for."""
+    """Whether a choice of a problem or an optimizer says all that it stands for."""
     return isinstance(choice, str | int | float | None) and not is_own(choice if isinstance(choice, str) else None)
 
 
@@ -151,7 +152,8 @@ def _kept_program(
     """
     made = [*names, dict(choices), dict(changes), problem.dataset.digest]
     key = digest(["train", *made])
-    source = ProblemSource(key, problem.name, names[0], tuple(choices.items()), tuple(changes.items()))
+    made_of = tuple(choices.items()), tuple(changes.items())
+    source = ProblemSource(key, problem.name, names[0], *made_of, data=problem.dataset.digest)
     rest = [recipe.steps, recipe.evaluations, dict(recipe.static), recipe.stopping and asdict(recipe.stopping)]
     return program_alone(Group(digest([key, *rest]), source, recipe))
 

@@ -6,16 +6,18 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.identity.replaced import Replaced, replaced_functions
 from dlkit.bench.machine.doctor import require_right_sums
 from dlkit.bench.machine.environment import configure_jax
 from dlkit.bench.machine.program import jax_settings, program_identity
 from dlkit.bench.plan.trials import Evaluations, Outcome, Timing, Trial
+from dlkit.bench.problems import Problem
 from dlkit.bench.spec.bound_plan import Group, OwnProblem, ProblemSource
 from dlkit.bench.spec.programs import forget_checked, require_same_programs
 from dlkit.bench.training.curve import Request, Trajectory
@@ -160,21 +162,40 @@ class _Conditions(NamedTuple):
         lanes: how many trials run side by side.
         memory: bytes that training examples may take.
         settings: JAX's, by name.
+        replaced: functions that are other ones than dlkit's and the libraries'.
     """
 
     lanes: Lanes
     memory: int | None
     settings: tuple[tuple[str, Any], ...]
+    replaced: tuple[Replaced, ...]
+
+    def key(self, key: str, *, is_own: bool) -> str:
+        """The key that executables are kept under: none for what is one's own, or uses what is."""
+        return "" if is_own or self.replaced else key
 
 
 def _conditions(lanes: Lanes, memory: int | None) -> _Conditions:
-    return _Conditions(lanes, memory, tuple(jax_settings().items()))
+    return _Conditions(lanes, memory, tuple(jax_settings().items()), replaced_functions())
 
 
 # Sources and groups are equal if they compute the same: see `Group.key`.
 @lru_cache(maxsize=KEPT_PROBLEMS)
 def _problem_program(source: ProblemSource, under: _Conditions) -> ProblemProgram:
-    return compile_problem(source.load(), under.lanes, under.memory, key="" if source.own is not None else source.key)
+    key = under.key(source.key, is_own=source.own is not None)
+    return compile_problem(_loaded(source), under.lanes, under.memory, key=key)
+
+
+def _loaded(source: ProblemSource, **traced: Any) -> Problem:
+    """The problem, which is the one that was planned: what is compiled is kept as that, and its data are part of it."""
+    problem = source.load(**traced)
+    if source.own is None and problem.dataset.digest != source.data:
+        raise UserError(
+            f"problem '{source.name}': its data have digest {problem.dataset.digest[:12]} here, and had "
+            f"{source.data[:12]} when this was planned; leave its files as they are until the run is over, and run "
+            "again for what they hold now"
+        )
+    return problem
 
 
 @lru_cache(maxsize=KEPT_PROGRAMS)
@@ -182,8 +203,8 @@ def _program(group: Group, under: _Conditions) -> Program:
     if group.is_own:
         require_same_programs(group)
         _OWN.add(group.key)
-    variant = group.problem.load if group.recipe.choices else None
-    key = "" if group.is_own else group.key
+    variant = partial(_loaded, group.problem) if group.recipe.choices else None
+    key = under.key(group.key, is_own=group.is_own)
     return compile_program(_problem_program(group.problem, under), group.recipe, variant=variant, key=key)
 
 

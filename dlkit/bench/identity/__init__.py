@@ -6,6 +6,7 @@
 - `hashing`: the hash of plain data, such as a plan.
 - `fingerprints`: the hash of a user's functions and objects.
 - `references`: ``"package.module:function"`` and ``"file.py:function"``.
+- `replaced`: functions of dlkit and the libraries under it that others were put in the place of.
 - `local_imports`: local modules of a folder, or that came along, imported beside others of the same name.
 - `places`: where a user's code stands, for messages.
 - `local_code`: the local modules that a user's functions and objects need, as text.
@@ -20,5 +21,6 @@ __all__ = [
     "places",
     "programs",
     "references",
+    "replaced",
     "rules",
 ]

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from dlkit.bench.errors import UserError, nearest
@@ -39,6 +40,7 @@ class ProblemFactory:
     """A problem as a function of its choices. It keeps the problems that it made last.
 
     A function of the user's own may give another problem when what it reads has changed: a run makes its own factory.
+    What a choice names on the disk is read again when it has changed there.
 
     Attributes:
         name: how messages call it.
@@ -48,7 +50,7 @@ class ProblemFactory:
 
     name: str
     function: Make
-    _made: OrderedDict[tuple[tuple[str, Any], ...], Problem] = field(
+    _made: OrderedDict[tuple[tuple[str, Any], ...], tuple[list[Any], Problem]] = field(
         default_factory=OrderedDict, init=False, repr=False, compare=False
     )
 
@@ -89,12 +91,13 @@ class ProblemFactory:
             raise UserError("\n".join(f"problem '{self.name}': {mistake}" for mistake in mistakes))
         given = self._plain(choices)
         chosen = tuple(sorted((key, value) for key, value in given.items() if value != self.defaults[key]))
-        if chosen not in self._made:
-            self._made[chosen] = self._called(dict(chosen))
+        stamps = [stamp for key, value in chosen for stamp in _stamps(value, self.defaults[key])]
+        if chosen not in self._made or self._made[chosen][0] != stamps:
+            self._made[chosen] = stamps, self._called(dict(chosen))
         self._made.move_to_end(chosen)
         if len(self._made) > KEPT:
             self._made.popitem(last=False)
-        return self._made[chosen]
+        return self._made[chosen][1]
 
     def traced(self, **choices: Any) -> Problem:
         """Returns the problem with choices some of which are traced; for use while a program is traced."""
@@ -175,6 +178,19 @@ class ProblemFactory:
     def _plain(self, choices: Mapping[str, Any]) -> dict[str, Any]:
         """Choices with whole numbers as floats where the default is one."""
         return {key: float(value) if isinstance(self.defaults[key], float) else value for key, value in choices.items()}
+
+
+def _stamps(value: Any, default: Any) -> list[Any]:
+    """What changes with the files that a choice names, if it names any: those of a folder count."""
+    if not isinstance(value, str) or default not in (REQUIRED, "") or not value:
+        return []
+    try:
+        place = Path(value).expanduser().resolve()
+        files = [place, *sorted(place.rglob("*"))]
+        found = [(str(file), file.stat()) for file in files if file.exists()]
+    except (OSError, RuntimeError, ValueError):  # a text that is no place, a folder that may not be read
+        return []
+    return [(name, each.st_ino, each.st_size, each.st_mtime_ns, each.st_ctime_ns) for name, each in found]
 
 
 def _wrong_type(value: Any, parameter: inspect.Parameter) -> str:

@@ -48,6 +48,7 @@ class ProblemSource:
         choices: of the function that makes it.
         changes: what `Problem.variant` replaces.
         own: the user's problem, or what makes it; None for the catalogue's.
+        data: the digest of its data, as its key has it; empty where there is no problem.
     """
 
     key: str
@@ -56,6 +57,7 @@ class ProblemSource:
     choices: tuple[tuple[str, Any], ...]
     changes: tuple[tuple[str, Any], ...]
     own: OwnProblem | None = field(default=None, compare=False, repr=False)
+    data: str = field(default="", compare=False, repr=False)
 
     def maker(self) -> OwnProblem:
         """Returns what makes the problem, or the problem if it came ready-made."""
@@ -246,6 +248,7 @@ def problem_source(
         choices=tuple(sorted(facts.choices.items())),
         changes=tuple(changes.items()),
         own=own,
+        data=facts.data,
     )
 
 

@@ -89,7 +89,7 @@ class Kept:
             return found
         lowered = self._jitted.lower(*arguments)
         # An edit of the code that leaves this program what it was costs a trace.
-        program = _file([{**surroundings, "code": ""}, types, lowered.as_text()])
+        program = _file([{**surroundings, "code": ""}, types, str(lowered.out_tree), lowered.as_text()])
         found = _loaded(program)
         if found is None:
             hits = _hits()

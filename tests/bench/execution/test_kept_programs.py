@@ -241,6 +241,74 @@ def test_training_alone_takes_another_program_where_anything_but_numbers_differs
     assert used[-1] is used[0] and len({*map(id, used)}) == 1 + len(changes)
 
 
+def ended(problem: str = "quadratic", optimizer: str = "sgd", **asked: Any) -> float:
+    """The last value of a trial's first metric."""
+    given = {"steps": 4, "evaluations": 2, "learning_rate": 0.01, **asked}
+    return float(bench.train(problem, optimizer, **given).curve.iloc[-1, 1])
+
+
+@pytest.mark.long
+def test_training_alone_reads_a_file_again_that_has_changed(tmp_path: Path) -> None:
+    """Of the same name and shape: its means and deviations are constants of the compiled program."""
+    file = tmp_path / "table.csv"
+    rows = np.random.default_rng(0).normal(size=(60, 2))
+
+    def trained(scale: int) -> float:
+        lines = "".join(f"{a:.4f},{b:.4f},{scale * (a + b):.4f}\n" for a, b in rows)
+        file.write_text(f"a,b,y\n{lines}")
+        return ended("data-file", choices={"path": str(file), "target": "y", "model": "linear"})
+
+    first, other, again = trained(2), trained(5), trained(2)
+    assert first == again and other == pytest.approx(2.5 * first, rel=0.2)
+
+
+def test_a_file_that_changes_while_a_run_goes_on_ends_its_trials_and_not_as_others(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    values = np.random.default_rng(0).normal(size=60)
+    file.write_text("a,y\n" + "".join(f"{each:.4f},{each:.4f}\n" for each in values))
+    entry = ProblemChoice(problem="data-file", choices={"path": str(file), "target": "y", "model": "linear"})
+    asked = first_work(
+        planner.plan(Experiment(name="x", budget=BUDGET, problems=(entry,), optimizers=(Contender(optimizer="sgd"),)))
+    )
+    file.write_text("a,y\n" + "".join(f"{each:.4f},{2 * each:.4f}\n" for each in values))
+    (outcome,) = run_work(asked).outcomes
+    assert outcome.status == "failed" and outcome.reason.startswith("problem 'data-file': its data have digest ")
+
+
+@pytest.mark.long
+def test_training_alone_sees_that_functions_of_the_libraries_were_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_it_is, sgd = ended(optimizer="nesterov", momentum=0.9), optax.sgd
+    for factor in (2.0, 3.0):
+
+        def faster(learning_rate: Any, *rest: Any, factor: float = factor, **more: Any) -> Any:
+            return sgd(factor * learning_rate, *rest, **more)
+
+        rate = factor * 0.01
+        expected = ended(optimizer="nesterov", momentum=0.9, learning_rate=rate)
+        with monkeypatch.context() as here:
+            here.setattr(optax, "sgd", faster)
+            assert ended(optimizer="nesterov", momentum=0.9) == pytest.approx(expected, rel=1e-5)
+    assert ended(optimizer="nesterov", momentum=0.9) == as_it_is != expected
+
+
+@pytest.mark.parametrize("setting", ["jax_random_seed_offset"])
+def test_training_alone_sees_the_settings_of_jax(setting: str) -> None:
+    found = {}
+    for value in (0, 7, 0):
+        jax.config.update(setting, value)
+        try:
+            found.setdefault(value, set()).add(ended())
+        finally:
+            jax.config.update(setting, 0)
+    assert len(found[0]) == len(found[7]) == 1 and found[0] != found[7]
+
+
+@pytest.mark.long
+def test_training_alone_takes_static_choices_of_numpy() -> None:
+    given = {"optimizer": "adafactor", "problem": "diabetes-linear"}
+    assert ended(**given, min_dim_size_to_factor=np.int64(8)) == ended(**given, min_dim_size_to_factor=8)
+
+
 def test_training_alone_traces_ones_own_functions_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = lines(table(40))
     asked: dict[str, Any] = {"steps": 4, "evaluations": 2, "learning_rate": 0.01}

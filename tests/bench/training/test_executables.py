@@ -119,6 +119,16 @@ def test_a_setting_of_jax_makes_another_executable(folder: Path) -> None:
     assert again.count == 1
 
 
+def test_equal_numbers_in_another_structure_are_another_executable(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an edit: what is lowered does not say what its results are called where nothing stands."""
+    by = float(np.random.default_rng().uniform())
+    Kept(jax.jit(lambda x: {"a": x * by}), "sum")(ONES["a"])
+    monkeypatch.setattr(executables, "program_identity", lambda: {**program_identity(), "code": "another"})
+    assert Kept(jax.jit(lambda x: {"a": x * by, "b": None}), "sum")(ONES["a"]).keys() == {"a", "b"}
+
+
 def test_with_several_devices_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     jitted = jax.jit(jnp.sum)
     for devices, keeps in ((1, True), (4, False)):
