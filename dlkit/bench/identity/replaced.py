@@ -5,8 +5,9 @@ are theirs: not after ``optax.adam = mine``, nor with a copy of a library that i
 """
 
 import sys
-from types import FunctionType, ModuleType
-from typing import Any, NamedTuple
+from functools import cache
+from types import FunctionType
+from typing import NamedTuple
 
 from dlkit.bench.identity.local_code import is_local
 
@@ -14,6 +15,8 @@ __all__ = ["Replaced", "replaced_functions"]
 
 LIBRARIES = frozenset({"dlkit", "optax"})  # with all of their modules
 MODULES = frozenset({"jax", "jax.lax", "jax.nn", "jax.nn.initializers", "jax.numpy", "jax.random"})
+FIRST = ("dlkit", "jax", "optax")
+WRAPPING = frozenset({"PjitFunction", "custom_jvp", "custom_vjp"})  # JAX's own kinds of functions
 # Of dlkit's bench: what trains. Who replaces other parts changes no number of a trial.
 TRAINS = frozenset({"data", "optimizers", "probes", "problems", "training"})
 
@@ -35,33 +38,26 @@ class Replaced(NamedTuple):
 def replaced_functions() -> tuple[Replaced, ...]:
     """Returns the functions that are the user's own where those of dlkit, optax and JAX stand; none as a rule.
 
-    Only functions are seen, jitted ones too: neither methods, nor other functions of a library.
+    Functions of modules are seen, jitted ones too; neither methods, nor one function of a library in place of another.
     """
-    held: dict[str, bool] = {}  # file -> whether it is the user's
-    found = []
-    for module, namespace in [(name, vars(each)) for name, each in [*sys.modules.items()] if _decides(name)]:
-        for name, value in [*namespace.items()]:
-            function = _function_of(value)
-            if function is None:
-                continue
-            file = function.__code__.co_filename
-            if file not in held:
-                held[file] = is_local(file)
-            if held[file]:
-                found.append(Replaced(module, name, function))
-    return tuple(found)
+    deciding = [name for name in [*sys.modules] if name.startswith(FIRST) and _decides(name)]
+    held = [(module, [*getattr(sys.modules[module], "__dict__", {}).items()]) for module in deciding]
+    return tuple(
+        Replaced(module, name, function)
+        for module, names in held
+        for name, value in names
+        if (kind := type(value)) is FunctionType or kind.__name__ in WRAPPING
+        if (function := value if kind is FunctionType else getattr(value, "__wrapped__", None))
+        if type(function) is FunctionType and _is_users(function.__code__.co_filename)
+    )
 
 
+_is_users = cache(is_local)
+
+
+@cache
 def _decides(module: str) -> bool:
     first, *rest = module.split(".")
     if first == "dlkit" and rest[:1] == ["bench"]:
         return TRAINS.issuperset(rest[1:2])
     return first in LIBRARIES or module in MODULES
-
-
-def _function_of(value: Any) -> FunctionType | None:
-    """The function that is called in the end; None for what is none."""
-    if isinstance(value, type | ModuleType):
-        return None
-    inner = getattr(value, "__wrapped__", None) if callable(value) and not isinstance(value, FunctionType) else value
-    return inner if isinstance(inner, FunctionType) else None

@@ -13,6 +13,7 @@ from dlkit import bench
 from dlkit.bench.execution import single_trial, work
 from dlkit.bench.execution.executor import InlineExecutor
 from dlkit.bench.execution.work import Work, prepare_process, run_work
+from dlkit.bench.identity.replaced import replaced_functions
 from dlkit.bench.spec import planner, programs
 from dlkit.bench.spec.bound_plan import BoundPlan
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
@@ -291,9 +292,16 @@ def test_training_alone_sees_that_functions_of_the_libraries_were_replaced(monke
     assert ended(optimizer="nesterov", momentum=0.9) == as_it_is != expected
 
 
+def test_no_function_is_replaced_as_a_rule_and_jitted_ones_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not replaced_functions()
+    monkeypatch.setattr(jax.nn, "relu", jax.jit(lambda x: x))
+    monkeypatch.setattr(programs, "problem_program", lambda *given: None)  # trains nothing
+    assert [each[:2] for each in replaced_functions()] == [("jax.nn", "relu")]
+
+
 @pytest.mark.parametrize("setting", ["jax_random_seed_offset"])
 def test_training_alone_sees_the_settings_of_jax(setting: str) -> None:
-    found = {}
+    found: dict[int, set[float]] = {}
     for value in (0, 7, 0):
         jax.config.update(setting, value)
         try:
