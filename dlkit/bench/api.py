@@ -345,6 +345,7 @@ def check(
         >>> bench.check("quadratic", "sgd", "adam").right
         True
     """
+    from dlkit.bench.examination.costs import LONG
     from dlkit.bench.execution.resources import Resources
     from dlkit.bench.execution.whole_run import examined
     from dlkit.bench.spec import planner
@@ -366,7 +367,7 @@ def check(
         )
     allowed = Resources() if resources is None else resources
     where = Path(folder) if folder is not None else None
-    return examined(planner.plan(experiment), where, allowed, times=True, anew=True)
+    return examined(planner.plan(experiment), where, allowed, times=LONG, anew=True)
 
 
 def open_run(folder: str | Path) -> Result:

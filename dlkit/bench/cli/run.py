@@ -1,6 +1,7 @@
 """`dlkit run`: its options are the fields of `Budget`, `Settling` and `Resources`, with the help that stands there."""
 
 import inspect
+import math
 import re
 import sys
 from collections.abc import Mapping
@@ -97,6 +98,7 @@ def run(
         dry_run: only look, and say what would run, whether it can conclude, and what it costs.
     """
     from dlkit.bench import api
+    from dlkit.bench.examination.costs import HOUR
     from dlkit.bench.execution.whole_run import carry_out
     from dlkit.bench.identity.references import imports_anew
     from dlkit.bench.spec.changes import changed
@@ -118,7 +120,7 @@ def run(
             print("\n".join([str(examination), *examination.work]))  # noqa: T201
             return 0 if examination.right else DIFFERENT
         look = partial(_require, yes=yes) if check else None
-        ended = carry_out(experiment, folder=where, resources=allowed, look=look, times=not yes)
+        ended = carry_out(experiment, folder=where, resources=allowed, look=look, times=math.inf if yes else HOUR)
         result = api.result_of(ended, where)
     result.show()
     print()  # noqa: T201

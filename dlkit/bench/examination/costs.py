@@ -8,10 +8,11 @@ from dlkit.bench.analysis import units
 from dlkit.bench.analysis.foresight import spent_by
 from dlkit.bench.plan.plan import Plan
 
-__all__ = ["HOUR", "Cost", "cost_of", "duration", "steps_of", "work_of"]
+__all__ = ["HOUR", "LONG", "Cost", "cost_of", "duration", "steps_of", "work_of"]
 
 LITTLE = 1e8  # bytes that nobody has to be told of
 HOUR = 3600.0  # what takes longer wants to be asked for
+LONG = 600.0  # seconds: a run that could last so long is worth seconds of timing, where one asks for its cost
 
 
 class Cost(NamedTuple):

@@ -4,8 +4,9 @@ import math
 from collections.abc import Collection, Iterator
 
 from dlkit.bench.analysis.foresight import Foresight, foresee, gaps
-from dlkit.bench.examination.costs import Cost, cost_of, steps_of, work_of
+from dlkit.bench.examination.costs import LONG, Cost, cost_of, steps_of, work_of
 from dlkit.bench.examination.datasets import data_ticks
+from dlkit.bench.examination.longest import longest_step
 from dlkit.bench.examination.looks import Looker
 from dlkit.bench.examination.purity import purity_ticks
 from dlkit.bench.examination.ticks import Examination, Tick
@@ -16,9 +17,7 @@ from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.programs import program_of
 from dlkit.bench.spec.bound_plan import BoundPlan
 
-__all__ = ["MANY_STEPS", "examine", "programs_in"]
-
-MANY_STEPS = 200_000  # of training, from which on problems of the catalogue are timed, too
+__all__ = ["examine", "programs_in"]
 
 
 def programs_in(bound: BoundPlan) -> set[tuple[str, str]]:
@@ -32,7 +31,7 @@ def examine(
     trained: Collection[tuple[str, str]] = (),
     stored: int = 0,
     workers: int = 1,
-    times: bool = True,
+    times: float = LONG,
 ) -> Examination:
     """Looks at an experiment before its first trial.
 
@@ -41,7 +40,8 @@ def examine(
         trained: the programs, as of `programs_in`, that stored trials were trained with: they are not looked at again.
         stored: how many trials need not run again.
         workers: how many share the work.
-        times: whether problems of the catalogue are timed, where the plan has `MANY_STEPS`.
+        times: seconds of training on each worker. Problems of the catalogue are timed, which takes seconds for each,
+            only where the run could last that long; infinite for never.
 
     Returns:
         The ticks.
@@ -65,7 +65,7 @@ def examine(
     seconds = {name: looker.seconds for name, looker in lookers.items() if not math.isnan(looker.seconds)}
     foresight = foresee(plan)
     left = max(0.0, 1.0 - stored / foresight.trials) if foresight.trials > 0 else 1.0
-    if times and foresight.steps * left > MANY_STEPS:
+    if times < math.inf and _at_most(bound, seconds) * left / workers > times:
         _time_others(bound, lookers, seconds)
     memory = max((_memory(looker) for looker in lookers.values()), default=math.nan)
     cost = cost_of(plan, seconds, memory, workers=workers, left=left)
@@ -82,6 +82,17 @@ def _updates(bound: BoundPlan, problem: PlannedProblem, contender: PlannedConten
     static = {name: options[0] for name, options in contender.static.items()}
     group = bound.group(problem, contender, static)
     return update_ticks(group.problem.load(), group.recipe, label=contender.label)
+
+
+def _at_most(bound: BoundPlan, seconds: dict[str, float]) -> float:
+    """Seconds of training that a plan hardly exceeds, on all workers together; 0 where seconds decide."""
+    steps = steps_of(bound.plan)
+    longest = {
+        name: seconds[name] if name in seconds else longest_step(bound.problems[name].load())
+        for name in steps
+        if 0 < steps[name] < math.inf
+    }
+    return sum(steps[name] * each for name, each in longest.items())
 
 
 def _time_others(bound: BoundPlan, lookers: dict[str, Looker], seconds: dict[str, float]) -> None:

@@ -1,5 +1,6 @@
 """A run from its experiment to its summary: planned, looked at, carried out."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -47,7 +48,7 @@ def carry_out(
     resources: Resources | None,
     progress: bool = True,
     look: Callable[[Examination], None] | None = None,
-    times: bool = False,
+    times: float = math.inf,
 ) -> EndedRun:
     """Runs an experiment, or what is left of it, and sums it up.
 
@@ -57,7 +58,7 @@ def carry_out(
         resources: what the run may use; None for one worker process per core.
         progress: whether a live display is shown while it runs.
         look: is given what was found before the first trial, and raises if it is not to run; None to look at nothing.
-        times: whether problems of the catalogue are timed, too, where the run is long.
+        times: problems of the catalogue are timed, too, where the run could last so many seconds.
 
     Returns:
         What came of it.
@@ -97,7 +98,7 @@ def carry_out(
 
 
 def examined(
-    bound: BoundPlan, folder: Path | None, resources: Resources, *, times: bool, anew: bool = False
+    bound: BoundPlan, folder: Path | None, resources: Resources, *, times: float, anew: bool = False
 ) -> Examination:
     """Returns what is known of a plan before its first trial.
 
@@ -105,7 +106,7 @@ def examined(
         bound: the plan with its functions.
         folder: of a run that may have begun: what its trials were trained with is only counted.
         resources: what the run may use.
-        times: whether problems of the catalogue are timed, too, where the run is long.
+        times: problems of the catalogue are timed, too, where the run could last so many seconds.
         anew: whether what stored trials were trained with is looked at again.
     """
     stored: list[Outcome] = []

@@ -1,8 +1,12 @@
 """An experiment is looked at before its first trial: by `check`, by `run`, on the command line."""
 
 import dataclasses
+import math
+from functools import partial
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import optax
 import pytest
 
@@ -11,7 +15,10 @@ from dlkit.bench import cli
 from dlkit.bench.analysis.foresight import foresee
 from dlkit.bench.examination import examine as room
 from dlkit.bench.examination.costs import Cost, cost_of, steps_of
+from dlkit.bench.examination.longest import longest_step, operations
+from dlkit.bench.examination.looks import Looker
 from dlkit.bench.examination.ticks import Examination, Tick
+from dlkit.bench.problems import get
 from dlkit.bench.spec import planner
 
 BUDGET = bench.Budget(steps=20, tuning_points=2, studies=2, seeds=1, evaluations=2)
@@ -142,9 +149,40 @@ def test_time_is_steps_times_seconds_over_workers() -> None:
 
 @pytest.mark.long
 def test_problems_of_the_catalogue_are_timed_where_the_run_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "MANY_STEPS", 100)
+    monkeypatch.setattr("dlkit.bench.examination.costs.LONG", 0.01)
     cost = bench.check(experiment()).cost
     assert 0 < cost.seconds < 60 and cost.text.startswith("about ")
+
+
+def test_only_a_run_that_could_last_long_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = []
+
+    def time(looker: Looker) -> None:
+        timed.append(looker.problem.name)
+        looker.seconds = 1e-6
+
+    monkeypatch.setattr(Looker, "time", time)
+    bound = planner.plan(experiment())
+    most = sum(steps * longest_step(get(name)) for name, steps in steps_of(bound.plan).items())
+    trials = foresee(bound.plan).trials
+    for times, workers, stored in ((1.1, 1, 0), (0.6, 2, 0), (0.6, 1, trials // 2)):
+        found = room.examine(bound, times=times * most, workers=workers, stored=stored)
+        assert math.isnan(found.cost.seconds) and "time" not in [tick.subject for tick in found.ticks] and not timed
+    assert room.examine(bound, times=0.9 * most).cost.seconds == pytest.approx(720e-6)
+    assert timed == ["quadratic", "rosenbrock"]
+
+
+def test_operations_of_a_step_are_counted_within_loops_and_calls() -> None:
+    def count(function, *shapes):
+        return operations(jax.make_jaxpr(function)(*map(jnp.ones, shapes)).jaxpr)
+
+    assert count(jnp.matmul, (2, 3), (3, 4)) == 2 * 2 * 3 * 4
+    assert count(jax.jit(lambda a, b: jnp.sin(a @ b)), (2, 3), (3, 4)) >= 48 + 8
+    assert count(lambda a, b: jax.lax.conv(a, b, (1, 1), "VALID"), (2, 3, 8, 8), (5, 3, 3, 3)) == 2 * 2 * 5 * 36 * 27
+    loop = partial(jax.lax.scan, lambda a, _: (a @ a, None), length=7)
+    assert 7 * 54 <= count(loop, (3, 3)) <= 7 * 54 + 9
+    assert count(lambda a: jax.lax.cond(a[0, 0] > 0, lambda a: a @ a @ a, lambda a: a, a), (3, 3)) >= 2 * 54
+    assert count(lambda a: jax.lax.while_loop(lambda a: a[0] > 0, lambda a: a - 1, a), (3,)) == math.inf
 
 
 def test_a_tick_says_whose_fault_it_is_where_and_what_to_do() -> None:
