@@ -5,7 +5,7 @@ time per step of three loops, taken one after the other in every repeat:
 
 - own: what tutorials show, a jitted flax + optax step called from Python;
 - scan: the same functions in the bench's segments, as they are: XLA's slow convolutions;
-- dlkit: the bench, which rewrites them (`dlkit.bench.training.fast_convolutions`), with its evaluations and all.
+- dlkit: the bench, which rewrites them (`dlkit.bench.training.fast_products`), with its evaluations and all.
 
 Then the seconds of the first trial of each, compilation and all. Run it on an idle machine:
 `python -m benchmarks.own_convolutions`; it takes two minutes.
@@ -111,7 +111,7 @@ def own_loop(problem: Problem, steps: int) -> Callable[[], object]:
 def bench_loop(problem: Problem, steps: int, *, rewriting: bool) -> Callable[[], object]:
     """The trainer, as workers call it."""
     adam = bench.Optimizer("adam", optax.adam, {"learning_rate": RATE})
-    with patch("dlkit.bench.training.program.fast_convolutions", lambda problem: (problem, lambda function: function)):
+    with patch("dlkit.bench.training.program.fast_products", lambda problem: (problem, lambda function: function)):
         plain = compile_problem(problem)
     shared = compile_problem(problem) if rewriting else plain
     program = compile_program(shared, Recipe(optimizer=adam, steps=steps, evaluations=2))

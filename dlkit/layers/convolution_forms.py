@@ -10,14 +10,13 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Float
 
+from dlkit.layers.products import bilinear, matmul
 from dlkit.layers.window import Window, outputs, transposed_outputs
 from dlkit.typing import Array
 
@@ -36,51 +35,6 @@ __all__ = [
 _TAPS_OF_ONE_PRODUCT = 9
 _VALUES_OF_ONE_PRODUCT = 2**20
 _WIDE_ROW = 48
-
-_Form: TypeAlias = Callable[[Array, Array, Window], Array]
-
-
-def _bilinear(cpu: _Form, default: _Form, *, cpu_kernel_tangent: _Form | None = None) -> _Form:
-    """A product of inputs and kernel that takes the form of the platform, in derivatives of any order and mode too.
-
-    The rule of differentiation stands outside of the choice: the derivative of a choice would save what either form
-    needs, and this one saves only inputs and kernel.
-
-    Args:
-        cpu: the form on CPU.
-        default: the form elsewhere.
-        cpu_kernel_tangent: the form on CPU whose transpose is the gradient of the kernel, where it differs.
-    """
-
-    @functools.partial(jax.jit, static_argnums=(0, 3))  # outside of a jit: one compilation instead of one per slice
-    def by_platform(cpu: _Form, x: Array, kernel: Array, window: Window) -> Array:
-        result: Array = lax.platform_dependent(
-            x,
-            kernel,
-            cpu=lambda x, kernel: cpu(x, kernel, window),
-            default=lambda x, kernel: default(x, kernel, window),
-        )
-        return result
-
-    @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-    def product(x: Array, kernel: Array, window: Window) -> Array:
-        y: Array = by_platform(cpu, x, kernel, window)
-        return y
-
-    tangent_product = product if cpu_kernel_tangent is None else _bilinear(cpu_kernel_tangent, default)
-
-    def rule(window: Window, primals: Sequence[Array], tangents: Sequence[Array | SymbolicZero]) -> tuple[Array, Array]:
-        (x, kernel), (dx, dkernel) = primals, tangents
-        # d(x * k) = dx * k + x * dk
-        terms = []
-        if not isinstance(dx, SymbolicZero):
-            terms.append(product(dx, kernel, window))
-        if not isinstance(dkernel, SymbolicZero):
-            terms.append(tangent_product(x, dkernel, window))
-        return product(x, kernel, window), functools.reduce(jnp.add, terms)
-
-    product.defjvp(rule, symbolic_zeros=True)
-    return product
 
 
 def convolve(
@@ -190,7 +144,7 @@ def transposed_by_matmul(x: Array, kernel: Array, window: Window) -> Array:
     dimensions, (inputs, features) = len(window.size), kernel.shape[-2:]
     spatial = x.shape[1:-1]
     # What every input adds to every output that it reaches: [batch, *spatial, *size, out].
-    y = _matmul(x, jnp.moveaxis(kernel, -2, 0).reshape(inputs, -1)).reshape(*x.shape[:-1], *window.size, features)
+    y = matmul(x, jnp.moveaxis(kernel, -2, 0).reshape(inputs, -1)).reshape(*x.shape[:-1], *window.size, features)
     for place, length in reversed(list(enumerate(transposed_outputs(spatial, window)))):
         y = _overlap_add(y, 1 + place, 1 + dimensions + place, length, window, place)
     return y
@@ -239,10 +193,10 @@ def _convolve_one_group(x: Array, kernel: Array, window: Window) -> Array:
     large = taps > _TAPS_OF_ONE_PRODUCT or values > _VALUES_OF_ONE_PRODUCT
     first, *others = axes = range(len(window.size))
     if not (large and others and row_width >= _WIDE_ROW):
-        return _matmul(jnp.concatenate(shifted(x, window, axes), -1), kernel.reshape(taps * inputs, features))
+        return matmul(jnp.concatenate(shifted(x, window, axes), -1), kernel.reshape(taps * inputs, features))
     rows = jnp.concatenate(shifted(x, window, others), -1)
     weights = kernel.reshape(window.size[0], row_width, features)
-    products = map(functools.partial(_matmul, dtype=_sum_dtype(x)), shifted(rows, window, (first,)), weights)
+    products = map(functools.partial(matmul, dtype=_sum_dtype(x)), shifted(rows, window, (first,)), weights)
     return functools.reduce(jnp.add, products).astype(x.dtype)
 
 
@@ -292,12 +246,6 @@ def _overlap_add(y: Array, axis: int, tap_axis: int, length: int, window: Window
     return lax.slice_in_dim(merged, 0, length, axis=axis)
 
 
-def _matmul(x: Array, kernel: Array, dtype: jnp.dtype | None = None) -> Array:
-    """[..., in] and [in, out] -> [..., out] as one product of two matrices."""
-    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    return jnp.matmul(rows, kernel, preferred_element_type=dtype).reshape(*x.shape[:-1], kernel.shape[-1])
-
-
 def _sum_dtype(x: Array) -> jnp.dtype:
     """Sums of several terms are taken in at least float32."""
     return jnp.promote_types(x.dtype, jnp.float32)
@@ -309,10 +257,10 @@ def _layout(window: Window) -> tuple[str, str, str]:
     return f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"
 
 
-_convolve = _bilinear(convolve_by_matmul, convolve_by_xla)
-_convolve_depthwise = _bilinear(
+_convolve = bilinear(convolve_by_matmul, convolve_by_xla)
+_convolve_depthwise = bilinear(
     functools.partial(_depthwise, spread=_spread),
     convolve_by_xla,
     cpu_kernel_tangent=functools.partial(_depthwise, spread=_spread_by_matmul),
 )
-_convolve_transposed = _bilinear(transposed_by_matmul, transposed_by_xla)
+_convolve_transposed = bilinear(transposed_by_matmul, transposed_by_xla)

@@ -102,7 +102,6 @@ def bilinear(
     cpu: _Form,
     default: _Form,
     *,
-    cpu_input_tangent: _Form | None = None,
     cpu_kernel_tangent: _Form | None = None,
 ) -> _Form:
     """A product of inputs and kernel that takes the form of the platform, in derivatives of any order and mode too.
@@ -113,7 +112,6 @@ def bilinear(
     Args:
         cpu: ``form(x, kernel, setting)`` on CPU.
         default: the form elsewhere.
-        cpu_input_tangent: the form on CPU whose transpose is the gradient of the inputs, where it differs.
         cpu_kernel_tangent: the form on CPU whose transpose is the gradient of the kernel, where it differs.
 
     Returns:
@@ -132,7 +130,6 @@ def bilinear(
         y: Array = _by_platform(cpu, default, x, kernel, setting)
         return y
 
-    of_inputs = product if cpu_input_tangent is None else bilinear(cpu_input_tangent, default)
     of_kernel = product if cpu_kernel_tangent is None else bilinear(cpu_kernel_tangent, default)
 
     def rule(
@@ -142,7 +139,7 @@ def bilinear(
         # d(x * k) = dx * k + x * dk
         terms = []
         if not isinstance(dx, SymbolicZero):
-            terms.append(of_inputs(dx, kernel, setting))
+            terms.append(product(dx, kernel, setting))
         if not isinstance(dkernel, SymbolicZero):
             terms.append(of_kernel(x, dkernel, setting))
         return product(x, kernel, setting), functools.reduce(jnp.add, terms)

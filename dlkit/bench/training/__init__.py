@@ -10,8 +10,8 @@
 - `segment`: the functions that are compiled; `program`: the executables; `executables`: how those are kept between
   processes; `trajectory`: trains trials with them;
   `curve`: what a trial asks for and returns.
-- `lanes`: trials side by side; `lane_memory`: what one takes; `fast_convolutions`: the convolutions of a user's
-  functions, made fast on CPU.
+- `lanes`: trials side by side; `lane_memory`: what one takes; `fast_products`: the convolutions and products of a
+  user's functions, made fast on CPU.
 - `stopwatch`: how long a step takes.
 """
 
@@ -21,7 +21,7 @@ __all__ = [
     "divergence",
     "evaluation",
     "executables",
-    "fast_convolutions",
+    "fast_products",
     "games",
     "lane_memory",
     "lanes",

@@ -14,7 +14,7 @@ from dlkit.bench.plan.metric import TRAINING_LOSS
 from dlkit.bench.problems.base import Batch, Problem, are_means
 from dlkit.bench.training import games, segment, transformation
 from dlkit.bench.training.executables import kept
-from dlkit.bench.training.fast_convolutions import Rewrite, fast_convolutions, of_products, with_layout
+from dlkit.bench.training.fast_products import Rewrite, fast_products, of_products, with_layout
 from dlkit.bench.training.lanes import ALONE, Lanes, compiled, placed
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.segment import Setup
@@ -36,7 +36,7 @@ class ProblemProgram:
     Attributes:
         problem: what is trained.
         lanes: how many trials run side by side, and on how many devices.
-        rewritten: function -> the one to compile in its place, with fast convolutions.
+        rewritten: function -> the one to compile in its place, with fast convolutions and products.
         start: ``start(words) -> Start``: initial parameters and keys.
         evaluate: ``evaluate(params, state, split) -> (metrics, scores)``: on validation or on test; scores are the
             judged metric's [examples], as `Outcome.example_scores`, None where there are none.
@@ -126,7 +126,7 @@ def compile_problem(
     """
     key = key and digest([key, str(lanes)])
     means = are_means(problem)
-    problem, rewritten = fast_convolutions(problem)
+    problem, rewritten = fast_products(problem)
     evaluate = partial(_evaluate, problem, means)
     room = block_bytes(problem, memory)
 

@@ -20,7 +20,7 @@ from dlkit.bench.problems.players import with_step
 from dlkit.bench.spec.planner import plan
 from dlkit.bench.spec.toml import load
 from dlkit.bench.training.curve import Request, Trajectory
-from dlkit.bench.training.fast_convolutions import of_products
+from dlkit.bench.training.fast_products import of_products
 from dlkit.bench.training.lanes import Lanes
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe

@@ -13,7 +13,7 @@ from flax import linen
 from dlkit import bench
 from dlkit.bench.problems import check_problem, get
 from dlkit.bench.problems.base import are_means
-from dlkit.bench.training.fast_convolutions import of_products
+from dlkit.bench.training.fast_products import of_products
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(60, 3)).astype(np.float32)

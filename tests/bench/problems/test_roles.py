@@ -14,7 +14,7 @@ from dlkit.bench.data import split
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems import Problem
 from dlkit.bench.problems.roles import roles_of
-from dlkit.bench.training.fast_convolutions import of_products
+from dlkit.bench.training.fast_products import of_products
 
 RNG = np.random.default_rng(0)
 ROWS = 12

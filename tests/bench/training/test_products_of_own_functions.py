@@ -10,7 +10,7 @@ import pytest
 from flax import linen
 
 from dlkit import layers
-from dlkit.bench.training.fast_convolutions import with_products
+from dlkit.bench.training.fast_products import with_products
 from dlkit.typing import Array
 
 RNG = np.random.default_rng(0)

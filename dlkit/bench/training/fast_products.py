@@ -33,7 +33,7 @@ from dlkit.layers.products import matmul
 from dlkit.layers.window import Window
 from dlkit.typing import Array
 
-__all__ = ["Rewrite", "fast_convolutions", "of_products", "with_layout", "with_products"]
+__all__ = ["Rewrite", "fast_products", "of_products", "with_layout", "with_products"]
 
 Rewrite: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Function -> one that computes the same."""
@@ -59,7 +59,7 @@ CALLS = frozenset(
 FEW_PATCH_VALUES = 2**20  # measured: beyond, XLA's kernel, which never writes the patches down, is faster
 
 
-def fast_convolutions(problem: Problem) -> tuple[Problem, Rewrite]:
+def fast_products(problem: Problem) -> tuple[Problem, Rewrite]:
     """Returns a problem to compile programs of, and how to rewrite those programs.
 
     Args:

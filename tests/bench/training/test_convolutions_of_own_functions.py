@@ -15,7 +15,7 @@ from jax.extend import core
 from dlkit import bench, layers, losses
 from dlkit.bench import problems
 from dlkit.bench.training.evaluation import held_out_of
-from dlkit.bench.training.fast_convolutions import fast_convolutions, with_layout, with_products
+from dlkit.bench.training.fast_products import fast_products, with_layout, with_products
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
 from dlkit.typing import Array
@@ -210,7 +210,7 @@ def penalized_layer() -> bench.Problem:
 )
 def test_problems_without_own_convolutions_keep_their_program(problem: Callable[[], bench.Problem]) -> None:
     made = problem()
-    kept, rewritten = fast_convolutions(made)
+    kept, rewritten = fast_products(made)
     assert kept is made
     assert rewritten(made.loss) is made.loss
 
@@ -229,7 +229,7 @@ class Network(linen.Module):
 @CPU_ONLY
 @pytest.mark.parametrize("few", [True, False], ids=["few patches", "many patches"])
 def test_no_slow_convolution_is_left_in_a_program(few: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlkit.bench.training.fast_convolutions.FEW_PATCH_VALUES", 2**20 if few else 0)
+    monkeypatch.setattr("dlkit.bench.training.fast_products.FEW_PATCH_VALUES", 2**20 if few else 0)
     module = Network()
     problem = own_problem(
         lambda params, x: module.apply({"params": params}, x),
