@@ -1,6 +1,7 @@
 """The test session's configuration. What XLA reads from the environment must stand before jax is imported."""
 
 import os
+import zlib
 from importlib import metadata
 
 # Compilation is most of the session. With QUICK_COMPILATION programs are compiled unoptimized and, where jaxlib still
@@ -17,6 +18,7 @@ os.environ["NPROC"] = "1"  # as in dlkit's workers: the same bits here and there
 
 import hypothesis
 import jax
+import pytest
 
 from tests import typechecker
 
@@ -27,3 +29,11 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # What a change must pass draws the same examples each time; `make test-slow` draws new ones, to find more.
 hypothesis.settings.register_profile("dlkit", deadline=None, derandomize=not os.environ.get("NEW_EXAMPLES"))
 hypothesis.settings.load_profile("dlkit")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what is not of the part that ``PART=1/2`` names: tests fall into parts by their names."""
+    part, _, parts = os.environ.get("PART", "1/1").partition("/")
+    others = [item for item in items if zlib.crc32(item.nodeid.encode()) % int(parts) != int(part) - 1]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in set(others)]
