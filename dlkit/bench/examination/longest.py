@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dlkit.bench.identity.bodies import bodies
 from dlkit.bench.problems.base import Problem, example_batch
 from dlkit.bench.problems.players import with_step
 
@@ -56,17 +57,5 @@ def _of_equation(equation: Any) -> float:
     if name == "conv_general_dilated":
         kernel, numbers = equation.invars[1].aval.shape, parameters["dimension_numbers"]
         return float(2 * own * math.prod(kernel) / kernel[numbers.rhs_spec[0]])
-    inner = [
-        operations(body) for body in map(_body, jax.tree.leaves(list(parameters.values()), is_leaf=_is_body)) if body
-    ]
+    inner = map(operations, bodies(equation))
     return own + float(parameters.get("length", 1)) * max(inner, default=0.0)
-
-
-def _is_body(value: Any) -> bool:
-    return _body(value) is not None
-
-
-def _body(value: Any) -> Any:
-    """The jaxpr that a parameter of an equation is, or has; None where it is something else."""
-    body = getattr(value, "jaxpr", value)
-    return body if hasattr(body, "eqns") else None

@@ -121,7 +121,7 @@ def checks(bound: BoundPlan, history: History, records: Mapping[str, Record]) ->
         by_program: dict[tuple[str, ...], list[Record]] = {}
         for record in reused:  # static choices have each their own program
             by_program.setdefault(tuple(record.outcome.trial.program[:2]), []).append(record)
-        found += [Check(bound, problem, contender, own) for own in by_program.values()]
+        found += [Check(bound, problem, contender, alike) for alike in by_program.values()]
     return found
 
 

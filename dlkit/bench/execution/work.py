@@ -274,16 +274,17 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
         lanes = _lanes(work)
     except Exception as error:  # tracing calls the user's functions
         return Done((_failure(work.group, work.trials[0], error),), program)
+    under = _conditions(lanes, work.memory)  # once a task: it looks through modules, and trials may take a millisecond
     while len(outcomes) < len(work.trials):
-        program["lanes"] = str(lanes)
+        program["lanes"] = str(under.lanes)
         rest = work.trials[len(outcomes) :]
         try:
-            ready = _program(work.group, _conditions(lanes, work.memory))
+            ready = _program(work.group, under)
             outcomes += _run_trials(ready, _batch(rest, ready), work)
         except KeyboardInterrupt:
             return Done(tuple(outcomes), program, interrupted=True)
         except Exception as error:
-            fewer = lanes.halved() if is_out_of_memory(error) else None
+            fewer = under.lanes.halved() if is_out_of_memory(error) else None
             if fewer is None:
                 outcomes.append(_failure(work.group, rest[0], error))
                 break
@@ -291,7 +292,7 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
             forget_programs()  # their memory is needed
             if outcomes:
                 break  # they were run by another program than the next ones will be
-            lanes = fewer
+            under = under._replace(lanes=fewer)
             continue
         if time.monotonic() > deadline:
             break

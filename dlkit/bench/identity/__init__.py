@@ -3,6 +3,7 @@
 - `programs`: the hash of a traced program.
 - `parameters`: what its operations are made with, in canonical form.
 - `rules`: the programs of derivative rules and of rules for mapping.
+- `bodies`: the traced functions that an equation runs.
 - `hashing`: the hash of plain data, such as a plan.
 - `fingerprints`: the hash of a user's functions and objects.
 - `references`: ``"package.module:function"`` and ``"file.py:function"``.
@@ -13,6 +14,7 @@
 """
 
 __all__ = [
+    "bodies",
     "fingerprints",
     "hashing",
     "local_code",

@@ -3,11 +3,12 @@
 import hashlib
 import os
 import platform
+import tempfile
 import warnings
 from functools import cache
 from pathlib import Path
 
-__all__ = ["cache_folder", "compiler_options", "configure_jax", "cpu_flags", "threads"]
+__all__ = ["cache_folder", "compiler_options", "configure_jax", "cpu_flags", "keep", "threads"]
 
 
 def cache_folder() -> Path:
@@ -15,6 +16,23 @@ def cache_folder() -> Path:
     from platformdirs import user_cache_path
 
     return Path(os.environ.get("DLKIT_CACHE") or user_cache_path("dlkit"))
+
+
+def keep(path: Path, content: bytes, *, mode: int = 0o777) -> None:
+    """Writes a file of the cache, whole or not at all; a folder that cannot be written costs time, not the run.
+
+    Args:
+        path: which file.
+        content: what it holds.
+        mode: of its folder, if that is made now.
+    """
+    try:
+        path.parent.mkdir(mode=mode, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(content)
+        Path(file.name).replace(path)
+    except OSError:
+        pass
 
 
 @cache

@@ -12,13 +12,12 @@ to have the same name changes the hash.
 import ast
 import hashlib
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dlkit.bench.machine.environment import cache_folder
+from dlkit.bench.machine.environment import cache_folder, keep
 
 __all__ = ["TRAINING_ROOMS", "code_digest", "content_digest", "reached_modules"]
 
@@ -49,19 +48,8 @@ def code_digest() -> str:
     if re.fullmatch("[0-9a-f]{64}", known):
         return known
     found = content_digest(package)
-    _keep(kept, found)
+    keep(kept, found.encode("ascii"))
     return found
-
-
-def _keep(path: Path, text: str) -> None:
-    """Writes a file whole or not at all; a folder that cannot be written costs time, not the run."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="ascii") as file:
-            file.write(text)
-        Path(file.name).replace(path)
-    except OSError:
-        pass
 
 
 def content_digest(package: Path) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dlkit.bench.identity.bodies import bodies
 from dlkit.bench.problems.base import Batch, ExampleScores, Problem, are_means, means_of
 from dlkit.typing import Array, Params, State
 
@@ -71,15 +72,8 @@ def _sizes(jaxpr: Any) -> Iterator[int]:
         for variable in equation.outvars:
             if hasattr(variable.aval, "dtype") and not jnp.issubdtype(variable.aval.dtype, jax.dtypes.extended):
                 yield variable.aval.size * variable.aval.dtype.itemsize
-        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda each: _jaxpr_of(each) is not None):
-            if body := _jaxpr_of(inner):
-                yield from _sizes(body)
-
-
-def _jaxpr_of(value: Any) -> Any:
-    """The jaxpr that a parameter of an equation is, or has; None where it is something else."""
-    body = getattr(value, "jaxpr", value)
-    return body if hasattr(body, "eqns") else None
+        for body in bodies(equation):
+            yield from _sizes(body)
 
 
 def evaluation_share(problem: Problem, evaluations: int) -> float:

@@ -16,7 +16,6 @@ lowered: after an edit that leaves a program what it was, its executable is foun
 
 import hashlib
 import pickle
-import tempfile
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -27,7 +26,7 @@ import jax
 from jax.experimental import serialize_executable
 
 from dlkit.bench.identity.hashing import digest
-from dlkit.bench.machine.environment import cache_folder
+from dlkit.bench.machine.environment import cache_folder, keep
 from dlkit.bench.machine.program import program_identity
 
 __all__ = ["Kept", "executable_of", "kept"]
@@ -75,10 +74,6 @@ class Kept:
     def trace(self, *arguments: Any) -> Any:
         """Traces the function, as `jax.jit` does."""
         return self._jitted.trace(*arguments)
-
-    def lower(self, *arguments: Any) -> Any:
-        """Lowers the function, as `jax.jit` does."""
-        return self._jitted.lower(*arguments)
 
     def _made(self, arguments: Any, types: list[str]) -> Any:
         surroundings = _surroundings()
@@ -173,13 +168,7 @@ def _write(path: Path, body: bytes) -> None:
     """Writes a file, whole or not at all."""
     if not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
         return
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(_checksum(path, body) + body)
-        Path(file.name).replace(path)
-    except OSError:
-        return
+    keep(path, _checksum(path, body) + body, mode=0o700)
 
 
 def _checksum(path: Path, body: bytes) -> bytes:

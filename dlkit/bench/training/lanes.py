@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.identity.bodies import bodies
 from dlkit.bench.machine.environment import compiler_options
 from dlkit.typing import Array
 
@@ -139,9 +140,7 @@ def traced_bytes(jaxpr: Any) -> int:
     below = [0]
     for equation in inner.eqns:
         own += sum(math.prod(var.aval.shape) * var.aval.dtype.itemsize for var in equation.outvars)
-        parameters = [value for value in equation.params.values() if not isinstance(value, str)]
-        parts = [part for value in parameters for part in (value if isinstance(value, tuple | list) else [value])]
-        below += [traced_bytes(part) for part in parts if hasattr(part, "eqns") or hasattr(part, "jaxpr")]
+        below += map(traced_bytes, bodies(equation))
     return int(own) + max(below)
 
 
