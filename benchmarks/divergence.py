@@ -21,7 +21,7 @@ from dlkit.bench.machine.environment import configure_jax
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.plan.space import Range
 from dlkit.bench.problems import Problem, catalog
-from dlkit.bench.training import divergence
+from dlkit.bench.training import divergence, segment
 from dlkit.bench.training.curve import Request
 from dlkit.bench.training.data_order import trial_order
 from dlkit.bench.training.program import ProblemProgram, compile_problem, compile_program
@@ -87,7 +87,7 @@ def record(shared: ProblemProgram, optimizer: Optimizer, steps: int, count: int)
     for rate, point in points(optimizer, count):
         begun = begin(program, [Request(point, "final", SEED)])
         carry, found = program.advance(begun.carry, indices, begun.values, begun.start, begun.arrays["train"])
-        params, state = program.finish(carry, begun.arrays["train"])
+        params, state = segment.finish(program.setup, carry, begun.arrays["train"])
         ended, _ = shared.evaluate(params, state, begun.arrays["test"])
         rates.append(rate)
         losses.append(np.asarray(found, np.float32))

@@ -24,7 +24,6 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.identity.programs import forget_traces
 from dlkit.bench.problems import Problem, catalog
 from dlkit.bench.spec.tracing import method_program, problem_program
-from dlkit.bench.training.evaluation import held_out_of
 from dlkit.bench.training.program import ProblemProgram, compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.trajectory import call_points
@@ -90,7 +89,6 @@ def method_cell(problem: Problem, shared: ProblemProgram, name: str) -> Cell:
     recipe = Recipe(optimizer=optimizer, steps=steps, evaluations=EVALUATIONS, static=static)
     program = compile_program(shared, recipe)
     start = jax.eval_shape(shared.start, _words())
-    held_out = held_out_of(shared.arrays(0), is_judged=True, is_watched=False)
     values = dict.fromkeys(recipe.traced, 0.1)
     carry = jax.eval_shape(program.begin, start, values)
     shape = (call_points(EVALUATIONS), recipe.segment_steps, problem.rows_per_step)
@@ -98,8 +96,7 @@ def method_cell(problem: Problem, shared: ProblemProgram, name: str) -> Cell:
     indices = jax.ShapeDtypeStruct(shape, jnp.int32)
     executables = [
         (program.begin, (start, values)),
-        (program.segment, (carry, indices, values, start, train, held_out)),
-        (program.finish, (carry, train)),
+        (program.segment, (carry, indices, values, start, train)),
     ]
     return Cell(lambda: method_program(problem, recipe), executables)
 

@@ -469,8 +469,8 @@ EXECUTED = [
     Fault(
         "final trials are judged on validation",
         TRAINING,
-        "jax.lax.cond(held_out.is_judged, test, validate)",
-        "validate()",
+        'return "test" if is_judged and problem.dataset.holds_out else "validation"',
+        'return "validation"',
         "bench/wiring/test_splits.py::test_a_final_trial_is_judged_on_test_and_looks_at_validation_once_at_its_end",
     ),
     Fault(
@@ -483,8 +483,8 @@ EXECUTED = [
     Fault(
         "early stopping watches test",
         TRAINING,
-        "on_validation = problem.evaluate(params, state, held_out.splits[0])",
-        "on_validation = problem.evaluate(params, state, held_out.splits[1])",
+        'evaluate(*model, begun.arrays["validation"])',
+        'evaluate(*model, begun.arrays["test"])',
         "bench/wiring/test_splits.py::test_early_stopping_of_a_final_trial_watches_validation_and_is_judged_on_test",
     ),
     Fault(
@@ -664,15 +664,15 @@ CONCLUDED = [
     Fault(
         "a spike that comes back is a divergence",
         TRAINING,
-        "is_beyond.all() & (before.since >= 0)",
-        "before.since >= 0",
+        "back = np.flatnonzero(~is_beyond)",
+        "back = np.flatnonzero(~is_beyond)[: int((~is_beyond).argmax()) + 1]",
         "bench/training/test_divergence.py::test_a_spike_that_comes_back_is_no_divergence",
     ),
     Fault(
         "a loss that starts near 0 and falls has diverged where it comes back",
         TRAINING,
-        "jnp.minimum(largest, GROWTH * start)), first - lowest)",
-        "jnp.minimum(largest, GROWTH * start)), 0.0)",
+        "np.minimum(largest, growth * start)), first - lowest)",
+        "np.minimum(largest, growth * start)), 0.0)",
         "bench/training/test_divergence.py::test_what_counts_is_the_size_of_the_loss_not_its_sign",
     ),
     Fault(
@@ -685,8 +685,8 @@ CONCLUDED = [
     Fault(
         "one outlier at the end is a divergence",
         TRAINING,
-        "step - seen.since >= LAST",
-        "step - seen.since >= 1",
+        "len(every) - begun >= LAST",
+        "len(every) - begun >= 1",
         "bench/training/test_divergence.py::test_an_outlier_at_the_end_is_no_divergence",
     ),
     Fault(

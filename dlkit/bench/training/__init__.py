@@ -5,8 +5,8 @@
 - `data_order`: which examples each step sees; `streaming`: those that do not fit on the device.
 - `step`: one step of training; `games`: one step of several players.
 - `loop`: the compiled loop.
-- `divergence`: when losses have left for good.
 - `evaluation`: which parameters are evaluated on which examples; `probing`: what probes see.
+- `divergence`: when losses have left for good; `stopping`: when a trial ends early.
 - `segment`: the functions that are compiled; `program`: the executables; `executables`: how those are kept between
   processes; `trajectory`: trains trials with them;
   `curve`: what a trial asks for and returns.
@@ -31,6 +31,7 @@ __all__ = [
     "recipe",
     "segment",
     "step",
+    "stopping",
     "stopwatch",
     "streaming",
     "trajectory",

@@ -9,11 +9,23 @@ import numpy as np
 
 from dlkit.bench.plan.metric import TRAINING_LOSS
 from dlkit.bench.plan.trials import NOTHING, Evaluations, Order, Stage, is_judged, study_of
+from dlkit.bench.problems.base import Problem
+from dlkit.bench.training import divergence
 from dlkit.bench.training.program import Program
-from dlkit.bench.training.segment import Reached
 from dlkit.typing import Params, State
 
-__all__ = ["Clock", "Ends", "Request", "Status", "Trajectory", "in_gradients", "trajectory_of", "within"]
+__all__ = [
+    "Clock",
+    "Ends",
+    "Points",
+    "Request",
+    "Status",
+    "Trajectory",
+    "in_gradients",
+    "is_bad",
+    "trajectory_of",
+    "within",
+]
 
 Status = Literal["finished", "stopped", "diverged", "cut off"]
 
@@ -104,10 +116,27 @@ class Trajectory:
         return self.finish()[1]
 
 
+class Points(NamedTuple):
+    """Points of curves, on the host; with lanes these are the first axis.
+
+    Attributes:
+        metrics: metric -> [points].
+        losses: [points, steps] of the steps since the point before; of games [points, steps, players].
+        evaluations: [points, 3] as in `Evaluations`, from the first step on.
+        void: [points] whether early stopping ended the trial before this point: the other fields mean nothing then.
+        looked: [points, curves] what probes measured; None without.
+    """
+
+    metrics: Mapping[str, Any]
+    losses: Any
+    evaluations: Any
+    void: Any
+    looked: Any
+
+
 class Ends(NamedTuple):
     """What is known of a lane once its trial has ended, beside the points that it reached: see `Trajectory`."""
 
-    diverged_at: Any
     best_evaluation: Any
     validation: Mapping[str, Any]
     example_scores: Any
@@ -121,13 +150,20 @@ class Clock(NamedTuple):
     compile_seconds: float
 
 
-def in_gradients(reached: Reached) -> np.ndarray[Any, Any]:
+def is_bad(problem: Problem, reached: Points) -> np.ndarray[Any, Any]:
+    """Returns at which points a metric is not finite, or a loss since the point before was bad: [..., points]."""
+    finite = [np.isfinite(np.asarray(values, np.float32)) for values in reached.metrics.values()]
+    bad: np.ndarray[Any, Any] = divergence.bad(problem, reached.losses).any(axis=-1) | ~np.logical_and.reduce(finite)
+    return bad
+
+
+def in_gradients(reached: Points) -> np.ndarray[Any, Any]:
     """Returns what was evaluated up to each point, in gradients: [..., points] float64."""
     counts = np.moveaxis(np.asarray(reached.evaluations, np.float64), -1, 0)
     return np.asarray(Evaluations(*counts).in_gradients, np.float64)
 
 
-def within(reached: Reached, request: Request, until: int | None) -> int:
+def within(reached: Points, request: Request, until: int | None) -> int:
     """Returns how many of the points that a lane reached belong to its trial.
 
     Args:
@@ -144,7 +180,7 @@ def within(reached: Reached, request: Request, until: int | None) -> int:
 def trajectory_of(
     program: Program,
     start_metrics: Mapping[str, Any],
-    reached: Reached,
+    reached: Points,
     ends: Ends,
     clock: Clock,
     was_cut: bool,
@@ -163,16 +199,15 @@ def trajectory_of(
         ran: how many of the points belong to it.
         finish: returns parameters and state to evaluate.
     """
-    recipe = program.recipe
-    diverged_at, best, validation, scores, looked = ends
+    recipe, problem = program.recipe, program.shared.problem
+    best, validation, scores, looked = ends
     count = min(int(np.argmax(reached.void)) if reached.void.any() else ran, ran)
-    bad = reached.bad[:count]
+    bad = is_bad(problem, reached)[:count]
     ended = int(bad.argmax()) + 1 if bad.any() else count
-    beyond_since = int(reached.beyond_since[ended - 1]) if ended else -1  # a spike that has come back by then is none
-    diverged = bool(bad.any()) or beyond_since >= 0
+    left = divergence.left_at(problem, reached.losses[:ended])  # a spike that has come back by then is none
+    diverged = bool(bad.any()) or left is not None
     if diverged:  # whatever came after it, the curve ends where it went wrong
-        count = ended if beyond_since < 0 else beyond_since // recipe.segment_steps + 1
-        diverged_at = diverged_at if beyond_since < 0 else beyond_since
+        count = ended if left is None else left // recipe.segment_steps + 1
     status: Status = "finished"
     if diverged:
         status = "diverged"
@@ -180,26 +215,43 @@ def trajectory_of(
         status = "stopped"
     elif was_cut and ran == len(reached.void):
         status = "cut off"
-    names = sorted(start_metrics)
-    start_row = np.full(reached.point.shape[1], np.nan, np.float32)  # losses: nothing was trained yet
-    start_row[: len(names)] = [start_metrics[name] for name in names]
-    if looked is not None:
-        start_row[-len(looked) :] = looked
-    table = np.concatenate([start_row[None], reached.point[:count]])
-    columns = [*names, TRAINING_LOSS, *program.player_curves, *program.probe_curves]
+    columns = _columns(program, start_metrics, reached, looked, count)
     steps = np.arange(count + 1, dtype=np.int64) * recipe.segment_steps
     last = int(steps[-1])
     return Trajectory(
         status=status,
         steps=steps,
-        curves={name: np.ascontiguousarray(column) for name, column in zip(columns, table.T, strict=True)},
+        curves=columns,
         validation={} if diverged else {name: float(value) for name, value in validation.items()},
         evaluations=Evaluations(*map(int, reached.evaluations[count - 1])) if count else NOTHING,
         gradients=np.concatenate([[0.0], in_gradients(reached)[:count]]),
-        diverged_at=(int(diverged_at) if 0 <= diverged_at < last else last) if diverged else None,
+        diverged_at=_diverged_at(problem, reached.losses[:ended], left, last) if diverged else None,
         restored_at=None if best is None else (int(best) + 1) * recipe.segment_steps,
         seconds=clock.seconds,
         compile_seconds=clock.compile_seconds,
         finish=finish,
         example_scores=None if diverged else scores,
     )
+
+
+def _diverged_at(problem: Problem, losses: np.ndarray[Any, Any], left: int | None, last: int) -> int:
+    """The step from which on losses were far beyond, or whose loss was bad; else the last one, whose metric was."""
+    bad = divergence.bad(problem, losses).ravel()
+    if left is None:
+        return min(int(bad.argmax()), last) if bad.any() else last
+    return min(left, last)
+
+
+def _columns(
+    program: Program, start: Mapping[str, Any], reached: Points, looked: Any, count: int
+) -> dict[str, np.ndarray[Any, Any]]:
+    """The curves of a trajectory: metrics by name, losses, what probes measured."""
+    curves = {name: [[start[name]], reached.metrics[name][:count]] for name in sorted(start)}
+    means = reached.losses[:count].mean(axis=1, dtype=np.float64)
+    losses = means.T if program.shared.problem.players else [means]
+    for name, values in zip([TRAINING_LOSS, *program.player_curves], losses, strict=True):
+        curves[name] = [[np.nan], values]  # nothing was trained yet
+    if looked is not None:
+        probed = zip(program.probe_curves, looked, reached.looked[:count].T, strict=True)
+        curves |= {name: [[before], values] for name, before, values in probed}
+    return {name: np.concatenate(parts, dtype=np.float32) for name, parts in curves.items()}

@@ -1,11 +1,9 @@
-"""An evaluation within a segment: which parameters, on which examples."""
+"""What is evaluated, and the evaluations of a problem, which all optimizers on it share."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dlkit.bench.optimizers.base import Optimizer
 from dlkit.bench.problems.base import Batch, Problem
@@ -13,41 +11,14 @@ from dlkit.bench.training import games
 from dlkit.bench.training.step import Carry
 from dlkit.typing import Array, Params, State
 
-__all__ = ["HeldOut", "curve_metrics", "held_out_of", "parameters_of", "point_of"]
+__all__ = ["MOST_SCORES", "along", "at", "is_carried", "judged", "parameters_of", "split_of"]
+
+MOST_SCORES = 100_000  # of a trial: of more examples every second is kept, or every third, ...
 
 
-class HeldOut(NamedTuple):
-    """The examples that no step sees: validation selects, test judges.
-
-    Attributes:
-        splits: name -> [examples, ...], of the split that the curve is on; or of validation and of test.
-        is_judged: bool []: of two splits, whether the curve is on test. If not, nothing is computed on test.
-    """
-
-    splits: tuple[Batch, ...]
-    is_judged: Array | np.bool_
-
-
-def held_out_of(arrays: Mapping[str, Batch], *, is_judged: bool, is_watched: bool) -> HeldOut:
-    """Returns what a trial's evaluations are on.
-
-    Every split makes another copy of the network in the segment, and that takes an eighth to a quarter of what the
-    segment takes to compile. So there are two only where early stopping looks at validation beside the curve, and where
-    they differ in shape: one program would not do for both then.
-
-    Args:
-        arrays: split -> name -> [examples, ...].
-        is_judged: whether its curve is on test.
-        is_watched: whether early stopping looks at validation.
-    """
-    validation, test = arrays["validation"], arrays["test"]
-    if is_watched or _shapes(validation) != _shapes(test):
-        return HeldOut((validation, test), np.bool_(is_judged))
-    return HeldOut((test if is_judged else validation,), np.bool_(is_judged))
-
-
-def _shapes(split: Batch) -> dict[str, tuple[Any, ...]]:
-    return {name: (array.shape, array.dtype) for name, array in split.items()}
+def is_carried(optimizer: Optimizer) -> bool:
+    """Whether what is evaluated is what is trained."""
+    return optimizer.eval_params is None
 
 
 def parameters_of(problem: Problem, optimizer: Optimizer, carry: Carry, train: Batch) -> tuple[Params, State]:
@@ -70,37 +41,58 @@ def parameters_of(problem: Problem, optimizer: Optimizer, carry: Carry, train: B
     return params, problem.reestimate(params, carry.state, train)
 
 
-def curve_metrics(
-    problem: Problem,
-    params: Params,
-    state: State,
-    held_out: HeldOut,
-    on_validation: Mapping[str, Array] | None = None,
-) -> Mapping[str, Array]:
-    """Returns the metrics of a point of the curve: on test of a trial that is judged, else on validation.
+def split_of(problem: Problem, *, is_judged: bool) -> str:
+    """Returns the split that a trial's curve is on: validation selects, test judges.
 
     Where nothing is held out, validation is the same as test.
+    """
+    return "test" if is_judged and problem.dataset.holds_out else "validation"
+
+
+def at(problem: Problem, params: Params, state: State, split: Batch) -> Mapping[str, Array]:
+    """Returns the metrics of a point of a curve.
 
     Args:
-        problem: what is trained.
-        params: what is evaluated.
-        state: of these parameters.
-        held_out: the examples.
-        on_validation: the metrics on validation if they are known.
+        problem: what is evaluated.
+        params: of the model.
+        state: of the model.
+        split: name -> [examples, ...].
     """
+    return dict(problem.evaluate(params, state, split))
 
-    def validate() -> Mapping[str, Array]:
-        return problem.evaluate(params, state, held_out.splits[0]) if on_validation is None else on_validation
 
-    def test() -> Mapping[str, Array]:
-        return problem.evaluate(params, state, held_out.splits[1])
+def along(problem: Problem, params: Params, state: State, split: Batch) -> Mapping[str, Array]:
+    """Returns the metrics of several points of a curve: name -> [points].
 
-    if not problem.dataset.holds_out or len(held_out.splits) == 1:
-        return validate()
-    metrics: Mapping[str, Array] = jax.lax.cond(held_out.is_judged, test, validate)
+    Args:
+        problem: what is evaluated.
+        params: of the model, [points, ...].
+        state: of the model, [points, ...].
+        split: name -> [examples, ...].
+    """
+    metrics: Mapping[str, Array] = jax.lax.map(lambda point: at(problem, point[0], point[1], split), (params, state))
     return metrics
 
 
-def point_of(metrics: Mapping[str, Array], *losses: Array) -> Array:
-    """Returns a point of the curve as one array: metrics by sorted name, then losses."""
-    return jnp.stack([jnp.asarray(value, jnp.float32) for value in (*(metrics[k] for k in sorted(metrics)), *losses)])
+def judged(
+    problem: Problem, means: bool, params: Params, state: State, split: Batch
+) -> tuple[Mapping[str, Array], Array | None]:
+    """Returns metrics, and the judged metric's scores, where new examples can be told from them.
+
+    On a log scale ratios are compared, which are no means of examples' differences. The training objective itself has
+    no examples but its own.
+
+    Args:
+        problem: what is evaluated.
+        means: whether its metrics are the means of its scores: these are computed once then.
+        params: of the model.
+        state: of the model.
+        split: name -> [examples, ...].
+    """
+    is_used = problem.judged.scale == "linear" and problem.dataset.holds_out
+    if problem.example_scores is None or not (means or is_used):
+        return problem.evaluate(params, state, split), None
+    every = problem.example_scores(params, state, split)
+    metrics = {name: each.mean() for name, each in every.items()} if means else problem.evaluate(params, state, split)
+    scores = every.get(problem.metric) if is_used else None
+    return metrics, None if scores is None else scores[:: max(1, -(-len(scores) // MOST_SCORES))].astype(jnp.float32)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -183,23 +183,23 @@ def fetched(tree: Any) -> Any:
     return jax.device_get(tree) if on_accelerator() else jax.tree.map(np.asarray, tree)
 
 
-def compiled(function: Callable[..., Any], laned: Sequence[bool], lanes: Lanes) -> Any:
+def compiled(function: Callable[..., Any], laned: Sequence[bool], lanes: Lanes, *, donated: Sequence[int] = ()) -> Any:
     """Compiles a function of one trial, for one at a time or for lanes.
 
     Args:
         function: of one trial.
         laned: for each argument, whether every lane has its own.
         lanes: how many trials run side by side, and on how many devices.
+        donated: the arguments whose memory becomes that of the results; a caller does not use them again.
 
     Returns:
         The jitted function. With lanes, its results and the laned arguments have the lanes as their first axis.
     """
-    options = compiler_options()
+    jitted = partial(jax.jit, compiler_options=compiler_options(), donate_argnums=tuple(donated))
     if lanes.alone:
-        return jax.jit(function, compiler_options=options)
+        return jitted(function)
     mapped = jax.vmap(function, in_axes=tuple(0 if each else None for each in laned))
     if lanes.devices == 1:
-        return jax.jit(mapped, compiler_options=options)
+        return jitted(mapped)
     shardings = tuple(lanes.sharding(split=each) for each in laned)
-    out = lanes.sharding(split=True)
-    return jax.jit(mapped, in_shardings=shardings, out_shardings=out, compiler_options=options)
+    return jitted(mapped, in_shardings=shardings, out_shardings=lanes.sharding(split=True))

@@ -1,10 +1,14 @@
-"""The executables of a compile group: the functions of `segment`, bound to one problem and recipe and compiled."""
+"""The executables of a compile group: the functions of `segment`, bound to one problem and recipe and compiled.
+
+What all optimizers on a problem share is compiled once for all of them: where trials begin, and evaluations.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from dlkit.bench import probes
@@ -12,18 +16,17 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.plan.metric import TRAINING_LOSS
 from dlkit.bench.problems.base import Batch, Problem, are_means
-from dlkit.bench.training import games, segment, transformation
+from dlkit.bench.training import evaluation, games, segment, stopping, transformation
 from dlkit.bench.training.executables import kept
 from dlkit.bench.training.fast_products import Rewrite, fast_products, of_products, with_layout
 from dlkit.bench.training.lanes import ALONE, Lanes, compiled, placed
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.segment import Setup
+from dlkit.bench.training.step import Carry
 from dlkit.bench.training.streaming import block_bytes
-from dlkit.typing import Array, Params, State
 
 __all__ = ["ProblemProgram", "Program", "compile_problem", "compile_program"]
 
-MOST_SCORES = 100_000  # of a trial: of more examples every second is kept, or every third, ...
 KEPT_STUDIES = 2  # whose arrays lie on the device: trials come study by study
 
 
@@ -40,6 +43,8 @@ class ProblemProgram:
         start: ``start(words) -> Start``: initial parameters and keys.
         evaluate: ``evaluate(params, state, split) -> (metrics, scores)``: on validation or on test; scores are the
             judged metric's [examples], as `Outcome.example_scores`, None where there are none.
+        metrics: ``metrics(params, state, split) -> metrics`` of a point of the curve.
+        points: ``points(params, state, split) -> metrics``, all with [evaluations, ...]: of the points of a call.
         samples: ``samples(params, state)`` of one trial, as `Problem.samples`; None where nothing is generated.
         arrays: ``arrays(study)``: split -> name -> device array, as a study splits the examples; if the training split
             streams, that lies on the host.
@@ -51,6 +56,8 @@ class ProblemProgram:
     rewritten: Rewrite
     start: Any
     evaluate: Any
+    metrics: Any
+    points: Any
     samples: Any
     arrays: Callable[[int], Mapping[str, Batch]]
     block_bytes: int | None = None
@@ -68,16 +75,18 @@ class Program:
     Attributes:
         shared: the executables of the problem.
         setup: what holds for the compile group.
-        begin: ``begin(start, hyperparameters) -> Carry``.
+        begin: ``begin(start, hyperparameters) -> Carry``. It may hold the arrays of `start`.
         look: ``look(carry, indices[..., rows], hyperparameters, start, train) -> [curves]``: what the probes measure
             before the first step.
-        segment: ``segment(carry, indices[evaluations, steps, rows], hyperparameters, start, train, held_out)
-            -> (carry, Reached[evaluations])``: after every `steps` an evaluation.
+        segment: ``segment(carry, indices[evaluations, steps, rows], hyperparameters, start, train)
+            -> (carry, Reached[evaluations])``: after every `steps` what is to be evaluated. The carry that is given is
+            used up: its memory becomes that of the one that is returned. Of `start` it needs the keys.
         advance: ``advance(carry, indices[steps, rows], hyperparameters, start, train) -> (carry, losses[steps])``: the
-            first steps of an interval.
-        complete: ``complete(carry, losses, indices[1, steps, rows], hyperparameters, start, train, held_out)
-            -> (carry, Reached[1])``: the others and the evaluation, given the losses of the first.
-        finish: ``finish(carry, train) -> (params, state)`` to evaluate.
+            first steps of an interval; else as `segment`.
+        finish: ``finish(carry, train) -> (params, state)`` to evaluate; None where they are those of the carry.
+        begin_stopping: ``begin_stopping(params, state) -> EarlyStoppingState``; None without early stopping.
+        follow: ``follow(seen, metric, params, state) -> (seen, void)``, all but `seen` with [evaluations, ...]: early
+            stopping's look at the points of a call; None without.
     """
 
     shared: ProblemProgram
@@ -86,8 +95,9 @@ class Program:
     look: Any
     segment: Any
     advance: Any
-    complete: Any
     finish: Any
+    begin_stopping: Any = None
+    follow: Any = None
 
     @property
     def recipe(self) -> Recipe:
@@ -96,12 +106,12 @@ class Program:
 
     @property
     def player_curves(self) -> Sequence[str]:
-        """The names of the curves that further players' losses add to `Reached.point`."""
+        """The names of the curves that further players' losses add to the metrics."""
         return [f"{TRAINING_LOSS}_{player.name}" for player in games.others(self.shared.problem)]
 
     @property
     def probe_curves(self) -> Sequence[str]:
-        """The names of the curves that probes add to `Reached.point`."""
+        """The names of the curves that probes add to the metrics and losses."""
         return [curve for probe in self.recipe.probes for curve in probes.curve_names(probe, self.shared.problem)]
 
 
@@ -127,7 +137,6 @@ def compile_problem(
     key = key and digest([key, str(lanes)])
     means = are_means(problem)
     problem, rewritten = fast_products(problem)
-    evaluate = partial(_evaluate, problem, means)
     room = block_bytes(problem, memory)
 
     @lru_cache(maxsize=KEPT_STUDIES)
@@ -137,40 +146,22 @@ def compile_problem(
         train: Mapping[str, Any] = data.train if room is not None else placed(data.train, lanes)
         return {"train": train, **held_out}
 
+    def evaluating(function: Callable[..., Any], *more: Any) -> Any:
+        jitted = compiled(rewritten(partial(function, problem, *more)), (True, True, False), lanes)
+        return kept(jitted, key, function.__name__)
+
     return ProblemProgram(
         problem,
         lanes,
         rewritten,
         start=kept(compiled(rewritten(partial(segment.start, problem)), (True,), lanes), key, "start"),
-        evaluate=kept(compiled(rewritten(evaluate), (True, True, False), lanes), key, "evaluate"),
+        evaluate=evaluating(evaluation.judged, means),
+        metrics=evaluating(evaluation.at),
+        points=evaluating(evaluation.along),
         samples=problem.samples and compiled(problem.samples, (False, False), ALONE),
         arrays=arrays if problem.dataset.redraw is not None else lambda study: arrays(0),
         block_bytes=room,
     )
-
-
-def _evaluate(
-    problem: Problem, means: bool, params: Params, state: State, split: Batch
-) -> tuple[Mapping[str, Array], Array | None]:
-    """Metrics, and the judged metric's scores, where new examples can be told from them.
-
-    On a log scale ratios are compared, which are no means of examples' differences. The training objective itself has
-    no examples but its own.
-
-    Args:
-        problem: what is evaluated.
-        means: whether its metrics are the means of its scores: these are computed once then.
-        params: of the model.
-        state: of the model.
-        split: name -> [examples, ...].
-    """
-    is_used = problem.judged.scale == "linear" and problem.dataset.holds_out
-    if problem.example_scores is None or not (means or is_used):
-        return problem.evaluate(params, state, split), None
-    every = problem.example_scores(params, state, split)
-    metrics = {name: each.mean() for name, each in every.items()} if means else problem.evaluate(params, state, split)
-    scores = every.get(problem.metric) if is_used else None
-    return metrics, None if scores is None else scores[:: max(1, -(-len(scores) // MOST_SCORES))].astype(jnp.float32)
 
 
 def compile_program(
@@ -197,25 +188,42 @@ def compile_program(
     _require_streamable(shared, recipe)
     if variant is not None and shared.rewritten is with_layout:
         variant = partial(_of_products, variant)
-    setup = Setup(problem, recipe, segment.stopping_of(problem, recipe), variant)
+    setup = Setup(problem, recipe, variant)
+    lanes = shared.lanes
+    key = key and digest([key, str(lanes)])
 
-    key = key and digest([key, str(shared.lanes)])
-
-    def executable(function: Callable[..., Any], laned: Sequence[bool]) -> Any:
-        jitted = compiled(shared.rewritten(partial(function, setup)), laned, shared.lanes)
+    def executable(function: Callable[..., Any], laned: Sequence[bool], *, donated: Sequence[int] = ()) -> Any:
+        jitted = compiled(shared.rewritten(partial(function, setup)), laned, lanes, donated=donated)
         return kept(jitted, key, function.__name__)
 
+    functions = stopping.functions_of(problem, recipe)
+    watching: dict[str, Any] = {}
+    if functions is not None:
+        for function, arguments in ((stopping.begin_stopping, 2), (stopping.follow, 4)):
+            jitted = compiled(partial(function, functions), (True,) * arguments, lanes)
+            watching[function.__name__] = kept(jitted, key, function.__name__)
     return Program(
         shared,
         setup,
         # Nothing to rewrite: it has no network.
-        begin=kept(compiled(partial(segment.begin, setup), (True, True), shared.lanes), key, "begin"),
+        begin=kept(compiled(_apart(partial(segment.begin, setup)), (True, True), lanes), key, "begin"),
         look=executable(segment.look, (True, True, True, True, False)),
-        segment=executable(segment.segment, (True, True, True, True, False, False)),
-        advance=executable(segment.advance, (True, True, True, True, False)),
-        complete=executable(segment.complete, (True, True, True, True, True, False, False)),
-        finish=executable(segment.finish, (True, False)),
+        segment=executable(segment.segment, (True, True, True, True, False), donated=(0,)),
+        advance=executable(segment.advance, (True, True, True, True, False), donated=(0,)),
+        finish=None if evaluation.is_carried(recipe.optimizer) else executable(segment.finish, (True, False)),
+        **watching,
     )
+
+
+def _apart(function: Callable[..., Carry]) -> Callable[..., Carry]:
+    """Returns a function that returns a carry whose arrays are all apart: what is used up must not be there twice."""
+
+    def begin(*arguments: Any) -> Carry:
+        carry = function(*arguments)
+        copied: Carry = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), carry._replace(params=None, state=None))
+        return copied._replace(params=carry.params, state=carry.state)
+
+    return begin
 
 
 def _of_products(variant: Callable[..., Problem], **choices: Any) -> Problem:

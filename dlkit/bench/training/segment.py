@@ -1,27 +1,27 @@
-"""The functions that are compiled: begin a trial, train it for some steps, evaluate it, finish it.
+"""The functions that are compiled for an optimizer on a problem: begin a trial, train it for some steps, finish it.
 
 `program` binds their first argument, which is the same for a whole compile group, and compiles them. The other
-arguments differ from trial to trial.
+arguments differ from trial to trial. No evaluation is in them: that is the same for all optimizers, so that it is
+compiled once for all of them; nor what losses and metrics say about the trial, which the host finds out.
 """
 
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from dlkit.bench.plan.trials import Evaluations
 from dlkit.bench.problems.base import Batch, Problem
-from dlkit.bench.training import divergence, transformation
-from dlkit.bench.training.evaluation import HeldOut, curve_metrics, parameters_of, point_of
+from dlkit.bench.training import transformation
+from dlkit.bench.training.evaluation import is_carried, parameters_of
 from dlkit.bench.training.loop import scan
 from dlkit.bench.training.probing import Sight, probed
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.step import Carry, play_round, take_step
-from dlkit.early_stopping import EarlyStoppingFunctions, early_stopping
 from dlkit.typing import Array, Params, State
 
 __all__ = [
@@ -30,12 +30,10 @@ __all__ = [
     "Start",
     "advance",
     "begin",
-    "complete",
     "finish",
     "look",
     "segment",
     "start",
-    "stopping_of",
 ]
 
 
@@ -46,14 +44,12 @@ class Setup:
     Attributes:
         problem: what is trained.
         recipe: what trains it.
-        stopping: the functions of the recipe's early stopping; None without.
         variant: ``variant(**choices) -> Problem``: the problem with the traced values of `Recipe.choices`; None where
             no choice is traced. Its metrics are those of `problem`.
     """
 
     problem: Problem
     recipe: Recipe
-    stopping: EarlyStoppingFunctions | None = None
     variant: Callable[..., Problem] | None = None
 
     @cached_property
@@ -88,29 +84,17 @@ class Reached(NamedTuple):
     """What a segment returns for each of its evaluations.
 
     Attributes:
-        point: [columns] float32: metrics by sorted name, the training loss, the losses of the other players, the
-            probes' curves.
-        evaluations: `Carry.evaluations` at this point.
-        bad: whether a loss since the evaluation before was not finite or above the problem's bound, or a metric is not
-            finite.
-        beyond_since: int32: the step from which on every loss is far beyond its start; -1 where the last are not.
-        void: whether early stopping ended the trial before this point; the other fields then mean nothing.
+        losses: [evaluations, steps] of the steps since the evaluation before; of games [evaluations, steps, players].
+        evaluations: [evaluations, 3] `Carry.evaluations`.
+        evaluated: the parameters and the state to evaluate, [evaluations, ...]; None where there is one evaluation
+            and they are those of the carry.
+        looked: [evaluations, curves] what the probes measure; None without probes.
     """
 
-    point: Array
+    losses: Array
     evaluations: Array
-    bad: Array
-    beyond_since: Array
-    void: Array
-
-
-class _Inputs(NamedTuple):
-    """The arguments of a trial that no step changes."""
-
-    hyperparameters: Mapping[str, Array]
-    start: Start
-    train: Batch
-    held_out: HeldOut
+    evaluated: tuple[Params, State] | None
+    looked: Array | None
 
 
 def start(problem: Problem, words: Array) -> Start:
@@ -150,24 +134,15 @@ def begin(setup: Setup, start: Start, hyperparameters: Mapping[str, Array]) -> C
         start.state,
         _strong(opt_state),
         step=jnp.int32(0),
-        diverged_at=jnp.int32(-1),
-        watch=divergence.begin(setup.problem),
         evaluations=jnp.zeros(3, jnp.int32),
-        stopping=None if setup.stopping is None else setup.stopping.init((start.params, start.state)),
         previous=start.params if setup.recipe.probes else None,
     )
 
 
 def segment(
-    setup: Setup,
-    carry: Carry,
-    indices: Array,
-    hyperparameters: Mapping[str, Array],
-    start: Start,
-    train: Batch,
-    held_out: HeldOut,
+    setup: Setup, carry: Carry, indices: Array, hyperparameters: Mapping[str, Array], start: Start, train: Batch
 ) -> tuple[Carry, Reached]:
-    """Trains a trial for some intervals: steps, and an evaluation at the end of each interval.
+    """Trains a trial for some intervals: steps, and at the end of each what is to be evaluated.
 
     Args:
         setup: what holds for the compile group.
@@ -176,12 +151,23 @@ def segment(
         hyperparameters: a number for each of `Recipe.traced`.
         start: where the trial began.
         train: name -> [examples, ...].
-        held_out: what evaluations are on.
 
     Returns:
-        The last carry; and what every evaluation reached, [evaluations, ...].
+        The last carry; and what every evaluation is about, [evaluations, ...].
     """
-    return complete(setup, carry, None, indices, hyperparameters, start, train, held_out)
+    recipe = setup.recipe
+    is_given = len(indices) == 1 and recipe.stopping is None and is_carried(recipe.optimizer)
+
+    def interval(carry: Carry, indices: Array) -> tuple[Carry, Reached]:
+        carry, losses = advance(setup, carry, indices, hyperparameters, start, train)
+        evaluated = None if is_given else parameters_of(setup.problem, recipe.optimizer, carry, train)
+        looked = None
+        if recipe.probes:
+            looked = probed(_sight(setup, hyperparameters, start, train), carry, indices[-1], has_moved=True)
+        return carry, Reached(losses, carry.evaluations, evaluated, looked)
+
+    ended: tuple[Carry, Reached] = scan(interval, carry, indices)
+    return ended
 
 
 def advance(
@@ -224,45 +210,6 @@ def advance(
     return carry, losses
 
 
-def complete(
-    setup: Setup,
-    carry: Carry,
-    earlier: Array | None,
-    indices: Array,
-    hyperparameters: Mapping[str, Array],
-    start: Start,
-    train: Batch,
-    held_out: HeldOut,
-) -> tuple[Carry, Reached]:
-    """Does as `segment`, where `advance` has made the first steps of the interval.
-
-    Args:
-        setup: what holds for the compile group.
-        carry: of the step before.
-        earlier: the losses of the interval's steps so far, as `advance` returns them; None where there were none.
-        indices: int32 [evaluations, steps, rows] into `train`; one evaluation where there are earlier losses.
-        hyperparameters: a number for each of `Recipe.traced`.
-        start: where the trial began.
-        train: name -> [examples, ...].
-        held_out: what evaluations are on.
-
-    Returns:
-        As `segment`.
-    """
-    inputs = _Inputs(hyperparameters, start, train, held_out)
-    interval = partial(_interval, setup, inputs, earlier)
-
-    def unless_stopped(carry: Carry, indices: Array) -> tuple[Carry, Reached]:
-        if carry.stopping is None:
-            return interval(carry, indices)
-        skipped = partial(_skipped, interval)
-        after: tuple[Carry, Reached] = jax.lax.cond(carry.stopping.stopped, skipped, interval, carry, indices)
-        return after
-
-    ended: tuple[Carry, Reached] = scan(unless_stopped, carry, indices)
-    return ended
-
-
 def look(
     setup: Setup,
     carry: Carry,
@@ -290,68 +237,14 @@ def look(
 
 
 def finish(setup: Setup, carry: Carry, train: Batch) -> tuple[Params, State]:
-    """Returns a trial's final parameters and state: early stopping's best, else those to evaluate after the last step.
+    """Returns the parameters and the state to evaluate after a trial's last step.
 
     Args:
         setup: what holds for the compile group.
         carry: of the last step.
         train: name -> [examples, ...]: batch statistics are re-estimated on it.
     """
-    if carry.stopping is None:
-        return parameters_of(setup.problem, setup.recipe.optimizer, carry, train)
-    return cast("tuple[Params, State]", carry.stopping.best_params)
-
-
-def stopping_of(problem: Problem, recipe: Recipe) -> EarlyStoppingFunctions | None:
-    """Returns the functions of a recipe's early stopping; None without."""
-    policy = recipe.stopping
-    if policy is None:
-        return None
-    higher = problem.metrics[_watched(problem, recipe)].higher_is_better
-    return early_stopping(patience=policy.patience, min_delta=policy.min_delta, higher_is_better=higher)
-
-
-def _watched(problem: Problem, recipe: Recipe) -> str:
-    """The metric that early stopping looks at."""
-    return (recipe.stopping.metric if recipe.stopping else "") or problem.metric
-
-
-def _interval(
-    setup: Setup, inputs: _Inputs, earlier: Array | None, carry: Carry, indices: Array
-) -> tuple[Carry, Reached]:
-    """Steps, then an evaluation."""
-    problem, recipe = setup.problem, setup.recipe
-    hyperparameters, start, train, held_out = inputs
-    first_step = carry.step if earlier is None else carry.step - len(earlier)
-    carry, losses = advance(setup, carry, indices, hyperparameters, start, train)
-    if earlier is not None:  # fused into the sums below, this would change their order, and the last bits
-        losses = jax.lax.optimization_barrier(jnp.concatenate([earlier, losses]))
-    bad = divergence.bad(problem, losses)
-    first_bad = jnp.where(bad.any(), first_step + bad.argmax().astype(jnp.int32), -1)
-    carry = carry._replace(diverged_at=jnp.where(carry.diverged_at < 0, first_bad, carry.diverged_at))
-    carry = carry._replace(watch=divergence.watch(carry.watch, losses, first_step))
-    params, state = parameters_of(problem, recipe.optimizer, carry, train)
-    on_validation = None
-    if setup.stopping is not None and carry.stopping is not None:
-        on_validation = problem.evaluate(params, state, held_out.splits[0])
-        watched = on_validation[_watched(problem, recipe)]
-        carry = carry._replace(stopping=setup.stopping.update(carry.stopping, watched, (params, state)))
-    metrics = curve_metrics(problem, params, state, held_out, on_validation)
-    point = point_of(metrics, *(losses.mean(axis=0) if problem.players else [losses.mean()]))
-    wrong = bad.any() | ~jnp.isfinite(point).all()
-    if recipe.probes:
-        sight = _sight(setup, hyperparameters, start, train)
-        point = jnp.concatenate([point, probed(sight, carry, indices[-1], has_moved=True)])
-    return carry, Reached(point, carry.evaluations, wrong, divergence.since(carry.watch, carry.step), jnp.bool_(False))
-
-
-def _skipped(
-    interval: Callable[[Carry, Array], tuple[Carry, Reached]], carry: Carry, indices: Array
-) -> tuple[Carry, Reached]:
-    """An interval after early stopping: the carry stays, and the points are void."""
-    reached = jax.eval_shape(interval, carry, indices)[1]
-    nothing = jax.tree.map(lambda each: jnp.zeros(each.shape, each.dtype), reached)
-    return carry, nothing._replace(evaluations=carry.evaluations, void=jnp.bool_(True))
+    return parameters_of(setup.problem, setup.recipe.optimizer, carry, train)
 
 
 def _sight(setup: Setup, hyperparameters: Mapping[str, Array], start: Start, train: Batch) -> Sight:

@@ -12,9 +12,7 @@ from dlkit.bench.plan.trials import Evaluations
 from dlkit.bench.problems.base import Batch, Problem
 from dlkit.bench.problems.players import with_step
 from dlkit.bench.training import games
-from dlkit.bench.training.divergence import Watch
 from dlkit.bench.training.recipe import Recipe
-from dlkit.early_stopping import EarlyStoppingState
 from dlkit.typing import Array, Key, Params, State
 
 __all__ = ["Carry", "play_round", "take_step"]
@@ -27,10 +25,7 @@ class Carry(NamedTuple):
     state: State
     opt_state: Any
     step: Array  # int32: steps done
-    diverged_at: Array  # int32: the first step whose loss was not finite or above the problem's bound, -1 without
-    watch: Watch | None  # whether finite losses have left for good; None where a bound of the problem's own says it
     evaluations: Array  # int32[3]: of the loss on batches so far, as in `Evaluations`
-    stopping: EarlyStoppingState | None  # of parameters and state to evaluate; None without early stopping
     previous: Params | None  # the parameters before the last step; None without probes
 
 

@@ -1,8 +1,9 @@
 """Measures how long a compiled step takes and how much memory: contenders in turn, one trial at a time, on one device.
 
 It times the calls that trials make. Where they are too short to time, because the host's share would count, it times a
-longer call of the same segment. Evaluations are timed apart, in a loop as in the segment, and subtracted. Where
-training examples stream, one block stays on the device: steps are timed, not transfers.
+longer call of the same segment. Evaluations are timed apart; what a segment computes for them, as an average of
+parameters, is timed apart too, and subtracted. Where training examples stream, one block stays on the device: steps are
+timed, not transfers.
 """
 
 import itertools
@@ -21,6 +22,7 @@ from dlkit.bench.plan.trials import Timing
 from dlkit.bench.problems.base import Batch
 from dlkit.bench.training import segment
 from dlkit.bench.training.curve import Request
+from dlkit.bench.training.evaluation import is_carried
 from dlkit.bench.training.executables import executable_of
 from dlkit.bench.training.lanes import ALONE, compiled, held_bytes
 from dlkit.bench.training.program import Program
@@ -91,26 +93,30 @@ def measure(
     timings: list[Timing | None] = [None] * len(contestants)
     trials: dict[int, _Training] = {}
     judges: dict[tuple[int, int], _Judging] = {}
+    averages: dict[int, _Judging] = {}
     judge_of: dict[int, tuple[int, int]] = {}
     for place, contestant in enumerate(contestants):
         program = contestant.program
-        alone = program if program.recipe.optimizer.eval_params else None  # the others are all evaluated alike
-        judge_of[place] = (id(program.shared), id(alone))
+        has_own = not is_carried(program.recipe.optimizer)
+        judge_of[place] = (id(program.shared), id(program if has_own else None))  # the others are all evaluated alike
         try:
             training = _Training(contestant, clock)
             if judge_of[place] not in judges:
                 judges[judge_of[place]] = _Judging(contestant)
+            if has_own:
+                averages[place] = _Judging(contestant, evaluates=False)
         except Exception as error:
             timings[place] = Timing(failure=f"{type(error).__name__}: {error}")
         else:
             trials[place] = training
-    times = interleaved([*trials.values(), *judges.values()], repeats=repeats, seconds=seconds, clock=clock)
-    evaluation = {
-        key: float(np.median(row)) / EVALUATIONS for key, row in zip(judges, times[len(trials) :], strict=True)
-    }
+    stretches: list[Stretch] = [*trials.values(), *judges.values(), *averages.values()]
+    times = interleaved(stretches, repeats=repeats, seconds=seconds, clock=clock)
+    each = iter(np.median(times[len(trials) :], axis=1) / EVALUATIONS)
+    evaluation = {key: float(next(each)) for key in judges}
+    within = {place: float(next(each)) for place in averages}
     for (place, training), row in zip(trials.items(), times[: len(trials)], strict=True):
-        timings[place] = training.timing(row, evaluation[judge_of[place]])
-    return [each for each in timings if each is not None]
+        timings[place] = training.timing(row, evaluation[judge_of[place]], within.get(place, 0.0))
+    return [timing for timing in timings if timing is not None]
 
 
 def interleaved(
@@ -162,7 +168,7 @@ def _request(contestant: Contestant) -> Request:
 
 
 class _Training:
-    """A trial's first calls, over and over: after the last comes the first again, with the initial parameters."""
+    """A trial's first calls, over and over: after the last comes the first again, and training goes on."""
 
     def __init__(self, contestant: Contestant, clock: Callable[[], float]) -> None:
         self._program = contestant.program
@@ -181,42 +187,38 @@ class _Training:
             self._blocks = [_longer(self._blocks, times)]
 
     def _arguments(self, begun: Begun, carry: Carry, block: Block) -> tuple[Any, ...]:
-        return carry, block.indices, begun.values, begun.start, block.train, begun.held_out
+        return carry, block.indices, begun.values, begun.start, block.train
 
     def reset(self) -> None:
         self._begun = begin(self._program, [self._request])
         jax.block_until_ready(self._begun.carry)
 
     def run(self, calls: int) -> None:
-        begun = self._begun
-        carry = begun.carry
-        for call in range(calls):
-            place = call % len(self._blocks)
-            arguments = self._arguments(begun, begun.carry if place == 0 else carry, self._blocks[place])
-            carry, reached = self._program.segment(*arguments)
-            if place == len(self._blocks) - 1:
-                jax.block_until_ready(reached)  # what begins again must not run beside it
-        jax.block_until_ready(carry)
+        begun, carry = self._begun, self._begun.carry
         del self._begun  # the other contenders' turns need the memory
+        for call in range(calls):
+            block = self._blocks[call % len(self._blocks)]
+            carry, _ = self._program.segment(*self._arguments(begun, carry, block))
+        jax.block_until_ready(carry)
 
-    def timing(self, call_seconds: np.ndarray[Any, Any], evaluation: float) -> Timing:
-        """The timing that follows from seconds of a call, [repeats], and of an evaluation."""
+    def timing(self, call_seconds: np.ndarray[Any, Any], evaluation: float, within: float) -> Timing:
+        """The timing that follows from seconds of a call, [repeats], of an evaluation, and of its part in the call."""
         points, steps = self._blocks[0].indices.shape[:2]
-        # a call is `points` times (`steps` steps and one evaluation)
-        per_step = np.maximum(call_seconds / points - evaluation, 0.0) / steps
+        # a call is `points` times (`steps` steps and what is to be evaluated)
+        per_step = np.maximum(call_seconds / points - within, 0.0) / steps
         return Timing(tuple(map(float, per_step)), evaluation, *self._sizes, self._memory)
 
 
 class _Judging:
-    """Evaluations as in the segment: in a loop, with the parameters that the optimizer says to evaluate."""
+    """Evaluations in a loop, with the parameters that the optimizer says to evaluate; or what these take alone."""
 
-    def __init__(self, contestant: Contestant) -> None:
+    def __init__(self, contestant: Contestant, *, evaluates: bool = True) -> None:
         program = contestant.program
         begun = begin(program, [_request(contestant)])
         self._arrays, carry = begun.arrays, begun.carry
-        own = program.recipe.optimizer.eval_params is not None
-        self._carry = carry if own else carry._replace(opt_state=())
-        self._judge = compiled(program.shared.rewritten(_evaluations(program)), (True, False, False), ALONE)
+        self._carry = carry._replace(opt_state=()) if is_carried(program.recipe.optimizer) else carry
+        repeated = program.shared.rewritten(_evaluations(program, evaluates=evaluates))
+        self._judge = compiled(repeated, (True, False, False), ALONE)
         self.run(1)
 
     def reset(self) -> None:
@@ -228,19 +230,22 @@ class _Judging:
         jax.block_until_ready(metrics)
 
 
-def _evaluations(program: Program) -> Callable[[Carry, Batch, Batch], Any]:
+def _evaluations(program: Program, *, evaluates: bool) -> Callable[[Carry, Batch, Batch], Any]:
     """Some evaluations, one after another."""
     problem, finish = program.shared.problem, partial(segment.finish, program.setup)
 
     def repeat(carry: Carry, train: Batch, validation: Batch) -> Any:
-        def once(carry: Carry, _: None) -> tuple[Carry, Any]:
+        def found(carry: Carry) -> Any:
             params, state = finish(carry, train)
-            metrics = problem.evaluate(params, state, validation)
-            # XLA must not see that the next evaluation is the same: it would do it once, before the loop.
-            after: tuple[Carry, Any] = jax.lax.optimization_barrier((carry, metrics))
-            return after
+            return problem.evaluate(params, state, validation) if evaluates else (params, state)
 
-        return jax.lax.scan(once, carry, length=EVALUATIONS)[1]
+        def once(at: tuple[Carry, Any], _: None) -> tuple[tuple[Carry, Any], None]:
+            # XLA must not see that the next evaluation is the same: it would do it once, before the loop.
+            after: tuple[Carry, Any] = jax.lax.optimization_barrier((at[0], found(at[0])))
+            return after, None
+
+        nothing = jax.tree.map(lambda each: jnp.zeros(each.shape, each.dtype), jax.eval_shape(found, carry))
+        return jax.lax.scan(once, (carry, nothing), length=EVALUATIONS)[0][1]
 
     return repeat
 

@@ -8,20 +8,31 @@ from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dlkit.bench.plan.trials import STAGES, Stage
 from dlkit.bench.probes import PROBE_EXAMPLES
 from dlkit.bench.problems.base import Batch
-from dlkit.bench.training.curve import Clock, Ends, Request, Trajectory, in_gradients, trajectory_of, within
+from dlkit.bench.training.curve import (
+    Clock,
+    Ends,
+    Points,
+    Request,
+    Trajectory,
+    in_gradients,
+    is_bad,
+    trajectory_of,
+    within,
+)
 from dlkit.bench.training.data_order import batches_of, trial_order
-from dlkit.bench.training.evaluation import HeldOut, held_out_of
-from dlkit.bench.training.lanes import fetched, numbers
+from dlkit.bench.training.evaluation import split_of
+from dlkit.bench.training.lanes import fetched, held_bytes, numbers
 from dlkit.bench.training.program import Program
-from dlkit.bench.training.segment import Reached, Start
+from dlkit.bench.training.segment import Start
 from dlkit.bench.training.step import Carry
+from dlkit.bench.training.stopping import watched
 from dlkit.bench.training.streaming import Block, cut_of, stream
+from dlkit.early_stopping import EarlyStoppingState
 from dlkit.typing import Array
 
 __all__ = [
@@ -34,37 +45,46 @@ __all__ = [
 ]
 
 CALLS = 5  # a trial is at least so many calls of its segment: it is looked at for divergence between them
+KEPT_BYTES = 2**24  # of what a call hands over to be evaluated; larger models are evaluated after every call
 
 
 class Begun(NamedTuple):
     """What the calls of a trial's segment need; with lanes, of as many trials.
 
     Attributes:
-        start: where the trial begins.
+        start: the keys of where the trial begins; its parameters and state are in the carry, which is used up.
         carry: of the first call.
+        seen: by early stopping; None without.
         values: the hyperparameters: numbers, or with lanes arrays on the device.
         evaluations: that a call covers.
         blocks: of steps, in order; each is made when it is asked for.
         arrays: split -> name -> device array.
-        held_out: what evaluations are on.
+        split: that the curve is on.
         metrics: metric -> its value before any step, on the split of the curve.
         looked: [curves] what the probes measure before the first step; None without probes.
     """
 
     start: Start
     carry: Carry
+    seen: EarlyStoppingState | None
     values: Mapping[str, float | Array]
     evaluations: int
     blocks: Iterator[Block]
     arrays: Mapping[str, Batch]
-    held_out: HeldOut
+    split: str
     metrics: Mapping[str, Array]
     looked: Array | None = None
 
 
-def call_points(evaluations: int) -> int:
-    """Returns how many points of the curve one call of a segment covers."""
-    calls = next(n for n in range(min(CALLS, evaluations), evaluations + 1) if evaluations % n == 0)
+def call_points(evaluations: int, model_bytes: int = 0) -> int:
+    """Returns how many points of the curve one call of a segment covers.
+
+    Args:
+        evaluations: of the trial.
+        model_bytes: of the parameters and the state that are evaluated.
+    """
+    fewest = max(CALLS, -(-evaluations * model_bytes // KEPT_BYTES))
+    calls = next(n for n in range(min(fewest, evaluations), evaluations + 1) if evaluations % n == 0)
     return evaluations // calls
 
 
@@ -114,16 +134,15 @@ def train_trials(
     if len(kinds) > 1:
         raise ValueError(f"trials side by side need the same examples, so one study, and one stage; got {kinds}")
     filled = [*requests, *[requests[-1]] * (width - len(requests))]
-    reached, carry, begun, clock, was_cut = _call(program, filled, until, seconds)
-    final = cache(partial(program.finish, carry, begun.arrays["train"]))
+    reached, carry, seen, begun, clock, was_cut = _call(program, filled, until, seconds)
+    final = cache(partial(_final, program, begun, carry, seen))
     validation, scores = {}, None
     if until is None and any(map(_is_reported, requests)):
         params, state = final()
         validation, scores = program.shared.evaluate(params, state, begun.arrays["validation"])
         if scores is not None:
             _, scores = program.shared.evaluate(params, state, begun.arrays["test"])
-    best = carry.stopping and carry.stopping.best_evaluation
-    ends = Ends(carry.diverged_at, best, validation, scores, begun.looked)
+    ends = Ends(seen and seen.best_evaluation, validation, scores, begun.looked)
     start_metrics, ends = fetched((begun.metrics, ends))
     share = Clock(clock.seconds / len(requests), clock.compile_seconds / len(requests))
     alone = lanes.alone
@@ -143,6 +162,17 @@ def train_trials(
     ]
 
 
+def _final(program: Program, begun: Begun, carry: Carry, seen: EarlyStoppingState | None) -> tuple[Any, Any]:
+    """The parameters and the state to evaluate: early stopping's best, else those after the last step."""
+    if seen is not None:
+        best: Any = seen.best_params
+        return best[0], best[1]
+    if program.finish is None:
+        return carry.params, carry.state
+    finished: tuple[Any, Any] = program.finish(carry, begun.arrays["train"])
+    return finished
+
+
 def _is_reported(request: Request) -> bool:
     """Whether its final parameters are evaluated apart from its curve."""
     return request.stage == "final" and request.gradients is None
@@ -157,25 +187,29 @@ def begin(program: Program, requests: Sequence[Request]) -> Begun:
     name = zlib.crc32(problem.name.encode())
     words = np.array([[name, STAGES[one.stage], one.seed] for one in requests], np.uint32)
     arrays = shared.arrays(requests[0].study)
-    is_judged = requests[0].is_judged
-    held_out = held_out_of(arrays, is_judged=is_judged, is_watched=recipe.stopping is not None)
+    split = split_of(problem, is_judged=requests[0].is_judged)
     start = shared.start(words[0] if shared.lanes.alone else words)
-    metrics, _ = shared.evaluate(start.params, start.state, arrays["test" if is_judged else "validation"])
+    metrics, _ = shared.evaluate(start.params, start.state, arrays[split])
+    seen = program.begin_stopping and program.begin_stopping(start.params, start.state)
     carry = program.begin(start, values)
-    evaluations, blocks = _blocks(program, requests, arrays["train"])
+    start = start._replace(params=None, state=None)
+    model_bytes = held_bytes((carry.params, carry.state)) // shared.lanes.trials
+    evaluations, blocks = _blocks(program, requests, arrays["train"], model_bytes)
     looked = None
     if recipe.probes:
         first = next(blocks)
         looked = program.look(carry, first.indices, values, start, first.train)
         blocks = itertools.chain([first], blocks)
-    return Begun(start, carry, values, evaluations, blocks, arrays, held_out, metrics, looked)
+    return Begun(start, carry, seen, values, evaluations, blocks, arrays, split, metrics, looked)
 
 
-def _blocks(program: Program, requests: Sequence[Request], whole: Batch) -> tuple[int, Iterator[Block]]:
+def _blocks(
+    program: Program, requests: Sequence[Request], whole: Batch, model_bytes: int
+) -> tuple[int, Iterator[Block]]:
     """How many evaluations a call covers, and the blocks of a trial, or of as many as there are lanes."""
     shared, recipe = program.shared, program.recipe
     problem, lanes = shared.problem, shared.lanes
-    each, interval = call_points(recipe.evaluations), recipe.segment_steps
+    each, interval = call_points(recipe.evaluations, model_bytes), recipe.segment_steps
     if shared.block_bytes is None:
         calls = recipe.evaluations // each
         every = [trial_order(problem, one.stage, one.seed, (each, interval), calls, one.order) for one in requests]
@@ -188,69 +222,111 @@ def _blocks(program: Program, requests: Sequence[Request], whole: Batch) -> tupl
     return cut.evaluations, blocks
 
 
-def _call_once(program: Program, begun: Begun, carry: Carry) -> tuple[Carry, Reached]:
-    """Makes the next call; one whose examples do not fit into a block, in several."""
-    losses = []
+class _Called(NamedTuple):
+    """What a call returned, on the device; with lanes these are the first axis.
+
+    Attributes:
+        losses: [evaluations, steps, ...]; of an interval in several calls [steps, ...] of each but the last.
+        evaluations: [evaluations, 3].
+        metrics: metric -> [evaluations]; [] where the call has one.
+        void: [evaluations]; None without early stopping.
+        looked: [evaluations, curves]; None without probes.
+    """
+
+    losses: Sequence[Array]
+    evaluations: Array
+    metrics: Mapping[str, Array]
+    void: Array | None
+    looked: Array | None
+
+
+def _call_once(
+    program: Program, begun: Begun, carry: Carry, seen: EarlyStoppingState | None
+) -> tuple[Carry, EarlyStoppingState | None, _Called]:
+    """Makes the next call, and evaluates what it reached; one whose examples do not fit into a block, in several."""
+    losses: list[Array] = []
     while not (block := next(begun.blocks)).is_last:
-        before = carry.step
         carry, part = program.advance(carry, block.indices, begun.values, begun.start, block.train)
+        jax.block_until_ready(losses[-1:])  # no more than two blocks lie on the device
         losses.append(part)
-        jax.block_until_ready(before)  # no more than two blocks lie on the device
-    if losses:
-        rest = (
-            jnp.concatenate(losses, axis=0 if program.shared.lanes.alone else 1),
-            block.indices,
-            begun.values,
-            begun.start,
-            block.train,
-            begun.held_out,
-        )
-        done: tuple[Carry, Reached] = program.complete(carry, *rest)
-    else:
-        done = program.segment(carry, block.indices, begun.values, begun.start, block.train, begun.held_out)
-    return done
+    carry, reached = program.segment(carry, block.indices, begun.values, begun.start, block.train)
+    shared = program.shared
+    evaluate = shared.metrics if reached.evaluated is None else shared.points
+    model = (carry.params, carry.state) if reached.evaluated is None else reached.evaluated
+    metrics, void = evaluate(*model, begun.arrays[begun.split]), None
+    if seen is not None:
+        is_known = begun.split == "validation"
+        on_validation = metrics if is_known else evaluate(*model, begun.arrays["validation"])
+        seen, void = program.follow(seen, on_validation[watched(shared.problem, program.recipe)], *model)
+    return carry, seen, _Called([*losses, reached.losses], reached.evaluations, metrics, void, reached.looked)
 
 
 def _call(
     program: Program, requests: Sequence[Request], until: int | None, limit: float | None
-) -> tuple[Reached, Carry, Begun, Clock, bool]:
+) -> tuple[Points, Carry, EarlyStoppingState | None, Begun, Clock, bool]:
     """The host's loop.
 
     No operation of JAX runs between the calls: one costs as much as ten steps of a small network.
 
     Returns:
-        What was reached, [points, ...], with lanes as the first axis where there are any; the last carry; what the
-        calls needed; how long they took; whether time was up.
+        What was reached, with lanes as the first axis where there are any; the last carry; what early stopping saw;
+        what the calls needed; how long they took; whether time was up.
     """
     began = time.perf_counter()
     begun = begin(program, requests)
-    carry, each = begun.carry, begun.evaluations
+    carry, seen, each = begun.carry, begun.seen, begun.evaluations
     calls = program.recipe.evaluations // each
-    blocks: list[Reached] = []
+    blocks: list[_Called] = []
     first_call = 0.0
     was_cut = False
     for call in range(calls if until is None else min(-(-until // each), calls)):
-        carry, reached = _call_once(program, begun, carry)
-        blocks.append(reached)
+        carry, seen, called = _call_once(program, begun, carry, seen)
+        blocks.append(called)
         if call == 0:
-            jax.block_until_ready(reached)
+            jax.block_until_ready(called)
             first_call = time.perf_counter() - began
         else:  # looked at one call late, so that the one in flight goes on
             blocks[-2] = fetched(blocks[-2])
-            if _over(blocks[-2], requests):
+            if _over(program, blocks[-2], requests):
                 break
         if limit is not None and 0 < call < calls - 1:
-            jax.block_until_ready(reached)
+            jax.block_until_ready(called)
             # The first call compiled: it counts as much as the later ones took.
             was_cut = (time.perf_counter() - began - first_call) * (call + 1) / call > limit
             if was_cut:
                 break
-    axis = 0 if program.shared.lanes.alone else 1
-    table: Reached = jax.tree.map(lambda *parts: np.concatenate(parts, axis), *fetched(blocks))
+    reached = _points(fetched(blocks), alone=program.shared.lanes.alone)
     seconds = time.perf_counter() - began
     per_call = (seconds - first_call) / max(len(blocks) - 1, 1)
     clock = Clock(seconds - first_call + per_call, max(first_call - per_call, 0.0))
-    return table, carry, begun, clock, was_cut
+    return reached, carry, seen, begun, clock, was_cut
+
+
+def _points(blocks: Sequence[_Called], *, alone: bool) -> Points:
+    """The points of calls, whose arrays are on the host."""
+    axis = 0 if alone else 1  # of the evaluations
+
+    def joined(parts: Sequence[Any]) -> np.ndarray[Any, Any]:
+        return np.concatenate(parts, axis) if len(parts) > 1 else parts[0]
+
+    def losses_of(called: _Called) -> np.ndarray[Any, Any]:
+        *parts, last = called.losses
+        whole = np.concatenate([*(np.expand_dims(part, axis) for part in parts), last], axis + 1) if parts else last
+        return np.asarray(whole, np.float32)
+
+    evaluations = joined([called.evaluations for called in blocks])
+    shape = evaluations.shape[:-1]
+    first = blocks[0]
+    return Points(
+        metrics={
+            name: joined([np.reshape(called.metrics[name], called.evaluations.shape[:-1]) for called in blocks])
+            for name in first.metrics
+        },
+        losses=joined([losses_of(called) for called in blocks]),
+        evaluations=evaluations,
+        void=np.zeros(shape, bool) if first.void is None else joined([called.void for called in blocks]),
+        looked=None if first.looked is None else joined([called.looked for called in blocks]),
+    )
 
 
 def _lane(tree: Any, lane: int, alone: bool) -> Any:
@@ -262,9 +338,10 @@ def _lane_of(trees: Callable[[], Any], lane: int) -> Any:
     return _lane(trees(), lane, False)
 
 
-def _over(block: Reached, requests: Sequence[Request]) -> bool:
+def _over(program: Program, called: _Called, requests: Sequence[Request]) -> bool:
     """Whether every lane has come to its end."""
-    ended = block.bad | block.void
+    points = _points([called], alone=program.shared.lanes.alone)
+    ended = is_bad(program.shared.problem, points) | points.void
     if any(request.gradients is not None for request in requests):
-        ended = ended | (in_gradients(block) > np.array([[request.bound] for request in requests]))
+        ended = ended | (in_gradients(points) > np.array([[request.bound] for request in requests]))
     return bool(ended.any(axis=-1).all())

@@ -11,7 +11,6 @@ from dlkit.bench import optimizers, problems
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import schedules
 from dlkit.bench.plan.space import Range
-from dlkit.bench.training.evaluation import held_out_of
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe, require_schedulable
 from dlkit.bench.training.trajectory import train_trial
@@ -136,11 +135,10 @@ def test_every_optimizer_with_a_rate_can_be_scheduled(name: str) -> None:
     )
     values = {key: jnp.asarray(value) for key, value in {**point.hyperparameters, **schedule.space}.items()}
     arrays = program.shared.arrays(0)
-    held_out = held_out_of(arrays, is_judged=True, is_watched=False)
     start = jax.eval_shape(program.shared.start, jax.ShapeDtypeStruct((3,), jnp.uint32))
     carry = jax.eval_shape(program.begin, start, values)
     indices = jax.ShapeDtypeStruct((1, 2, tasks.problem().batch_size or 0), jnp.int32)
-    after, _ = jax.eval_shape(program.segment, carry, indices, values, start, arrays["train"], held_out)
+    after, _ = jax.eval_shape(program.segment, carry, indices, values, start, arrays["train"])
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
         lambda leaf: (leaf.shape, leaf.dtype), carry
     )

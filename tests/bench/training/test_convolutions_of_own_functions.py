@@ -14,7 +14,6 @@ from jax.extend import core
 
 from dlkit import bench, layers, losses
 from dlkit.bench import problems
-from dlkit.bench.training.evaluation import held_out_of
 from dlkit.bench.training.fast_products import fast_products, with_layout, with_products
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
@@ -239,11 +238,11 @@ def test_no_slow_convolution_is_left_in_a_program(few: bool, monkeypatch: pytest
     recipe = Recipe(optimizer=optimizer, steps=2, evaluations=1)
     program = compile_program(compile_problem(problem), recipe)
     data, rate = program.shared.arrays(0), {"learning_rate": jax.ShapeDtypeStruct((), jnp.float32)}
-    held_out = held_out_of(data, is_judged=True, is_watched=False)
     start = jax.eval_shape(program.shared.start, jax.ShapeDtypeStruct((3,), jnp.uint32))
     indices = jax.ShapeDtypeStruct((1, 2, 8), jnp.int32)
     carry = jax.eval_shape(program.begin, start, rate)
-    arguments = (carry, indices, rate, start, data["train"], held_out)
-    left = list(by_xla(program.segment.trace(*arguments).jaxpr))
+    arguments = (carry, indices, rate, start, data["train"])
+    evaluated = program.shared.metrics.trace(start.params, start.state, data["test"])
+    left = [*by_xla(program.segment.trace(*arguments).jaxpr), *by_xla(evaluated.jaxpr)]
     assert (not left) == few
     assert all(map(is_fast, left))

@@ -16,7 +16,7 @@ from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.problems import Problem, catalog
 from dlkit.bench.training.curve import Request, Trajectory
-from dlkit.bench.training.divergence import GROWTH, begin, since, watch
+from dlkit.bench.training.divergence import GROWTH, left_at
 from dlkit.bench.training.lanes import Lanes
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
@@ -52,18 +52,11 @@ def run(problem: Problem, *, evaluations: int = 10, until: int | None = None, **
     return train_trial(program, {"learning_rate": 1.0}, stage="final", seed=0, until=until)
 
 
-look = jax.jit(watch)
-
-
 def left(*pieces: tuple[float, int], scale: float = 1.0) -> int | None:
     """When losses leave for good, looked at every two steps; they are pieces of a value and a length."""
     losses = [scale * value for value, length in pieces for _ in range(length)]
     losses = np.array(losses + [losses[-1]] * (STEPS - len(losses)), np.float32)
-    seen = begin(scripted([0.0]))
-    for step in range(0, STEPS, 2):
-        seen = look(seen, losses[step : step + 2], jnp.int32(step))
-    found = int(since(seen, jnp.int32(STEPS)))
-    return None if found < 0 else found
+    return left_at(scripted([0.0]), losses.reshape(-1, 2))
 
 
 # --- the rule --------------------------------------------------------------------------------------------------------
@@ -108,9 +101,8 @@ def test_batches_of_one_example_raise_no_false_alarm(freedom: int) -> None:
     assert (losses[:, -1] > GROWTH * losses[:, 0]).mean() > 3e-4
     for batch_size in (1, 2, 3):
         means = losses[:, : STEPS // batch_size * batch_size].reshape(trials, -1, batch_size).mean(axis=2)
-        seen = begin(drawing(batch_size))
-        seen = jax.vmap(lambda each, seen=seen: watch(seen, each, jnp.int32(0)))(means)
-        assert int((since(seen, jnp.int32(means.shape[1])) >= 0).sum()) < 2, "fewer than 1e-5 of the trials"
+        problem = drawing(batch_size)
+        assert sum(left_at(problem, each[None]) is not None for each in means) < 2, "fewer than 1e-5 of the trials"
 
 
 def drawing(batch_size: int) -> Problem:
@@ -124,22 +116,31 @@ def test_a_loss_that_leaves_at_once_tells_no_size() -> None:
 
     def ends(*losses: float) -> bool:
         values = np.array([*losses, *[losses[-1]] * (STEPS - len(losses))], np.float32)
-        return int(since(watch(begin(drawing(1)), values, jnp.int32(0)), jnp.int32(STEPS))) >= 0
+        return left_at(drawing(1), values[None]) is not None
 
     assert ends(1.0, 1e13) and ends(1e-3, 1.0, 1.0, 1.0, FAR)
     assert not ends(1e-3, 10.0, 1.0, 1.0, FAR / 10), "the second loss is as large as any"
     assert ends(1e-3, 1.0, 1.0, 1.0, 1000.0, FAR), "the fifth tells no size"
 
 
-@pytest.mark.parametrize("piece", [1, 2, 3, 20])
+@pytest.mark.parametrize("piece", [1, 2, 4, 5, 10, 20])
 def test_the_size_does_not_depend_on_when_one_looks(piece: int) -> None:
-    losses = np.array([0.0, 1e-3, 0.0, 2.0, 3.0, 1e-3, 50.0] + [5e6] * 13, np.float32)  # 3e6 is just not beyond
-    seen = begin(drawing(1))
-    for step in range(0, STEPS, piece):
-        part = losses[step : step + piece]
-        seen = watch(seen, part, jnp.int32(step))
-    assert (float(seen.first), float(seen.largest)) == (np.float32(1e-3), 3.0)
-    assert int(since(seen, jnp.int32(STEPS))) == 7
+    # the size is 3: that of the largest of the first four losses that are not 0, so that 3e6 is just not beyond
+    for end, left in ((5e6, 7), (2.9e6, None)):
+        losses = np.array([0.0, 1e-3, 0.0, 2.0, 3.0, 1e-3, 50.0] + [end] * 13, np.float32)
+        assert left_at(drawing(1), losses.reshape(-1, piece)) == left
+
+
+def test_an_interval_is_compared_with_what_was_known_at_its_end() -> None:
+    # A fall to -100 makes the size 101: seen with it, or after it, 5e7 is not beyond; before, it was.
+    early, late = [1.0, 5e7, 5e7, -100.0], [1.0, -100.0, 5e7, 5e7, 5e7]
+    assert left_at(scripted([0.0]), np.array([*early, 2e8, 2e8, 2e8, 2e8], np.float32).reshape(2, 4)) == 4
+    assert left_at(scripted([0.0]), np.array([late], np.float32)) is None
+
+
+def test_a_trial_of_no_steps_or_of_no_loss_has_not_left() -> None:
+    assert left_at(scripted([0.0]), np.zeros((0, 5), np.float32)) is None
+    assert left_at(scripted([0.0]), np.zeros((2, 5), np.float32)) is None
 
 
 def test_what_is_not_finite_has_left() -> None:

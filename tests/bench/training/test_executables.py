@@ -18,7 +18,6 @@ from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.plan.space import Range
 from dlkit.bench.plan.trials import STAGES
 from dlkit.bench.training import executables
-from dlkit.bench.training.evaluation import held_out_of
 from dlkit.bench.training.executables import Kept
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
@@ -181,16 +180,7 @@ def test_a_study_compiles_each_program_once(stopping: EarlyStopping | None) -> N
         values = {key: span.low if isinstance(span, Range) else span for key, span in optimizer.space.items()}
         for stage in STAGES:
             train_trial(program, values, stage=stage, seed=0)
-    counts = {name: compiled.count(f"jit({name})") for name in ("start", "_evaluate", "begin", "segment", "finish")}
-    assert counts == {"start": 1, "_evaluate": 1, "begin": 2, "segment": 2, "finish": 2}
-
-
-def test_a_segment_has_as_few_copies_of_the_network_as_it_can() -> None:
-    validation, test = {"x": np.ones(3)}, {"x": np.ones(4)}
-    arrays = {"validation": validation, "test": {"x": np.zeros(3)}}
-    for is_judged, split in ((False, validation), (True, arrays["test"])):
-        assert held_out_of(arrays, is_judged=is_judged, is_watched=False).splits == (split,)
-        both = held_out_of(arrays, is_judged=is_judged, is_watched=True)
-        unlike = held_out_of({**arrays, "test": test}, is_judged=is_judged, is_watched=False)
-        assert (both.splits, unlike.splits) == ((validation, arrays["test"]), (validation, test))
-        assert both.is_judged == unlike.is_judged == is_judged
+    names = ("start", "judged", "at", "along", "begin", "segment", "finish")
+    counts = {name: compiled.count(f"jit({name})") for name in names}
+    own = {"start": 1, "judged": 1, "along" if stopping else "at": 1, "begin": 2, "segment": 2}
+    assert counts == dict.fromkeys(names, 0) | own

@@ -21,7 +21,7 @@ from dlkit.bench.optimizers import Optimizer, schedules
 from dlkit.bench.plan.metric import TRAINING_LOSS, Metric
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.problems import Problem, classification
-from dlkit.bench.training import program as program_module
+from dlkit.bench.training import evaluation
 from dlkit.bench.training.curve import Request, Trajectory
 from dlkit.bench.training.lanes import ALONE, Lanes
 from dlkit.bench.training.program import Program, compile_problem, compile_program
@@ -133,7 +133,7 @@ def test_scores_are_kept_where_they_tell_of_new_examples() -> None:
 def test_of_very_many_examples_evenly_spaced_ones_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = classification("points", models.mlp((2,)), few_points(), batch_size=8, steps=20)
     every = scores_of(program_of(problem), 0.5)
-    monkeypatch.setattr(program_module, "MOST_SCORES", 5)
+    monkeypatch.setattr(evaluation, "MOST_SCORES", 5)
     some = scores_of(program_of(problem), 0.5)
     assert every is not None and some is not None
     assert len(every) == 18 and some.tolist() == every[[0, 4, 8, 12, 16]].tolist()
@@ -513,7 +513,7 @@ def test_no_operation_of_jax_runs_beside_the_executables(lanes: Lanes) -> None:
 
 
 def test_parameters_are_finished_once_and_only_for_who_asks() -> None:
-    program = program_of(walk())
+    program = program_of(walk(), replace(SGD, eval_params=lambda state, params: params))
     calls: list[None] = []
 
     def finish(*arguments: Any) -> Any:

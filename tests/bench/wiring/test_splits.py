@@ -104,10 +104,10 @@ def test_early_stopping_of_a_final_trial_watches_validation_and_is_judged_on_tes
     result, evaluations = trained(told(scores=scores), "final", stopping=policy)
     assert evaluations == [
         (TEST, 0.0),
-        (VALIDATION, 2.0),
         (TEST, 2.0),
-        (VALIDATION, 4.0),
+        (VALIDATION, 2.0),
         (TEST, 4.0),
+        (VALIDATION, 4.0),
         (VALIDATION, 2.0),
     ]
     assert result.curves["score"].tolist() == [4.0, 2.0, 0.0] and result.restored_at == 2
