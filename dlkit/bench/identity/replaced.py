@@ -4,10 +4,11 @@ What is registered in dlkit is known by its name and the versions of the librari
 are theirs: not after ``optax.adam = mine``, nor with a copy of a library that is being worked on.
 """
 
+import operator
 import sys
 from functools import cache
 from types import FunctionType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dlkit.bench.identity.local_code import is_local
 
@@ -39,17 +40,45 @@ def replaced_functions() -> tuple[Replaced, ...]:
     """Returns the functions that are the user's own where those of dlkit, optax and JAX stand; none as a rule.
 
     Functions of modules are seen, jitted ones too; neither methods, nor one function of a library in place of another.
+    A module that holds the same objects as at the call before is not searched again.
     """
     deciding = [name for name in [*sys.modules] if name.startswith(FIRST) and _decides(name)]
-    held = [(module, [*getattr(sys.modules[module], "__dict__", {}).items()]) for module in deciding]
-    return tuple(
-        Replaced(module, name, function)
-        for module, names in held
-        for name, value in names
-        if (kind := type(value)) is FunctionType or kind.__name__ in WRAPPING
-        if (function := value if kind is FunctionType else getattr(value, "__wrapped__", None))
-        if type(function) is FunctionType and _is_users(function.__code__.co_filename)
-    )
+    return tuple(each for module in deciding for each in _replaced_in(module))
+
+
+def _replaced_in(module: str) -> tuple[Replaced, ...]:
+    held = getattr(sys.modules.get(module), "__dict__", {})
+    names, values = [*held], [*held.values()]
+    before = _searched().get(module)
+    if before is None or not (_same(names, before.names) and _same(values, before.values)):
+        found = tuple(
+            Replaced(module, name, function)
+            for name, value in zip(names, values, strict=False)
+            if (kind := type(value)) is FunctionType or kind.__name__ in WRAPPING
+            if (function := value if kind is FunctionType else getattr(value, "__wrapped__", None))
+            if type(function) is FunctionType and _is_users(function.__code__.co_filename)
+        )
+        before = _searched()[module] = _Searched(names, values, found)
+    return before.found
+
+
+class _Searched(NamedTuple):
+    """What a module held when it was searched, and what was found."""
+
+    names: list[str]
+    values: list[Any]
+    found: tuple[Replaced, ...]
+
+
+@cache
+def _searched() -> dict[str, _Searched]:
+    """Module -> what it held when it was searched last."""
+    return {}
+
+
+def _same(these: list[Any], those: list[Any]) -> bool:
+    """Whether two lists hold the same objects."""
+    return len(these) == len(those) and all(map(operator.is_, these, those))
 
 
 _is_users = cache(is_local)

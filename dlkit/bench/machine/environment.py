@@ -79,12 +79,17 @@ def threads() -> int:
     import jax
 
     jax.devices()
+    return _pool() or int(os.environ.get("NPROC") or os.cpu_count() or 1)
+
+
+@cache
+def _pool() -> int:
+    """How many threads XLA's pool has, once JAX has started: it keeps them. 0 where the system does not tell."""
     try:
         names = [Path(f"/proc/self/task/{task}/comm").read_text() for task in os.listdir("/proc/self/task")]  # noqa: PTH208
-        pool = sum(name.startswith("tf_XLAEigen") for name in names)
     except OSError:
-        pool = 0
-    return pool or int(os.environ.get("NPROC") or os.cpu_count() or 1)
+        return 0
+    return sum(name.startswith("tf_XLAEigen") for name in names)
 
 
 @cache

@@ -299,6 +299,23 @@ def test_no_function_is_replaced_as_a_rule_and_jitted_ones_are_seen(monkeypatch:
     assert [each[:2] for each in replaced_functions()] == [("jax.nn", "relu")]
 
 
+def test_what_is_replaced_is_seen_anew_at_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules that hold what they held are not searched again: those that do not have to be."""
+    mine, other = (lambda x: x), (lambda x: 2 * x)
+    assert not replaced_functions()
+    for _ in range(2):
+        with monkeypatch.context() as here:
+            here.setattr(jax.nn, "relu", mine)
+            assert [each.function for each in replaced_functions()] == [mine]
+            here.setattr(jax.nn, "relu", other)
+            assert [each.function for each in replaced_functions()] == [other]
+            here.setattr(jax.nn, "of_mine", mine, raising=False)
+            assert {each.name for each in replaced_functions()} == {"relu", "of_mine"}
+        assert not replaced_functions()
+    monkeypatch.setattr(jax.nn, "silu", jax.nn.relu)  # the library's own
+    assert not replaced_functions()
+
+
 @pytest.mark.parametrize("setting", ["jax_random_seed_offset"])
 def test_training_alone_sees_the_settings_of_jax(setting: str) -> None:
     found: dict[int, set[float]] = {}
