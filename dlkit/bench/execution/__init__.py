@@ -3,7 +3,7 @@
 - `work`: some trials of a compile group: what a worker gets, runs and returns.
 - `jobs`: what is left to run, of a contender or of the reruns that set targets.
 - `whole_run`: from an experiment to its summary.
-- `runner`: rounds and phases; keeps workers busy, stores what they return.
+- `runner`: rounds and phases; `slots`: keeps workers busy, stores what they return.
 - `guard`: whether one's own code still computes what it did when its stored trials ran.
 - `resources`: what a run may use.
 - `executor`: this process as an executor; `dask_workers`: one process a core, or a cluster.
@@ -33,6 +33,7 @@ __all__ = [
     "self_deceptions",
     "simulation",
     "single_trial",
+    "slots",
     "step_times",
     "truths",
     "whole_run",

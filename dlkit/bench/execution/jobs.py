@@ -8,13 +8,19 @@ from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Outcome, Stage, Trial
 from dlkit.bench.spec.bound_plan import BoundPlan
-from dlkit.bench.store.store import Store
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.search import next_points, search
 from dlkit.bench.tuning.targets import Frozen, Reruns, freeze, reruns
 from dlkit.bench.tuning.winner import tune
 
-__all__ = ["ContenderJob", "Job", "TargetJob"]
+__all__ = ["ContenderJob", "Job", "PointStore", "TargetJob"]
+
+
+class PointStore(Protocol):
+    """What keeps drawn points."""
+
+    def add_points(self, search: str, before: int, points: Sequence[Point]) -> None:
+        """As `Store.add_points`."""
 
 
 class Job(Protocol):
@@ -22,13 +28,17 @@ class Job(Protocol):
 
     Attributes:
         label: how progress calls it.
-        trials: how many there are, as far as is known.
-        done: how many of them have ended.
     """
 
     label: str
-    trials: int
-    done: int
+
+    @property
+    def trials(self) -> int:
+        """How many there are, as far as is known."""
+
+    @property
+    def done(self) -> int:
+        """How many of them have ended."""
 
     def work(self) -> Work | None:
         """Returns what to run next; None if nothing is left, or nothing can run yet."""
@@ -86,7 +96,7 @@ class ContenderJob:
         bound: BoundPlan,
         problem: PlannedProblem,
         contender: PlannedContender,
-        store: Store,
+        store: PointStore,
         history: History,
         lanes: int | None,
     ) -> None:
@@ -95,7 +105,17 @@ class ContenderJob:
         self._bound, self._store, self._history, self._lanes = bound, store, history, lanes
         self._studies = bound.plan.studies(problem, contender)
         self._failed = False
-        self.trials, self.done = self._count()
+        self._counted: tuple[int, int] | None = None
+
+    @property
+    def trials(self) -> int:
+        """How many there are, as far as is known."""
+        return self._counts()[0]
+
+    @property
+    def done(self) -> int:
+        """How many of them have ended."""
+        return self._counts()[1]
 
     def work(self) -> Work | None:
         """Returns what to run next: trials of one compile group and one stage; None after a failure."""
@@ -121,7 +141,7 @@ class ContenderJob:
         """Adds outcomes to the history; a failure ends the job, since its other trials would fail alike."""
         self._failed |= any(not outcome.counts for outcome in outcomes)
         self._history.add(outcome for outcome in outcomes if outcome.counts)
-        self.trials, self.done = self._count()
+        self._counted = None  # counting can wait: what is next does not depend on it
 
     def _planned(self, stage: Stage) -> int:
         """How many trials of one group run in a stage of a study, about: it does not depend on how many have run."""
@@ -152,6 +172,11 @@ class ContenderJob:
         point = tune(self._history, self.problem, self.contender, study=study).point
         trials = self._history.final_trials(self.problem, self.contender, point, study=study) if point else ()
         return point, trials
+
+    def _counts(self) -> tuple[int, int]:
+        if self._counted is None:
+            self._counted = self._count()
+        return self._counted
 
     def _count(self) -> tuple[int, int]:
         """How many trials the job has, as far as is known, and how many of them have ended."""

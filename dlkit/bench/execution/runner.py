@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dlkit.bench.analysis.settling import more_blocks
 from dlkit.bench.errors import UserError
@@ -13,12 +12,13 @@ from dlkit.bench.execution.jobs import ContenderJob, Job, TargetJob
 from dlkit.bench.execution.own_code import keep_own_code
 from dlkit.bench.execution.progress import Listener
 from dlkit.bench.execution.races import Race, machine_digest, races
+from dlkit.bench.execution.slots import Answers, Keeping, SomeJob, Unstored, drive, require_same_software
 from dlkit.bench.execution.step_times import before_training, needs_step_times, races_before, scaled, with_known_times
-from dlkit.bench.execution.work import Done, Timed, Work, failed
+from dlkit.bench.execution.work import Done, Timed
 from dlkit.bench.machine.program import program_identity
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.trials import Trial, timing_key
-from dlkit.bench.spec.bound_plan import BoundPlan, Group
+from dlkit.bench.spec.bound_plan import BoundPlan
 from dlkit.bench.store.kept_code import About
 from dlkit.bench.store.software import differences, software_digest
 from dlkit.bench.store.store import Store
@@ -52,6 +52,7 @@ class _Context:
     progress: Listener
     lanes: int | None
     program: Mapping[str, str]
+    unstored: Unstored
     code: Sequence[About] = ()  # what is kept of one's own code
     stopped: dict[tuple[str, str], set[str]] = field(default_factory=dict)  # what cannot run now; see `_settle`
 
@@ -98,14 +99,14 @@ def run(
     workers = Workers(make_executor)
     try:
         program = _program_of_workers(workers.start()) if remote else program_identity()
-        context = _Context(store, workers, progress, lanes, program)
+        context = _Context(store, workers, progress, lanes, program, Unstored(store))
         before = store.software()
         asked, bound = bound, _with_step_times(context, bound)
         history, records = _stored(bound.plan, context)
         if before not in (None, store.software()):
             _say_what_is_apart(context, records)
         guarding = [] if trust else checks(bound, history, records)
-        if guarding and _drive(context, context.workers.start(), guarding, _compare):
+        if guarding and _drive(context, guarding, _Comparing()):
             _say_what_is_unchecked(context, guarding)
             return Report(True, bound)
         has_changed = _settle(context, guarding, asked, history, records)
@@ -161,9 +162,15 @@ def _say_what_is_apart(context: _Context, records: Mapping[str, Record]) -> None
 # --- the guard before reuse ---
 
 
-def _compare(context: _Context, check: Check, done: Done) -> None:
-    """Gives what came back to its check; nothing is stored."""
-    check.answer(done)
+class _Comparing:
+    """Gives what comes back to its check; nothing is stored."""
+
+    def take(self, check: Check, done: Done) -> None:
+        """Compares."""
+        check.answer(done)
+
+    def keep(self, check: Check, done: Done) -> None:
+        """Nothing to keep."""
 
 
 def _say_what_is_unchecked(context: _Context, guarding: Sequence[Check]) -> None:
@@ -221,22 +228,27 @@ def _set_aside(store: Store, check: Check, stale: Mapping[str, Trial], asked: Bo
     )
 
 
+def _drive(context: _Context, jobs: Sequence[SomeJob], answers: Answers[SomeJob]) -> bool:
+    """Runs what is left of some jobs; returns whether Ctrl-C ended it."""
+    return drive(context.workers.start(), jobs, answers, context.progress, context.program)
+
+
 def _round(context: _Context, bound: BoundPlan, history: History) -> bool:
     """Runs what is left of a plan; returns whether Ctrl-C ended it."""
     plan = bound.plan
     context.store.use_plan(plan, bound.sources, context.code, bound.groups)
     jobs = [
-        ContenderJob(bound, problem, contender, context.store, history, context.lanes)
+        ContenderJob(bound, problem, contender, context.unstored, history, context.lanes)
         for problem, contender in plan.cells
         if (problem.name, contender.label) not in context.stopped
     ]
     setting = [TargetJob(bound, problem, history, context.lanes) for problem in plan.problems if problem.target is None]
     every: list[Job] = [*jobs, *setting]
-    context.progress.plan(sum(job.trials for job in every), sum(job.done for job in every))
+    keeping = Keeping(context.unstored, context.progress, every)
     try:
         for phase in _phases(plan, context.store, jobs, setting):
             queue = [job for job in phase if job.work() is not None]
-            if queue and _drive(context, context.workers.start(), queue, partial(_keep, every=every)):
+            if queue and _drive(context, queue, keeping):
                 return True
         return False
     except KeyboardInterrupt:
@@ -277,7 +289,7 @@ def _race(context: _Context, race: Race) -> Timed:
     """Runs a race while everything else rests."""
     context.progress.timing(f"{race.problem.name} / timing")
     timed = race.timed_on(context.workers.start())
-    _require_same_software(timed.program, context.program)
+    require_same_software(timed.program, context.program)
     return timed
 
 
@@ -293,82 +305,7 @@ def _time(context: _Context, bound: BoundPlan, history: History) -> bool:
         return True
 
 
-# --- slots ---
-
-
-@dataclass
-class _Slot:
-    """A worker, what it is busy with, and the executable it holds."""
-
-    job: Job | None = None
-    work: Work | None = None
-    group: Group | None = None
-
-
-def _drive(
-    context: _Context, executor: Executor, jobs: Sequence[Job], keep: Callable[[_Context, Any, Done], None]
-) -> bool:
-    """Keeps every slot busy until nothing is left of these jobs; returns whether Ctrl-C ended it."""
-    slots, queue = [_Slot() for _ in range(executor.slots)], list(jobs)
-    for index in range(len(slots)):
-        _assign(context, executor, slots, index, queue)
-    interrupted = False
-    while any(slot.job for slot in slots):
-        try:
-            index, done = executor.next()
-        except KeyboardInterrupt:
-            if interrupted:
-                raise
-            interrupted = True  # the trials in hand end within seconds and are kept; a second Ctrl-C gives them up
-            context.progress.finishing()
-            continue
-        slot = slots[index]
-        job, work = slot.job, slot.work
-        assert job is not None and work is not None
-        assert not isinstance(done, Timed)
-        if isinstance(done, UserError):
-            done = Done((failed(work.trials[0], f"{job.label}: {done}"),), context.program)
-        _require_same_software(done.program, context.program)
-        keep(context, job, done)
-        interrupted |= done.interrupted
-        slot.job = slot.work = None
-        if not interrupted:
-            _assign(context, executor, slots, index, queue, current=job)
-    return interrupted
-
-
-def _keep(context: _Context, job: Job, done: Done, *, every: Sequence[Job]) -> None:
-    """Stores what came back, gives it to its job, and says how far the run has come."""
-    context.store.add(done.outcomes, done.program)
-    planned, before = sum(each.trials for each in every), sum(each.done for each in every)
-    job.take(done.outcomes)
-    if (now := sum(each.trials for each in every)) != planned:  # tuning has drawn points, or dropped some
-        context.progress.plan(now, before)
-    context.progress.advance(job.label, len(done.outcomes))
-
-
-def _assign(
-    context: _Context,
-    executor: Executor,
-    slots: Sequence[_Slot],
-    index: int,
-    queue: list[Job],
-    *,
-    current: Job | None = None,
-) -> None:
-    """Gives a free slot its job's next work, or the next job's: a job stays where its executable is."""
-    slot = slots[index]
-    while current is None or (work := current.work()) is None:
-        if current is not None:
-            context.progress.ended(current.label)
-        if not queue:
-            return
-        current = queue.pop(0)
-    slot.job, slot.work = current, work
-    if slot.group != work.group:
-        context.progress.compiling(current.label)
-    slot.group = work.group
-    executor.submit(index, work)
+# --- workers ---
 
 
 def _program_of_workers(executor: Executor) -> Mapping[str, str]:
@@ -381,12 +318,5 @@ def _program_of_workers(executor: Executor) -> Mapping[str, str]:
                 f"the workers differ: {differing}; trials of both are never mixed: use workers that are alike"
             )
     program = {**program_identity(), "device": first["device"]}
-    _require_same_software(first, program)
+    require_same_software(first, program)
     return program
-
-
-def _require_same_software(theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:
-    """Refuses workers whose trials could not be compared with this process's."""
-    if software_digest(theirs) != software_digest(ours):
-        other = differences(theirs, ours, there="there", here="here")
-        raise UserError(f"the workers run other software than this process: {other}; install the same on both")

@@ -1,0 +1,129 @@
+"""Slots: every trial once, the next work before what came back is stored, and nothing lost whatever happens between."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dlkit.bench.errors import UserError
+from dlkit.bench.execution import slots
+from dlkit.bench.execution.executor import InlineExecutor
+from dlkit.bench.execution.jobs import ContenderJob
+from dlkit.bench.execution.progress import Silent
+from dlkit.bench.execution.slots import Keeping, Unstored, drive
+from dlkit.bench.execution.work import Done, Work
+from dlkit.bench.plan.policies import Tuner
+from dlkit.bench.spec.bound_plan import BoundPlan
+from dlkit.bench.store.store import Store
+from dlkit.bench.tuning.history import History
+from tests.bench.execution.test_jobs import bound_plan, ended
+from tests.bench.synthetic import PROGRAM
+
+
+class Played(InlineExecutor):
+    """Slots that train nothing, and take turns; each ends a few trials of what it gets."""
+
+    def __init__(self, bound: BoundPlan, count: int, most: int = 2) -> None:
+        self.slots = count
+        self.bound, self.most = bound, most
+        self.given: list[tuple[int, Work]] = []
+        self.waiting: list[tuple[int, Work]] = []
+        self.done: list[str] = []
+
+    def submit(self, slot: int, work: Any) -> None:
+        assert slot not in [busy for busy, _ in self.waiting]
+        self.given.append((slot, work))
+        self.waiting.append((slot, work))
+
+    def next(self) -> tuple[int, Done | Any]:
+        slot, work = self.waiting.pop(0)
+        trials = work.trials[: self.most]
+        self.done += [trial.id for trial in trials]
+        return slot, Done(tuple(ended(self.bound, trials)), PROGRAM)
+
+
+def driven(bound: BoundPlan, executor: Played, store: Store, *, contenders: Sequence[int] = (0,)) -> list[ContenderJob]:
+    store.use_software(PROGRAM)
+    history, unstored = History(bound.plan), Unstored(store)
+    jobs = [
+        ContenderJob(bound, bound.plan.problems[0], bound.plan.contenders[place], unstored, history, None)
+        for place in contenders
+    ]
+    assert not drive(executor, jobs, Keeping(unstored, Silent(), jobs), Silent(), PROGRAM)
+    return jobs
+
+
+@pytest.mark.parametrize("shared", [0.0, 1e9], ids=["shared", "not shared"])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_every_trial_runs_once_on_one_slot_or_on_several(
+    count: int, shared: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "SHARED_SECONDS", shared)
+    bound = bound_plan(studies=2, tuning_points=5)
+    with Store(None) as store:
+        executor = Played(bound, count)
+        jobs = driven(bound, executor, store, contenders=(0, 1))
+        # two studies of 5 points on 2 seeds and 3 final seeds, of two contenders
+        assert sorted(executor.done) == sorted({*executor.done}) == sorted(store.finished())
+        assert len(executor.done) == 2 * 2 * (5 * 2 + 3) == sum(job.done for job in jobs)
+
+
+@pytest.mark.parametrize(("shared", "expected"), [(0.0, {0, 1, 2}), (1e9, {0})])
+def test_the_last_job_is_shared_among_slots_that_are_free_if_it_takes_long_yet(
+    shared: float, expected: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "SHARED_SECONDS", shared)
+    bound = bound_plan(tuning_points=8)
+    with Store(None) as store:
+        executor = Played(bound, 3)
+        driven(bound, executor, store)
+        assert {slot for slot, _ in executor.given} == expected
+
+
+def test_a_slot_has_its_next_work_before_what_it_sent_is_stored() -> None:
+    bound = bound_plan()
+
+    class Watched(Played):
+        def submit(self, slot: int, work: Any) -> None:
+            super().submit(slot, work)
+            seen.append((len(self.done), len(store.finished())))
+
+    seen: list[tuple[int, int]] = []
+    with Store(None) as store:
+        driven(bound, Watched(bound, 1), store)
+    assert seen[:3] == [(0, 0), (2, 0), (4, 2)]
+
+
+@pytest.mark.parametrize("error", [UserError, KeyboardInterrupt])
+def test_what_came_back_is_stored_if_the_next_work_cannot_be_handed_out(error: type[BaseException]) -> None:
+    bound = bound_plan()
+
+    class Fails(Played):
+        def submit(self, slot: int, work: Any) -> None:
+            if self.done:
+                raise error("gone")
+            super().submit(slot, work)
+
+    with Store(None) as store:
+        executor = Fails(bound, 1)
+        with pytest.raises(error):
+            driven(bound, executor, store)
+        assert len(executor.done) == 2 and store.finished() == {*executor.done}
+
+
+def test_points_are_stored_after_the_outcomes_that_they_follow_from() -> None:
+    bound = bound_plan()
+    drawing = [replace(each, points=[], undrawn=None) for each in bound.plan.contenders]
+    bound = replace(bound, plan=replace(bound.plan, contenders=drawing, tuner=Tuner("random", seconds=1.5)))
+
+    class Watched(Store):
+        def add_points(self, *given: Any) -> None:
+            seen.append((len(executor.done), len(self.finished())))
+            super().add_points(*given)
+
+    seen: list[tuple[int, int]] = []
+    executor = Played(bound, 1)
+    with Watched(None) as store:
+        driven(bound, executor, store)
+    assert seen == [(0, 0), (2, 2), (4, 4)]  # two trials a point of 0.25 s each: the third point reaches 1.5 s
