@@ -15,6 +15,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.identity.replaced import Replaced, replaced_functions
 from dlkit.bench.machine.doctor import require_right_sums
 from dlkit.bench.machine.environment import configure_jax
+from dlkit.bench.machine.kept_programs import bound_programs
 from dlkit.bench.machine.program import jax_settings, program_identity
 from dlkit.bench.plan.trials import Evaluations, Outcome, Timing, Trial
 from dlkit.bench.problems import Problem
@@ -152,6 +153,7 @@ def prepare_process(threads: int = 1) -> Mapping[str, str]:
 def _prepared(threads: int) -> None:
     os.environ["NPROC"] = str(threads)
     configure_jax()
+    bound_programs()
     require_right_sums()
 
 

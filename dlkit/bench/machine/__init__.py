@@ -1,6 +1,7 @@
 """This process and the computer under it.
 
 - `environment`: cache folder, configuration of JAX, compiler options, threads.
+- `kept_programs`: how much room compiled programs take in the cache folder.
 - `quick_compilation`: programs that are called a few times.
 - `program`: what decides the bits of a trial's numbers beside the trial itself.
 - `training_code`: the part of it that is dlkit's own code, as a hash.
@@ -8,4 +9,4 @@
 - `interrupts`: Ctrl-C.
 """
 
-__all__ = ["doctor", "environment", "interrupts", "program", "quick_compilation", "training_code"]
+__all__ = ["doctor", "environment", "interrupts", "kept_programs", "program", "quick_compilation", "training_code"]

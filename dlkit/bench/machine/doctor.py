@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.machine.environment import cache_folder, configure_jax
+from dlkit.bench.machine.kept_programs import MOST_BYTES, program_folders
 from dlkit.bench.machine.program import program_identity
 
 __all__ = ["Check", "canaries", "examine", "require_right_sums"]
@@ -115,8 +116,18 @@ def _cache() -> Check:
             pass
     except OSError as error:
         return Check("cache", f"{folder}: {error.strerror}; set DLKIT_CACHE to a folder that can be written", False)
-    size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-    return Check("cache", f"{folder}, {size / 1e6:.1f} MB", True)
+    whole, *programs = map(_bytes_in, (folder, *program_folders()))
+    return Check(
+        "cache",
+        f"{folder}, {whole / 1e6:.1f} MB, of which {sum(programs) / 1e6:.1f} MB are compiled programs (xla and "
+        f"executables keep at most {MOST_BYTES / 2**30:.0f} GiB each, what was used last); it can be deleted while "
+        "nothing runs",
+        True,
+    )
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _repeated_bits() -> Check:

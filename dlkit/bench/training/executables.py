@@ -10,11 +10,15 @@ The files are in the user's own cache folder, beside XLA's cache. As that, they 
 them is a pickle: whoever can write there can run code as the user. No file of a run is ever read in this way. A file
 that does not have the checksum it starts with, or that does not load, is made anew.
 
+The folder is bounded: `machine.kept_programs`.
+
 One file names the program of a compile group, another holds the program's executable under the hash of what was
 lowered: after an edit that leaves a program what it was, its executable is found by that.
 """
 
+import contextlib
 import hashlib
+import os
 import pickle
 import threading
 from collections.abc import Callable
@@ -160,6 +164,8 @@ def _read(path: Path) -> bytes:
         content = path.read_bytes()
     except OSError:
         return b""
+    with contextlib.suppress(OSError):
+        os.utime(path)  # what was not used for longest goes first: `machine.kept_programs`
     body = content[CHECKSUM_BYTES:]
     return body if _checksum(path, body) == content[:CHECKSUM_BYTES] else b""
 
