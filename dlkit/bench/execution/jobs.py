@@ -11,7 +11,7 @@ from dlkit.bench.spec.bound_plan import BoundPlan
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.search import next_points, search
 from dlkit.bench.tuning.targets import Frozen, Reruns, freeze, reruns
-from dlkit.bench.tuning.winner import tune
+from dlkit.bench.tuning.winner import Tuning, tune
 
 __all__ = ["ContenderJob", "Job", "PointStore", "TargetJob"]
 
@@ -180,9 +180,21 @@ class ContenderJob:
 
     def _count(self) -> tuple[int, int]:
         """How many trials the job has, as far as is known, and how many of them have ended."""
-        plan, known, later = self._bound.plan, set(), 0
+        known, later = set[str](), 0
+        if self._has_alike_studies():  # a large plan is not hashed before its first trial
+            tuning = tune(self._history, self.problem, self.contender, study=0)
+            return len(self._studies) * (len({trial.id for trial in tuning.known}) + self._after(tuning)), 0
         for study in self._studies:
             tuning = tune(self._history, self.problem, self.contender, study=study)
             known |= {trial.id for trial in (*tuning.known, *self._winner(study)[1])}
-            later += tuning.trials - len(tuning.known) + (plan.seeds if tuning.missing else 0)
+            later += self._after(tuning)
         return len(known) + later, len(known & self._history.outcomes.keys())
+
+    def _after(self, tuning: Tuning) -> int:
+        """How many trials of a study come after those that are known by now."""
+        return tuning.trials - len(tuning.known) + (self._bound.plan.seeds if tuning.missing else 0)
+
+    def _has_alike_studies(self) -> bool:
+        """Whether studies differ in their points and seeds alone: nothing has run, or was drawn meanwhile."""
+        counts = {len(self.contender.points_of(study)) for study in self._studies}
+        return not self._history.has_begun and not self._bound.plan.expansions and len(counts) == 1

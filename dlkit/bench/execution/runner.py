@@ -247,8 +247,7 @@ def _round(context: _Context, bound: BoundPlan, history: History) -> bool:
     keeping = Keeping(context.unstored, context.progress, every)
     try:
         for phase in _phases(plan, context.store, jobs, setting):
-            queue = [job for job in phase if job.work() is not None]
-            if queue and _drive(context, queue, keeping):
+            if any(job.work() is not None for job in phase) and _drive(context, phase, keeping):
                 return True
         return False
     except KeyboardInterrupt:

@@ -1,6 +1,7 @@
 """Slots: each gets the next work as soon as it has sent what it did; that is stored while the next work runs."""
 
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -104,7 +105,7 @@ class _Slots(Generic[SomeJob]):
     def __init__(self, executor: Executor, jobs: Sequence[SomeJob], progress: Listener) -> None:
         """Gives every slot its first work, as far as there is any."""
         self._executor, self._progress = executor, progress
-        self._queue = list(jobs)
+        self._queue = deque(jobs)
         self._groups: dict[int, Group] = {}  # whose executable a slot holds
         self.running: dict[int, _Running[SomeJob]] = {}
         for index in range(executor.slots):
@@ -120,12 +121,14 @@ class _Slots(Generic[SomeJob]):
             current: the job that it was busy with.
             pace: how many seconds a trial of this job took.
         """
-        while current is None or (work := self._left(current)) is None:
-            if current is not None and not self._in_hand(current):
-                self._progress.ended(current.label)
-            if not self._queue:
-                return
-            current, pace = self._queue.pop(0), 0.0
+        work = None if current is None else self._left(current)
+        if current is not None and work is None and not self._in_hand(current):
+            self._progress.ended(current.label)
+        while work is None and self._queue:
+            current, pace = self._queue.popleft(), 0.0
+            work = self._left(current)
+        if current is None or work is None:
+            return
         free = [each for each in range(self._executor.slots) if each != index and each not in self.running]
         helping = free if not self._queue and pace * len(work.trials) > SHARED_SECONDS else []
         for place, slot in enumerate(takers := [index, *helping]):

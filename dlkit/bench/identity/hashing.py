@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any
 
-__all__ = ["canonical", "digest"]
+__all__ = ["canonical", "digest", "digest_of"]
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -22,4 +22,9 @@ def canonical(value: Any) -> str:
 
 def digest(value: Any, *, length: int = 16) -> str:
     """Returns the first hexadecimal digits of the SHA-256 of a value's canonical JSON."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+    return digest_of(canonical(value), length=length)
+
+
+def digest_of(text: str, *, length: int = 16) -> str:
+    """Returns the digest of a value whose canonical JSON is at hand."""
+    return hashlib.sha256(text.encode()).hexdigest()[:length]

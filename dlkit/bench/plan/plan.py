@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from dlkit.bench.identity.hashing import digest
+from dlkit.bench.identity.hashing import canonical, digest, digest_of
 from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import TargetRule, Tuner
 from dlkit.bench.plan.programs import AllPrograms, program_of
@@ -37,6 +37,22 @@ class Expansion:
     contender: str
     space: Mapping[str, Range | float]
     points: Sequence[Sequence[Point]]
+
+
+class _Shared(NamedTuple):
+    """What trials of a contender on a problem share.
+
+    Attributes:
+        problem: which.
+        contender: which; both are kept, so that no other object gets their ids.
+        identity: as `Trial.identity`, without hyperparameters and seed.
+        text: its canonical JSON before, between and after these two.
+    """
+
+    problem: PlannedProblem
+    contender: PlannedContender
+    identity: dict[str, Any]
+    text: tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -190,6 +206,41 @@ class Plan:
         until: int | None = None,
     ) -> Trial:
         """Returns a trial with its identity: the content that decides its numbers, and nothing else."""
+        shared = self._shared(problem, contender, point.static, stage, until)
+        hyperparameters = dict(point.hyperparameters)
+        before, between, after = shared.text
+        text = f"{before}{canonical(hyperparameters)}{between}{canonical(seed)}{after}"
+        return Trial(digest_of(text), {**shared.identity, "hyperparameters": hyperparameters, "seed": seed})
+
+    def _shared(
+        self,
+        problem: PlannedProblem,
+        contender: PlannedContender,
+        static: Mapping[str, Any],
+        stage: Stage,
+        until: int | None,
+    ) -> "_Shared":
+        """What trials share that differ in hyperparameters and seed alone: plans have hundreds of thousands."""
+        key = (id(problem), id(contender), stage, until, canonical(dict(static)) if static else "")
+        known = self._known.get(key)
+        if known is None or known.problem is not problem or known.contender is not contender:
+            identity = self._identity(problem, contender, static, stage, until)
+            known = self._known[key] = _Shared(problem, contender, identity, _around(identity))
+        return known
+
+    @cached_property
+    def _known(self) -> "dict[tuple[Any, ...], _Shared]":
+        return {}
+
+    def _identity(
+        self,
+        problem: PlannedProblem,
+        contender: PlannedContender,
+        static: Mapping[str, Any],
+        stage: Stage,
+        until: int | None,
+    ) -> dict[str, Any]:
+        """The identity of a trial, with nothing in the places of its hyperparameters and its seed."""
         allowed = problem.allowance(contender.label)
         made = {"made_by": problem.made_by, "choices": self.choices(problem, contender)}
         identity: dict[str, Any] = {
@@ -201,15 +252,15 @@ class Plan:
                 "diverged_above": problem.diverged_above,
                 **({} if problem.is_own else made),  # of one's own the program says it
             },
-            "optimizer": {"name": "" if contender.is_own else contender.optimizer, "static": dict(point.static)},
+            "optimizer": {"name": "" if contender.is_own else contender.optimizer, "static": dict(static)},
             "schedule": contender.schedule,
             "early_stopping": _policy(problem, contender),
             "probes": sorted(self.probes) if stage == "final" else [],
             "steps": allowed.steps,
             "evaluations": self.evaluations,
-            "hyperparameters": dict(point.hyperparameters),
+            "hyperparameters": None,
             "stage": stage,
-            "seed": seed,
+            "seed": None,
         }
         if self.trial_seconds is not None:
             identity["seconds"] = self.trial_seconds
@@ -217,10 +268,10 @@ class Plan:
             identity["gradients"] = allowed.gradients * (1.0 if until is None else until / self.evaluations)
         if until is not None:
             identity["until"] = until
-        computed = program_of(self.programs, problem.name, contender.label, point.static)
+        computed = program_of(self.programs, problem.name, contender.label, static)
         if deciding := computed.in_stage(stage):
             identity["program"] = deciding
-        return Trial(digest(identity), identity)
+        return identity
 
     def reruns(self, problem: PlannedProblem, baseline: PlannedContender, winner: Point) -> list[Trial]:
         """Returns the trials of the best tuned baseline that set a problem's targets.
@@ -278,3 +329,13 @@ def _policy(problem: PlannedProblem, contender: PlannedContender) -> dict[str, A
     """A contender's early stopping with the metric it watches."""
     stopping = contender.stopping
     return None if stopping is None else {**asdict(stopping), "metric": stopping.metric or problem.metric}
+
+
+def _around(identity: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The canonical JSON of an identity before, between and after its hyperparameters and its seed."""
+    first, second = "hyperparameters", "seed"  # keys are sorted there
+    others = [(name, value) for name, value in identity.items() if name not in (first, second)]
+    before = canonical({name: value for name, value in others if name < first})[1:-1]
+    between = canonical({name: value for name, value in others if first < name < second})[1:-1]
+    after = canonical({name: value for name, value in others if second < name})[1:-1]
+    return f'{{{before},"{first}":', f',{between},"{second}":', f",{after}}}"

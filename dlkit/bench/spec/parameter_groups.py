@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ def with_groups(bound: BoundPlan) -> BoundPlan:
     Args:
         bound: the plan.
     """
-    known: dict[str, tuple[Problem, Any] | None] = {}
+    known: dict[str, _Parameters | None] = {}
     found: dict[str, dict[str, list[ParameterGroup]]] = {}
     for problem in bound.plan.problems:
         for contender in bound.plan.contenders_on(problem):
@@ -45,20 +45,33 @@ def with_groups(bound: BoundPlan) -> BoundPlan:
             group = bound.group(problem, contender, static)
             key = group.problem.key
             if key not in known:
-                known[key] = _with_roles(group.problem.load)
+                known[key] = _parameters(group.problem.load)
             if (loaded := known[key]) is not None:
-                groups = groups_of(*loaded, group.recipe, is_own=contender.is_own)
+                groups = _groups(loaded, group.recipe, is_own=contender.is_own)
                 found.setdefault(problem.name, {})[contender.label] = groups
     return replace(bound, groups=found)
 
 
-def _with_roles(load: Any) -> tuple[Problem, Any] | None:
-    """A problem with its roles; None for one that cannot be traced, whose trials say why."""
+class _Parameters(NamedTuple):
+    """A problem with the shapes and the roles of its parameters."""
+
+    problem: Problem
+    shapes: Params
+    roles: Any
+
+
+def _parameters(load: Callable[[], Problem]) -> _Parameters | None:
+    """A problem's parameters; None for one that cannot be traced, whose trials say why."""
     try:
         problem = load()
-        return problem, roles_of(problem)
+        return _Parameters(problem, _shapes(problem), roles_of(problem))
     except Exception:
         return None
+
+
+def _shapes(problem: Problem) -> Params:
+    params, _ = jax.eval_shape(problem.init, jax.eval_shape(lambda: jax.random.key(0)))
+    return params
 
 
 def groups_of(problem: Problem, roles: Any, recipe: Recipe, *, is_own: bool) -> list[ParameterGroup]:
@@ -71,7 +84,11 @@ def groups_of(problem: Problem, roles: Any, recipe: Recipe, *, is_own: bool) -> 
         is_own: whether the optimizer may be the user's own: it is then tried on random gradients, unless it says itself
             what it does.
     """
-    params, _ = jax.eval_shape(problem.init, jax.eval_shape(lambda: jax.random.key(0)))
+    return _groups(_Parameters(problem, _shapes(problem), roles), recipe, is_own=is_own)
+
+
+def _groups(parameters: _Parameters, recipe: Recipe, *, is_own: bool) -> list[ParameterGroup]:
+    problem, params, roles = parameters
     groups, tried = [], None
     leaves = zip(jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(roles), strict=True)
     for place, ((path, leaf), role) in enumerate(leaves):

@@ -110,7 +110,10 @@ def tuning_curve(values: ArrayLike) -> Floats:
         [2.0, 1.3333333333333333, 1.0]
     """
     ordered = _results(values)
-    n, curve, steps = ordered.size, np.full(ordered.size, math.inf), _steps(ordered)
+    n, curve = ordered.size, np.full(ordered.size, math.inf)
+    if np.isinf(ordered[0]):
+        return curve
+    steps = _steps(ordered)
     others = np.arange(n - 1, 0, -1.0)  # how many come after the first 1, 2, ..., n - 1
     none = np.ones(
         n - 1

@@ -64,6 +64,11 @@ class History:
         """Trial id -> outcome, to be read only."""
         return MappingProxyType(self._outcomes)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there are outcomes or points drawn while it ran, be they of other plans."""
+        return bool(self._outcomes or self._drawn)
+
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Adds outcomes; one of a trial that has an outcome replaces it."""
         for outcome in outcomes:

@@ -127,6 +127,8 @@ def _rung(
     missing = np.array([sum(trial.id not in outcomes for trial in row) for row in rows], np.int64)
     whole = [[*row, *more] for row, more in zip(before, rows, strict=True)] if before else rows
     found = [[outcomes.get(trial.id) for trial in row] for row in whole]
+    if not any(any(row) for row in found):
+        return Rung(places, rows, np.full(len(rows), np.inf), np.full(len(rows), np.inf), missing, until)
     scores = mean_scores(plan, problem, found, until=until)
     finals = scores if plan.tuner.objective == "final" else mean_finals(problem, found)
     return Rung(places, rows, scores, finals, missing, until)

@@ -193,3 +193,20 @@ def test_targets_wait_for_the_baseline() -> None:
     assert carried_out(bound, job) == [("target", 2)]
     found = job.targets()
     assert found is not None and found[1].source == "median of 2 reruns of sgd, the best tuned baseline"
+
+
+def test_trials_are_counted_before_the_first_as_they_are_afterwards() -> None:
+    """Before anything has run one study is counted for all: an outcome of another plan has them counted one by one."""
+    for given in ({"studies": 3}, {"studies": 3, "tuning_points": 1}, {"halving": 2, "studies": 2, "evaluations": 8}):
+        bound, elsewhere = bound_plan(**given), bound_plan(steps=80)
+        other = History(elsewhere.plan).final_trials(
+            elsewhere.plan.problems[0], elsewhere.plan.contenders[0], elsewhere.plan.contenders[0].points[0]
+        )
+        for place in range(2):
+            with Store(None) as store:
+                fresh = contender_job(bound, place, store, History(bound.plan))
+                begun = History(bound.plan)
+                begun.add(ended(elsewhere, other[:1]))
+                assert fresh.trials == contender_job(bound, place, store, begun).trials > 0 == fresh.done
+                drawn = carried_out(bound, fresh)
+                assert fresh.trials == fresh.done == sum(count for _, count in drawn)

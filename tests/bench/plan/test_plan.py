@@ -146,3 +146,20 @@ def test_timings_belong_to_all_seeds_of_a_trial():
         assert timing_key(trial) == hashed(known)
         other = replace(CONTENDER, order="iid")
         assert timing_key(PLAN.trial(PROBLEM, other, CONTENDER.points[0], "final", seed)) == timing_key(trial)
+
+
+def test_trials_of_one_contender_share_nothing_that_tells_them_apart() -> None:
+    """What they have in common is made once: not of equal numbers of other types, nor of another object's."""
+    other = replace(CONTENDER, schedule="constant")
+    points = [Point({"learning_rate": rate, "momentum": 0.9}, {"nesterov": True}) for rate in (0.1, 1, 1.0, 1e-300)]
+    statics = [Point({"learning_rate": 0.1, "momentum": 0.9}, {"nesterov": value}) for value in (True, 1, 1.0, "1")]
+    seen = {}
+    for contender in (CONTENDER, other):
+        for point in (*points, *statics[1:]):
+            for seed in (0, 7):
+                for until in (None, 1, 2):
+                    trial = PLAN.trial(PROBLEM, contender, point, "tuning", seed, until)
+                    assert trial.id == hashed(dict(trial.identity))
+                    seen[trial.id] = trial
+    assert len(seen) == 2 * 7 * 2 * 3
+    assert PLAN.trial(PROBLEM, CONTENDER, points[0], "tuning", 0).identity["seed"] == 0, "no other trial's seed"

@@ -1,6 +1,7 @@
 """A history: a warm one answers as a fresh one does, whatever was added in between, and hashes each trial once."""
 
 import math
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -195,16 +196,16 @@ def test_an_outcome_costs_the_answers_of_its_own_study() -> None:
 @pytest.mark.parametrize("what", PLANS)
 def test_each_trial_is_hashed_once(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, hashed = replace(PLANS[what], tuner=replace(PLANS[what].tuner, studies=1)), Counter[str]()
-    real = plan_module.digest
+    real = plan_module.digest_of
 
-    def counted(value: Any, **settings: Any) -> str:
-        name = real(value, **settings)
-        if isinstance(value, dict) and value.get("hyperparameters"):  # a trial, but for that of a search's key
+    def counted(text: str) -> str:
+        name = real(text)
+        if json.loads(text)["hyperparameters"]:  # a trial, but for that of a search's key
             hashed[name] += 1
         return name
 
     trained = falling(plan)
-    monkeypatch.setattr(plan_module, "digest", counted)
+    monkeypatch.setattr(plan_module, "digest_of", counted)
     history = play(plan, trained)
     answers(history)
     answers(history)
