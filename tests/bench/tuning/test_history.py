@@ -1,7 +1,7 @@
 """A history: a warm one answers as a fresh one does, whatever was added in between, and hashes each trial once."""
 
-import math
 import json
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
