@@ -138,6 +138,7 @@ def write_report(summary: Summary, path: Path) -> Path:
         foundations=_foundations(summary),
         footer=escape(f"dlkit {dlkit.__version__}, spec {summary.plan.digest}"),
         plotly=plotly_figures.javascript(),
+        template=_script_json(plotly_figures.template()),
         config=_script_json(json.dumps(CONFIG)),
     )
     return write_text(path, page)

@@ -1,6 +1,7 @@
 """The report's figures of one problem, drawn by plotly."""
 
 import html
+import json
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -66,6 +67,16 @@ def javascript() -> str:
     from plotly.offline import get_plotlyjs
 
     return str(get_plotlyjs())
+
+
+def template() -> str:
+    """Returns the template of all figures as JSON, for the page to give to each.
+
+    Plotly copies and checks a template for every figure that has one, which takes longer than most figures do.
+    """
+    import plotly.io
+
+    return json.dumps(plotly.io.templates["plotly_white"].to_plotly_json())
 
 
 def curves(summary: Summary, comparison: Comparison) -> "go.Figure":
@@ -276,7 +287,7 @@ def blank(height: int) -> "go.Figure":
     line = {"automargin": True, "showline": True, "linecolor": "#9aa5b1", "ticks": "outside", "zeroline": False}
     axis = {**line, "title": {"standoff": 8}}
     layout = {
-        "template": "plotly_white",
+        "template": {},  # the page has it: see `template`
         "height": height,
         "margin": {"l": 8, "r": 12, "t": 34, "b": 8},
         "font": {"family": FONT, "size": 13, "color": INK},

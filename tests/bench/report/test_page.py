@@ -7,6 +7,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import plotly.graph_objects as go
 import pytest
 
 from dlkit.bench.analysis import frames, numbers
@@ -447,3 +448,11 @@ def test_an_order_that_is_not_the_usual_one_is_told(order: Order, words: str, tm
     (comparison,) = summary.comparisons
     told = replace(summary, comparisons=[replace(comparison, problem=replace(comparison.problem, order=order))])
     assert f"40 steps, batches of 8{words}" in written(told, tmp_path)
+
+
+def test_the_page_gives_every_figure_plotlys_white_template(tmp_path: Path) -> None:
+    text = written(CASES["two_problems"](), tmp_path)
+    (given,) = re.findall(r"figure\.layout\.template = (\{.*\});\n", text)
+    assert (
+        json.loads(given) == json.loads(go.Figure(layout={"template": "plotly_white"}).to_json())["layout"]["template"]
+    )
