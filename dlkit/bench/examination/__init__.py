@@ -7,8 +7,9 @@
 - `purity`: whether one's own functions compute the same whenever they are traced.
 - `updates`: where one's own optimizers move the parameters, and what their hyperparameters change.
 - `longest`: how long a step takes at most.
+- `kept_times`: step times of the catalogue's problems, kept for a day.
 - `costs`: how long a run takes, and how much memory.
 - `examine`: all of it, of a plan.
 """
 
-__all__ = ["costs", "datasets", "examine", "longest", "pairs", "purity", "ticks", "updates", "values"]
+__all__ = ["costs", "datasets", "examine", "kept_times", "longest", "pairs", "purity", "ticks", "updates", "values"]

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dlkit.bench.analysis.foresight import Foresight, foresee, gaps
 from dlkit.bench.examination.costs import LONG, Cost, cost_of, steps_of, work_of
 from dlkit.bench.examination.datasets import data_ticks
+from dlkit.bench.examination.kept_times import timed
 from dlkit.bench.examination.longest import longest_step
 from dlkit.bench.examination.looks import Looker
 from dlkit.bench.examination.purity import purity_ticks
@@ -100,8 +101,7 @@ def _time_others(bound: BoundPlan, lookers: dict[str, Looker], seconds: dict[str
     for problem in bound.plan.problems:
         if problem.name in seconds:
             continue
-        looker = Looker(bound.problems[problem.name].load())
-        looker.time()
+        looker = timed(bound.problems[problem.name])
         lookers[problem.name] = looker
         seconds[problem.name] = looker.seconds
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -43,7 +44,7 @@ class DaskExecutor:
         import dask
         from distributed import Client, LocalCluster
 
-        self._resources = ExitStack()
+        self._resources, self._processes = ExitStack(), ExitStack()
         self._futures: dict[int, Any] = {}
         self._ended: SimpleQueue[int | None] = SimpleQueue()  # slots that are done; None for Ctrl-C
         self._own: dict[int, tuple[OwnProblem, Any]] = {}  # by the id of what is kept alive here
@@ -60,7 +61,7 @@ class DaskExecutor:
             "distributed.admin.system-monitor.interval": "5s",
         }
         self._resources.enter_context(dask.config.set(settings))
-        self._resources.enter_context(_dask_is_silent())
+        self._processes.enter_context(_dask_is_silent())
         try:
             if address is None:
                 self._resources.enter_context(_spawned_without_main())
@@ -69,11 +70,11 @@ class DaskExecutor:
                 options["scheduler_kwargs"] = {"dashboard_address": "127.0.0.1:0"}
                 with interrupts_held():
                     cluster = LocalCluster(n_workers=count, silence_logs="CRITICAL", **options)
-                self._resources.enter_context(cluster)
+                self._processes.enter_context(cluster)
             self._client = self._resources.enter_context(Client(address or cluster, set_as_default=False))
             self._resources.enter_context(first_interrupt(lambda: self._ended.put(None)))
         except (OSError, ValueError, RuntimeError) as error:
-            self._resources.close()
+            self.close()
             what = f"no dask scheduler answers at '{address}'" if address else "the workers could not be started"
             raise UserError(f"{what}: {error}") from None
         self._addresses = list(self._client.scheduler_info(n_workers=-1)["workers"])
@@ -130,8 +131,13 @@ class DaskExecutor:
                 raise UserError(f"every worker is gone; {KEPT}")
 
     def close(self) -> None:
-        """Ends the local workers; a cluster given by address is left as it is."""
+        """Ends the local workers; a cluster given by address is left as it is.
+
+        They take a second or two to end, which this process can use: it waits for them when it ends itself, at the
+        latest.
+        """
         self._resources.close()
+        threading.Thread(target=self._processes.close, name="dlkit ends its workers").start()
 
 
 @contextmanager

@@ -3,12 +3,14 @@
 import os
 import pickle
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import distributed
 import jax.numpy as jnp
 import numpy as np
+import psutil
 import pytest
 
 from dlkit import bench
@@ -59,6 +61,19 @@ class Client:
 
     def add_done_callback(self, call: Any) -> None:
         pass
+
+
+@pytest.mark.long
+def test_workers_end_while_this_process_goes_on() -> None:
+    executor = DaskExecutor(workers=1)
+    (worker,) = executor._client.run(os.getpid).values()
+    main = sys.modules["__main__"].__spec__
+    executor.close()
+    closing = [each for each in threading.enumerate() if each.name == "dlkit ends its workers"]
+    for each in closing:
+        each.join(60)
+    assert closing and not psutil.pid_exists(worker)
+    assert main is not sys.modules["__main__"].__spec__, "restored at once: other processes may be spawned by now"
 
 
 def test_an_own_problem_is_sent_once() -> None:
