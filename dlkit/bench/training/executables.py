@@ -21,10 +21,12 @@ import hashlib
 import os
 import pickle
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax
 from jax.experimental import serialize_executable
@@ -35,6 +37,7 @@ from dlkit.bench.machine.program import program_identity
 
 __all__ = ["Kept", "executable_of", "kept"]
 
+LONGEST_WAIT = 120.0  # seconds for another process that makes the same
 CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 
@@ -82,10 +85,14 @@ class Kept:
     def _made(self, arguments: Any, types: list[str]) -> Any:
         surroundings = _surroundings()
         group = _file([surroundings, self._key, types])
-        name = _read(group)
-        found = _loaded(_folder() / name.decode("ascii", "ignore")) if name else None
+        found = _named(group)
         if found is not None:
             return found
+        with _alone(group) as has_waited:
+            found = _named(group) if has_waited else None
+            return self._compiled(arguments, types, surroundings, group) if found is None else found
+
+    def _compiled(self, arguments: Any, types: list[str], surroundings: dict[str, str], group: Path) -> Any:
         lowered = self._jitted.lower(*arguments)
         # An edit of the code that leaves this program what it was costs a trace.
         program = _file([{**surroundings, "code": ""}, types, str(lowered.out_tree), lowered.as_text()])
@@ -136,6 +143,58 @@ def _folder() -> Path:
 
 def _file(parts: list[Any]) -> Path:
     return _folder() / digest(parts, length=40)
+
+
+def _named(group: Path) -> Any:
+    """The executable of a compile group; None where there is none that is whole and fits."""
+    name = _read(group)
+    return _loaded(_folder() / name.decode("ascii", "ignore")) if name else None
+
+
+@contextmanager
+def _alone(group: Path) -> Iterator[bool]:
+    """Lets one process at a time make an executable, so that workers who start together do not all make the same.
+
+    Others wait, though no longer than it may take; a process that ends gives way.
+
+    Args:
+        group: the file that names it.
+
+    Yields:
+        Whether another process had to be waited for.
+    """
+    has_waited, lock = False, cache_folder() / "locks" / group.name
+    try:
+        if not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
+            raise OSError("nothing is kept")
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    except OSError:  # there is nothing to wait for
+        yield False
+        return
+    with file:
+        deadline = time.monotonic() + LONGEST_WAIT
+        while not _locked(file) and time.monotonic() < deadline:
+            has_waited = True
+            time.sleep(0.02)
+        try:
+            yield has_waited
+        finally:
+            with contextlib.suppress(OSError):
+                lock.unlink()
+
+
+def _locked(file: IO[str]) -> bool:
+    """Whether a file could be locked, or cannot be at all."""
+    try:
+        from fcntl import LOCK_EX, LOCK_NB, flock
+
+        flock(file, LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):  # on Windows, or on a file system without locks, each process makes its own
+        pass
+    return True
 
 
 def _loaded(path: Path) -> Any:

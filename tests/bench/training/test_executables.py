@@ -1,6 +1,8 @@
 """Executables that are kept between processes: the same bits without a trace, and nothing that is not whole."""
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,46 @@ def test_another_process_loads_what_one_compiled(folder: Path) -> None:
     found = [again.function(ONES), again.function(ONES)]
     assert (first.count, again.count) == (1, 0)
     assert found == [expected, expected]
+
+
+class Slow(Traced):
+    """Takes its time to be traced."""
+
+    def trace(self, tree: Any) -> Any:
+        time.sleep(0.5)
+        return super().trace(tree)
+
+    def again(self, key: str = "sum") -> "Slow":
+        return Slow(key, self.by)
+
+
+def test_who_needs_what_another_one_makes_waits_for_it(folder: Path) -> None:
+    """Each has the file open for itself, as processes have."""
+    first = Slow()
+    several = [first, first.again(), first.again()]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda each: each.function(ONES)["sum"].item(), several))
+    assert sum(each.count for each in several) == 1 and len({*found}) == 1
+    assert not any((folder.parent / "locks").iterdir())
+
+
+def test_nobody_waits_for_long(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executables, "LONGEST_WAIT", 0.1)
+    first = Slow()
+    several = [first, first.again()]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda each: each.function(ONES)["sum"].item(), several))
+    assert [each.count for each in several] == [1, 1] and len({*found}) == 1
+
+
+def test_what_raises_lets_others_go_on(folder: Path) -> None:
+    def fails(tree: Any) -> Any:
+        raise ValueError("not today")
+
+    with pytest.raises(ValueError, match="not today"):
+        Kept(jax.jit(fails), "sum")(ONES)
+    first = Traced()
+    assert first.function(ONES)["sum"] > 0 and first.count == 1
 
 
 def test_other_types_and_keys_are_other_executables(folder: Path) -> None:
