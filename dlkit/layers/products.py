@@ -29,7 +29,7 @@ _Form: TypeAlias = Callable[[Array, Array, Any], Array]
 # From so many rows, and so many times more inputs than outputs, a plain product whose first operand is g is fastest.
 _MANY_ROWS = 1024
 _MANY_INPUTS = 4
-_LARGE_KERNEL = 2**14
+_LARGE_KERNEL = 2**15
 _BARRIERS_OUTLAST_FUSION = jax.__version_info__ >= (0, 12)
 
 
@@ -265,8 +265,10 @@ def _dot_of_kernel_first(x: Array, kernel: Array, dtype: jnp.dtype | None) -> Ar
 
 def _dot_of_transposed_kernel(x: Array, kernel: Array, dtype: jnp.dtype | None) -> Array:
     """Its transpose is ((g') x)', with g transposed apart, too."""
-    # an optimizer reads a gradient more than once, and reading it across its order costs more than a copy
-    kernel = _copied(kernel) if kernel.ndim == 2 and kernel.size >= _LARGE_KERNEL else kernel
+    if kernel.ndim == 2 and kernel.size >= _LARGE_KERNEL:
+        # An optimizer reads a gradient more than once, and reading it across its order costs more than a copy: along
+        # one axis, or XLA would choose the order of axes that copies nothing.
+        kernel = _copied(kernel.reshape(-1)).reshape(kernel.shape)
     y = jnp.swapaxes(_dot_of_kernel_first(x, kernel, dtype), -1, -2)
     return jnp.swapaxes(lax.optimization_barrier(y), -1, -2)
 
@@ -287,8 +289,7 @@ def _copied(x: Array) -> Array:
     if not x.ndim:
         return x
     if _BARRIERS_OUTLAST_FUSION:
-        # along one axis, or XLA would choose the order of axes that copies nothing
-        once: Array = lax.optimization_barrier(x.reshape(-1)).reshape(x.shape)
+        once: Array = lax.optimization_barrier(x)
         return once
     # Earlier versions drop barriers before they fuse. What is one row longer than its readers see is not fused; and a
     # split, whose transpose is a concatenation, has the gradient one row longer as well.

@@ -27,7 +27,7 @@ SHAPES = {
     "batch of products, more outputs": ((2, 3, 4, 2), (2, 3, 2, 5)),
     "no rows": ((0, 4), (4, 3)),
     "many rows, few outputs": ((1024, 8), (8, 2)),
-    "large kernel": ((3, 256), (256, 64)),
+    "large kernel": ((3, 512), (512, 64)),
 }
 QUICK = ("sequence, more inputs", "batch of products, more outputs")
 
