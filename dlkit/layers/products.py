@@ -234,6 +234,9 @@ def _form_of_kernel(x: Array, kernel: Array) -> _Form:
     rows, (inputs, outputs) = x.shape[-2], kernel.shape[-2:]
     if x.ndim == 2 and rows >= _MANY_ROWS and inputs >= _MANY_INPUTS * outputs:
         return _dot_of_kernel_first
+    if x.ndim == 2 and inputs >= outputs >= rows and inputs * outputs >= _LARGE_KERNEL:
+        # no result to transpose, which an optimizer would read across its order more than once
+        return _dot_of_transposed_inputs
     if inputs >= outputs:
         return _dot_of_transposed_kernel
     return _dot_of_transposed_inputs if x.ndim > 2 else _dot  # one product of few inputs gains nothing from transposing
@@ -265,10 +268,6 @@ def _dot_of_kernel_first(x: Array, kernel: Array, dtype: jnp.dtype | None) -> Ar
 
 def _dot_of_transposed_kernel(x: Array, kernel: Array, dtype: jnp.dtype | None) -> Array:
     """Its transpose is ((g') x)', with g transposed apart, too."""
-    if kernel.ndim == 2 and kernel.size >= _LARGE_KERNEL:
-        # An optimizer reads a gradient more than once, and reading it across its order costs more than a copy: along
-        # one axis, or XLA would choose the order of axes that copies nothing.
-        kernel = _copied(kernel.reshape(-1)).reshape(kernel.shape)
     y = jnp.swapaxes(_dot_of_kernel_first(x, kernel, dtype), -1, -2)
     return jnp.swapaxes(lax.optimization_barrier(y), -1, -2)
 

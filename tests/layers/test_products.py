@@ -138,6 +138,9 @@ def test_the_choice_of_a_gradients_form_follows_from_the_shape() -> None:
         (1023, 8, 2): products._dot_of_transposed_kernel,
         (1024, 8, 3): products._dot_of_transposed_kernel,
         (1024, 2, 8): products._dot,
+        (64, 512, 64): products._dot_of_transposed_inputs,
+        (65, 512, 64): products._dot_of_transposed_kernel,
+        (64, 256, 64): products._dot_of_transposed_kernel,
     }
     for (rows, inputs, outputs), form in forms.items():
         assert products._form_of_kernel(jnp.ones((rows, inputs)), jnp.ones((inputs, outputs))) is form
