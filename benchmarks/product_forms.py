@@ -5,9 +5,10 @@ batch of products:
 
 - as JAX derives it from a product of more than two axes;
 - from two axes (of a batch: the same as before);
-- with x, or with g and the result, transposed apart.
+- with x, or with g and the result, transposed apart;
+- with g as the first operand, and the result transposed apart.
 
-`dlkit.layers.products` chooses among the last three; its choice is marked. Run it on an idle machine:
+`dlkit.layers.products` chooses among the last four; its choice is marked. Run it on an idle machine:
 `python -m benchmarks.product_forms`; it takes a minute.
 """
 
@@ -34,7 +35,12 @@ SHAPES = (  # batch, rows, inputs, outputs
     (0, 1024, 32, 32),
     (0, 1024, 32, 128),
     (0, 1024, 128, 32),
+    (0, 1024, 144, 16),
+    (0, 4096, 9, 16),
+    (0, 4096, 72, 8),
+    (0, 4096, 72, 16),
     (0, 4096, 144, 32),
+    (0, 16384, 288, 32),
     (256, 16, 8, 16),
     (256, 16, 16, 8),
     (64, 64, 16, 64),
@@ -52,12 +58,9 @@ FORMS = {
     "of two axes": products._dot,
     "x transposed": products._dot_of_transposed_inputs,
     "g transposed": products._dot_of_transposed_kernel,
+    "g first": products._dot_of_kernel_first,
 }
-CHOSEN = {
-    products._dot: "of two axes",
-    products._transposing_inputs: "x transposed",
-    products._transposing_gradient: "g transposed",
-}
+NAMES = {form: name for name, form in FORMS.items()}
 
 
 def loop(form: Callable[..., Array], x: Array, g: Array) -> Callable[[], object]:
@@ -98,7 +101,7 @@ def main() -> None:
         x = jnp.asarray(rng.normal(size=(*of, rows, inputs)), jnp.float32)
         g = jnp.asarray(rng.normal(size=(*of, rows, outputs)), jnp.float32)
         times = microseconds({name: loop(form, x, g) for name, form in FORMS.items()})
-        chosen = CHOSEN[products._product_for(x, jnp.zeros((*of, inputs, outputs)))]
+        chosen = NAMES[products._form_of_kernel(x, jnp.zeros((*of, inputs, outputs)))]
         cells = [f"**{time:.0f}**" if name == chosen else f"{time:.0f}" for name, time in times.items()]
         print(f"| {batch or '-'} x {rows} x {inputs} x {outputs} | {' | '.join(cells)} |", flush=True)
 

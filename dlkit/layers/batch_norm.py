@@ -10,6 +10,7 @@ from jaxtyping import Float, Integer, PyTree
 
 from dlkit.checks import require_floating, require_number
 from dlkit.layers.base import Layer
+from dlkit.layers.products import computed_once
 from dlkit.layers.ragged import steps_that_count
 from dlkit.layers.standardize import init_scale_and_bias, scale_and_bias, standardize
 from dlkit.typing import Array, Initializer, Key, Params, Scalar, Shape, State
@@ -116,7 +117,7 @@ def batch_norm(
             # (x - mean) / sqrt(var + epsilon)
             wide = wide if counts is None else jnp.where(counts, wide, 0)
             y = (wide - mean) * jax.lax.rsqrt(variance + jnp.asarray(epsilon, wide.dtype))
-        y = scale_and_bias(y, params).astype(dtype)
+        y = computed_once(scale_and_bias(y, params).astype(dtype))
         return y if counts is None else jnp.where(counts, y, 0), state
 
     return Layer(init, apply)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float
 
-from dlkit.layers.products import bilinear, matmul
+from dlkit.layers.products import bilinear, matmul, of_kernel
 from dlkit.layers.window import Window, outputs, transposed_outputs
 from dlkit.typing import Array
 
@@ -116,8 +116,17 @@ def transposed_by_xla(x: Array, kernel: Array, window: Window) -> Array:
     )
 
 
-def convolve_by_matmul(x: Array, kernel: Array, window: Window) -> Array:
+def convolve_by_matmul(x: Array, kernel: Array, window: Window, *, product: Callable[..., Array] = matmul) -> Array:
     """`convolve` as matrix products of patches with the kernel.
+
+    Args:
+        x: as in `convolve`.
+        kernel: as in `convolve`.
+        window: as in `convolve`.
+        product: the form of the products.
+
+    Returns:
+        The outputs.
 
     Example:
         >>> convolve_by_matmul(jnp.ones((1, 4, 1)), jnp.ones((2, 1, 1)), Window((2,), (1,), (1,), ((0, 0),))).shape
@@ -125,10 +134,10 @@ def convolve_by_matmul(x: Array, kernel: Array, window: Window) -> Array:
     """
     groups = x.shape[-1] // kernel.shape[-2]
     if groups == 1:
-        return _convolve_one_group(x, kernel, window)
+        return _convolve_one_group(x, kernel, window, product)
     # [..., groups * each] -> [groups, ..., each], and back
     apart = [jnp.moveaxis(array.reshape(*array.shape[:-1], groups, -1), -2, 0) for array in (x, kernel)]
-    y = jax.vmap(functools.partial(_convolve_one_group, window=window))(*apart)
+    y = jax.vmap(functools.partial(_convolve_one_group, window=window, product=product))(*apart)
     return jnp.moveaxis(y, 0, -2).reshape(*y.shape[1:-1], kernel.shape[-1])
 
 
@@ -185,7 +194,7 @@ def shifted(
     return seen
 
 
-def _convolve_one_group(x: Array, kernel: Array, window: Window) -> Array:
+def _convolve_one_group(x: Array, kernel: Array, window: Window, product: Callable[..., Array]) -> Array:
     """Patches times kernel."""
     taps, (inputs, features) = math.prod(window.size), kernel.shape[-2:]
     values = x.shape[0] * math.prod(outputs(x.shape[1:-1], window)) * taps * inputs
@@ -193,10 +202,10 @@ def _convolve_one_group(x: Array, kernel: Array, window: Window) -> Array:
     large = taps > _TAPS_OF_ONE_PRODUCT or values > _VALUES_OF_ONE_PRODUCT
     first, *others = axes = range(len(window.size))
     if not (large and others and row_width >= _WIDE_ROW):
-        return matmul(jnp.concatenate(shifted(x, window, axes), -1), kernel.reshape(taps * inputs, features))
+        return product(jnp.concatenate(shifted(x, window, axes), -1), kernel.reshape(taps * inputs, features))
     rows = jnp.concatenate(shifted(x, window, others), -1)
     weights = kernel.reshape(window.size[0], row_width, features)
-    products = map(functools.partial(matmul, dtype=_sum_dtype(x)), shifted(rows, window, (first,)), weights)
+    products = map(functools.partial(product, dtype=_sum_dtype(x)), shifted(rows, window, (first,)), weights)
     return functools.reduce(jnp.add, products).astype(x.dtype)
 
 
@@ -257,7 +266,11 @@ def _layout(window: Window) -> tuple[str, str, str]:
     return f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"
 
 
-_convolve = bilinear(convolve_by_matmul, convolve_by_xla)
+_convolve = bilinear(
+    convolve_by_matmul,
+    convolve_by_xla,
+    cpu_kernel_tangent=functools.partial(convolve_by_matmul, product=of_kernel),
+)
 _convolve_depthwise = bilinear(
     functools.partial(_depthwise, spread=_spread),
     convolve_by_xla,

@@ -5,6 +5,8 @@ than two axes, the kernel's gradient x' g is computed from copies in a slow layo
 products, it runs over the first axis of both operands, for which the backend has no fast kernel unless the smaller one
 is transposed before. So `matmul` brings a product to two axes where it can, and chooses by its shape how the kernel's
 gradient is computed. All forms agree up to the order of a sum.
+
+XLA also computes an elementwise chain again in each of its readers: `computed_once` stops it.
 """
 
 import functools
@@ -20,9 +22,15 @@ from jaxtyping import Float
 
 from dlkit.typing import Array
 
-__all__ = ["affine", "bilinear", "matmul", "spread"]
+__all__ = ["affine", "bilinear", "computed_once", "matmul", "of_kernel", "spread"]
 
 _Form: TypeAlias = Callable[[Array, Array, Any], Array]
+
+# From so many rows, and so many times more inputs than outputs, a plain product whose first operand is g is fastest.
+_MANY_ROWS = 1024
+_MANY_INPUTS = 4
+_LARGE_KERNEL = 2**15
+_BARRIERS_OUTLAST_FUSION = jax.__version_info__ >= (0, 12)
 
 
 def matmul(
@@ -44,14 +52,27 @@ def matmul(
         >>> matmul(jnp.ones((5, 4, 3)), jnp.ones((5, 3, 2))).shape
         (5, 4, 2)
     """
-    promoted = jnp.result_type(x, kernel)
-    x, kernel = x.astype(promoted), kernel.astype(promoted)
-    shape = (*x.shape[:-1], kernel.shape[-1])
-    batch = kernel.shape[:-2]
-    # Without batch axes of the kernel, those of x are rows.
-    x = x.reshape(math.prod(batch), -1, x.shape[-1]) if batch else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    kernel = kernel.reshape(x.shape[0], *kernel.shape[-2:]) if batch else kernel
-    return _product_for(x, kernel)(x, kernel, dtype).reshape(shape)
+    return _of_two_axes(_product_for, x, kernel, dtype)
+
+
+def of_kernel(
+    x: Float[Array, "..."], kernel: Float[Array, "..."], *, dtype: jnp.dtype | None = None
+) -> Float[Array, "..."]:
+    """The same as `matmul` in the form whose transpose is the kernel's gradient, for rules of differentiation on CPU.
+
+    Args:
+        x: as in `matmul`.
+        kernel: as in `matmul`.
+        dtype: as in `matmul`.
+
+    Returns:
+        The product.
+
+    Example:
+        >>> of_kernel(jnp.ones((5, 4, 3)), jnp.ones((3, 2))).shape
+        (5, 4, 2)
+    """
+    return _of_two_axes(_form_of_kernel, x, kernel, dtype)
 
 
 def affine(
@@ -96,6 +117,38 @@ def spread(leaf: Float[Array, "*shape"], rows: int) -> Float[Array, "rows *shape
     """
     ones = jnp.ones((rows,) + (1,) * leaf.ndim, leaf.dtype)
     return _spread(ones, leaf.reshape(1, *leaf.shape), None)
+
+
+@jax.custom_jvp
+def computed_once(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The same values, which all that follows reads; and so with their gradient.
+
+    On CPU, XLA fuses an elementwise chain with each of its readers, which compute it again. Where these are many (the
+    slices of a convolution, the sums of a normalization's gradient) and the chain is long, one copy costs less.
+
+    Args:
+        x: values, any shape.
+
+    Returns:
+        x.
+
+    Example:
+        >>> computed_once(jnp.array([1.0, 2.0]))
+        Array([1., 2.], dtype=float32)
+    """
+    once: Array = _once(x)
+    return once
+
+
+@computed_once.defjvp
+def _computed_once_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return computed_once(*primals), computed_once(*tangents)
+
+
+@jax.jit
+def _once(x: Array) -> Array:
+    result: Array = lax.platform_dependent(x, cpu=_copied, default=lambda x: x)
+    return result
 
 
 def bilinear(
@@ -159,12 +212,34 @@ def _by_platform(cpu: _Form, default: _Form, x: Array, kernel: Array, setting: H
     return result
 
 
+def _of_two_axes(choose: Callable[[Array, Array], _Form], x: Array, kernel: Array, dtype: jnp.dtype | None) -> Array:
+    """The product of x and kernel, brought to two axes and their batch, in the form chosen for these."""
+    promoted = jnp.result_type(x, kernel)
+    x, kernel = x.astype(promoted), kernel.astype(promoted)
+    shape = (*x.shape[:-1], kernel.shape[-1])
+    batch = kernel.shape[:-2]
+    # Without batch axes of the kernel, those of x are rows.
+    x = x.reshape(math.prod(batch), -1, x.shape[-1]) if batch else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    kernel = kernel.reshape(x.shape[0], *kernel.shape[-2:]) if batch else kernel
+    return choose(x, kernel)(x, kernel, dtype).reshape(shape)
+
+
 def _product_for(x: Array, kernel: Array) -> _Form:
-    """The product whose gradients are fastest for [..., rows, inputs] and [..., inputs, outputs], as measured."""
-    inputs, outputs = kernel.shape[-2:]
+    """The product whose gradients are fastest for [..., rows, inputs] and [..., inputs, outputs]."""
+    return _PRODUCTS[_form_of_kernel(x, kernel)]
+
+
+def _form_of_kernel(x: Array, kernel: Array) -> _Form:
+    """The form whose transpose is the kernel's gradient, as measured."""
+    rows, (inputs, outputs) = x.shape[-2], kernel.shape[-2:]
+    if x.ndim == 2 and rows >= _MANY_ROWS and inputs >= _MANY_INPUTS * outputs:
+        return _dot_of_kernel_first
+    if x.ndim == 2 and inputs >= outputs >= rows and inputs * outputs >= _LARGE_KERNEL:
+        # no result to transpose, which an optimizer would read across its order more than once
+        return _dot_of_transposed_inputs
     if inputs >= outputs:
-        return _transposing_gradient
-    return _transposing_inputs if x.ndim > 2 else _dot  # one product of few inputs gains nothing from transposing them
+        return _dot_of_transposed_kernel
+    return _dot_of_transposed_inputs if x.ndim > 2 else _dot  # one product of few inputs gains nothing from transposing
 
 
 def _dot(x: Array, kernel: Array, dtype: jnp.dtype | None) -> Array:
@@ -180,12 +255,20 @@ def _dot_of_transposed_inputs(x: Array, kernel: Array, dtype: jnp.dtype | None) 
     return lax.dot_general(transposed, kernel, (contract, (batch, batch)), preferred_element_type=dtype)
 
 
-def _dot_of_transposed_kernel(x: Array, kernel: Array, dtype: jnp.dtype | None) -> Array:
-    """Its transpose is ((g') x)', with g and the result transposed apart."""
+def _dot_of_kernel_first(x: Array, kernel: Array, dtype: jnp.dtype | None) -> Array:
+    """Its transpose is (g' x)': g is the first operand, which the backend reads against its order at a lower cost."""
     columns, batch = x.ndim - 1, tuple(range(x.ndim - 2))
+    # without the barrier, XLA would swap the operands back
     transposed = lax.optimization_barrier(jnp.swapaxes(kernel, -1, -2))
     contract = ((columns,), (columns,))
-    y = lax.dot_general(transposed, x, (contract, (batch, batch)), preferred_element_type=dtype)
+    return jnp.swapaxes(
+        lax.dot_general(transposed, x, (contract, (batch, batch)), preferred_element_type=dtype), -1, -2
+    )
+
+
+def _dot_of_transposed_kernel(x: Array, kernel: Array, dtype: jnp.dtype | None) -> Array:
+    """Its transpose is ((g') x)', with g transposed apart, too."""
+    y = jnp.swapaxes(_dot_of_kernel_first(x, kernel, dtype), -1, -2)
     return jnp.swapaxes(lax.optimization_barrier(y), -1, -2)
 
 
@@ -200,6 +283,24 @@ def _times_apart(x: Array, kernel: Array, _: None) -> Array:
     return y
 
 
+def _copied(x: Array) -> Array:
+    """The same values behind what XLA's CPU backend does not fuse, in either direction."""
+    if not x.ndim:
+        return x
+    if _BARRIERS_OUTLAST_FUSION:
+        once: Array = lax.optimization_barrier(x)
+        return once
+    # Earlier versions drop barriers before they fuse. What is one row longer than its readers see is not fused; and a
+    # split, whose transpose is a concatenation, has the gradient one row longer as well.
+    longer = lax.optimization_barrier(jnp.concatenate([x, jnp.zeros((1, *x.shape[1:]), x.dtype)]))
+    return lax.split(longer, (len(x), 1))[0]
+
+
 _spread = bilinear(_times, _times, cpu_kernel_tangent=_times_apart)
-_transposing_inputs = bilinear(_dot, _dot, cpu_kernel_tangent=_dot_of_transposed_inputs)
-_transposing_gradient = bilinear(_dot, _dot, cpu_kernel_tangent=_dot_of_transposed_kernel)
+_PRODUCTS: dict[_Form, _Form] = {
+    _dot: bilinear(_dot, _dot),
+    **{
+        form: bilinear(_dot, _dot, cpu_kernel_tangent=form)
+        for form in (_dot_of_transposed_inputs, _dot_of_transposed_kernel, _dot_of_kernel_first)
+    },
+}

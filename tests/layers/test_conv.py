@@ -1,6 +1,7 @@
 """Convolutions against flax, torch and XLA's own convolution, in values and gradients of first and second order."""
 
 import inspect
+import re
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -174,6 +175,18 @@ def test_each_platform_gets_its_form_only(name: str) -> None:
     assert "convolution(" not in compiled and "conditional(" not in compiled
     text = step.trace(x, kernel).lower(lowering_platforms=("cuda",)).as_text()
     assert text.count("stablehlo.convolution") >= 3 and "stablehlo.dot_general" not in text
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere convolutions stay XLA's")
+def test_the_gradient_of_few_outputs_at_many_positions_has_them_as_its_first_operand() -> None:
+    x, kernel = jnp.ones((16, 8, 8, 2)), jnp.ones((3, 3, 2, 4))
+    window = Window((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)))
+    step = jax.jit(jax.grad(lambda kernel: jnp.sum(convolution_forms.convolve(x, kernel, window) ** 2)))
+    text = step.trace(kernel).lower(lowering_platforms=("cpu",)).as_text()
+    # (1024 positions x 4 outputs)' (1024 positions x 18 inputs)
+    assert re.search(
+        r"dot_general.*\(tensor<4x1024xf32>, tensor<1024x18xf32>\)|\(tensor<1024x4xf32>, tensor<1024x18xf32>\)", text
+    )
 
 
 @pytest.mark.long

@@ -10,7 +10,8 @@ import pytest
 from jax.extend import core
 
 from dlkit import layers
-from dlkit.layers.products import affine, matmul, spread
+from dlkit.layers import products
+from dlkit.layers.products import affine, computed_once, matmul, of_kernel, spread
 from dlkit.typing import Array
 
 RNG = np.random.default_rng(0)
@@ -25,6 +26,8 @@ SHAPES = {
     "batch of products, more inputs": ((2, 3, 4, 5), (2, 3, 5, 2)),
     "batch of products, more outputs": ((2, 3, 4, 2), (2, 3, 2, 5)),
     "no rows": ((0, 4), (4, 3)),
+    "many rows, few outputs": ((1024, 8), (8, 2)),
+    "large kernel": ((3, 512), (512, 64)),
 }
 QUICK = ("sequence, more inputs", "batch of products, more outputs")
 
@@ -75,10 +78,11 @@ def derivatives(product: Callable[[Array, Array], Array], x: Array, kernel: Arra
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in SHAPES]
 )
 def test_all_derivatives_are_those_of_the_plain_product(name: str) -> None:
-    x, kernel = arrays(SHAPES[name])
-    found, expected = (jax.jit(lambda *a, p=p: derivatives(p, *a))(x, kernel) for p in (matmul, jnp.matmul))
+    with jax.enable_x64(True):
+        x, kernel = arrays(SHAPES[name], jnp.float64)
+        found, expected = (jax.jit(lambda *a, p=p: derivatives(p, *a))(x, kernel) for p in (matmul, jnp.matmul))
     for name in expected:
-        assert_close(found[name], expected[name], 1e-4)
+        assert_close(found[name], expected[name], 1e-10)
 
 
 @pytest.mark.parametrize("dtypes", [("bfloat16", "bfloat16"), ("float32", "bfloat16"), ("float16", "float32")])
@@ -126,6 +130,79 @@ def test_spread_stacks_and_its_gradient_sums(shape: tuple[int, ...]) -> None:
     leaf, weights = arrays((shape, (4, *shape)))
     assert_close(spread(leaf, 4), jnp.stack([leaf] * 4))
     assert_close(jax.grad(lambda leaf: jnp.sum(spread(leaf, 4) ** 2 * weights))(leaf), 2 * leaf * weights.sum(0))
+
+
+def test_the_choice_of_a_gradients_form_follows_from_the_shape() -> None:
+    forms = {
+        (1024, 8, 2): products._dot_of_kernel_first,
+        (1023, 8, 2): products._dot_of_transposed_kernel,
+        (1024, 8, 3): products._dot_of_transposed_kernel,
+        (1024, 2, 8): products._dot,
+        (64, 512, 64): products._dot_of_transposed_inputs,
+        (65, 512, 64): products._dot_of_transposed_kernel,
+        (64, 256, 64): products._dot_of_transposed_kernel,
+    }
+    for (rows, inputs, outputs), form in forms.items():
+        assert products._form_of_kernel(jnp.ones((rows, inputs)), jnp.ones((inputs, outputs))) is form
+
+
+@pytest.mark.parametrize("shapes", [((6, 5), (5, 3)), ((2, 6, 3), (3, 5)), ((2, 3, 4), (2, 4, 5)), ((1024, 8), (8, 2))])
+def test_the_form_for_rules_is_the_same_product(shapes: tuple[tuple[int, ...], ...]) -> None:
+    with jax.enable_x64(True):
+        x, kernel = arrays(shapes, jnp.float64)
+        assert_close(of_kernel(x, kernel), x @ kernel, 1e-12)
+        weights = jnp.cos(x @ kernel)
+        gradients = [
+            jax.grad(lambda k, product=product: jnp.sum(weights * product(x, k)))(kernel)
+            for product in (of_kernel, jnp.matmul)
+        ]
+        assert_close(*gradients, 1e-12)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (0, 2), (4, 3, 2)])
+def test_what_is_computed_once_is_the_same_in_every_derivative(shape: tuple[int, ...]) -> None:
+    def derivatives(same: Callable[[Array], Array], x: Array, direction: Array) -> dict[str, Any]:
+        def loss(x: Array) -> Array:
+            return jnp.sum(jnp.sin(same(x) ** 2))
+
+        gradient = jax.grad(loss)
+        return {
+            "value": same(x),
+            "gradient": gradient(x),
+            "forward": jax.jvp(loss, (x,), (direction,))[1],
+            "forward over reverse": jax.jvp(gradient, (x,), (direction,))[1],
+            "reverse over reverse": jax.grad(lambda x: jnp.sum(gradient(x) ** 2))(x),
+            "rematerialized": jax.grad(jax.checkpoint(loss))(x),
+            "vmap": jax.vmap(gradient)(jnp.stack([x, direction])),
+        }
+
+    with jax.enable_x64(True):
+        at = arrays((shape, shape), jnp.float64)
+        found, expected = (jax.jit(derivatives, static_argnums=0)(same, *at) for same in (computed_once, lambda x: x))
+    assert_close(found, expected, 1e-12)
+
+
+@CPU_ONLY
+def test_a_chain_is_compiled_once_for_all_its_readers_and_so_is_its_gradient() -> None:
+    def windows(x: Array) -> Array:  # each of the slices reads the chain
+        padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0)))
+        return jnp.concatenate([padded[:, start : start + 8] for start in range(3)], axis=-1)
+
+    def floors(same: Callable[[Array], Array]) -> tuple[int, int]:
+        """How often the chain is computed, and its gradient: in the sums of three weights."""
+        x, weights = jnp.ones((4, 8, 5)), jnp.ones((15, 6))
+        value = jax.jit(lambda x: windows(same(jnp.floor(x))) @ weights)
+
+        def sums(x: Array, ct: Array) -> tuple[Array, ...]:
+            (gradient,) = jax.vjp(same, x)[1](jnp.floor(ct))
+            return gradient.sum(0), jnp.sum(gradient * x, 0), gradient * x - 1
+
+        return tuple(
+            compiled.compile().as_text().count(" floor(") for compiled in (value.lower(x), jax.jit(sums).lower(x, x))
+        )
+
+    assert floors(computed_once) == (1, 1)
+    assert min(floors(lambda x: x)) > 1
 
 
 def on_cpu(jaxpr: Any) -> Iterator[core.JaxprEqn]:
