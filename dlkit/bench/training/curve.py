@@ -135,9 +135,14 @@ class Points(NamedTuple):
 
 
 class Ends(NamedTuple):
-    """What is known of a lane once its trial has ended, beside the points that it reached: see `Trajectory`."""
+    """What is known of a lane once its trial has ended, beside the points that it reached: see `Trajectory`.
+
+    Without early stopping, `best_evaluation` and `stopped_at` are None; the latter is the number of evaluations after
+    which early stopping ended the trial, -1 where it did not.
+    """
 
     best_evaluation: Any
+    stopped_at: Any
     validation: Mapping[str, Any]
     example_scores: Any
     looked: Any
@@ -152,7 +157,8 @@ class Clock(NamedTuple):
 
 def is_bad(problem: Problem, reached: Points) -> np.ndarray[Any, Any]:
     """Returns at which points a metric is not finite, or a loss since the point before was bad: [..., points]."""
-    finite = [np.isfinite(np.asarray(values, np.float32)) for values in reached.metrics.values()]
+    with np.errstate(over="ignore"):  # what float32 cannot hold is not finite
+        finite = [np.isfinite(np.asarray(values, np.float32)) for values in reached.metrics.values()]
     bad: np.ndarray[Any, Any] = divergence.bad(problem, reached.losses).any(axis=-1) | ~np.logical_and.reduce(finite)
     return bad
 
@@ -200,7 +206,7 @@ def trajectory_of(
         finish: returns parameters and state to evaluate.
     """
     recipe, problem = program.recipe, program.shared.problem
-    best, validation, scores, looked = ends
+    best, stopped_at, validation, scores, looked = ends
     count = min(int(np.argmax(reached.void)) if reached.void.any() else ran, ran)
     bad = is_bad(problem, reached)[:count]
     ended = int(bad.argmax()) + 1 if bad.any() else count
@@ -211,7 +217,7 @@ def trajectory_of(
     status: Status = "finished"
     if diverged:
         status = "diverged"
-    elif count < ran:
+    elif count < ran or count == stopped_at:
         status = "stopped"
     elif was_cut and ran == len(reached.void):
         status = "cut off"
@@ -247,11 +253,13 @@ def _columns(
 ) -> dict[str, np.ndarray[Any, Any]]:
     """The curves of a trajectory: metrics by name, losses, what probes measured."""
     curves = {name: [[start[name]], reached.metrics[name][:count]] for name in sorted(start)}
-    means = reached.losses[:count].mean(axis=1, dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # of inf and -inf
+        means = reached.losses[:count].mean(axis=1, dtype=np.float64)
     losses = means.T if program.shared.problem.players else [means]
     for name, values in zip([TRAINING_LOSS, *program.player_curves], losses, strict=True):
         curves[name] = [[np.nan], values]  # nothing was trained yet
     if looked is not None:
         probed = zip(program.probe_curves, looked, reached.looked[:count].T, strict=True)
         curves |= {name: [[before], values] for name, before, values in probed}
-    return {name: np.concatenate(parts, dtype=np.float32) for name, parts in curves.items()}
+    with np.errstate(over="ignore"):  # as in `is_bad`
+        return {name: np.concatenate(parts, dtype=np.float32) for name, parts in curves.items()}

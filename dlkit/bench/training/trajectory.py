@@ -142,8 +142,9 @@ def train_trials(
         validation, scores = program.shared.evaluate(params, state, begun.arrays["validation"])
         if scores is not None:
             _, scores = program.shared.evaluate(params, state, begun.arrays["test"])
-    ends = Ends(seen and seen.best_evaluation, validation, scores, begun.looked)
-    start_metrics, ends = fetched((begun.metrics, ends))
+    best = seen and seen.best_evaluation
+    start_metrics, best, found = fetched((begun.metrics, best, (validation, scores, begun.looked)))
+    ends = Ends(best, seen and _stopped_at(seen, program.recipe.evaluations if until is None else until), *found)
     share = Clock(clock.seconds / len(requests), clock.compile_seconds / len(requests))
     alone = lanes.alone
     lanes_reached = [_lane(reached, lane, alone) for lane in range(len(requests))]
@@ -160,6 +161,12 @@ def train_trials(
         )
         for lane, (request, own) in enumerate(zip(requests, lanes_reached, strict=True))
     ]
+
+
+def _stopped_at(seen: EarlyStoppingState, limit: int) -> np.ndarray[Any, Any]:
+    """After how many evaluations early stopping ended a trial of so many; -1 where it did not."""
+    stopped, evaluations = fetched((seen.stopped, seen.evaluations))
+    return np.where(stopped & (evaluations < limit), evaluations, -1)
 
 
 def _final(program: Program, begun: Begun, carry: Carry, seen: EarlyStoppingState | None) -> tuple[Any, Any]:
@@ -289,6 +296,8 @@ def _call(
             blocks[-2] = fetched(blocks[-2])
             if _over(program, blocks[-2], requests):
                 break
+            if seen is not None and fetched(seen.stopped).all():  # at once: the next call would be for nothing
+                break
         if limit is not None and 0 < call < calls - 1:
             jax.block_until_ready(called)
             # The first call compiled: it counts as much as the later ones took.
@@ -312,7 +321,8 @@ def _points(blocks: Sequence[_Called], *, alone: bool) -> Points:
     def losses_of(called: _Called) -> np.ndarray[Any, Any]:
         *parts, last = called.losses
         whole = np.concatenate([*(np.expand_dims(part, axis) for part in parts), last], axis + 1) if parts else last
-        return np.asarray(whole, np.float32)
+        with np.errstate(over="ignore"):  # of float64: what float32 cannot hold is not finite
+            return np.asarray(whole, np.float32)
 
     evaluations = joined([called.evaluations for called in blocks])
     shape = evaluations.shape[:-1]

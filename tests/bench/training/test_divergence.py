@@ -1,6 +1,7 @@
 """The default rule for divergence: losses that end far beyond where they started, on any scale; spikes come back."""
 
 import math
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -249,3 +250,12 @@ def test_gradient_descent_just_beyond_its_largest_rate() -> None:
     found = bench.train(problem, "sgd", learning_rate=above)
     assert found.status == "diverged" and found.diverged_at == pytest.approx(expected, abs=2) and found.test == {}
     assert bench.train(problem, "sgd", learning_rate=below).status == "finished"
+
+
+@pytest.mark.parametrize("losses", [[math.inf, -math.inf], [math.nan, 1.0]])
+def test_what_is_not_finite_is_an_outcome_and_no_warning(losses: list[float]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = run(scripted(losses * (STEPS // 2)))
+    assert (result.status, result.diverged_at) == ("diverged", 0)
+    assert np.isnan(result.curves["training_loss"][1])

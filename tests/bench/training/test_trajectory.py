@@ -173,6 +173,53 @@ def test_early_stopping_can_watch_another_metric_and_its_direction() -> None:
     assert run(program_of(walk(), stopping=EarlyStopping(patience=1)), 1.0).restored_at == 2
 
 
+def stopped_after_four(**choices: Any) -> Program:
+    """Patience ends it after the fourth of ten evaluations, which is the last of the second of five calls."""
+    problem = walk({2: 5.0, 4: 4.0, 6: 4.5, 8: 4.25})
+    return program_of(problem, stopping=EarlyStopping(patience=2), **choices)
+
+
+def test_no_call_is_made_for_a_trial_that_has_stopped() -> None:
+    program = stopped_after_four()
+    calls: list[int] = []
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(len(arguments[1]))
+        return program.segment(*arguments)
+
+    result = run(replace(program, segment=counted), 1.0)
+    assert (result.status, result.steps[-1], result.restored_at) == ("stopped", 8, 4)
+    assert calls == [2, 2]
+
+
+def test_a_trial_is_stopped_where_its_policy_ends_it_before_its_last_evaluation() -> None:
+    program = stopped_after_four()
+
+    def end(*, until: int | None = None, gradients: float | None = None) -> tuple[str, int]:
+        request = Request({"learning_rate": 1.0}, "final", 0, gradients)
+        result = train_trials(program, [request], until=until)[0]
+        return result.status, int(result.steps[-1])
+
+    assert end(until=4) == ("finished", 8) and end(until=5) == ("stopped", 8)
+    # a gradient a step: of 8 it has all, and would not go on with more
+    assert end(gradients=8) == end(gradients=9) == ("stopped", 8)
+    assert end(gradients=7) == ("finished", 6)
+
+
+@pytest.mark.long
+def test_side_by_side_trials_stop_each_by_itself() -> None:
+    problem = walk({2: 5.0, 4: 4.0, 6: 4.5, 8: 4.25} | {place: 9.0 - place for place in (1, 3, 5, 7)})
+    recipe = Recipe(optimizer=SGD, steps=20, evaluations=10, stopping=EarlyStopping(patience=2))
+    program = compile_program(compile_problem(problem, Lanes(2)), recipe)
+    requests = [Request({"learning_rate": rate}, "final", 0) for rate in (1.0, 0.5)]
+    results = train_trials(program, requests)
+    # of rate 1/2 places are 1 to 10: scores 8, 5, 6, 4, 4, 4.5: the sixth evaluation is the second without improvement
+    assert [(each.status, each.steps[-1], each.restored_at) for each in results] == [
+        ("stopped", 8, 4),
+        ("stopped", 12, 8),
+    ]
+
+
 @pytest.mark.long
 def test_a_stopped_trial_keeps_the_bits_of_an_unstopped_one() -> None:
     problem = problems.get("digits-mlp")
