@@ -483,8 +483,8 @@ EXECUTED = [
     Fault(
         "early stopping watches test",
         TRAINING,
-        'evaluate(*model, begun.arrays["validation"])',
-        'evaluate(*model, begun.arrays["test"])',
+        'shared.metrics(*model, begun.arrays["validation"])',
+        'shared.metrics(*model, begun.arrays["test"])',
         "bench/wiring/test_splits.py::test_early_stopping_of_a_final_trial_watches_validation_and_is_judged_on_test",
     ),
     Fault(

@@ -1,6 +1,7 @@
 """What is evaluated, and the evaluations of a problem, which all optimizers on it share."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from dlkit.bench.training import games
 from dlkit.bench.training.step import Carry
 from dlkit.typing import Array, Params, State
 
-__all__ = ["MOST_SCORES", "along", "at", "is_carried", "judged", "parameters_of", "split_of"]
+__all__ = ["MOST_SCORES", "apart", "at", "is_carried", "judged", "parameters_of", "split_of"]
 
 MOST_SCORES = 100_000  # of a trial: of more examples every second is kept, or every third, ...
 
@@ -61,17 +62,14 @@ def at(problem: Problem, params: Params, state: State, split: Batch) -> Mapping[
     return dict(problem.evaluate(params, state, split))
 
 
-def along(problem: Problem, params: Params, state: State, split: Batch) -> Mapping[str, Array]:
-    """Returns the metrics of several points of a curve: name -> [points].
+def apart(evaluated: Any, count: int) -> list[Any]:
+    """Returns the models of a call one by one, so that one program evaluates each: no bit depends on their number.
 
     Args:
-        problem: what is evaluated.
-        params: of the model, [points, ...].
-        state: of the model, [points, ...].
-        split: name -> [examples, ...].
+        evaluated: parameters and states, [count, ...].
+        count: how many.
     """
-    metrics: Mapping[str, Array] = jax.lax.map(lambda point: at(problem, point[0], point[1], split), (params, state))
-    return metrics
+    return [jax.tree.map(lambda leaf, place=place: leaf[place], evaluated) for place in range(count)]
 
 
 def judged(

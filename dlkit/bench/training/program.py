@@ -44,7 +44,7 @@ class ProblemProgram:
         evaluate: ``evaluate(params, state, split) -> (metrics, scores)``: on validation or on test; scores are the
             judged metric's [examples], as `Outcome.example_scores`, None where there are none.
         metrics: ``metrics(params, state, split) -> metrics`` of a point of the curve.
-        points: ``points(params, state, split) -> metrics``, all with [evaluations, ...]: of the points of a call.
+        apart: ``apart(evaluated) -> [(params, state), ...]``: the models of a call, [evaluations, ...], one by one.
         samples: ``samples(params, state)`` of one trial, as `Problem.samples`; None where nothing is generated.
         arrays: ``arrays(study)``: split -> name -> device array, as a study splits the examples; if the training split
             streams, that lies on the host.
@@ -57,7 +57,7 @@ class ProblemProgram:
     start: Any
     evaluate: Any
     metrics: Any
-    points: Any
+    apart: Callable[[Any], Any]
     samples: Any
     arrays: Callable[[int], Mapping[str, Batch]]
     block_bytes: int | None = None
@@ -150,6 +150,13 @@ def compile_problem(
         jitted = compiled(rewritten(partial(function, problem, *more)), (True, True, False), lanes)
         return kept(jitted, key, function.__name__)
 
+    @lru_cache
+    def apart_of(count: int) -> Any:
+        return kept(compiled(partial(evaluation.apart, count=count), (True,), lanes), key, f"apart {count}")
+
+    def apart(evaluated: Any) -> Any:
+        return apart_of(jax.tree.leaves(evaluated)[0].shape[0 if lanes.alone else 1])(evaluated)
+
     return ProblemProgram(
         problem,
         lanes,
@@ -157,7 +164,7 @@ def compile_problem(
         start=kept(compiled(rewritten(partial(segment.start, problem)), (True,), lanes), key, "start"),
         evaluate=evaluating(evaluation.judged, means),
         metrics=evaluating(evaluation.at),
-        points=evaluating(evaluation.along),
+        apart=apart,
         samples=problem.samples and compiled(problem.samples, (False, False), ALONE),
         arrays=arrays if problem.dataset.redraw is not None else lambda study: arrays(0),
         block_bytes=room,

@@ -1,8 +1,10 @@
 """Early stopping of trials: the primitive's state machine, on what every evaluation reached."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 
 from dlkit.bench.problems.base import Problem
 from dlkit.bench.training.recipe import Recipe
@@ -32,14 +34,14 @@ def begin_stopping(functions: EarlyStoppingFunctions, params: Params, state: Sta
 
 
 def follow(
-    functions: EarlyStoppingFunctions, seen: EarlyStoppingState, metric: Array, params: Params, state: State
+    functions: EarlyStoppingFunctions, seen: EarlyStoppingState, metric: Sequence[Array], params: Params, state: State
 ) -> tuple[EarlyStoppingState, Array]:
     """Looks at the evaluations of a call.
 
     Args:
         functions: of early stopping.
         seen: what the evaluations before say.
-        metric: [evaluations] on validation.
+        metric: of each evaluation on validation, [].
         params: that were evaluated, [evaluations, ...].
         state: of these parameters, [evaluations, ...].
 
@@ -47,7 +49,7 @@ def follow(
         What all of them say; and whether the trial had ended before each of them, [evaluations].
     """
     followed: tuple[EarlyStoppingState, Array] = jax.lax.scan(
-        partial(_next, functions), seen, (metric, (params, state))
+        partial(_next, functions), seen, (jnp.stack(metric), (params, state))
     )
     return followed
 

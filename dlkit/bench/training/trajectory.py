@@ -196,7 +196,7 @@ def begin(program: Program, requests: Sequence[Request]) -> Begun:
     arrays = shared.arrays(requests[0].study)
     split = split_of(problem, is_judged=requests[0].is_judged)
     start = shared.start(words[0] if shared.lanes.alone else words)
-    metrics, _ = shared.evaluate(start.params, start.state, arrays[split])
+    metrics = shared.metrics(start.params, start.state, arrays[split])
     seen = program.begin_stopping and program.begin_stopping(start.params, start.state)
     carry = program.begin(start, values)
     start = start._replace(params=None, state=None)
@@ -235,14 +235,14 @@ class _Called(NamedTuple):
     Attributes:
         losses: [evaluations, steps, ...]; of an interval in several calls [steps, ...] of each but the last.
         evaluations: [evaluations, 3].
-        metrics: metric -> [evaluations]; [] where the call has one.
+        metrics: of each evaluation, metric -> [].
         void: [evaluations]; None without early stopping.
         looked: [evaluations, curves]; None without probes.
     """
 
     losses: Sequence[Array]
     evaluations: Array
-    metrics: Mapping[str, Array]
+    metrics: Sequence[Mapping[str, Array]]
     void: Array | None
     looked: Array | None
 
@@ -258,13 +258,14 @@ def _call_once(
         losses.append(part)
     carry, reached = program.segment(carry, block.indices, begun.values, begun.start, block.train)
     shared = program.shared
-    evaluate = shared.metrics if reached.evaluated is None else shared.points
-    model = (carry.params, carry.state) if reached.evaluated is None else reached.evaluated
-    metrics, void = evaluate(*model, begun.arrays[begun.split]), None
+    models = [(carry.params, carry.state)] if reached.evaluated is None else shared.apart(reached.evaluated)
+    metrics, void = [shared.metrics(*model, begun.arrays[begun.split]) for model in models], None
     if seen is not None:
-        is_known = begun.split == "validation"
-        on_validation = metrics if is_known else evaluate(*model, begun.arrays["validation"])
-        seen, void = program.follow(seen, on_validation[watched(shared.problem, program.recipe)], *model)
+        on_validation = metrics
+        if begun.split != "validation":
+            on_validation = [shared.metrics(*model, begun.arrays["validation"]) for model in models]
+        name = watched(shared.problem, program.recipe)
+        seen, void = program.follow(seen, [each[name] for each in on_validation], *reached.evaluated)
     return carry, seen, _Called([*losses, reached.losses], reached.evaluations, metrics, void, reached.looked)
 
 
@@ -329,8 +330,8 @@ def _points(blocks: Sequence[_Called], *, alone: bool) -> Points:
     first = blocks[0]
     return Points(
         metrics={
-            name: joined([np.reshape(called.metrics[name], called.evaluations.shape[:-1]) for called in blocks])
-            for name in first.metrics
+            name: np.stack([point[name] for called in blocks for point in called.metrics], axis)
+            for name in first.metrics[0]
         },
         losses=joined([losses_of(called) for called in blocks]),
         evaluations=evaluations,

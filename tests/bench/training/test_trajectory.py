@@ -20,8 +20,9 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import Optimizer, schedules
 from dlkit.bench.plan.metric import TRAINING_LOSS, Metric
 from dlkit.bench.plan.policies import EarlyStopping
+from dlkit.bench.plan.space import Range
 from dlkit.bench.problems import Problem, classification
-from dlkit.bench.training import evaluation
+from dlkit.bench.training import evaluation, trajectory
 from dlkit.bench.training.curve import Request, Trajectory
 from dlkit.bench.training.lanes import ALONE, Lanes
 from dlkit.bench.training.program import Program, compile_problem, compile_program
@@ -571,3 +572,20 @@ def test_parameters_are_finished_once_and_only_for_who_asks() -> None:
     tuning = train_trial(counted, {"learning_rate": 0.5}, stage="tuning", seed=0)
     assert not calls and float(tuning.params["x"]) == 10.0 and tuning.state is None and len(calls) == 1
     assert float(run(counted, 0.5).params["x"]) == 10.0 and len(calls) == 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("optimizer", ["adam", "adam+ema"])
+def test_no_bit_depends_on_how_many_evaluations_a_call_has(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What XLA fuses may depend on it: on this problem it did."""
+    own = optimizers.get(optimizer)
+    recipe = Recipe(optimizer=own, steps=20, evaluations=10)
+    values = {name: span.low if isinstance(span, Range) else span for name, span in own.space.items()}
+    program = compile_program(compile_problem(problems.get("digits-vae")), recipe)
+    curves = []
+    for kept_bytes in (2**24, 1):
+        monkeypatch.setattr(trajectory, "KEPT_BYTES", kept_bytes)
+        curves.append(train_trial(program, values, stage="final", seed=0).curves)
+    assert {name: curve.tobytes() for name, curve in curves[0].items()} == {
+        name: curve.tobytes() for name, curve in curves[1].items()
+    }
