@@ -45,7 +45,7 @@ def seconds_of(problem_name: str, names: Sequence[str], key: str) -> Mapping[str
         requests = [Request(values, "tuning", 0)]
         if not found:
             begun = begin(program, requests)
-            shared.evaluate(begun.start.params, begun.start.state, begun.arrays["test"])
+            shared.evaluate(begun.carry.params, begun.carry.state, begun.arrays["test"])
             after = time.process_time()
             found["problem"], before = after - before, after
         train_trials(program, requests)

@@ -111,7 +111,7 @@ def by_hand(problem: bench.Problem, step: Callable[[Any, Any], None], predict: C
 
 
 def start_of(program: Program) -> Any:
-    return begin(program, [Request({"learning_rate": 0.02}, "final", 0)]).start
+    return begin(program, [Request({"learning_rate": 0.02}, "final", 0)]).carry
 
 
 def assert_same_curves(trajectory: Trajectory, expected: Any) -> None:

@@ -203,7 +203,7 @@ def test_trains_as_its_users_would(library: str) -> None:
     recipe = Recipe(optimizer=ADAM, steps=STEPS, evaluations=POINTS)
     program = compile_program(compile_problem(problem), recipe)
     found = train_trial(program, {"learning_rate": RATE}, stage="final", seed=0)
-    carry = own.begin(begin(program, [Request({"learning_rate": RATE}, "final", 0)]).start)
+    carry = own.begin(begin(program, [Request({"learning_rate": RATE}, "final", 0)]).carry)
     train, test = own.data.train, own.data.test
     rows = next(data_order(problem, "final", 0, segment=STEPS))
     with jax.numpy_rank_promotion("allow"):  # of the libraries themselves
