@@ -242,10 +242,10 @@ def trajectory_of(
 
 def _diverged_at(problem: Problem, losses: np.ndarray[Any, Any], left: int | None, last: int) -> int:
     """The step from which on losses were far beyond, or whose loss was bad; else the last one, whose metric was."""
+    if left is not None:
+        return left
     bad = divergence.bad(problem, losses).ravel()
-    if left is None:
-        return min(int(bad.argmax()), last) if bad.any() else last
-    return min(left, last)
+    return int(bad.argmax()) if bad.any() else last
 
 
 def _columns(

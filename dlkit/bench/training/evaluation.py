@@ -62,13 +62,13 @@ def at(problem: Problem, params: Params, state: State, split: Batch) -> Mapping[
     return dict(problem.evaluate(params, state, split))
 
 
-def apart(evaluated: Any, count: int) -> list[Any]:
+def apart(evaluated: Any) -> list[Any]:
     """Returns the models of a call one by one, so that one program evaluates each: no bit depends on their number.
 
     Args:
-        evaluated: parameters and states, [count, ...].
-        count: how many.
+        evaluated: parameters and states, [evaluations, ...].
     """
+    count = len(jax.tree.leaves(evaluated)[0])
     return [jax.tree.map(lambda leaf, place=place: leaf[place], evaluated) for place in range(count)]
 
 

@@ -57,7 +57,7 @@ class ProblemProgram:
     start: Any
     evaluate: Any
     metrics: Any
-    apart: Callable[[Any], Any]
+    apart: Any
     samples: Any
     arrays: Callable[[int], Mapping[str, Batch]]
     block_bytes: int | None = None
@@ -85,8 +85,8 @@ class Program:
             first steps of an interval; else as `segment`.
         finish: ``finish(carry, train) -> (params, state)`` to evaluate; None where they are those of the carry.
         begin_stopping: ``begin_stopping(params, state) -> EarlyStoppingState``; None without early stopping.
-        follow: ``follow(seen, metric, params, state) -> (seen, void)``, all but `seen` with [evaluations, ...]: early
-            stopping's look at the points of a call; None without.
+        follow: ``follow(seen, metric, params, state) -> (seen, void)``, early stopping's look at the points of a call:
+            a metric for each, parameters and states [evaluations, ...]; None without.
     """
 
     shared: ProblemProgram
@@ -150,13 +150,6 @@ def compile_problem(
         jitted = compiled(rewritten(partial(function, problem, *more)), (True, True, False), lanes)
         return kept(jitted, key, function.__name__)
 
-    @lru_cache
-    def apart_of(count: int) -> Any:
-        return kept(compiled(partial(evaluation.apart, count=count), (True,), lanes), key, f"apart {count}")
-
-    def apart(evaluated: Any) -> Any:
-        return apart_of(jax.tree.leaves(evaluated)[0].shape[0 if lanes.alone else 1])(evaluated)
-
     return ProblemProgram(
         problem,
         lanes,
@@ -164,7 +157,7 @@ def compile_problem(
         start=kept(compiled(rewritten(partial(segment.start, problem)), (True,), lanes), key, "start"),
         evaluate=evaluating(evaluation.judged, means),
         metrics=evaluating(evaluation.at),
-        apart=apart,
+        apart=kept(compiled(evaluation.apart, (True,), lanes), key, "apart"),
         samples=problem.samples and compiled(problem.samples, (False, False), ALONE),
         arrays=arrays if problem.dataset.redraw is not None else lambda study: arrays(0),
         block_bytes=room,
@@ -213,7 +206,7 @@ def compile_program(
         shared,
         setup,
         # Nothing to rewrite: it has no network.
-        begin=kept(compiled(_apart(partial(segment.begin, setup)), (True, True), lanes), key, "begin"),
+        begin=kept(compiled(_with_own_arrays(partial(segment.begin, setup)), (True, True), lanes), key, "begin"),
         look=executable(segment.look, (True, True, True, True, False)),
         segment=executable(segment.segment, (True, True, True, True, False), donated=(0,)),
         advance=executable(segment.advance, (True, True, True, True, False), donated=(0,)),
@@ -222,7 +215,7 @@ def compile_program(
     )
 
 
-def _apart(function: Callable[..., Carry]) -> Callable[..., Carry]:
+def _with_own_arrays(function: Callable[..., Carry]) -> Callable[..., Carry]:
     """Returns a function that returns a carry whose arrays are all apart: what is used up must not be there twice."""
 
     def begin(*arguments: Any) -> Carry:
