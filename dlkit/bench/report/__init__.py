@@ -3,7 +3,8 @@
 - `tables`, `tables_across`: what tables say, of a problem and of all;
   `markdown`, `latex`, `terminal`: how they are written.
 - `figure_data`: what figures draw; `plotly_figures`, `plotly_across`: for the page; `matplotlib_figures`,
-  `matplotlib_across`: for papers; `plotly_pareto`, `matplotlib_pareto`: quality against cost.
+  `matplotlib_across`: for papers; `plotly_pareto`, `matplotlib_pareto`: quality against cost; `figure_list`: those of
+  the page.
 - `parameter_groups`: which rule trains which parameters.
 - `data_cards`: what was done to a user's data.
 - `samples`: what generative models make, drawn.
@@ -13,6 +14,7 @@
 __all__ = [
     "data_cards",
     "figure_data",
+    "figure_list",
     "latex",
     "markdown",
     "matplotlib_across",

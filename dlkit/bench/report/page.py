@@ -21,8 +21,9 @@ from dlkit.bench.plan.json import to_json
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.policies import OBJECTIVES
-from dlkit.bench.report import plotly_across, plotly_figures, plotly_pareto, samples, tables_across
+from dlkit.bench.report import plotly_across, plotly_figures, samples, tables_across
 from dlkit.bench.report.data_cards import card_notes, card_parts
+from dlkit.bench.report.figure_list import ACROSS, ON_A_PROBLEM
 from dlkit.bench.report.parameter_groups import parameter_groups, parameter_leaves
 from dlkit.bench.report.tables import Part, Table, caption, factor_findings, parts, ranking
 
@@ -35,72 +36,6 @@ KINDS = {
     "incomplete": "incomplete",
 }
 ORDERS = {"reshuffle": "", "fixed": " in one order for all epochs", "iid": ", each drawn on its own"}
-FIGURES = (
-    (
-        plotly_figures.curves,
-        "Curves.",
-        "Median over final trials on what judges, with the band from the 25 to the 75 % quantile; the dashed line is "
-        "the target. A diverged one counts as worst, one that stopped early keeps the value it ended with. Values far "
-        "off are beyond the axis.",
-    ),
-    (
-        plotly_figures.finals,
-        "Final values.",
-        "A small mark is a final trial, a large one the median over blocks, the bar its interval; a bar to the edge "
-        "has no bound there. Crosses at the edge: diverged, or beyond the axis.",
-    ),
-    (
-        plotly_figures.sensitivity,
-        "Sensitivity.",
-        "Mean over tuning seeds after the last step, one mark a tuning point of any study; a star is a study's winner. "
-        "Studies have seeds of their own, so their scores differ by more than points do. Crosses at the edge: a seed "
-        "diverged, or beyond the axis.",
-    ),
-    (
-        plotly_figures.tuning_curve,
-        "Tuning curve.",
-        "Median best score of so many tuning points. Thin dots are the ends of bands that hold for all numbers of "
-        "points at once, whatever the distribution, as far as the points bound them; Halton points lie evenly, so the "
-        "bands are rather too wide. Where points are no random sample: the expected best, and no band.",
-    ),
-    (
-        plotly_pareto.quality_against_cost,
-        "Quality against cost.",
-        "Final value, median and interval over blocks, against what a final trial takes, a panel for each cost in "
-        "which contenders differ: one that is missing is the same for all, or was not measured. The dotted line joins "
-        "those that no other beats in both, by medians: what lies near it need not be worse. Seconds are warm step "
-        "times without evaluations; bytes are parameters and the optimizer's state.",
-    ),
-    (
-        plotly_figures.probes,
-        "Probes.",
-        "Median over the final trials of what was computed along training: on parameters as trained, not as evaluated.",
-    ),
-)
-FIGURES_ACROSS = (
-    (
-        plotly_across.ranks,
-        "Mean ranks.",
-        "Rank of the median over blocks of the judged metric at the end, averaged over problems; for the intervals "
-        "problems and blocks are drawn again. In the shaded stretch ranks differ by less than Nemenyi's distance.",
-        "Not all ran on all problems: means are as expected if they had, and each pair has a distance of its own.",
-    ),
-    (
-        plotly_across.performance_profile,
-        "Performance profile.",
-        "Share of problems on which the median block is at the hardest target within a factor of what the "
-        "fastest one spent; bars are pointwise intervals over problems and blocks. Times are known to an evaluation; "
-        "who takes part decides who is fastest.",
-        "Of a contender, over the problems where it ran, and of those that ran there: easy problems help it.",
-    ),
-    (
-        plotly_across.target_ecdf,
-        "Targets reached along the budget.",
-        "Share of (problem, target, seed) reached by each share of a problem's budget, with pointwise bands over "
-        "seeds, of each study its first: about these problems and targets.",
-        "Of a contender, over the problems where it ran: easy ones help it.",
-    ),
-)
 CONFIG = {
     "displaylogo": False,
     "responsive": True,
@@ -311,7 +246,7 @@ def _cell(text: str) -> str:
 
 def _figures(summary: Summary, comparison: Comparison) -> str:
     name = comparison.problem.name
-    parts = [_drawn(draw(summary, comparison), name, title, text) for draw, title, text in FIGURES]
+    parts = [_drawn(each.draw(summary, comparison), name, each.title, each.text) for each in ON_A_PROBLEM]
     return f'<div class="figures">{"".join(parts)}</div>' if any(parts) else "<p>No trial to draw yet.</p>"
 
 
@@ -319,9 +254,9 @@ def _drawn(figure: Any, about: str, title: str, text: str) -> str:
     """A figure with its caption; nothing where it shows nothing."""
     if not any(trace.x is not None and any(x is not None for x in trace.x) for trace in figure.data):
         return ""
-    label, data = escape(f"{about}: {title}"), _script_json(figure.to_json())
+    label, data = escape(f"{about}: {title}."), _script_json(figure.to_json())
     return (
-        f'<figure><figcaption><b>{title}</b> {escape(text)}</figcaption><div class="figure" role="img" '
+        f'<figure><figcaption><b>{title}.</b> {escape(text)}</figcaption><div class="figure" role="img" '
         f'aria-label="{label}">The figures need JavaScript.</div>'
         f'<script type="application/json" class="figure-data">{data}</script></figure>'
     )
@@ -332,10 +267,10 @@ def _across(summary: Summary) -> str:
     name = tables_across.heading(summary)
     ladders = tables_across.ladders(summary)
     parts = []
-    for draw, title, text, with_gaps in FIGURES_ACROSS:
-        more = [with_gaps] if summary.overview.has_gaps else []
-        more += [ladders] if draw is plotly_across.target_ecdf else []
-        parts.append(_drawn(draw(summary), name, title, " ".join([text, *more])))
+    for each in ACROSS:
+        more = [each.with_gaps] if summary.overview.has_gaps else []
+        more += [ladders] if each.draw is plotly_across.target_ecdf else []
+        parts.append(_drawn(each.draw(summary), name, each.title, " ".join([each.text, *more])))
     tables = [
         f"<h3>{escape(each.title)}</h3>{_table(each.table, each.text, heading=0, kind='numbers across')}"
         for each in tables_across.sections(summary)
