@@ -14,12 +14,13 @@
 - `comparison`: all contenders on one problem; `across_problems`: over all problems, as `problem_results` gathers them.
 - `claims`: what a comparison claims, as data.
 - `tuning_curves`: how much tuning each contender takes.
-- `summary`: everything a run says; `frames`: the same as data frames.
+- `summary`: everything a run says; `answer`: who leads, in a line; `frames`: everything as data frames.
 """
 
 __all__ = [
     "across_problems",
     "along_curves",
+    "answer",
     "claims",
     "comparison",
     "contender_result",
