@@ -9,11 +9,12 @@ READY := $(VENV)/.ready
 BENCH_TESTS := tests/bench tests/faults tests/oracles tests/test_extending.py tests/test_readme.py dlkit/bench
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-long test-faults test-slow lint fix docs bench bench-quick clean help
+.PHONY: demo test test-browser test-long test-faults test-slow lint fix docs bench bench-quick clean help
 
 help:
 	@echo "make demo   compare six optimizers on three problems and write a report"
 	@echo "make test   run the tests, but for those that take long"
+	@echo "make test-browser  the report in a headless Chromium, with axe-core for accessibility"
 	@echo "make test-long  the tests of a few seconds each that make test leaves out"
 	@echo "make test-slow  those of a minute and more, and the primitives compiled as in a user's program"
 	@echo "make test-faults  kills and interruptions, all of them"
@@ -39,6 +40,16 @@ demo: $(READY)
 test: $(READY)
 	QUICK_COMPILATION=1 $(PYTEST) -m "not slow and not long" $(BENCH_TESTS:%=--ignore=%)
 	$(PYTEST) -m "not slow and not long" $(BENCH_TESTS)
+
+# Chromium drives nothing but files of this machine; axe-core (a package of npm) goes to a folder that is not committed.
+AXE := build/axe/node_modules/axe-core/axe.min.js
+
+test-browser: $(READY)
+	@$(BIN)/python -c 'import sys; from tests.browser.chromium import executable; sys.exit(executable() is None)' || \
+		{ echo "no Chromium: apt-get install chromium, or name one: make test-browser CHROMIUM=/path"; exit 1; }
+	@test -f $(AXE) || command -v npm >/dev/null || { echo "no npm to fetch axe-core with: apt-get install npm"; exit 1; }
+	@test -f $(AXE) || npm install --prefix build/axe --no-save --no-audit --no-fund --silent axe-core@4
+	AXE=$(AXE) CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest --numprocesses 0 -m "not slow" tests/browser
 
 test-long: $(READY)
 	QUICK_COMPILATION=1 $(PYTEST) -m "long and not slow" $(BENCH_TESTS:%=--ignore=%)

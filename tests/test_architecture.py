@@ -65,7 +65,7 @@ MAY_IMPORT_ONLY: dict[str, frozenset[str]] = {
     "bench.tuning": frozenset({"numpy", "optuna", "scipy"}),
     "bench.store": frozenset({"numpy"}),
     "bench.analysis": frozenset({"numpy", "pandas", "scipy"}),
-    "bench.report": frozenset({"matplotlib", "numpy", "pandas", "plotly", "rich"}),
+    "bench.report": frozenset({"jinja2", "markupsafe", "matplotlib", "numpy", "pandas", "plotly", "rich"}),
 }
 
 

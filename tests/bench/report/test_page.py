@@ -1,16 +1,21 @@
 """The page says what the summary says, fetches nothing, takes labels literally, and is written whole or not at all."""
 
+import base64
+import gzip
 import json
+import math
 import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 import pytest
 
 from dlkit.bench.analysis import frames, numbers
+from dlkit.bench.analysis.answer import answer
 from dlkit.bench.analysis.ranking import Ranking
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
@@ -21,9 +26,10 @@ from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Order, Trial
-from dlkit.bench.report import page, plotly_across, plotly_figures, tables, tables_across
+from dlkit.bench.report import figure_list, plotly_figures, tables, tables_across
 from dlkit.bench.report.markdown import markdown_tables
-from dlkit.bench.report.page import KINDS
+from dlkit.bench.report.page import embedding, sentences, writing
+from dlkit.bench.report.page.problem_cards import KINDS
 from tests.bench.synthetic import PROGRAM, make_plan, make_problem, make_summary
 
 HOSTILE = '<b>&"</script><script>alert(1)</script>'
@@ -38,6 +44,8 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.texts: dict[str, list[str]] = {}
+        self.classed: dict[str, list[str]] = {}
+        self.within: list[list[str]] = []
         self.tables: list[list[list[str]]] = []
         self.feed(text)
         self.close()
@@ -48,7 +56,10 @@ class Page(HTMLParser):
         if tag in VOID:
             return
         self.open.append(tag)
+        self.within.append((dict(attrs).get("class") or "").split())
         self.texts.setdefault(tag, []).append("")
+        for name in self.within[-1]:
+            self.classed.setdefault(name, []).append("")
         if tag == "table":
             self.tables.append([])
         if tag == "tr":
@@ -58,12 +69,33 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+        self.within.pop()
 
     def handle_data(self, data: str) -> None:
         for tag in set(self.open):
             self.texts[tag][-1] += data
+        for name in {name for names in self.within for name in names}:
+            self.classed[name][-1] += data
         if {"td", "th"} & set(self.open):
             self.tables[-1][-1][-1] += data
+
+    def table(self, title: str) -> list[list[str]]:
+        """The first table whose caption begins so."""
+        places = [place for place, caption in enumerate(self.texts["caption"]) if caption.strip().startswith(title)]
+        return self.tables[places[0]]
+
+    def values(self, name: str) -> list[str]:
+        """What an attribute is, wherever it stands."""
+        return [value for _, attributes in self.elements if (value := attributes.get(name))]
+
+    def scripts(self, name: str, key: str) -> dict[str, Any]:
+        """What the compressed scripts of a class hold, by an attribute."""
+        every = [attributes for tag, attributes in self.elements if tag == "script"]
+        return {
+            str(attributes[key]): json.loads(gzip.decompress(base64.b64decode(text)))
+            for text, attributes in zip(self.texts["script"], every, strict=True)
+            if attributes.get("class") == name
+        }
 
 
 JAVASCRIPT = plotly_figures.javascript
@@ -76,7 +108,7 @@ def short_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def written(summary: Summary, folder: Path) -> str:
-    return page.write_report(summary, folder / "report.html").read_text(encoding="utf-8")
+    return writing.write_report(summary, folder / "report.html").read_text(encoding="utf-8")
 
 
 CASES = {
@@ -102,31 +134,58 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_the_page_of_every_case(name: str, tmp_path: Path) -> None:
     summary = CASES[name]()
-    page = Page(written(summary, tmp_path))
-    assert page.texts["title"] == [summary.plan.name]
+    text = written(summary, tmp_path)
+    page = Page(text)
+    assert page.texts["title"][0] == summary.plan.name  # the others are of marks
     kinds = {attributes.get("lang") for tag, attributes in page.elements if tag == "html"}
     assert kinds == {"en"}
-    assert page.texts["h3"] == [
-        *(f"{each.problem.name} {KINDS[each.verdict.kind]}" for each in summary.comparisons),
-        *(each.title for each in tables_across.sections(summary)),
-    ]
-    articles = page.texts["article"]
-    for article, comparison in zip(articles, summary.comparisons, strict=True):
-        for text in (comparison.verdict.sentence, *comparison.verdict.notes):
-            assert text in article
-    found = iter(page.tables)
+    assert page.texts["h3"] == [each.problem.name for each in summary.comparisons]
+    check_answer(page, summary)
+    shared = "".join(page.classed.get("shared", []))
+    for article, comparison in zip(page.texts["article"], summary.comparisons, strict=True):
+        assert KINDS[comparison.verdict.kind] in article
+        assert comparison.verdict.sentence in article
+        for note in comparison.verdict.notes:
+            assert note in article or note in shared or note in page.classed["caveats"][0]
     for comparison in summary.comparisons:
-        check_ranking(next(found), comparison)
+        check_ranking(page.table(tables.caption(comparison)), comparison)
         if tables.steps(comparison).rows:
-            check_steps(next(found), comparison)
-        check_tuning(next(found), comparison)
+            check_steps(page.table(tables.steps_caption(comparison)), comparison)
+    check_tuning(page.table("Tuning"), summary.comparisons[0])
     assert len(page.texts["caption"]) == len(page.tables)
     assert all(attributes.get("scope") in ("col", "row") for tag, attributes in page.elements if tag == "th")
+    check_outside(page)
+
+
+def check_answer(page: Page, summary: Summary) -> None:
+    """The first screen says what the answer does: the sentence, what limits it, and every cell."""
+    expected = answer(summary)
+    assert page.classed["headline"] == [expected.headline]
+    assert all(each in page.classed["caveats"][0] for each in expected.caveats)
+    header, *rows = page.table("Final values")
+    assert [cell.split("\n")[0].startswith(row.name) for cell, row in zip(header[1:], expected.rows, strict=False)]
+    assert [row[0].strip() for row in rows] == list(expected.contenders)
+    for label, cells in zip(expected.contenders, rows, strict=True):
+        for shown, row in zip(cells[1:], expected.rows, strict=False):
+            cell = row.cells[label]
+            assert " ".join(shown.split()).endswith(f"{cell.place}: {cell.text}")
+    said = page.classed["says"][:-1]  # the last one belongs to the axis
+    assert said == [f"{row.sentence}." for row in expected.rows]
+    scores = [cell.score for row in expected.rows for cell in row.cells.values() if cell.score]
+    assert len(page.classed.get("mark", [])) == sum(math.isfinite(score.estimate) for score in scores)
+
+
+def check_outside(page: Page) -> None:
+    """Nothing is fetched, nothing runs from an attribute, and every link leads to a place of the page."""
     for tag, attributes in page.elements:
         assert not {"src", "srcset", "action", "data", "poster"} & attributes.keys(), tag
         assert not any(attribute.startswith("on") for attribute in attributes)
         assert (attributes.get("href") or "#").startswith(("#", "data:")), attributes
-    assert sum(tag == "script" for tag, _ in page.elements) == 2 + len(figures(page))
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    links = {each for each in page.values("href") if each.startswith("#")}
+    assert {each[1:] for each in links} <= {*ids}
+    assert {*page.values("aria-labelledby")} <= {*ids}
     assert not re.search(r"url\(|@import", page.texts["style"][0])
 
 
@@ -181,32 +240,29 @@ def check_tuning(table: list[list[str]], comparison) -> None:
 
 
 def figures(page: Page) -> list[dict]:
-    scripts = [attributes for tag, attributes in page.elements if tag == "script"]
-    texts = page.texts["script"]
-    return [
-        json.loads(text)
-        for text, attributes in zip(texts, scripts, strict=True)
-        if attributes.get("type") == "application/json"
-    ]
+    return [each["figure"] for group in page.scripts("figures-of", "data-group").values() for each in group.values()]
 
 
 @pytest.mark.long
 def test_the_page_has_its_figures_with_their_data(tmp_path: Path) -> None:
     summary = CASES["two_problems"]()
-    found = figures(Page(written(summary, tmp_path)))
-    expected = [
-        json.loads(draw(summary, comparison).to_json())
-        for comparison in summary.comparisons
-        for draw in (
-            plotly_figures.curves,
-            plotly_figures.finals,
-            plotly_figures.sensitivity,
-            plotly_figures.tuning_curve,
-        )
-    ]
-    across = (plotly_across.ranks, plotly_across.performance_profile, plotly_across.target_ecdf)
-    expected += [json.loads(draw(summary).to_json()) for draw in across]
-    assert found == expected
+    page = Page(written(summary, tmp_path))
+    drawn = [each.draw(summary, comparison) for comparison in summary.comparisons for each in figure_list.ON_A_PROBLEM]
+    drawn += [each.draw(summary) for each in figure_list.ACROSS]
+    shown = [each for each in drawn if any(x is not None for one in each.data if one.x is not None for x in one.x)]
+
+    def in_order(found: list[dict]) -> list[str]:
+        return sorted(json.dumps(each, sort_keys=True) for each in found)
+
+    assert in_order(figures(page)) == in_order([json.loads(each.to_json()) for each in shown])
+    places = {
+        (attributes["data-group"], attributes["data-figure"])
+        for _, attributes in page.elements
+        if "data-figure" in attributes
+    }
+    assert places == {
+        (group, name) for group, held in page.scripts("figures-of", "data-group").items() for name in held
+    }
 
 
 @pytest.mark.long
@@ -215,18 +271,17 @@ def test_labels_cannot_break_out(tmp_path: Path) -> None:
     assert "alert(1)</script>" not in text
     assert "<b>&" not in text
     page = Page(text)
-    assert any(cells[1] == HOSTILE for cells in page.tables[0])
-    assert HOSTILE in page.texts["h2"]
+    assert any(cells[1] == HOSTILE for cells in page.table(HOSTILE))
+    assert HOSTILE in page.texts["h3"]
 
 
 @pytest.mark.long
-def test_a_banner_says_how_much_is_missing(tmp_path: Path) -> None:
+def test_the_first_screen_says_how_much_is_missing(tmp_path: Path) -> None:
     summary = CASES["interrupted"]()
     assert summary.missing > 0
-    text = written(summary, tmp_path)
     done = summary.planned - summary.missing
-    assert f"{done} of {summary.planned} trials have run; the same command goes on." in text
-    assert 'class="banner"' not in written(CASES["plain"](), tmp_path)
+    said = f"{done} of {summary.planned} trials have run; the same command goes on."
+    assert said in Page(written(summary, tmp_path)).classed["caveats"][0]
 
 
 @pytest.mark.long
@@ -234,7 +289,9 @@ def test_failures_are_listed_literally(tmp_path: Path) -> None:
     summary = CASES["failed"]()
     page = Page(written(summary, tmp_path))
     assert summary.failures == [f"adam: {HOSTILE}"]
-    assert any(HOSTILE in section for section in page.texts["section"] if section.startswith("What could not run"))
+    (shown,) = [text for text in page.texts["section"] if text.startswith("What could not run")]
+    assert HOSTILE in shown
+    assert "Traceback" in page.texts["code"]  # what `failed_outcome` keeps
 
 
 @pytest.mark.long
@@ -245,7 +302,7 @@ def test_the_page_holds_what_the_numbers_rest_on(tmp_path: Path) -> None:
     specs = [text for text in page.texts["code"] if text.startswith("{")]
     assert specs[0] == json.dumps(json.loads(to_json(summary.plan)), indent=2, ensure_ascii=False)
     assert "def build(x): return x < 1" in page.texts["code"]
-    programs, data = page.tables[-2:]
+    programs, data = page.table("Programs"), page.table("Data")
     assert {row[0]: row[1] for row in programs[1:]} == PROGRAM
     assert data[1:] == [["bowl", "made up", "d" * 16]]
     trials = len(summary.records)
@@ -264,12 +321,12 @@ def test_the_budget_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("most", "more"), [(None, ""), (40, ", and more until it is settled, up to 40")])
 def test_the_budget_of_several_studies_is_told(most: int | None, more: str) -> None:
     plan = make_plan(tuner=Tuner("random", studies=6, halving=2), points=4, tuning_seeds=1, seeds=2)
-    assert page._budget(replace(plan, max_studies=most)) == (
+    assert sentences.budget(replace(plan, max_studies=most)) == (
         f"3 contenders on 1 problem. Each contender on each problem, in each of 6 studies{more}: 4 tuning points "
         "(random, successive halving by 2) on 1 tuning seed, then the best point on 2 fresh paired seeds; 40 steps, "
         "4 evaluations along the way."
     )
-    settled = page._budget(replace(make_plan(), max_seeds=100))
+    settled = sentences.budget(replace(make_plan(), max_seeds=100))
     assert "then the best point on 10 fresh paired seeds, and more until it is settled, up to 100; 40 steps" in settled
 
 
@@ -283,7 +340,7 @@ def test_the_page_is_self_contained(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert policy
     assert policy[1].startswith("default-src 'none';")
     assert "http" not in policy[1] and "*" not in policy[1]
-    assert '"showSendToCloud": false' in text  # plotly.js would offer to upload the data
+    assert '"showSendToCloud":false' in text  # plotly.js would offer to upload the data
     outside = text.replace(plotly_figures.javascript(), "")
     assert not re.search(r"https?://|//cdn", outside)
 
@@ -295,10 +352,10 @@ def test_writing_replaces_the_file_as_a_whole(tmp_path: Path, monkeypatch: pytes
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(UserError, match=r"report\.html: .*No space left on device"):
-            page.write_report(make_summary(), path)
+            writing.write_report(make_summary(), path)
     assert path.read_text() == "the last one"
     assert list(tmp_path.iterdir()) == [path]
-    assert page.write_report(make_summary(), path) == path
+    assert writing.write_report(make_summary(), path) == path
     assert path.read_text().startswith("<!DOCTYPE html>")
     assert list(tmp_path.iterdir()) == [path]
 
@@ -309,7 +366,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        page.write_text(tmp_path / "report.md", "text")
+        writing.write_text(tmp_path / "report.md", "text")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -318,12 +375,12 @@ def test_a_path_that_cannot_be_written_is_named(where: str, tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match=f"{where}: the report cannot be written"):
-        page.write_text(tmp_path / where, "text")
+        writing.write_text(tmp_path / where, "text")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_missing_folders_are_made(tmp_path: Path) -> None:
-    path = page.write_text(tmp_path / "a" / "b" / "report.md", "text")
+    path = writing.write_text(tmp_path / "a" / "b" / "report.md", "text")
     assert path.read_text() == "text"
     assert path.stat().st_mode & 0o777 == 0o644
 
@@ -430,12 +487,12 @@ def test_markdown_takes_labels_literally() -> None:
 def test_words_in_any_cell_are_escaped(tmp_path: Path) -> None:
     summary = make_summary(make_plan(problems=[replace(make_problem(), data_source=HOSTILE, description=HOSTILE)]))
     page = Page(written(summary, tmp_path))
-    assert page.tables[-1][1][1] == HOSTILE
+    assert page.table("Data")[1][1] == HOSTILE
     assert f"{HOSTILE}; 40 steps, batches of 8." in page.texts["p"]
 
 
 def test_json_cannot_end_its_script() -> None:
-    text = page._script_json(json.dumps([HOSTILE, "\u2028"], ensure_ascii=False))
+    text = embedding.script_json([HOSTILE, "\u2028"])
     assert "<" not in text and "\u2028" not in text
     assert json.loads(text) == [HOSTILE, "\u2028"]
 
@@ -451,8 +508,7 @@ def test_an_order_that_is_not_the_usual_one_is_told(order: Order, words: str, tm
 
 
 def test_the_page_gives_every_figure_plotlys_white_template(tmp_path: Path) -> None:
-    text = written(CASES["two_problems"](), tmp_path)
-    (given,) = re.findall(r"figure\.layout\.template = (\{.*\});\n", text)
-    assert (
-        json.loads(given) == json.loads(go.Figure(layout={"template": "plotly_white"}).to_json())["layout"]["template"]
-    )
+    page = Page(written(CASES["two_problems"](), tmp_path))
+    facts = next(text for text in page.texts["script"] if text.startswith("{"))
+    given = json.loads(facts)["template"]
+    assert given == json.loads(go.Figure(layout={"template": "plotly_white"}).to_json())["layout"]["template"]

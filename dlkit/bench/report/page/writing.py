@@ -1,0 +1,79 @@
+"""Writes the report: one HTML file with the answer, tables and figures, which opens without a network."""
+
+import os
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.errors import UserError
+from dlkit.bench.report.page.contents import contents
+
+__all__ = ["write_report", "write_text"]
+
+
+def write_report(summary: Summary, path: Path) -> Path:
+    """Writes the report: the answer, a card a problem, what holds over all, how to read it, what it rests on.
+
+    Args:
+        summary: the run.
+        path: of the file; it is replaced as a whole, or left as it was.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: if it cannot be written there.
+    """
+    templates = Environment(
+        loader=FunctionLoader(_source),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = templates.get_template("page.html").render(
+        contents(summary), style=Markup(_source("page.css")), script=Markup(_source("page.js"))
+    )
+    return write_text(path, page)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Writes a file as a whole or not at all.
+
+    Args:
+        path: of the file; missing folders are made.
+        text: its content.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: if it cannot be written there.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False, encoding="utf-8"
+        ) as file:
+            temporary = Path(file.name)
+            file.write(text)
+        temporary.chmod(0o644)
+        os.replace(temporary, path)  # noqa: PTH105
+        temporary = None
+    except OSError as error:
+        raise UserError(f"{path}: the report cannot be written: {error.strerror}; name another file") from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def _source(name: str) -> str:
+    """A template's text, or the page's style or script."""
+    folder = resources.files("dlkit.bench.report.page").joinpath("templates")
+    return folder.joinpath(name).read_text(encoding="utf-8")
