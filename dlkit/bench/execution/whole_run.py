@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dlkit.bench.analysis.foresight import foresee
 from dlkit.bench.analysis.summary import Summary, summarize
@@ -20,6 +20,7 @@ from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.spec import planner
 from dlkit.bench.spec.bound_plan import BoundPlan
 from dlkit.bench.spec.entries import Experiment
+from dlkit.bench.spec.given import briefly
 from dlkit.bench.spec.parameter_groups import with_groups
 from dlkit.bench.store.database import FILE
 from dlkit.bench.store.store import Store
@@ -66,6 +67,10 @@ def carry_out(
     Raises:
         UserError: for input that cannot work, with every mistake found; and what `look` raises.
     """
+    asked: Any = experiment
+    if not isinstance(asked, Experiment):
+        written = f"bench.load('{asked}')" if isinstance(asked, str | Path) else "bench.load('spec.toml')"
+        raise UserError(f"expected a bench.Experiment, such as {written}, got {briefly(asked)}")
     allowed = Resources() if resources is None else resources
     if not isinstance(allowed, Resources):
         raise UserError(f"resources must be a bench.Resources, such as bench.Resources(workers=2), got {resources!r}")

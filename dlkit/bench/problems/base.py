@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlkit.bench.data.base import Dataset
-from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.errors import UserError, nearest, says_what_it_takes
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.space import is_number
 from dlkit.bench.plan.trials import Order, require_order
@@ -47,6 +47,7 @@ def _unset(params: Params, state: State, batch: Batch) -> Mapping[str, Array]:
     raise NotImplementedError
 
 
+@says_what_it_takes("bench.Problem")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Problem:
     """A training problem: how to start, what to minimise, how to judge, on which data.
