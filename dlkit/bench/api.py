@@ -117,6 +117,11 @@ class Result:
         """Why contenders could not run, each reason once; empty if all could."""
         return self.summary.failures
 
+    @property
+    def tracebacks(self) -> Mapping[str, str]:
+        """Why trials failed -> the traceback, of the user's own frames: `dlkit show RUN --failures` prints it."""
+        return self.summary.tracebacks
+
     def report(self, path: str | Path) -> Path:
         """Writes the report, one HTML file that needs no network.
 

@@ -80,7 +80,9 @@ def _mistakes(
     if len(arguments) > len(by_place):
         given = f"{_short(arguments[0])}" if not by_place else ""
         example = f", such as {called}({names[0]}={given or '...'}{', ...' if len(names) > 1 else ''})"
-        if by_place:
+        if by_place and explain("*"):
+            lines.append(f"{called} takes one thing by its place; {explain('*')}")
+        elif by_place:
             lines.append(
                 f"{called} takes {len(by_place)} by their place, got {len(arguments)}; give the others by name"
             )

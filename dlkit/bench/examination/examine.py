@@ -1,5 +1,6 @@
 """The examination of a plan: what is the user's own is computed, what is registered has tests of its own."""
 
+import contextlib
 import math
 from collections.abc import Collection, Iterator
 
@@ -10,6 +11,7 @@ from dlkit.bench.examination.kept_times import timed
 from dlkit.bench.examination.longest import longest_step
 from dlkit.bench.examination.looks import Looker
 from dlkit.bench.examination.purity import purity_ticks
+from dlkit.bench.examination.starts import start_ticks
 from dlkit.bench.examination.ticks import Examination, Tick
 from dlkit.bench.examination.updates import update_ticks
 from dlkit.bench.examination.values import value_ticks
@@ -58,6 +60,7 @@ def examine(
             if problem.is_own and f"problem '{problem.name}'" not in impure:
                 looker = Looker(bound.problems[problem.name].load())
                 ticks += value_ticks(looker, study_steps=steps[problem.name])
+                ticks += _started(looker, problem)
                 ticks += data_ticks(looker.problem.dataset)
                 lookers[problem.name] = looker
             for contender in plan.contenders_on(problem):
@@ -77,6 +80,12 @@ def _program(bound: BoundPlan, problem: PlannedProblem, contender: PlannedConten
     static = {name: options[0] for name, options in contender.static.items()}
     found = program_of(bound.plan.programs, problem.name, contender.label, static)
     return found.problem, found.method
+
+
+def _started(looker: Looker, problem: PlannedProblem) -> Iterator[Tick]:
+    """Whether seeds begin at different parameters; nothing where init raises, which is told elsewhere."""
+    with contextlib.suppress(Exception):
+        yield from start_ticks(looker, f"problem '{problem.name}'")
 
 
 def _updates(bound: BoundPlan, problem: PlannedProblem, contender: PlannedContender) -> Iterator[Tick]:

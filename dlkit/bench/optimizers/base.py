@@ -117,8 +117,8 @@ class Optimizer:
 
     def _not_taken(self) -> list[str]:
         """What `build` is given and does not take, and what it needs and is not given."""
-        if hasattr(self.build, "__signature__"):  # of another optimizer that this one is around
-            return []
+        if hasattr(self.build, "__signature__") or not (self.space or self.static):
+            return []  # it is around another optimizer, or has no space yet
         try:
             parameters = inspect.signature(self.build, follow_wrapped=False).parameters
         except (TypeError, ValueError):  # built in: it may take anything
