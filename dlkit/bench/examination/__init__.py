@@ -19,6 +19,7 @@ __all__ = [
     "examine",
     "kept_times",
     "longest",
+    "opening",
     "pairs",
     "purity",
     "starts",

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from dlkit.bench.analysis.foresight import Foresight, foresee, gaps
 from dlkit.bench.examination.costs import LONG, Cost, cost_of, steps_of, work_of
@@ -18,6 +18,7 @@ from dlkit.bench.examination.values import value_ticks
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.programs import program_of
+from dlkit.bench.problems.catalog import ENTRIES
 from dlkit.bench.spec.bound_plan import BoundPlan
 
 __all__ = ["examine", "programs_in"]
@@ -73,7 +74,16 @@ def examine(
         _time_others(bound, lookers, seconds)
     memory = max((_memory(looker) for looker in lookers.values()), default=math.nan)
     cost = cost_of(plan, seconds, memory, workers=workers, left=left)
-    return Examination([*ticks, *_foreseen(plan, foresight, cost)], foresight, cost, work_of(plan, stored))
+    return Examination(
+        [*ticks, *_foreseen(plan, foresight, cost)],
+        foresight,
+        cost,
+        work_of(plan, stored),
+        problems=len(plan.problems),
+        stored=stored,
+        left=left,
+        rough=_roughly(plan, seconds) * left / workers,
+    )
 
 
 def _program(bound: BoundPlan, problem: PlannedProblem, contender: PlannedContender) -> tuple[str, str]:
@@ -103,6 +113,17 @@ def _at_most(bound: BoundPlan, seconds: dict[str, float]) -> float:
         if 0 < steps[name] < math.inf
     }
     return sum(steps[name] * each for name, each in longest.items())
+
+
+def _roughly(plan: Plan, seconds: Mapping[str, float]) -> float:
+    """Seconds of training, as the catalogue knows its problems with their own choices; NaN where it does not."""
+    total = 0.0
+    for problem in plan.problems:
+        steps, entry = steps_of(plan)[problem.name], ENTRIES.get(problem.made_by)
+        plain = not problem.is_own and entry is not None and entry.seconds is not None
+        each = entry.seconds / 1000 if plain and entry is not None and entry.seconds is not None else math.nan
+        total += steps * seconds.get(problem.name, each)
+    return total
 
 
 def _time_others(bound: BoundPlan, lookers: dict[str, Looker], seconds: dict[str, float]) -> None:

@@ -30,14 +30,14 @@ def start_ticks(looker: Looker, owner: str) -> Iterator[Tick]:
     if any(not np.array_equal(_plain(one), _plain(other)) for one, other in zip(first, second, strict=True)):
         yield Tick("starts", f"{owner}: another seed begins at other parameters", True)
         return
-    differ = "then seeds differ in the order of their examples alone"
+    differ = "so that seeds differ in the order of their examples alone"
     if problem.batch_size is None:
-        differ = "then seeds differ in nothing but what the loss draws: trials of one setting may all be the same"
+        differ = "so that seeds differ in nothing but what the loss draws: trials of one setting may all be the same"
     constant = all(np.ptp(_plain(leaf)) == 0 for leaf in first if np.size(leaf))
     values = sorted({float(_plain(leaf).flat[0]) for leaf in first if np.size(leaf)})
     which = f" ({', '.join(f'all {value:g}' for value in values[:3])})" if constant else ""
-    text = f"every seed begins at the same parameters{which}, init does not use its key; {differ}"
-    remedy = "if zeros are meant, as for a linear model, all is well; else draw them from the key"
+    text = f"every seed begins at the same parameters{which}: init does not use its key, {differ}"
+    remedy = "if that is meant, as for a linear model, all is well"
     if not constant:
         remedy = "draw them from the key; an instance of a module holds one draw: give a function that makes it, such "
         remedy += "as lambda rngs: MyModule(rngs=rngs). If they are pretrained, all is well"

@@ -10,6 +10,7 @@ from dlkit.bench.analysis.foresight import foresee
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.errors import UserError
 from dlkit.bench.examination.examine import examine
+from dlkit.bench.examination.opening import opening
 from dlkit.bench.examination.ticks import Examination
 from dlkit.bench.execution import runner
 from dlkit.bench.execution.dask_workers import make_executor
@@ -82,8 +83,7 @@ def carry_out(
     else:
         examination = examined(bound, folder, allowed, times=times)
         look(examination)
-        told = (*examination.foresight.sentences, *examination.told)
-        foresight = examination.foresight._replace(sentences=told)
+        foresight = examination.foresight._replace(sentences=opening(examination))
     bound = with_groups(bound)
     with Store(folder) as store:
         with live_progress(progress) as display:
