@@ -29,6 +29,10 @@ __all__ = [
     "regularizers",
 ]
 
+_BEHIND_THE_WALL = frozenset(
+    {"compare", "data", "datasets", "optimizers", "problems", "probes", "run", "stats", "train"}
+)
+
 
 def __getattr__(name: str) -> "ModuleType":
     """Import a primitive module on first access (PEP 562)."""
@@ -38,11 +42,11 @@ def __getattr__(name: str) -> "ModuleType":
 
         return importlib.import_module(f"{__name__}.{name}")
 
-    import difflib
+    from dlkit.hints import nearest
 
-    nearest = difflib.get_close_matches(name, __all__, n=1)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+    if name in _BEHIND_THE_WALL:
+        raise AttributeError(f"module 'dlkit' has no attribute '{name}'; it is of the bench: from dlkit import bench")
+    raise AttributeError(f"module 'dlkit' has no attribute '{name}'; {nearest(name, (*__all__, 'bench'))}")
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,6 @@ Scores are what the discriminator (or critic) returns, unbounded: logits, not pr
 batch, and real and fake batches may differ in size. Computed in at least float32, returned in the dtype of the scores.
 """
 
-import difflib
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from dlkit.checks import require_floating, require_number, require_same_shape
+from dlkit.hints import closest
 from dlkit.losses.shared import norm
 from dlkit.typing import Array, ArrayFunction, Key, Scalar
 
@@ -158,8 +158,8 @@ def get(name: str) -> GanLoss:
     """
     if name in _REGISTRY:
         return _REGISTRY[name]
-    nearest = difflib.get_close_matches(name, NAMES, n=1)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(NAMES)}"
+    meant = closest(name, NAMES)
+    hint = f"did you mean {meant!r}?" if meant else f"known: {', '.join(NAMES)}"
     raise ValueError(f"unknown GAN loss {name!r}; {hint}")
 
 

@@ -6,11 +6,14 @@ Example:
     True
 """
 
+from typing import TYPE_CHECKING
+
 from dlkit.activations.gates import glu, log_softmax, softmax, swiglu
 from dlkit.activations.rectifiers import celu, elu, identity, leaky_relu, prelu, relu, relu6, selu
 from dlkit.activations.registry import NAMES, get
 from dlkit.activations.sigmoids import hard_sigmoid, hard_silu, hard_tanh, log_sigmoid, sigmoid, softsign, tanh
 from dlkit.activations.smooth import gelu, mish, silu, softplus, squareplus
+from dlkit.hints import missing_attribute
 
 __all__ = [
     "NAMES",
@@ -40,3 +43,6 @@ __all__ = [
     "swiglu",
     "tanh",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = missing_attribute(__name__, __all__)

@@ -1,11 +1,10 @@
 """The activations by name, for specifications that are text."""
 
-import difflib
-
 from dlkit.activations.gates import glu, log_softmax, softmax, swiglu
 from dlkit.activations.rectifiers import celu, elu, identity, leaky_relu, relu, relu6, selu
 from dlkit.activations.sigmoids import hard_sigmoid, hard_silu, hard_tanh, log_sigmoid, sigmoid, softsign, tanh
 from dlkit.activations.smooth import gelu, mish, silu, softplus, squareplus
+from dlkit.hints import closest
 from dlkit.typing import ArrayFunction
 
 __all__ = ["NAMES", "get"]
@@ -45,6 +44,6 @@ def get(name: str) -> ArrayFunction:
         return _REGISTRY[name]
     if name == "prelu":
         raise ValueError("activation 'prelu' learns its slope, so it is a layer: use layers.prelu()")
-    nearest = difflib.get_close_matches(name, NAMES, n=1)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(NAMES)}"
+    meant = closest(name, NAMES)
+    hint = f"did you mean {meant!r}?" if meant else f"known: {', '.join(NAMES)}"
     raise ValueError(f"unknown activation {name!r}; {hint}")

@@ -63,6 +63,14 @@ _HOMES = {
 }
 _ROOMS = ("data", "optimizers", "probes", "problems", "stats")  # with public names of their own
 _NEEDED = ("cattrs", "distributed", "pandas", "platformdirs", "plotly", "rich", "scipy", "sklearn")
+_FROM_ELSEWHERE = (
+    "torch and keras models are not traced by JAX; write it in flax (bench.problem_from_flax), equinox or haiku"
+)
+_ELSEWHERE = {  # what people look for here, and where it is
+    **{name: f"it is outside: dlkit.{name}" for name in ("activations", "layers", "losses", "models", "regularizers")},
+    **dict.fromkeys(("problem_from_torch", "problem_from_pytorch", "problem_from_keras"), _FROM_ELSEWHERE),
+    **dict.fromkeys(("adam", "sgd", "adamw"), "optimizers are given by name, such as optimizers=['adam']"),
+}
 _HOME_OF = {name: f"dlkit.bench.{home}" for home, names in _HOMES.items() for name in names}
 
 __all__ = [
@@ -106,7 +114,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF and name not in _ROOMS:
-        raise AttributeError(f"module 'dlkit.bench' has no attribute '{name}'")
+        from dlkit.hints import nearest
+
+        hint = _ELSEWHERE.get(name) or nearest(name, (*_HOME_OF, *_ROOMS))
+        raise AttributeError(f"module 'dlkit.bench' has no attribute '{name}'; {hint}", name=name)
     if missing := [package for package in _NEEDED if importlib.util.find_spec(package) is None]:
         raise ModuleNotFoundError(f"the bench needs {', '.join(missing)}: pip install 'dlkit-jax[bench]'")
     if name in _ROOMS:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import Summary, summarize
-from dlkit.bench.errors import UserError
+from dlkit.bench.errors import UserError, says_what_it_takes
 from dlkit.bench.store.store import Store
 
 if TYPE_CHECKING:
@@ -117,6 +117,11 @@ class Result:
         """Why contenders could not run, each reason once; empty if all could."""
         return self.summary.failures
 
+    @property
+    def tracebacks(self) -> Mapping[str, str]:
+        """Why trials failed -> the traceback, of the user's own frames: `dlkit show RUN --failures` prints it."""
+        return self.summary.tracebacks
+
     def report(self, path: str | Path) -> Path:
         """Writes the report, one HTML file that needs no network.
 
@@ -200,6 +205,14 @@ class Result:
         return matches[0]
 
 
+def _elsewhere(name: str) -> str:
+    """What to write in place of an argument that `compare` does not take."""
+    from dlkit.bench.spec.words import COMPARED, elsewhere
+
+    return elsewhere(name, "experiment", COMPARED)
+
+
+@says_what_it_takes("bench.compare", _elsewhere)
 def compare(
     *,
     problems: "Sequence[str | Make | ProblemFactory | Problem | ProblemChoice]",
@@ -221,8 +234,10 @@ def compare(
     """Tunes every optimizer on every problem with the same budget, and compares the winners on fresh paired seeds.
 
     Args:
-        problems: names of the catalogue, one's own, or functions that make them from choices.
-        optimizers: registered names, or one's own; the first is the baseline.
+        problems: names of the catalogue, one's own, functions that make them from choices, or datasets, which get a
+            model that suits them.
+        optimizers: registered names, the functions of optax that they are built by, or one's own; the first is the
+            baseline.
         budget: what every contender gets.
         factors: ``"schedule"``, ``"batch_size"``, ``"order"``, ``"early_stopping"`` or a choice of the problems ->
             values to cross every optimizer with, such as ``{"schedule": ["constant", "cosine"], "activation": ["relu",
@@ -250,21 +265,18 @@ def compare(
     """
     from dlkit.bench.execution.resources import Resources
     from dlkit.bench.spec.budget import Budget
-    from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
+    from dlkit.bench.spec.entries import Experiment
 
-    for name, given in (("problems", problems), ("optimizers", optimizers)):
-        if isinstance(given, str) or not isinstance(given, Sequence):
-            raise UserError(f"{name} must be a list, such as {name}=[...], got {given!r}")
     if executor is not None:
         if resources is not None:
             raise UserError("resources has an executor; leave out executor, or resources")
         resources = Resources(executor=executor)
     experiment = Experiment(
         name=Path(folder).name if folder else "comparison",
-        problems=tuple(each if isinstance(each, ProblemChoice) else ProblemChoice(problem=each) for each in problems),
-        optimizers=tuple(each if isinstance(each, Contender) else Contender(optimizer=each) for each in optimizers),
+        problems=problems,  # type: ignore[arg-type]
+        optimizers=optimizers,  # type: ignore[arg-type]
         budget=Budget() if budget is None else budget,
-        factors=factors or {},
+        factors={} if factors is None else factors,
         early_stopping=early_stopping,
         probes=probes,
         targets=targets,
@@ -275,6 +287,7 @@ def compare(
     return run(experiment, folder=folder, resources=resources, progress=progress, check=check)
 
 
+@says_what_it_takes("bench.run")
 def run(
     experiment: "Experiment",
     *,
@@ -315,6 +328,7 @@ def _require_right(examination: "Examination") -> None:
     examination.require_right()
 
 
+@says_what_it_takes("bench.check")
 def check(
     what: "Experiment | str | Make | ProblemFactory | Problem | ProblemChoice",
     *optimizers: "str | Optimizer | Contender",
@@ -350,7 +364,7 @@ def check(
     from dlkit.bench.execution.whole_run import examined
     from dlkit.bench.spec import planner
     from dlkit.bench.spec.budget import Budget
-    from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
+    from dlkit.bench.spec.entries import Experiment
 
     if isinstance(what, Experiment):
         if optimizers or budget is not None:
@@ -359,10 +373,8 @@ def check(
     else:
         experiment = Experiment(
             name="check",
-            problems=(what if isinstance(what, ProblemChoice) else ProblemChoice(problem=what),),
-            optimizers=tuple(
-                each if isinstance(each, Contender) else Contender(optimizer=each) for each in optimizers or ("adam",)
-            ),
+            problems=(what,),  # type: ignore[arg-type]
+            optimizers=optimizers or ("adam",),  # type: ignore[arg-type]
             budget=Budget() if budget is None else budget,
         )
     allowed = Resources() if resources is None else resources

@@ -9,6 +9,9 @@ Example:
     ['layer_0', 'layer_2']
 """
 
+from typing import TYPE_CHECKING
+
+from dlkit.hints import missing_attribute
 from dlkit.layers.activation import activation, prelu
 from dlkit.layers.attention import dot_product_attention, multi_head_attention
 from dlkit.layers.base import ApplyFunction, InitFunction, Layer, RaggedFunction, as_layer, lambda_, output_shape
@@ -75,3 +78,6 @@ __all__ = [
     "tied_logits",
     "transformer_block",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = missing_attribute(__name__, __all__)

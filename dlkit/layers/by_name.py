@@ -1,9 +1,9 @@
 """The normalization layers by name, for models that take one as an argument."""
 
-import difflib
 from collections.abc import Callable
 
 from dlkit import activations
+from dlkit.hints import closest
 from dlkit.layers.base import Layer, as_layer
 from dlkit.layers.batch_norm import batch_norm
 from dlkit.layers.norm import group_norm, instance_norm, layer_norm, rms_norm
@@ -50,7 +50,7 @@ def normalization(name: str | Layer | None, *, dimensions: int = 0, groups: int 
     }
     name = "none" if name is None else name
     if name not in makers:
-        nearest = difflib.get_close_matches(name, NORMALIZATIONS, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(NORMALIZATIONS)}"
+        meant = closest(name, NORMALIZATIONS)
+        hint = f"did you mean {meant!r}?" if meant else f"known: {', '.join(NORMALIZATIONS)}"
         raise ValueError(f"unknown normalization {name!r}; {hint}")
     return makers[name]()

@@ -5,6 +5,9 @@ last axis. All are finite and right, in values and gradients, wherever the mathe
 `masked_mean` leaves padding out of the mean.
 """
 
+from typing import TYPE_CHECKING
+
+from dlkit.hints import missing_attribute
 from dlkit.losses.classification import (
     binary_cross_entropy,
     cross_entropy,
@@ -48,3 +51,6 @@ __all__ = [
     "squared_hinge",
     "triplet",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = missing_attribute(__name__, __all__, note=" (losses are not reduced: take .mean())")

@@ -3,6 +3,9 @@
 Each takes the activation, the normalization and the dropout rate as arguments, so that they can be compared.
 """
 
+from typing import TYPE_CHECKING
+
+from dlkit.hints import missing_attribute
 from dlkit.models.autoencoders import Autoencoder, Vae, VaeApply, VaeOutput, autoencoder, vae
 from dlkit.models.convolutional import cnn, resnet
 from dlkit.models.gan import Gan, convolutional_gan, dense_gan
@@ -32,3 +35,6 @@ __all__ = [
     "transformer_language_model",
     "vae",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = missing_attribute(__name__, __all__)

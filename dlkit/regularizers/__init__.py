@@ -1,5 +1,8 @@
 """Regularizers: penalties of the parameters, proximal operators, projections, and noise."""
 
+from typing import TYPE_CHECKING
+
+from dlkit.hints import missing_attribute
 from dlkit.regularizers.masks import Mask, all_of, by_name, none_of, weights_only
 from dlkit.regularizers.noise import dropout, gaussian_noise, label_smoothing, mixup
 from dlkit.regularizers.penalties import elastic_net, group_lasso, l1, l2, orthogonality
@@ -25,3 +28,6 @@ __all__ = [
     "proximal_l1",
     "weights_only",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = missing_attribute(__name__, __all__)

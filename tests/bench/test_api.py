@@ -81,7 +81,9 @@ def test_train_says_what_does_not_fit(arguments: dict[str, Any], words: list[str
 
 
 def test_train_says_how_an_optax_function_becomes_an_optimizer() -> None:
-    with pytest.raises(bench.UserError, match=r"expected an optimizer's name or an Optimizer.*bench\.Optimizer\(name"):
+    with pytest.raises(
+        bench.UserError, match=r"expected an optimizer's name or a bench.Optimizer.*bench\.Optimizer\('mine'"
+    ):
         bench.train("quadratic", optax.sgd(0.1))  # type: ignore[arg-type]
 
 

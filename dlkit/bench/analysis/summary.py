@@ -51,6 +51,18 @@ class Summary:
         reasons = [reason for one in results for reason in (one.failure, one.later_failure) if reason]
         return list(dict.fromkeys(reasons))
 
+    @cached_property
+    def tracebacks(self) -> Mapping[str, str]:
+        """Reason -> the traceback of the first trial that failed for it, of the user's own frames; empty where none is.
+
+        It has the reasons of `failures`, and those of single trials whose contender has others to show.
+        """
+        found: dict[str, str] = {}
+        for record in self.records.values():
+            if record.outcome.reason:
+                found.setdefault(record.outcome.reason, record.outcome.traceback)
+        return {**dict.fromkeys(self.failures, ""), **found}
+
     def endings(self) -> dict[str, tuple[float, Ending]]:
         """Returns how each trial came out against its problem's hardest target: id -> (target, ending)."""
         return {

@@ -54,18 +54,23 @@ def check(spec: Path, /) -> int:
 
 
 @app.command
-def show(run: Path, /, *, trials: bool = False) -> int:
+def show(run: Path, /, *, trials: bool = False, failures: bool = False) -> int:
     """Print a run's tables and verdicts.
 
     Args:
         run: the run's folder, such as runs/quickstart.
         trials: list every trial with its id, setting and outcome instead.
+        failures: print why trials failed instead, each reason with its traceback.
     """
     gc.disable()  # the process ends in a second or two: looking for garbage would be a twentieth of that
     from dlkit.bench import api
 
     result = api.open_run(run)
-    if trials:
+    if failures:
+        from dlkit.bench.cli.failures import in_full
+
+        print(in_full(result.tracebacks))  # noqa: T201
+    elif trials:
         print(result.trials().to_string(index=False, na_rep=""))  # noqa: T201
     else:
         result.show()

@@ -132,4 +132,6 @@ def run(
         return INTERRUPTED
     for reason in result.failures:
         print(f"error: {reason}", file=sys.stderr)  # noqa: T201
+    if any(result.tracebacks.values()):
+        print(f"dlkit show {where} --failures shows the traceback", file=sys.stderr)  # noqa: T201
     return USER_ERROR if result.failures else 0

@@ -327,6 +327,29 @@ def require_lengths(arrays: Arrays, where: str) -> None:
         raise UserError(f"{where}: its arrays have no examples; a problem without data has no arrays in any split")
 
 
+def require_dataset(given: Any, owner: str) -> None:
+    """Refuses data that are no dataset yet, and says how they become one.
+
+    Args:
+        given: what was given as a dataset.
+        owner: how the message begins.
+
+    Raises:
+        UserError: if it is no `Dataset`.
+    """
+    if isinstance(given, Dataset):
+        return
+    kind = f"an array of shape {given.shape}" if isinstance(given, np.ndarray) else f"a {type(given).__name__}"
+    written = "bench.dataset((X, y)), or bench.split('mine', {'inputs': X, 'targets': y})"
+    if hasattr(given, "columns"):
+        written = f"bench.dataset(frame, target={[*given.columns][-1:] or ['...']})".replace("[", "").replace("]", "")
+    elif isinstance(given, Mapping):
+        written = "bench.split('mine', arrays)"
+    elif isinstance(given, str):
+        written = f"bench.dataset({given!r}, target=...)"
+    raise UserError(f"{owner}: dataset must be a bench.Dataset, got {kind}; write {written}")
+
+
 def require_digest(dataset: Dataset, digest: str) -> Dataset:
     """Returns the dataset if its digest begins as it has to.
 

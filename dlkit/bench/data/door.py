@@ -14,7 +14,7 @@ from dlkit.bench.data.prepared import prepared
 from dlkit.bench.data.roles import Asked
 from dlkit.bench.data.sources import Source, joined, of_memory
 from dlkit.bench.data.splits import transformed
-from dlkit.bench.errors import UserError
+from dlkit.bench.errors import UserError, says_what_it_takes
 from dlkit.bench.plan.card import ColumnCard, DataCard
 
 __all__ = ["dataset"]
@@ -27,6 +27,9 @@ FOR_EXAMPLES = (
 )
 
 
+@says_what_it_takes(
+    "bench.dataset", {"*": "write bench.dataset((X, y))", "data": "write bench.dataset(data, target=...)"}
+)
 def dataset(
     source: Any,
     *,

@@ -2,6 +2,7 @@
 
 - `ticks`: a tick, and the page.
 - `values`: losses, gradients and metrics of one's own problem, at its start and after some steps.
+- `starts`: whether seeds begin at different parameters.
 - `pairs`: whether losses and metrics depend on which target belongs to which example.
 - `datasets`: classes, constants and scales in one's own data.
 - `purity`: whether one's own functions compute the same whenever they are traced.
@@ -12,4 +13,17 @@
 - `examine`: all of it, of a plan.
 """
 
-__all__ = ["costs", "datasets", "examine", "kept_times", "longest", "pairs", "purity", "ticks", "updates", "values"]
+__all__ = [
+    "costs",
+    "datasets",
+    "examine",
+    "kept_times",
+    "longest",
+    "opening",
+    "pairs",
+    "purity",
+    "starts",
+    "ticks",
+    "updates",
+    "values",
+]

@@ -28,6 +28,13 @@ def data_ticks(dataset: Dataset) -> Iterator[Tick]:
         return
     owner = f"dataset '{dataset.name}'"
     for name, array in dataset.train.items():
+        splits = [getattr(dataset, part)[name] for part in SPLITS]
+        if name == "targets" and array.size and all((each == array.flat[0]).all() for each in splits):
+            text = f"all examples have {name} {array.flat[0]:g}: there is nothing to learn"
+            yield Tick(
+                "classes", text, False, owner, "", "see that the right array was taken, and shuffle before splitting"
+            )
+            continue
         yield from _classes(dataset, owner, name)
         if array.dtype.kind == "f" and array.size:
             size = float(np.abs(array).max())

@@ -1,7 +1,8 @@
 """The examination of a plan: what is the user's own is computed, what is registered has tests of its own."""
 
+import contextlib
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from dlkit.bench.analysis.foresight import Foresight, foresee, gaps
 from dlkit.bench.examination.costs import LONG, Cost, cost_of, steps_of, work_of
@@ -10,12 +11,14 @@ from dlkit.bench.examination.kept_times import timed
 from dlkit.bench.examination.longest import longest_step
 from dlkit.bench.examination.looks import Looker
 from dlkit.bench.examination.purity import purity_ticks
+from dlkit.bench.examination.starts import start_ticks
 from dlkit.bench.examination.ticks import Examination, Tick
 from dlkit.bench.examination.updates import update_ticks
 from dlkit.bench.examination.values import value_ticks
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.programs import program_of
+from dlkit.bench.problems.catalog import ENTRIES
 from dlkit.bench.spec.bound_plan import BoundPlan
 
 __all__ = ["examine", "programs_in"]
@@ -58,6 +61,7 @@ def examine(
             if problem.is_own and f"problem '{problem.name}'" not in impure:
                 looker = Looker(bound.problems[problem.name].load())
                 ticks += value_ticks(looker, study_steps=steps[problem.name])
+                ticks += _started(looker, problem)
                 ticks += data_ticks(looker.problem.dataset)
                 lookers[problem.name] = looker
             for contender in plan.contenders_on(problem):
@@ -70,13 +74,28 @@ def examine(
         _time_others(bound, lookers, seconds)
     memory = max((_memory(looker) for looker in lookers.values()), default=math.nan)
     cost = cost_of(plan, seconds, memory, workers=workers, left=left)
-    return Examination([*ticks, *_foreseen(plan, foresight, cost)], foresight, cost, work_of(plan, stored))
+    return Examination(
+        [*ticks, *_foreseen(plan, foresight, cost)],
+        foresight,
+        cost,
+        work_of(plan, stored),
+        problems=len(plan.problems),
+        stored=stored,
+        left=left,
+        rough=_roughly(plan, seconds) * left / workers,
+    )
 
 
 def _program(bound: BoundPlan, problem: PlannedProblem, contender: PlannedContender) -> tuple[str, str]:
     static = {name: options[0] for name, options in contender.static.items()}
     found = program_of(bound.plan.programs, problem.name, contender.label, static)
     return found.problem, found.method
+
+
+def _started(looker: Looker, problem: PlannedProblem) -> Iterator[Tick]:
+    """Whether seeds begin at different parameters; nothing where init raises, which is told elsewhere."""
+    with contextlib.suppress(Exception):
+        yield from start_ticks(looker, f"problem '{problem.name}'")
 
 
 def _updates(bound: BoundPlan, problem: PlannedProblem, contender: PlannedContender) -> Iterator[Tick]:
@@ -94,6 +113,17 @@ def _at_most(bound: BoundPlan, seconds: dict[str, float]) -> float:
         if 0 < steps[name] < math.inf
     }
     return sum(steps[name] * each for name, each in longest.items())
+
+
+def _roughly(plan: Plan, seconds: Mapping[str, float]) -> float:
+    """Seconds of training, as the catalogue knows its problems with their own choices; NaN where it does not."""
+    total = 0.0
+    for problem in plan.problems:
+        steps, entry = steps_of(plan)[problem.name], ENTRIES.get(problem.made_by)
+        plain = not problem.is_own and entry is not None and entry.seconds is not None
+        each = entry.seconds / 1000 if plain and entry is not None and entry.seconds is not None else math.nan
+        total += steps * seconds.get(problem.name, each)
+    return total
 
 
 def _time_others(bound: BoundPlan, lookers: dict[str, Looker], seconds: dict[str, float]) -> None:

@@ -23,7 +23,7 @@ def timed(source: ProblemSource) -> Looker:
         source: how the problem is found; what is one's own is measured each time.
     """
     looker = Looker(source.load())
-    place = cache_folder() / "steps" / digest([source.key, program_identity()])
+    place = cache_folder() / "step_seconds" / digest([source.key, program_identity()])
     if source.own is None and (known := _known(place)):
         looker.seconds, looker.memory = known
         return looker

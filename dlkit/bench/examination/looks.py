@@ -15,9 +15,9 @@ from dlkit.bench.problems.players import with_step
 __all__ = ["HELD", "Look", "Looker", "batch_of", "held_of"]
 
 HELD = 512  # examples of validation and test that are looked at together
-TIMED = 0.02  # seconds of steps that are timed
-MOST_TIMED = 1000  # steps
-LEAST = 1e-6  # seconds: a clock tells no fewer
+TIMED = 0.05  # seconds of steps that are timed
+MOST_TIMED = 20_000  # steps
+LEAST = 2e-6  # seconds: no step takes less, with what it does beside its gradient
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 
@@ -74,9 +74,15 @@ class Looker:
             jax.block_until_ready(self._called(*arguments, repeats=repeats))
             return time.perf_counter() - began
 
-        once = min(seconds(1) for _ in range(3))
-        more = max(1, min(MOST_TIMED, int(TIMED / once)))
-        self.seconds = max(min(seconds(1 + more) for _ in range(2)) - once, LEAST) / more
+        once = taken = min(seconds(1) for _ in range(3))
+        more = 0
+        # What comes once a call has to be small beside the loop: on a busy machine it varies by more than a short one.
+        while once < 4 * TIMED and more < MOST_TIMED and taken < max(TIMED, 4 * once):
+            more = max(4, 4 * more)
+            taken = seconds(1 + more)
+        if more:
+            taken = min(taken, seconds(1 + more)) - once
+        self.seconds = max(taken / max(more, 1), LEAST)
 
     def _called(self, params: Any, state: Any, batch: Arrays, held: Arrays, *, step: int = 0, repeats: int = 1) -> Any:
         arguments = (params, state, dict(batch), dict(held), self._key, np.int32(step), np.int32(repeats))

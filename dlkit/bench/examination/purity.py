@@ -2,16 +2,20 @@
 
 import contextlib
 import dis
+import inspect
 import io
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import cache, partial
 from typing import Any
 
+from dlkit.bench.errors import UserError
 from dlkit.bench.examination.ticks import Tick
 from dlkit.bench.identity.local_code import is_local
-from dlkit.bench.identity.places import place_of, place_of_caller, place_of_error, place_within, written
+from dlkit.bench.identity.own_errors import in_words, where_raised
+from dlkit.bench.identity.places import place_of, place_of_caller, place_within, written
 from dlkit.bench.identity.programs import forget_traces
 from dlkit.bench.problems.base import Problem
 from dlkit.bench.problems.factories import ProblemFactory
@@ -22,6 +26,7 @@ __all__ = ["purity_ticks"]
 
 IMPURE = ("random", "numpy.random", "secrets", "time", "uuid", "datetime", "os")  # modules that answer anew each time
 OF_OS = frozenset({"urandom", "getpid", "getrandom"})  # the others of os say nothing new, as a rule
+_is_users = cache(is_local)
 REMEDY = (
     "each contender would train another loss: draw with jax.random from the key that is given, and take what changes "
     "out of the function"
@@ -41,22 +46,44 @@ def purity_ticks(bound: BoundPlan) -> Iterator[Tick]:
     yield from _made_twice(bound)
     impure = set[str]()
     heard = _Heard()
+    losses = {code for problem in bound.plan.problems if problem.is_own for code in _codes(bound, problem.name)}
     parts = retraced(bound)
     while True:
-        with heard.listening():
+        calls = list[tuple[str, str]]()
+        with heard.listening(), _noticing(calls, losses):
             part = next(parts, None)
         if part is None:
             break
         if part.error is not None:
-            place = place_of_error(part.error)
-            text = f"tracing it raised {type(part.error).__name__}: {part.error}"
-            yield Tick("same program", text, False, part.owner, place, "mend what raises there")
+            yield _raised(part)
+        elif part.is_same and calls:
+            yield _constant(part, *calls[0])
         elif part.is_same:
             yield Tick("same program", f"{part.owner} computes the same when it is traced twice", True)
         elif part.group.problem.name not in impure:
             impure |= {part.group.problem.name} if part.name == "problem" else set()
             yield _impure(bound, part)
     yield from heard.ticks()
+
+
+def _raised(part: Retraced) -> Tick:
+    """What tracing raised; what dlkit says of it is complete."""
+    assert part.error is not None
+    if isinstance(part.error, UserError):
+        text = str(part.error).removeprefix(f"{part.owner}: ")
+        return Tick("same program", text, False, part.owner, where_raised(part.error))
+    text = f"tracing it raised {in_words(part.error)}"
+    return Tick("same program", text, False, part.owner, where_raised(part.error), "mend what raises there")
+
+
+def _constant(part: Retraced, name: str, place: str) -> Tick:
+    """A note on a call whose answer is a constant of the program, though it was the same twice."""
+    text = f"it calls {name} while it is traced, and JAX keeps the answer as a constant, the same at every step"
+    remedy = "draw with jax.random from the key that is given, and take the time outside; if it is meant, all is well"
+    if name.startswith("jax.random."):
+        text = f"its loss makes a key of its own with {name}: what is drawn from it is the same at every step"
+        remedy = "draw from the key that the loss is given; if it is meant, all is well"
+    return Tick("same program", text, None, part.owner, place, remedy)
 
 
 def _impure(bound: BoundPlan, part: Retraced) -> Tick:
@@ -75,31 +102,60 @@ def _impure(bound: BoundPlan, part: Retraced) -> Tick:
 
 def _impure_call(trace: Callable[[], Any]) -> tuple[str, str]:
     """The first call, of the user's own code, of what answers anew each time: its name, and the place."""
-    found: list[tuple[str, str]] = []
+    found = list[tuple[str, str]]()
+    try:
+        with _noticing(found):
+            trace()
+    except Exception:
+        return "", ""
+    return found[0] if found else ("", "")
+
+
+@contextlib.contextmanager
+def _noticing(found: list[tuple[str, str]], losses: Collection[types.CodeType] = ()) -> Iterator[None]:
+    """Notes the first call, of the user's own code, of what answers anew each time: its name, and the place.
+
+    Of these losses, it also notes keys that they make themselves in place of the one that they are given.
+    """
 
     def notice(frame: types.FrameType, event: str, argument: Any) -> None:
         if found:
             return
-        if event == "call" and is_local(frame.f_code.co_filename):
+        if event == "call" and _is_users(frame.f_code.co_filename):
             found.extend(_of_numpy(frame))
         if event == "c_call":
             name = _impure_name(argument)
-            if name and is_local(frame.f_code.co_filename):
+            if name and _is_users(frame.f_code.co_filename):
                 found.append((name, place_of_caller(frame)))
-        elif event == "call" and not found and frame.f_back is not None and is_local(frame.f_back.f_code.co_filename):
+        elif event == "call" and not found and frame.f_back is not None and _is_users(frame.f_back.f_code.co_filename):
             module = str(frame.f_globals.get("__name__", ""))
             if module in IMPURE and module != "os":
                 found.append((f"{module}.{frame.f_code.co_name}", place_of_caller(frame.f_back)))
+            elif module == "jax._src.random" and frame.f_code.co_name in ("key", "PRNGKey") and _is_in(frame, losses):
+                found.append((f"jax.random.{frame.f_code.co_name}", place_of_caller(frame.f_back)))
 
     before = sys.getprofile()
     sys.setprofile(notice)
     try:
-        trace()
-    except Exception:
-        return "", ""
+        yield
     finally:
         sys.setprofile(before)
-    return found[0] if found else ("", "")
+
+
+def _is_in(frame: types.FrameType | None, codes: Collection[types.CodeType]) -> bool:
+    """Whether one of these functions is being called."""
+    while frame is not None and frame.f_code not in codes:
+        frame = frame.f_back
+    return frame is not None
+
+
+def _codes(bound: BoundPlan, problem: str) -> Iterator[types.CodeType]:
+    """The code of a problem's losses."""
+    loaded = bound.problems[problem].load()
+    for loss in [each.loss for each in loaded.players] or [loaded.loss]:
+        function = inspect.unwrap(loss.func if isinstance(loss, partial) else loss)
+        if isinstance(function, types.FunctionType):
+            yield function.__code__
 
 
 def _of_numpy(frame: types.FrameType) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """A tick, and the page of them: what was looked at before the first trial, and what was found."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from dlkit.bench.identity.places import at
 
 __all__ = ["Examination", "Tick"]
 
-FORESEEN = ("conclusion", "cost", "time", "leaks")  # of the foresight and the cost
+FORESEEN = ("conclusion", "cost", "time", "contenders", "leaks")  # of the foresight and the cost
 MARKS = {True: "ok   ", False: "WRONG", None: "     "}
 
 
@@ -50,12 +51,20 @@ class Examination:
         foresight: what the experiment can tell and what it costs, as numbers and in words.
         cost: how long it takes, where that was measured.
         work: what would run, a line for each contender on each problem, and how much of it is stored already.
+        problems: how many there are.
+        stored: how many trials are there already.
+        left: the share of the trials that have not run.
+        rough: seconds that are left, from what the catalogue says its problems take; NaN where it does not know one.
     """
 
     ticks: Sequence[Tick]
     foresight: Foresight
     cost: Cost
     work: Sequence[str] = ()
+    problems: int = 1
+    stored: int = 0
+    left: float = 1.0
+    rough: float = math.nan
 
     @property
     def right(self) -> bool:
@@ -73,10 +82,9 @@ class Examination:
         return [tick for tick in self.ticks if tick.right is None]
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """The notes on one's own functions and data, and how long it takes: what `sentences` do not say."""
-        notes = tuple(f"Note: {tick.sentence}" for tick in self.notes if tick.subject not in FORESEEN)
-        return (*notes, *([f"Time: {self.cost.text}."] if self.cost.text else []))
+    def own_notes(self) -> list[Tick]:
+        """The notes on one's own functions and data."""
+        return [tick for tick in self.notes if tick.subject not in FORESEEN]
 
     @property
     def sentences(self) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ import numpy as np
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.examination.ticks import Tick
-from dlkit.bench.identity.places import place_of, place_of_error, place_within
+from dlkit.bench.identity.own_errors import in_words, where_raised
+from dlkit.bench.identity.places import place_of, place_within
 from dlkit.bench.machine.quick_compilation import quickly_compiled
 from dlkit.bench.optimizers.base import Optimizer, require_matching
 from dlkit.bench.plan.space import Range
@@ -73,9 +74,9 @@ def update_ticks(problem: Problem, recipe: Recipe, *, label: str) -> Iterator[Ti
     try:
         yield from _moved(problem, recipe, owner, place)
     except Exception as error:
-        where = place_of_error(error) or place
+        where = where_raised(error) or place
         text = str(error).removeprefix(f"optimizer '{optimizer.name}': ")
-        text = text if isinstance(error, UserError) else f"its update raised {type(error).__name__}: {error}"
+        text = text if isinstance(error, UserError) else f"its update raised {in_words(error)}"
         yield Tick("updates", text, False, owner, where, "mend what raises there")
 
 

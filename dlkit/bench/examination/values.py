@@ -9,7 +9,8 @@ import numpy as np
 from dlkit.bench.examination.looks import HELD, Arrays, Look, Looker, batch_of, held_of
 from dlkit.bench.examination.pairs import unpaired
 from dlkit.bench.examination.ticks import Tick
-from dlkit.bench.identity.places import place_of_error, place_within
+from dlkit.bench.identity.own_errors import in_words, where_raised
+from dlkit.bench.identity.places import place_within
 from dlkit.bench.problems.base import Problem
 
 __all__ = ["value_ticks"]
@@ -41,8 +42,8 @@ def value_ticks(looker: Looker, *, study_steps: float) -> Iterator[Tick]:
     try:
         yield from _looked_at(looker, owner, study_steps)
     except Exception as error:
-        place = place_of_error(error)
-        text = f"its functions raised {type(error).__name__}: {error}"
+        place = where_raised(error)
+        text = f"its functions raised {in_words(error)}"
         yield Tick("values", text, False, owner, place, "mend what raises there")
 
 

@@ -1,5 +1,6 @@
 """Dask workers as an executor: local processes, or a cluster by its address."""
 
+import atexit
 import logging
 import os
 import sys
@@ -23,6 +24,7 @@ from dlkit.bench.training.lanes import on_accelerator
 
 __all__ = ["DaskExecutor", "make_executor"]
 
+END_SECONDS = 20.0  # that the end of this process waits for its workers to end
 PATIENCE_SECONDS = 15.0  # how long no worker may be seen before a run is given up, twice over
 KEPT = "what is finished is kept: run the same command again"
 
@@ -71,7 +73,7 @@ class DaskExecutor:
                 with interrupts_held():
                     cluster = LocalCluster(n_workers=count, silence_logs="CRITICAL", **options)
                 self._processes.enter_context(cluster)
-            self._client = self._resources.enter_context(Client(address or cluster, set_as_default=False))
+            self._client = self._processes.enter_context(Client(address or cluster, set_as_default=False))
             self._resources.enter_context(first_interrupt(lambda: self._ended.put(None)))
         except (OSError, ValueError, RuntimeError) as error:
             self.close()
@@ -137,7 +139,20 @@ class DaskExecutor:
         latest.
         """
         self._resources.close()
-        threading.Thread(target=self._processes.close, name="dlkit ends its workers").start()
+        # A daemon, so that workers which never end do not keep this process: it waits a while for them at its end.
+        thread = threading.Thread(target=self._end_processes, name="dlkit ends its workers", daemon=True)
+        thread.start()
+        atexit.register(thread.join, END_SECONDS)
+
+    def _end_processes(self) -> None:
+        """Ends client and workers; what goes wrong there has no part in what was found."""
+        try:
+            self._processes.close()
+        except Exception as error:
+            note = (
+                f"note: the workers could not be shut down ({type(error).__name__}: {error}); no result depends on it"
+            )
+            print(note, file=sys.stderr)  # noqa: T201
 
 
 @contextmanager

@@ -38,10 +38,15 @@ class Workers:
             self._executor = self._make()
         return self._executor
 
-    def close(self) -> None:
-        """Ends the executor, if it was started."""
-        if self._executor is not None:
+    def close(self) -> str:
+        """Ends the executor, if it was started; returns what went wrong with that, which no result depends on."""
+        if self._executor is None:
+            return ""
+        try:
             self._executor.close()
+        except Exception as error:
+            return f"the workers could not be shut down: {type(error).__name__}: {error}; what is finished is kept"
+        return ""
 
 
 class Introduction(NamedTuple):

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from dlkit.bench.errors import UserError
+from dlkit.bench.errors import UserError, says_what_it_takes
 
 __all__ = ["Resources", "memory_bytes"]
 
@@ -17,6 +17,7 @@ UNITS = {"": 1, "b": 1} | {
 }
 
 
+@says_what_it_takes("bench.Resources")
 @dataclass(frozen=True, kw_only=True)
 class Resources:
     """What a run may use.

@@ -136,7 +136,8 @@ def run(
     except KeyboardInterrupt:  # between rounds
         return Report(True, bound)
     finally:
-        workers.close()
+        if wrong := workers.close():
+            progress.warn(wrong)
 
 
 def _stored(plan: Plan, context: _Context) -> tuple[History, Mapping[str, Record]]:

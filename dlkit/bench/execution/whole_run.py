@@ -4,12 +4,13 @@ import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dlkit.bench.analysis.foresight import foresee
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.errors import UserError
 from dlkit.bench.examination.examine import examine
+from dlkit.bench.examination.opening import opening
 from dlkit.bench.examination.ticks import Examination
 from dlkit.bench.execution import runner
 from dlkit.bench.execution.dask_workers import make_executor
@@ -20,6 +21,7 @@ from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.spec import planner
 from dlkit.bench.spec.bound_plan import BoundPlan
 from dlkit.bench.spec.entries import Experiment
+from dlkit.bench.spec.given import briefly
 from dlkit.bench.spec.parameter_groups import with_groups
 from dlkit.bench.store.database import FILE
 from dlkit.bench.store.store import Store
@@ -66,6 +68,10 @@ def carry_out(
     Raises:
         UserError: for input that cannot work, with every mistake found; and what `look` raises.
     """
+    asked: Any = experiment
+    if not isinstance(asked, Experiment):
+        written = f"bench.load('{asked}')" if isinstance(asked, str | Path) else "bench.load('spec.toml')"
+        raise UserError(f"expected a bench.Experiment, such as {written}, got {briefly(asked)}")
     allowed = Resources() if resources is None else resources
     if not isinstance(allowed, Resources):
         raise UserError(f"resources must be a bench.Resources, such as bench.Resources(workers=2), got {resources!r}")
@@ -77,8 +83,7 @@ def carry_out(
     else:
         examination = examined(bound, folder, allowed, times=times)
         look(examination)
-        told = (*examination.foresight.sentences, *examination.told)
-        foresight = examination.foresight._replace(sentences=told)
+        foresight = examination.foresight._replace(sentences=opening(examination))
     bound = with_groups(bound)
     with Store(folder) as store:
         with live_progress(progress) as display:

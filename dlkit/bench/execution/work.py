@@ -3,7 +3,6 @@
 import itertools
 import os
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache, partial
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.identity.own_errors import own_traceback, raised
 from dlkit.bench.identity.replaced import Replaced, replaced_functions
 from dlkit.bench.machine.doctor import require_right_sums
 from dlkit.bench.machine.environment import configure_jax
@@ -376,8 +376,8 @@ def _failure(group: Group, trial: Trial, error: Exception) -> Outcome:
     """Turns an exception into an outcome; the reason names optimizer and problem, unless a UserError says enough."""
     reason = str(error)
     if not isinstance(error, UserError):
-        reason = f"{_owner(group)}: raised {type(error).__name__}: {reason}"
-    return failed(trial, reason, "".join(traceback.format_exception(error)))
+        reason = f"{_owner(group)}: raised {raised(error)}"
+    return failed(trial, reason, own_traceback(error))
 
 
 def _owner(group: Group) -> str:

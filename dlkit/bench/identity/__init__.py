@@ -10,6 +10,7 @@
 - `replaced`: functions of dlkit and the libraries under it that others were put in the place of.
 - `local_imports`: local modules of a folder, or that came along, imported beside others of the same name.
 - `places`: where a user's code stands, for messages.
+- `own_errors`: what their errors say, with the user's own frames.
 - `local_code`: the local modules that a user's functions and objects need, as text.
 """
 
@@ -19,6 +20,7 @@ __all__ = [
     "hashing",
     "local_code",
     "local_imports",
+    "own_errors",
     "parameters",
     "places",
     "programs",

@@ -1,5 +1,6 @@
 """An optimizer: how to build it, what is tuned, which parameters are evaluated, and what a step costs."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dlkit.bench.errors import UserError
+from dlkit.bench.errors import UserError, nearest, says_what_it_takes
 from dlkit.bench.plan.parameter_groups import Role
 from dlkit.bench.plan.space import Range, Space
 from dlkit.bench.plan.trials import Evaluations
@@ -36,6 +37,7 @@ class Rule(NamedTuple):
 ONE_GRADIENT = Evaluations()
 
 
+@says_what_it_takes("bench.Optimizer")
 @dataclass(frozen=True, eq=False)
 class Optimizer:
     """An optimizer as a contender: how to build it, and what may be tuned.
@@ -80,14 +82,22 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         where = f"optimizer '{self.name}'"
-        if not self.name:
-            raise UserError("an optimizer needs a name")
-        if not callable(self.build):
-            raise UserError(f"{where}: build must be a function that returns an optax transformation")
-        for name, value in self.space.items():
+        given: Any = self  # of any type, whatever is declared
+        if not isinstance(given.name, str) or not given.name:
+            raise UserError("an optimizer needs a name: bench.Optimizer('mine', build, space)")
+        if not callable(given.build):
+            built = "; it is built already: give the function" if hasattr(given.build, "update") else ""
+            raise UserError(f"{where}: build must be a function that returns an optax transformation{built}")
+        if not isinstance(given.space, Mapping):
+            example = "{'learning_rate': bench.log_uniform(1e-4, 1.0)}"
+            raise UserError(f"{where}: space must be a dictionary such as {example}, not {self.space!r}")
+        for name, value in given.space.items():
             if not isinstance(value, Range | int | float) or isinstance(value, bool):
+                bounds = "1e-4, 1.0"
+                if isinstance(value, tuple | list) and len(value) == 2:
+                    bounds = ", ".join(map(repr, value))
                 raise UserError(
-                    f"{where}: space['{name}'] must be a range such as bench.log_uniform(1e-4, 1.0), or a number, "
+                    f"{where}: space['{name}'] must be a range such as bench.log_uniform({bounds}), or a number, "
                     f"not {value!r}"
                 )
         for name, options in self.static.items():
@@ -96,12 +106,35 @@ class Optimizer:
             if wrong := [option for option in options if not isinstance(option, str | int | float | None)]:
                 raise UserError(f"{where}: static['{name}'] may hold numbers, texts and None, not {wrong[0]!r}")
         if both := set(self.space) & set(self.static):
-            raise UserError(f"{where}: {sorted(both)} cannot be both traced (space) and static")
+            raise UserError(f"{where}: {sorted(both)} cannot be both traced (space) and static; leave one of them out")
+        if mistakes := [] if self.players else self._not_taken():
+            raise UserError("\n".join(f"{where}: {mistake}" for mistake in mistakes))
         if not isinstance(self.evaluations, Evaluations) and not callable(self.evaluations):
             raise UserError(
                 f"{where}: evaluations must be bench.Evaluations(...), or a function of the optimizer's state that "
                 f"returns one, got {self.evaluations!r}"
             )
+
+    def _not_taken(self) -> list[str]:
+        """What `build` is given and does not take, and what it needs and is not given."""
+        if hasattr(self.build, "__signature__") or not (self.space or self.static):
+            return []  # it is around another optimizer, or has no space yet
+        try:
+            parameters = inspect.signature(self.build, follow_wrapped=False).parameters
+        except (TypeError, ValueError):  # built in: it may take anything
+            return []
+        given = [*self.space, *self.static]
+        more = ["key"] * self.random + ["roles"] * self.roles
+        free = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        unknown = [name for name in given if name not in parameters and not free]
+        mistakes = [f"build takes no '{name}'; {nearest(name, parameters)}" for name in unknown]
+        needed = [
+            name
+            for name, each in parameters.items()
+            if each.default is each.empty and each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+        ]
+        lacking = [name for name in needed if name not in (*given, *more)]
+        return mistakes or [f"build needs '{name}'; give it a range or a number in the space" for name in lacking]
 
     @property
     def learning_rates(self) -> list[str]:

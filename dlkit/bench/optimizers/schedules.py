@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import jax.numpy as jnp
 
-from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.errors import UserError, nearest, says_what_it_takes
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE
 from dlkit.bench.plan.space import Range, Space
 from dlkit.typing import Array, Scalar
@@ -16,6 +16,7 @@ __all__ = ["CONSTANT", "SCHEDULES", "Schedule", "get"]
 Shape = Callable[..., Scalar]
 
 
+@says_what_it_takes("bench.Schedule")
 @dataclass(frozen=True, eq=False)
 class Schedule:
     """The shape of a learning rate over a trial; the peak is the optimizer's hyperparameter ``learning_rate``.

@@ -1,16 +1,18 @@
 """What a metric means: which direction is better, whether differences or ratios count, what arithmetic can resolve."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from dlkit.bench.errors import UserError
+from dlkit.bench.errors import UserError, says_what_it_takes
 from dlkit.bench.plan.space import is_number
+from dlkit.hints import closest
 
 __all__ = ["TRAINING_LOSS", "Metric"]
 
 TRAINING_LOSS = "training_loss"  # the mean minibatch loss over the segment that ends at a point of the curve
 
 
+@says_what_it_takes("bench.Metric")
 @dataclass(frozen=True)
 class Metric:
     """How to read a number that `Problem.evaluate` returns.
@@ -37,9 +39,12 @@ class Metric:
 
     def __post_init__(self) -> None:
         if self.direction not in ("lower", "higher"):
-            raise UserError(f"a metric's direction is 'lower' or 'higher', not {self.direction!r}")
+            meant = _meant(self.direction, "lower", "higher")
+            raise UserError(f"a metric's direction is 'lower' or 'higher', not {self.direction!r}{meant}")
         if self.scale not in ("linear", "log"):
-            raise UserError(f"a metric's scale is 'linear' or 'log', not {self.scale!r}")
+            raise UserError(
+                f"a metric's scale is 'linear' or 'log', not {self.scale!r}{_meant(self.scale, 'linear', 'log')}"
+            )
         if self.floor is not None:
             if not is_number(self.floor) or (self.scale == "log" and self.floor <= 0):
                 above = " above 0" if self.scale == "log" else ""
@@ -72,3 +77,8 @@ class Metric:
         """Returns how a sentence about a value that cannot be ends: with a question where a share came in percent."""
         is_share = (self.least, self.most) == (0.0, 1.0)
         return f"; did you mean {value / 100:g}?" if is_share and 1 < value <= 100 else "."
+
+
+def _meant(given: Any, *valid: str) -> str:
+    found = closest(given, valid) if isinstance(given, str) else None
+    return f"; write '{found}'" if found else ""

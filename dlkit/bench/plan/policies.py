@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dlkit.bench.errors import UserError
+from dlkit.bench.errors import UserError, says_what_it_takes
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.space import is_number
 from dlkit.bench.plan.trials import STUDY_SEEDS
@@ -33,6 +33,7 @@ OBJECTIVES = {  # what tuning can look for, in words
 }
 
 
+@says_what_it_takes("bench.EarlyStopping")
 @dataclass(frozen=True, kw_only=True)
 class EarlyStopping:
     """A trial's policy: stop once validation no longer improves, and keep the best parameters seen.
@@ -115,6 +116,7 @@ class Tuner:
         return [((points + added) // self.halving**rung, length) for rung, length in enumerate([*lengths, None])]
 
 
+@says_what_it_takes("bench.TargetRule")
 @dataclass(frozen=True, kw_only=True)
 class TargetRule:
     """How baselines set the targets of problems that declare none.
@@ -141,6 +143,7 @@ class TargetRule:
             raise UserError(f"targets.shares must be shares of the budget, above 0 and up to 1, got {self.shares!r}")
 
 
+@says_what_it_takes("bench.Settling")
 @dataclass(frozen=True, kw_only=True)
 class Settling:
     """Studies are added to the budget's until it is settled who is best, by a rule that holds however often one looks.

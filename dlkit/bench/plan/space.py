@@ -53,9 +53,14 @@ class Range:
         if self.scale not in get_args(Scale):
             raise UserError(f"no scale {self.scale!r}; {nearest(str(self.scale), get_args(Scale))}")
         if not (-LARGEST <= self.low < self.high <= LARGEST):
-            raise UserError(f"a range needs finite bounds, low < high, but came as [{self.low}, {self.high}]")
+            turned = f"; write [{self.high}, {self.low}]" if -LARGEST <= self.high < self.low <= LARGEST else ""
+            alone = f"; write {self.low:g} alone for a fixed value" if self.low == self.high else ""
+            came = f"but came as [{self.low}, {self.high}]"
+            raise UserError(f"a range needs finite bounds, low < high, {came}{turned}{alone}")
         if self.scale == "log" and self.low <= 0:
-            raise UserError(f"a log-uniform range needs low > 0, but came as [{self.low}, {self.high}]")
+            above = f"[{self.high / 1000:g}, {self.high:g}], or " if self.high > 0 else ""
+            came = f"but came as [{self.low}, {self.high}]"
+            raise UserError(f"a log-uniform range needs low > 0, {came}; write {above}the scale 'linear'")
         if self.scale == "one_minus_log" and self.high >= 1:
             raise UserError(f"a range log-uniform in 1 - value needs high < 1, but came as [{self.low}, {self.high}]")
 
@@ -187,7 +192,19 @@ def _override(declared: Range | float, override: Any) -> Range | float:
             return Range(low, high, scale)  # type: ignore[arg-type]
         case _ if is_number(override):
             return float(override)
-    raise UserError(f"expected a number, or two numbers [low, high], got {override!r}")
+    written = (
+        f"; write {override} without quotes" if isinstance(override, str) and _is_text_of_a_number(override) else ""
+    )
+    if isinstance(override, list | tuple) and len(override) > 2 and all(map(is_number, override)):
+        written = f"; write [{min(override):g}, {max(override):g}]: points are drawn from it"
+    raise UserError(f"expected a number, or two numbers [low, high], got {override!r}{written}")
+
+
+def _is_text_of_a_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _require_meant(declared: Range | float, given: Range | float) -> None:

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlkit.bench.data.base import Dataset
-from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.data.base import Dataset, require_dataset
+from dlkit.bench.errors import UserError, nearest, says_what_it_takes
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.space import is_number
 from dlkit.bench.plan.trials import Order, require_order
@@ -42,11 +42,22 @@ Samples = Callable[[Params, State], Array]
 Reestimate = Callable[[Params, State, Batch], State]
 
 
+ELSEWHERE = {  # what people look for in a problem -> where it stands
+    **dict.fromkeys(
+        ("lr", "learning_rate", "weight_decay", "optimizer"),
+        "hyperparameters stand in the space of an optimizer, and both in bench.compare(optimizers=[...])",
+    ),
+    **dict.fromkeys(("model", "module"), "it is made of a model with bench.problem_from_flax(model, dataset, loss)"),
+    "seed": "seeds are the budget's",
+}
+
+
 def _unset(params: Params, state: State, batch: Batch) -> Mapping[str, Array]:
     """Stands for the mean of `Problem.example_scores`, until the problem is made."""
     raise NotImplementedError
 
 
+@says_what_it_takes("bench.Problem", ELSEWHERE)
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Problem:
     """A training problem: how to start, what to minimise, how to judge, on which data.
@@ -124,8 +135,7 @@ class Problem:
             if self.example_scores is None:
                 raise UserError(f"{where}: needs evaluate, or example_scores whose means it is")
             object.__setattr__(self, "evaluate", means_of(self.example_scores))
-        if not self.metrics:
-            raise UserError(f"{where}: needs at least one metric, such as metrics={{'loss': Metric('lower')}}")
+        self._require_kinds(where)
         object.__setattr__(self, "metric", self.metric or next(iter(self.metrics)))
         if self.metric not in self.metrics:
             raise UserError(f"{where}: no metric '{self.metric}'; {nearest(self.metric, self.metrics)}")
@@ -144,6 +154,19 @@ class Problem:
                 )
         require_order(self.order, owner=where)
         require_players(where, self.players, self.updates, self.loss)
+
+    def _require_kinds(self, where: str) -> None:
+        """Refuses data that are no dataset, and metrics that are no dictionary of what they mean."""
+        given: Any = self  # of any type, whatever is declared
+        require_dataset(given.dataset, where)
+        example = "metrics={'loss': bench.Metric('lower')}"
+        if not isinstance(given.metrics, Mapping) or not given.metrics:
+            raise UserError(f"{where}: needs at least one metric, such as {example}, got {given.metrics!r}")
+        for name, meaning in given.metrics.items():
+            if not isinstance(meaning, Metric):
+                direction = meaning if meaning in ("lower", "higher") else "lower"
+                written = f"metrics={{'{name}': bench.Metric('{direction}')}}"
+                raise UserError(f"{where}: metric '{name}' must be a bench.Metric, got {meaning!r}; write {written}")
 
     def _make_plain(self, where: str) -> None:
         """Turns NumPy's numbers into Python's, which JSON can hold, and refuses everything else."""

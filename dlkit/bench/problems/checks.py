@@ -1,17 +1,19 @@
 """Checks that a problem's functions fit together, by tracing them without computing."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlkit.bench.errors import UserError
-from dlkit.bench.identity.places import at, place_of, place_of_error
+from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.identity.own_errors import raised, with_own_frames
 from dlkit.bench.plan.metric import TRAINING_LOSS
 from dlkit.bench.problems.base import Problem, are_means, example_batch
 from dlkit.bench.problems.players import with_step
+from dlkit.hints import closest
 
 __all__ = ["check_problem"]
 
@@ -34,6 +36,13 @@ def check_problem(problem: Problem) -> None:
     where = f"problem '{problem.name}'"
     key = jax.eval_shape(lambda: jax.random.key(0))
     params, state = _trace(f"{where}: init", problem.init, key, expects="(params, state)")
+    whole = [
+        f"{jax.tree_util.keystr(path) or 'params'} is {leaf.dtype}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+        if not jnp.issubdtype(leaf.dtype, jnp.inexact)
+    ]
+    if whole:
+        raise UserError(f"{where}: init must return parameters of floating point, but {whole[0]}; give it a dtype")
     batch = example_batch(problem)
     names = [player.name for player in problem.players]
     if names and (not isinstance(params, dict) or set(params) != set(names)):
@@ -41,10 +50,18 @@ def check_problem(problem: Problem) -> None:
     losses = {f"loss of player '{each.name}'": each.loss for each in problem.players} or {"loss": problem.loss}
     for what, function in losses.items():
         arguments = (params, state, batch, key, jax.ShapeDtypeStruct((), jnp.int32))
-        loss, new_state = _trace(f"{where}: {what}", with_step(function), *arguments, expects="(scalar, state)")
+        if not callable(function):
+            raise UserError(f"{where}: {what} must be a function of (params, state, batch, key), got {function!r}")
+        loss, new_state = _trace(
+            f"{where}: {what}", with_step(function), *arguments, own=function, expects="(scalar, state)"
+        )
         if getattr(loss, "shape", None) != ():
             raise UserError(
                 f"{where}: {what} must return one number, got shape {getattr(loss, 'shape', loss)}; take the mean"
+            )
+        if not jnp.issubdtype(loss.dtype, jnp.floating):
+            raise UserError(
+                f"{where}: {what} must return a floating-point number, got {loss.dtype}, which has no gradient"
             )
         if jax.tree.map(jnp.shape, new_state) != jax.tree.map(jnp.shape, state):
             raise UserError(
@@ -52,12 +69,16 @@ def check_problem(problem: Problem) -> None:
             )
     validation = dict(problem.dataset.validation)
     metrics = _trace(f"{where}: evaluate", problem.evaluate, params, state, validation)
+    if not isinstance(metrics, Mapping):
+        raise UserError(f"{where}: evaluate must return {{metric: number}}, got {_kind_of(metrics)}")
     for name in problem.metrics:
         if name not in metrics:
-            raise UserError(f"{where}: no metric '{name}' in what evaluate returns, which is {sorted(metrics)}")
+            meant = f"; did you mean '{closest(name, metrics)}'?" if closest(name, metrics) else ""
+            raise UserError(f"{where}: no metric '{name}' in what evaluate returns, which is {sorted(metrics)}{meant}")
     for name, value in metrics.items():
         if getattr(value, "shape", None) != ():
-            raise UserError(f"{where}: metric '{name}' must be one number, got shape {getattr(value, 'shape', value)}")
+            shape = getattr(value, "shape", value)
+            raise UserError(f"{where}: metric '{name}' must be one number, got shape {shape}; take the mean")
     if problem.example_scores is not None:
         _check_example_scores(where, problem, params, state)
     if problem.reestimate is not None:
@@ -110,14 +131,50 @@ def _check_example_scores(where: str, problem: Problem, params: Any, state: Any)
             )
 
 
-def _trace(what: str, function: Any, *arguments: Any, expects: str = "") -> Any:
+def _kind_of(result: Any) -> str:
+    """What a traced function returned, in words."""
+    if isinstance(result, jax.ShapeDtypeStruct):
+        return "one number" if result.shape == () else f"one array of shape {result.shape}"
+    return f"a {type(result).__name__}" + (f" of {len(result)}" if isinstance(result, tuple | list) else "")
+
+
+def _wrong_key(error: Exception, arguments: Sequence[Any]) -> str:
+    """What there is, where a function asks a batch for an array that it does not have."""
+    name = error.args[0] if isinstance(error, KeyError) and error.args else None
+    batches = [each for each in arguments if (isinstance(each, dict) and "inputs" in each) or _is_batch(each)]
+    if not isinstance(name, str) or not batches or name in batches[-1]:
+        return ""
+    return f"; the batch has no '{name}': {nearest(name, batches[-1])}"
+
+
+def _is_batch(given: Any) -> bool:
+    leaves = given.values() if isinstance(given, dict) else ()
+    return bool(leaves) and all(isinstance(each, jax.ShapeDtypeStruct | np.ndarray) for each in leaves)
+
+
+def _wrong_signature(function: Any, arguments: Sequence[Any]) -> str:
+    """How many arguments a function is called with, where it takes another number."""
+    try:
+        signature = inspect.signature(function)
+        signature.bind(*arguments)
+    except TypeError:
+        names = {1: "(key)", 2: "(params, state)", 3: "(params, state, batch)", 4: "(params, state, batch, key)"}
+        return f"; it is called with {names.get(len(arguments), f'{len(arguments)} arguments')}"
+    except ValueError:  # built in: it does not tell
+        return ""
+    return ""
+
+
+def _trace(what: str, function: Any, *arguments: Any, own: Any = None, expects: str = "") -> Any:
     try:
         result = jax.eval_shape(function, *arguments)
     except UserError:
         raise  # it says what to do
     except Exception as error:
-        place = at(place_of_error(error) or place_of(function))
-        raise UserError(f"{what} raised {type(error).__name__}: {error}{place}") from error
+        given = arguments if own is None else arguments[:-1]  # how many steps are done is given to who asks for it
+        hint = _wrong_key(error, arguments) or _wrong_signature(own or function, given)
+        raise UserError(f"{what} raised {raised(error, own or function)}{hint}") from with_own_frames(error)
     if expects and not (isinstance(result, tuple) and len(result) == 2):
-        raise UserError(f"{what} must return {expects}, got {type(result).__name__}")
+        hint = "; where there is no state, that is None" if expects == "(params, state)" else "; return loss, state"
+        raise UserError(f"{what} must return {expects}, got {_kind_of(result)}{hint}")
     return result

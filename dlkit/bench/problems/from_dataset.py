@@ -7,7 +7,8 @@ import numpy as np
 
 from dlkit import models
 from dlkit.bench.data import Dataset, dataset
-from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.data.base import require_dataset
+from dlkit.bench.errors import UserError, nearest, says_what_it_takes
 from dlkit.bench.problems.base import Problem
 from dlkit.bench.problems.sections import class_count
 from dlkit.bench.problems.supervised import REGRESSION_LOSSES, classification, regression
@@ -21,6 +22,7 @@ MODELS = ("auto", "linear", "mlp", "cnn", "gru", "lstm", "transformer")
 SMALLEST = 4  # pixels of an image's side that two stages of a convolutional network need
 
 
+@says_what_it_takes("bench.problem_from_dataset")
 def problem_from_dataset(
     dataset: Dataset,
     *,
@@ -77,6 +79,7 @@ def problem_from_dataset(
         >>> problem_from_dataset(data.dataset(table, target="kind", name="kinds")).metric
         'accuracy'
     """
+    require_dataset(dataset, "bench.problem_from_dataset")
     if not isinstance(dataset, Dataset) or not {"inputs", "targets"} <= {*dataset.train}:
         raise UserError(
             f"expected a dataset with 'inputs' and 'targets', such as bench.dataset(...), got {dataset!r:.80}"

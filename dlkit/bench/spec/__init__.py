@@ -2,6 +2,8 @@
 
 - `budget`: what every contender gets.
 - `entries`: experiment, contenders, problems, factors.
+- `given`: what people give as an optimizer or a problem; `kinds`: lists and settings of another kind than is wanted;
+  `words`: where a misplaced setting stands; `labels`: how contenders are called.
 - `toml`: the same from a file; `changes`: with some settings changed, as on the command line.
 - `planner`: entries become a plan; `fitting`: whether contenders fit the problems; `probing`: whether probes do;
   `plausible`: what nobody can mean.
@@ -18,6 +20,9 @@ __all__ = [
     "changes",
     "entries",
     "fitting",
+    "given",
+    "kinds",
+    "labels",
     "parameter_groups",
     "planner",
     "plausible",
@@ -26,4 +31,5 @@ __all__ = [
     "programs",
     "toml",
     "tracing",
+    "words",
 ]

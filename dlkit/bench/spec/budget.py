@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.errors import UserError, nearest, says_what_it_takes
 from dlkit.bench.plan.axes import AXES, Axis
 from dlkit.bench.plan.plan import DRAW_SEEDS
 from dlkit.bench.plan.policies import ADAPTIVE, OBJECTIVES
@@ -12,12 +12,23 @@ from dlkit.bench.plan.space import is_number
 from dlkit.bench.plan.trials import STUDY_SEEDS
 from dlkit.bench.tuning.sampling import TUNERS
 
-__all__ = ["AMOUNTS", "Budget", "beyond_draws"]
+__all__ = ["AMOUNTS", "DRAWS", "ELSEWHERE", "Budget", "beyond_draws"]
 
 AMOUNTS = ("tuning_points", "tuning_points_per_dimension", "tuning_seconds")  # of a budget, which has one of them
 OPTIONAL = frozenset({"steps", "tuning_points", "tuning_points_per_dimension", "tuning_seeds", "seeds", "halving"})
 # Settings that need not be counts.
 SPECIAL = frozenset({"axis", "tuner", "objective", "tuning_seconds", "trial_seconds", "grid", "first_study"})
+DRAWS = "draws are numbered, not seeded: with first_study = 100 there are other points and other seeds"
+ELSEWHERE = {  # what is no setting of a budget -> where it stands, or what is meant
+    "seed": f"'seeds' is how many there are; {DRAWS}",
+    "random_state": DRAWS,
+    "epochs": "'steps' are counted: epochs times training examples over batch_size",
+    "batch_size": "it belongs to a problem, to an optimizer, or to the factors",
+    **dict.fromkeys(
+        ("lr", "learning_rate", "wd", "weight_decay", "momentum"),
+        "hyperparameters stand in the space of an optimizer, where they are tuned",
+    ),
+}
 # What is not given, (tuning points, tuning seeds, seeds): found by simulating the power of whole runs of at most 60
 # trials a contender; see docs/statistics.md.
 OF_EACH_STUDY = (4, 1, 2)
@@ -45,6 +56,7 @@ def beyond_draws(name: str, first_study: int, studies: int) -> list[str]:
     return [f"{name} must be at most {most} from study {first_study} on, got {studies}"]
 
 
+@says_what_it_takes("bench.Budget", ELSEWHERE)
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """What every contender gets on every problem.

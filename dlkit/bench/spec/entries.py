@@ -3,23 +3,27 @@
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from types import FunctionType
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple
 
-from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.errors import UserError, nearest, says_what_it_takes
 from dlkit.bench.identity.references import is_import
 from dlkit.bench.optimizers import Optimizer, load_plugin
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.optimizers.schedules import CONSTANT, Schedule
 from dlkit.bench.optimizers.schedules import get as get_schedule
-from dlkit.bench.plan.policies import TUNED, EarlyStopping, Settling, TargetRule, level_name, require_margin
+from dlkit.bench.plan.policies import EarlyStopping, Settling, TargetRule, level_name, require_margin
 from dlkit.bench.plan.space import is_number, narrow
 from dlkit.bench.plan.trials import Order, require_order
 from dlkit.bench.probes import Probe
 from dlkit.bench.problems import Problem, ProblemFactory, catalog
 from dlkit.bench.problems.factories import Make
 from dlkit.bench.spec.budget import Budget
+from dlkit.bench.spec.given import briefly, optimizer_given, problem_given
+from dlkit.bench.spec.kinds import entries_given, require_mapping, wrong_kinds
+from dlkit.bench.spec.labels import labelled, of_factor
+from dlkit.bench.spec.words import HYPERPARAMETERS, elsewhere
+from dlkit.hints import closest
 
 __all__ = [
     "FACTORS",
@@ -35,6 +39,7 @@ __all__ = [
 FACTORS = ("schedule", "batch_size", "order", "early_stopping")  # that every problem has, beside its choices
 
 
+@says_what_it_takes("bench.ProblemChoice", lambda name: elsewhere(name, "problem", _names_of(ProblemChoice)))
 @dataclass(frozen=True, kw_only=True)
 class ProblemChoice:
     """A problem of an experiment: a name of the catalogue or one's own, and choices that replace the problem's.
@@ -67,6 +72,11 @@ class ProblemChoice:
     target: float | Sequence[float] | None = None
     diverged_above: float | None = None
     margin: float | None = None
+
+    def __post_init__(self) -> None:
+        with suppress(UserError):  # it is told with all other mistakes, when the problem is made
+            object.__setattr__(self, "problem", problem_given(self.problem))
+        require_mapping(self.choices, "choices", f"problem {briefly(self.problem)}", "{'width': 64}")
 
     def load(self, maker: ProblemFactory | Problem | None = None) -> Problem:
         """Returns the problem with this entry's choices.
@@ -105,9 +115,7 @@ class ProblemChoice:
         Raises:
             UserError: for an unknown name, or what makes no problem.
         """
-        if not isinstance(self.problem, str | ProblemFactory | Problem) and not callable(self.problem):
-            raise UserError(f"expected a problem's name, a Problem or a function that makes one, got {self.problem!r}")
-        return catalog.maker(self.problem)
+        return catalog.maker(problem_given(self.problem))
 
     def ladder(self, problem: Problem) -> tuple[float, ...]:
         """Returns this entry's targets for a problem, the easiest first.
@@ -125,6 +133,7 @@ class ProblemChoice:
         return tuple(sorted(set(map(float, goals)), reverse=not problem.judged.higher_is_better))
 
 
+@says_what_it_takes("bench.Contender", lambda name: elsewhere(name, "optimizer", _names_of(Contender)))
 @dataclass(frozen=True, kw_only=True)
 class Contender:
     """An optimizer of an experiment: a name of the registry or one's own, changes to its space, and how it is used.
@@ -166,6 +175,15 @@ class Contender:
     problems: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        with suppress(UserError):  # it is told with all other mistakes, when the optimizer is loaded
+            object.__setattr__(self, "optimizer", optimizer_given(self.optimizer))
+        examples = {
+            "space": "{'learning_rate': [1e-4, 1e-1]}",
+            "static": "{'name': [1, 2]}",
+            "choices": "{'width': 64}",
+        }
+        for name, example in examples.items():
+            require_mapping(getattr(self, name), name, f"optimizer '{self.label or _base(self.optimizer)}'", example)
         if not isinstance(self.draw, int) or isinstance(self.draw, bool) or self.draw < 0:
             raise UserError(f"optimizer '{self.name}': draw must be a whole number of at least 0, got {self.draw!r}")
         if self.order is not None:
@@ -185,11 +203,11 @@ class Contender:
         """How tables call it."""
         if self.label:
             return self.label
-        base = self.optimizer if isinstance(self.optimizer, str) else self.optimizer.name
-        parts = [_of_factor(factor, getattr(self, factor)) for factor in FACTORS if getattr(self, factor) is not None]
-        parts += [_of_factor(choice, value) for choice, value in self.choices.items()]
+        base = _base(self.optimizer)
+        parts = [of_factor(factor, getattr(self, factor)) for factor in FACTORS if getattr(self, factor) is not None]
+        parts += [of_factor(choice, value) for choice, value in self.choices.items()]
         parts += [f"draw {self.draw}"] if self.draw else []
-        return _labelled(base, parts)
+        return labelled(base, parts)
 
     def load_schedule(self) -> Schedule:
         """Returns the schedule with this entry's settings.
@@ -197,9 +215,14 @@ class Contender:
         Raises:
             UserError: for an unknown name, or settings that do not fit.
         """
-        schedule = get_schedule(self.schedule) if isinstance(self.schedule, str) else self.schedule or CONSTANT
+        given: Any = self.schedule or CONSTANT
+        schedule = get_schedule(given) if isinstance(given, str) else given
         if not isinstance(schedule, Schedule):
-            raise UserError(f"expected a schedule's name or a bench.Schedule, got {schedule!r}{_not_called(schedule)}")
+            hint = "a name such as 'cosine' has the trial's length" if callable(schedule) else "such as 'cosine'"
+            raise UserError(
+                f"optimizer '{self.label or _base(self.optimizer)}', schedule: expected a schedule's name or a "
+                f"bench.Schedule, got {briefly(schedule)}; {hint}: `dlkit list schedules` shows them"
+            )
         own = {name: value for name, value in self.space.items() if name in schedule.space}
         return replace(schedule, space=narrow(schedule.space, own, owner=f"schedule '{schedule.name}'"))
 
@@ -222,6 +245,17 @@ class Contender:
         return replace(optimizer, space=space, static={**optimizer.static, **self.static})
 
 
+def _base(optimizer: Any) -> str:
+    """The name of an optimizer alone; what was given in its place, where that is none."""
+    if isinstance(optimizer, str):
+        return optimizer
+    return optimizer.name if isinstance(optimizer, Optimizer) else briefly(optimizer)
+
+
+def _names_of(entry: type) -> list[str]:
+    return [each.name for each in fields(entry)]
+
+
 def _is_list_of_names(given: Any) -> bool:
     return isinstance(given, list | tuple) and len(given) > 0 and all(isinstance(each, str) for each in given)
 
@@ -237,15 +271,11 @@ def registered_or_own(optimizer: Any) -> Optimizer:
     Raises:
         UserError: for an unknown name, or what is no `Optimizer`.
     """
-    found = get_optimizer(optimizer) if isinstance(optimizer, str) else optimizer
-    if not isinstance(found, Optimizer):
-        raise UserError(
-            f"expected an optimizer's name or an Optimizer, got {found!r}{_not_called(found)}; an optax function "
-            "becomes one with bench.Optimizer(name, build, space)"
-        )
-    return found
+    given = optimizer_given(optimizer)
+    return get_optimizer(given) if isinstance(given, str) else given
 
 
+@says_what_it_takes("bench.Experiment", lambda name: elsewhere(name, "experiment", _names_of(Experiment)))
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """A comparison: every contender with one budget on every problem, or on those that it names.
@@ -285,19 +315,11 @@ class Experiment:
     timing: bool = False
 
     def __post_init__(self) -> None:
-        kinds = {"budget": Budget, "early_stopping": EarlyStopping, "targets": TargetRule, "settling": Settling}
-        mistakes = [
-            f"{name} must be a bench.{kind.__name__}, got {getattr(self, name)!r}"
-            for name, kind in kinds.items()
-            if not isinstance(getattr(self, name), kind) and (name == "budget" or getattr(self, name) is not None)
-        ]
-        mistakes += [
-            f"{name} must be true or false, got {getattr(self, name)!r}"
-            for name in ("expand", "timing")
-            if not isinstance(getattr(self, name), bool)
-        ]
-        if isinstance(self.probes, str) or not isinstance(self.probes, Sequence):
-            mistakes.append(f"probes must be a list of names or probes, got {self.probes!r}")
+        mistakes = list[str]()
+        for name, what, kind in (("problems", "problem", ProblemChoice), ("optimizers", "optimizer", Contender)):
+            entries = entries_given(name, getattr(self, name), what, kind, mistakes)
+            object.__setattr__(self, name, entries)
+        mistakes += wrong_kinds({each.name: getattr(self, each.name) for each in fields(self)})
         if mistakes:
             raise UserError("\n".join(mistakes))
 
@@ -310,6 +332,7 @@ class Experiment:
         mistakes = [line for name in self.factors for line in unknown_factor(name, self.problems)]
         mistakes += [
             f"factors.{name}: expected a list of at least one value, got {values!r}"
+            f"{f'; write [{values!r}]' if isinstance(values, str) else ''}"
             for name, values in self.factors.items()
             if isinstance(values, str) or not isinstance(values, Sequence) or not values
         ]
@@ -328,6 +351,11 @@ def unknown_factor(name: str, problems: Sequence[ProblemChoice]) -> list[str]:
             maker = entry.maker()
             choices[maker.name] = maker.defaults if isinstance(maker, ProblemFactory) else ()
     known = {*FACTORS, *itertools.chain(*choices.values())}
+    if name not in known and (setting := closest(name, HYPERPARAMETERS, spelled_so=True)):
+        return [
+            f"factors.{name}: hyperparameters are tuned, not crossed: give each optimizer '{setting}' in its space, or "
+            "several entries of it, each with a label and a number there"
+        ]
     if name not in known:
         return [f"factors.{name}: no factor '{name}'; {nearest(name, known)}"]
     lacking = [problem for problem, names in choices.items() if name not in names]
@@ -351,35 +379,13 @@ def _crossed(entry: Contender, factors: Mapping[str, Sequence[Any]]) -> Iterator
     """An entry with each combination of the factors that it does not set itself."""
     own = {factor: getattr(entry, factor) for factor in FACTORS if getattr(entry, factor) is not None}
     own |= entry.choices
-    base = entry.label or (entry.optimizer if isinstance(entry.optimizer, str) else entry.optimizer.name)
+    base = entry.label or _base(entry.optimizer)
     open_factors = {name: values for name, values in factors.items() if name not in own}
     for combination in itertools.product(*open_factors.values()):
         chosen = dict(zip(open_factors, combination, strict=True))
-        label = entry.label and _labelled(entry.label, [_of_factor(*item) for item in chosen.items()])
+        label = entry.label and labelled(entry.label, [of_factor(*item) for item in chosen.items()])
         usage = {name: value for name, value in chosen.items() if name in FACTORS}
         choices = {name: value for name, value in chosen.items() if name not in FACTORS}
         levels = {"optimizer": f"{base}, draw {entry.draw}" if entry.draw else base}
         levels |= {name: level_name(value) for name, value in {**own, **chosen}.items()}
         yield Crossed(replace(entry, **usage, choices={**entry.choices, **choices}, label=label), levels)
-
-
-def _labelled(base: str, parts: Sequence[str]) -> str:
-    return f"{base} ({', '.join(parts)})" if parts else base
-
-
-def _of_factor(name: str, value: Any) -> str:
-    """How labels call a factor's value."""
-    if name == "batch_size":
-        return "full batch" if value == "full" else f"batch {value}"
-    if name == "order":
-        return f"{value} order"
-    if name == "early_stopping":
-        return f"early stopping {level_name(value)}" if value else "no early stopping"
-    if name in FACTORS:
-        return level_name(value)
-    return f"{name} {TUNED}" if level_name(value) == TUNED else f"{name}={level_name(value)}"
-
-
-def _not_called(value: Any) -> str:
-    """A hint for a function where what it returns was meant."""
-    return f"; call it: {value.__name__}()" if isinstance(value, FunctionType) else ""

@@ -75,7 +75,7 @@ def plan(experiment: Experiment) -> BoundPlan:
     probes = load_probes(experiment.probes, mistakes)
     mistakes += unlookable(probes, sources, contenders)
     if mistakes:
-        raise UserError("\n".join(mistakes))
+        raise UserError("\n".join(dict.fromkeys(mistakes)))
     own: list[Any] = [each for facts, method in contenders if facts.is_own for each in functions_of(method)]
     own += [each for facts, source in problems if facts.is_own for each in functions_of_problem(source.own)]
     own += [probe.compute for probe in probes.values()]

@@ -20,6 +20,8 @@ from dlkit.bench.probes import load as load_probe
 from dlkit.bench.problems import maker as find_maker
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice, unknown_factor
+from dlkit.bench.spec.given import briefly, problem_given
+from dlkit.bench.spec.words import elsewhere
 
 __all__ = ["load"]
 
@@ -45,12 +47,15 @@ class _Reader:
         where = f"{self.file}: {path}" if path else self.file
         self.mistakes += [f"{where}: {line}" for line in text.splitlines()]
 
-    def keys(self, table: Mapping[str, Any], path: str, valid: Sequence[str], required: Sequence[str] = ()) -> None:
-        """Notes unknown and missing keys of a table."""
+    def keys(
+        self, table: Mapping[str, Any], path: str, valid: Sequence[str], required: Sequence[str] = (), owner: str = ""
+    ) -> None:
+        """Notes unknown and missing keys of a table; an owner, as of `elsewhere`, knows where they stand instead."""
         for key in table:
             if key not in valid:
                 start = f"{path}." if path else ""
-                hint = nearest(key, valid).replace("did you mean '", f"did you mean '{start}")
+                hint = elsewhere(key, owner, valid, toml=True) if owner else nearest(key, valid)
+                hint = hint.replace("did you mean '", f"did you mean '{start}")
                 self.mistakes.append(f"{self.file}: unknown key '{start}{key}'; {hint}")
         for key in required:
             if key not in table:
@@ -63,9 +68,20 @@ class _Reader:
         value = table[key]
         fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
         if not fits or (isinstance(value, bool) and kind is not bool) or (kind is float and not is_number(value)):
-            self.mistake(f"{path}.{key}" if path else key, f"expected {KINDS[kind]}, got {value!r}")
+            written = f"; write {key} = {self._written(value, kind)}" if kind in (list, int) else ""
+            written = written if self._written(value, kind) else ""
+            self.mistake(f"{path}.{key}" if path else key, f"expected {KINDS[kind]}, got {value!r}{written}")
             return default
         return float(value) if kind is float else value
+
+    @staticmethod
+    def _written(value: Any, kind: type) -> str:
+        """How a value of another type is written; empty where it cannot be known."""
+        if kind is list and isinstance(value, str):
+            return f'["{value}"]'
+        if kind is int and isinstance(value, float) and value.is_integer():
+            return str(int(value))
+        return value if kind is int and isinstance(value, str) and value.isdecimal() else ""
 
     def entries(self, table: Mapping[str, Any], key: str, build: Callable[[Any, str], Any]) -> tuple[Any, ...]:
         """Reads a list whose items are names or tables."""
@@ -88,9 +104,11 @@ class _Reader:
         if not isinstance(item, dict):
             self.mistake(path, f"expected a name or a table such as {{problem = 'quadratic'}}, got {item!r}")
             return None
-        self.keys(item, path, [f.name for f in fields(ProblemChoice)], ["problem"])
+        self.keys(item, path, [f.name for f in fields(ProblemChoice)], ["problem"], "problem")
         name = self.value(item, path, "problem", str)
-        maker = self.attempt(path, lambda: find_maker(name, folder=Path(self.file).parent)) if name else None
+        maker = (
+            self.attempt(path, lambda: find_maker(problem_given(name), folder=Path(self.file).parent)) if name else None
+        )
         if maker is None:
             return None
         entry = ProblemChoice(
@@ -132,7 +150,7 @@ class _Reader:
         if not isinstance(item, dict):
             self.mistake(path, f"expected a name or a table such as {{optimizer = 'adam'}}, got {item!r}")
             return None
-        self.keys(item, path, [f.name for f in fields(Contender)], ["optimizer"])
+        self.keys(item, path, [f.name for f in fields(Contender)], ["optimizer"], "optimizer")
         name = self.value(item, path, "optimizer", str)
         if name is None:
             return None
@@ -226,7 +244,7 @@ class _Reader:
     def budget(self, table: Mapping[str, Any]) -> Budget | None:
         given = self.value(table, "", "budget", dict, {})
         names = [setting.name for setting in fields(Budget)]
-        self.keys(given, "budget", names)
+        self.keys(given, "budget", names, owner="budget")
         kinds = {
             "axis": str,
             "tuner": str,
@@ -319,6 +337,8 @@ def load(path: str | Path) -> Experiment:
         UserError: with every mistake of the file, one a line: unknown keys and names with the nearest valid one, wrong
             types, empty lists, numbers out of range.
     """
+    if not isinstance(path, str | Path):
+        raise UserError(f"expected the path of a spec file, got {briefly(path)}; in Python it is bench.Experiment(...)")
     path = Path(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -334,7 +354,7 @@ def load(path: str | Path) -> Experiment:
         raise UserError(f"{path}: not valid TOML: {error}") from None
     reader = _Reader(str(path))
     names = [setting.name for setting in fields(Experiment)]
-    reader.keys(table, "", names, ["problems", "optimizers"])
+    reader.keys(table, "", names, ["problems", "optimizers"], "experiment")
     early_stopping = reader.early_stopping(table, "") or None
     targets = reader.target_rule(table)
     probes = reader.entries(table, "probes", reader.probe) if "probes" in table else ()

@@ -41,7 +41,7 @@ def test_a_registered_problem_is_timed_once_a_day(measured: list[str], tmp_path:
     quadratic, linear = source("quadratic"), source("diabetes-linear")
     seen = [(timed(each).seconds, timed(each).memory) for each in (quadratic, linear, quadratic)]
     assert seen == [(0.5, 8.0), (1.0, 8.0), (0.5, 8.0)] and measured == ["quadratic", "diabetes-linear"]
-    for path in (tmp_path / "steps").iterdir():
+    for path in (tmp_path / "step_seconds").iterdir():
         os.utime(path, (time.time() - kept_times.DAY - 1,) * 2)
     assert timed(quadratic).seconds == 1.5
 
@@ -50,7 +50,7 @@ def test_a_registered_problem_is_timed_once_a_day(measured: list[str], tmp_path:
 def test_what_cannot_be_read_is_measured_again(content: str, measured: list[str], tmp_path: Path) -> None:
     quadratic = source("quadratic")
     timed(quadratic)
-    (path,) = (tmp_path / "steps").iterdir()
+    (path,) = (tmp_path / "step_seconds").iterdir()
     path.write_text(content)
     assert timed(quadratic).seconds == 1.0 == timed(quadratic).seconds
 
@@ -65,4 +65,4 @@ def test_other_settings_and_software_are_other_times(measured: list[str], monkey
 
 def test_ones_own_problem_is_timed_each_time(measured: list[str], tmp_path: Path) -> None:
     own = source(replace(problems.get("quadratic"), name="own"))
-    assert [timed(own).seconds, timed(own).seconds] == [0.5, 1.0] and not (tmp_path / "steps").exists()
+    assert [timed(own).seconds, timed(own).seconds] == [0.5, 1.0] and not (tmp_path / "step_seconds").exists()

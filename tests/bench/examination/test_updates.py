@@ -32,7 +32,7 @@ def bowl(**changes):
 
 
 def some_are_long(kinds):
-    quick = ("masked", "sign of adam", "names", "clip", "roles")
+    quick = ("masked", "sign of adam", "clip", "roles")
     return [pytest.param(kind, marks=() if kind in quick else pytest.mark.long) for kind in kinds]
 
 
@@ -83,17 +83,13 @@ WRONG = {
     "not finite": (divided, "is not finite for gradients of size 1"),
     "shape": (summed, "an update must match every parameter"),
     "raises": (lambda learning_rate: optax.sgd(learning_rat), "build raised NameError"),
-    "names": (lambda lr: optax.sgd(lr), "build is given learning_rate, and takes (lr)"),
     "too few names": (lambda learning_rate, beta: optax.sgd(learning_rate), "build is given learning_rate, and takes"),
 }
 
 
 @pytest.mark.parametrize(
     "kind",
-    [
-        pytest.param(kind, marks=() if kind in ("masked", "sign of adam", "names") else pytest.mark.long)
-        for kind in WRONG
-    ],
+    [pytest.param(kind, marks=() if kind in ("masked", "sign of adam") else pytest.mark.long) for kind in WRONG],
 )
 def test_what_cannot_be_meant_says_which_parameter_and_where(kind) -> None:
     build, words = WRONG[kind]

@@ -88,7 +88,7 @@ def test_the_protocol_changes_no_trial() -> None:
         ("expand = 1", "expand: expected true or false, got 1"),
         ('timing = "yes"', "timing: expected true or false, got 'yes'"),
         ("timin = true", "unknown key 'timin'; did you mean 'timing'?"),
-        ("until_settled = true", "unknown key 'until_settled'; expected one of"),
+        ("until_settled = true", "unknown key 'until_settled'; did you mean 'settling'?"),
         ("settling = true", "settling: expected a table, got True"),
         ("settling = {max_seed = 9}", "unknown key 'settling.max_seed'; did you mean 'settling.max_seeds'?"),
         ("settling = {max_seeds = 0}", "settling.max_seeds must be a whole number of at least 1, got 0"),

@@ -342,7 +342,7 @@ def test_every_mistake_is_found_at_once():
         "problem 'b': loss must return one number, got shape (4,); take the mean",
         "no problem 'quadratc'; did you mean 'quadratic'?",
         "problem 'digits-mlp': batch_size must lie between 1 and the 1079 training examples, got 10000",
-        "expected a problem's name, a Problem or a function that makes one, got 3",
+        "expected a problem's name, a bench.Problem or a function that makes one, got 3; ",
         "no optimizer 'admw'; did you mean 'adamw'?",
         "optimizer 'sgd': no hyperparameter 'lr'; ",
         "optimizer 'sgd', hyperparameter 'learning_rate': a range needs",

@@ -135,7 +135,7 @@ def test_many_mistakes_are_reported_at_once(tmp_path):
         "unknown key 'nme'; did you mean 'name'?",
         "unknown key 'budget.step'; did you mean 'budget.steps'?",
         "budget.evaluations: expected a whole number, got True",
-        "budget.tuning_seeds: expected a whole number, got 1.0",
+        "budget.tuning_seeds: expected a whole number, got 1.0; write tuning_seeds = 1",
         "budget.tuning_points must be a whole number of at least 1, got -1",
         "budget.seeds must be a whole number of at least 1, got 0",
         "name: expected a plain name for the run's folder, got 'a/b'",
@@ -150,13 +150,13 @@ def test_many_mistakes_are_reported_at_once(tmp_path):
         "problems[4].target: expected a finite number, got nan",
         "optimizers[0]: no optimizer 'adm'; did you mean 'adam'?",
         "optimizers[1].space: optimizer 'adam', hyperparameter 'learning_rate': a range needs finite bounds, low < "
-        "high, but came as [1.0, 0.1]",
+        "high, but came as [1.0, 0.1]; write [0.1, 1.0]",
         "optimizers[1].space: optimizer 'adam': no hyperparameter 'b3'; expected one of 'b1', 'b2', 'learning_rate'",
         "optimizers[1].space: optimizer 'adam', hyperparameter 'b1': expected a number, or two numbers [low, high], "
         "got True",
         "optimizers[2].label: expected a text, got 3",
         "optimizers[2].space: optimizer 'sgd', hyperparameter 'learning_rate': a log-uniform range needs low > 0, but "
-        "came as [0.0, 1.0]",
+        "came as [0.0, 1.0]; write [0.001, 1], or the scale 'linear'",
         "optimizers[3].space: expected a table, got [1]",
         "optimizers[4]: expected a name or a table such as {optimizer = 'adam'}, got 1.5",
         "optimizers[5].space: optimizer 'sgd', hyperparameter 'learning_rate': expected a number, or two numbers "
@@ -380,9 +380,11 @@ def test_every_wrong_number_of_a_budget_is_reported():
 
 
 def test_functions_given_in_place_of_what_they_return():
-    with pytest.raises(UserError, match=r"expected an optimizer's name or an Optimizer, got .*bench\.Optimizer\("):
+    with pytest.raises(UserError, match=r"expected an optimizer's name or a bench.Optimizer, got .*bench\.Optimizer\("):
         Contender(optimizer=optax.adam(1e-3)).load()
-    with pytest.raises(UserError, match=r"expected a problem's name, a Problem or a function that makes one, got 3$"):
+    with pytest.raises(
+        UserError, match=r"expected a problem's name, a bench.Problem or a function that makes one, got 3;"
+    ):
         ProblemChoice(problem=3).load()
     with pytest.raises(UserError, match="no optimizer 'adamm'; did you mean 'adam'"):
         Contender(optimizer="adamm").load()
@@ -391,7 +393,7 @@ def test_functions_given_in_place_of_what_they_return():
 def test_an_own_optimizers_space_is_narrowed_too():
     own = Optimizer("own", optax.sgd, {"learning_rate": Range(0.1, 1.0, "log")})
     assert Contender(optimizer=own, space={"learning_rate": 0.5}).load().space == {"learning_rate": 0.5}
-    with pytest.raises(UserError, match="optimizer 'own': no hyperparameter 'lr'; expected one of 'learning_rate'"):
+    with pytest.raises(UserError, match="optimizer 'own': no hyperparameter 'lr'; did you mean 'learning_rate'"):
         Contender(optimizer=own, space={"lr": 0.5}).load()
 
 
@@ -447,7 +449,7 @@ def test_a_text_in_the_place_of_a_factors_list_is_one_mistake(tmp_path):
     with pytest.raises(UserError) as caught:
         load(path)
     (mistake,) = str(caught.value).splitlines()
-    assert mistake.endswith("factors.order: expected a list, got 'iid'")
+    assert mistake.endswith("factors.order: expected a list, got 'iid'; write order = [\"iid\"]")
 
 
 def test_mistakes_in_factors_are_named_with_their_place(tmp_path):

@@ -8,11 +8,21 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dlkit.bench.data.base import Dataset
-from dlkit.bench.errors import UserError
+from dlkit.bench.data.base import Dataset, require_dataset
+from dlkit.bench.errors import UserError, says_what_it_takes
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Problem, Reestimate
-from dlkit.bench.problems.frameworks.model import NO_INPUTS, Score, Task, fold, like, modes, pass_over, problem_of_model
+from dlkit.bench.problems.frameworks.model import (
+    NO_INPUTS,
+    Score,
+    Task,
+    fold,
+    like,
+    modes,
+    of_another_library,
+    pass_over,
+    problem_of_model,
+)
 from dlkit.bench.problems.inputs import InputNames, Inputs, binding
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, Shape, State
@@ -22,6 +32,7 @@ __all__ = ["problem_from_equinox"]
 BATCH = "batch"  # the axis name that equinox's documentation gives batch normalization
 
 
+@says_what_it_takes("bench.problem_from_equinox")
 def problem_from_equinox(
     module: Any,
     dataset: Dataset,
@@ -68,6 +79,7 @@ def problem_from_equinox(
     Raises:
         UserError: as `problem_from_flax` does.
     """
+    require_dataset(dataset, "bench.problem_from_equinox")
     names = InputNames.of(f"problem '{name or dataset.name}'", inputs)
 
     def reestimation(model: Layer) -> Reestimate | None:
@@ -101,7 +113,7 @@ def _model(where: str, module: Any, names: InputNames) -> Layer:
     source = _Source(module)
     if not source.is_there:
         if not callable(module):
-            raise UserError(f"{expected}got {module!r}")
+            raise UserError(f"{expected}got {of_another_library(module)}")
         try:
             made = equinox.filter_eval_shape(module, jax.random.key(0))
         except Exception as error:

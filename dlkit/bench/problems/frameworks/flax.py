@@ -8,11 +8,20 @@ import jax
 import jax.numpy as jnp
 from flax import linen, nnx
 
-from dlkit.bench.data.base import Dataset
-from dlkit.bench.errors import UserError
+from dlkit.bench.data.base import Dataset, require_dataset
+from dlkit.bench.errors import UserError, says_what_it_takes
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Batch, Problem, Reestimate
-from dlkit.bench.problems.frameworks.model import NO_INPUTS, Score, Task, fold, like, modes, problem_of_model
+from dlkit.bench.problems.frameworks.model import (
+    NO_INPUTS,
+    Score,
+    Task,
+    fold,
+    like,
+    modes,
+    of_another_library,
+    problem_of_model,
+)
 from dlkit.bench.problems.inputs import InputNames, Inputs, batches_of, binding
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, Shape, State
@@ -24,6 +33,7 @@ Statistics = list[dict[str, Array]]  # a mean and a variance each
 PAIR = ("mean", "var")
 
 
+@says_what_it_takes("bench.problem_from_flax")
 def problem_from_flax(
     module: linen.Module | nnx.Module | Callable[..., nnx.Module],
     dataset: Dataset,
@@ -89,6 +99,7 @@ def problem_from_flax(
         >>> problem_from_flax(linen.Dense(2), bench.split("mine", arrays), loss, batch_size=5).metric
         'loss'
     """
+    require_dataset(dataset, "bench.problem_from_flax")
     names = InputNames.of(f"problem '{name or dataset.name}'", inputs)
     task = Task(
         dataset=dataset,
@@ -125,7 +136,7 @@ def _model(where: str, module: Any, names: InputNames, dataset: Dataset) -> Laye
     if isinstance(module, type) and issubclass(module, linen.Module):
         raise UserError(f"{expected}got the class {module.__name__}; make an instance: {module.__name__}(...)")
     if not callable(module):
-        raise UserError(f"{expected}got {module!r}")
+        raise UserError(f"{expected}got {of_another_library(module)}")
     try:
         abstract = nnx.eval_shape(lambda: module(rngs=nnx.Rngs(0)))
     except Exception as error:

@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 
-from dlkit.bench.data.base import Dataset
-from dlkit.bench.errors import UserError
+from dlkit.bench.data.base import Dataset, require_dataset
+from dlkit.bench.errors import UserError, says_what_it_takes
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Problem, Reestimate
 from dlkit.bench.problems.frameworks.model import (
@@ -26,6 +26,7 @@ from dlkit.typing import Array, Key, Params, Shape, State
 __all__ = ["problem_from_haiku"]
 
 
+@says_what_it_takes("bench.problem_from_haiku")
 def problem_from_haiku(
     transformed: Any,
     dataset: Dataset,
@@ -68,6 +69,7 @@ def problem_from_haiku(
     Raises:
         UserError: as `problem_from_flax` does.
     """
+    require_dataset(dataset, "bench.problem_from_haiku")
     names = InputNames.of(f"problem '{name or dataset.name}'", inputs)
 
     def reestimation(model: Layer) -> Reestimate | None:

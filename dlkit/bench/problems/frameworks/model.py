@@ -15,7 +15,8 @@ import optax
 from dlkit import losses
 from dlkit.bench.data.base import SPLITS, Dataset, require_labels
 from dlkit.bench.errors import UserError, nearest
-from dlkit.bench.identity.places import at, place_of, place_of_error
+from dlkit.bench.identity.own_errors import raised, with_own_frames
+from dlkit.bench.identity.places import at, place_of
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.problems.base import Batch, Problem, Reestimate, by_example, example_batch, means_of
 from dlkit.bench.problems.frameworks.pairing import ROWS, require_classes, require_pairing
@@ -23,7 +24,7 @@ from dlkit.bench.problems.inputs import InputNames, batches_of, of_groups
 from dlkit.layers import Layer
 from dlkit.typing import Array, Key, Params, State
 
-__all__ = ["NO_INPUTS", "Score", "Task", "fold", "like", "modes", "pass_over", "problem_of_model"]
+__all__ = ["NO_INPUTS", "Score", "Task", "fold", "like", "modes", "of_another_library", "pass_over", "problem_of_model"]
 
 Score = Callable[[Any, Any], Array]
 """`(predictions, targets)` -> a value per example or element, or one number."""
@@ -214,6 +215,15 @@ def modes(call: Callable[..., Any], *, train: bool) -> dict[str, bool]:
     return {name: value for name, value in values.items() if name in inspect.signature(call).parameters}
 
 
+def of_another_library(module: Any) -> str:
+    """Returns how messages call what is no module that is traced, and what to do with a model of another library."""
+    library = type(module).__module__.partition(".")[0]
+    if library in ("torch", "keras", "tensorflow", "sklearn"):
+        return f"a {type(module).__name__} of {library}, which JAX does not trace: write the model in flax"
+    text = repr(module)
+    return text if len(text) < 100 and " at 0x" not in text else f"a {type(module).__name__}"
+
+
 def fold(key: Key | None, name: str) -> Key:
     """Returns a key for a purpose; without a key, the same one each time."""
     return jax.random.fold_in(jax.random.key(0) if key is None else key, zlib.crc32(name.encode()))
@@ -326,9 +336,8 @@ def _check(
         jax.eval_shape(partial(model.apply, train=True), params, state, inputs, key=key)
         predictions, _ = jax.eval_shape(model.apply, params, state, inputs)
     except Exception as error:
-        raised = f"{type(error).__name__}: {error}{at(place_of_error(error))}"
         given = ", ".join(f"{each.dtype}{each.shape}" for each in jax.tree.leaves(inputs))
-        raise UserError(f"{where}: the module failed on inputs {given}: {raised}") from error
+        raise UserError(f"{where}: the module failed on inputs {given}: {raised(error)}") from with_own_frames(error)
     if not jax.tree.leaves(params):
         raise UserError(f"{where}: the module has no parameters to train")
     predicted, wanted = (jax.tree.map(jnp.shape, tree) for tree in (predictions, targets))
@@ -339,8 +348,9 @@ def _check(
         try:
             values = jax.eval_shape(lambda *pair, score=score: jnp.asarray(score(*pair)), predictions, targets)
         except Exception as error:
-            place = at(place_of_error(error) or place_of(score))
-            raise UserError(f"{where}: {what} failed on {shapes}: {type(error).__name__}: {error}{place}") from error
+            told = raised(error, score if callable(score) else None)
+            hint = "" if callable(score) else "; give the function, such as losses.squared_error"
+            raise UserError(f"{where}: {what} failed on {shapes}: {told}{hint}") from with_own_frames(error)
         if score in LOSSES_OF_LABELS and jnp.issubdtype(targets.dtype, jnp.integer):
             require_labels(problem.dataset, named, predictions.shape[-1])
         if values.size > max(sizes):
