@@ -29,6 +29,7 @@ from dlkit.bench.plan.trials import Order, Trial
 from dlkit.bench.report import figure_list, plotly_figures, tables, tables_across
 from dlkit.bench.report.markdown import markdown_tables
 from dlkit.bench.report.page import embedding, sentences, writing
+from dlkit.bench.report.page.answer_table import SIGNS
 from dlkit.bench.report.page.problem_cards import KINDS
 from tests.bench.synthetic import PROGRAM, make_plan, make_problem, make_summary
 
@@ -168,7 +169,9 @@ def check_answer(page: Page, summary: Summary) -> None:
     for label, cells in zip(expected.contenders, rows, strict=True):
         for shown, row in zip(cells[1:], expected.rows, strict=False):
             cell = row.cells[label]
-            assert " ".join(shown.split()).endswith(f"{cell.place}: {cell.text}")
+            value, bracket, rest = cell.text.partition(" [")
+            words = f"{cell.place}: {value}{SIGNS[cell.place][0]}{bracket}{rest}"
+            assert " ".join(shown.split()) == words
     said = page.classed["says"][:-1]  # the last one belongs to the axis
     assert said == [f"{row.sentence}." for row in expected.rows]
     scores = [cell.score for row in expected.rows for cell in row.cells.values() if cell.score]

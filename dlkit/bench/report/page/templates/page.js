@@ -30,9 +30,8 @@
   let printing = false;
   const isDark = () => !printing && (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
   const template = JSON.stringify(facts.template);
-  const dark = Object.assign({}, facts.dark, {
-    "#1f2933": "#e4e9ee", "#52606d": "#a9b5c1", "#9aa5b1": "#6d7a87", "#2a3f5f": "#c3ccd5", "#EBF0F8": "#303a44",
-    "#DFE8F3": "#303a44", "#C8D4E3": "#46525e"
+  const dark = Object.assign({}, facts.dark, {  // and those of plotly's template
+    "#1f2933": "#e4e9ee", "#52606d": "#a9b5c1", "#9aa5b1": "#6d7a87", "#2a3f5f": "#c3ccd5", "#EBF0F8": "#303a44", "#DFE8F3": "#303a44", "#C8D4E3": "#46525e"
   });
   const darker = new RegExp(Object.keys(dark).join("|"), "gi");
   const upper = Object.fromEntries(Object.entries(dark).map(([from, to]) => [from.toUpperCase(), to]));
@@ -120,6 +119,7 @@
     onAxis(figure, found.axes, by("x-axis").value);
     figure.layout.template = JSON.parse(inTheme(template));
     figure.layout.paper_bgcolor = figure.layout.plot_bgcolor = "rgba(0,0,0,0)";
+    figure.layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: isDark() ? "#6D7A87" : "#8793A0", activecolor: isDark() ? "#E4E9EE" : "#1B2530" };
     if (isDark()) { figure.layout.hoverlabel = Object.assign({}, figure.layout.hoverlabel, { bgcolor: "#1b2229", font: { color: "#e4e9ee" } }); }
     figure.data.forEach((trace) => { if (hidden.has("c" + whose(trace))) { trace.visible = false; } });
     const note = document.querySelector('[data-figure-of="' + place.dataset.figure + '"]');
