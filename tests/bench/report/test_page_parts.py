@@ -213,7 +213,8 @@ def test_settings_of_every_study_are_shown() -> None:
     names = Names({"a": 0, "b": 1}, {"bowl": 0})
     made = card(summary, comparison, answer(summary).rows[0], names, 0, ())
     (tuning,) = [panel for panel in made.panels if panel.title == "Tuning and settings"]
-    (settings,) = [table for table in tuning.tables if table.title.startswith("What every study")]
+    settings = tuning.folded
+    assert settings is not None
     cells = [[cell.text for cell in row.cells[:3]] for row in settings.rows]
     assert cells == [
         [

@@ -32,7 +32,7 @@ MOST_NOTES, MOST_LETTERS = 2, 400  # that stand beside the verdict; more are fol
 PANELS = {
     "Final values and tests": ("ranking", "studies", "Final values"),
     "Steps to target": ("steps to target", "targets"),
-    "Tuning and settings": ("tuning", "settings", "Sensitivity", "Tuning curve"),
+    "Tuning and settings": ("tuning", "Sensitivity", "Tuning curve"),
     "Factors": ("factors",),
     "Costs": ("costs", "Quality against cost"),
     "What training did": ("Probes",),
@@ -141,10 +141,11 @@ def _panels(summary: Summary, comparison: Comparison, names: Names, figures: dic
     tables = {"ranking": shown_table(names, ranking(comparison), caption(comparison), heading=1, kind="numbers")}
     made = [*parts(comparison), *card_parts(problem), parameter_groups(summary, problem.name)]
     tables |= {part.name: shown_part(names, part) for part in made if part.table.rows}
-    if (settings := _settings(comparison)).rows:
-        title = "What every study was tuned to, and what that came to on its fresh seeds"
-        tables["settings"] = shown_table(names, settings, title)
-    leaves = parameter_leaves(summary, problem.name)
+    long = {
+        "Tuning and settings": (_settings(comparison), "What every study was tuned to"),
+        "Parameters": (parameter_leaves(summary, problem.name), "Every leaf of the parameters"),
+    }
+    folded = {name: shown_table(names, table, title) for name, (table, title) in long.items() if table.rows}
     panels = []
     placed = {name for names_there in PANELS.values() for name in names_there}
     others = (*(name for name in tables if name not in placed), *(name for name in figures if name not in placed))
@@ -154,9 +155,7 @@ def _panels(summary: Summary, comparison: Comparison, names: Names, figures: dic
             [tables[name] for name in there if name in tables],
             [figures[name] for name in there if name in figures],
             card_notes(problem) if title == "Data" else (),
-            shown_table(names, leaves, "Every leaf of the parameters")
-            if title == "Parameters" and leaves.rows
-            else None,
+            folded.get(title),
         )
         panels.append(panel)
     panels.append(Panel("Samples", html=Markup(samples.drawn_samples(comparison))))

@@ -84,13 +84,9 @@ def _programs(names: Names, programs: Mapping[str, Mapping[str, str]]) -> ShownT
 
 
 def failures(summary: Summary) -> list[Failure]:
-    """Returns why contenders could not run, each reason once, with the first traceback that goes with it.
+    """Returns why contenders could not run, each reason once, with a traceback of it.
 
     Args:
         summary: the run.
     """
-    tracebacks: dict[str, str] = {}
-    for record in summary.records.values():
-        if record.outcome.status == "failed":
-            tracebacks.setdefault(record.outcome.reason, record.outcome.traceback)
-    return [Failure(reason, tracebacks.get(reason, "")) for reason in summary.failures]
+    return [Failure(reason, summary.tracebacks.get(reason, "")) for reason in summary.failures]

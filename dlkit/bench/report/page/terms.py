@@ -44,7 +44,6 @@ TERMS = {
     "seconds to": "targets",
     "decayed": "parameters",
     "roles": "parameters",
-    "study": "studies",
 }
 WHOLE = {"p", "area", "group", "flags", "roles"}  # words that other headings begin with
 
