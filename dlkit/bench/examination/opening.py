@@ -24,7 +24,7 @@ def opening(examination: "Examination") -> tuple[str, ...]:
         examination: of the plan that is about to run.
 
     Returns:
-        At most about eight lines; a note is whole, or counted.
+        About eight lines; a note is whole, which may take more, or counted.
     """
     found = examination
     if found.left == 0:

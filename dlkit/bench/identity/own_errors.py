@@ -96,6 +96,7 @@ def own_traceback(error: BaseException) -> str:
         own = [frame for frame in each.stack if _is_own(frame.filename)]
         kept += len(own)
         each.stack = traceback.StackSummary.from_list(own)
+        each.__notes__ = _users_notes(each)
         for name in ("__cause__", "__context__"):
             if _kind(getattr(each, name)) in OF_JAX:
                 setattr(each, name, None)
@@ -117,7 +118,16 @@ def with_own_frames(error: Exception) -> Exception:
             cause.__traceback__ = built
         if type(cause.__cause__).__name__ in OF_JAX:
             cause.__cause__ = None
+        if hasattr(cause, "__notes__"):
+            cause.__notes__ = _users_notes(cause)
     return error
+
+
+def _users_notes(error: Any) -> list[str]:
+    """The notes of an error, but for what JAX says of frames that it left out."""
+    return [
+        note for note in getattr(error, "__notes__", None) or [] if "JAX has removed" not in note and note.strip("-")
+    ]
 
 
 def _kind(told: traceback.TracebackException | None) -> str:

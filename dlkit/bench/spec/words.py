@@ -63,7 +63,7 @@ def _beside_experiment(name: str, valid: Collection[str], *, toml: bool) -> str:
     if name in DATA:
         if toml:
             return "data are part of a problem: {problem = 'data-file', choices = {path = 'my.csv', target = 'y'}}"
-        return "data are part of a problem: problems=[bench.problem_from_dataset(bench.dataset((X, y)))]"
+        return "data are part of a problem: problems=[bench.dataset((X, y))]"
     if name in MODELS:
         if toml:
             return "a model is part of a problem: {problem = 'file.py:function'}"
