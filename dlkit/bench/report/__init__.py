@@ -2,7 +2,8 @@
 
 - `tables`, `tables_across`: what tables say, of a problem and of all;
   `markdown`, `latex`, `terminal`: how they are written; `text_tables`: as lines that fit a width.
-- `answer_table`: the answer as a table; `notebook`: as a card below a cell; `shown`: both of a result; `trial_list`: every trial in the terminal.
+- `answer_table`: the answer as a table; `notebook`: as a card below a cell; `shown`: what a result shows of it;
+  `trial_list`: every trial in the terminal.
 - `figure_data`: what figures draw; `plotly_figures`, `plotly_across`: for the page; `matplotlib_figures`,
   `matplotlib_across`: for papers; `plotly_pareto`, `matplotlib_pareto`: quality against cost; `figure_list`: those of
   the page.
