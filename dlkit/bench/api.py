@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.errors import UserError, says_what_it_takes
+from dlkit.bench.report.shown import Shown
 from dlkit.bench.store.store import Store
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["Result", "check", "compare", "open_run", "result_of", "run"]
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
-    """What a comparison found. Printing it shows the ranked tables and verdicts.
+@dataclass(frozen=True, eq=False, repr=False)
+class Result(Shown):
+    """What a comparison found. Printing it shows the answer; so does a notebook.
 
     Attributes:
         summary: the tables and verdicts as data.
@@ -45,17 +46,6 @@ class Result:
     bound: "BoundPlan | None" = None
     folder: Path | None = None
     interrupted: bool = False
-
-    def __str__(self) -> str:
-        from dlkit.bench.report.terminal import text_of
-
-        return text_of(self.summary)
-
-    def show(self) -> None:
-        """Prints the ranked tables and verdicts, in colour where the terminal has it."""
-        from dlkit.bench.report.terminal import print_summary
-
-        print_summary(self.summary)
 
     def curves(self) -> "pd.DataFrame":
         """Returns the final trials' curves: columns problem, optimizer, seed, step, metric, value."""

@@ -1,9 +1,9 @@
 """What there is to compare, as tables in the terminal: problems, optimizers, schedules, probes."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
-from rich.table import Table
 from rich.text import Text
 
 from dlkit.bench.analysis import numbers
@@ -21,36 +21,39 @@ from dlkit.bench.problems import maker as find_maker
 from dlkit.bench.problems.catalog import Entry
 from dlkit.bench.problems.evaluation import evaluation_share
 from dlkit.bench.problems.factories import REQUIRED
-from dlkit.bench.report.terminal import terminal
+from dlkit.bench.report.tables import Table
+from dlkit.bench.report.terminal import print_lines, terminal
+from dlkit.bench.report.text_tables import paragraph, table_lines
 from dlkit.bench.spec.budget import Budget
 
 __all__ = ["print_choices", "print_optimizers", "print_probes", "print_problems", "print_schedules"]
 
 
+NUMBERS = {"target", "steps", "batch", "s / 1000 steps", "evaluation"}
+
+
+def _print(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, apart: bool = True) -> None:
+    """Prints a table under its title; where it is too narrow for it, each row as a list if those go `apart`."""
+    console = terminal()
+    lines = [Text(title, style="bold")] if title else []
+    words = {*header} - NUMBERS
+    lines += table_lines(Table(header, rows), width=console.width, words=words, apart=apart)
+    print_lines(console, [*lines, Text()])
+
+
 def print_problems() -> None:
     """Prints the catalogue of problems by family: what is judged, the default budget, what is hard, what it costs."""
-    console = terminal()
+    header = ("problem", "metric", "judged on", "target", "steps", "batch", "s / 1000 steps", "evaluation", "stresses")
     for family, entries in FAMILIES_OF_PROBLEMS.items():
-        columns = (
-            "problem",
-            "metric",
-            "judged on",
-            "target",
-            "steps",
-            "batch",
-            "s / 1000 steps",
-            "evaluation",
-            "stresses",
-        )
-        table = Table(*columns, title=family, title_justify="left")
-        for name, entry in entries.items():
-            table.add_row(name, *_problem_cells(name, entry))
-        console.print(table)
-    console.print(
+        rows = [[name, *_problem_cells(name, entry)] for name, entry in entries.items()]
+        _print(family, header, rows, apart=False)
+    console = terminal()
+    about = (
         "judged on: the number of test examples, or the training objective itself. s / 1000 steps: seconds of Adam on "
         "one core. evaluation: its share of a trial's cost with the default budget, by the examples that go through; "
         "a step counts three times. dlkit list problems NAME shows its choices."
     )
+    print_lines(console, map(Text, paragraph(about, width=console.width)))
 
 
 def _problem_cells(name: str, entry: Entry) -> list[str]:
@@ -74,55 +77,49 @@ def print_choices(name: str) -> None:
     Args:
         name: in the catalogue, or ``"file.py:function"``.
     """
-    console = terminal()
     maker = find_maker(name)
     if not isinstance(maker, ProblemFactory):
         raise UserError(f"problem '{name}': came ready-made, without choices")
     meanings = dict(re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", maker.function.__doc__ or "", re.MULTILINE))
-    table = Table("choice", "default", "tuned as", "meaning", title=name, title_justify="left")
+    rows = []
     for choice, default in maker.defaults.items():
         shown = "must be given" if default is REQUIRED else repr(default) if isinstance(default, str) else str(default)
         kind = "a range" if choice in maker.tunable else "values"
-        table.add_row(choice, shown, kind, Text(" ".join(meanings.get(choice, "").split())))
-    console.print(table)
+        rows.append([choice, shown, kind, " ".join(meanings.get(choice, "").split())])
+    _print(name, ("choice", "default", "tuned as", "meaning"), rows)
 
 
 def print_optimizers() -> None:
     """Prints the registered optimizers by family, the spaces they are tuned over, and the wrappers."""
-    console = terminal()
     for family, optimizers in FAMILIES.items():
-        table = Table("optimizer", "tuned over", "reference", title=family, title_justify="left")
-        for optimizer in optimizers:
-            table.add_row(optimizer.name, _tuned_over(optimizer), optimizer.reference)
-        console.print(table)
-    table = Table("wrapper", "adds", "what it does", title="wrappers, as in adam+clip", title_justify="left")
-    plain = get_optimizer("sgd")
+        rows = [[each.name, _tuned_over(each), each.reference] for each in optimizers]
+        _print(family, ("optimizer", "tuned over", "reference"), rows)
+    rows, plain = [], get_optimizer("sgd")
     for name, wrap in WRAPPERS.items():
         wrapped = wrap(plain)
         space = {key: span for key, span in wrapped.space.items() if key not in plain.space}
         what = (wrap.__doc__ or "").splitlines()[0].removeprefix("Returns the optimizer ").rstrip(".")
-        table.add_row(f"+{name}", _tuned_over(replace(wrapped, space=space)), what)
-    console.print(table)
+        rows.append([f"+{name}", _tuned_over(replace(wrapped, space=space)), what])
+    _print("wrappers, as in adam+clip", ("wrapper", "adds", "what it does"), rows)
 
 
 def print_schedules() -> None:
     """Prints the schedules of learning rates with their settings, which can be tuned like any hyperparameter."""
-    table = Table("schedule", "settings", "reference")
-    for name, schedule in SCHEDULES.items():
-        table.add_row(
-            name, "\n".join(f"{key} {_range(span)}" for key, span in schedule.space.items()), schedule.reference
-        )
-    terminal().print(table)
+    rows = [
+        [name, "\n".join(f"{key} {_range(span)}" for key, span in schedule.space.items()), schedule.reference]
+        for name, schedule in SCHEDULES.items()
+    ]
+    _print("", ("schedule", "settings", "reference"), rows)
 
 
 def print_probes() -> None:
     """Prints the diagnostics that can be computed along a trial, and what each costs at every point of the curve."""
-    table = Table("probe", "curves", "cost a point", "what it shows", "reference")
+    rows = []
     for name, probe in PROBES.items():
         counted = ((n, what) for n, what in zip(probe.cost, Evaluations._fields, strict=True) if n)
         cost = ", ".join(f"{n} {what.replace('_', ' ')}" for n, what in counted) or "none"
-        table.add_row(name, "\n".join(probe.curves), cost, probe.description, probe.reference)
-    terminal().print(table)
+        rows.append([name, "\n".join(probe.curves), cost, probe.description, probe.reference])
+    _print("", ("probe", "curves", "cost a point", "what it shows", "reference"), rows)
 
 
 def _tuned_over(optimizer: Optimizer) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from dlkit import bench
+from dlkit.bench.analysis.answer import answer
 from dlkit.bench.store.example_scores import packed
 
 INLINE = bench.Resources(executor="inline")
@@ -30,8 +31,17 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> bench.Result:
     )
 
 
-def test_printing_shows_tables_and_verdicts(result: bench.Result) -> None:
-    text = str(result)
+def test_printing_shows_the_answer_and_tables_where_they_are_asked_for(
+    result: bench.Result, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = answer(result.summary)
+    result.show()
+    for text in (str(result), capsys.readouterr().out):
+        for sentence in (found.headline, *(row.sentence for row in found.rows), *found.caveats):
+            assert sentence in " ".join(text.split())
+        assert "tuned to" not in text and text.rstrip().endswith("tables: result.show(tables=True)")
+    result.show(tables=True)
+    text = capsys.readouterr().out
     for sentence in result.verdicts.values():
         assert sentence in " ".join(text.split())
     for word in ("digits-mlp", "quadratic", "sgd", "adam", "hits", "diverged", "tuned to", "learning_rate"):

@@ -21,7 +21,7 @@ tuning_points = 4
 tuning_seeds = 2
 seeds = 4
 """
-COMMAND = [sys.executable, "-m", "dlkit.bench.cli", "run", "spec.toml", "--no-report"]
+COMMAND = [sys.executable, "-m", "dlkit.bench.cli", "run", "spec.toml", "--no-report", "--tables"]
 ENVIRONMENT = {**os.environ, "COLUMNS": "200"}
 
 

@@ -43,6 +43,9 @@ class Comparison:
     effects: Sequence[Effect] = ()
     not_run: Sequence[str] = ()
 
+    def __repr__(self) -> str:
+        return f"<Comparison on {self.problem.name!r}: {len(self.results)} contenders, {self.verdict.kind}>"
+
     @property
     def target(self) -> float:
         """The hardest target; NaN if there is none yet."""

@@ -39,6 +39,10 @@ class Summary:
     apart: Sequence[str] = ()
     groups: AllGroups = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        trials = f"{len(self.records):,} of {self.planned:,} trials"
+        return f"<Summary of {self.plan.name!r}: {len(self.comparisons)} problems, {trials}>"
+
     @cached_property
     def overview(self) -> Overview:
         """What holds over all problems; its numbers are computed when they are asked for."""

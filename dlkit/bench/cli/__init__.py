@@ -13,6 +13,7 @@ except ModuleNotFoundError:
 
 import dlkit
 from dlkit.bench.cli.exit_codes import DIFFERENT, INTERRUPTED, USER_ERROR
+from dlkit.bench.cli.letters import readable_everywhere
 from dlkit.bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ app.command(
 )
 
 
+app.command(
+    "dlkit.bench.cli.watch:watch", name="watch", help="Follow a run from another terminal: how far it is, its answer."
+)
+
+
 @app.command
 def check(spec: Path, /) -> int:
     """Look at an experiment before it runs: your own functions and data, what it can conclude, time and memory.
@@ -45,25 +51,29 @@ def check(spec: Path, /) -> int:
     """
     from dlkit.bench import api
     from dlkit.bench.identity.references import imports_anew
+    from dlkit.bench.report.terminal import print_marked
     from dlkit.bench.spec.toml import load
 
     with imports_anew():
         examination = api.check(load(spec))
-    print(examination)  # noqa: T201
+    print_marked(str(examination))
     return 0 if examination.right else DIFFERENT
 
 
 @app.command
-def show(run: Path, /, *, trials: bool = False, failures: bool = False) -> int:
-    """Print a run's tables and verdicts.
+def show(run: Path, /, *, tables: bool = False, trials: bool = False, failures: bool = False) -> int:
+    """Print a run's answer: who leads on which problem, who is worse, and what is open.
 
     Args:
         run: the run's folder, such as runs/quickstart.
+        tables: print the ranked tables too, and the verdicts with their numbers.
         trials: list every trial with its id, setting and outcome instead.
         failures: print why trials failed instead, each reason with its traceback.
     """
     gc.disable()  # the process ends in a second or two: looking for garbage would be a twentieth of that
     from dlkit.bench import api
+    from dlkit.bench.report.terminal import More, print_summary
+    from dlkit.bench.report.trial_list import print_trials
 
     result = api.open_run(run)
     if failures:
@@ -71,9 +81,9 @@ def show(run: Path, /, *, trials: bool = False, failures: bool = False) -> int:
 
         print(in_full(result.tracebacks))  # noqa: T201
     elif trials:
-        print(result.trials().to_string(index=False, na_rep=""))  # noqa: T201
+        print_trials(result.trials(), f"dlkit show {run} --trials | less -S")
     else:
-        result.show()
+        print_summary(result.summary, More.of(run), tables=tables)
     return 0
 
 
@@ -191,16 +201,19 @@ def doctor(*, deep: bool = False, repeats: int = 20) -> int:
 
 def _shown(checks: "Iterator[Check]") -> bool:
     """Prints checks as they come; returns whether none is wrong."""
+    from dlkit.bench.report.terminal import print_marked
+
     healthy = True
     for check in checks:
         mark = {True: "ok   ", False: "WRONG", None: "     "}[check.right]
-        print(f"{mark} {check.subject}: {check.text}", flush=True)  # noqa: T201
+        print_marked(f"{mark} {check.subject}: {check.text}")
         healthy &= check.right is not False
     return healthy
 
 
 def main() -> None:
     """Runs the command line; a user's mistake ends with its message and exit code 2."""
+    readable_everywhere(sys.stdout, sys.stderr)
     try:
         sys.exit(app(sys.argv[1:], result_action="return_value", exit_on_error=False))
     except CycloptsError:  # already printed, with the nearest valid name

@@ -72,6 +72,7 @@ def run(
     folder: Path | None = None,
     resources: Annotated[SomeResources | None, Flat] = None,
     report: bool = True,
+    tables: bool = False,
     check: bool = True,
     yes: bool = False,
     dry_run: bool = False,
@@ -92,6 +93,7 @@ def run(
         folder: where the run is kept and taken up again; by default runs/NAME.
         resources: settings of `Resources`.
         report: write report.html into the run's folder.
+        tables: print the ranked tables too, and the verdicts with their numbers.
         check: look at your own problems and optimizers before the first trial, as `dlkit check` does, and train nothing
             if something is wrong.
         yes: run also what takes more than an hour.
@@ -101,6 +103,7 @@ def run(
     from dlkit.bench.examination.costs import HOUR
     from dlkit.bench.execution.whole_run import carry_out
     from dlkit.bench.identity.references import imports_anew
+    from dlkit.bench.report.terminal import More, print_marked, print_summary
     from dlkit.bench.spec.changes import changed
     from dlkit.bench.spec.toml import load
 
@@ -117,13 +120,13 @@ def run(
         where, allowed = folder or RUNS / experiment.name, Resources(**resources or {})
         if dry_run:
             examination = api.check(experiment, folder=where, resources=allowed)
-            print("\n".join([str(examination), *examination.work]))  # noqa: T201
+            print_marked(str(examination))
+            print("\n".join(examination.work))  # noqa: T201
             return 0 if examination.right else DIFFERENT
         look = partial(_require, yes=yes) if check else None
         ended = carry_out(experiment, folder=where, resources=allowed, look=look, times=math.inf if yes else HOUR)
         result = api.result_of(ended, where)
-    result.show()
-    print()  # noqa: T201
+    print_summary(result.summary, More.of(where)._replace(report=None), tables=tables, failures=False)
     if report:
         print(f"report: {result.report(where / 'report.html')}")  # noqa: T201
     if result.interrupted:

@@ -58,9 +58,9 @@ class Dataset:
     """
 
     name: str
-    train: Arrays
-    validation: Arrays
-    test: Arrays = field(default_factory=dict)
+    train: Arrays = field(repr=False)
+    validation: Arrays = field(repr=False)
+    test: Arrays = field(default_factory=dict, repr=False)
     source: str = ""
     redraw: "Callable[[int], Dataset] | None" = field(default=None, init=False, repr=False)
     too_fine: tuple[str, ...] = field(default=(), init=False, repr=False)

@@ -24,6 +24,7 @@ class Cost(NamedTuple):
         share: of the dearest problem.
         memory: bytes that one worker's data and program take; NaN where it was not measured.
         workers: how many share the work.
+        weights: problem -> seconds of one of its trials, as measured or as the catalogue knows them; some may lack.
     """
 
     seconds: float = math.nan
@@ -31,6 +32,7 @@ class Cost(NamedTuple):
     share: float = math.nan
     memory: float = math.nan
     workers: int = 1
+    weights: Mapping[str, float] = {}
 
     @property
     def text(self) -> str:

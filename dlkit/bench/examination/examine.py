@@ -73,7 +73,9 @@ def examine(
     if times < math.inf and _at_most(bound, seconds) * left / workers > times:
         _time_others(bound, lookers, seconds)
     memory = max((_memory(looker) for looker in lookers.values()), default=math.nan)
-    cost = cost_of(plan, seconds, memory, workers=workers, left=left)
+    usual = _usual(plan, seconds)
+    weights = {each.name: each.steps * usual[each.name] for each in plan.problems if usual[each.name] > 0}
+    cost = cost_of(plan, seconds, memory, workers=workers, left=left)._replace(weights=weights)
     return Examination(
         [*ticks, *_foreseen(plan, foresight, cost)],
         foresight,
@@ -82,7 +84,7 @@ def examine(
         problems=len(plan.problems),
         stored=stored,
         left=left,
-        rough=_roughly(plan, seconds) * left / workers,
+        rough=sum(steps_of(plan)[name] * each for name, each in usual.items()) * left / workers,
     )
 
 
@@ -115,15 +117,14 @@ def _at_most(bound: BoundPlan, seconds: dict[str, float]) -> float:
     return sum(steps[name] * each for name, each in longest.items())
 
 
-def _roughly(plan: Plan, seconds: Mapping[str, float]) -> float:
-    """Seconds of training, as the catalogue knows its problems with their own choices; NaN where it does not."""
-    total = 0.0
+def _usual(plan: Plan, seconds: Mapping[str, float]) -> dict[str, float]:
+    """Problem -> seconds of a step: as measured, or as the catalogue knows it with its own choices; NaN elsewhere."""
+    found = {}
     for problem in plan.problems:
-        steps, entry = steps_of(plan)[problem.name], ENTRIES.get(problem.made_by)
-        plain = not problem.is_own and entry is not None and entry.seconds is not None
-        each = entry.seconds / 1000 if plain and entry is not None and entry.seconds is not None else math.nan
-        total += steps * seconds.get(problem.name, each)
-    return total
+        entry = None if problem.is_own else ENTRIES.get(problem.made_by)
+        known = math.nan if entry is None or entry.seconds is None else entry.seconds / 1000
+        found[problem.name] = seconds.get(problem.name, known)
+    return found
 
 
 def _time_others(bound: BoundPlan, lookers: dict[str, Looker], seconds: dict[str, float]) -> None:

@@ -1,5 +1,6 @@
 """A tick, and the page of them: what was looked at before the first trial, and what was found."""
 
+import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from dlkit.bench.identity.places import at
 __all__ = ["Examination", "Tick"]
 
 FORESEEN = ("conclusion", "cost", "time", "contenders", "leaks")  # of the foresight and the cost
+MOST_LETTERS = 1000  # of what is said in one line
 MARKS = {True: "ok   ", False: "WRONG", None: "     "}
 
 
@@ -100,6 +102,15 @@ class Examination:
         if self.failed:
             lines = [tick.sentence for tick in self.failed]
             raise UserError("\n".join([*lines, "nothing was trained; check=False (--no-check) runs it all the same"]))
+
+    def __repr__(self) -> str:
+        wrong = "; ".join(tick.sentence for tick in self.failed)
+        found = f"{len(self.failed)} wrong: {wrong}" if wrong else "nothing wrong"
+        shown = found if len(found) < MOST_LETTERS else f"{len(self.failed)} wrong; print it to see what"
+        return f"<Examination of {len(self.ticks)} ticks, {shown}>"
+
+    def _repr_html_(self) -> str:
+        return f'<pre style="white-space:pre-wrap">{html.escape(str(self))}</pre>'
 
     def __str__(self) -> str:
         return "\n".join(f"{MARKS[tick.right]} {tick.subject}: {tick.sentence}" for tick in self.ticks)

@@ -9,7 +9,8 @@
 - `executor`: this process as an executor; `dask_workers`: one process a core, or a cluster.
 - `parcels`: values with the code that they need, to be opened in another process; `by_value`: how they are pickled.
 - `races`: which contenders are timed side by side; `step_times`: before training, for budgets of seconds.
-- `progress`: what a run reports while it goes on.
+- `progress`: what a run reports while it goes on; `course`: how far it has come; `time_left`: how long it goes on;
+  `displays`: how that is shown.
 - `own_code`: what is one's own in a plan, kept in the run folder and bound again.
 - `replay`: runs a stored trial again; `single_trial`: trains one by hand.
 - `simulation`: plans played without training, in worlds where the truth is known; `truths`: which claims hold there.
@@ -18,8 +19,10 @@
 
 __all__ = [
     "by_value",
+    "course",
     "dask_workers",
     "deep_doctor",
+    "displays",
     "executor",
     "guard",
     "jobs",
@@ -35,6 +38,7 @@ __all__ = [
     "single_trial",
     "slots",
     "step_times",
+    "time_left",
     "truths",
     "whole_run",
     "work",

@@ -55,6 +55,13 @@ class Replay:
     now: Mapping[str, np.ndarray[Any, Any]]
     diverged_at: int | None
 
+    def __repr__(self) -> str:
+        if self.exact:
+            return f"<Replay of {self.trial}: every number matches, bit for bit>"
+        apart = ", ".join(f"{metric} by up to {difference:g}" for metric, difference in list(self.largest.items())[:8])
+        program = f"; program differs in {', '.join(self.program)}" if self.program else ""
+        return f"<Replay of {self.trial}: differs in {apart}{program}>"
+
 
 def replays(
     summary: Summary, names: Iterable[str], bound: BoundPlan | None = None, folder: Path | None = None

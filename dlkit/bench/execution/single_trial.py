@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import jax
 import numpy as np
 
 from dlkit.bench.errors import UserError, nearest
@@ -59,6 +60,12 @@ class TrainedModel:
     validation: Mapping[str, float]
     status: str
     diverged_at: int | None
+
+    def __repr__(self) -> str:
+        ended = self.status if self.diverged_at is None else f"{self.status} at step {self.diverged_at}"
+        numbers = ", ".join(f"{metric} {value:.4g}" for metric, value in list(self.test.items())[:8])
+        count = sum(int(np.size(leaf)) for leaf in jax.tree.leaves(self.params))
+        return f"<TrainedModel, {ended}: {f'{numbers}; ' if numbers else ''}{count:,} parameters>"
 
 
 @imports_anew()

@@ -73,6 +73,9 @@ class Keeping:
         self._planned = sum(trials for trials, _ in self._counts.values())
         self._done = sum(done for _, done in self._counts.values())
         progress.plan(self._planned, self._done)
+        for job in every:
+            trials, done = self._counts[id(job)]
+            progress.expecting(job.label, trials - done)
 
     def take(self, job: Job, done: Done) -> None:
         """Gives outcomes to their job."""
@@ -85,6 +88,7 @@ class Keeping:
         self._unstored.store()
         (trials, ended), now = self._counts[id(job)], (job.trials, job.done)
         self._counts[id(job)] = now
+        self._progress.expecting(job.label, now[0] - now[1])
         if now[0] != trials:  # tuning has drawn points, or dropped some
             self._planned += now[0] - trials
             self._progress.plan(self._planned, self._done + len(done.outcomes))
@@ -182,6 +186,7 @@ def drive(
     Raises:
         UserError: if a worker runs other software than this process.
     """
+    progress.workers(executor.slots)
     slots = _Slots(executor, jobs, progress)
     interrupted = False
     while slots.running:
@@ -194,15 +199,17 @@ def drive(
             progress.finishing()
             continue
         job, work, since = slots.running.pop(index)
+        seconds = time.monotonic() - since
         assert not isinstance(done, Timed)
         if isinstance(done, UserError):
             done = Done((failed(work.trials[0], f"{job.label}: {done}"),), program)
         require_same_software(done.program, program)
         interrupted |= done.interrupted
+        progress.took(job.label, len(done.outcomes), seconds, sum(each.seconds for each in done.outcomes))
         try:
             answers.take(job, done)
             if not interrupted:
-                slots.assign(index, job, (time.monotonic() - since) / max(len(done.outcomes), 1))
+                slots.assign(index, job, seconds / max(len(done.outcomes), 1))
         finally:
             answers.keep(job, done)
     return interrupted

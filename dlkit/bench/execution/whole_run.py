@@ -1,7 +1,7 @@
 """A run from its experiment to its summary: planned, looked at, carried out."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from dlkit.bench.examination.opening import opening
 from dlkit.bench.examination.ticks import Examination
 from dlkit.bench.execution import runner
 from dlkit.bench.execution.dask_workers import make_executor
-from dlkit.bench.execution.progress import live_progress
+from dlkit.bench.execution.displays import live_progress
 from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.work import prepare_process
 from dlkit.bench.plan.trials import Outcome
@@ -78,25 +78,27 @@ def carry_out(
     if allowed.executor == "inline":
         prepare_process()
     bound = planner.plan(experiment)
+    weights: Mapping[str, float] = {}
     if look is None:
         foresight = foresee(bound.plan)
     else:
         examination = examined(bound, folder, allowed, times=times)
         look(examination)
-        foresight = examination.foresight._replace(sentences=opening(examination))
+        foresight, weights = examination.foresight._replace(sentences=opening(examination)), examination.cost.weights
     bound = with_groups(bound)
-    with Store(folder) as store:
-        with live_progress(progress) as display:
-            display.foreseeing(foresight)
-            report = runner.run(
-                bound,
-                store,
-                partial(make_executor, allowed),
-                display,
-                lanes=allowed.lanes,
-                trust=allowed.trust,
-                remote=allowed.is_remote,
-            )
+    with Store(folder) as store, live_progress(progress, folder) as display:
+        display.foreseeing(foresight)
+        display.weighing(weights)
+        report = runner.run(
+            bound,
+            store,
+            partial(make_executor, allowed),
+            display,
+            lanes=allowed.lanes,
+            trust=allowed.trust,
+            remote=allowed.is_remote,
+        )
+        display.summing()
         found = summarize(store, report.bound.plan)
         store.keep_endings(found.endings())
         return EndedRun(found, report.bound, report.interrupted)

@@ -101,6 +101,11 @@ class Plan:
     timing: bool = False
     programs: AllPrograms = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        names = [[each.name for each in self.problems], [each.label for each in self.contenders]]
+        problems, contenders = (", ".join(each[:8] + ["..."] * (len(each) > 8)) for each in names)
+        return f"<Plan {self.name!r}: {problems}; {contenders}>"
+
     def contenders_on(self, problem: PlannedProblem) -> list[PlannedContender]:
         """Returns the contenders that run on a problem; the first is the baseline there."""
         return [contender for contender in self.contenders if contender.runs_on(problem.name)]

@@ -184,6 +184,11 @@ class Problem:
                     raise UserError(f"{where}: {name} must be a finite number, got {number!r}")
                 object.__setattr__(self, name, float(number))
 
+    def __repr__(self) -> str:
+        batch = "all examples" if self.batch_size is None else str(self.batch_size)
+        data = f"{self.dataset!r} of {' + '.join(map(str, self.dataset.sizes))} examples"
+        return f"Problem({self.name!r}: {self.metric}, {self.steps} steps of {batch}; {data})"
+
     @property
     def judged(self) -> Metric:
         """What `metric` means."""

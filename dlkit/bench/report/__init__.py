@@ -1,7 +1,9 @@
 """How results are shown: tables, figures, the HTML page, the terminal. Never imports JAX.
 
 - `tables`, `tables_across`: what tables say, of a problem and of all;
-  `markdown`, `latex`, `terminal`: how they are written.
+  `markdown`, `latex`, `terminal`: how they are written; `text_tables`: as lines that fit a width.
+- `answer_table`: the answer as a table; `notebook`: as a card below a cell; `shown`: what a result shows of it;
+  `trial_list`: every trial in the terminal.
 - `figure_data`: what figures draw; `plotly_figures`, `plotly_across`: for the page; `matplotlib_figures`,
   `matplotlib_across`: for papers; `plotly_pareto`, `matplotlib_pareto`: quality against cost; `figure_list`: those of
   the page.
@@ -12,6 +14,7 @@
 """
 
 __all__ = [
+    "answer_table",
     "data_cards",
     "figure_data",
     "figure_list",
@@ -20,13 +23,17 @@ __all__ = [
     "matplotlib_across",
     "matplotlib_figures",
     "matplotlib_pareto",
+    "notebook",
     "page",
     "parameter_groups",
     "plotly_across",
     "plotly_figures",
     "plotly_pareto",
     "samples",
+    "shown",
     "tables",
     "tables_across",
     "terminal",
+    "text_tables",
+    "trial_list",
 ]

@@ -149,6 +149,9 @@ class BoundPlan:
     session: str = field(default_factory=lambda: uuid4().hex)
     groups: AllGroups = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"<BoundPlan of {self.plan!r}>"
+
     def group(
         self,
         problem: PlannedProblem,

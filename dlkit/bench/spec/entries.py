@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple
 
+from dlkit.bench.analysis.numbers import listed
 from dlkit.bench.errors import UserError, nearest, says_what_it_takes
 from dlkit.bench.identity.references import is_import
 from dlkit.bench.optimizers import Optimizer, load_plugin
@@ -322,6 +323,11 @@ class Experiment:
         mistakes += wrong_kinds({each.name: getattr(self, each.name) for each in fields(self)})
         if mistakes:
             raise UserError("\n".join(mistakes))
+
+    def __repr__(self) -> str:
+        problems = listed([each.label or getattr(each.problem, "name", str(each.problem)) for each in self.problems])
+        optimizers = listed([getattr(each.optimizer, "name", str(each.optimizer)) for each in self.optimizers])
+        return f"Experiment({self.name!r}: problems {problems}; optimizers {optimizers}; {self.budget!r})"
 
     def contenders(self) -> "list[Crossed]":
         """Returns every optimizer with every combination of the factors that it leaves open.

@@ -114,7 +114,7 @@ def test_nothing_shows_a_number_that_is_none(picky: Summary, tmp_path: Path) -> 
     visible = re.sub(r"<(script|style).*?</\1>", "", page, flags=re.DOTALL)
     assert "picky runs on 2 of 4 problems: p1, p2." in page
     assert "not run here: picky" in page
-    for text in (visible, text_of(picky), latex_tables(picky)):
+    for text in (visible, text_of(picky, tables=True), latex_tables(picky)):
         assert not NOT_A_NUMBER.search(text)
     figures = [plotly_across.ranks(picky), plotly_across.performance_profile(picky), plotly_across.target_ecdf(picky)]
     assert all("NaN" not in each.to_json() and "(2 of 4 problems)" in each.to_json() for each in figures)
@@ -159,7 +159,7 @@ def test_who_is_ranked_where_gaps_are_wide(places: dict[str, list[str]], ranked:
         known = ~np.isnan(found.ranks.bootstrap.mean_ranks)
         assert [label for label, is_known in zip(found.contenders, known, strict=True) if is_known] == ranked.split()
         assert found.by_contender()[0].label == "good"
-    assert not NOT_A_NUMBER.search(text_of(summary))
+    assert not NOT_A_NUMBER.search(text_of(summary, tables=True))
     plotly_across.ranks(summary)
     plotly_across.performance_profile(summary)
     plotly_across.target_ecdf(summary)
@@ -214,7 +214,7 @@ def test_a_problem_with_one_contender_gets_no_more_seeds() -> None:
     addition = more_blocks(play(plan, train))
     assert addition is None or [each.problem for each in addition.problems] == ["p1"]
     summary = make_summary(plan, curve=curve)
-    assert not NOT_A_NUMBER.search(text_of(summary))
+    assert not NOT_A_NUMBER.search(text_of(summary, tables=True))
 
 
 def test_factors_are_compared_where_their_levels_ran() -> None:

@@ -178,7 +178,11 @@ def test_other_software_is_said_once_and_never_mixed(
         shown = "12 trials of this folder were made by other software or settings"
         shown += f" (jax {before} there, 99 here); they are kept, and"
         assert new.apart == (f"{shown} not among these numbers.",)
-        for text in (text_of(new), markdown_tables(new), write_report(new, tmp_path / "report.html").read_text()):
+        for text in (
+            text_of(new, tables=True),
+            markdown_tables(new),
+            write_report(new, tmp_path / "report.html").read_text(),
+        ):
             assert "12 trials of this folder were made by other software or settings" in " ".join(text.split())
         carry_out(asked, store, Upgraded)
         monkeypatch.undo()

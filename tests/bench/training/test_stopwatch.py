@@ -300,7 +300,7 @@ def test_costs_are_shown_with_units_everywhere(tmp_path: Path) -> None:
     assert cells["adam"][1] == "4.00 [4.00, 4.00]\N{NO-BREAK SPACE}ms" and cells["adam"][2] == "×2.00"
     assert cells["adam"][5:] == ["88\N{NO-BREAK SPACE}B", "5.00\N{NO-BREAK SPACE}kB"]
     page = write_report(summary, tmp_path / "report.html").read_text(encoding="utf-8")
-    for text in (text_of(summary), markdown_tables(summary), page):
+    for text in (text_of(summary, tables=True), markdown_tables(summary), page):
         assert "×2.00" in text and "5.00 kB" in text.replace("\N{NO-BREAK SPACE}", " ")
     assert "Seconds per step" in page
 

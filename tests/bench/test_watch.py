@@ -1,0 +1,125 @@
+"""`dlkit watch`: it shows how far a run is, leaves the writer alone, and ends when the run ends."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from dlkit.bench.cli import watch as watching
+from dlkit.bench.cli.watch import Watched, look, watch
+from dlkit.bench.errors import UserError
+from dlkit.bench.execution.course import State, forget, keep
+from dlkit.bench.store.store import Store
+from tests.bench.synthetic import PROGRAM, fill, make_plan, make_problem, play, synthetic_outcome
+
+PLAN = make_plan(
+    ["sgd", "adam"], problems=[make_problem("bowl"), make_problem("dish")], points=1, tuning_seeds=1, seeds=6
+)
+HERE = State(24, 7, (), ("bowl / adam",), "", 30.0, False, socket.gethostname(), os.getpid(), 0.0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    with Store(tmp_path) as store:
+        fill(store, PLAN)
+    return tmp_path
+
+
+def test_a_look_shows_how_far_the_run_is_and_its_answer(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keep(folder, HERE._replace(at=time.time()))
+    assert watch(folder, once=True) == 0
+    said = capsys.readouterr().out
+    assert "7/24 trials; 30 s left; training bowl / adam" in said
+    assert "adam is best" in said and "bowl" in said and "dish" in said
+    assert "No run goes on" not in said
+
+
+def test_of_a_run_that_does_not_go_on_the_answer_is_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert watch(folder) == 0
+    assert capsys.readouterr().out.rstrip().endswith("No run goes on in this folder.")
+
+
+def test_it_follows_until_the_run_ends(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "EVERY", 0.02)
+    monkeypatch.setattr(watching, "LOG_EVERY", 0.0)
+    keep(folder, HERE._replace(at=time.time()))
+    timer = threading.Timer(0.3, forget, [folder])
+    timer.start()
+    assert watch(folder) == 0
+    timer.join()
+    said = capsys.readouterr().out
+    assert said.count("7/24 trials") > 2 and said.rstrip().endswith("The run has ended.")
+
+
+def test_a_run_that_was_killed_is_told_from_one_that_goes_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    keep(folder, HERE._replace(process=int(gone.stdout)))
+    assert not look(folder).goes_on
+    assert watch(folder) == 0
+    assert "ended without a word" in capsys.readouterr().out
+
+
+def test_of_another_machine_the_last_sign_of_life_decides() -> None:
+    there = HERE._replace(host="elsewhere")
+    assert Watched(there, 3.0).goes_on and not Watched(there, 300.0).goes_on
+    assert "on elsewhere ended without a word 5 min ago" in Watched(there, 300.0).ended
+
+
+def test_ctrl_c_ends_it_quietly(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(run: Path) -> Watched:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(watching, "look", interrupt)
+    assert watch(folder) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nothing: no run there .* once it has begun"):
+        watch(tmp_path / "nothing")
+
+
+def test_a_run_in_which_nothing_has_ended_yet_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Store(tmp_path):
+        watch(tmp_path, once=True)
+    assert "Nothing to show yet" in capsys.readouterr().out
+
+
+def test_the_writer_goes_on_while_others_watch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A writer adds trial after trial, each in a transaction, while a watcher reads all the time."""
+    history = play(
+        PLAN, lambda problem, contender, trial: synthetic_outcome(problem, PLAN, trial, [1.0, 0.5, 0.3, 0.2, 0.1])
+    )
+    outcomes, errors, over = list(history.outcomes.values()), [], threading.Event()
+
+    def read() -> None:
+        while not over.is_set():
+            try:
+                watch(tmp_path, once=True)
+            except Exception as error:
+                errors.append(error)
+
+    with Store(tmp_path) as store:
+        store.use_plan(PLAN, {})
+        store.use_software(PROGRAM)
+        thread = threading.Thread(target=read)
+        thread.start()
+        slowest = 0.0
+        for outcome in outcomes:
+            began = time.monotonic()
+            store.add([outcome], PROGRAM)
+            slowest = max(slowest, time.monotonic() - began)
+        over.set()
+        thread.join()
+        assert store.finished() == {outcome.trial.id for outcome in outcomes}
+    assert not errors and slowest < 10
+    assert "trials have run" in capsys.readouterr().out
