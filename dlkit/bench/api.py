@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.errors import UserError, says_what_it_takes
+from dlkit.bench.outputs import Outputs
 from dlkit.bench.store.store import Store
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ __all__ = ["Result", "check", "compare", "open_run", "result_of", "run"]
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class Result(Outputs):
     """What a comparison found. Printing it shows the ranked tables and verdicts.
 
     Attributes:

@@ -2,6 +2,8 @@
 
 - `tables`, `tables_across`: what tables say, of a problem and of all;
   `markdown`, `latex`, `terminal`: how they are written.
+- `paper_table`: the one table of a paper, with the protocol of `paper_notes`; `paper_latex`: in LaTeX;
+  `latex_text`: any text as LaTeX.
 - `figure_data`: what figures draw; `plotly_figures`, `plotly_across`: for the page; `matplotlib_figures`,
   `matplotlib_across`: for papers; `plotly_pareto`, `matplotlib_pareto`: quality against cost; `figure_list`: those of
   the page.
@@ -16,11 +18,15 @@ __all__ = [
     "figure_data",
     "figure_list",
     "latex",
+    "latex_text",
     "markdown",
     "matplotlib_across",
     "matplotlib_figures",
     "matplotlib_pareto",
     "page",
+    "paper_latex",
+    "paper_notes",
+    "paper_table",
     "parameter_groups",
     "plotly_across",
     "plotly_figures",
