@@ -104,6 +104,8 @@ def _entry(family: ModuleType, name: str) -> list[str]:
     lines = [f".. auto{kind}:: {family.__name__}.{name}"]
     if kind == "class":
         lines.append("   :members:")
+        if any(base.__module__.startswith("dlkit.") for base in value.__mro__[1:]):
+            lines.append("   :inherited-members:")
     if kind == "data" and "<function" in repr(value):
         lines.append("   :no-value:")  # functions have no readable one
     lines.append("")

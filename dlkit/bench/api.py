@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.errors import UserError, says_what_it_takes
+from dlkit.bench.outputs import Outputs
 from dlkit.bench.report.shown import Shown
 from dlkit.bench.store.store import Store
 
@@ -32,7 +33,7 @@ __all__ = ["Result", "check", "compare", "open_run", "result_of", "run"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Result(Shown):
+class Result(Shown, Outputs):
     """What a comparison found. Printing it shows the answer; so does a notebook.
 
     Attributes:

@@ -14,7 +14,7 @@ import pytest
 from dlkit.bench import cli
 
 FOLDER = Path(__file__).parent / "snapshots"
-COMMANDS = ("", "check", "run", "show", "report", "replay", "list", "doctor", "watch")
+COMMANDS = ("", "check", "run", "show", "report", "export", "replay", "list", "doctor", "watch")
 GOOD = """
 problems = ["quadratic"]
 optimizers = ["sgd", "adam"]

@@ -1,6 +1,7 @@
 """A run as data frames, numbers unrounded; pandas is imported when one is asked for."""
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,18 +55,9 @@ def curves(summary: Summary) -> "pd.DataFrame":
                 for metric, values in outcome.curves.items() if outcome else ():
                     assert outcome is not None
                     shown = ~np.isnan(values) | (outcome.steps > 0)  # training has no loss before step 1
-                    frames.append(
-                        pd.DataFrame(
-                            {
-                                "problem": comparison.problem.name,
-                                "optimizer": result.label,
-                                "seed": trial.seed,
-                                "step": outcome.steps[shown],
-                                "metric": metric,
-                                "value": values[shown],
-                            }
-                        )
-                    )
+                    head = {"problem": comparison.problem.name, "optimizer": result.label, "seed": trial.seed}
+                    line = {"step": outcome.steps[shown], "metric": metric, "value": values[shown]}
+                    frames.append(pd.DataFrame(head | line))
     columns = ["problem", "optimizer", "seed", "step", "metric", "value"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
@@ -267,7 +259,7 @@ def _trial_row(
     problem: PlannedProblem, label: str, study: int, trial: Trial, outcome: Outcome, target: float
 ) -> dict[str, Any]:
     came = ending(problem, outcome, target)
-    return {
+    row = {
         "trial": trial.id,
         "problem": problem.name,
         "optimizer": label,
@@ -287,9 +279,14 @@ def _trial_row(
         "diverged_at": outcome.diverged_at,
         "reason": outcome.reason,
         "until": trial.until,
-        **dict(sorted(trial.hyperparameters.items())),  # as of a stored run, whatever the order they were given in
-        **trial.identity["optimizer"]["static"],
     }
+    return row | _setting(row, trial.hyperparameters, trial.identity["optimizer"]["static"])
+
+
+def _setting(row: Mapping[str, Any], hyperparameters: Mapping[str, Any], static: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of hyperparameters in the order of a stored run; one that is called as another column says so."""
+    values = {**dict(sorted(hyperparameters.items())), **static}
+    return {f"hyperparameter_{name}" if name in row else name: value for name, value in values.items()}
 
 
 def _cost_row(problem: PlannedProblem, cost: Cost) -> dict[str, Any]:
@@ -347,7 +344,7 @@ def _ratio(log_ratio: PairedDifference) -> Interval:
 
 def _table_row(comparison: Comparison, rank: int, result: ContenderResult, cost: Cost) -> dict[str, Any]:
     point = result.tuning.point
-    return {
+    row = {
         "problem": comparison.problem.name,
         "rank": rank,
         "optimizer": result.label,
@@ -363,8 +360,8 @@ def _table_row(comparison: Comparison, rank: int, result: ContenderResult, cost:
         **_interval_columns("seconds_to_target", cost.to_target),
         "flags": "; ".join(result.flags),
         "failure": result.failure,
-        **(dict(sorted(point.hyperparameters.items())) | dict(point.static) if point else {}),
     }
+    return row | (_setting(row, point.hyperparameters, point.static) if point else {})
 
 
 def _steps_columns(result: ContenderResult) -> dict[str, Any]:

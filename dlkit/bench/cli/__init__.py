@@ -94,31 +94,40 @@ def report(
     *,
     output: Path | None = None,
     kind: Annotated[Literal["html", "markdown", "latex", "pdf", "svg", "png"], Parameter(name="--format")] = "html",
+    all_tables: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Write a run's report again: the page, its tables as Markdown or LaTeX, or figures for a paper.
+    """Write a run's report again: the page, the table of a paper as Markdown or LaTeX, or figures for a paper.
 
     Args:
         run: the run's folder.
         output: a file, or a folder for figures; RUN/report.html, .md, .tex or RUN/figures by default.
-        kind: the page, its tables as Markdown or LaTeX, or figures in one of these formats.
+        kind: the page; the one table of a paper, with the protocol, as Markdown or LaTeX; or figures in a format.
+        all_tables: with markdown and latex, let all other tables and verdicts follow that one.
     """
     from dlkit.bench import api
     from dlkit.bench.report.latex import latex_tables
     from dlkit.bench.report.markdown import markdown_tables
     from dlkit.bench.report.page import write_text
 
+    if all_tables and kind not in ("markdown", "latex"):
+        raise UserError(f"--all-tables goes with --format markdown or latex, not {kind}")
     result = api.open_run(run)
     if kind == "html":
         written = [result.report(output or run / "report.html")]
     elif kind == "markdown":
-        written = [write_text(output or run / "report.md", markdown_tables(result.summary))]
+        more = f"\n{markdown_tables(result.summary)}" if all_tables else ""
+        written = [write_text(output or run / "report.md", result.markdown() + more)]
     elif kind == "latex":
-        written = [write_text(output or run / "report.tex", latex_tables(result.summary))]
+        more = f"\n{latex_tables(result.summary)}" if all_tables else ""
+        written = [write_text(output or run / "report.tex", result.latex() + more)]
     else:
         written = result.figures(output or run / "figures", extension=kind)
     for path in written:
         print(f"report: {path}")  # noqa: T201
     return 0
+
+
+app.command("dlkit.bench.cli.export:export", name="export", help="Write a run as files that other tools read.")
 
 
 @app.command

@@ -4,6 +4,8 @@
   `markdown`, `latex`, `terminal`: how they are written; `text_tables`: as lines that fit a width.
 - `answer_table`: the answer as a table; `notebook`: as a card below a cell; `shown`: what a result shows of it;
   `trial_list`: every trial in the terminal.
+- `paper_table`: the one table of a paper, with the protocol of `paper_notes`; `paper_latex`: in LaTeX;
+  `latex_text`: any text as LaTeX.
 - `figure_data`: what figures draw; `plotly_figures`, `plotly_across`: for the page; `matplotlib_figures`,
   `matplotlib_across`: for papers; `plotly_pareto`, `matplotlib_pareto`: quality against cost; `figure_list`: those of
   the page.
@@ -19,12 +21,16 @@ __all__ = [
     "figure_data",
     "figure_list",
     "latex",
+    "latex_text",
     "markdown",
     "matplotlib_across",
     "matplotlib_figures",
     "matplotlib_pareto",
     "notebook",
     "page",
+    "paper_latex",
+    "paper_notes",
+    "paper_table",
     "parameter_groups",
     "plotly_across",
     "plotly_figures",

@@ -4,30 +4,10 @@ from collections.abc import Sequence
 
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report import tables, tables_across
+from dlkit.bench.report.latex_text import escaped
 from dlkit.bench.report.tables import LABELS, Table
 
 __all__ = ["latex", "latex_tables"]
-
-# What LaTeX would take for a command, or its fonts may lack.
-WRITTEN = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": "$<$",
-    ">": "$>$",
-    "\N{NO-BREAK SPACE}": "~",
-    "\N{MINUS SIGN}": "$-$",
-    "\N{MULTIPLICATION SIGN}": r"$\times$",
-    "\N{GREATER-THAN OR EQUAL TO}": r"$\geq$",
-    "\N{LESS-THAN OR EQUAL TO}": r"$\leq$",
-    "\N{INFINITY}": r"$\infty$",
-    "\N{RIGHTWARDS ARROW}": r"$\to$",
-    "\N{EN DASH}": "--",
-    "\N{MICRO SIGN}": r"$\mu$",
-    "\N{HORIZONTAL ELLIPSIS}": r"\ldots{}",
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-}
-TRANSLATION = str.maketrans(WRITTEN)
 
 
 def latex_tables(summary: Summary) -> str:
@@ -63,16 +43,12 @@ def latex(table: Table, caption: str) -> str:
         \end{table}
     """
     columns = "".join("l" if name in LABELS else "r" for name in table.header)
-    lines = [r"\begin{table}", rf"\caption{{{_written(caption)}}}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
+    lines = [r"\begin{table}", rf"\caption{{{escaped(caption)}}}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
     lines += [_line(table.header), r"\midrule", *map(_line, table.rows)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
 
 
 def _line(cells: Sequence[str]) -> str:
-    # A bracket after the line before would be taken for its spacing.
-    shown = [_written(cell) for cell in cells]
-    return f"{'{}' if shown[0].startswith('[') else ''}{' & '.join(shown)} \\\\"
-
-
-def _written(text: str) -> str:
-    return " ".join(text.translate(TRANSLATION).split())
+    # A bracket or a star after the line before would be taken for a part of its end.
+    shown = [escaped(cell) for cell in cells]
+    return f"{'{}' if shown[0].startswith(('[', '*')) else ''}{' & '.join(shown)} \\\\"
