@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dlkit.bench.problems.frameworks.haiku import problem_from_haiku
     from dlkit.bench.problems.from_dataset import problem_from_dataset
     from dlkit.bench.problems.players import Player
+    from dlkit.bench.runs import compare_runs, merge_runs
     from dlkit.bench.spec.budget import Budget
     from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
     from dlkit.bench.spec.toml import load
@@ -57,6 +58,7 @@ _HOMES = {
     "problems.frameworks.haiku": ("problem_from_haiku",),
     "problems.from_dataset": ("problem_from_dataset",),
     "problems.players": ("Player",),
+    "runs": ("compare_runs", "merge_runs"),
     "spec.budget": ("Budget",),
     "spec.entries": ("Contender", "Experiment", "ProblemChoice"),
     "spec.toml": ("load",),
@@ -96,9 +98,11 @@ __all__ = [
     "UserError",
     "check",
     "compare",
+    "compare_runs",
     "dataset",
     "load",
     "log_uniform",
+    "merge_runs",
     "one_minus_log_uniform",
     "open_run",
     "problem_from_dataset",

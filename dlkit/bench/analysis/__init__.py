@@ -14,6 +14,7 @@
 - `comparison`: all contenders on one problem; `across_problems`: over all problems, as `problem_results` gathers them.
 - `claims`: what a comparison claims, as data.
 - `tuning_curves`: how much tuning each contender takes.
+- `several_runs`: contenders of several runs in one comparison.
 - `summary`: everything a run says; `answer`: who leads, in a line; `frames`: everything as data frames.
 """
 
@@ -39,6 +40,7 @@ __all__ = [
     "problem_results",
     "ranking",
     "settling",
+    "several_runs",
     "starts",
     "step_costs",
     "summary",

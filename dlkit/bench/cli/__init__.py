@@ -34,21 +34,33 @@ app = App(
 app.command(
     "dlkit.bench.cli.run:run", name="run", help="Run an experiment, or what is left of it, and write its report."
 )
+app.command(
+    "dlkit.bench.cli.runs:compare",
+    name="compare",
+    help="Compare the contenders of several runs, such as yesterday's baseline and today's.",
+)
+app.command(
+    "dlkit.bench.cli.runs:merge",
+    name="merge",
+    help="Make one run of the parts of one study that ran in several places.",
+)
+app.register_install_completion_command(help="Install completion of the dlkit command for your shell.")
 
 
 @app.command
-def check(spec: Path, /) -> int:
+def check(spec: Path, /, *, setting: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None) -> int:
     """Look at an experiment before it runs: your own functions and data, what it can conclude, time and memory.
 
     Args:
         spec: the experiment, a TOML file.
+        setting: KEY=VALUE in the place of what the spec says, such as problems.0.steps=100; may be repeated.
     """
     from dlkit.bench import api
     from dlkit.bench.identity.references import imports_anew
     from dlkit.bench.spec.toml import load
 
     with imports_anew():
-        examination = api.check(load(spec))
+        examination = api.check(load(spec, settings=setting or ()))
     print(examination)  # noqa: T201
     return 0 if examination.right else DIFFERENT
 

@@ -63,6 +63,7 @@ def run(
     spec: Path,
     /,
     *,
+    setting: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     budget: Annotated[SomeBudget | None, Flat] = None,
     until_settled: bool | None = None,
     settling: Annotated[SomeSettling | None, Flat] = None,
@@ -82,6 +83,7 @@ def run(
 
     Args:
         spec: the experiment, a TOML file.
+        setting: KEY=VALUE in the place of what the spec says, such as problems.0.steps=100; may be repeated.
         budget: settings of `Budget`.
         until_settled: add studies (or seeds) until one contender is best, or all that are not worse lie in the margin.
         settling: settings of `Settling`.
@@ -106,7 +108,7 @@ def run(
 
     with imports_anew():  # once for spec and probes
         experiment = changed(
-            load(spec),
+            load(spec, settings=setting or ()),
             budget=budget,
             until_settled=until_settled,
             settling=settling,
@@ -130,6 +132,8 @@ def run(
         done = len(result.summary.records)
         print(f"interrupted: {done} of {result.summary.planned} trials are done; the same command goes on from there")  # noqa: T201
         return INTERRUPTED
+    if allowed.part is not None:
+        print(f"shard {allowed.part} is done: `dlkit merge RUN... --output FOLDER` makes one run of all shards")  # noqa: T201
     for reason in result.failures:
         print(f"error: {reason}", file=sys.stderr)  # noqa: T201
     if any(result.tracebacks.values()):

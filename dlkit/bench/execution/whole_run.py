@@ -96,6 +96,7 @@ def carry_out(
                 lanes=allowed.lanes,
                 trust=allowed.trust,
                 remote=allowed.is_remote,
+                shard=allowed.part,
             )
         found = summarize(store, report.bound.plan)
         store.keep_endings(found.endings())

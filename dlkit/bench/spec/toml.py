@@ -21,6 +21,7 @@ from dlkit.bench.problems import maker as find_maker
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice, unknown_factor
 from dlkit.bench.spec.given import briefly, problem_given
+from dlkit.bench.spec.overrides import marked, overridden
 from dlkit.bench.spec.words import elsewhere
 
 __all__ = ["load"]
@@ -324,11 +325,13 @@ class _Reader:
 
 
 @imports_anew()
-def load(path: str | Path) -> Experiment:
+def load(path: str | Path, *, settings: Sequence[str] = ()) -> Experiment:
     """Reads an experiment from a TOML file. The Python files that it names are run, each once.
 
     Args:
         path: the file.
+        settings: ``"KEY=VALUE"`` in the place of what the file says, such as ``"problems.0.steps=100"``; see
+            `overrides`.
 
     Returns:
         The experiment; its name is the file's `name`, or the name of the file's folder.
@@ -352,6 +355,7 @@ def load(path: str | Path) -> Experiment:
         raise UserError(f"{path}: not UTF-8 text: {error}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
+    table = overridden(table, settings)
     reader = _Reader(str(path))
     names = [setting.name for setting in fields(Experiment)]
     reader.keys(table, "", names, ["problems", "optimizers"], "experiment")
@@ -369,7 +373,7 @@ def load(path: str | Path) -> Experiment:
     factors = reader.factors(table, problems)
     optimizers = reader.entries(table, "optimizers", reader.optimizer)
     if reader.mistakes or budget is None:
-        raise UserError("\n".join(reader.mistakes))
+        raise UserError(marked("\n".join(reader.mistakes), settings))
     return Experiment(
         name=name,
         problems=problems,
