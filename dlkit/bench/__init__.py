@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dlkit.bench.api import Result, check, compare, open_run, run
     from dlkit.bench.data import Dataset, dataset, split
     from dlkit.bench.errors import UserError
+    from dlkit.bench.execution.models import KeptModel
     from dlkit.bench.execution.replay import Replay
     from dlkit.bench.execution.resources import Resources
     from dlkit.bench.execution.single_trial import TrainedModel, train
@@ -42,6 +43,7 @@ _HOMES = {
     "api": ("Result", "check", "compare", "open_run", "run"),
     "data": ("Dataset", "dataset", "split"),
     "errors": ("UserError",),
+    "execution.models": ("KeptModel",),
     "execution.replay": ("Replay",),
     "execution.resources": ("Resources",),
     "execution.single_trial": ("TrainedModel", "train"),
@@ -82,6 +84,7 @@ __all__ = [
     "EarlyStopping",
     "Evaluations",
     "Experiment",
+    "KeptModel",
     "Metric",
     "Optimizer",
     "Player",

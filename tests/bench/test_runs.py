@@ -305,6 +305,7 @@ def parts_by_contenders(plan: Plan) -> list[Plan]:
     return [replace(plan, contenders=plan.contenders[:1]), replace(plan, contenders=plan.contenders[1:])]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cut", [parts_by_studies, parts_by_problems, parts_by_contenders])
 def test_merged_parts_are_the_whole(cut: Callable[[Plan], list[Plan]], tmp_path: Path) -> None:
     plan = study_plan(["sgd", "adam", "lion"], problems=BOTH)

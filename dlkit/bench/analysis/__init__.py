@@ -10,6 +10,7 @@
 - `factor_pairs`, `effects`, `effect_sentences`: contenders that differ in one factor; what its levels do, and in words.
 - `foresight`: what a plan can tell and what it costs, before anything runs.
 - `settling`: who gets more studies or seeds, and when that ends.
+- `best_trial`: which final trial stands for a contender where one model is asked for.
 - `findings`, `verdict`: notes and the conclusion, each with its numbers.
 - `comparison`: all contenders on one problem; `across_problems`: over all problems, as `problem_results` gathers them.
 - `claims`: what a comparison claims, as data.
@@ -22,6 +23,7 @@ __all__ = [
     "across_problems",
     "along_curves",
     "answer",
+    "best_trial",
     "claims",
     "comparison",
     "contender_result",

@@ -11,6 +11,7 @@
 - `races`: which contenders are timed side by side; `step_times`: before training, for budgets of seconds.
 - `progress`: what a run reports while it goes on.
 - `own_code`: what is one's own in a plan, kept in the run folder and bound again.
+- `models`: trained models, kept and trained again; `packed_models`: as bytes, and back.
 - `replay`: runs a stored trial again; `single_trial`: trains one by hand.
 - `simulation`: plans played without training, in worlds where the truth is known; `truths`: which claims hold there.
 - `deep_doctor`: studies whose truth is known: whether verdicts say it; `self_deceptions`: those that are trained.
@@ -23,7 +24,9 @@ __all__ = [
     "executor",
     "guard",
     "jobs",
+    "models",
     "own_code",
+    "packed_models",
     "parcels",
     "progress",
     "races",

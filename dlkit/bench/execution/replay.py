@@ -29,7 +29,7 @@ from dlkit.bench.store.kept_code import About
 from dlkit.bench.store.store import Store
 from dlkit.bench.training.lanes import Lanes
 
-__all__ = ["Replay", "replays"]
+__all__ = ["Replay", "compared", "ran_again", "replays"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +76,27 @@ def replays(
     Raises:
         UserError: for a trial that failed, or one's own functions that are nowhere or compute something else.
     """
+    for outcome, then, done in ran_again(summary, names, bound, folder):
+        yield compared(outcome, then, done)
+
+
+def ran_again(
+    summary: Summary,
+    names: Iterable[str],
+    bound: BoundPlan | None = None,
+    folder: Path | None = None,
+    *,
+    hands_over: bool = False,
+) -> Iterator[tuple[Outcome, Mapping[str, str], Done]]:
+    """Runs trials again, as `replays` does, and yields what is stored, of which program, and what came back.
+
+    Args:
+        summary: of the run that they belong to.
+        names: their ids.
+        bound: the functions that ran; None to find them again by name, or in the folder.
+        folder: the run folder; None for a run in memory.
+        hands_over: whether the models that they end with are returned, too.
+    """
     with ExitStack() as stack:
         scratch: dict[int, Executor] = {}  # by threads: a process has as many as it starts with
         kept = _kept(summary, folder) if bound is None else []
@@ -98,11 +119,12 @@ def replays(
                     scratch[threads] = DaskExecutor(workers=1)
                     stack.callback(scratch[threads].close)
                 again = Again(folder, summary.plan.digest, to_json(alone), outcome.trial, trial, lanes, threads)
+                again = again._replace(hands_over=hands_over)
                 done = _answer(scratch[threads], again)
             else:
                 group = _group(at_hand or bind(alone), alone, outcome.trial)
-                done = _run_again(Work(group, (trial,), lanes=lanes), threads)
-            yield _compared(outcome, then, done)
+                done = _run_again(Work(group, (trial,), lanes=lanes, hands_over=hands_over), threads)
+            yield outcome, then, done
 
 
 class Again(NamedTuple):
@@ -117,6 +139,7 @@ class Again(NamedTuple):
         lanes: how many trials its program had side by side.
         threads: as of `prepare_process`.
         memory: bytes that training examples may take; None for what suits the device.
+        hands_over: whether the model that it ends with is returned, too.
     """
 
     folder: Path
@@ -127,6 +150,7 @@ class Again(NamedTuple):
     lanes: Lanes
     threads: int
     memory: int | None = None
+    hands_over: bool = False
 
     @property
     def problem(self) -> ProblemSource:
@@ -147,7 +171,8 @@ class Again(NamedTuple):
         bound, settings = _bound_again(self.folder, self.spec, self.alone)
         use_settings(settings)  # those of the process that asks came with the task
         group = _group(bound, bound.plan, self.trial)
-        return run_work(Work(group, (self.shortened,), lanes=self.lanes, memory=self.memory), threads=self.threads)
+        work = Work(group, (self.shortened,), lanes=self.lanes, memory=self.memory, hands_over=self.hands_over)
+        return run_work(work, threads=self.threads)
 
 
 @cache
@@ -197,8 +222,17 @@ def _answer(executor: Executor, task: Task) -> Done:
     return done
 
 
-def _compared(outcome: Outcome, then: Mapping[str, str], done: Done) -> Replay:
-    """Compares what ran again with what is stored."""
+def compared(outcome: Outcome, then: Mapping[str, str], done: Done) -> Replay:
+    """Compares what ran again with what is stored.
+
+    Args:
+        outcome: what is stored.
+        then: the program that made it.
+        done: what ran again, that trial alone.
+
+    Raises:
+        UserError: if it failed this time.
+    """
     name, was_cut = outcome.trial.id, outcome.status == "cut off"
     again, now = done.outcomes[0], done.program
     if not again.counts:

@@ -9,6 +9,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.execution.executor import Executor, Workers, programs_of
 from dlkit.bench.execution.guard import Check, checks, same_code
 from dlkit.bench.execution.jobs import ContenderJob, Job, TargetJob
+from dlkit.bench.execution.models import KeepJob, keep_jobs
 from dlkit.bench.execution.own_code import keep_own_code
 from dlkit.bench.execution.progress import Listener
 from dlkit.bench.execution.races import Race, machine_digest, races
@@ -69,6 +70,7 @@ def run(
     trust: bool = False,
     remote: bool = False,
     shard: Shard | None = None,
+    keep: bool = False,
 ) -> Report:
     """Runs every trial of a plan that the store does not have, and stores it.
 
@@ -95,6 +97,7 @@ def run(
         trust: whether stored trials of one's own code are reused unseen.
         remote: whether the workers may be on other machines, with another kind of device: they are asked first.
         shard: which part of the plan is run; None for all of it.
+        keep: whether the best final trials run once more at the end, to keep their models: see `models`.
 
     Returns:
         How it ended.
@@ -142,6 +145,7 @@ def run(
                 progress.adding(each)
             bound, history = replace(bound, plan=addition.plan), history.with_plan(addition.plan)
         is_interrupted = _round(context, bound, history) or (bound.plan.timing and _time(context, bound, history))
+        is_interrupted = is_interrupted or (keep and _keep_models(context, bound, history))
         return Report(is_interrupted, bound)
     except KeyboardInterrupt:  # between rounds
         return Report(True, bound)
@@ -333,6 +337,36 @@ def _time(context: _Context, bound: BoundPlan, history: History) -> bool:
         return False
     except KeyboardInterrupt:
         return True
+
+
+# --- models ---
+
+
+class _KeepingModels:
+    """Writes what comes back beside the store."""
+
+    def take(self, job: KeepJob, done: Done) -> None:
+        """Nothing is next."""
+        job.finish()
+
+    def keep(self, job: KeepJob, done: Done) -> None:
+        """Writes."""
+        job.keep(done)
+
+
+def _keep_models(context: _Context, bound: BoundPlan, history: History) -> bool:
+    """Keeps the models of the best final trials that are not kept yet; returns whether Ctrl-C ended it."""
+    folder = context.store.folder
+    assert folder is not None
+    jobs = list(keep_jobs(bound, history, context.store.records(), folder))
+    try:
+        is_interrupted = bool(jobs) and _drive(context, jobs, _KeepingModels())
+    except KeyboardInterrupt:
+        return True
+    for job in jobs:
+        if job.warning:
+            context.progress.warn(job.warning)
+    return is_interrupted
 
 
 # --- workers ---

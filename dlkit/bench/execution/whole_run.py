@@ -75,6 +75,11 @@ def carry_out(
     allowed = Resources() if resources is None else resources
     if not isinstance(allowed, Resources):
         raise UserError(f"resources must be a bench.Resources, such as bench.Resources(workers=2), got {resources!r}")
+    if experiment.keep == "best" and folder is None:
+        raise UserError(
+            "keep = 'best' keeps models in the run's folder: give folder='runs/mine', or leave it out and train them "
+            "again with result.best(..., retrain=True)"
+        )
     if allowed.executor == "inline":
         prepare_process()
     bound = planner.plan(experiment)
@@ -97,6 +102,7 @@ def carry_out(
                 trust=allowed.trust,
                 remote=allowed.is_remote,
                 shard=allowed.part,
+                keep=experiment.keep == "best",
             )
         found = summarize(store, report.bound.plan)
         store.keep_endings(found.endings())

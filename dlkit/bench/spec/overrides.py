@@ -44,7 +44,7 @@ def overridden(table: Mapping[str, Any], settings: Sequence[str]) -> dict[str, A
         UserError: for what has no value, a value that TOML does not know, and a key that there is not: with every
             mistake.
     """
-    changed = _copied(table)
+    changed: dict[str, Any] = _copied(table)
     mistakes = []
     for setting in settings:
         try:

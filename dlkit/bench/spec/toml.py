@@ -21,6 +21,7 @@ from dlkit.bench.problems import maker as find_maker
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice, unknown_factor
 from dlkit.bench.spec.given import briefly, problem_given
+from dlkit.bench.spec.kinds import KEEPS
 from dlkit.bench.spec.overrides import marked, overridden
 from dlkit.bench.spec.words import elsewhere
 
@@ -366,6 +367,9 @@ def load(path: str | Path, *, settings: Sequence[str] = ()) -> Experiment:
     settling = reader.settling(table)
     expand = reader.value(table, "", "expand", bool, False)
     timing = reader.value(table, "", "timing", bool, False)
+    keep = reader.value(table, "", "keep", str, "nothing")
+    if keep not in KEEPS:
+        reader.mistake("keep", f"no choice {keep!r}; {nearest(keep, KEEPS)}")
     name = reader.value(table, "", "name", str, path.resolve().parent.name)
     if not name or not name.isprintable() or Path(name).name != name or name.startswith("."):
         reader.mistake("name", f"expected a plain name for the run's folder, got {name!r}")
@@ -386,4 +390,5 @@ def load(path: str | Path, *, settings: Sequence[str] = ()) -> Experiment:
         settling=settling,
         expand=expand,
         timing=timing,
+        keep=keep,
     )

@@ -5,6 +5,7 @@
 - `trial_rows`: an outcome as rows, and back; `example_scores`: scores as few bytes.
 - `kept_code`: one's own code, which a run folder keeps unopened.
 - `manifest`: what a run's numbers rest on, for people to read.
+- `models`: trained models beside the store.
 - `merging`: several run folders as one.
 - `software`: what may stand in one comparison, and how to say what differs.
 """
@@ -15,6 +16,7 @@ __all__ = [
     "kept_code",
     "manifest",
     "merging",
+    "models",
     "software",
     "store",
     "tables",

@@ -18,6 +18,7 @@ from dlkit.bench.plan.protocol import Part
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.store.database import is_in_use
 from dlkit.bench.store.kept_code import About
+from dlkit.bench.store.models import copy_models
 from dlkit.bench.store.software import differences, software_digest
 from dlkit.bench.store.store import Store
 from dlkit.bench.store.trial_rows import Record
@@ -247,6 +248,8 @@ def merge(folders: Sequence[Path], output: Path) -> Plan:
             if conflicts:
                 raise UserError(_listed(list(map(_told, conflicts)), "nothing was merged"))
             _use(plan, runs, store)
+            for run in runs:
+                copy_models(run.folder, folder)
         return plan
 
 
