@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from dlkit.bench.api import Result, check, compare, open_run, run
     from dlkit.bench.data import Dataset, dataset, split
     from dlkit.bench.errors import UserError
+    from dlkit.bench.execution.bit_comparison import Replay
     from dlkit.bench.execution.models import KeptModel
-    from dlkit.bench.execution.replay import Replay
     from dlkit.bench.execution.resources import Resources
     from dlkit.bench.execution.single_trial import TrainedModel, train
     from dlkit.bench.optimizers.base import Optimizer
@@ -43,8 +43,8 @@ _HOMES = {
     "api": ("Result", "check", "compare", "open_run", "run"),
     "data": ("Dataset", "dataset", "split"),
     "errors": ("UserError",),
+    "execution.bit_comparison": ("Replay",),
     "execution.models": ("KeptModel",),
-    "execution.replay": ("Replay",),
     "execution.resources": ("Resources",),
     "execution.single_trial": ("TrainedModel", "train"),
     "optimizers.base": ("Optimizer",),

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dlkit.bench.examination.ticks import Examination
+    from dlkit.bench.execution.bit_comparison import Replay
     from dlkit.bench.execution.models import KeptModel
-    from dlkit.bench.execution.replay import Replay
     from dlkit.bench.execution.resources import Resources
     from dlkit.bench.execution.whole_run import EndedRun
     from dlkit.bench.optimizers import Optimizer

@@ -12,6 +12,7 @@ except ModuleNotFoundError:
     sys.exit("error: the dlkit command needs the bench's packages: pip install 'dlkit-jax[bench]'")
 
 import dlkit
+from dlkit.bench.cli import completion
 from dlkit.bench.cli.exit_codes import DIFFERENT, INTERRUPTED, USER_ERROR
 from dlkit.bench.errors import UserError
 
@@ -44,7 +45,7 @@ app.command(
     name="merge",
     help="Make one run of the parts of one study that ran in several places.",
 )
-app.register_install_completion_command(help="Install completion of the dlkit command for your shell.")
+completion.register(app)
 
 
 @app.command

@@ -11,19 +11,21 @@
 - `races`: which contenders are timed side by side; `step_times`: before training, for budgets of seconds.
 - `progress`: what a run reports while it goes on.
 - `own_code`: what is one's own in a plan, kept in the run folder and bound again.
-- `models`: trained models, kept and trained again; `packed_models`: as bytes, and back.
-- `replay`: runs a stored trial again; `single_trial`: trains one by hand.
+- `keeping`: the best models, kept at the end of a run; `models`: those, or trained again; `packed_models`: as bytes.
+- `replay`: runs a stored trial again; `bit_comparison`: beside the stored one; `single_trial`: trains one by hand.
 - `simulation`: plans played without training, in worlds where the truth is known; `truths`: which claims hold there.
 - `deep_doctor`: studies whose truth is known: whether verdicts say it; `self_deceptions`: those that are trained.
 """
 
 __all__ = [
+    "bit_comparison",
     "by_value",
     "dask_workers",
     "deep_doctor",
     "executor",
     "guard",
     "jobs",
+    "keeping",
     "models",
     "own_code",
     "packed_models",

@@ -1,17 +1,15 @@
 """A replay runs a stored trial again and compares every number, bit for bit."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
+from dlkit.bench.execution.bit_comparison import Replay, compared
 from dlkit.bench.execution.dask_workers import DaskExecutor, make_executor
 from dlkit.bench.execution.executor import Executor
 from dlkit.bench.execution.own_code import bind_kept, open_kept, owners_in, require_this_python, whose
@@ -29,31 +27,7 @@ from dlkit.bench.store.kept_code import About
 from dlkit.bench.store.store import Store
 from dlkit.bench.training.lanes import Lanes
 
-__all__ = ["Replay", "compared", "ran_again", "replays"]
-
-
-@dataclass(frozen=True, eq=False)
-class Replay:
-    """How a trial that ran again compares with the stored one.
-
-    Attributes:
-        trial: its id.
-        exact: whether every number of its curves, its validation metrics and its scores of examples is the same, bit
-            for bit.
-        program: field -> (then, now), for the fields of the program that differ.
-        largest: metric -> largest absolute difference, ``gradients`` and ``example scores`` included; empty if exact.
-        then: metric -> the stored curve.
-        now: metric -> the curve of the replay.
-        diverged_at: the step at which the replay diverged; None if it did not.
-    """
-
-    trial: str
-    exact: bool
-    program: Mapping[str, tuple[str, str]]
-    largest: Mapping[str, float]
-    then: Mapping[str, np.ndarray[Any, Any]]
-    now: Mapping[str, np.ndarray[Any, Any]]
-    diverged_at: int | None
+__all__ = ["ran_again", "replays"]
 
 
 def replays(
@@ -220,46 +194,6 @@ def _answer(executor: Executor, task: Task) -> Done:
         raise done
     assert isinstance(done, Done)
     return done
-
-
-def compared(outcome: Outcome, then: Mapping[str, str], done: Done) -> Replay:
-    """Compares what ran again with what is stored.
-
-    Args:
-        outcome: what is stored.
-        then: the program that made it.
-        done: what ran again, that trial alone.
-
-    Raises:
-        UserError: if it failed this time.
-    """
-    name, was_cut = outcome.trial.id, outcome.status == "cut off"
-    again, now = done.outcomes[0], done.program
-    if not again.counts:
-        raise UserError(f"the replay of trial {name} failed: {again.reason}")
-    changed = {field: (then[field], now.get(field, "")) for field in then if then[field] != now.get(field)}
-    largest = {}
-    before, after = (_arrays(each, has_ended=not was_cut) for each in (outcome, again))
-    for metric in before.keys() | after.keys():
-        a, b = (np.asarray(each.get(metric, ())) for each in (before, after))
-        if a.tobytes() != b.tobytes():
-            same_shape = a.shape == b.shape
-            largest[metric] = float(np.nanmax(np.abs(a - b), initial=0.0)) if same_shape else float("inf")
-    for metric in (
-        () if was_cut or outcome.trial.stage != "final" else outcome.validation.keys() | again.validation.keys()
-    ):
-        x, y = (each.validation.get(metric, float("nan")) for each in (outcome, again))
-        if x != y and not (math.isnan(x) and math.isnan(y)):
-            largest[f"validation {metric}"] = abs(x - y)
-    same_end = again.status == outcome.status or was_cut
-    exact = not largest and same_end and again.diverged_at == outcome.diverged_at
-    return Replay(name, exact, changed, largest, outcome.curves, again.curves, again.diverged_at)
-
-
-def _arrays(outcome: Outcome, *, has_ended: bool) -> Mapping[str, np.ndarray[Any, Any]]:
-    """What verdicts rest on: curves, what points cost, and of trials that have ended the scores of examples."""
-    others = {"gradients": outcome.gradients, "example scores": outcome.example_scores if has_ended else None}
-    return {**outcome.curves, **{name: array for name, array in others.items() if array is not None}}
 
 
 def _run_again(work: Work, threads: int) -> Done:

@@ -9,7 +9,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.execution.executor import Executor, Workers, programs_of
 from dlkit.bench.execution.guard import Check, checks, same_code
 from dlkit.bench.execution.jobs import ContenderJob, Job, TargetJob
-from dlkit.bench.execution.models import KeepJob, keep_jobs
+from dlkit.bench.execution.keeping import KeepJob, keep_jobs
 from dlkit.bench.execution.own_code import keep_own_code
 from dlkit.bench.execution.progress import Listener
 from dlkit.bench.execution.races import Race, machine_digest, races
