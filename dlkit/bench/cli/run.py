@@ -100,11 +100,13 @@ def run(
         dry_run: only look, and say what would run, whether it can conclude, and what it costs.
     """
     from dlkit.bench import api
+    from dlkit.bench.analysis.units import byte_count
     from dlkit.bench.examination.costs import HOUR
     from dlkit.bench.execution.whole_run import carry_out
     from dlkit.bench.identity.references import imports_anew
     from dlkit.bench.spec.changes import changed
     from dlkit.bench.spec.toml import load
+    from dlkit.bench.store.models import every_model
 
     with imports_anew():  # once for spec and probes
         experiment = changed(
@@ -128,6 +130,9 @@ def run(
     print()  # noqa: T201
     if report:
         print(f"report: {result.report(where / 'report.html')}")  # noqa: T201
+    if kept := list(every_model(where)):
+        size = byte_count(sum(each.bytes for each in kept))
+        print(f"models: {len(kept)} of {size} in {where / 'models'}; Result.best(OPTIMIZER, PROBLEM) returns them")  # noqa: T201
     if result.interrupted:
         done = len(result.summary.records)
         print(f"interrupted: {done} of {result.summary.planned} trials are done; the same command goes on from there")  # noqa: T201

@@ -127,4 +127,5 @@ def examined(
             stored = [record.outcome for record in store.records(store.finished()).values()]
     programs = [each.trial.program for each in stored if each.trial.program and not anew]
     trained = {(program[0], program[1]) for program in programs}
-    return examine(bound, trained=trained, stored=len(stored), workers=resources.count, times=times)
+    share = 1.0 if resources.part is None else 1 / resources.part.total
+    return examine(bound, trained=trained, stored=len(stored), workers=resources.count, times=times, share=share)
