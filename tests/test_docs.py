@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+import shlex
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ pytest.importorskip("matplotlib")
 
 import dlkit
 from dlkit import activations, gan_losses, losses
+from dlkit.bench import cli
 from dlkit.bench.problems import catalog
 from dlkit.bench.spec import toml
 from docs import pages, plots, problem_pages
@@ -111,6 +113,30 @@ def test_the_examples_of_data_run_as_one_script(tmp_path: Path, monkeypatch: pyt
     assert toml.load(tmp_path / "spec.toml").problems[0].label == "leaves"
 
 
+@pytest.mark.long
+def test_the_commands_and_examples_of_runs_work_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = read("docs/runs.md")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "runs"}
+    found = re.findall(r"```(toml|console|python)\n(.*?)```", page, re.DOTALL)
+    assert [kind for kind, _ in found].count("console") == 5
+    for kind, text in found:
+        if kind == "toml":
+            (tmp_path / "spec.toml").write_text(text)
+        elif kind == "python":
+            exec(text, names)
+        for line in text.splitlines() if kind == "console" else ():
+            words = shlex.split(line.removeprefix("$ python -m ").removeprefix("$ "))[1:]
+            words += ["--executor", "inline", "--no-report"] if words[0] == "run" else []
+            assert cli.app(words, result_action="return_value", exit_on_error=False) in (0, None), line
+    assert (tmp_path / "both.html").exists() and (tmp_path / "completion.bash").exists()
+    assert capsys.readouterr().out.count("shard ") == 3
+    assert [each.label for each in names["both"].summary.plan.contenders] == ["sgd", "adam", "nadam"]
+    assert names["model"].contender == "nadam"
+
+
 # --- documents about the repository ----------------------------------------------------------------------------------
 
 PLACES = re.findall(r"^\| ([^|]+) \| `(dlkit/[\w/]+\.py)` \| `([\w.]+)` \|$", read("ARCHITECTURE.md"), re.MULTILINE)
@@ -123,6 +149,7 @@ PROSE = (
     "experiments/README.md",
     "docs/glossary.md",
     "docs/optimizers.md",
+    "docs/runs.md",
     "docs/extending/index.md",
 )
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from dlkit.bench.api import Result, check, compare, open_run, run
     from dlkit.bench.data import Dataset, dataset, split
     from dlkit.bench.errors import UserError
-    from dlkit.bench.execution.replay import Replay
+    from dlkit.bench.execution.bit_comparison import Replay
+    from dlkit.bench.execution.models import KeptModel
     from dlkit.bench.execution.resources import Resources
     from dlkit.bench.execution.single_trial import TrainedModel, train
     from dlkit.bench.optimizers.base import Optimizer
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from dlkit.bench.problems.frameworks.haiku import problem_from_haiku
     from dlkit.bench.problems.from_dataset import problem_from_dataset
     from dlkit.bench.problems.players import Player
+    from dlkit.bench.runs import compare_runs, merge_runs
     from dlkit.bench.spec.budget import Budget
     from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
     from dlkit.bench.spec.toml import load
@@ -41,7 +43,8 @@ _HOMES = {
     "api": ("Result", "check", "compare", "open_run", "run"),
     "data": ("Dataset", "dataset", "split"),
     "errors": ("UserError",),
-    "execution.replay": ("Replay",),
+    "execution.bit_comparison": ("Replay",),
+    "execution.models": ("KeptModel",),
     "execution.resources": ("Resources",),
     "execution.single_trial": ("TrainedModel", "train"),
     "optimizers.base": ("Optimizer",),
@@ -57,6 +60,7 @@ _HOMES = {
     "problems.frameworks.haiku": ("problem_from_haiku",),
     "problems.from_dataset": ("problem_from_dataset",),
     "problems.players": ("Player",),
+    "runs": ("compare_runs", "merge_runs"),
     "spec.budget": ("Budget",),
     "spec.entries": ("Contender", "Experiment", "ProblemChoice"),
     "spec.toml": ("load",),
@@ -80,6 +84,7 @@ __all__ = [
     "EarlyStopping",
     "Evaluations",
     "Experiment",
+    "KeptModel",
     "Metric",
     "Optimizer",
     "Player",
@@ -96,9 +101,11 @@ __all__ = [
     "UserError",
     "check",
     "compare",
+    "compare_runs",
     "dataset",
     "load",
     "log_uniform",
+    "merge_runs",
     "one_minus_log_uniform",
     "open_run",
     "problem_from_dataset",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import Summary, summarize
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dlkit.bench.examination.ticks import Examination
-    from dlkit.bench.execution.replay import Replay
+    from dlkit.bench.execution.bit_comparison import Replay
+    from dlkit.bench.execution.models import KeptModel
     from dlkit.bench.execution.resources import Resources
     from dlkit.bench.execution.whole_run import EndedRun
     from dlkit.bench.optimizers import Optimizer
@@ -188,6 +189,15 @@ class Result(Shown, Outputs):
             bound = planner.plan(experiment)
         return replay.replays(self.summary, names, bound, self.folder)
 
+    def best(self, contender: str, problem: str | None = None, *, retrain: bool = False) -> "KeptModel":
+        """Returns a contender's trained model on a problem: its typical study's final trial that is best on validation.
+
+        With `retrain` that one trial is trained again, bit for bit, where ``keep="best"`` did not keep its model.
+        """
+        from dlkit.bench.execution.models import best_model
+
+        return best_model(self.summary, contender, problem, bound=self.bound, folder=self.folder, retrain=retrain)
+
     def _found(self, trial: str) -> str:
         matches = [name for name in self.summary.records if name.startswith(trial)]
         if len(matches) != 1:
@@ -216,6 +226,7 @@ def compare(
     settling: "Settling | None" = None,
     expand: bool = False,
     timing: bool = False,
+    keep: Literal["nothing", "best"] = "nothing",
     folder: str | Path | None = None,
     resources: "Resources | None" = None,
     executor: str | None = None,
@@ -241,6 +252,7 @@ def compare(
         expand: whether spaces whose winners lie at an edge are widened, and tuned further there.
         timing: whether the tuned contenders' steps are timed at the end, side by side, for seconds per step, time to
             target and memory; a run that is finished can be timed later.
+        keep: ``"best"`` keeps the models that `Result.best` returns in the run's folder.
         folder: where the run is kept and taken up again; None keeps it in memory.
         resources: what the run may use; None for one worker process per core.
         executor: short for ``resources=Resources(executor=...)``: ``"inline"`` trains in this process.
@@ -274,6 +286,7 @@ def compare(
         settling=settling,
         expand=expand,
         timing=timing,
+        keep=keep,
     )
     return run(experiment, folder=folder, resources=resources, progress=progress, check=check)
 

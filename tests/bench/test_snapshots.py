@@ -14,7 +14,7 @@ import pytest
 from dlkit.bench import cli
 
 FOLDER = Path(__file__).parent / "snapshots"
-COMMANDS = ("", "check", "run", "show", "report", "export", "replay", "list", "doctor", "watch")
+COMMANDS = ("", "check", "run", "show", "report", "export", "replay", "list", "doctor", "watch", "compare", "merge")
 GOOD = """
 problems = ["quadratic"]
 optimizers = ["sgd", "adam"]
@@ -54,6 +54,14 @@ MISTAKES = (
     "list optimizers adam",
     "list problems digit-cnn",
     "rnu good.toml",
+    "run good.toml --set budget.evaluatons=4",
+    "run good.toml --set budget.evaluations=four --set problems.1.steps=9 --set problems.0.stesp=9",
+    "check good.toml --set budget",
+    "run good.toml --shard 4/3",
+    "compare runs/other",
+    "compare runs/other runs/another",
+    "merge runs/other runs/another --output runs",
+    "merge runs/other runs/another",
 )
 
 

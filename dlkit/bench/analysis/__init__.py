@@ -10,10 +10,12 @@
 - `factor_pairs`, `effects`, `effect_sentences`: contenders that differ in one factor; what its levels do, and in words.
 - `foresight`: what a plan can tell and what it costs, before anything runs.
 - `settling`: who gets more studies or seeds, and when that ends.
+- `best_trial`: which final trial stands for a contender where one model is asked for.
 - `findings`, `verdict`: notes and the conclusion, each with its numbers.
 - `comparison`: all contenders on one problem; `across_problems`: over all problems, as `problem_results` gathers them.
 - `claims`: what a comparison claims, as data.
 - `tuning_curves`: how much tuning each contender takes.
+- `several_runs`: contenders of several runs in one comparison.
 - `summary`: everything a run says; `answer`: who leads, in a line; `frames`: everything as data frames.
 """
 
@@ -21,6 +23,7 @@ __all__ = [
     "across_problems",
     "along_curves",
     "answer",
+    "best_trial",
     "claims",
     "comparison",
     "contender_result",
@@ -39,6 +42,7 @@ __all__ = [
     "problem_results",
     "ranking",
     "settling",
+    "several_runs",
     "starts",
     "step_costs",
     "summary",

@@ -12,6 +12,7 @@ except ModuleNotFoundError:
     sys.exit("error: the dlkit command needs the bench's packages: pip install 'dlkit-jax[bench]'")
 
 import dlkit
+from dlkit.bench.cli import completion
 from dlkit.bench.cli.exit_codes import DIFFERENT, INTERRUPTED, USER_ERROR
 from dlkit.bench.cli.letters import readable_everywhere
 from dlkit.bench.errors import UserError
@@ -35,6 +36,17 @@ app = App(
 app.command(
     "dlkit.bench.cli.run:run", name="run", help="Run an experiment, or what is left of it, and write its report."
 )
+app.command(
+    "dlkit.bench.cli.runs:compare",
+    name="compare",
+    help="Compare the contenders of several runs, such as yesterday's baseline and today's.",
+)
+app.command(
+    "dlkit.bench.cli.runs:merge",
+    name="merge",
+    help="Make one run of the parts of one study that ran in several places.",
+)
+completion.register(app)
 
 
 app.command(
@@ -43,11 +55,12 @@ app.command(
 
 
 @app.command
-def check(spec: Path, /) -> int:
+def check(spec: Path, /, *, setting: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None) -> int:
     """Look at an experiment before it runs: your own functions and data, what it can conclude, time and memory.
 
     Args:
         spec: the experiment, a TOML file.
+        setting: KEY=VALUE in the place of what the spec says, such as problems.0.steps=100; may be repeated.
     """
     from dlkit.bench import api
     from dlkit.bench.identity.references import imports_anew
@@ -55,7 +68,7 @@ def check(spec: Path, /) -> int:
     from dlkit.bench.spec.toml import load
 
     with imports_anew():
-        examination = api.check(load(spec))
+        examination = api.check(load(spec, settings=setting or ()))
     print_marked(str(examination))
     return 0 if examination.right else DIFFERENT
 

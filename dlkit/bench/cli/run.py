@@ -63,6 +63,7 @@ def run(
     spec: Path,
     /,
     *,
+    setting: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     budget: Annotated[SomeBudget | None, Flat] = None,
     until_settled: bool | None = None,
     settling: Annotated[SomeSettling | None, Flat] = None,
@@ -83,6 +84,7 @@ def run(
 
     Args:
         spec: the experiment, a TOML file.
+        setting: KEY=VALUE in the place of what the spec says, such as problems.0.steps=100; may be repeated.
         budget: settings of `Budget`.
         until_settled: add studies (or seeds) until one contender is best, or all that are not worse lie in the margin.
         settling: settings of `Settling`.
@@ -100,16 +102,18 @@ def run(
         dry_run: only look, and say what would run, whether it can conclude, and what it costs.
     """
     from dlkit.bench import api
+    from dlkit.bench.analysis.units import byte_count
     from dlkit.bench.examination.costs import HOUR
     from dlkit.bench.execution.whole_run import carry_out
     from dlkit.bench.identity.references import imports_anew
     from dlkit.bench.report.terminal import More, print_marked, print_summary
     from dlkit.bench.spec.changes import changed
     from dlkit.bench.spec.toml import load
+    from dlkit.bench.store.models import every_model
 
     with imports_anew():  # once for spec and probes
         experiment = changed(
-            load(spec),
+            load(spec, settings=setting or ()),
             budget=budget,
             until_settled=until_settled,
             settling=settling,
@@ -129,10 +133,15 @@ def run(
     print_summary(result.summary, More.of(where)._replace(report=None), tables=tables, failures=False)
     if report:
         print(f"report: {result.report(where / 'report.html')}")  # noqa: T201
+    if kept := list(every_model(where)):
+        size = byte_count(sum(each.bytes for each in kept))
+        print(f"models: {len(kept)} of {size} in {where / 'models'}; Result.best(OPTIMIZER, PROBLEM) returns them")  # noqa: T201
     if result.interrupted:
         done = len(result.summary.records)
         print(f"interrupted: {done} of {result.summary.planned} trials are done; the same command goes on from there")  # noqa: T201
         return INTERRUPTED
+    if allowed.part is not None:
+        print(f"shard {allowed.part} is done: `dlkit merge RUN... --output FOLDER` makes one run of all shards")  # noqa: T201
     for reason in result.failures:
         print(f"error: {reason}", file=sys.stderr)  # noqa: T201
     if any(result.tracebacks.values()):

@@ -36,6 +36,7 @@ def examine(
     stored: int = 0,
     workers: int = 1,
     times: float = LONG,
+    share: float = 1.0,
 ) -> Examination:
     """Looks at an experiment before its first trial.
 
@@ -46,6 +47,7 @@ def examine(
         workers: how many share the work.
         times: seconds of training on each worker. Problems of the catalogue are timed, which takes seconds for each,
             only where the run could last that long; infinite for never.
+        share: of the work that is done in this run: one of several shards.
 
     Returns:
         The ticks.
@@ -69,7 +71,7 @@ def examine(
                     ticks += _updates(bound, problem, contender)
     seconds = {name: looker.seconds for name, looker in lookers.items() if not math.isnan(looker.seconds)}
     foresight = foresee(plan)
-    left = max(0.0, 1.0 - stored / foresight.trials) if foresight.trials > 0 else 1.0
+    left = max(0.0, share - stored / foresight.trials) if foresight.trials > 0 else share
     if times < math.inf and _at_most(bound, seconds) * left / workers > times:
         _time_others(bound, lookers, seconds)
     memory = max((_memory(looker) for looker in lookers.values()), default=math.nan)

@@ -12,12 +12,14 @@
 - `progress`: what a run reports while it goes on; `course`: how far it has come; `time_left`: how long it goes on;
   `displays`: how that is shown.
 - `own_code`: what is one's own in a plan, kept in the run folder and bound again.
-- `replay`: runs a stored trial again; `single_trial`: trains one by hand.
+- `keeping`: the best models, kept at the end of a run; `models`: those, or trained again; `packed_models`: as bytes.
+- `replay`: runs a stored trial again; `bit_comparison`: beside the stored one; `single_trial`: trains one by hand.
 - `simulation`: plans played without training, in worlds where the truth is known; `truths`: which claims hold there.
 - `deep_doctor`: studies whose truth is known: whether verdicts say it; `self_deceptions`: those that are trained.
 """
 
 __all__ = [
+    "bit_comparison",
     "by_value",
     "course",
     "dask_workers",
@@ -26,7 +28,10 @@ __all__ = [
     "executor",
     "guard",
     "jobs",
+    "keeping",
+    "models",
     "own_code",
+    "packed_models",
     "parcels",
     "progress",
     "races",

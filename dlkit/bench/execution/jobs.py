@@ -99,11 +99,12 @@ class ContenderJob:
         store: PointStore,
         history: History,
         lanes: int | None,
+        studies: Sequence[int] | None = None,
     ) -> None:
         self.label = f"{problem.name} / {contender.label}"
         self.problem, self.contender = problem, contender
         self._bound, self._store, self._history, self._lanes = bound, store, history, lanes
-        self._studies = bound.plan.studies(problem, contender)
+        self._studies = bound.plan.studies(problem, contender) if studies is None else studies
         self._failed = False
         self._counted: tuple[int, int] | None = None
 

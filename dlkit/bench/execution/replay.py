@@ -1,17 +1,15 @@
 """A replay runs a stored trial again and compares every number, bit for bit."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
+from dlkit.bench.execution.bit_comparison import Replay, compared
 from dlkit.bench.execution.dask_workers import DaskExecutor, make_executor
 from dlkit.bench.execution.executor import Executor
 from dlkit.bench.execution.own_code import bind_kept, open_kept, owners_in, require_this_python, whose
@@ -29,38 +27,7 @@ from dlkit.bench.store.kept_code import About
 from dlkit.bench.store.store import Store
 from dlkit.bench.training.lanes import Lanes
 
-__all__ = ["Replay", "replays"]
-
-
-@dataclass(frozen=True, eq=False)
-class Replay:
-    """How a trial that ran again compares with the stored one.
-
-    Attributes:
-        trial: its id.
-        exact: whether every number of its curves, its validation metrics and its scores of examples is the same, bit
-            for bit.
-        program: field -> (then, now), for the fields of the program that differ.
-        largest: metric -> largest absolute difference, ``gradients`` and ``example scores`` included; empty if exact.
-        then: metric -> the stored curve.
-        now: metric -> the curve of the replay.
-        diverged_at: the step at which the replay diverged; None if it did not.
-    """
-
-    trial: str
-    exact: bool
-    program: Mapping[str, tuple[str, str]]
-    largest: Mapping[str, float]
-    then: Mapping[str, np.ndarray[Any, Any]]
-    now: Mapping[str, np.ndarray[Any, Any]]
-    diverged_at: int | None
-
-    def __repr__(self) -> str:
-        if self.exact:
-            return f"<Replay of {self.trial}: every number matches, bit for bit>"
-        apart = ", ".join(f"{metric} by up to {difference:g}" for metric, difference in list(self.largest.items())[:8])
-        program = f"; program differs in {', '.join(self.program)}" if self.program else ""
-        return f"<Replay of {self.trial}: differs in {apart}{program}>"
+__all__ = ["ran_again", "replays"]
 
 
 def replays(
@@ -82,6 +49,27 @@ def replays(
 
     Raises:
         UserError: for a trial that failed, or one's own functions that are nowhere or compute something else.
+    """
+    for outcome, then, done in ran_again(summary, names, bound, folder):
+        yield compared(outcome, then, done)
+
+
+def ran_again(
+    summary: Summary,
+    names: Iterable[str],
+    bound: BoundPlan | None = None,
+    folder: Path | None = None,
+    *,
+    hands_over: bool = False,
+) -> Iterator[tuple[Outcome, Mapping[str, str], Done]]:
+    """Runs trials again, as `replays` does, and yields what is stored, of which program, and what came back.
+
+    Args:
+        summary: of the run that they belong to.
+        names: their ids.
+        bound: the functions that ran; None to find them again by name, or in the folder.
+        folder: the run folder; None for a run in memory.
+        hands_over: whether the models that they end with are returned, too.
     """
     with ExitStack() as stack:
         scratch: dict[int, Executor] = {}  # by threads: a process has as many as it starts with
@@ -105,11 +93,12 @@ def replays(
                     scratch[threads] = DaskExecutor(workers=1)
                     stack.callback(scratch[threads].close)
                 again = Again(folder, summary.plan.digest, to_json(alone), outcome.trial, trial, lanes, threads)
+                again = again._replace(hands_over=hands_over)
                 done = _answer(scratch[threads], again)
             else:
                 group = _group(at_hand or bind(alone), alone, outcome.trial)
-                done = _run_again(Work(group, (trial,), lanes=lanes), threads)
-            yield _compared(outcome, then, done)
+                done = _run_again(Work(group, (trial,), lanes=lanes, hands_over=hands_over), threads)
+            yield outcome, then, done
 
 
 class Again(NamedTuple):
@@ -124,6 +113,7 @@ class Again(NamedTuple):
         lanes: how many trials its program had side by side.
         threads: as of `prepare_process`.
         memory: bytes that training examples may take; None for what suits the device.
+        hands_over: whether the model that it ends with is returned, too.
     """
 
     folder: Path
@@ -134,6 +124,7 @@ class Again(NamedTuple):
     lanes: Lanes
     threads: int
     memory: int | None = None
+    hands_over: bool = False
 
     @property
     def problem(self) -> ProblemSource:
@@ -154,7 +145,8 @@ class Again(NamedTuple):
         bound, settings = _bound_again(self.folder, self.spec, self.alone)
         use_settings(settings)  # those of the process that asks came with the task
         group = _group(bound, bound.plan, self.trial)
-        return run_work(Work(group, (self.shortened,), lanes=self.lanes, memory=self.memory), threads=self.threads)
+        work = Work(group, (self.shortened,), lanes=self.lanes, memory=self.memory, hands_over=self.hands_over)
+        return run_work(work, threads=self.threads)
 
 
 @cache
@@ -202,37 +194,6 @@ def _answer(executor: Executor, task: Task) -> Done:
         raise done
     assert isinstance(done, Done)
     return done
-
-
-def _compared(outcome: Outcome, then: Mapping[str, str], done: Done) -> Replay:
-    """Compares what ran again with what is stored."""
-    name, was_cut = outcome.trial.id, outcome.status == "cut off"
-    again, now = done.outcomes[0], done.program
-    if not again.counts:
-        raise UserError(f"the replay of trial {name} failed: {again.reason}")
-    changed = {field: (then[field], now.get(field, "")) for field in then if then[field] != now.get(field)}
-    largest = {}
-    before, after = (_arrays(each, has_ended=not was_cut) for each in (outcome, again))
-    for metric in before.keys() | after.keys():
-        a, b = (np.asarray(each.get(metric, ())) for each in (before, after))
-        if a.tobytes() != b.tobytes():
-            same_shape = a.shape == b.shape
-            largest[metric] = float(np.nanmax(np.abs(a - b), initial=0.0)) if same_shape else float("inf")
-    for metric in (
-        () if was_cut or outcome.trial.stage != "final" else outcome.validation.keys() | again.validation.keys()
-    ):
-        x, y = (each.validation.get(metric, float("nan")) for each in (outcome, again))
-        if x != y and not (math.isnan(x) and math.isnan(y)):
-            largest[f"validation {metric}"] = abs(x - y)
-    same_end = again.status == outcome.status or was_cut
-    exact = not largest and same_end and again.diverged_at == outcome.diverged_at
-    return Replay(name, exact, changed, largest, outcome.curves, again.curves, again.diverged_at)
-
-
-def _arrays(outcome: Outcome, *, has_ended: bool) -> Mapping[str, np.ndarray[Any, Any]]:
-    """What verdicts rest on: curves, what points cost, and of trials that have ended the scores of examples."""
-    others = {"gradients": outcome.gradients, "example scores": outcome.example_scores if has_ended else None}
-    return {**outcome.curves, **{name: array for name, array in others.items() if array is not None}}
 
 
 def _run_again(work: Work, threads: int) -> Done:

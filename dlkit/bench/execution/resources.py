@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlkit.bench.errors import UserError, says_what_it_takes
+from dlkit.bench.plan.shards import Shard
 
 __all__ = ["Resources", "memory_bytes"]
 
@@ -34,6 +35,8 @@ class Resources:
             and test data always lie on the device.
         trust: reuse stored trials of your own code unseen. By default one of each contender on each problem runs again
             for a moment, and is compared bit for bit: code that computes something else is trained again.
+        shard: run one of several equal parts of the work, such as 1/3; `dlkit merge` makes one run of all parts. By
+            default all of it is run.
 
     Raises:
         UserError: for an executor that there is not, or a number or an amount that cannot be; with every mistake.
@@ -44,6 +47,7 @@ class Resources:
     lanes: int | None = None
     memory: int | str | None = None
     trust: bool = False
+    shard: str | None = None
 
     def __post_init__(self) -> None:
         mistakes = []
@@ -65,8 +69,17 @@ class Resources:
             mistakes.append(f"resources.{error}")
         if self.trust not in (True, False):
             mistakes.append(f"resources.trust must be true or false, got {self.trust!r}")
+        try:
+            self.part  # noqa: B018
+        except UserError as error:
+            mistakes.append(f"resources.{error}")
         if mistakes:
             raise UserError("\n".join(mistakes))
+
+    @property
+    def part(self) -> Shard | None:
+        """Which part of the work is run; None for all of it."""
+        return None if self.shard is None else Shard.parse(self.shard)
 
     @property
     def count(self) -> int:

@@ -9,6 +9,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.execution.executor import Executor, Workers, programs_of
 from dlkit.bench.execution.guard import Check, checks, same_code
 from dlkit.bench.execution.jobs import ContenderJob, Job, TargetJob
+from dlkit.bench.execution.keeping import KeepJob, keep_jobs
 from dlkit.bench.execution.own_code import keep_own_code
 from dlkit.bench.execution.progress import Listener
 from dlkit.bench.execution.races import Race, machine_digest, races
@@ -17,6 +18,7 @@ from dlkit.bench.execution.step_times import before_training, needs_step_times, 
 from dlkit.bench.execution.work import Done, Timed
 from dlkit.bench.machine.program import program_identity
 from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.shards import Shard, Share, share_of
 from dlkit.bench.plan.trials import Trial, timing_key
 from dlkit.bench.spec.bound_plan import BoundPlan
 from dlkit.bench.store.kept_code import About
@@ -55,6 +57,7 @@ class _Context:
     unstored: Unstored
     code: Sequence[About] = ()  # what is kept of one's own code
     stopped: dict[tuple[str, str], set[str]] = field(default_factory=dict)  # what cannot run now; see `_settle`
+    share: Share | None = None  # what of the plan is run; None for all of it
 
 
 def run(
@@ -66,6 +69,8 @@ def run(
     lanes: int | None = None,
     trust: bool = False,
     remote: bool = False,
+    shard: Shard | None = None,
+    keep: bool = False,
 ) -> Report:
     """Runs every trial of a plan that the store does not have, and stores it.
 
@@ -80,6 +85,9 @@ def run(
 
     Ctrl-C stores what is finished and ends the workers; it gives up the timing in hand at once.
 
+    A shard runs its part of what was planned. Widening, adding and timing need all parts: a run of the merged folder
+    does it.
+
     Args:
         bound: what to run.
         store: where results go; only this process writes to it.
@@ -88,18 +96,21 @@ def run(
         lanes: how many trials run side by side; None for what suits the device.
         trust: whether stored trials of one's own code are reused unseen.
         remote: whether the workers may be on other machines, with another kind of device: they are asked first.
+        shard: which part of the plan is run; None for all of it.
+        keep: whether the best final trials run once more at the end, to keep their models: see `models`.
 
     Returns:
         How it ended.
 
     Raises:
         UserError: if the workers run other software than this process, or steps cannot be timed that a budget of
-            seconds is counted by.
+            seconds is counted by; and for a shard of a plan with such a budget.
     """
+    share = None if shard is None else _share(bound.plan, shard, progress)
     workers = Workers(make_executor)
     try:
         program = _program_of_workers(workers.start()) if remote else program_identity()
-        context = _Context(store, workers, progress, lanes, program, Unstored(store))
+        context = _Context(store, workers, progress, lanes, program, Unstored(store), share=share)
         before = store.software()
         asked, bound = bound, _with_step_times(context, bound)
         history, records = _stored(bound.plan, context)
@@ -115,6 +126,8 @@ def run(
         if has_changed or context.stopped:
             history, _ = _stored(bound.plan, context)
         context = replace(context, code=keep_own_code(bound, store, progress, anew=has_changed))
+        if share is not None:
+            return Report(_round(context, bound, history), bound)
         for _ in range(ROUNDS if bound.plan.expand else 0):
             if _round(context, bound, history):
                 return Report(True, bound)
@@ -132,12 +145,31 @@ def run(
                 progress.adding(each)
             bound, history = replace(bound, plan=addition.plan), history.with_plan(addition.plan)
         is_interrupted = _round(context, bound, history) or (bound.plan.timing and _time(context, bound, history))
+        is_interrupted = is_interrupted or (keep and _keep_models(context, bound, history))
         return Report(is_interrupted, bound)
     except KeyboardInterrupt:  # between rounds
         return Report(True, bound)
     finally:
         if wrong := workers.close():
             progress.warn(wrong)
+
+
+def _share(plan: Plan, shard: Shard, progress: Listener) -> Share:
+    """What of a plan a shard runs; says what has to wait for the other shards."""
+    if needs_step_times(plan):
+        raise UserError(
+            f"shard {shard}: a budget of seconds is counted by step times that one run measures; divide a budget of "
+            "steps, gradients or examples"
+        )
+    later = [(plan.expand, "widening spaces"), (plan.most_blocks, f"adding {plan.unit}"), (plan.timing, "timing steps")]
+    if waits := [words for is_asked, words in later if is_asked]:
+        progress.warn(
+            f"shard {shard} leaves {' and '.join(waits)} to the run of the merged folder: it takes all shards"
+        )
+    share = share_of(plan, shard)
+    if not share.studies:
+        progress.warn(f"shard {shard} has nothing to run: there are fewer tunings than shards")
+    return share
 
 
 def _stored(plan: Plan, context: _Context) -> tuple[History, Mapping[str, Record]]:
@@ -238,12 +270,14 @@ def _round(context: _Context, bound: BoundPlan, history: History) -> bool:
     """Runs what is left of a plan; returns whether Ctrl-C ended it."""
     plan = bound.plan
     context.store.use_plan(plan, bound.sources, context.code, bound.groups)
+    share = context.share
     jobs = [
-        ContenderJob(bound, problem, contender, context.unstored, history, context.lanes)
+        ContenderJob(bound, problem, contender, context.unstored, history, context.lanes, share and share.studies[cell])
         for problem, contender in plan.cells
-        if (problem.name, contender.label) not in context.stopped
+        if (cell := (problem.name, contender.label)) not in context.stopped and (not share or cell in share.studies)
     ]
-    setting = [TargetJob(bound, problem, history, context.lanes) for problem in plan.problems if problem.target is None]
+    unset = [each for each in plan.problems if each.target is None and (not share or each.name in share.targets)]
+    setting = [TargetJob(bound, problem, history, context.lanes) for problem in unset]
     every: list[Job] = [*jobs, *setting]
     keeping = Keeping(context.unstored, context.progress, every)
     try:
@@ -303,6 +337,36 @@ def _time(context: _Context, bound: BoundPlan, history: History) -> bool:
         return False
     except KeyboardInterrupt:
         return True
+
+
+# --- models ---
+
+
+class _KeepingModels:
+    """Writes what comes back beside the store."""
+
+    def take(self, job: KeepJob, done: Done) -> None:
+        """Nothing is next."""
+        job.finish()
+
+    def keep(self, job: KeepJob, done: Done) -> None:
+        """Writes."""
+        job.keep(done)
+
+
+def _keep_models(context: _Context, bound: BoundPlan, history: History) -> bool:
+    """Keeps the models of the best final trials that are not kept yet; returns whether Ctrl-C ended it."""
+    folder = context.store.folder
+    assert folder is not None
+    jobs = list(keep_jobs(bound, history, context.store.records(), folder))
+    try:
+        is_interrupted = bool(jobs) and _drive(context, jobs, _KeepingModels())
+    except KeyboardInterrupt:
+        return True
+    for job in jobs:
+        if job.warning:
+            context.progress.warn(job.warning)
+    return is_interrupted
 
 
 # --- workers ---

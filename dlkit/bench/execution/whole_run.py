@@ -75,6 +75,11 @@ def carry_out(
     allowed = Resources() if resources is None else resources
     if not isinstance(allowed, Resources):
         raise UserError(f"resources must be a bench.Resources, such as bench.Resources(workers=2), got {resources!r}")
+    if experiment.keep == "best" and folder is None:
+        raise UserError(
+            "keep = 'best' keeps models in the run's folder: give folder='runs/mine', or leave it out and train them "
+            "again with result.best(..., retrain=True)"
+        )
     if allowed.executor == "inline":
         prepare_process()
     bound = planner.plan(experiment)
@@ -97,6 +102,8 @@ def carry_out(
             lanes=allowed.lanes,
             trust=allowed.trust,
             remote=allowed.is_remote,
+            shard=allowed.part,
+            keep=experiment.keep == "best",
         )
         display.summing()
         found = summarize(store, report.bound.plan)
@@ -122,4 +129,5 @@ def examined(
             stored = [record.outcome for record in store.records(store.finished()).values()]
     programs = [each.trial.program for each in stored if each.trial.program and not anew]
     trained = {(program[0], program[1]) for program in programs}
-    return examine(bound, trained=trained, stored=len(stored), workers=resources.count, times=times)
+    share = 1.0 if resources.part is None else 1 / resources.part.total
+    return examine(bound, trained=trained, stored=len(stored), workers=resources.count, times=times, share=share)

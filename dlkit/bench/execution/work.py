@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.execution.packed_models import Packed, packed_or_why
 from dlkit.bench.identity.own_errors import own_traceback, raised
 from dlkit.bench.identity.replaced import Replaced, replaced_functions
 from dlkit.bench.machine.doctor import require_right_sums
@@ -60,6 +61,7 @@ class Work(NamedTuple):
         memory: bytes that training examples may take; None for what suits the device.
         sampled_seed: the seed whose final trial keeps what its model generates, where a problem has samples; None for
             no trial.
+        hands_over: whether the models that its trials end with are returned, too.
     """
 
     group: Group
@@ -70,6 +72,7 @@ class Work(NamedTuple):
     studies: int = 1
     memory: int | None = None
     sampled_seed: int | None = None
+    hands_over: bool = False
 
     @property
     def problem(self) -> ProblemSource:
@@ -125,11 +128,13 @@ class Done(NamedTuple):
         outcomes: of its first trials; the others did not start.
         program: what ran them.
         interrupted: whether Ctrl-C ended it.
+        models: of the outcomes, where work hands them over; of one that cannot be, why.
     """
 
     outcomes: tuple[Outcome, ...]
     program: Mapping[str, str]
     interrupted: bool = False
+    models: tuple[Packed, ...] = ()
 
 
 def prepare_process(threads: int = 1) -> Mapping[str, str]:
@@ -271,6 +276,7 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
     """
     program = dict(prepare_process(threads))
     outcomes: list[Outcome] = []
+    models: list[Packed] = []
     deadline = time.monotonic() + work.seconds
     try:
         lanes = _lanes(work)
@@ -282,9 +288,9 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
         rest = work.trials[len(outcomes) :]
         try:
             ready = _program(work.group, under)
-            outcomes += _run_trials(ready, _batch(rest, ready), work)
+            outcomes += _run_trials(ready, _batch(rest, ready), work, models)
         except KeyboardInterrupt:
-            return Done(tuple(outcomes), program, interrupted=True)
+            return Done(tuple(outcomes), program, interrupted=True, models=tuple(models))
         except Exception as error:
             fewer = under.lanes.halved() if is_out_of_memory(error) else None
             if fewer is None:
@@ -298,7 +304,7 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
             continue
         if time.monotonic() > deadline:
             break
-    return Done(tuple(outcomes), program)
+    return Done(tuple(outcomes), program, models=tuple(models))
 
 
 def _batch(trials: Sequence[Trial], program: Program) -> Sequence[Trial]:
@@ -311,12 +317,13 @@ def _batch(trials: Sequence[Trial], program: Program) -> Sequence[Trial]:
     return list(itertools.islice(alike, program.shared.lanes.trials))
 
 
-def _run_trials(program: Program, trials: Sequence[Trial], work: Work) -> list[Outcome]:
+def _run_trials(program: Program, trials: Sequence[Trial], work: Work, models: list[Packed]) -> list[Outcome]:
     requests = [
         Request(trial.hyperparameters, trial.stage, trial.seed, trial.gradients, trial.order) for trial in trials
     ]
     first = trials[0]
     results = train_trials(program, requests, until=first.until, seconds=first.seconds)
+    models += [packed_or_why(each.params, each.state) for each in results] if work.hands_over else []
     return [
         _unevaluated(work.group, trial)
         if _ends_at_start(trial, result)

@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from dlkit.bench.errors import UserError
+from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.plan.policies import EarlyStopping, Settling, TargetRule
 from dlkit.bench.plan.space import is_number
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.given import briefly
 
-__all__ = ["as_list", "entries_given", "require_mapping", "wrong_kinds"]
+__all__ = ["KEEPS", "as_list", "entries_given", "require_mapping", "wrong_kinds"]
 
 Entry = TypeVar("Entry")
+KEEPS = ("nothing", "best")  # of trained models
 KINDS = {  # of an experiment's settings, and how each is written
     "budget": (Budget, "steps=1000"),
     "early_stopping": (EarlyStopping, "patience=5"),
@@ -60,6 +61,8 @@ def wrong_kinds(settings: Mapping[str, Any]) -> list[str]:
         for name in ("expand", "timing")
         if not isinstance(settings[name], bool)
     ]
+    if settings["keep"] not in KEEPS:
+        mistakes.append(f"keep: no choice {briefly(settings['keep'])}; {nearest(str(settings['keep']), KEEPS)}")
     if isinstance(settings["probes"], str) or not isinstance(settings["probes"], Sequence):
         mistakes.append(f"probes must be a list of names or probes{as_list('probes', settings['probes'])}")
     if not isinstance(settings["factors"], Mapping):

@@ -21,6 +21,8 @@ from dlkit.bench.problems import maker as find_maker
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice, unknown_factor
 from dlkit.bench.spec.given import briefly, problem_given
+from dlkit.bench.spec.kinds import KEEPS
+from dlkit.bench.spec.overrides import marked, overridden
 from dlkit.bench.spec.words import elsewhere
 
 __all__ = ["load"]
@@ -324,11 +326,13 @@ class _Reader:
 
 
 @imports_anew()
-def load(path: str | Path) -> Experiment:
+def load(path: str | Path, *, settings: Sequence[str] = ()) -> Experiment:
     """Reads an experiment from a TOML file. The Python files that it names are run, each once.
 
     Args:
         path: the file.
+        settings: ``"KEY=VALUE"`` in the place of what the file says, such as ``"problems.0.steps=100"``; see
+            `overrides`.
 
     Returns:
         The experiment; its name is the file's `name`, or the name of the file's folder.
@@ -352,6 +356,7 @@ def load(path: str | Path) -> Experiment:
         raise UserError(f"{path}: not UTF-8 text: {error}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
+    table = overridden(table, settings)
     reader = _Reader(str(path))
     names = [setting.name for setting in fields(Experiment)]
     reader.keys(table, "", names, ["problems", "optimizers"], "experiment")
@@ -362,6 +367,9 @@ def load(path: str | Path) -> Experiment:
     settling = reader.settling(table)
     expand = reader.value(table, "", "expand", bool, False)
     timing = reader.value(table, "", "timing", bool, False)
+    keep = reader.value(table, "", "keep", str, "nothing")
+    if keep not in KEEPS:
+        reader.mistake("keep", f"no choice {keep!r}; {nearest(keep, KEEPS)}")
     name = reader.value(table, "", "name", str, path.resolve().parent.name)
     if not name or not name.isprintable() or Path(name).name != name or name.startswith("."):
         reader.mistake("name", f"expected a plain name for the run's folder, got {name!r}")
@@ -369,7 +377,7 @@ def load(path: str | Path) -> Experiment:
     factors = reader.factors(table, problems)
     optimizers = reader.entries(table, "optimizers", reader.optimizer)
     if reader.mistakes or budget is None:
-        raise UserError("\n".join(reader.mistakes))
+        raise UserError(marked("\n".join(reader.mistakes), settings))
     return Experiment(
         name=name,
         problems=problems,
@@ -382,4 +390,5 @@ def load(path: str | Path) -> Experiment:
         settling=settling,
         expand=expand,
         timing=timing,
+        keep=keep,
     )

@@ -4,7 +4,21 @@
 - `store`: what is in it: plans, trials, targets, timings, the manifest.
 - `trial_rows`: an outcome as rows, and back; `example_scores`: scores as few bytes.
 - `kept_code`: one's own code, which a run folder keeps unopened.
+- `manifest`: what a run's numbers rest on, for people to read.
+- `models`: trained models beside the store.
+- `merging`: several run folders as one.
 - `software`: what may stand in one comparison, and how to say what differs.
 """
 
-__all__ = ["database", "example_scores", "kept_code", "software", "store", "tables", "trial_rows"]
+__all__ = [
+    "database",
+    "example_scores",
+    "kept_code",
+    "manifest",
+    "merging",
+    "models",
+    "software",
+    "store",
+    "tables",
+    "trial_rows",
+]

@@ -9,7 +9,7 @@ from typing import Any
 
 from dlkit.bench.errors import UserError
 
-__all__ = ["FILE", "Database"]
+__all__ = ["FILE", "Database", "is_in_use"]
 
 FILE = "store.sqlite"
 META = "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
@@ -187,3 +187,22 @@ def _take_lock(descriptor: int) -> bool:
     except OSError:  # a file system without locks
         return True
     return True
+
+
+def is_in_use(folder: Path) -> bool:
+    """Whether another process writes to a run folder, as far as the system tells; nothing is written to find out."""
+    try:
+        import fcntl
+
+        descriptor = os.open(folder / "lock", os.O_RDONLY)
+    except (ImportError, OSError):  # no locks, or nobody ever wrote here
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(descriptor)
+    return False

@@ -2,7 +2,6 @@
 
 import json
 import math
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -19,7 +18,8 @@ from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Outcome, Timing
 from dlkit.bench.store.database import Database
-from dlkit.bench.store.kept_code import About, KeptCode, about, fetch, insert_code, sources_of
+from dlkit.bench.store.kept_code import About, KeptCode, about, fetch, insert_code
+from dlkit.bench.store.manifest import manifest_of, write_manifest
 from dlkit.bench.store.software import software_digest
 from dlkit.bench.store.tables import FORMAT, PARTS, TABLES
 from dlkit.bench.store.trial_rows import Record, insert, read, storable
@@ -125,6 +125,12 @@ class Store:
         """Stores the code of one of one's own objects; returns its digest, None if it were too much to keep."""
         with self._database.transaction():
             return insert_code(self._database, kept)
+
+    def sources(self, spec: str) -> dict[str, str]:
+        """Returns file -> text of those of one's own functions whose code was not kept, by the plan's digest."""
+        rows = self._database.execute("SELECT sources FROM spec WHERE digest = ?", (spec,))
+        with self._database.parsing():
+            return json.loads(rows[0][0]) if rows else {}
 
     def about_code(self, spec: str) -> list[About]:
         """Returns what is known of the code that was kept with a plan, by the plan's digest."""
@@ -312,6 +318,19 @@ class Store:
         with self._database.parsing():
             return {key: from_json(Timing, text) for key, text in rows}
 
+    def copy_timings(self, other: "Store") -> None:
+        """Stores the timings of another store of the same software; they stay timed side by side."""
+        rows = other._database.execute(
+            "SELECT timing.*, program.fields FROM timing JOIN program ON timing.program = program.digest "
+            "WHERE timing.software = ?",
+            (self.software(),),
+        )
+        with self._database.transaction():
+            for *row, fields in rows:
+                program = (row[2], row[1], fields)
+                self._database.execute("INSERT OR IGNORE INTO program VALUES (?, ?, ?)", program)
+                self._database.execute("INSERT OR REPLACE INTO timing VALUES (?, ?, ?, ?, ?, ?)", row)
+
     def timed_together(self, keys: Iterable[str], machine: str) -> bool:
         """Whether all of these were timed side by side on a machine, by the current software."""
         rows = self._database.execute(
@@ -329,6 +348,10 @@ class Store:
         )
         with self._database.parsing():
             return {key: Frozen(tuple(map(float, json.loads(goals))), *rest) for key, goals, *rest in rows}
+
+    def problems_of_targets(self) -> dict[str, str]:
+        """Returns whose the current software's frozen targets are: key -> problem."""
+        return dict(self._database.execute("SELECT key, problem FROM target WHERE software = ?", (self.software(),)))
 
     def freeze(self, key: str, problem: str, targets: Frozen) -> None:
         """Keeps targets for good; those of the current software that are there already stay what they are."""
@@ -356,44 +379,9 @@ class Store:
 
     def manifest(self) -> dict[str, Any]:
         """Returns what the run's numbers rest on: specs in canonical form, programs, data, sources of own functions."""
-        with self._database.snapshot():
-            current = self._database.meta("current")
-            specs = self._database.execute(
-                "SELECT digest, plan, sources FROM spec ORDER BY digest = ?, digest", (current,)
-            )
-            programs = self._database.execute("SELECT digest, fields FROM program ORDER BY digest")
-            frozen = self._database.execute(
-                "SELECT problem, goals, source, digest FROM target WHERE software = ? ORDER BY problem, key",
-                (self._database.meta("software"),),
-            )
-            kept = {name: about(self._database, name) for name, _, _ in specs}
-        with self._database.parsing():
-            plans = {name: json.loads(text) for name, text, _ in specs}
-            problems = [facts for each in plans.values() for facts in each["problems"]]  # the current spec's come last
-            data = {facts["name"]: {"digest": facts["data"], "source": facts["data_source"]} for facts in problems}
-            return {
-                "format": FORMAT,
-                "current": current,
-                "specs": plans,
-                "programs": {name: json.loads(text) for name, text in programs},
-                "data": data,
-                "targets": [
-                    {"problem": problem, "values": json.loads(goals), "source": source, "digest": name}
-                    for problem, goals, source, name in frozen
-                ],
-                "sources": {name: sources_of(json.loads(text), kept[name]) for name, _, text in specs},
-            }
+        return manifest_of(self._database)
 
     def _write_manifest(self) -> None:
         """Writes the manifest beside the store for people to read; moved into place whole."""
-        if self.folder is None:
-            return
-        try:
-            with tempfile.NamedTemporaryFile(
-                "w", dir=self.folder, suffix=".tmp", delete=False, encoding="utf-8"
-            ) as file:
-                json.dump(self.manifest(), file, indent=1, sort_keys=True)
-            Path(file.name).chmod(0o644)
-            Path(file.name).replace(self.folder / "manifest.json")
-        except OSError as error:
-            raise UserError(f"{self.folder}: manifest.json cannot be written: {error.strerror}") from None
+        if self.folder is not None:
+            write_manifest(self.folder, self.manifest())
