@@ -96,6 +96,31 @@ REGULARIZERS = {
     "max_norm": r"w_g \min\left(1, \frac{\mathtt{limit}}{\|w_g\|}\right)",
 }
 
+STANDARDIZED = r"y = \mathtt{scale} \cdot \frac{x - \mathrm{mean}}{\sqrt{\mathrm{var} + \epsilon}} + \mathtt{bias}"
+
+LAYERS = {
+    "dense": r"y = x \, W + b",
+    "batch_norm": STANDARDIZED,
+    "layer_norm": STANDARDIZED,
+    "group_norm": STANDARDIZED,
+    "instance_norm": STANDARDIZED,
+    "rms_norm": r"y = \mathtt{scale} \cdot \frac{x}{\sqrt{\mathrm{mean}(x^2) + \epsilon}}",
+    "dot_product_attention": r"\mathrm{softmax}\left(\frac{Q K^\top}{\sqrt{\mathtt{features}}}\right) V",
+    "conv": r"y_{p, o} = \sum_t \sum_i x_{p \, s + t \, d, \, i} \, W_{t, i, o} + b_o \qquad "
+    r"s = \mathtt{strides}, \; d = \mathtt{dilation}",
+    "embedding": r"y = E_{\mathrm{id}}",
+    "tied_logits": r"x \, E^\top",
+    "learned_positions": r"y_t = x_t + P_t",
+    "sinusoidal_positions": r"P_{t, 2i} = \sin \frac{t}{\mathtt{base}^{2i / d}} \qquad "
+    r"P_{t, 2i + 1} = \cos \frac{t}{\mathtt{base}^{2i / d}} \qquad d = \mathtt{features}",
+    "dropout": r"y = \frac{x \, m}{1 - \mathtt{rate}} \qquad m \sim \mathrm{Bernoulli}(1 - \mathtt{rate})",
+    "gaussian_noise": r"y = x + \mathtt{deviation} \cdot n \qquad n \sim N(0, 1)",
+    "residual": r"y = f(x) + s(x)",
+    "rnn": r"h_t = \mathtt{activation}(x_t W + b + h_{t-1} U) \qquad h_0 = 0",
+    "gru": r"h_t = (1 - z) \, n + z \, h_{t-1} \qquad h_0 = 0",
+    "lstm": r"c_t = f \, c_{t-1} + i \, g \qquad h_t = o \tanh(c_t) \qquad h_0 = c_0 = 0",
+}
+
 FORMULAS: Mapping[str, str] = {
     f"{family}.{name}": formula
     for family, formulas in (
@@ -103,6 +128,7 @@ FORMULAS: Mapping[str, str] = {
         ("losses", LOSSES),
         ("gan_losses", GAN_LOSSES),
         ("regularizers", REGULARIZERS),
+        ("layers", LAYERS),
     )
     for name, formula in formulas.items()
 }

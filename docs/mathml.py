@@ -19,7 +19,9 @@ def mathml(latex: str, *, display: bool) -> str:
         display: whether it stands in a line of its own.
     """
     element = convert(latex, display="block" if display else "inline")
-    element = re.sub(r"(<mi>(?:log|cosh|tanh)</mi>)(?!<mo [^>]*>&#x00028;)", r'\1<mspace width="0.17em"/>', element)
+    element = re.sub(
+        r"(<mi>(?:cos|cosh|log|sin|tanh)</mi>)(?!<mo [^>]*>&#x00028;)", r'\1<mspace width="0.17em"/>', element
+    )
     return element.replace("<math ", f'<math alttext="{html.escape(latex)}" ', 1)
 
 

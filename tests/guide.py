@@ -24,23 +24,23 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", read(page), re.DOTALL | re.MULTILINE)
 
 
+EVERY = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+TESTED_ELSEWHERE = {"docs/runs.md", "docs/sharing.md"}  # their code and commands belong together, in their order
+
+
 def pages(language: str) -> list[str]:
-    """The pages with a block of a language, without those that test_extending runs."""
-    every = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
-    return [page for page in every if blocks(page, language)]
+    """The pages with a block of a language, without those that have tests of their own."""
+    return [page for page in EVERY if blocks(page, language) and page not in TESTED_ELSEWHERE]
 
 
 def commands() -> Iterator[tuple[str, str]]:
     """Every `dlkit ...` that a page shows, in a block or within a sentence: page, command."""
-    every = [
-        "README.md",
-        "experiments/README.md",
-        *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
-    ]
-    for page in every:
+    for page in [*EVERY, "experiments/README.md"]:
         text = read(page)
         shown = [
-            line for block in blocks(page, "console") for line in re.findall(r"^\$ (dlkit .*)", block, re.MULTILINE)
+            line
+            for block in blocks(page, "console")
+            for line in re.findall(r"^\$ (dlkit [a-z].*)", block, re.MULTILINE)
         ]
         for command in shown + re.findall(r"`(dlkit [a-z]+(?: [^`]+)?)`", text):
             yield page, command.partition("  #")[0].strip()
