@@ -1,32 +1,49 @@
-"""Draws the picture of the README and of the documentation from the demo's run: `make pictures`."""
+"""Draws the picture of the README and of the documentation from the demo's run: `make pictures`. It takes a Chromium."""
 
-import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from dlkit import bench
+from tests.browser.chromium import executable
 
-__all__ = ["PICTURES", "draw"]
+__all__ = ["PICTURE", "draw"]
 
-FOLDER = Path(__file__).parent
-PICTURES = {"noisy-quadratic.png": "quickstart.png"}  # figure of the run -> picture of the documentation
+PICTURE = Path(__file__).parent / "quickstart.png"
+SIZE = (1200, 900)  # pixels: the first screen of a report
 
 
-def draw(run: str, folder: Path) -> list[Path]:
-    """Draws the pictures of a run.
+def draw(run: str, picture: Path) -> Path:
+    """Draws the first screen of a run's report.
 
     Args:
-        run: the demo's folder.
-        folder: where the pictures go.
+        run: the run's folder.
+        picture: a PNG file to write.
 
     Returns:
-        Their files.
+        The file.
+
+    Raises:
+        RuntimeError: if there is no Chromium.
     """
-    with tempfile.TemporaryDirectory() as figures:
-        bench.open_run(run).figures(figures, extension="png")
-        return [Path(shutil.copy(Path(figures) / name, folder / picture)) for name, picture in PICTURES.items()]
+    browser = executable()
+    if browser is None:
+        raise RuntimeError("no Chromium: apt-get install chromium, or name one in the variable CHROMIUM")
+    with tempfile.TemporaryDirectory() as folder:
+        report = bench.open_run(run).report(Path(folder) / "report.html")
+        quiet = (
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            f"--user-data-dir={folder}/profile",
+        )
+        size = f"--window-size={SIZE[0]},{SIZE[1]}"
+        command = [browser, *quiet, size, "--virtual-time-budget=8000", f"--screenshot={picture}", report.as_uri()]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+    return picture
 
 
 if __name__ == "__main__":
-    print(*draw(sys.argv[1], FOLDER), sep="\n")  # noqa: T201
+    print(draw(sys.argv[1], PICTURE))  # noqa: T201
