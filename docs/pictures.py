@@ -1,4 +1,4 @@
-"""Draws the picture of the README and of the documentation from the demo's run: `make pictures`. It takes a Chromium."""
+"""Draws the picture of the README from the first screen of the demo's report: `make pictures`. It takes a Chromium."""
 
 import subprocess
 import sys
