@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 BENCH_TESTS := tests/bench tests/faults tests/oracles tests/test_extending.py tests/test_readme.py dlkit/bench
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-browser test-long test-faults test-slow lint fix docs bench bench-quick clean help
+.PHONY: demo test test-browser test-long test-faults test-slow lint fix docs pictures gallery bench bench-quick clean help
 
 help:
 	@echo "make demo   compare six optimizers on three problems and write a report"
@@ -20,7 +20,9 @@ help:
 	@echo "make test-faults  kills and interruptions, all of them"
 	@echo "make lint   format check, lint, types"
 	@echo "make fix    format, and correct what the linter can"
-	@echo "make docs   the reference pages, in docs/_build/index.html"
+	@echo "make docs   the documentation, in docs/_build/index.html"
+	@echo "make gallery    the same, with reports of experiments beside it, a few minutes"
+	@echo "make pictures   the demo's picture in the README, drawn again"
 	@echo "make bench  time per step against the loops of other libraries"
 	@echo "make bench-quick  what got slower than the committed ratios of this kind of machine"
 	@echo "PYTHON=python3.12 selects an interpreter"
@@ -78,6 +80,16 @@ docs: $(VENV)/.docs-ready
 $(VENV)/.docs-ready: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	@touch $@
+
+# What a picture or a report of the documentation shows is an experiment's run: made if missing, else as it is.
+pictures: demo
+	$(BIN)/python -m docs.pictures runs/quickstart
+
+gallery: docs
+	mkdir -p docs/_build/gallery
+	for name in quickstart quadratic_deep activations; do \
+		$(BIN)/dlkit run experiments/$$name/spec.toml --no-report && \
+		$(BIN)/dlkit report runs/$$name --output docs/_build/gallery/$$name.html || exit 1; done
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.step_speed

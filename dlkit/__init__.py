@@ -11,6 +11,8 @@ Example:
 
 from typing import TYPE_CHECKING
 
+from dlkit.distribution import warn_of_another
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -32,6 +34,8 @@ __all__ = [
 _BEHIND_THE_WALL = frozenset(
     {"compare", "data", "datasets", "optimizers", "problems", "probes", "run", "stats", "train"}
 )
+
+warn_of_another()
 
 
 def __getattr__(name: str) -> "ModuleType":

@@ -6,6 +6,7 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
+from docs.command_page import commands_page
 from docs.plots import PLOTS, draw
 from docs.problem_pages import problems_page
 
@@ -26,6 +27,27 @@ TITLES = {
     "bench": "The bench",
     "bench.stats": "Statistics of the bench",
 }
+SHORT = {  # headings of modules whose first line is a longer one
+    "dlkit.activations.registry": "Activations by name",
+    "dlkit.bench.stats.incomplete_ranks": "Ranks where not every contender ran",
+    "dlkit.bench.stats.paired": "Mean and median differences",
+    "dlkit.bench.stats.rank_bootstrap": "Mean ranks with intervals",
+    "dlkit.bench.stats.runtime_profiles": "Runtime profiles over targets",
+    "dlkit.bench.stats.simulated_power": "What more blocks would settle",
+    "dlkit.layers.batch_norm": "Batch normalization",
+    "dlkit.layers.by_name": "Normalization layers by name",
+    "dlkit.layers.conv": "Convolutions",
+    "dlkit.layers.embed": "Embeddings",
+    "dlkit.layers.ragged": "Sequences of unequal lengths",
+    "dlkit.layers.shape": "Layers that change the shape",
+    "dlkit.losses.classification": "Losses of classification",
+    "dlkit.losses.divergences": "Divergences",
+    "dlkit.losses.likelihoods": "Negative log-likelihoods",
+    "dlkit.losses.sequence": "Losses of sequences",
+    "dlkit.losses.similarity": "Losses of embeddings",
+    "dlkit.losses.survival": "Losses of times until an event",
+    "dlkit.regularizers.proximal": "Proximal operators and projections",
+}
 
 
 def write_pages(folder: Path) -> None:
@@ -40,6 +62,7 @@ def write_pages(folder: Path) -> None:
         module = importlib.import_module(f"dlkit.{family}")
         _write(folder / f"{family}.md", page(TITLES.get(family, family.capitalize()), module).encode())
     _write(folder / "problems.md", problems_page().encode())
+    _write(folder / "command_line.md", commands_page().encode())
     for name in PLOTS:
         _write(folder / "plots" / f"{name}.svg", draw(name))
 
@@ -57,10 +80,25 @@ def page(title: str, family: ModuleType) -> str:
     lines = [f"# {title}", "", *_rst([f".. automodule:: {family.__name__}", "   :no-members:"])]
     for module, names in _sections(family):
         if module is not family:
-            heading, _, rest = (inspect.getdoc(module) or "").partition("\n")
-            lines += [f"## {heading.rstrip('.')}", "", *_rst(plain_bars(rest.strip().splitlines()))]
+            lines += [f"## {heading(module)}", "", *_rst(plain_bars(_rest(module).splitlines()))]
         lines += _rst([line for name in names for line in _entry(family, name)])
     return "\n".join(lines) + "\n"
+
+
+def heading(module: ModuleType) -> str:
+    """Returns a short heading for a module: the first line of its docstring, up to a colon."""
+    return SHORT.get(module.__name__) or _first_line(module).partition(":")[0].rstrip(".")
+
+
+def with_formula(lines: list[str], formula: str) -> list[str]:
+    """Returns the lines of a docstring with a formula after its first paragraph.
+
+    Args:
+        lines: the docstring.
+        formula: in LaTeX.
+    """
+    end = next((i for i, line in enumerate(lines) if not line.strip()), len(lines))
+    return [*lines[:end], "", ".. math::", "", f"   {formula}", "", *lines[end:]]
 
 
 def plain_bars(lines: list[str]) -> list[str]:
@@ -74,6 +112,17 @@ def plain_bars(lines: list[str]) -> list[str]:
         example = bool(line.strip()) and (example or line.lstrip().startswith(">>>"))
         escaped.append(line if example else line.replace("|", r"\|"))
     return escaped
+
+
+def _first_line(module: ModuleType) -> str:
+    return (inspect.getdoc(module) or "").partition("\n")[0]
+
+
+def _rest(module: ModuleType) -> str:
+    """A module's docstring below its heading, which begins with what the heading leaves out."""
+    first, _, rest = (inspect.getdoc(module) or "").partition("\n")
+    left_out = "" if first.rstrip(".") == heading(module) else f"{first}\n"
+    return f"{left_out}{rest}".strip()
 
 
 def _sections(family: ModuleType) -> list[tuple[ModuleType, list[str]]]:

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "dlkit"
 # row do not import each other. Inside a room modules import as they like, but for circles. Names are relative to dlkit;
 # the rooms of `bench` stand behind the wall. A new module belongs to a room and needs no line here.
 ORDER: tuple[tuple[str, ...], ...] = (
-    ("hints", "typing"),
+    ("distribution", "hints", "typing"),
     ("checks",),
     ("activations", "early_stopping", "losses", "regularizers"),
     ("gan_losses",),

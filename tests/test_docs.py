@@ -17,8 +17,7 @@ import dlkit
 from dlkit import activations, gan_losses, losses
 from dlkit.bench import cli
 from dlkit.bench.problems import catalog
-from dlkit.bench.spec import toml
-from docs import pages, plots, problem_pages
+from docs import command_page, formulas, pages, plots, problem_pages
 
 ROOT = Path(__file__).parent.parent
 HELPERS = {
@@ -90,27 +89,56 @@ def test_pages_that_have_not_changed_are_not_written_again(tmp_path) -> None:
     assert page.stat().st_mtime_ns == before
 
 
-@pytest.mark.long
-def test_the_examples_of_own_problems_run_as_one_script() -> None:
-    page = read("docs/own_problems.md")
-    names: dict[str, Any] = {"__name__": "own_problems"}
-    exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), names)
-    assert [problem.metric for problem in names["made"]] == ["loss"] * 4
-    curve = names["trained"].curve
-    assert curve["squared_error"].iloc[-1] < curve["squared_error"].iloc[0]
-    assert {"accuracy", "squared_error", "training_loss"} <= set(curve.columns)
+@pytest.mark.parametrize("family", pages.FAMILIES)
+def test_headings_are_short(family: str) -> None:
+    module = pages.importlib.import_module(f"dlkit.{family}")
+    headings = re.findall(r"^## (.*)", pages.page(family, module), re.MULTILINE)
+    assert all(len(heading) <= 50 for heading in headings) and len({*headings}) == len(headings)
 
 
-@pytest.mark.long
-def test_the_examples_of_data_run_as_one_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = read("docs/data.md")
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {"__name__": "data"}
-    exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), names)
-    assert names["card"].classes == ("elm", "oak") and names["grouped"].card.split.startswith("by whole groups")
-    (spec,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
-    (tmp_path / "spec.toml").write_text(spec)
-    assert toml.load(tmp_path / "spec.toml").problems[0].label == "leaves"
+def test_every_short_heading_is_of_a_module_that_is_there() -> None:
+    assert all(pages.importlib.import_module(name) for name in pages.SHORT)
+
+
+def test_every_command_is_on_its_page() -> None:
+    text = command_page.commands_page()
+    assert {"check", "doctor", "list", "replay", "report", "run", "show"} <= {*command_page.commands()}
+    assert all(f"\n## dlkit {name}\n" in text for name in command_page.commands())
+    assert "--studies INT" in text and max(map(len, text.partition("```")[2].splitlines())) <= 80
+
+
+# --- formulas --------------------------------------------------------------------------------------------------------
+
+WITHOUT_A_FORMULA = {"activations.get", "gan_losses.get", "losses.concordance_index", "losses.masked_mean"}
+
+
+def test_every_activation_and_loss_has_a_formula_and_every_formula_a_function() -> None:
+    expected = {
+        f"{module.__name__.removeprefix('dlkit.')}.{name}"
+        for module in (activations, losses, gan_losses)
+        for name in module.__all__
+        if inspect.isfunction(inspect.unwrap(getattr(module, name)))
+        or isinstance(getattr(module, name), gan_losses.GanLoss)
+    }
+    named = {*formulas.FORMULAS}
+    assert expected - WITHOUT_A_FORMULA <= named
+    for name in named:
+        family, _, function = name.rpartition(".")
+        assert function in pages.importlib.import_module(f"dlkit.{family}").__all__
+
+
+@pytest.mark.parametrize("name", formulas.FORMULAS)
+def test_formulas_become_well_formed_mathml(name: str) -> None:
+    mathml = pytest.importorskip("docs.mathml", reason="needs the extra 'docs'")
+    element = ElementTree.fromstring(mathml.mathml(formulas.FORMULAS[name], display=True))
+    assert element.tag == "{http://www.w3.org/1998/Math/MathML}math" and element.get("display") == "block"
+    assert element.get("alttext") == formulas.FORMULAS[name]
+    assert "\\" not in "".join(element.itertext())  # a command that was not understood
+
+
+def test_a_formula_stands_after_the_first_paragraph() -> None:
+    assert pages.with_formula(["One.", "", "Two."], "x") == ["One.", "", ".. math::", "", "   x", "", "", "Two."]
+    assert pages.with_formula(["One."], "x") == ["One.", "", ".. math::", "", "   x", ""]
 
 
 @pytest.mark.long
@@ -140,6 +168,7 @@ def test_the_commands_and_examples_of_runs_work_in_their_order(
 # --- documents about the repository ----------------------------------------------------------------------------------
 
 PLACES = re.findall(r"^\| ([^|]+) \| `(dlkit/[\w/]+\.py)` \| `([\w.]+)` \|$", read("ARCHITECTURE.md"), re.MULTILINE)
+INCLUDING = {"architecture.md", "changelog.md", "contributing.md", "security.md"}
 PROSE = (
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -147,9 +176,7 @@ PROSE = (
     "README.md",
     "benchmarks/README.md",
     "experiments/README.md",
-    "docs/glossary.md",
-    "docs/optimizers.md",
-    "docs/runs.md",
+    *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md") if path.name not in INCLUDING),
     "docs/extending/index.md",
 )
 

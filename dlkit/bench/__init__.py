@@ -12,6 +12,8 @@ import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
+from dlkit.distribution import warn_of_another
+
 if TYPE_CHECKING:
     from dlkit.bench.api import Result, check, compare, open_run, run
     from dlkit.bench.data import Dataset, dataset, split
@@ -117,6 +119,8 @@ __all__ = [
     "train",
     "uniform",
 ]
+
+warn_of_another()  # here too: the other project's `dlkit/__init__.py` may have overwritten ours
 
 
 def __getattr__(name: str) -> Any:
