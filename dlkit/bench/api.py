@@ -114,39 +114,6 @@ class Result(Shown, Outputs):
         """Why trials failed -> the traceback, of the user's own frames: `dlkit show RUN --failures` prints it."""
         return self.summary.tracebacks
 
-    def report(self, path: str | Path) -> Path:
-        """Writes the report, one HTML file that needs no network.
-
-        Args:
-            path: where; an existing file is replaced.
-
-        Returns:
-            The path.
-
-        Raises:
-            UserError: if it cannot be written there.
-        """
-        from dlkit.bench.report.page import write_report
-
-        return write_report(self.summary, Path(path))
-
-    def figures(self, folder: str | Path, *, extension: str = "pdf") -> list[Path]:
-        """Draws one figure of curves per problem, for papers.
-
-        Args:
-            folder: where; made if missing.
-            extension: a file ending that matplotlib knows, such as ``"pdf"``, ``"svg"``, ``"png"``.
-
-        Returns:
-            The files.
-
-        Raises:
-            UserError: if they cannot be written there.
-        """
-        from dlkit.bench.report.matplotlib_figures import save_figures
-
-        return save_figures(self.summary, Path(folder), extension=extension)
-
     def replay(self, trial: str, experiment: "Experiment | None" = None) -> "Replay":
         """Runs one trial again and compares its bits: see `replays`.
 

@@ -1,4 +1,4 @@
-"""What a result can be carried away as: the table of a paper, and files of other tools. `Result` has these methods."""
+"""What a result is written as: the report, figures, the table of a paper, files of other tools; methods of `Result`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,6 +19,39 @@ class Outputs:
     """
 
     summary: "Summary"
+
+    def report(self, path: str | Path) -> Path:
+        """Writes the report, one HTML file that needs no network.
+
+        Args:
+            path: where; an existing file is replaced.
+
+        Returns:
+            The path.
+
+        Raises:
+            UserError: if it cannot be written there.
+        """
+        from dlkit.bench.report.page import write_report
+
+        return write_report(self.summary, Path(path))
+
+    def figures(self, folder: str | Path, *, extension: str = "pdf") -> list[Path]:
+        """Draws one figure of curves per problem, for papers.
+
+        Args:
+            folder: where; made if missing.
+            extension: a file ending that matplotlib knows, such as ``"pdf"``, ``"svg"``, ``"png"``.
+
+        Returns:
+            The files.
+
+        Raises:
+            UserError: if they cannot be written there.
+        """
+        from dlkit.bench.report.matplotlib_figures import save_figures
+
+        return save_figures(self.summary, Path(folder), extension=extension)
 
     def paper_table(
         self,
