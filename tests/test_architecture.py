@@ -36,7 +36,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("bench.export", "bench.report", "bench.spec"),
     ("bench.examination",),
     ("bench.execution",),
-    ("bench.outputs",),
+    ("bench.again", "bench.outputs"),
     ("bench.api", "bench.listing"),
     ("bench.runs",),
     ("bench",),  # the public names, imported on first use

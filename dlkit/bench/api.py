@@ -1,10 +1,11 @@
 """The bench as functions: compare, run, open a run. What trains is imported when it is called: opening needs no JAX."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from dlkit.bench.again import Repeatable
 from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.errors import UserError, says_what_it_takes
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dlkit.bench.examination.ticks import Examination
-    from dlkit.bench.execution.bit_comparison import Replay
-    from dlkit.bench.execution.models import KeptModel
     from dlkit.bench.execution.resources import Resources
     from dlkit.bench.execution.whole_run import EndedRun
     from dlkit.bench.optimizers import Optimizer
@@ -34,7 +33,7 @@ __all__ = ["Result", "check", "compare", "open_run", "result_of", "run"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Result(Shown, Outputs):
+class Result(Shown, Outputs, Repeatable):
     """What a comparison found. Printing it shows the answer; so does a notebook.
 
     Attributes:
@@ -113,64 +112,6 @@ class Result(Shown, Outputs):
     def tracebacks(self) -> Mapping[str, str]:
         """Why trials failed -> the traceback, of the user's own frames: `dlkit show RUN --failures` prints it."""
         return self.summary.tracebacks
-
-    def replay(self, trial: str, experiment: "Experiment | None" = None) -> "Replay":
-        """Runs one trial again and compares its bits: see `replays`.
-
-        Args:
-            trial: its id, or the first characters of it.
-            experiment: what ran, to take one's own functions from it instead of the run's folder.
-
-        Returns:
-            What the replay showed.
-
-        Raises:
-            UserError: for an id that is not there, a trial that failed, or own functions that are not at hand.
-        """
-        (shown,) = self.replays([trial], experiment)
-        return shown
-
-    def replays(self, trials: Iterable[str], experiment: "Experiment | None" = None) -> "Iterator[Replay]":
-        """Runs trials again, one after another, and compares their bits.
-
-        Where a run was opened from its folder, and trials are of somebody's own code, this runs the code that the
-        folder keeps: in a process of its own, and after saying whose it is.
-
-        Args:
-            trials: their ids, or the first characters of each.
-            experiment: what ran, to take one's own functions from it instead of the run's folder.
-
-        Returns:
-            What each replay showed, as they end.
-
-        Raises:
-            UserError: for an id that is not there, a trial that failed, or own functions that are not at hand.
-        """
-        from dlkit.bench.execution import replay
-
-        names = [self._found(trial) for trial in trials]
-        bound = self.bound
-        if experiment is not None:
-            from dlkit.bench.spec import planner
-
-            bound = planner.plan(experiment)
-        return replay.replays(self.summary, names, bound, self.folder)
-
-    def best(self, contender: str, problem: str | None = None, *, retrain: bool = False) -> "KeptModel":
-        """Returns a contender's trained model on a problem: its typical study's final trial that is best on validation.
-
-        With `retrain` that one trial is trained again, bit for bit, where ``keep="best"`` did not keep its model.
-        """
-        from dlkit.bench.execution.models import best_model
-
-        return best_model(self.summary, contender, problem, bound=self.bound, folder=self.folder, retrain=retrain)
-
-    def _found(self, trial: str) -> str:
-        matches = [name for name in self.summary.records if name.startswith(trial)]
-        if len(matches) != 1:
-            found = "no trial starts" if not matches else f"{len(matches)} trials start"
-            raise UserError(f"{found} with '{trial}'; `dlkit show RUN --trials` and Result.trials() list the ids")
-        return matches[0]
 
 
 def _elsewhere(name: str) -> str:

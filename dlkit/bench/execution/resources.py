@@ -3,10 +3,12 @@
 import os
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlkit.bench.errors import UserError, says_what_it_takes
-from dlkit.bench.plan.shards import Shard
+
+if TYPE_CHECKING:
+    from dlkit.bench.plan.shards import Shard
 
 __all__ = ["Resources", "memory_bytes"]
 
@@ -77,9 +79,13 @@ class Resources:
             raise UserError("\n".join(mistakes))
 
     @property
-    def part(self) -> Shard | None:
+    def part(self) -> "Shard | None":
         """Which part of the work is run; None for all of it."""
-        return None if self.shard is None else Shard.parse(self.shard)
+        if self.shard is None:
+            return None
+        from dlkit.bench.plan.shards import Shard  # which takes NumPy along
+
+        return Shard.parse(self.shard)
 
     @property
     def count(self) -> int:
