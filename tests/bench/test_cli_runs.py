@@ -22,7 +22,9 @@ def test_compare_and_merge_print_what_the_functions_return(tmp_path: Path) -> No
     two = make_run(tmp_path / "two", study_plan(["adam"]))
     shown = dlkit("compare", "one", "two", "--report", "both.html", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
-    assert runs.compare_runs([one, two]).verdicts["bowl"][:40] in shown.stdout.replace("\n", " ")
+    assert "sgd" in shown.stdout and "tables: dlkit compare one two --tables\n" in shown.stdout
+    in_full = dlkit("compare", "one", "two", "--tables", cwd=tmp_path)
+    assert runs.compare_runs([one, two]).verdicts["bowl"][:40] in in_full.stdout.replace("\n", " ")
     assert shown.stdout.endswith("report: both.html\n") and (tmp_path / "both.html").stat().st_size > 100_000
     merged = dlkit("merge", "one", "two", "--output", "whole", cwd=tmp_path)
     assert merged.returncode == 0, merged.stderr

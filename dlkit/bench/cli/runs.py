@@ -9,7 +9,10 @@ __all__ = ["compare", "merge"]
 
 
 def compare(
-    *run: Path, problem: Annotated[list[str] | None, Parameter(negative="")] = None, report: Path | None = None
+    *run: Path,
+    problem: Annotated[list[str] | None, Parameter(negative="")] = None,
+    tables: bool = False,
+    report: Path | None = None,
 ) -> int:
     """Compare the contenders of several runs, such as yesterday's baseline and today's.
 
@@ -18,12 +21,15 @@ def compare(
     Args:
         run: at least two folders of runs; the first contender of the first one is the baseline.
         problem: a problem to compare on; may be repeated. By default all that the runs share.
+        tables: print the ranked tables too, and the verdicts with their numbers.
         report: a file to write the report to.
     """
+    from dlkit.bench.report.terminal import More, print_summary
     from dlkit.bench.runs import compare_runs
 
     result = compare_runs(run, problems=problem)
-    result.show()
+    more = " ".join(["dlkit compare", *map(str, run), *(f"--problem {name}" for name in problem or ()), "--tables"])
+    print_summary(result.summary, More(more), tables=tables)
     if report is not None:
         print(f"\nreport: {result.report(report)}")  # noqa: T201
     return 0
@@ -36,10 +42,11 @@ def merge(*run: Path, output: Path) -> int:
         run: at least two folders of runs: shards of one spec, or some of its problems, contenders or studies.
         output: the new folder; it must not exist, or be empty.
     """
+    from dlkit.bench.report.terminal import More, print_summary
     from dlkit.bench.runs import merge_runs
 
     result = merge_runs(run, output)
-    result.show()
+    print_summary(result.summary, More.of(output))
     summary = result.summary
     print(f"\nmerged: {len(summary.records)} trials of {len(run)} runs in {output}")  # noqa: T201
     if summary.missing > 0:

@@ -298,9 +298,8 @@ class Experiment:
         expand: whether spaces whose winners lie at an edge are widened, and tuned further there.
         timing: whether the tuned contenders' steps are timed at the end, side by side, for seconds per step, time to
             target and memory. A run that is finished can be timed later.
-        keep: ``"best"`` keeps the trained parameters and state of each contender on each problem in the run's folder:
-            of the final trial of its typical study that is best on validation, see `Result.best`. It trains these
-            trials once more at the end, and decides no number. ``"nothing"`` keeps none. A finished run can keep later.
+        keep: ``"best"`` keeps the model that `Result.best` returns, of each contender on each problem, in the run's folder:
+            it trains these trials once more at the end, and decides no number. ``"nothing"`` keeps none.
 
     Raises:
         UserError: for a value of another type.
