@@ -298,8 +298,8 @@ class Experiment:
         expand: whether spaces whose winners lie at an edge are widened, and tuned further there.
         timing: whether the tuned contenders' steps are timed at the end, side by side, for seconds per step, time to
             target and memory. A run that is finished can be timed later.
-        keep: ``"best"`` keeps each contender's model on each problem, as `Result.best` returns it, in the run's folder: it
-            trains these trials once more at the end, and decides no number. ``"nothing"`` keeps none.
+        keep: ``"best"`` keeps each contender's model on each problem, as `Result.best` returns it, in the run's folder:
+            it trains these trials once more at the end, and decides no number. ``"nothing"`` keeps none.
 
     Raises:
         UserError: for a value of another type.
