@@ -242,7 +242,7 @@ def test_printing_opens_cards_and_is_light(page: Chromium) -> None:
     page.wait("Array.from(document.querySelectorAll('.card .figure')).filter(each => each.offsetParent)"
               ".every(each => each.dataset.done === 'yes')")  # fmt: skip
     assert page.js("document.querySelectorAll('.card > details[open]').length") == len(PROBLEMS)
-    assert page.js(f"{CURVES}.layout.font.color") == "#1f2933"
+    assert page.js(f"{CURVES}.layout.font.color").lower() == "#1f2933"
     page.js("dispatchEvent(new Event('afterprint'))")
     assert page.js("document.querySelectorAll('.card > details[open]').length") == 0
     choose(page, "theme", "")
