@@ -65,10 +65,7 @@ class Result(Shown, Outputs, Repeatable):
         return frames.evidence(self.summary)
 
     def costs(self) -> "pd.DataFrame":
-        """Returns seconds per step, time to target, compilation and memory, one row a (problem, optimizer).
-
-        What was not timed is NaN: see `timing` in `compare`.
-        """
+        """Returns seconds per step, time to target, compiling, memory, a row a (problem, optimizer); NaN if untimed."""
         return frames.costs(self.summary)
 
     def data_cards(self) -> "dict[str, DataCard]":
@@ -168,7 +165,7 @@ def compare(
         check: whether your own problems and optimizers are looked at first, as `check` does.
 
     Returns:
-        The result.
+        The result; of what has run so far, if Ctrl-C, or interrupting a notebook's cell, ended it.
 
     Raises:
         UserError: for input that cannot work, with every mistake found. A contender that fails while it runs does not
@@ -219,7 +216,7 @@ def run(
             something is wrong. What stored trials were trained with is not looked at again.
 
     Returns:
-        The result; of what has run so far, if Ctrl-C interrupted it.
+        The result; of what has run so far, if Ctrl-C, or interrupting a notebook's cell, ended it.
 
     Raises:
         UserError: for input that cannot work, with every mistake found.

@@ -99,12 +99,12 @@ def test_the_writer_goes_on_while_others_watch(tmp_path: Path, capsys: pytest.Ca
     history = play(
         PLAN, lambda problem, contender, trial: synthetic_outcome(problem, PLAN, trial, [1.0, 0.5, 0.3, 0.2, 0.1])
     )
-    outcomes, errors, over = list(history.outcomes.values()), [], threading.Event()
+    outcomes, looks, errors, over = list(history.outcomes.values()), [], [], threading.Event()
 
     def read() -> None:
         while not over.is_set():
             try:
-                watch(tmp_path, once=True)
+                looks.append(watch(tmp_path, once=True))
             except Exception as error:
                 errors.append(error)
 
@@ -118,8 +118,9 @@ def test_the_writer_goes_on_while_others_watch(tmp_path: Path, capsys: pytest.Ca
             began = time.monotonic()
             store.add([outcome], PROGRAM)
             slowest = max(slowest, time.monotonic() - began)
+            time.sleep(0.05)
         over.set()
         thread.join()
         assert store.finished() == {outcome.trial.id for outcome in outcomes}
     assert not errors and slowest < 10
-    assert "trials have run" in capsys.readouterr().out
+    assert len(looks) > 1 and "trials have run" in capsys.readouterr().out

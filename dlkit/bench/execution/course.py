@@ -98,6 +98,7 @@ class Course(Silent):
         self._compiling: dict[str, None] = {}
         self._training: dict[str, None] = {}
         self._note = STARTING
+        self._is_ending = False
         self._at = time.time()
 
     @property
@@ -143,7 +144,7 @@ class Course(Silent):
     def compiling(self, label: str) -> None:
         """A worker compiles."""
         with self._heard():
-            self._note = ""
+            self._go_on()
             self._compiling[label] = None
             self._training.pop(label, None)
 
@@ -155,7 +156,7 @@ class Course(Silent):
     def advance(self, label: str, trials: int) -> None:
         """Counts trials that have ended."""
         with self._heard():
-            self._note = ""
+            self._go_on()
             self._compiling.pop(label, None)
             self._training[label] = None
             self._done += trials
@@ -174,12 +175,16 @@ class Course(Silent):
     def finishing(self) -> None:
         """Ctrl-C came."""
         with self._heard():
-            self._note = "finishing the trials in hand"
+            self._note, self._is_ending = "finishing the trials in hand", True
 
     def summing(self) -> None:
         """What came of the run is summed up."""
         with self._heard():
             self._note = "summing up"
+
+    def _go_on(self) -> None:
+        """Trials run, so that nothing else is said; after Ctrl-C they are the last ones."""
+        self._note = self._note if self._is_ending else ""
 
     def changed(self) -> None:
         """Something has changed."""

@@ -179,7 +179,7 @@ class _Notebook:
         """Leaves how many trials there are and how long it took."""
         state = self._course.state
         self._update(
-            _said([*self._said, f"{state.counted or 'nothing'} in {duration(time.monotonic() - self._began)}"])
+            _said([*self._said, f"{state.counted or 'no trial'} in {duration(time.monotonic() - self._began)}"])
         )
 
     def _draw(self, state: State) -> None:

@@ -8,7 +8,7 @@ from dlkit.bench.analysis.answer import Answer, Cell, Place, Row
 from dlkit.bench.analysis.findings import behind
 from dlkit.bench.report.tables import SHOWN_LEVEL, Table
 
-__all__ = ["MARKS", "AnswerTable", "answer_table", "legend", "marked", "waiting"]
+__all__ = ["MARKS", "AnswerTable", "answer_table", "legend", "marked", "verdicts", "waiting"]
 
 MARKS: Mapping[Place, str] = {"best": "*", "tied": "=", "doubtful": "?", "worse": " "}
 MEANINGS: Mapping[Place, str] = {
@@ -67,6 +67,46 @@ def waiting(answer: Answer) -> list[str]:
     """
     empty = [row.name for row in answer.rows if {cell.text for cell in row.cells.values()} <= {"not done", "not run"}]
     return empty if len(answer.rows) > 1 else []
+
+
+def verdicts(answer: Answer) -> list[tuple[str, str]]:
+    """Returns what is said of each problem: its name, and its verdict; of several at once without a name.
+
+    Where nobody is told apart from the leader, it is said once for all such problems. Problems that nothing has
+    finished on come last, together.
+
+    Args:
+        answer: of a run with several problems.
+    """
+    there = [row for row in answer.rows if row.name not in waiting(answer)]
+    open_: dict[int, list[Row]] = {}
+    for row in there:
+        if count := _none_apart(row):
+            open_.setdefault(count, []).append(row)
+    found: list[tuple[str, str]] = []
+    for row in there:
+        alike = open_.get(_none_apart(row), [])
+        if len(alike) < 2:
+            found.append((row.name, f" ({_judged_by(row)}): {row.sentence}."))
+        elif row is alike[0]:
+            each = [f"{one.name} ({_judged_by(one)}; {one.labels('best')[0]} leads)" for one in alike]
+            count = _none_apart(row)
+            found.append(("", f"None of the {count} others is told apart from the leader on {', '.join(each)}."))
+    if empty := waiting(answer):
+        found.append(("", f"Nothing to compare yet: {', '.join(empty)}."))
+    return found
+
+
+def _none_apart(row: Row) -> int:
+    """How many others there are where its verdict says of all of them that they are not told apart; else 0."""
+    compared = [label for label, cell in row.cells.items() if cell.score is not None]
+    others = len(compared) - 1
+    said = others > 0 and row.sentence == f"{compared[0]} leads; none of the {others} others is told apart from it"
+    return others if said else 0
+
+
+def _judged_by(row: Row) -> str:
+    return numbers.metric_label(row.comparison.problem)
 
 
 def marked(cell: Cell, *, intervals: bool) -> str:

@@ -3,10 +3,9 @@
 import html
 from pathlib import Path
 
-from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.answer import answer
 from dlkit.bench.analysis.summary import Summary
-from dlkit.bench.report.answer_table import answer_table, legend, waiting
+from dlkit.bench.report.answer_table import answer_table, legend, verdicts
 from dlkit.bench.report.terminal import More
 
 __all__ = ["card", "short_text"]
@@ -67,15 +66,8 @@ def card(summary: Summary, more: More) -> str:
         )
         parts.append(f'<div style="{QUIET}">{html.escape(legend(found, unit=summary.plan.unit))}</div>')
     if made.table.rows and len(found.rows) > 1:
-        verdicts = [
-            f"<b>{html.escape(row.name)}</b> ({html.escape(numbers.metric_label(row.comparison.problem))}): "
-            f"{html.escape(row.sentence)}."
-            for row in found.rows
-            if row.name not in waiting(found)
-        ]
-        if empty := waiting(found):
-            verdicts.append(f"Nothing to compare yet: {html.escape(', '.join(empty))}.")
-        parts.append(_list(verdicts))
+        said = [f"<b>{html.escape(name)}</b>{html.escape(text)}" for name, text in verdicts(found)]
+        parts.append(_list(said))
     notes = [html.escape(each) for each in (*found.caveats, *summary.apart)]
     notes += [f'<span style="color:#d73a49">failed:</span> {html.escape(reason)}' for reason in summary.failures]
     parts.append(_list(notes, QUIET))

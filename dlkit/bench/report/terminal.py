@@ -8,11 +8,10 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from dlkit.bench.analysis import numbers
-from dlkit.bench.analysis.answer import Answer, Row, answer
+from dlkit.bench.analysis.answer import Answer, answer
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report import tables, tables_across
-from dlkit.bench.report.answer_table import AnswerTable, answer_table, legend, waiting
+from dlkit.bench.report.answer_table import AnswerTable, answer_table, legend, verdicts
 from dlkit.bench.report.text_tables import paragraph, table_lines
 
 __all__ = ["More", "answer_lines", "print_lines", "print_marked", "print_summary", "terminal", "text_of"]
@@ -125,9 +124,7 @@ def answer_lines(summary: Summary, width: int, more: More, *, failures: bool = T
     lines = [*_paragraph(found.headline, width, "bold"), Text(), *table]
     lines += [*_paragraph(about, width, "dim"), Text()] if table else []
     if table and len(found.rows) > 1:
-        lines += [line for row in found.rows if row.name not in waiting(found) for line in _row(row, width)]
-        if empty := waiting(found):
-            lines += _paragraph(f"Nothing to compare yet: {', '.join(empty)}.", width, indent="  ", first="")
+        lines += [line for name, text in verdicts(found) for line in _verdict(name, text, width)]
     for caveat in (*found.caveats, *summary.apart):
         lines += _paragraph(caveat, width, first="- ", indent="  ")
     for reason in summary.failures if failures else ():
@@ -137,11 +134,10 @@ def answer_lines(summary: Summary, width: int, more: More, *, failures: bool = T
     return [*lines, *([Text()] if ends else []), *map(Text, ends)]
 
 
-def _row(row: Row, width: int) -> list[Text]:
-    """A problem's name in bold, what it is judged by, and its verdict."""
-    name = f"{row.name} ({numbers.metric_label(row.comparison.problem)}):"
-    lines = _paragraph(f"{name} {row.sentence}.", width, indent="  ", first="")
-    lines[0].stylize("bold", 0, len(row.name))
+def _verdict(name: str, text: str, width: int) -> list[Text]:
+    """A problem's name in bold, and its verdict."""
+    lines = _paragraph(f"{name}{text}", width, indent="  ", first="")
+    lines[0].stylize("bold", 0, len(name))
     return lines
 
 

@@ -159,7 +159,8 @@ def test_the_course_counts_what_it_hears() -> None:
     course.timing("a / timing")
     assert course.state.what() == "a: timing steps" and course.state.left() == ""
     course.finishing()
-    assert course.state.what() == "finishing the trials in hand"
+    course.advance("a / sgd", 1)
+    assert course.state.what() == "finishing the trials in hand" and course.state.left() == ""
     course.summing()
     assert course.state.what() == "summing up"
 

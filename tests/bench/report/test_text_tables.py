@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from dlkit.bench.analysis import frames
+from dlkit.bench.analysis.answer import answer
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.report import tables, tables_across
+from dlkit.bench.report.answer_table import verdicts
 from dlkit.bench.report.tables import Table
 from dlkit.bench.report.terminal import More, answer_lines, print_lines, terminal, text_of
 from dlkit.bench.report.text_tables import paragraph, table_lines
@@ -212,3 +214,24 @@ def test_printed_lines_are_not_wrapped_again(
 
     print_lines(terminal(), [Text("a line that is longer than twenty columns [95 %]")])
     assert capsys.readouterr().out == "a line that is longer than twenty columns [95 %]\n"
+
+
+def test_what_holds_for_several_problems_is_said_once() -> None:
+    """Three contenders that are alike on two problems, while one is far better than the others on a third."""
+    problems = [make_problem(name) for name in ("bowl", "dish", "cup")]
+    plan = make_plan(["sgd", "adam", "lion"], problems=problems, points=1, tuning_seeds=1, seeds=8)
+
+    def curve(plan, problem, contender, trial):
+        noise = np.random.default_rng([trial.seed, len(problem.name), plan.contenders.index(contender)]).normal()
+        level = 0.1 if problem.name == "cup" and contender.label == "adam" else 0.5
+        return [1.0, 0.9, 0.8, 0.7, level + 0.01 * noise]
+
+    found = answer(make_summary(plan, curve=curve))
+    first, second, third = found.rows
+    assert [row.kind for row in found.rows] == ["tie", "tie", "winner"]
+    bowl, dish = first.labels("best")[0], second.labels("best")[0]
+    once = "None of the 2 others is told apart from the leader on"
+    assert verdicts(found) == [
+        ("", f"{once} bowl (error; {bowl} leads), dish (error; {dish} leads)."),
+        ("cup", f" (error): {third.sentence}."),
+    ]
