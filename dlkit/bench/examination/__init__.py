@@ -6,6 +6,7 @@
 - `pairs`: whether losses and metrics depend on which target belongs to which example.
 - `datasets`: classes, constants and scales in one's own data.
 - `purity`: whether one's own functions compute the same whenever they are traced.
+- `noted_calls`: clocks, generators and keys that they call meanwhile.
 - `updates`: where one's own optimizers move the parameters, and what their hyperparameters change.
 - `longest`: how long a step takes at most.
 - `kept_times`: step times of the catalogue's problems, kept for a day.
@@ -19,6 +20,7 @@ __all__ = [
     "examine",
     "kept_times",
     "longest",
+    "noted_calls",
     "opening",
     "pairs",
     "purity",

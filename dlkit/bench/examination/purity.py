@@ -2,16 +2,16 @@
 
 import contextlib
 import dis
-import inspect
 import io
 import sys
 import types
 import warnings
-from collections.abc import Callable, Collection, Iterator
-from functools import cache, partial
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.examination.noted_calls import calls_noted, codes_of
 from dlkit.bench.examination.ticks import Tick
 from dlkit.bench.identity.local_code import is_local
 from dlkit.bench.identity.own_errors import in_words, where_raised
@@ -46,11 +46,11 @@ def purity_ticks(bound: BoundPlan) -> Iterator[Tick]:
     yield from _made_twice(bound)
     impure = set[str]()
     heard = _Heard()
-    losses = {code for problem in bound.plan.problems if problem.is_own for code in _codes(bound, problem.name)}
+    losses = {code for problem in bound.plan.problems if problem.is_own for code in codes_of(bound, problem.name)}
     parts = retraced(bound)
     while True:
         calls = list[tuple[str, str]]()
-        with heard.listening(), _noticing(calls, losses):
+        with heard.listening(), calls_noted(calls, losses):
             part = next(parts, None)
         if part is None:
             break
@@ -112,10 +112,10 @@ def _impure_call(trace: Callable[[], Any]) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _noticing(found: list[tuple[str, str]], losses: Collection[types.CodeType] = ()) -> Iterator[None]:
+def _noticing(found: list[tuple[str, str]]) -> Iterator[None]:
     """Notes the first call, of the user's own code, of what answers anew each time: its name, and the place.
 
-    Of these losses, it also notes keys that they make themselves in place of the one that they are given.
+    It looks at every call there is, which makes tracing several times as slow.
     """
 
     def notice(frame: types.FrameType, event: str, argument: Any) -> None:
@@ -131,8 +131,6 @@ def _noticing(found: list[tuple[str, str]], losses: Collection[types.CodeType] =
             module = str(frame.f_globals.get("__name__", ""))
             if module in IMPURE and module != "os":
                 found.append((f"{module}.{frame.f_code.co_name}", place_of_caller(frame.f_back)))
-            elif module == "jax._src.random" and frame.f_code.co_name in ("key", "PRNGKey") and _is_in(frame, losses):
-                found.append((f"jax.random.{frame.f_code.co_name}", place_of_caller(frame.f_back)))
 
     before = sys.getprofile()
     sys.setprofile(notice)
@@ -140,22 +138,6 @@ def _noticing(found: list[tuple[str, str]], losses: Collection[types.CodeType] =
         yield
     finally:
         sys.setprofile(before)
-
-
-def _is_in(frame: types.FrameType | None, codes: Collection[types.CodeType]) -> bool:
-    """Whether one of these functions is being called."""
-    while frame is not None and frame.f_code not in codes:
-        frame = frame.f_back
-    return frame is not None
-
-
-def _codes(bound: BoundPlan, problem: str) -> Iterator[types.CodeType]:
-    """The code of a problem's losses."""
-    loaded = bound.problems[problem].load()
-    for loss in [each.loss for each in loaded.players] or [loaded.loss]:
-        function = inspect.unwrap(loss.func if isinstance(loss, partial) else loss)
-        if isinstance(function, types.FunctionType):
-            yield function.__code__
 
 
 def _of_numpy(frame: types.FrameType) -> list[tuple[str, str]]:
