@@ -24,7 +24,6 @@ html_css_files = ["docs.css"]
 html_title = f"dlkit {release}"
 autodoc_preserve_defaults = True  # `lecun_normal()`, not the address of a function
 autodoc_typehints = "signature"
-smartquotes = False  # `--expand` keeps its dashes
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_custom_sections = [("Reference", "notes")]
