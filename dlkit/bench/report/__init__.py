@@ -8,7 +8,7 @@
   `latex_text`: any text as LaTeX.
 - `figure_data`: what figures draw; `plotly_figures`, `plotly_across`: for the page; `matplotlib_figures`,
   `matplotlib_across`: for papers; `plotly_pareto`, `matplotlib_pareto`: quality against cost; `figure_list`: those of
-  the page.
+  the page; `plotly_bundle`: what of plotly.js they need.
 - `parameter_groups`: which rule trains which parameters.
 - `data_cards`: what was done to a user's data.
 - `samples`: what generative models make, drawn.
@@ -33,6 +33,7 @@ __all__ = [
     "paper_table",
     "parameter_groups",
     "plotly_across",
+    "plotly_bundle",
     "plotly_figures",
     "plotly_pareto",
     "samples",

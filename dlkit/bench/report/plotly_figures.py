@@ -13,7 +13,7 @@ from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.plan.planned import PlannedProblem
-from dlkit.bench.report import figure_data
+from dlkit.bench.report import figure_data, plotly_bundle
 from dlkit.bench.report.figure_data import Axis, Finals
 
 if TYPE_CHECKING:
@@ -63,10 +63,8 @@ def style_of(summary: Summary, result: ContenderResult) -> Style:
 
 
 def javascript() -> str:
-    """Returns plotly.js, which draws the figures without a network."""
-    from plotly.offline import get_plotlyjs
-
-    return str(get_plotlyjs())
+    """Returns the script that unpacks plotly.js, which draws the figures without a network: see `plotly_bundle`."""
+    return plotly_bundle.loader()
 
 
 def template() -> str:
