@@ -9,6 +9,7 @@
 - `figure_data`: what figures draw; `plotly_figures`, `plotly_across`: for the page; `matplotlib_figures`,
   `matplotlib_across`: for papers; `plotly_pareto`, `matplotlib_pareto`: quality against cost; `figure_list`: those of
   the page; `plotly_bundle`: what of plotly.js they need.
+- `looks`: colours, dashes and marks of contenders, on light and on dark ground.
 - `parameter_groups`: which rule trains which parameters.
 - `data_cards`: what was done to a user's data.
 - `samples`: what generative models make, drawn.
@@ -22,6 +23,7 @@ __all__ = [
     "figure_list",
     "latex",
     "latex_text",
+    "looks",
     "markdown",
     "matplotlib_across",
     "matplotlib_figures",

@@ -8,8 +8,8 @@ import numpy as np
 from dlkit.bench.analysis.across_problems import MAX_RATIO, Overview
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report import figure_data
-from dlkit.bench.report.plotly_across import contender_style, ran_on
-from dlkit.bench.report.plotly_figures import GREY
+from dlkit.bench.report.looks import GREY, style_of
+from dlkit.bench.report.plotly_across import ran_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +62,7 @@ def _ranks(axes: "Axes", summary: Summary) -> None:
         axes.axvspan(best, min(best + distance, len(found.contenders)), color=GREY, alpha=0.12, linewidth=0)
     ranked = [index for index in found.order if not np.isnan(estimates.mean_ranks[index])]
     for height, index in enumerate(ranked):
-        colour = contender_style(summary, found.contenders[index]).colour
+        colour = style_of(summary, found.contenders[index]).colour
         ends = [estimates.low[index], estimates.high[index]]
         axes.plot(ends, [height] * 2, color=colour, linewidth=1.6, solid_capstyle="butt")
         axes.plot([estimates.mean_ranks[index]], [height], marker="o", markersize=4.5, color=colour)
@@ -85,7 +85,7 @@ def _profile(axes: "Axes", summary: Summary) -> None:
     found = summary.overview
     assert found.profile is not None
     for index in _shown(found):
-        style = contender_style(summary, found.contenders[index])
+        style = style_of(summary, found.contenders[index])
         line = {"color": style.colour, "linestyle": style.paper_dash, "linewidth": 1.2}
         profile = found.profile.profile
         axes.step(profile.ratios, profile.fractions[index], where="post", **line)
@@ -98,7 +98,7 @@ def _profile(axes: "Axes", summary: Summary) -> None:
 def _reached(axes: "Axes", summary: Summary) -> None:
     found = summary.overview
     for index in found.order:
-        each, style = found.target_ecdf[index], contender_style(summary, found.contenders[index])
+        each, style = found.target_ecdf[index], style_of(summary, found.contenders[index])
         if each is None:
             continue
         line = {"color": style.colour, "linestyle": style.paper_dash, "linewidth": 1.2}

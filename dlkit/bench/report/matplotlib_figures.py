@@ -13,9 +13,9 @@ from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.report import figure_data
+from dlkit.bench.report.looks import GREY, style_of
 from dlkit.bench.report.matplotlib_across import across
 from dlkit.bench.report.matplotlib_pareto import quality_against_cost
-from dlkit.bench.report.plotly_figures import GREY, style_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

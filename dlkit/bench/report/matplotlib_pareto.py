@@ -10,7 +10,7 @@ from dlkit.bench.analysis.pareto import ParetoPanel, pareto
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report import figure_data
 from dlkit.bench.report.figure_data import Axis
-from dlkit.bench.report.plotly_figures import GREY, style_of
+from dlkit.bench.report.looks import GREY, style_of
 from dlkit.bench.report.plotly_pareto import FAR_APART, TITLES, UNITS, quality_axis
 
 if TYPE_CHECKING:
@@ -21,14 +21,6 @@ __all__ = ["quality_against_cost"]
 
 WIDTH, HEIGHT, POINTS = 2.4, 2.3, 8  # inches of a panel, size of letters
 LINE_LETTERS = 26  # of the legend, for each panel in a line
-MARKERS = {
-    "circle": "o",
-    "square": "s",
-    "diamond": "D",
-    "triangle-up": "^",
-    "pentagon": "p",
-    "triangle-down": "v",
-}  # plotly's names
 
 
 def quality_against_cost(summary: Summary, comparison: Comparison) -> "Figure | None":
@@ -68,7 +60,7 @@ def _panel(axes: "Axes", summary: Summary, panel: ParetoPanel, axis: Axis) -> di
         style = style_of(summary, point.result)
         middle, low, high = axis.visible(point.result.final)
         axes.plot([point.cost] * 2, [low, high], color=style.colour, linewidth=1.2, solid_capstyle="butt")
-        marker: dict[str, Any] = {"marker": MARKERS[style.marker], "markersize": 5, "linestyle": "none"}
+        marker: dict[str, Any] = {"marker": style.paper_marker, "markersize": 5, "linestyle": "none"}
         (marks[point.result.label],) = axes.plot([point.cost], [middle], color=style.colour, **marker)
     costs = [point.cost for point in panel.points]
     if min(costs) > 0 and max(costs) > FAR_APART * min(costs):

@@ -7,21 +7,16 @@ import numpy as np
 from dlkit.bench.analysis.across_problems import MAX_RATIO, Overview
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report import figure_data
-from dlkit.bench.report.plotly_figures import GREY, Style, blank, fill_between, literal, scatter, style_of
+from dlkit.bench.report.looks import GREY, Style, style_of
+from dlkit.bench.report.plotly_figures import blank, fill_between, literal, scatter
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["contender_style", "performance_profile", "ran_on", "ranks", "target_ecdf"]
+__all__ = ["performance_profile", "ran_on", "ranks", "target_ecdf"]
 
 BARS, WIDTH = (1.3, 2.0, 3.0, 3.7), 0.4  # ratios around which intervals stand, and how far around
 SHARES = {"range": [-0.02, 1.02], "tickformat": ".0%", "dtick": 0.25}
-
-
-def contender_style(summary: Summary, label: str) -> Style:
-    """Returns how a contender looks in every figure, by its label."""
-    every = (each for comparison in summary.comparisons for each in comparison.results)
-    return style_of(summary, next(each for each in every if each.label == label))
 
 
 def ranks(summary: Summary) -> "go.Figure":
@@ -41,7 +36,7 @@ def ranks(summary: Summary) -> "go.Figure":
     ranked = [index for index in found.order if not np.isnan(estimates.mean_ranks[index])]
     for height, index in enumerate(ranked):
         label, middle = found.contenders[index], float(estimates.mean_ranks[index])
-        colour = contender_style(summary, label).colour
+        colour = style_of(summary, label).colour
         ends = {"array": [estimates.high[index] - middle], "arrayminus": [middle - estimates.low[index]]}
         scatter(
             figure,
@@ -150,4 +145,4 @@ def _look(summary: Summary, index: int) -> tuple[Style, dict[str, Any]]:
     """A contender's style, and what all its traces have in common."""
     label = summary.overview.contenders[index]
     name = f"{label}{ran_on(summary.overview, index)}"
-    return contender_style(summary, label), {"name": literal(name), "legendgroup": label}
+    return style_of(summary, label), {"name": literal(name), "legendgroup": label}

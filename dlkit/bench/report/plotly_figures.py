@@ -4,24 +4,22 @@ import html
 import json
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dlkit.bench.analysis import numbers, step_costs, tuning_curves
 from dlkit.bench.analysis.comparison import Comparison
-from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.report import figure_data, plotly_bundle
 from dlkit.bench.report.figure_data import Axis, Finals
+from dlkit.bench.report.looks import GREY, INK, LINE, style_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 __all__ = [
-    "GREY",
-    "Style",
     "blank",
     "curves",
     "fill_between",
@@ -32,34 +30,13 @@ __all__ = [
     "probes",
     "scatter",
     "sensitivity",
-    "style_of",
+    "template",
     "tuning_curve",
 ]
 
-# Okabe and Ito's colours without yellow, which is too light for lines on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES = (("solid", "-"), ("dash", "--"), ("dot", ":"), ("dashdot", "-."), ("longdash", (0, (8, 3))))
-MARKERS = ("circle", "square", "diamond", "triangle-up", "pentagon", "triangle-down")
 SPLIT_MARKERS = {"test": "circle", "objective": "circle", "validation": "diamond-open"}
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 PANELS = 3  # of probes, side by side
-INK, GREY = "#1f2933", "#52606d"
-
-
-class Style(NamedTuple):
-    """How a contender looks in every figure: plotly's colour, dash and marker, and matplotlib's dash."""
-
-    colour: str
-    dash: str
-    marker: str
-    paper_dash: Any
-
-
-def style_of(summary: Summary, result: ContenderResult) -> Style:
-    """Returns how a contender looks in every figure."""
-    index = figure_data.position(summary, result)
-    dash, paper_dash = DASHES[index % len(DASHES)]
-    return Style(COLOURS[index % len(COLOURS)], dash, MARKERS[index % len(MARKERS)], paper_dash)
 
 
 def javascript() -> str:
@@ -282,7 +259,7 @@ def blank(height: int) -> "go.Figure":
     """Returns a figure without traces in the report's style."""
     import plotly.graph_objects as go
 
-    line = {"automargin": True, "showline": True, "linecolor": "#9aa5b1", "ticks": "outside", "zeroline": False}
+    line = {"automargin": True, "showline": True, "linecolor": LINE, "ticks": "outside", "zeroline": False}
     axis = {**line, "title": {"standoff": 8}}
     layout = {
         "template": {},  # the page has it: see `template`

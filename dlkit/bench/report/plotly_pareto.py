@@ -12,7 +12,8 @@ from dlkit.bench.plan.orientation import oriented
 from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.report import figure_data
 from dlkit.bench.report.figure_data import Axis
-from dlkit.bench.report.plotly_figures import GREY, blank, literal, metric_axis, scatter, style_of
+from dlkit.bench.report.looks import GREY, style_of
+from dlkit.bench.report.plotly_figures import blank, literal, metric_axis, scatter
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
