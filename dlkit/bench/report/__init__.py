@@ -9,6 +9,10 @@
 - `figure_data`: what figures draw; `plotly_figures`, `plotly_across`: for the page; `matplotlib_figures`,
   `matplotlib_across`: for papers; `plotly_pareto`, `matplotlib_pareto`: quality against cost; `figure_list`: those of
   the page; `plotly_bundle`: what of plotly.js they need.
+- `figure_data`, `grid_scale`, `surface_data`: what figures draw.
+- `plotly_figures`, `plotly_factors`, `plotly_pareto`, `plotly_surfaces`, `plotly_across`: drawn for the page;
+  `figure_list`: those of the page; `plotly_bundle`: what of plotly.js they need.
+- `matplotlib_figures`, `matplotlib_pareto`, `matplotlib_across`: drawn for papers.
 - `looks`: colours, dashes and marks of contenders, on light and on dark ground.
 - `parameter_groups`: which rule trains which parameters.
 - `data_cards`: what was done to a user's data.
@@ -21,6 +25,7 @@ __all__ = [
     "data_cards",
     "figure_data",
     "figure_list",
+    "grid_scale",
     "latex",
     "latex_text",
     "looks",
@@ -36,10 +41,13 @@ __all__ = [
     "parameter_groups",
     "plotly_across",
     "plotly_bundle",
+    "plotly_factors",
     "plotly_figures",
     "plotly_pareto",
+    "plotly_surfaces",
     "samples",
     "shown",
+    "surface_data",
     "tables",
     "tables_across",
     "terminal",

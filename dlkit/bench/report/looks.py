@@ -1,8 +1,8 @@
 """How contenders look in every figure: a colour on light and on dark ground, a dash and a mark.
 
-Colours are at least 25 apart in CIELAB, also as people with protanopia and deuteranopia see them, and have a contrast of
-at least 3 to the ground. Seven of them meet five dashes and six marks, so that 35 lines and 42 marks differ from each
-other; no figure tells contenders apart by colour alone.
+Colours are at least 25 apart in CIELAB, also as people with protanopia and deuteranopia see them, and have a contrast
+of at least 3 to the ground. Seven of them meet five dashes and six marks, so that 35 lines and 42 marks differ from
+each other; no figure tells contenders apart by colour alone.
 """
 
 from typing import Any, NamedTuple

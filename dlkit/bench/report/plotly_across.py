@@ -4,18 +4,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.across_problems import MAX_RATIO, Overview
+from dlkit.bench.analysis.rank_groups import RankGroups, rank_groups
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report import figure_data
-from dlkit.bench.report.looks import GREY, Style, style_of
+from dlkit.bench.report.looks import GREY, INK, Style, style_of
 from dlkit.bench.report.plotly_figures import blank, fill_between, literal, scatter
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["performance_profile", "ran_on", "ranks", "target_ecdf"]
+__all__ = ["critical_difference", "critical_distance", "performance_profile", "ran_on", "ranks", "target_ecdf"]
 
-BARS, WIDTH = (1.3, 2.0, 3.0, 3.7), 0.4  # ratios around which intervals stand, and how far around
+BARS, WIDTH = (1.5, 3.0), 0.7  # ratios around which intervals stand, and how far around
 SHARES = {"range": [-0.02, 1.02], "tickformat": ".0%", "dtick": 0.25}
 
 
@@ -63,6 +65,68 @@ def ranks(summary: Summary) -> "go.Figure":
     figure.update_yaxes(tickvals=list(range(count)), ticktext=labels, range=[count - 0.5, -0.5], showgrid=False)
     figure.update_xaxes(title_text="mean rank over problems, 1 is best", range=[0.9, count + 0.1], dtick=1)
     return figure
+
+
+def critical_difference(summary: Summary) -> "go.Figure":
+    """Draws mean ranks, best on top, and beside them a bar for each group in which no two are told apart.
+
+    Args:
+        summary: the run.
+
+    Returns:
+        The figure; no traces where `rank_groups.not_grouped` says why.
+    """
+    overview = summary.overview
+    found = rank_groups(overview)
+    figure = blank(height=150 + 34 * len(overview.contenders))
+    if found is None:
+        return figure
+    count, gap = len(found.ranked), 0.3
+    for height, (index, rank) in enumerate(zip(found.ranked, found.mean_ranks, strict=True)):
+        label = overview.contenders[index]
+        style = style_of(summary, label)
+        scatter(
+            figure,
+            x=[0.9, rank],
+            y=[height, height],
+            mode="lines+markers",
+            line={"color": style.colour, "dash": style.dash, "width": 1.5},
+            marker={"color": style.colour, "symbol": style.marker, "size": [0, 11]},
+            name=literal(label),
+            legendgroup=label,
+            hoverinfo="x+name",
+            showlegend=False,
+        )
+    for place, group in enumerate(found.groups):
+        at = count + gap * (place + 1)
+        bar = {"color": INK, "width": 3}
+        scatter(
+            figure,
+            x=[at] * len(group),
+            y=list(group),
+            mode="lines+markers",
+            line=bar,
+            marker={"color": INK, "size": 9},
+            name="not told apart",
+            hovertext=literal(", ".join(overview.contenders[found.ranked[place]] for place in group)),
+            hoverinfo="text+name",
+            showlegend=place == 0,
+        )
+    names = [f"{figure_data.short(overview.contenders[index])}{ran_on(overview, index)}" for index in found.ranked]
+    labels = [literal(name).replace("\n", "<br>") for name in names]
+    figure.update_yaxes(tickvals=list(range(count)), ticktext=labels, range=[count - 0.5, -0.5], showgrid=False)
+    end = count + gap * (len(found.groups) + 1)
+    title = f"mean rank over problems, 1 is best<br>{critical_distance(found)}"
+    figure.update_xaxes(title_text=title, range=[0.9, end], tickvals=list(range(1, count + 1)))
+    return figure.update_layout(hovermode="closest")
+
+
+def critical_distance(found: RankGroups) -> str:
+    """Returns how far mean ranks have to be apart, and the test that all rank alike, in words."""
+    alike = f"all alike: p {numbers.p_value(found.p_value)}"
+    if found.distance is None:
+        return alike
+    return f"critical difference {numbers.number(found.distance)}, {alike}"
 
 
 def performance_profile(summary: Summary) -> "go.Figure":

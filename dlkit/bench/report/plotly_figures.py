@@ -208,8 +208,8 @@ def tuning_curve(summary: Summary, comparison: Comparison) -> "go.Figure":
         )
     figure.update_layout(hovermode="x unified", showlegend=True)
     figure.update_xaxes(title_text="tuning points", rangemode="tozero", tickformat="d")
-    banded = not tuning_curves.not_drawn(summary.plan)
-    what = "median best tuning" if banded else "expected best tuning"
+    is_sample = not tuning_curves.not_drawn(summary.plan) and not summary.plan.repeats_tuning
+    what = "median best tuning" if is_sample else "expected best tuning"
     metric_axis(figure.update_yaxes, axis, problem, f"{what} {numbers.metric_label(problem)}")
     return figure
 
