@@ -6,13 +6,11 @@
   `trial_list`: every trial in the terminal.
 - `paper_table`: the one table of a paper, with the protocol of `paper_notes`; `paper_latex`: in LaTeX;
   `latex_text`: any text as LaTeX.
-- `figure_data`: what figures draw; `plotly_figures`, `plotly_across`: for the page; `matplotlib_figures`,
-  `matplotlib_across`: for papers; `plotly_pareto`, `matplotlib_pareto`: quality against cost; `figure_list`: those of
-  the page; `plotly_bundle`: what of plotly.js they need.
 - `figure_data`, `grid_scale`, `surface_data`: what figures draw.
 - `plotly_figures`, `plotly_factors`, `plotly_pareto`, `plotly_surfaces`, `plotly_across`: drawn for the page;
   `figure_list`: those of the page; `plotly_bundle`: what of plotly.js they need.
-- `matplotlib_figures`, `matplotlib_pareto`, `matplotlib_across`: drawn for papers.
+- `matplotlib_figures`, `matplotlib_factors`, `matplotlib_pareto`, `matplotlib_surfaces`, `matplotlib_across`,
+  `matplotlib_ranks`: drawn for papers, at widths and with letters of `matplotlib_paper`.
 - `looks`: colours, dashes and marks of contenders, on light and on dark ground.
 - `parameter_groups`: which rule trains which parameters.
 - `data_cards`: what was done to a user's data.
@@ -31,9 +29,13 @@ __all__ = [
     "looks",
     "markdown",
     "matplotlib_across",
+    "matplotlib_factors",
     "matplotlib_figures",
+    "matplotlib_paper",
     "matplotlib_pareto",
     "notebook",
+    "matplotlib_ranks",
+    "matplotlib_surfaces",
     "page",
     "paper_latex",
     "paper_notes",

@@ -83,8 +83,9 @@ ON_A_PROBLEM = (
         plotly_factors.factor_heat_map,
         "Optimizer and factor",
         "Final value, median over blocks, with each level of the other factor; darker is better. Framed and with ★: "
-        "the best of all contenders; ≈: not told apart from it, which does not mean equal; without a mark: worse "
-        "beyond chance; ?: not compared. A cell says nothing of why: the table of factors tests what a level does.",
+        "the best of all contenders, by paired differences; ≈: not told apart from it, which does not mean equal; "
+        "without a mark: worse beyond chance; ?: not compared. A cell says nothing of why: the table of factors tests "
+        "what a level does.",
     ),
     Figure(
         plotly_surfaces.surface,
@@ -120,8 +121,8 @@ ACROSS = (
         plotly_across.performance_profile,
         "Performance profile",
         "Share of problems on which the median block is at the hardest target within a factor of what the fastest one "
-        "spent; bars are pointwise intervals over problems and blocks. Times are known to an evaluation; who takes "
-        "part decides who is fastest.",
+        "spent; bars, with up to six contenders, are pointwise intervals over problems and blocks. Times are known to "
+        "an evaluation; who takes part decides who is fastest.",
         "Of a contender, over the problems where it ran, and of those that ran there: easy problems help it.",
     ),
     Figure(

@@ -13,13 +13,14 @@ from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.report import figure_data
 from dlkit.bench.report.figure_data import Axis
 
-__all__ = ["COLOURS", "MARKS", "GridScale", "grid_scale", "grid_title"]
+__all__ = ["COLOURS", "MARKS", "MOST_GRIDS", "GridScale", "grid_scale", "grid_title"]
 
 COLOURS = (
     "#F6EFDD",
     "#7FA8B8",
     "#0F4C81",
 )  # from the worst to the best: from light to dark, so that grey tells them too
+MOST_GRIDS = 6  # of a problem that are shown; with more of them tables are read better
 INKS = ("#10151A", "#FFFFFF")  # on the lighter and on the darker half
 DARKER = 0.6  # the share from which on the second ink is read better
 MARKS = {"best": "★", "not told apart": "≈", "worse": "", "not compared": "?"}
@@ -55,8 +56,8 @@ class GridScale(NamedTuple):
         """Returns a cell's number and mark."""
         value, mark = cell.result.final.estimate, MARKS[cell.mark]
         problem = self.axis.problem
-        is_lost = math.isinf(float(oriented(problem, problem.metric, value))) if not math.isnan(value) else False
-        shown = numbers.DIVERGED if is_lost else numbers.number(value)
+        (shown,) = figure_data.in_words(problem, oriented(problem, problem.metric, [value]))
+        shown = numbers.NOTHING if math.isnan(value) else shown
         return f"{shown} {mark}" if mark else shown
 
 

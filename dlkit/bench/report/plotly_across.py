@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["critical_difference", "critical_distance", "performance_profile", "ran_on", "ranks", "target_ecdf"]
 
 BARS, WIDTH = (1.5, 3.0), 0.7  # ratios around which intervals stand, and how far around
+MOST_BARS = 6  # contenders whose bars can still be told apart
 SHARES = {"range": [-0.02, 1.02], "tickformat": ".0%", "dtick": 0.25}
 
 
@@ -154,6 +155,8 @@ def performance_profile(summary: Summary) -> "go.Figure":
         ends = {"array": bands.high[index][at] - middle, "arrayminus": middle - bands.low[index][at]}
         line = {"color": style.colour, "dash": style.dash, "width": 2, "shape": "hv"}
         scatter(figure, x=ratios, y=fractions, mode="lines", line=line, hovertemplate="%{y:.0%}", **common)
+        if count > MOST_BARS:
+            continue
         scatter(
             figure,
             x=ratios[at],
@@ -191,7 +194,8 @@ def target_ecdf(summary: Summary) -> "go.Figure":
             continue
         # A share holds to the next evaluation.
         at = np.repeat(100 * each.steps, 2)[1:]
-        fill_between(figure, at, np.repeat(each.low, 2)[:-1], np.repeat(each.high, 2)[:-1], style.colour, common)
+        ends = (np.repeat(each.low, 2)[:-1], np.repeat(each.high, 2)[:-1])
+        fill_between(figure, at, *ends, style.colour, common, count=len(found.contenders))
         line = {"color": style.colour, "dash": style.dash, "width": 2, "shape": "hv"}
         scatter(figure, x=100 * each.steps, y=each.share, mode="lines", line=line, hovertemplate="%{y:.0%}", **common)
     figure.update_xaxes(title_text="share of the budget", range=[0, 102], ticksuffix="%")

@@ -11,16 +11,15 @@ from dlkit.bench.analysis.factor_grid import FactorGrid, GridCell, factor_grids
 from dlkit.bench.analysis.rate_curves import rate_curves
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report import figure_data
-from dlkit.bench.report.grid_scale import COLOURS, GridScale, grid_scale, grid_title
-from dlkit.bench.report.looks import style_of
+from dlkit.bench.report.grid_scale import COLOURS, MOST_GRIDS, GridScale, grid_scale, grid_title
+from dlkit.bench.report.looks import INK, style_of
 from dlkit.bench.report.plotly_figures import blank, literal, metric_axis, scatter
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["MOST_GRIDS", "factor_heat_map", "learning_rates"]
+__all__ = ["factor_heat_map", "learning_rates"]
 
-MOST_GRIDS = 6
 ROW_HEIGHT = 44
 
 
@@ -81,7 +80,7 @@ def factor_heat_map(summary: Summary, comparison: Comparison) -> "go.Figure":
         subplot_titles=[literal(grid_title(grid)) for grid in grids],
         row_heights=heights,
         vertical_spacing=0.0 if len(grids) == 1 else min(0.9 / (len(grids) - 1), 80 / sum(heights)),
-    ).update_layout(blank(height=sum(heights) + 20).layout)
+    ).update_layout(blank(height=sum(heights) + 40).layout)
     scale = grid_scale(comparison.problem, grids)
     for row, grid in enumerate(grids, 1):
         figure.add_trace(_heat(comparison, grid, scale), row=row, col=1)
@@ -91,7 +90,8 @@ def factor_heat_map(summary: Summary, comparison: Comparison) -> "go.Figure":
         figure.update_yaxes(
             tickvals=list(range(len(rows))), ticktext=rows, autorange="reversed", showgrid=False, row=row, col=1
         )
-    return figure.update_annotations(font_size=12)
+    figure.update_annotations(font_size=12)
+    return figure.update_layout(margin_t=64)  # below the bar of buttons
 
 
 def _heat(comparison: Comparison, grid: FactorGrid, scale: GridScale) -> dict[str, Any]:
@@ -125,8 +125,8 @@ def _texts(figure: Any, comparison: Comparison, grid: FactorGrid, scale: GridSca
                 font={"size": 12, "color": scale.ink(cell)}, row=row, col=1,
             )  # fmt: skip
             if cell.mark == "best":
-                frame = {"color": scale.ink(cell), "width": 2}
-                ends = {"x0": x - 0.46, "x1": x + 0.46, "y0": y - 0.42, "y1": y + 0.42}
+                frame = {"color": INK, "width": 3}
+                ends = {"x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5}
                 figure.add_shape(type="rect", line=frame, **ends, row=row, col=1)
 
 

@@ -37,6 +37,7 @@ __all__ = [
 SPLIT_MARKERS = {"test": "circle", "objective": "circle", "validation": "diamond-open"}
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 PANELS = 3  # of probes, side by side
+OPAQUE, FULL_BANDS, FAINTEST = 36, 4, 10  # of 255: of a band, where there are up to so many, and at least
 
 
 def javascript() -> str:
@@ -71,7 +72,7 @@ def curves(summary: Summary, comparison: Comparison) -> "go.Figure":
     for rank, curve in enumerate(found):
         style, low, high = style_of(summary, curve.result), axis.units(curve.low), axis.units(curve.high)
         common: dict[str, Any] = {"name": literal(curve.name), "legendgroup": curve.result.label}
-        fill_between(figure, curve.spent, low, high, style.colour, common)
+        fill_between(figure, curve.spent, low, high, style.colour, common, count=len(found))
         line = {"color": style.colour, "dash": style.dash, "width": 2}
         middle, above = axis.units(curve.middle), len(found) - rank  # the best is drawn last
         scatter(
@@ -230,10 +231,10 @@ def probes(summary: Summary, comparison: Comparison) -> "go.Figure":
     if not found:
         return blank(height=90)
     names = list(dict.fromkeys(each.name for each in found))
-    rows = math.ceil(len(names) / PANELS)
+    rows, columns = math.ceil(len(names) / PANELS), min(PANELS, len(names))
     titles = [literal(name.replace("_", " ")) for name in names]
     figure = blank(height=90 + 210 * rows)
-    grid = make_subplots(rows=rows, cols=PANELS, subplot_titles=titles, vertical_spacing=0.5 / (rows + 1))
+    grid = make_subplots(rows=rows, cols=columns, subplot_titles=titles, vertical_spacing=0.5 / (rows + 1))
     figure = grid.update_layout(figure.layout)
     for each in found:
         style, panel = style_of(summary, each.result), names.index(each.name)
@@ -277,15 +278,18 @@ def scatter(figure: "go.Figure", *, row: int | None = None, col: int | None = No
     figure.add_trace({"type": "scatter", **trace}, row=row, col=col)
 
 
-def fill_between(figure: "go.Figure", x: Any, low: Any, high: Any, colour: str, common: dict[str, Any]) -> None:
-    """Adds a band in a light shade of a contender's colour."""
+def fill_between(
+    figure: "go.Figure", x: Any, low: Any, high: Any, colour: str, common: dict[str, Any], *, count: int = 1
+) -> None:
+    """Adds a band in a light shade of a contender's colour: the lighter, the more (`count`) of them there are."""
+    shade = max(round(OPAQUE * min(1.0, FULL_BANDS / count)), FAINTEST)
     scatter(
         figure,
         x=np.concatenate([x, x[::-1]]),
         y=np.concatenate([low, high[::-1]]),
         mode="none",
         fill="toself",
-        fillcolor=f"{colour}24",
+        fillcolor=f"{colour}{shade:02x}",
         line={"width": 0},
         hoverinfo="skip",
         showlegend=False,
@@ -333,6 +337,7 @@ def _dots(figure: "go.Figure", axis: Axis, finals: Finals, colour: str, common: 
         y=finals.heights,
         marker={"color": colour, "size": np.where(off, 7, 5), "symbol": symbols, "opacity": 0.5},
         hovertext=figure_data.in_words(axis.problem, finals.values),
+        cliponaxis=False,
         **common,
     )
 
@@ -351,6 +356,7 @@ def _median(figure: "go.Figure", axis: Axis, finals: Finals, colour: str, common
         error_x={"array": [high - middle], "arrayminus": [middle - low], "color": colour, "thickness": 3, "width": 0},
         hovertext=f"{numbers.geometric(axis.problem)}median "
         f"{numbers.interval(finals.median, floor=axis.problem.judged.floor)}",
+        cliponaxis=False,
         **common,
     )
 

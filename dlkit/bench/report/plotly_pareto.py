@@ -40,7 +40,7 @@ def quality_against_cost(summary: Summary, comparison: Comparison) -> "go.Figure
 
     panels, problem = pareto(comparison), comparison.problem
     rows, columns = max(math.ceil(len(panels) / COLUMNS), 1), min(max(len(panels), 1), COLUMNS)
-    figure = blank(height=110 + 260 * rows)
+    figure = blank(height=110 + 260 * rows + 20 * len(comparison.results))
     if not panels:
         return figure
     grid = make_subplots(rows=rows, cols=columns, shared_yaxes=True, vertical_spacing=0.5 / (rows + 1))
