@@ -64,7 +64,7 @@ def ranks(summary: Summary) -> "go.Figure":
     labels = [literal(name).replace("\n", "<br>") for name in names]
     count = len(labels)
     figure.update_yaxes(tickvals=list(range(count)), ticktext=labels, range=[count - 0.5, -0.5], showgrid=False)
-    figure.update_xaxes(title_text="mean rank over problems, 1 is best", range=[0.9, count + 0.1], dtick=1)
+    figure.update_xaxes(title_text="mean rank, 1 is best", range=[0.9, count + 0.1], dtick=1)
     return figure
 
 
@@ -117,7 +117,7 @@ def critical_difference(summary: Summary) -> "go.Figure":
     labels = [literal(name).replace("\n", "<br>") for name in names]
     figure.update_yaxes(tickvals=list(range(count)), ticktext=labels, range=[count - 0.5, -0.5], showgrid=False)
     end = count + gap * (len(found.groups) + 1)
-    title = f"mean rank over problems, 1 is best<br>{critical_distance(found)}"
+    title = f"mean rank, 1 is best<br>{critical_distance(found)}"
     figure.update_xaxes(title_text=title, range=[0.9, end], tickvals=list(range(1, count + 1)))
     return figure.update_layout(hovermode="closest")
 
@@ -169,7 +169,7 @@ def performance_profile(summary: Summary) -> "go.Figure":
             **common,
         )
     figure.update_xaxes(
-        title_text=f"{summary.plan.problems[0].axis} to the hardest target / the fastest's",
+        title_text=f"{summary.plan.problems[0].axis} to target / the fastest's",
         range=[1, MAX_RATIO],
         ticksuffix="×",
     )
