@@ -36,22 +36,23 @@ class Outputs:
 
         return write_report(self.summary, Path(path))
 
-    def figures(self, folder: str | Path, *, extension: str = "pdf") -> list[Path]:
-        """Draws one figure of curves per problem, for papers.
+    def figures(self, folder: str | Path, *, extension: str = "pdf", width: str = "text") -> list[Path]:
+        """Draws figures for papers: curves and final values of each problem, and what else the run has to show.
 
         Args:
             folder: where; made if missing.
             extension: a file ending that matplotlib knows, such as ``"pdf"``, ``"svg"``, ``"png"``.
+            width: ``"text"``, 6.75 inches, or ``"column"``, 3.25 inches, for one of two columns.
 
         Returns:
             The files.
 
         Raises:
-            UserError: if they cannot be written there.
+            UserError: for an unknown format or width, or if they cannot be written there.
         """
         from dlkit.bench.report.matplotlib_figures import save_figures
 
-        return save_figures(self.summary, Path(folder), extension=extension)
+        return save_figures(self.summary, Path(folder), extension=extension, width=width)
 
     def paper_table(
         self,

@@ -8,6 +8,8 @@
 - `costs`: time and memory; `step_costs`: gradients and examples, and the order at equal cost;
   `pareto`: quality against cost.
 - `factor_pairs`, `effects`, `effect_sentences`: contenders that differ in one factor; what its levels do, and in words.
+- `factor_grid`, `rate_curves`, `rank_groups`, `surface_paths`: what figures of factors, learning rates, ranks and
+  surfaces show.
 - `foresight`: what a plan can tell and what it costs, before anything runs.
 - `settling`: who gets more studies or seeds, and when that ends.
 - `best_trial`: which final trial stands for a contender where one model is asked for.
@@ -31,6 +33,7 @@ __all__ = [
     "effect_sentences",
     "effects",
     "example_sentences",
+    "factor_grid",
     "factor_pairs",
     "findings",
     "foresight",
@@ -40,12 +43,15 @@ __all__ = [
     "pairs",
     "pareto",
     "problem_results",
+    "rank_groups",
     "ranking",
+    "rate_curves",
     "settling",
     "several_runs",
     "starts",
     "step_costs",
     "summary",
+    "surface_paths",
     "tuning_curves",
     "units",
     "verdict",

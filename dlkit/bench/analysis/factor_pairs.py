@@ -9,7 +9,7 @@ from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import CONSTANT_SCHEDULE, level_name
 
-__all__ = ["LevelPairs", "Match", "contrasts", "groups", "level_pairs", "mean_over_pairs", "weighed_sum"]
+__all__ = ["LevelPairs", "Match", "contrasts", "groups", "level_pairs", "levels_of", "mean_over_pairs", "weighed_sum"]
 
 Floats = np.ndarray[Any, Any]
 ROUNDING = 4 * float(np.finfo(np.float32).eps)  # curves are kept in 32 bits
@@ -57,7 +57,7 @@ def level_pairs(
         The levels that have a pair, in the order of the factors; none where the optimizer is the only factor.
     """
     complete = {each.label: each for each in results if each.is_comparable}
-    levels = {each.label: _levels(problem, each, contenders) for each in contenders}
+    levels = {each.label: levels_of(problem, each, contenders) for each in contenders}
     first = levels[contenders[0].label]
     factors = [name for name in first if len({each[name] for each in levels.values()}) > 1]
     if factors in ([], ["optimizer"]):
@@ -72,10 +72,10 @@ def level_pairs(
     return [each for each in found if each.matches]
 
 
-def _levels(
+def levels_of(
     problem: PlannedProblem, contender: PlannedContender, contenders: Sequence[PlannedContender]
 ) -> dict[str, str]:
-    """Factor -> level, with the problem's own where a contender sets none."""
+    """Returns factor -> level of a contender, with the problem's own where it sets none."""
     own = {
         "schedule": CONSTANT_SCHEDULE,
         "batch_size": level_name(problem.batch_size or "full"),

@@ -108,6 +108,7 @@ def report(
     output: Path | None = None,
     kind: Annotated[Literal["html", "markdown", "latex", "pdf", "svg", "png"], Parameter(name="--format")] = "html",
     all_tables: Annotated[bool, Parameter(negative="")] = False,
+    width: Literal["text", "column"] = "text",
 ) -> int:
     """Write a run's report again: the page, the table of a paper as Markdown or LaTeX, or figures for a paper.
 
@@ -116,6 +117,7 @@ def report(
         output: a file, or a folder for figures; RUN/report.html, .md, .tex or RUN/figures by default.
         kind: the page; the one table of a paper, with the protocol, as Markdown or LaTeX; or figures in a format.
         all_tables: with markdown and latex, let all other tables and verdicts follow that one.
+        width: of figures: a page's text (6.75 inches) or one of its two columns (3.25 inches).
     """
     from dlkit.bench import api
     from dlkit.bench.report.latex import latex_tables
@@ -134,7 +136,7 @@ def report(
         more = f"\n{latex_tables(result.summary)}" if all_tables else ""
         written = [write_text(output or run / "report.tex", result.latex() + more)]
     else:
-        written = result.figures(output or run / "figures", extension=kind)
+        written = result.figures(output or run / "figures", extension=kind, width=width)
     for path in written:
         print(f"report: {path}")  # noqa: T201
     return 0

@@ -10,6 +10,8 @@ from dlkit.typing import Array
 
 __all__ = ["PROBES"]
 
+COORDINATES = ("coordinate_1", "coordinate_2")  # as `analysis.surface_paths` reads them
+
 
 def _update_ratio(view: View) -> Mapping[str, Array]:
     update, weight = norm(view.update), norm(view.params)
@@ -29,7 +31,22 @@ def _sparsity(view: View) -> Mapping[str, Array]:
     return {"sparsity": jnp.where(undefined, jnp.nan, share)}
 
 
+def _coordinates(view: View) -> Mapping[str, Array]:
+    leaves = jax.tree.leaves(view.params)
+    if sum(leaf.size for leaf in leaves) != len(COORDINATES):
+        return dict.fromkeys(COORDINATES, jnp.float32(jnp.nan))
+    values = jnp.concatenate([jnp.ravel(leaf) for leaf in leaves])
+    undefined = jnp.isnan(values).any()
+    return {name: jnp.where(undefined, jnp.nan, value) for name, value in zip(COORDINATES, values, strict=True)}
+
+
 PROBES = (
+    Probe(
+        "coordinates",
+        COORDINATES,
+        _coordinates,
+        description="the parameters themselves, where there are two: reports draw the paths on rosenbrock and beale",
+    ),
     Probe(
         "update_ratio",
         ("update_ratio",),

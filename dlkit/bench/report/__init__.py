@@ -6,9 +6,12 @@
   `trial_list`: every trial in the terminal.
 - `paper_table`: the one table of a paper, with the protocol of `paper_notes`; `paper_latex`: in LaTeX;
   `latex_text`: any text as LaTeX.
-- `figure_data`: what figures draw; `plotly_figures`, `plotly_across`: for the page; `matplotlib_figures`,
-  `matplotlib_across`: for papers; `plotly_pareto`, `matplotlib_pareto`: quality against cost; `figure_list`: those of
-  the page.
+- `figure_data`, `grid_scale`, `surface_data`: what figures draw.
+- `plotly_figures`, `plotly_factors`, `plotly_pareto`, `plotly_surfaces`, `plotly_across`: drawn for the page;
+  `figure_list`: those of the page; `plotly_bundle`: what of plotly.js they need.
+- `matplotlib_figures`, `matplotlib_factors`, `matplotlib_pareto`, `matplotlib_surfaces`, `matplotlib_across`,
+  `matplotlib_ranks`: drawn for papers, at widths and with letters of `matplotlib_paper`.
+- `looks`: colours, dashes and marks of contenders, on light and on dark ground.
 - `parameter_groups`: which rule trains which parameters.
 - `data_cards`: what was done to a user's data.
 - `samples`: what generative models make, drawn.
@@ -20,12 +23,18 @@ __all__ = [
     "data_cards",
     "figure_data",
     "figure_list",
+    "grid_scale",
     "latex",
     "latex_text",
+    "looks",
     "markdown",
     "matplotlib_across",
+    "matplotlib_factors",
     "matplotlib_figures",
+    "matplotlib_paper",
     "matplotlib_pareto",
+    "matplotlib_ranks",
+    "matplotlib_surfaces",
     "notebook",
     "page",
     "paper_latex",
@@ -33,10 +42,14 @@ __all__ = [
     "paper_table",
     "parameter_groups",
     "plotly_across",
+    "plotly_bundle",
+    "plotly_factors",
     "plotly_figures",
     "plotly_pareto",
+    "plotly_surfaces",
     "samples",
     "shown",
+    "surface_data",
     "tables",
     "tables_across",
     "terminal",

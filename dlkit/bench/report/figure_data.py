@@ -15,6 +15,7 @@ from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.along_curves import amounts_along
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.contender_result import ContenderResult
+from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.analysis.tuning_curves import bands
 from dlkit.bench.plan.metric import TRAINING_LOSS
@@ -22,7 +23,7 @@ from dlkit.bench.plan.orientation import at_floor, oriented, unoriented
 from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.space import Range
 from dlkit.bench.plan.spending import along_budget, spent
-from dlkit.bench.stats import Interval
+from dlkit.bench.stats import Interval, median_interval
 from dlkit.bench.tuning.winner import Tuning
 
 __all__ = [
@@ -38,7 +39,6 @@ __all__ = [
     "fit_axis",
     "hyperparameter",
     "in_words",
-    "position",
     "probe_curves",
     "scores",
     "short",
@@ -226,9 +226,10 @@ class TuningCurve:
 
     Attributes:
         result: the contender's.
-        middle: [points] oriented: with bands the median best of so many points, else what `Tuning.curve` holds.
-        low: [points] the lower end of a band that holds for all numbers of points at once; infinite where nothing
-            bounds it.
+        middle: [points] oriented: of one study the median best of so many points, or where points are no sample, what
+            `Tuning.curve` holds; of several the median of that over studies.
+        low: [points] the lower end of a band that holds for all numbers of points at once, of several studies that of
+            the median's interval; infinite where nothing bounds it.
         high: [points] the upper end.
     """
 
@@ -236,11 +237,6 @@ class TuningCurve:
     middle: Floats
     low: Floats
     high: Floats
-
-
-def position(summary: Summary, result: ContenderResult) -> int:
-    """Returns a contender's place in the plan; it decides colour, dash and marker in every figure."""
-    return [contender.label for contender in summary.plan.contenders].index(result.label)
 
 
 def short(label: str) -> str:
@@ -341,12 +337,16 @@ def tuning_curves(summary: Summary, comparison: Comparison) -> list[TuningCurve]
     for result in comparison.results:
         if result.failure or result.tuning.missing:
             continue
-        band = bands(summary.plan, comparison.problem, result)
-        if band is None:
-            nowhere = np.full(len(result.tuning.curve), np.inf)
-            found.append(TuningCurve(result, result.tuning.curve, -nowhere, nowhere))
-        else:
+        over = [each.curve for each in result.tunings if not each.missing]
+        band = bands(summary.plan, comparison.problem, result) if len(over) == 1 else None
+        if band is not None:
             found.append(TuningCurve(result, band.median, band.median_low, band.median_high))
+            continue
+        # Points of different studies are never put together: their scores differ by seeds and by splits, too.
+        table = np.stack([each[: min(map(len, over))] for each in over])
+        ends = [median_interval(column, level=LEVEL) for column in table.T]
+        middle, low, high = (np.array([end[place] for end in ends]) for place in range(3))
+        found.append(TuningCurve(result, middle, low, high))
     return found
 
 

@@ -1,4 +1,4 @@
-"""A figure for each problem, for papers, drawn by matplotlib."""
+"""Figures for papers: a problem's curves and final values, drawn by matplotlib, and the files of all of them."""
 
 import io
 import math
@@ -13,37 +13,54 @@ from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.report import figure_data
+from dlkit.bench.report.looks import GREY, style_of
 from dlkit.bench.report.matplotlib_across import across
+from dlkit.bench.report.matplotlib_factors import factor_heat_map, learning_rates
+from dlkit.bench.report.matplotlib_paper import POINTS, WIDTHS, band_alpha, blank, legend, literal, plain, width_of
 from dlkit.bench.report.matplotlib_pareto import quality_against_cost
-from dlkit.bench.report.plotly_figures import GREY, style_of
+from dlkit.bench.report.matplotlib_ranks import critical_difference
+from dlkit.bench.report.matplotlib_surfaces import surface
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-__all__ = ["ACROSS", "COST", "save_figures"]
+__all__ = ["ACROSS", "COST", "FACTORS", "RANKS", "RATES", "SURFACE", "save_figures"]
 
-ACROSS, COST = "across-problems", "against-cost"
+ACROSS, RANKS = "across-problems", "critical-differences"
+COST, RATES, FACTORS, SURFACE = "against-cost", "learning-rates", "factors", "paths"
+MORE = {
+    COST: quality_against_cost,
+    RATES: learning_rates,
+    FACTORS: factor_heat_map,
+    SURFACE: surface,
+}  # of a problem, by how their files' names end
 
-INCHES, POINTS, LETTERS = (7.0, 2.6), 8, 130  # letters of the legend's size in a line
+HEIGHT, ROW = 2.3, 0.125  # inches of a panel, and of a line of names in it
 UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}  # the same figure is the same bytes
 UNUSABLE_FORMATS = frozenset({"pgf", "raw", "rgba"})  # one needs LaTeX, two are bare pixels
 
 
-def save_figures(summary: Summary, folder: Path, *, extension: str = "pdf") -> list[Path]:
-    """Draws one figure per problem for papers, curves at the left, final values at the right, and one of all together.
+def save_figures(summary: Summary, folder: Path, *, extension: str = "pdf", width: str = "text") -> list[Path]:
+    """Draws figures for papers: for each problem curves and final values, and what else there is, and some of all.
+
+    Letters are embedded: as TrueType in PDF and PostScript, which publishers ask for; as outlines in SVG, so that it
+    looks the same everywhere.
 
     Args:
         summary: the run.
         folder: where; made if missing.
         extension: a file ending that matplotlib knows, such as ``"pdf"``, ``"svg"``, ``"png"``.
+        width: ``"text"`` for the whole width of a page of two columns, ``"column"`` for one: `matplotlib_paper.WIDTHS`.
 
     Returns:
-        The files, named after the problems; one that ends with `COST` shows quality against cost, where contenders'
-        costs differ. With two problems or more, `ACROSS` comes last.
+        The files, named after the problems. One that ends with `COST` shows quality against cost, where contenders'
+        costs differ; with `RATES`, tuning scores against the learning rate; with `FACTORS`, the optimizer against
+        other factors; with `SURFACE`, paths, where the probe ``coordinates`` kept them. With two problems or more,
+        `ACROSS` and, where ranks can tell contenders apart, `RANKS` come last.
 
     Raises:
-        UserError: for an unknown format, or a folder that cannot be written.
+        UserError: for an unknown format or width, or a folder that cannot be written.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -51,8 +68,8 @@ def save_figures(summary: Summary, folder: Path, *, extension: str = "pdf") -> l
     known = sorted(set(FigureCanvasAgg.get_supported_filetypes()) - UNUSABLE_FORMATS)
     if extension not in known:
         raise UserError(f"figures cannot be drawn as '{extension}'; expected one of {', '.join(known)}")
-    files = []
-    for stem, draw in _every_figure(summary):
+    inches, files = width_of(width), []
+    for stem, draw in _every_figure(summary, inches):
         name = re.sub(r"[^\w.-]+", "-", stem).lstrip(".") or "problem"
         path = folder / f"{name}.{extension}"
         drawn = io.BytesIO()
@@ -71,36 +88,36 @@ def save_figures(summary: Summary, folder: Path, *, extension: str = "pdf") -> l
     return files
 
 
-def _every_figure(summary: Summary) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _every_figure(summary: Summary, inches: float) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yields the stem of a file's name, and what draws its figure; None where there is nothing to draw."""
     for comparison in summary.comparisons:
         name = comparison.problem.name
-        yield name, partial(_figure, summary, comparison)
-        yield f"{name}-{COST}", partial(quality_against_cost, summary, comparison)
+        yield name, partial(_figure, summary, comparison, inches)
+        for ending, draw in MORE.items():
+            yield f"{name}-{ending}", partial(draw, summary, comparison, inches)
     if summary.overview.ranks:
-        yield ACROSS, partial(across, summary)
+        yield ACROSS, partial(across, summary, inches)
+        yield RANKS, partial(critical_difference, summary, inches)
 
 
-def _figure(summary: Summary, comparison: Comparison) -> Any:
-    from matplotlib.figure import Figure
+def _figure(summary: Summary, comparison: Comparison, inches: float) -> Any:
+    """Curves and final values: side by side where there is room, else one below the other."""
     from matplotlib.ticker import LogLocator
 
-    figure = Figure(figsize=INCHES, layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
-    lines = _curves(left, summary, comparison)
-    _finals(right, summary, comparison)
-    for axes in (left, right):
-        axes.tick_params(which="both", labelsize=POINTS - 1)
-        axes.spines[["top", "right"]].set_visible(False)
+    is_wide = inches > WIDTHS["column"]
+    names = sum(figure_data.short(each.label).count("\n") + 1 for each in comparison.results)
+    heights = [HEIGHT, max(HEIGHT, ROW * names + 0.5)]
+    figure = blank(inches, max(heights) if is_wide else sum(heights))
+    how: Any = {"width_ratios": [1.15, 1]} if is_wide else {"height_ratios": heights}
+    upper, lower = figure.subplots(*((1, 2) if is_wide else (2, 1)), **how)
+    lines = _curves(upper, summary, comparison)
+    _finals(lower, summary, comparison)
+    for axes in (upper, lower):
+        plain(axes)
     if comparison.problem.judged.scale == "log":
-        for axis in (left.yaxis, right.xaxis):
+        for axis in (upper.yaxis, lower.xaxis):
             axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
-    names = [str(line.get_label()) for line in lines]
-    columns = min(len(names), LETTERS // max((len(name) + 9 for name in names), default=1)) or 1
-    legend = figure.legend(lines, names, loc="outside lower center", ncols=columns, fontsize=POINTS - 1, frameon=False)
-    for entry in legend.get_texts():
-        entry.set_parse_math(False)
-    figure.set_figheight(INCHES[1] + 0.16 * math.ceil(len(names) / columns))
+    legend(figure, lines, [str(line.get_label()) for line in lines])
     return figure
 
 
@@ -111,7 +128,7 @@ def _curves(axes: "Axes", summary: Summary, comparison: Comparison) -> list["Lin
     for rank, curve in enumerate(found):
         style, above = style_of(summary, curve.result), 3 - rank / len(found)  # the best is drawn last
         low, middle, high = (axis.units(values) for values in (curve.low, curve.middle, curve.high))
-        axes.fill_between(curve.spent, low, high, color=style.colour, alpha=0.14, linewidth=0)
+        axes.fill_between(curve.spent, low, high, color=style.colour, alpha=band_alpha(len(found)), linewidth=0)
         line = {"color": style.colour, "linestyle": style.paper_dash, "linewidth": 1.2, "zorder": above}
         lines += axes.plot(curve.spent, middle, label=curve.name, **line)
     axes.axhline(comparison.target, color=GREY, linestyle=(0, (4, 3)), linewidth=0.7)  # nothing where it is NaN
@@ -136,11 +153,11 @@ def _finals(axes: "Axes", summary: Summary, comparison: Comparison) -> None:
         if not math.isnan(each.median.estimate):
             middle, low, high = axis.visible(each.median)
             axes.plot([low, high], [each.height] * 2, color=colour, linewidth=1.6, solid_capstyle="butt")
-            axes.plot([middle], [each.height], marker=shape, markersize=4.5, color=colour, markerfacecolor=face)
+            mark: dict[str, Any] = {"marker": shape, "markersize": 4.5, "markerfacecolor": face}
+            axes.plot([middle], [each.height], color=colour, clip_on=False, **mark)
     axes.set_xscale(problem.judged.scale)
     axes.set_xlim(*axis.bounds)
     axes.set_ylim(len(results) - 0.5, -0.5)
-    for tick in axes.set_yticks(range(len(results)), [figure_data.short(each.label) for each in results]):
-        tick.label1.set_parse_math(False)
+    literal(axes.set_yticks(range(len(results)), [figure_data.short(each.label) for each in results]))
     marks = " (\u25cf test, \u25c7 validation)" if problem.judged_on == "test" else ""
     axes.set_xlabel(f"final {numbers.metric_label(problem)}{marks}", fontsize=POINTS, parse_math=False)

@@ -1,7 +1,6 @@
 """The figure of quality against cost, for papers, drawn by matplotlib."""
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlkit.bench.analysis import numbers
@@ -10,7 +9,8 @@ from dlkit.bench.analysis.pareto import ParetoPanel, pareto
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report import figure_data
 from dlkit.bench.report.figure_data import Axis
-from dlkit.bench.report.plotly_figures import GREY, style_of
+from dlkit.bench.report.looks import GREY, style_of
+from dlkit.bench.report.matplotlib_paper import POINTS, blank, legend, plain
 from dlkit.bench.report.plotly_pareto import FAR_APART, TITLES, UNITS, quality_axis
 
 if TYPE_CHECKING:
@@ -19,40 +19,36 @@ if TYPE_CHECKING:
 
 __all__ = ["quality_against_cost"]
 
-WIDTH, HEIGHT, POINTS = 2.4, 2.3, 8  # inches of a panel, size of letters
-LINE_LETTERS = 26  # of the legend, for each panel in a line
-MARKERS = {
-    "circle": "o",
-    "square": "s",
-    "diamond": "D",
-    "triangle-up": "^",
-    "pentagon": "p",
-    "triangle-down": "v",
-}  # plotly's names
+LEAST, HEIGHT = 2.0, 2.1  # inches of a panel: its width at least, and its height
 
 
-def quality_against_cost(summary: Summary, comparison: Comparison) -> "Figure | None":
+def quality_against_cost(summary: Summary, comparison: Comparison, inches: float) -> "Figure | None":
     """Draws the final value against each cost that tells contenders apart, with the front of those nobody beats.
 
     Args:
         summary: the run.
         comparison: the problem.
+        inches: the figure's width.
 
     Returns:
         The figure, a small panel a cost; None where contenders cost the same, as far as is known.
     """
-    from matplotlib.figure import Figure
-
     panels = pareto(comparison)
     if not panels:
         return None
-    figure = Figure(figsize=(max(WIDTH * len(panels), 3.4), HEIGHT), layout="constrained")
+    columns = min(int(inches // LEAST), len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = blank(inches, HEIGHT * rows)
     axis = quality_axis(comparison.problem, panels)
     every: dict[str, Any] = {}
-    for axes, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
+    places = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    for axes, panel in zip(places, panels, strict=False):
         every |= _panel(axes, summary, panel, axis)
-    figure.axes[0].set_ylabel(numbers.judged_label(comparison.problem), fontsize=POINTS, parse_math=False)
-    _legend(figure, every, len(panels))
+    for axes in places[len(panels) :]:
+        axes.remove()
+    for axes in places[: len(panels) : columns]:
+        axes.set_ylabel(numbers.judged_label(comparison.problem), fontsize=POINTS, parse_math=False)
+    legend(figure, list(every.values()), [figure_data.short(label) for label in every])
     return figure
 
 
@@ -68,7 +64,7 @@ def _panel(axes: "Axes", summary: Summary, panel: ParetoPanel, axis: Axis) -> di
         style = style_of(summary, point.result)
         middle, low, high = axis.visible(point.result.final)
         axes.plot([point.cost] * 2, [low, high], color=style.colour, linewidth=1.2, solid_capstyle="butt")
-        marker: dict[str, Any] = {"marker": MARKERS[style.marker], "markersize": 5, "linestyle": "none"}
+        marker: dict[str, Any] = {"marker": style.paper_marker, "markersize": 5, "linestyle": "none"}
         (marks[point.result.label],) = axes.plot([point.cost], [middle], color=style.colour, **marker)
     costs = [point.cost for point in panel.points]
     if min(costs) > 0 and max(costs) > FAR_APART * min(costs):
@@ -79,18 +75,6 @@ def _panel(axes: "Axes", summary: Summary, panel: ParetoPanel, axis: Axis) -> di
     axes.set_yscale(axis.problem.judged.scale)
     axes.set_ylim(*axis.bounds)
     axes.margins(x=0.12)
-    axes.set_xlabel(TITLES.get(panel.name, panel.name), fontsize=POINTS)
-    axes.tick_params(which="both", labelsize=POINTS - 1)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel(TITLES.get(panel.name, panel.name))
+    plain(axes)
     return marks
-
-
-def _legend(figure: "Figure", marks: dict[str, Any], panels: int) -> None:
-    names: Sequence[str] = [figure_data.short(label) for label in marks]
-    columns = min(len(names), panels * LINE_LETTERS // max((len(name) + 5 for name in names), default=1)) or 1
-    legend = figure.legend(
-        list(marks.values()), names, loc="outside lower center", ncols=columns, fontsize=POINTS - 1, frameon=False
-    )
-    for entry in legend.get_texts():
-        entry.set_parse_math(False)
-    figure.set_figheight(HEIGHT + 0.16 * math.ceil(len(names) / columns))

@@ -4,24 +4,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.across_problems import MAX_RATIO, Overview
+from dlkit.bench.analysis.rank_groups import RankGroups, rank_groups
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report import figure_data
-from dlkit.bench.report.plotly_figures import GREY, Style, blank, fill_between, literal, scatter, style_of
+from dlkit.bench.report.looks import GREY, INK, Style, style_of
+from dlkit.bench.report.plotly_figures import blank, fill_between, literal, scatter
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["contender_style", "performance_profile", "ran_on", "ranks", "target_ecdf"]
+__all__ = ["critical_difference", "critical_distance", "performance_profile", "ran_on", "ranks", "target_ecdf"]
 
-BARS, WIDTH = (1.3, 2.0, 3.0, 3.7), 0.4  # ratios around which intervals stand, and how far around
+BARS, WIDTH = (1.5, 3.0), 0.7  # ratios around which intervals stand, and how far around
+MOST_BARS = 6  # contenders whose bars can still be told apart
 SHARES = {"range": [-0.02, 1.02], "tickformat": ".0%", "dtick": 0.25}
-
-
-def contender_style(summary: Summary, label: str) -> Style:
-    """Returns how a contender looks in every figure, by its label."""
-    every = (each for comparison in summary.comparisons for each in comparison.results)
-    return style_of(summary, next(each for each in every if each.label == label))
 
 
 def ranks(summary: Summary) -> "go.Figure":
@@ -41,7 +39,7 @@ def ranks(summary: Summary) -> "go.Figure":
     ranked = [index for index in found.order if not np.isnan(estimates.mean_ranks[index])]
     for height, index in enumerate(ranked):
         label, middle = found.contenders[index], float(estimates.mean_ranks[index])
-        colour = contender_style(summary, label).colour
+        colour = style_of(summary, label).colour
         ends = {"array": [estimates.high[index] - middle], "arrayminus": [middle - estimates.low[index]]}
         scatter(
             figure,
@@ -66,8 +64,70 @@ def ranks(summary: Summary) -> "go.Figure":
     labels = [literal(name).replace("\n", "<br>") for name in names]
     count = len(labels)
     figure.update_yaxes(tickvals=list(range(count)), ticktext=labels, range=[count - 0.5, -0.5], showgrid=False)
-    figure.update_xaxes(title_text="mean rank over problems, 1 is best", range=[0.9, count + 0.1], dtick=1)
+    figure.update_xaxes(title_text="mean rank, 1 is best", range=[0.9, count + 0.1], dtick=1)
     return figure
+
+
+def critical_difference(summary: Summary) -> "go.Figure":
+    """Draws mean ranks, best on top, and beside them a bar for each group in which no two are told apart.
+
+    Args:
+        summary: the run.
+
+    Returns:
+        The figure; no traces where `rank_groups.not_grouped` says why.
+    """
+    overview = summary.overview
+    found = rank_groups(overview)
+    figure = blank(height=150 + 34 * len(overview.contenders))
+    if found is None:
+        return figure
+    count, gap = len(found.ranked), 0.3
+    for height, (index, rank) in enumerate(zip(found.ranked, found.mean_ranks, strict=True)):
+        label = overview.contenders[index]
+        style = style_of(summary, label)
+        scatter(
+            figure,
+            x=[0.9, rank],
+            y=[height, height],
+            mode="lines+markers",
+            line={"color": style.colour, "dash": style.dash, "width": 1.5},
+            marker={"color": style.colour, "symbol": style.marker, "size": [0, 11]},
+            name=literal(label),
+            legendgroup=label,
+            hoverinfo="x+name",
+            showlegend=False,
+        )
+    for place, group in enumerate(found.groups):
+        at = count + gap * (place + 1)
+        bar = {"color": INK, "width": 3}
+        scatter(
+            figure,
+            x=[at] * len(group),
+            y=list(group),
+            mode="lines+markers",
+            line=bar,
+            marker={"color": INK, "size": 9},
+            name="not told apart",
+            hovertext=literal(", ".join(overview.contenders[found.ranked[place]] for place in group)),
+            hoverinfo="text+name",
+            showlegend=place == 0,
+        )
+    names = [f"{figure_data.short(overview.contenders[index])}{ran_on(overview, index)}" for index in found.ranked]
+    labels = [literal(name).replace("\n", "<br>") for name in names]
+    figure.update_yaxes(tickvals=list(range(count)), ticktext=labels, range=[count - 0.5, -0.5], showgrid=False)
+    end = count + gap * (len(found.groups) + 1)
+    title = f"mean rank, 1 is best<br>{critical_distance(found)}"
+    figure.update_xaxes(title_text=title, range=[0.9, end], tickvals=list(range(1, count + 1)))
+    return figure.update_layout(hovermode="closest")
+
+
+def critical_distance(found: RankGroups) -> str:
+    """Returns how far mean ranks have to be apart, and the test that all rank alike, in words."""
+    alike = f"all alike: p {numbers.p_value(found.p_value)}"
+    if found.distance is None:
+        return alike
+    return f"critical difference {numbers.number(found.distance)}, {alike}"
 
 
 def performance_profile(summary: Summary) -> "go.Figure":
@@ -95,6 +155,8 @@ def performance_profile(summary: Summary) -> "go.Figure":
         ends = {"array": bands.high[index][at] - middle, "arrayminus": middle - bands.low[index][at]}
         line = {"color": style.colour, "dash": style.dash, "width": 2, "shape": "hv"}
         scatter(figure, x=ratios, y=fractions, mode="lines", line=line, hovertemplate="%{y:.0%}", **common)
+        if count > MOST_BARS:
+            continue
         scatter(
             figure,
             x=ratios[at],
@@ -107,7 +169,7 @@ def performance_profile(summary: Summary) -> "go.Figure":
             **common,
         )
     figure.update_xaxes(
-        title_text=f"{summary.plan.problems[0].axis} to the hardest target / the fastest's",
+        title_text=f"{summary.plan.problems[0].axis} to target / the fastest's",
         range=[1, MAX_RATIO],
         ticksuffix="×",
     )
@@ -132,7 +194,8 @@ def target_ecdf(summary: Summary) -> "go.Figure":
             continue
         # A share holds to the next evaluation.
         at = np.repeat(100 * each.steps, 2)[1:]
-        fill_between(figure, at, np.repeat(each.low, 2)[:-1], np.repeat(each.high, 2)[:-1], style.colour, common)
+        ends = (np.repeat(each.low, 2)[:-1], np.repeat(each.high, 2)[:-1])
+        fill_between(figure, at, *ends, style.colour, common, count=len(found.contenders))
         line = {"color": style.colour, "dash": style.dash, "width": 2, "shape": "hv"}
         scatter(figure, x=100 * each.steps, y=each.share, mode="lines", line=line, hovertemplate="%{y:.0%}", **common)
     figure.update_xaxes(title_text="share of the budget", range=[0, 102], ticksuffix="%")
@@ -150,4 +213,4 @@ def _look(summary: Summary, index: int) -> tuple[Style, dict[str, Any]]:
     """A contender's style, and what all its traces have in common."""
     label = summary.overview.contenders[index]
     name = f"{label}{ran_on(summary.overview, index)}"
-    return contender_style(summary, label), {"name": literal(name), "legendgroup": label}
+    return style_of(summary, label), {"name": literal(name), "legendgroup": label}

@@ -4,24 +4,22 @@ import html
 import json
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dlkit.bench.analysis import numbers, step_costs, tuning_curves
 from dlkit.bench.analysis.comparison import Comparison
-from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.plan.planned import PlannedProblem
-from dlkit.bench.report import figure_data
+from dlkit.bench.report import figure_data, plotly_bundle
 from dlkit.bench.report.figure_data import Axis, Finals
+from dlkit.bench.report.looks import GREY, INK, LINE, style_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 __all__ = [
-    "GREY",
-    "Style",
     "blank",
     "curves",
     "fill_between",
@@ -32,41 +30,19 @@ __all__ = [
     "probes",
     "scatter",
     "sensitivity",
-    "style_of",
+    "template",
     "tuning_curve",
 ]
 
-# Okabe and Ito's colours without yellow, which is too light for lines on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES = (("solid", "-"), ("dash", "--"), ("dot", ":"), ("dashdot", "-."), ("longdash", (0, (8, 3))))
-MARKERS = ("circle", "square", "diamond", "triangle-up", "pentagon", "triangle-down")
 SPLIT_MARKERS = {"test": "circle", "objective": "circle", "validation": "diamond-open"}
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 PANELS = 3  # of probes, side by side
-INK, GREY = "#1f2933", "#52606d"
-
-
-class Style(NamedTuple):
-    """How a contender looks in every figure: plotly's colour, dash and marker, and matplotlib's dash."""
-
-    colour: str
-    dash: str
-    marker: str
-    paper_dash: Any
-
-
-def style_of(summary: Summary, result: ContenderResult) -> Style:
-    """Returns how a contender looks in every figure."""
-    index = figure_data.position(summary, result)
-    dash, paper_dash = DASHES[index % len(DASHES)]
-    return Style(COLOURS[index % len(COLOURS)], dash, MARKERS[index % len(MARKERS)], paper_dash)
+OPAQUE, FULL_BANDS, FAINTEST = 36, 4, 10  # of 255: of a band, where there are up to so many, and at least
 
 
 def javascript() -> str:
-    """Returns plotly.js, which draws the figures without a network."""
-    from plotly.offline import get_plotlyjs
-
-    return str(get_plotlyjs())
+    """Returns the script that unpacks plotly.js, which draws the figures without a network: see `plotly_bundle`."""
+    return plotly_bundle.loader()
 
 
 def template() -> str:
@@ -96,7 +72,7 @@ def curves(summary: Summary, comparison: Comparison) -> "go.Figure":
     for rank, curve in enumerate(found):
         style, low, high = style_of(summary, curve.result), axis.units(curve.low), axis.units(curve.high)
         common: dict[str, Any] = {"name": literal(curve.name), "legendgroup": curve.result.label}
-        fill_between(figure, curve.spent, low, high, style.colour, common)
+        fill_between(figure, curve.spent, low, high, style.colour, common, count=len(found))
         line = {"color": style.colour, "dash": style.dash, "width": 2}
         middle, above = axis.units(curve.middle), len(found) - rank  # the best is drawn last
         scatter(
@@ -233,8 +209,8 @@ def tuning_curve(summary: Summary, comparison: Comparison) -> "go.Figure":
         )
     figure.update_layout(hovermode="x unified", showlegend=True)
     figure.update_xaxes(title_text="tuning points", rangemode="tozero", tickformat="d")
-    banded = not tuning_curves.not_drawn(summary.plan)
-    what = "median best tuning" if banded else "expected best tuning"
+    is_sample = not tuning_curves.not_drawn(summary.plan) and not summary.plan.repeats_tuning
+    what = "median best tuning" if is_sample else "expected best tuning"
     metric_axis(figure.update_yaxes, axis, problem, f"{what} {numbers.metric_label(problem)}")
     return figure
 
@@ -255,10 +231,10 @@ def probes(summary: Summary, comparison: Comparison) -> "go.Figure":
     if not found:
         return blank(height=90)
     names = list(dict.fromkeys(each.name for each in found))
-    rows = math.ceil(len(names) / PANELS)
+    rows, columns = math.ceil(len(names) / PANELS), min(PANELS, len(names))
     titles = [literal(name.replace("_", " ")) for name in names]
     figure = blank(height=90 + 210 * rows)
-    grid = make_subplots(rows=rows, cols=PANELS, subplot_titles=titles, vertical_spacing=0.5 / (rows + 1))
+    grid = make_subplots(rows=rows, cols=columns, subplot_titles=titles, vertical_spacing=0.5 / (rows + 1))
     figure = grid.update_layout(figure.layout)
     for each in found:
         style, panel = style_of(summary, each.result), names.index(each.name)
@@ -284,7 +260,7 @@ def blank(height: int) -> "go.Figure":
     """Returns a figure without traces in the report's style."""
     import plotly.graph_objects as go
 
-    line = {"automargin": True, "showline": True, "linecolor": "#9aa5b1", "ticks": "outside", "zeroline": False}
+    line = {"automargin": True, "showline": True, "linecolor": LINE, "ticks": "outside", "zeroline": False}
     axis = {**line, "title": {"standoff": 8}}
     layout = {
         "template": {},  # the page has it: see `template`
@@ -302,15 +278,18 @@ def scatter(figure: "go.Figure", *, row: int | None = None, col: int | None = No
     figure.add_trace({"type": "scatter", **trace}, row=row, col=col)
 
 
-def fill_between(figure: "go.Figure", x: Any, low: Any, high: Any, colour: str, common: dict[str, Any]) -> None:
-    """Adds a band in a light shade of a contender's colour."""
+def fill_between(
+    figure: "go.Figure", x: Any, low: Any, high: Any, colour: str, common: dict[str, Any], *, count: int = 1
+) -> None:
+    """Adds a band in a light shade of a contender's colour: the lighter, the more (`count`) of them there are."""
+    shade = max(round(OPAQUE * min(1.0, FULL_BANDS / count)), FAINTEST)
     scatter(
         figure,
         x=np.concatenate([x, x[::-1]]),
         y=np.concatenate([low, high[::-1]]),
         mode="none",
         fill="toself",
-        fillcolor=f"{colour}24",
+        fillcolor=f"{colour}{shade:02x}",
         line={"width": 0},
         hoverinfo="skip",
         showlegend=False,
@@ -358,6 +337,7 @@ def _dots(figure: "go.Figure", axis: Axis, finals: Finals, colour: str, common: 
         y=finals.heights,
         marker={"color": colour, "size": np.where(off, 7, 5), "symbol": symbols, "opacity": 0.5},
         hovertext=figure_data.in_words(axis.problem, finals.values),
+        cliponaxis=False,
         **common,
     )
 
@@ -376,6 +356,7 @@ def _median(figure: "go.Figure", axis: Axis, finals: Finals, colour: str, common
         error_x={"array": [high - middle], "arrayminus": [middle - low], "color": colour, "thickness": 3, "width": 0},
         hovertext=f"{numbers.geometric(axis.problem)}median "
         f"{numbers.interval(finals.median, floor=axis.problem.judged.floor)}",
+        cliponaxis=False,
         **common,
     )
 

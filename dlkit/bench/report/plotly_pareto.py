@@ -12,7 +12,8 @@ from dlkit.bench.plan.orientation import oriented
 from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.report import figure_data
 from dlkit.bench.report.figure_data import Axis
-from dlkit.bench.report.plotly_figures import GREY, blank, literal, metric_axis, scatter, style_of
+from dlkit.bench.report.looks import GREY, style_of
+from dlkit.bench.report.plotly_figures import blank, literal, metric_axis, scatter
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -39,7 +40,7 @@ def quality_against_cost(summary: Summary, comparison: Comparison) -> "go.Figure
 
     panels, problem = pareto(comparison), comparison.problem
     rows, columns = max(math.ceil(len(panels) / COLUMNS), 1), min(max(len(panels), 1), COLUMNS)
-    figure = blank(height=110 + 260 * rows)
+    figure = blank(height=110 + 260 * rows + 20 * len(comparison.results))
     if not panels:
         return figure
     grid = make_subplots(rows=rows, cols=columns, shared_yaxes=True, vertical_spacing=0.5 / (rows + 1))

@@ -9,6 +9,7 @@ import numpy as np
 from dlkit.bench.analysis import numbers, tuning_curves
 from dlkit.bench.analysis.across_problems import BUDGETS, MAX_RATIO, Overview, Ranks
 from dlkit.bench.analysis.pairs import LEVEL
+from dlkit.bench.analysis.rank_groups import not_grouped
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.analysis.tuning_curves import FEWEST_GOOD, TOLERANCE, Leaders, Width
 from dlkit.bench.report.tables import Table
@@ -80,6 +81,8 @@ def left_out(summary: Summary) -> list[str]:
         reasons.append("Who is ahead as budget and target move needs a problem with targets that all ran on.")
     if not few and found.ranks is None:
         reasons.append("Ranks need two contenders that ran on two problems together.")
+    if found.ranks is not None and (reason := not_grouped(found)):
+        reasons.append(reason)
     if reason := tuning_curves.not_drawn(plan):
         reasons.append(f"Who leads at how many tuning points is not shown: {reason}.")
     if plan.tuner.halving is not None:

@@ -250,6 +250,21 @@ def test_update_ratio_weight_norm_and_sparsity_by_hand() -> None:
     assert values("sparsity", seen) == {"sparsity": 0.5}
 
 
+def test_coordinates_are_the_parameters_where_there_are_two() -> None:
+    assert values("coordinates", view(params={"x": jnp.array([1.5, -2.0])})) == {
+        "coordinate_1": 1.5,
+        "coordinate_2": -2.0,
+    }
+    assert list(values("coordinates", view(params={"a": jnp.array(3.0), "b": jnp.array([[4.0]])})).values()) == [
+        3.0,
+        4.0,
+    ]
+    three = values("coordinates", view(params={"x": jnp.zeros(3)}))
+    assert all(math.isnan(each) for each in three.values())
+    half = values("coordinates", view(params={"x": jnp.array([1.0, jnp.nan])}))
+    assert all(math.isnan(each) for each in half.values())
+
+
 def test_the_update_ratio_at_weights_of_0() -> None:
     zeros = {"w": jnp.zeros(2)}
     assert values("update_ratio", view(params=zeros, update=zeros)) == {"update_ratio": 0.0}

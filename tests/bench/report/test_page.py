@@ -105,7 +105,7 @@ JAVASCRIPT = plotly_figures.javascript
 @pytest.fixture(autouse=True)
 def short_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parsing 5 MB of JavaScript tests nothing; one test looks at the real bundle."""
-    monkeypatch.setattr(plotly_figures, "javascript", lambda: "var Plotly = {};")
+    monkeypatch.setattr(plotly_figures, "javascript", lambda: "window.plotlyReady = new Promise(function () {});")
 
 
 def written(summary: Summary, folder: Path) -> str:

@@ -9,12 +9,13 @@ from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report import plotly_across, plotly_figures, tables_across
 from dlkit.bench.report.figure_list import ACROSS, ON_A_PROBLEM
+from dlkit.bench.report.looks import DARK
 from dlkit.bench.report.page.across import Across, across
 from dlkit.bench.report.page.answer_picture import picture
 from dlkit.bench.report.page.answer_table import answer_table
 from dlkit.bench.report.page.downloads import downloads
 from dlkit.bench.report.page.embedding import packed, script_json
-from dlkit.bench.report.page.looks import DARK, looks
+from dlkit.bench.report.page.looks import looks
 from dlkit.bench.report.page.markup import Drawn, Names
 from dlkit.bench.report.page.problem_cards import Card, card
 from dlkit.bench.report.page.provenance import failures, provenance

@@ -3,20 +3,10 @@
 from typing import NamedTuple
 
 from dlkit.bench.analysis.summary import Summary
-from dlkit.bench.report import plotly_across
+from dlkit.bench.report.looks import DARK, style_at
 
-__all__ = ["DARK", "Look", "looks"]
+__all__ = ["Look", "looks"]
 
-# On dark ground: lighter, in the same order of hues, and as far apart for the colour-blind.
-DARK = {
-    "#0072B2": "#4C9BE8",
-    "#D55E00": "#FF8A3D",
-    "#009E73": "#2CC79A",
-    "#CC79A7": "#E59AC4",
-    "#E69F00": "#FFC04D",
-    "#56B4E9": "#A6DCFA",
-    "#000000": "#F2F4F6",
-}
 # Paths around the origin, about 10 pixels wide.
 SHAPES = {
     "circle": "M-4.6,0a4.6,4.6 0 1,0 9.2,0a4.6,4.6 0 1,0 -9.2,0z",
@@ -50,7 +40,6 @@ def looks(summary: Summary) -> dict[str, Look]:
     """Returns how each contender looks: label -> look, in the plan's order."""
     shown = {}
     for number, contender in enumerate(summary.plan.contenders):
-        style = plotly_across.contender_style(summary, contender.label)
-        dark, path = DARK.get(style.colour, style.colour), SHAPES.get(style.marker, SHAPES["circle"])
-        shown[contender.label] = Look(number, contender.label, style.colour, dark, path)
+        style = style_at(number)
+        shown[contender.label] = Look(number, contender.label, style.colour, DARK[style.colour], SHAPES[style.marker])
     return shown

@@ -32,10 +32,10 @@ MOST_NOTES, MOST_LETTERS = 2, 400  # that stand beside the verdict; more are fol
 PANELS = {
     "Final values and tests": ("ranking", "studies", "Final values"),
     "Steps to target": ("steps to target", "targets"),
-    "Tuning and settings": ("tuning", "Sensitivity", "Tuning curve"),
-    "Factors": ("factors",),
+    "Tuning and settings": ("tuning", "Sensitivity", "Learning rates", "Tuning curve"),
+    "Factors": ("factors", "Optimizer and factor"),
     "Costs": ("costs", "Quality against cost"),
-    "What training did": ("Probes",),
+    "What training did": ("Paths", "Probes"),
     "Parameters": ("parameter groups",),
     "Data": ("data card", "classes"),
 }
