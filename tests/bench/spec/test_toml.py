@@ -40,14 +40,14 @@ def mistakes(folder, text):
 def test_the_quickstart_spec():
     experiment = load(ROOT / "experiments" / "quickstart" / "spec.toml")
     assert experiment.name == "quickstart"
-    assert [entry.problem for entry in experiment.problems] == ["digits-mlp", "diabetes-linear", "quadratic"]
+    assert [entry.problem for entry in experiment.problems] == ["quadratic", "noisy-quadratic", "digits-mlp"]
     assert [entry.optimizer for entry in experiment.optimizers] == [
         "sgd",
         "momentum",
-        "rmsprop",
         "adagrad",
+        "rmsprop",
         "adam",
-        "adamw",
+        "sgd+ema",
     ]
     assert experiment.budget == Budget(studies=10, tuning_points=8, tuning_seeds=1, seeds=2, evaluations=20)
 
