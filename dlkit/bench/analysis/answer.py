@@ -255,18 +255,23 @@ def _headline(rows: Sequence[Row], contenders: Sequence[str]) -> str:
     if len(rows) == 1 or not known:
         only = rows[0].sentence if len(rows) == 1 else "nothing to compare yet: no two contenders finished on a problem"
         return f"{f'{rows[0].name}: ' if len(rows) == 1 else ''}{only}."
-    total = len(known)
+    total, so_far = len(known), _so_far(known, rows)
     if all(cell.place in {"best", "tied"} for row in known for cell in row.cells.values() if cell.score is not None):
-        where = f"either of {total} problems" if total == 2 else f"any of {total} problems"
+        where = f"either of {total} problems{so_far}" if total == 2 else f"any of {total} problems{so_far}"
         where = known[0].name if total == 1 else where
         return f"{NONE_APART} on {where}."
-    parts = [*_leaders(known, contenders), *_behind(known, contenders)]
+    parts = [*_leaders(known, contenders, so_far), *_behind(known, contenders, so_far)]
     if any(row.labels("tied") for row in known):
         parts.append("nobody else is told apart from a leader")
     return f"{'; '.join(parts)}."
 
 
-def _leaders(rows: Sequence[Row], contenders: Sequence[str]) -> list[str]:
+def _so_far(known: Sequence[Row], rows: Sequence[Row]) -> str:
+    """What follows a number of problems where others have nothing to compare."""
+    return " compared" if len(known) < len(rows) else ""
+
+
+def _leaders(rows: Sequence[Row], contenders: Sequence[str], so_far: str) -> list[str]:
     """Who is best alone, and who leads on the most problems, alone or not; those with equal counts in one clause."""
     total = len(rows)
     led = {
@@ -277,7 +282,7 @@ def _leaders(rows: Sequence[Row], contenders: Sequence[str]) -> list[str]:
     alike: dict[tuple[tuple[Kind, str], ...], list[str]] = {}
     for label, kinds in led.items():
         if counts[label] == max(counts.values()) or kinds["winner"] or kinds["unsettled"]:
-            said = tuple((kind, _problems(names, total)) for kind in LEADS if (names := kinds[kind]))
+            said = tuple((kind, _problems(names, total, so_far)) for kind in LEADS if (names := kinds[kind]))
             alike.setdefault(said, []).append(label)
     order = sorted(alike, key=lambda said: said[0][0] == "tie")
     return [f"{_names(alike[said])} {_led(said, len(alike[said]))}" for said in order]
@@ -288,7 +293,7 @@ def _led(said: Iterable[tuple[Kind, str]], count: int) -> str:
     return " and ".join(f"{LEADS[kind][count > 1]} {problems}{LEADS[kind][2]}" for kind, problems in said)
 
 
-def _behind(rows: Sequence[Row], contenders: Sequence[str]) -> list[str]:
+def _behind(rows: Sequence[Row], contenders: Sequence[str], so_far: str) -> list[str]:
     """Who is worse than the leader, and on which problems; those with the same problems in one clause."""
     where: dict[tuple[str, ...], list[str]] = {}
     for label in contenders:
@@ -298,15 +303,16 @@ def _behind(rows: Sequence[Row], contenders: Sequence[str]) -> list[str]:
         counts = {label: len(names) for names, labels in where.items() for label in labels}
         fewest, most = min(counts.values()), max(counts.values())
         spread = f"{fewest} to {most}" if fewest < most else f"{most}"
-        return [f"{_are(list(counts))} worse on {spread} of {len(rows)} problems"]
-    return [f"{_are(labels)} worse on {_problems(names, len(rows))}" for names, labels in where.items()]
+        return [f"{_are(list(counts))} worse on {spread} of {len(rows)} problems{so_far}"]
+    return [f"{_are(labels)} worse on {_problems(names, len(rows), so_far)}" for names, labels in where.items()]
 
 
-def _problems(names: Sequence[str], total: int) -> str:
+def _problems(names: Sequence[str], total: int, so_far: str) -> str:
     """Problems by how many they are; one of them by its name."""
-    if len(names) == total:
-        return names[0] if total == 1 else f"{'both' if total == 2 else f'all {total}'} problems"
-    return names[0] if len(names) == 1 else f"{len(names)} of {total} problems"
+    if len(names) == 1:
+        return names[0]
+    count = ("both" if total == 2 else f"all {total}") if len(names) == total else f"{len(names)} of {total}"
+    return f"{count} problems{so_far}"
 
 
 def _in_order(summary: Summary, rows: Sequence[Row]) -> tuple[str, ...]:
@@ -330,6 +336,9 @@ def _caveats(summary: Summary, rows: Sequence[Row]) -> Iterable[str]:
     if summary.missing > 0:
         done = summary.planned - summary.missing
         yield f"{done:,} of {summary.planned:,} trials have run; the same command goes on."
+    if known and len(known) < len(rows):
+        names = [each.name for each in rows if each.kind == "incomplete"]
+        yield f"Nothing to compare on {numbers.listed(names)}."
     failed = Counter(label for row in rows for label in row.labels("failed"))
     for label, count in failed.items():
         where = f" on {count} of {len(rows)} problems" if len(rows) > 1 else ""

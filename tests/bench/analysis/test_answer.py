@@ -155,6 +155,13 @@ def test_a_run_that_goes_on_says_so() -> None:
     assert found.rows[0].cells["c"].place == "incomplete"
 
 
+def test_problems_without_results_do_not_count_and_are_named() -> None:
+    levels = {"a": [0.0] * 3, "b": [CLEAR] * 3}
+    found = answer(made(levels, missing=lambda label, trial: trial.identity["problem"]["name"] == "p2"))
+    assert found.headline == "So far: a is best on both problems compared; b is worse on both problems compared."
+    assert "Nothing to compare on p2." in found.caveats
+
+
 def test_with_one_finished_contender_there_is_nothing_to_compare() -> None:
     found = answer(made({"a": [0.0], "c": [0.0]}, missing=lambda label, trial: label == "c"))
     assert found.headline == "p1: nothing to compare: only a finished."
