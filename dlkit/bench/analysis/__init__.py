@@ -18,13 +18,15 @@
 - `claims`: what a comparison claims, as data.
 - `tuning_curves`: how much tuning each contender takes.
 - `several_runs`: contenders of several runs in one comparison.
-- `summary`: everything a run says; `answer`: who leads, in a line; `frames`: everything as data frames.
+- `summary`: everything a run says; `frames`: the same as data frames.
+- `answer`: who leads, in a line; `answer_rows`: on a problem; `headline`: on all of them.
 """
 
 __all__ = [
     "across_problems",
     "along_curves",
     "answer",
+    "answer_rows",
     "best_trial",
     "claims",
     "comparison",
@@ -38,6 +40,7 @@ __all__ = [
     "findings",
     "foresight",
     "frames",
+    "headline",
     "new_examples",
     "numbers",
     "pairs",

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from dlkit.bench.analysis import numbers
-from dlkit.bench.analysis.answer import Answer, Cell, Place, Row
+from dlkit.bench.analysis.answer import Answer
+from dlkit.bench.analysis.answer_rows import Cell, Place, Row
 from dlkit.bench.analysis.findings import behind
 from dlkit.bench.report.tables import SHOWN_LEVEL, Table
 

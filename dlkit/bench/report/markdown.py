@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from dlkit.bench.analysis.answer import Place
+from dlkit.bench.analysis.answer_rows import Place
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report.data_cards import card_notes, card_parts

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from dlkit.bench.analysis.answer import Place
+from dlkit.bench.analysis.answer_rows import Place
 from dlkit.bench.errors import UserError
 from dlkit.bench.report.latex_text import escaped, foreign
 from dlkit.bench.report.paper_table import MEAN_RANK, Grid, Heading, PaperCell, PaperTable, grid, marks

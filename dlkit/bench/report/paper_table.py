@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple
 
 from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.along_curves import UNKNOWN
-from dlkit.bench.analysis.answer import Answer, Cell, Place, Row, answer
+from dlkit.bench.analysis.answer import Answer, answer
+from dlkit.bench.analysis.answer_rows import Cell, Place, Row
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError

@@ -68,48 +68,65 @@ def test_nobody_told_apart_on_one_problem_and_on_several() -> None:
     assert row.sentence.endswith("leads; none of the 2 others is told apart from it")
 
 
-def test_a_headline_counts_wins_shared_leads_and_losses() -> None:
+def test_of_few_problems_the_leaders_are_named_one_by_one() -> None:
     levels = {"a": [0.0, 0.0, 0.0], "b": [CLEAR, 0.0, SMALL], "c": [2 * CLEAR, CLEAR, CLEAR]}
+    assert answer(made(levels)).headline == "a is best on p1; a and b share the lead on p2 and p3."
+    open_ = {"a": [0.0, 0.0, CLEAR], "b": [SMALL, 0.0, 0.0]}
+    assert answer(made(open_)).headline == "b is best on p3; nobody is told apart from the leader on p1 and p2."
+
+
+def test_a_headline_counts_wins_shared_leads_and_losses() -> None:
+    levels = {"a": [0.0] * 6, "b": [CLEAR, 0.0, SMALL, 0.0, 0.0, SMALL], "c": [2 * CLEAR, *[CLEAR] * 5]}
     found = answer(made(levels))
     assert found.headline == (
-        "a is best on p1 and shares the lead on 2 of 3 problems; b is worse on p1; c is worse on all 3 problems; "
+        "a is best on p1 and shares the lead on 5 of 6 problems; b is worse on p1; c is worse on all 6 problems; "
         "nobody else is told apart from a leader."
     )
 
 
 def test_who_is_best_everywhere() -> None:
     found = answer(made({"a": [0.0, 0.0], "b": [CLEAR, CLEAR]}))
-    assert found.headline == "a is best on both problems; b is worse on both problems."
+    assert found.headline == "a is best on both problems."
     assert not any("does not mean equal" in each for each in found.caveats)  # nothing is open
+    found = answer(made({"a": [0.0] * 5, "b": [CLEAR] * 5}))
+    assert found.headline == "a is best on all 5 problems; b is worse on all 5 problems."
 
 
 def test_each_winner_is_named() -> None:
-    found = answer(made({"a": [0.0, CLEAR, 0.0], "b": [CLEAR, 0.0, CLEAR]}))
-    assert "a is best on 2 of 3 problems" in found.headline and "b is best on p2" in found.headline
+    levels = {"a": [0.0, CLEAR, 0.0, 0.0, 0.0], "b": [CLEAR, 0.0, CLEAR, CLEAR, CLEAR]}
+    found = answer(made(levels))
+    assert "a is best on 4 of 5 problems" in found.headline and "b is best on p2" in found.headline
+    assert answer(made({label: each[:3] for label, each in levels.items()})).headline == (
+        "a is best on p1 and p3; b is best on p2."
+    )
 
 
 def test_labels_with_words_in_them_stay_as_they_are() -> None:
-    found = answer(made({"this is {x}": [0.0, 0.0], "iris is": [CLEAR, CLEAR]}))
-    assert found.headline == "this is {x} is best on both problems; iris is is worse on both problems."
+    found = answer(made({"this is {x}": [0.0] * 5, "iris is": [CLEAR] * 5}))
+    assert found.headline == "this is {x} is best on all 5 problems; iris is is worse on all 5 problems."
 
 
 def test_two_that_lead_together_take_a_plural_the_better_one_first() -> None:
-    found = answer(made({"a": [0.0, 0.0], "b": [SMALL, SMALL], "c": [2 * CLEAR, CLEAR], "d": [CLEAR, CLEAR]}))
+    levels = {"a": [0.0] * 5, "b": [SMALL] * 5, "c": [2 * CLEAR, *[CLEAR] * 4], "d": [CLEAR] * 5}
+    found = answer(made(levels))
     first, second, *behind = found.contenders
-    assert {first, second} == {"a", "b"} and behind[0] == "d"
+    assert {first, second} == {"a", "b"} and {*behind} == {"c", "d"}
     assert found.headline == (
-        f"{first} and {second} share the lead on both problems; d and c are worse on both problems; nobody else is "
-        "told apart from a leader."
+        f"{first} and {second} share the lead on all 5 problems; {' and '.join(behind)} are worse on all 5 problems; "
+        "nobody else is told apart from a leader."
+    )
+    assert answer(made({label: each[:2] for label, each in levels.items()})).headline == (
+        "a and b share the lead on both problems."
     )
 
 
 def test_many_kinds_of_losers_are_counted() -> None:
-    gaps = {"b": "1000", "c": "0100", "d": "0010", "e": "1111"}
-    levels = {"a": [0.0] * 4} | {label: [CLEAR * int(each) for each in code] for label, code in gaps.items()}
+    gaps = {"b": "10000", "c": "01000", "d": "00100", "e": "11111"}
+    levels = {"a": [0.0] * 5} | {label: [CLEAR * int(each) for each in code] for label, code in gaps.items()}
     found = answer(made(levels))
     *others, last = (each for each in found.contenders if each != "a")
     assert last == "e"
-    assert f"{', '.join(others)} and e are worse on 1 to 4 of 4 problems" in found.headline
+    assert f"{', '.join(others)} and e are worse on 1 to 5 of 5 problems" in found.headline
 
 
 def test_high_values_are_good_where_the_metric_says_so() -> None:
@@ -158,7 +175,7 @@ def test_a_run_that_goes_on_says_so() -> None:
 def test_problems_without_results_do_not_count_and_are_named() -> None:
     levels = {"a": [0.0] * 3, "b": [CLEAR] * 3}
     found = answer(made(levels, missing=lambda label, trial: trial.identity["problem"]["name"] == "p2"))
-    assert found.headline == "So far: a is best on both problems compared; b is worse on both problems compared."
+    assert found.headline == "So far: a is best on both problems compared."
     assert "Nothing to compare on p2." in found.caveats
 
 
@@ -167,7 +184,7 @@ def test_with_one_finished_contender_there_is_nothing_to_compare() -> None:
     assert found.headline == "p1: nothing to compare: only a finished."
     assert found.rows[0].cells["a"].text.startswith("1.0")  # what it came to is shown
     nothing = answer(made({"a": [0.0, 0.0], "c": [0.0, 0.0]}, missing=lambda label, trial: True))
-    assert nothing.headline == "nothing to compare yet: no two contenders finished on a problem."
+    assert nothing.headline == "Nothing to compare yet: no two contenders finished on a problem."
 
 
 def test_too_few_seeds_to_tell_anything_apart_are_named() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from dlkit.bench.analysis import frames
-from dlkit.bench.analysis.answer import Answer, Cell, Row, answer
+from dlkit.bench.analysis.answer import Answer, answer
+from dlkit.bench.analysis.answer_rows import Cell, Row
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.policies import Tuner

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from dlkit.bench.analysis.answer import Answer, Row
+from dlkit.bench.analysis.answer import Answer
+from dlkit.bench.analysis.answer_rows import Row
 from dlkit.bench.report.page.looks import Look
 from dlkit.bench.stats import Interval
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from dlkit.bench.analysis import numbers
-from dlkit.bench.analysis.answer import Row
+from dlkit.bench.analysis.answer_rows import Row
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report import samples
