@@ -99,9 +99,6 @@ def _caveats(summary: Summary, rows: Sequence[Row]) -> Iterable[str]:
     if summary.missing > 0:
         done = summary.planned - summary.missing
         yield f"{done:,} of {summary.planned:,} trials have run; the same command goes on."
-    if known and len(known) < len(rows):
-        names = [each.name for each in rows if each.kind == "incomplete"]
-        yield f"Nothing to compare on {numbers.listed(names)}."
     failed = Counter(label for row in rows for label in row.labels("failed"))
     for label, count in failed.items():
         where = f" on {count} of {len(rows)} problems" if len(rows) > 1 else ""
