@@ -19,6 +19,7 @@ from dlkit.bench.analysis.summary import Summary
 __all__ = ["Answer", "answer", "overall"]
 
 MOST_DOUBTS = 2  # whose problems are named
+MOST_PROBLEMS = 4  # by name
 NOT_EQUAL = "Not told apart does not mean equal: intervals say what is still possible."
 
 
@@ -109,7 +110,8 @@ def _caveats(summary: Summary, rows: Sequence[Row]) -> Iterable[str]:
     yield from _doubtful(known)
     here = [row.name for row in known if _is_here_alone(row)]
     if here:
-        where = "" if len(rows) == 1 else f" of {in_words(here)}"
+        which = in_words(here) if len(here) <= MOST_PROBLEMS else f"{len(here)} problems"
+        where = "" if len(rows) == 1 else f" of {which}"
         yield f"Best and worse are about the test examples{where}: whether that holds on new ones is not known."
     if any(row.labels("tied") for row in known):
         yield NOT_EQUAL

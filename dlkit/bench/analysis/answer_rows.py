@@ -160,11 +160,9 @@ def with_verb(labels: Sequence[str]) -> str:
     return f"{some_of(labels)} {'is' if len(labels) == 1 else 'are'}"
 
 
-def some_of(labels: Sequence[str]) -> str:
-    """Returns labels as a list in words; of many, how many."""
-    if len(labels) > MOST_NAMES:
-        return f"{len(labels)} contenders"
-    return in_words(labels)
+def some_of(labels: Sequence[str], most: int = MOST_NAMES) -> str:
+    """Returns labels as a list in words; of more than so many, how many."""
+    return f"{len(labels)} contenders" if len(labels) > most else in_words(labels)
 
 
 def in_words(items: Sequence[str]) -> str:

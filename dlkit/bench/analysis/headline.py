@@ -15,6 +15,7 @@ LEADS: Mapping[Kind, tuple[str, str, str]] = {  # of one contender, of several, 
 NONE_APART = "no contender is told apart from the leader"
 NOTHING = "nothing to compare yet: no two contenders finished on a problem"
 NOBODY = "nobody is told apart from the leader on"
+MOST_LEADERS = 6  # by name
 FEW_PROBLEMS = 4  # whose leaders are named one by one, where that is shorter
 
 
@@ -61,7 +62,7 @@ def _problem_by_problem(rows: Sequence[Row], so_far: str) -> list[str]:
     for (kind, leaders), names in sorted(alike.items(), key=lambda item: not item[0][1]):
         where = _problems(names, len(rows), so_far) if len(names) in {1, len(rows)} else in_words(names)
         verb = LEADS[kind][len(leaders) > 1]
-        clauses.append(f"{some_of(leaders)} {verb} {where}{LEADS[kind][2]}" if leaders else f"{NOBODY} {where}")
+        clauses.append(f"{some_of(leaders, MOST_LEADERS)} {verb} {where}{LEADS[kind][2]}" if leaders else f"{NOBODY} {where}")
     return clauses
 
 
@@ -84,7 +85,7 @@ def _leaders(rows: Sequence[Row], contenders: Sequence[str], so_far: str) -> lis
             said = tuple((kind, _problems(names, total, so_far)) for kind in LEADS if (names := kinds[kind]))
             alike.setdefault(said, []).append(label)
     order = sorted(alike, key=lambda said: said[0][0] == "tie")
-    return [f"{some_of(alike[said])} {_led(said, len(alike[said]))}" for said in order]
+    return [f"{some_of(alike[said], MOST_LEADERS)} {_led(said, len(alike[said]))}" for said in order]
 
 
 def _led(said: Iterable[tuple[Kind, str]], count: int) -> str:
