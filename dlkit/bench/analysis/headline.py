@@ -62,7 +62,8 @@ def _problem_by_problem(rows: Sequence[Row], so_far: str) -> list[str]:
     for (kind, leaders), names in sorted(alike.items(), key=lambda item: not item[0][1]):
         where = _problems(names, len(rows), so_far) if len(names) in {1, len(rows)} else in_words(names)
         verb = LEADS[kind][len(leaders) > 1]
-        clauses.append(f"{some_of(leaders, MOST_LEADERS)} {verb} {where}{LEADS[kind][2]}" if leaders else f"{NOBODY} {where}")
+        who = f"{some_of(leaders, MOST_LEADERS)} {verb}" if leaders else NOBODY
+        clauses.append(f"{who} {where}{LEADS[kind][2]}")
     return clauses
 
 
