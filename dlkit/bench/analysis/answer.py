@@ -104,6 +104,9 @@ def _caveats(summary: Summary, rows: Sequence[Row]) -> Iterable[str]:
     for label, count in failed.items():
         where = f" on {count} of {len(rows)} problems" if len(rows) > 1 else ""
         yield f"{label} failed{where}."
+    for each in rows:
+        problem = each.comparison.problem
+        yield from (*problem.leaks, *problem.unseen)
     if any(each.comparison.verdict.about == "settings" for each in known):
         yield "This is about the settings that one tuning found, not about the methods."
     yield from _too_few(summary, known)

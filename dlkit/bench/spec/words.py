@@ -31,7 +31,7 @@ def elsewhere(name: str, owner: str, valid: Collection[str], *, toml: bool = Fal
 
     Example:
         >>> elsewhere("lr", "optimizer", ["optimizer", "space"], toml=True)
-        "hyperparameters stand in its space: space = {learning_rate = 0.001}"
+        'hyperparameters stand in its space: space = {learning_rate = 0.001}'
     """
     hyperparameter = closest(name, HYPERPARAMETERS, spelled_so=True)
     if owner == "budget":

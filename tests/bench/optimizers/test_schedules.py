@@ -148,7 +148,9 @@ def test_what_cannot_be_scheduled_says_so() -> None:
     cosine = schedules.get("cosine")
     with pytest.raises(UserError, match="optimizer 'lbfgs': has no 'learning_rate' that the schedule 'cosine' could"):
         require_schedulable(optimizers.get("lbfgs"), cosine)
-    clash = optimizers.Optimizer("own", optax.sgd, {"learning_rate": 0.1, "final": 0.2})
+    clash = optimizers.Optimizer(
+        "own", lambda learning_rate, final: optax.sgd(learning_rate), {"learning_rate": 0.1, "final": 0.2}
+    )
     with pytest.raises(UserError, match=r"optimizer 'own': \['final'\] are also settings of the schedule 'cosine'"):
         require_schedulable(clash, cosine)
     require_schedulable(optimizers.get("lbfgs"), schedules.CONSTANT)

@@ -149,7 +149,7 @@ def test_a_probe_of_a_game_is_kept_from_the_players_losses() -> None:
         (lambda: Probe("a", ("b",), dict, batch="all"), "probe 'a': no batch 'all'; expected one of"),
         (
             lambda: bench.compare(problems=["quadratic"], optimizers=["sgd"], probes="sharpness", progress=False),
-            "^probes must be a list of names or probes, got 'sharpness'$",
+            r"^probes must be a list of names or probes, got 'sharpness'; write probes=\['sharpness'\]$",
         ),
     ],
 )

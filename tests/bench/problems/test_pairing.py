@@ -132,4 +132,4 @@ def test_what_raises_in_a_loss_is_told_with_its_line() -> None:
 
     with pytest.raises(bench.UserError, match="the loss failed on") as refused:
         made(wrong)
-    assert f"test_pairing.py:{wrong.__code__.co_firstlineno + 1})" in str(refused.value)
+    assert f"test_pairing.py:{wrong.__code__.co_firstlineno + 1}: return predictions.missing)" in str(refused.value)
