@@ -7,8 +7,8 @@
 - `paper_table`: the one table of a paper, with the protocol of `paper_notes`; `paper_latex`: in LaTeX;
   `latex_text`: any text as LaTeX.
 - `figure_data`, `grid_scale`, `surface_data`: what figures draw.
-- `plotly_figures`, `plotly_factors`, `plotly_pareto`, `plotly_surfaces`, `plotly_across`: drawn for the page;
-  `figure_list`: those of the page; `plotly_bundle`: what of plotly.js they need.
+- `plotly_figures`, `plotly_factors`, `plotly_pareto`, `plotly_surfaces`, `plotly_across`: drawn for the page, as
+  `plotly_drawing` has them; `figure_list`: those of the page; `plotly_bundle`: what of plotly.js they need.
 - `matplotlib_figures`, `matplotlib_factors`, `matplotlib_pareto`, `matplotlib_surfaces`, `matplotlib_across`,
   `matplotlib_ranks`: drawn for papers, at widths and with letters of `matplotlib_paper`.
 - `looks`: colours, dashes and marks of contenders, on light and on dark ground.
@@ -43,6 +43,7 @@ __all__ = [
     "parameter_groups",
     "plotly_across",
     "plotly_bundle",
+    "plotly_drawing",
     "plotly_factors",
     "plotly_figures",
     "plotly_pareto",

@@ -10,9 +10,10 @@ What a page may rely on in every figure, to filter, to change the axis, and to d
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dlkit.bench.report import plotly_across, plotly_factors, plotly_figures, plotly_pareto, plotly_surfaces
+from dlkit.bench.report.plotly_drawing import Drawing
 
 __all__ = ["ACROSS", "ON_A_PROBLEM", "Figure"]
 
@@ -21,14 +22,14 @@ class Figure(NamedTuple):
     """A figure of the page.
 
     Attributes:
-        draw: takes the summary, and for a problem's figure its comparison; returns a figure of plotly, which has no
-            points where there is nothing to show.
+        draw: takes the summary, and for a problem's figure its comparison; returns a figure, which has no points where
+            there is nothing to show.
         title: a word or a few.
         text: how to read it.
         with_gaps: what else to know where not all contenders ran on all problems.
     """
 
-    draw: Callable[..., Any]
+    draw: Callable[..., Drawing]
     title: str
     text: str
     with_gaps: str = ""

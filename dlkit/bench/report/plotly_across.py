@@ -1,6 +1,6 @@
 """The report's figures over all problems, drawn by plotly."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,10 +10,7 @@ from dlkit.bench.analysis.rank_groups import RankGroups, rank_groups
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report import figure_data
 from dlkit.bench.report.looks import GREY, INK, Style, style_of
-from dlkit.bench.report.plotly_figures import blank, fill_between, literal, scatter
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+from dlkit.bench.report.plotly_drawing import Drawing, blank, fill_between, literal, scatter
 
 __all__ = ["critical_difference", "critical_distance", "performance_profile", "ran_on", "ranks", "target_ecdf"]
 
@@ -22,7 +19,7 @@ MOST_BARS = 6  # contenders whose bars can still be told apart
 SHARES = {"range": [-0.02, 1.02], "tickformat": ".0%", "dtick": 0.25}
 
 
-def ranks(summary: Summary) -> "go.Figure":
+def ranks(summary: Summary) -> Drawing:
     """Draws mean ranks with intervals, best on top, and how far from the best Nemenyi's distance reaches.
 
     Args:
@@ -56,7 +53,8 @@ def ranks(summary: Summary) -> "go.Figure":
     if (distance := found.ranks.distance) is not None:
         best = float(np.nanmin(estimates.mean_ranks))
         end = min(best + distance, float(len(found.contenders)))
-        figure.add_vrect(x0=best, x1=end, fillcolor=GREY, opacity=0.12, line_width=0, layer="below")
+        reach = {"x0": best, "x1": end, "y0": 0, "y1": 1, "yref": "y domain"}
+        figure.shape(type="rect", **reach, fillcolor=GREY, opacity=0.12, line={"width": 0}, layer="below")
         shade = {"symbol": "square", "size": 12, "color": GREY, "opacity": 0.25}
         within = "within Nemenyi's distance of the best"
         scatter(figure, x=[None], y=[None], mode="markers", name=within, marker=shade, showlegend=True)
@@ -64,11 +62,11 @@ def ranks(summary: Summary) -> "go.Figure":
     labels = [literal(name).replace("\n", "<br>") for name in names]
     count = len(labels)
     figure.update_yaxes(tickvals=list(range(count)), ticktext=labels, range=[count - 0.5, -0.5], showgrid=False)
-    figure.update_xaxes(title_text="mean rank, 1 is best", range=[0.9, count + 0.1], dtick=1)
+    figure.update_xaxes(title={"text": "mean rank, 1 is best"}, range=[0.9, count + 0.1], dtick=1)
     return figure
 
 
-def critical_difference(summary: Summary) -> "go.Figure":
+def critical_difference(summary: Summary) -> Drawing:
     """Draws mean ranks, best on top, and beside them a bar for each group in which no two are told apart.
 
     Args:
@@ -118,8 +116,9 @@ def critical_difference(summary: Summary) -> "go.Figure":
     figure.update_yaxes(tickvals=list(range(count)), ticktext=labels, range=[count - 0.5, -0.5], showgrid=False)
     end = count + gap * (len(found.groups) + 1)
     title = f"mean rank, 1 is best<br>{critical_distance(found)}"
-    figure.update_xaxes(title_text=title, range=[0.9, end], tickvals=list(range(1, count + 1)))
-    return figure.update_layout(hovermode="closest")
+    figure.update_xaxes(title={"text": title}, range=[0.9, end], tickvals=list(range(1, count + 1)))
+    figure.update_layout(hovermode="closest")
+    return figure
 
 
 def critical_distance(found: RankGroups) -> str:
@@ -130,7 +129,7 @@ def critical_distance(found: RankGroups) -> str:
     return f"critical difference {numbers.number(found.distance)}, {alike}"
 
 
-def performance_profile(summary: Summary) -> "go.Figure":
+def performance_profile(summary: Summary) -> Drawing:
     """Draws the share of problems solved within a factor of the fastest, with pointwise intervals at some factors.
 
     Args:
@@ -169,15 +168,16 @@ def performance_profile(summary: Summary) -> "go.Figure":
             **common,
         )
     figure.update_xaxes(
-        title_text=f"{summary.plan.problems[0].axis} to target / the fastest's",
+        title={"text": f"{summary.plan.problems[0].axis} to target / the fastest's"},
         range=[1, MAX_RATIO],
         ticksuffix="×",
     )
-    figure.update_yaxes(title_text="share of problems", **SHARES)
-    return figure.update_layout(hovermode="x unified", showlegend=True)
+    figure.update_yaxes(title={"text": "share of problems"}, **SHARES)
+    figure.update_layout(hovermode="x unified", showlegend=True)
+    return figure
 
 
-def target_ecdf(summary: Summary) -> "go.Figure":
+def target_ecdf(summary: Summary) -> Drawing:
     """Draws the share of (problem, target, seed) reached along the budget, with pointwise bands.
 
     Args:
@@ -198,9 +198,10 @@ def target_ecdf(summary: Summary) -> "go.Figure":
         fill_between(figure, at, *ends, style.colour, common, count=len(found.contenders))
         line = {"color": style.colour, "dash": style.dash, "width": 2, "shape": "hv"}
         scatter(figure, x=100 * each.steps, y=each.share, mode="lines", line=line, hovertemplate="%{y:.0%}", **common)
-    figure.update_xaxes(title_text="share of the budget", range=[0, 102], ticksuffix="%")
-    figure.update_yaxes(title_text="share of problems, targets and seeds", **SHARES)
-    return figure.update_layout(hovermode="x unified", showlegend=True)
+    figure.update_xaxes(title={"text": "share of the budget"}, range=[0, 102], ticksuffix="%")
+    figure.update_yaxes(title={"text": "share of problems, targets and seeds"}, **SHARES)
+    figure.update_layout(hovermode="x unified", showlegend=True)
+    return figure
 
 
 def ran_on(found: Overview, index: int) -> str:

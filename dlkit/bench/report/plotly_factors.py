@@ -1,7 +1,7 @@
 """The report's figures of hyperparameters and factors, drawn by plotly: learning rates, grids of two factors."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,17 +13,15 @@ from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report import figure_data
 from dlkit.bench.report.grid_scale import COLOURS, MOST_GRIDS, GridScale, grid_scale, grid_title
 from dlkit.bench.report.looks import INK, style_of
-from dlkit.bench.report.plotly_figures import blank, literal, metric_axis, scatter
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+from dlkit.bench.report.plotly_drawing import Drawing, blank, literal, panels, scatter
+from dlkit.bench.report.plotly_figures import metric_axis
 
 __all__ = ["factor_heat_map", "learning_rates"]
 
 ROW_HEIGHT = 44
 
 
-def learning_rates(summary: Summary, comparison: Comparison) -> "go.Figure":
+def learning_rates(summary: Summary, comparison: Comparison) -> Drawing:
     """Draws what tuning scores in each stretch of the learning rate, a line a contender.
 
     Args:
@@ -53,12 +51,13 @@ def learning_rates(summary: Summary, comparison: Comparison) -> "go.Figure":
             hoverinfo="x+text+name",
             zorder=len(found) - rank,
         )
-    figure.update_xaxes(title_text="learning rate", type="log", dtick=1, exponentformat="power")
+    figure.update_xaxes(title={"text": "learning rate"}, type="log", dtick=1, exponentformat="power")
     metric_axis(figure.update_yaxes, axis, problem, f"tuning {numbers.metric_label(problem)}")
-    return figure.update_layout(showlegend=True, hovermode="closest")
+    figure.update_layout(showlegend=True, hovermode="closest")
+    return figure
 
 
-def factor_heat_map(summary: Summary, comparison: Comparison) -> "go.Figure":
+def factor_heat_map(summary: Summary, comparison: Comparison) -> Drawing:
     """Draws final values of the optimizer against another factor: a grid for each other factor.
 
     Args:
@@ -68,30 +67,22 @@ def factor_heat_map(summary: Summary, comparison: Comparison) -> "go.Figure":
     Returns:
         The figure, a heat map a grid; no traces where the optimizer is the only factor, or there are too many grids.
     """
-    from plotly.subplots import make_subplots
-
     grids = factor_grids(comparison, summary.plan.contenders_on(comparison.problem))
     if not 1 <= len(grids) <= MOST_GRIDS:
         return blank(height=90)
     heights = [ROW_HEIGHT * len(grid.rows) + 90 for grid in grids]
-    figure = make_subplots(
-        rows=len(grids),
-        cols=1,
-        subplot_titles=[literal(grid_title(grid)) for grid in grids],
-        row_heights=heights,
-        vertical_spacing=0.0 if len(grids) == 1 else min(0.9 / (len(grids) - 1), 80 / sum(heights)),
-    ).update_layout(blank(height=sum(heights) + 40).layout)
+    gap = 0.0 if len(grids) == 1 else min(0.9 / (len(grids) - 1), 80 / sum(heights))
+    titles = [literal(grid_title(grid)) for grid in grids]
+    figure = panels(sum(heights) + 40, len(grids), 1, gap=gap, titles=titles, heights=heights)
     scale = grid_scale(comparison.problem, grids)
-    for row, grid in enumerate(grids, 1):
-        figure.add_trace(_heat(comparison, grid, scale), row=row, col=1)
-        _texts(figure, comparison, grid, scale, row)
+    for panel, grid in enumerate(grids):
+        figure.add(_heat(comparison, grid, scale), panel)
+        _texts(figure, comparison, grid, scale, panel)
         columns, rows = ([literal(each) for each in names] for names in (grid.columns, grid.rows))
-        figure.update_xaxes(tickvals=list(range(len(columns))), ticktext=columns, showgrid=False, row=row, col=1)
-        figure.update_yaxes(
-            tickvals=list(range(len(rows))), ticktext=rows, autorange="reversed", showgrid=False, row=row, col=1
-        )
-    figure.update_annotations(font_size=12)
-    return figure.update_layout(margin_t=64)  # below the bar of buttons
+        figure.update_xaxes(panel, tickvals=list(range(len(columns))), ticktext=columns, showgrid=False)
+        figure.update_yaxes(panel, tickvals=list(range(len(rows))), ticktext=rows, autorange="reversed", showgrid=False)
+    figure.update_layout(margin={"t": 64})  # below the bar of buttons
+    return figure
 
 
 def _heat(comparison: Comparison, grid: FactorGrid, scale: GridScale) -> dict[str, Any]:
@@ -113,21 +104,19 @@ def _heat(comparison: Comparison, grid: FactorGrid, scale: GridScale) -> dict[st
     }
 
 
-def _texts(figure: Any, comparison: Comparison, grid: FactorGrid, scale: GridScale, row: int) -> None:
+def _texts(figure: Drawing, comparison: Comparison, grid: FactorGrid, scale: GridScale, panel: int) -> None:
     """Writes each cell's number and mark, and frames the best."""
     for y, line in enumerate(grid.cells):
         for x, cell in enumerate(line):
             if cell is None:
                 continue
             text = scale.text(cell)
-            figure.add_annotation(
-                x=x, y=y, text=f"<b>{text}</b>" if cell.mark == "best" else text, showarrow=False,
-                font={"size": 12, "color": scale.ink(cell)}, row=row, col=1,
-            )  # fmt: skip
+            shown = f"<b>{text}</b>" if cell.mark == "best" else text
+            figure.annotate(panel, x=x, y=y, text=shown, font={"size": 12, "color": scale.ink(cell)})
             if cell.mark == "best":
                 frame = {"color": INK, "width": 3}
                 ends = {"x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5}
-                figure.add_shape(type="rect", line=frame, **ends, row=row, col=1)
+                figure.shape(panel, type="rect", line=frame, **ends)
 
 
 def _in_words(comparison: Comparison, cell: GridCell | None) -> str:

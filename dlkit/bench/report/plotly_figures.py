@@ -1,10 +1,9 @@
 """The report's figures of one problem, drawn by plotly."""
 
-import html
 import json
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,30 +13,22 @@ from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.report import figure_data, plotly_bundle
 from dlkit.bench.report.figure_data import Axis, Finals
-from dlkit.bench.report.looks import GREY, INK, LINE, style_of
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+from dlkit.bench.report.looks import GREY, style_of
+from dlkit.bench.report.plotly_drawing import Drawing, blank, fill_between, literal, panels, scatter
 
 __all__ = [
-    "blank",
     "curves",
-    "fill_between",
     "finals",
     "javascript",
-    "literal",
     "metric_axis",
     "probes",
-    "scatter",
     "sensitivity",
     "template",
     "tuning_curve",
 ]
 
 SPLIT_MARKERS = {"test": "circle", "objective": "circle", "validation": "diamond-open"}
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 PANELS = 3  # of probes, side by side
-OPAQUE, FULL_BANDS, FAINTEST = 36, 4, 10  # of 255: of a band, where there are up to so many, and at least
 
 
 def javascript() -> str:
@@ -55,7 +46,7 @@ def template() -> str:
     return json.dumps(plotly.io.templates["plotly_white"].to_plotly_json())
 
 
-def curves(summary: Summary, comparison: Comparison) -> "go.Figure":
+def curves(summary: Summary, comparison: Comparison) -> Drawing:
     """Draws the judged metric against steps: median over final trials, and the band from 25 to 75 %.
 
     Args:
@@ -79,16 +70,17 @@ def curves(summary: Summary, comparison: Comparison) -> "go.Figure":
             figure, x=curve.spent, y=middle, mode="lines", line=line, hovertemplate="%{y:.4g}", zorder=above, **common
         )
     if math.isfinite(comparison.target):
-        figure.add_hline(y=comparison.target, line={"color": GREY, "dash": "dash", "width": 1})
+        ends = {"x0": 0, "x1": 1, "xref": "x domain", "y0": comparison.target, "y1": comparison.target}
+        figure.shape(type="line", **ends, line={"color": GREY, "dash": "dash", "width": 1})
         _note(figure, axis, comparison.target)
     figure.update_layout(hovermode="x unified")
     title = step_costs.axis_title(problem, comparison.results)
-    figure.update_xaxes(title_text=title, range=[0, 1.02 * problem.budget])
+    figure.update_xaxes(title={"text": title}, range=[0, 1.02 * problem.budget])
     metric_axis(figure.update_yaxes, axis, problem, numbers.judged_label(problem))
     return figure
 
 
-def finals(summary: Summary, comparison: Comparison) -> "go.Figure":
+def finals(summary: Summary, comparison: Comparison) -> Drawing:
     """Draws every final trial's value, and median and interval over blocks, on test and validation; the best on top.
 
     Args:
@@ -123,7 +115,7 @@ def finals(summary: Summary, comparison: Comparison) -> "go.Figure":
     return figure
 
 
-def sensitivity(summary: Summary, comparison: Comparison) -> "go.Figure":
+def sensitivity(summary: Summary, comparison: Comparison) -> Drawing:
     """Draws the tuning scores against the learning rate: winners as stars, diverged points as crosses at the edge.
 
     Args:
@@ -159,14 +151,14 @@ def sensitivity(summary: Summary, comparison: Comparison) -> "go.Figure":
         scatter(figure, x=[None], y=[None], marker=marker, **common)
     positive = all((each.values > 0).all() for each in found)
     figure.update_xaxes(
-        title_text=figure_data.hyperparameter(found),
+        title={"text": figure_data.hyperparameter(found)},
         **({"type": "log", "dtick": 1, "exponentformat": "power"} if positive else {}),
     )
     metric_axis(figure.update_yaxes, axis, problem, f"tuning {numbers.metric_label(problem)}")
     return figure
 
 
-def tuning_curve(summary: Summary, comparison: Comparison) -> "go.Figure":
+def tuning_curve(summary: Summary, comparison: Comparison) -> Drawing:
     """Draws the best tuning score against the number of tuning points.
 
     Args:
@@ -208,14 +200,14 @@ def tuning_curve(summary: Summary, comparison: Comparison) -> "go.Figure":
             **common,
         )
     figure.update_layout(hovermode="x unified", showlegend=True)
-    figure.update_xaxes(title_text="tuning points", rangemode="tozero", tickformat="d")
+    figure.update_xaxes(title={"text": "tuning points"}, rangemode="tozero", tickformat="d")
     is_sample = not tuning_curves.not_drawn(summary.plan) and not summary.plan.repeats_tuning
     what = "median best tuning" if is_sample else "expected best tuning"
     metric_axis(figure.update_yaxes, axis, problem, f"{what} {numbers.metric_label(problem)}")
     return figure
 
 
-def probes(summary: Summary, comparison: Comparison) -> "go.Figure":
+def probes(summary: Summary, comparison: Comparison) -> Drawing:
     """Draws what the probes saw along the final trials: a panel a curve, the median over trials a contender.
 
     Args:
@@ -225,17 +217,13 @@ def probes(summary: Summary, comparison: Comparison) -> "go.Figure":
     Returns:
         The figure; it has no traces where there are no probes.
     """
-    from plotly.subplots import make_subplots
-
     found = figure_data.probe_curves(summary, comparison)
     if not found:
         return blank(height=90)
     names = list(dict.fromkeys(each.name for each in found))
     rows, columns = math.ceil(len(names) / PANELS), min(PANELS, len(names))
     titles = [literal(name.replace("_", " ")) for name in names]
-    figure = blank(height=90 + 210 * rows)
-    grid = make_subplots(rows=rows, cols=columns, subplot_titles=titles, vertical_spacing=0.5 / (rows + 1))
-    figure = grid.update_layout(figure.layout)
+    figure = panels(90 + 210 * rows, rows, columns, gap=0.5 / (rows + 1), titles=titles)
     for each in found:
         style, panel = style_of(summary, each.result), names.index(each.name)
         scatter(
@@ -248,53 +236,13 @@ def probes(summary: Summary, comparison: Comparison) -> "go.Figure":
             name=literal(each.result.label),
             legendgroup=each.result.label,
             showlegend=panel == 0,
-            row=panel // PANELS + 1,
-            col=panel % PANELS + 1,
+            panel=panel,
         )
-    figure.update_xaxes(range=[0, 1.02 * comparison.problem.budget], tickfont_size=10)
-    figure.update_xaxes(title_text=comparison.problem.axis, row=rows)
-    return figure.update_yaxes(tickfont_size=10, exponentformat="e").update_annotations(font_size=12)
-
-
-def blank(height: int) -> "go.Figure":
-    """Returns a figure without traces in the report's style."""
-    import plotly.graph_objects as go
-
-    line = {"automargin": True, "showline": True, "linecolor": LINE, "ticks": "outside", "zeroline": False}
-    axis = {**line, "title": {"standoff": 8}}
-    layout = {
-        "template": {},  # the page has it: see `template`
-        "height": height,
-        "margin": {"l": 8, "r": 12, "t": 34, "b": 8},
-        "font": {"family": FONT, "size": 13, "color": INK},
-        "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
-        "hoverlabel": {"namelength": -1},
-    }
-    return go.Figure(layout={**layout, "xaxis": axis, "yaxis": axis})
-
-
-def scatter(figure: "go.Figure", *, row: int | None = None, col: int | None = None, **trace: Any) -> None:
-    """Adds marks or a line; from a dictionary, which plotly checks once, where `add_scatter` does so twice."""
-    figure.add_trace({"type": "scatter", **trace}, row=row, col=col)
-
-
-def fill_between(
-    figure: "go.Figure", x: Any, low: Any, high: Any, colour: str, common: dict[str, Any], *, count: int = 1
-) -> None:
-    """Adds a band in a light shade of a contender's colour: the lighter, the more (`count`) of them there are."""
-    shade = max(round(OPAQUE * min(1.0, FULL_BANDS / count)), FAINTEST)
-    scatter(
-        figure,
-        x=np.concatenate([x, x[::-1]]),
-        y=np.concatenate([low, high[::-1]]),
-        mode="none",
-        fill="toself",
-        fillcolor=f"{colour}{shade:02x}",
-        line={"width": 0},
-        hoverinfo="skip",
-        showlegend=False,
-        **common,
-    )
+    figure.update_xaxes(range=[0, 1.02 * comparison.problem.budget], tickfont={"size": 10})
+    for panel in range((rows - 1) * columns, rows * columns):
+        figure.update_xaxes(panel, title={"text": comparison.problem.axis})
+    figure.update_yaxes(tickfont={"size": 10}, exponentformat="e")
+    return figure
 
 
 def metric_axis(update: Callable[..., Any], axis: Axis, problem: PlannedProblem, title: str) -> None:
@@ -309,8 +257,8 @@ def metric_axis(update: Callable[..., Any], axis: Axis, problem: PlannedProblem,
     is_log = problem.judged.scale == "log"
     spans = axis.range[1] - axis.range[0]
     update(
-        title_text=literal(title),
-        tickfont_size=11,
+        title={"text": literal(title)},
+        tickfont={"size": 11},
         type="log" if is_log else "linear",
         range=list(axis.range),
         exponentformat="power" if is_log else "e",
@@ -318,16 +266,16 @@ def metric_axis(update: Callable[..., Any], axis: Axis, problem: PlannedProblem,
     )
 
 
-def _note(figure: "go.Figure", axis: Axis, target: float) -> None:
+def _note(figure: Drawing, axis: Axis, target: float) -> None:
     """Writes which number the target is, at its line's right end."""
     at = math.log10(target) if axis.problem.judged.scale == "log" and target > 0 else target
-    figure.add_annotation(
-        x=1, xref="paper", xanchor="right", y=at, yanchor="bottom", showarrow=False,
+    figure.annotate(
+        x=1, xref="paper", xanchor="right", y=at, yanchor="bottom",
         text=f"target {numbers.number(target)}", font={"size": 11, "color": GREY},
     )  # fmt: skip
 
 
-def _dots(figure: "go.Figure", axis: Axis, finals: Finals, colour: str, common: dict[str, Any]) -> None:
+def _dots(figure: Drawing, axis: Axis, finals: Finals, colour: str, common: dict[str, Any]) -> None:
     """Adds one seed's final value a dot; crosses for those beyond the axis."""
     off = axis.off(finals.values)
     symbols = np.where(off, "x", SPLIT_MARKERS[finals.split])
@@ -342,7 +290,7 @@ def _dots(figure: "go.Figure", axis: Axis, finals: Finals, colour: str, common: 
     )
 
 
-def _median(figure: "go.Figure", axis: Axis, finals: Finals, colour: str, common: dict[str, Any]) -> None:
+def _median(figure: Drawing, axis: Axis, finals: Finals, colour: str, common: dict[str, Any]) -> None:
     """Adds the median as a large mark and its interval as a thick line, where there are any."""
     if math.isnan(finals.median.estimate):
         return
@@ -359,8 +307,3 @@ def _median(figure: "go.Figure", axis: Axis, finals: Finals, colour: str, common
         cliponaxis=False,
         **common,
     )
-
-
-def literal(label: str) -> str:
-    """Returns a label as plotly shows it literally: its texts are a kind of HTML."""
-    return html.escape(label, quote=False)

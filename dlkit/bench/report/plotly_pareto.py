@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.comparison import Comparison
@@ -13,10 +12,8 @@ from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.report import figure_data
 from dlkit.bench.report.figure_data import Axis
 from dlkit.bench.report.looks import GREY, style_of
-from dlkit.bench.report.plotly_figures import blank, literal, metric_axis, scatter
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+from dlkit.bench.report.plotly_drawing import Drawing, literal, panels, scatter
+from dlkit.bench.report.plotly_figures import metric_axis
 
 __all__ = ["FAR_APART", "TITLES", "UNITS", "quality_against_cost", "quality_axis"]
 
@@ -26,7 +23,7 @@ FAR_APART = 10.0  # a ratio of costs from which on their axis is logarithmic
 COLUMNS = 2
 
 
-def quality_against_cost(summary: Summary, comparison: Comparison) -> "go.Figure":
+def quality_against_cost(summary: Summary, comparison: Comparison) -> Drawing:
     """Draws the final value against each cost that tells contenders apart, with the front of those nobody beats.
 
     Args:
@@ -36,19 +33,15 @@ def quality_against_cost(summary: Summary, comparison: Comparison) -> "go.Figure
     Returns:
         The figure; no traces where contenders cost the same, as far as is known.
     """
-    from plotly.subplots import make_subplots
-
-    panels, problem = pareto(comparison), comparison.problem
-    rows, columns = max(math.ceil(len(panels) / COLUMNS), 1), min(max(len(panels), 1), COLUMNS)
-    figure = blank(height=110 + 260 * rows + 20 * len(comparison.results))
-    if not panels:
+    found, problem = pareto(comparison), comparison.problem
+    rows, columns = max(math.ceil(len(found) / COLUMNS), 1), min(max(len(found), 1), COLUMNS)
+    height = 110 + 260 * rows + 20 * len(comparison.results)
+    figure = panels(height, rows, columns, gap=0.5 / (rows + 1), shares_y=True)
+    if not found:
         return figure
-    grid = make_subplots(rows=rows, cols=columns, shared_yaxes=True, vertical_spacing=0.5 / (rows + 1))
-    figure = grid.update_layout(figure.layout)
-    axis = quality_axis(problem, panels)
+    axis = quality_axis(problem, found)
     named = set[str]()
-    for index, panel in enumerate(panels):
-        place = {"row": index // columns + 1, "col": index % columns + 1}
+    for index, panel in enumerate(found):
         on_front = [point for point in panel.points if point.is_on_front]
         scatter(
             figure,
@@ -58,7 +51,7 @@ def quality_against_cost(summary: Summary, comparison: Comparison) -> "go.Figure
             line={"color": GREY, "width": 1, "shape": "hv", "dash": "dot"},
             hoverinfo="skip",
             showlegend=False,
-            **place,
+            panel=index,
         )
         for point in panel.points:
             style, label = style_of(summary, point.result), point.result.label
@@ -75,7 +68,7 @@ def quality_against_cost(summary: Summary, comparison: Comparison) -> "go.Figure
                 showlegend=label not in named,
                 hovertext=f"{numbers.interval(point.result.final, floor=problem.judged.floor)}",
                 hoverinfo="x+text+name",
-                **place,
+                panel=index,
             )
             named.add(label)
         costs = [point.cost for point in panel.points]
@@ -83,12 +76,13 @@ def quality_against_cost(summary: Summary, comparison: Comparison) -> "go.Figure
         title = TITLES.get(panel.name, panel.name)
         scale = {"type": "log", "dtick": "D2"} if is_log else {"type": "linear"}
         figure.update_xaxes(
-            title_text=title, exponentformat="SI", ticksuffix=UNITS.get(panel.name, ""), **scale, **place
+            index, title={"text": title}, exponentformat="SI", ticksuffix=UNITS.get(panel.name, ""), **scale
         )
     metric_axis(figure.update_yaxes, axis, problem, "")
     for row in range(rows):
-        figure.update_yaxes(title_text=literal(numbers.judged_label(problem)), row=row + 1, col=1)
-    return figure.update_layout(hovermode="closest")
+        figure.update_yaxes(row * columns, title={"text": literal(numbers.judged_label(problem))})
+    figure.update_layout(hovermode="closest")
+    return figure
 
 
 def quality_axis(problem: PlannedProblem, panels: Sequence[ParetoPanel]) -> Axis:

@@ -1,23 +1,18 @@
 """The report's figure of paths on a surface of two coordinates, drawn by plotly."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.analysis.surface_paths import surface_of, surface_paths
 from dlkit.bench.report.looks import GREY, INK, LINE, style_of
-from dlkit.bench.report.plotly_figures import blank, literal, scatter
+from dlkit.bench.report.plotly_drawing import Drawing, blank, literal, scatter
 from dlkit.bench.report.surface_data import LEVELS, surface_grid
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 __all__ = ["surface"]
 
 
-def surface(summary: Summary, comparison: Comparison) -> "go.Figure":
+def surface(summary: Summary, comparison: Comparison) -> Drawing:
     """Draws the contours of a surface of two coordinates, and each contender's median final trial on it.
 
     Args:
@@ -32,7 +27,7 @@ def surface(summary: Summary, comparison: Comparison) -> "go.Figure":
     if shape is None or not found:
         return figure
     grid = surface_grid(shape, found)
-    figure.add_trace(
+    figure.add(
         {
             "type": "contour",
             "x": grid.x,
@@ -69,6 +64,7 @@ def surface(summary: Summary, comparison: Comparison) -> "go.Figure":
     scatter(
         figure, x=[x], y=[y], mode="markers", marker=star, name="minimum", hoverinfo="x+y+name", zorder=len(found) + 1
     )
-    figure.update_xaxes(title_text="first coordinate", range=[grid.x[0], grid.x[-1]], showgrid=False)
-    figure.update_yaxes(title_text="second coordinate", range=[grid.y[0], grid.y[-1]], showgrid=False)
-    return figure.update_layout(hovermode="closest", showlegend=True)
+    figure.update_xaxes(title={"text": "first coordinate"}, range=[grid.x[0], grid.x[-1]], showgrid=False)
+    figure.update_yaxes(title={"text": "second coordinate"}, range=[grid.y[0], grid.y[-1]], showgrid=False)
+    figure.update_layout(hovermode="closest", showlegend=True)
+    return figure

@@ -26,6 +26,7 @@ from dlkit.bench.report.latex import latex_tables
 from dlkit.bench.report.page import write_report
 from dlkit.bench.report.terminal import text_of
 from tests.bench.analysis.results_by_hand import in_studies
+from tests.bench.figures import checked
 from tests.bench.synthetic import (
     failed_outcome,
     make_contender,
@@ -205,8 +206,10 @@ def test_one_problem_shows_what_one_problem_can(tmp_path: Path) -> None:
     assert tables_across.left_out(summary) == [
         "Ranks and performance profiles need two problems that have run to the end."
     ]
-    assert not plotly_across.ranks(summary).data and not plotly_across.performance_profile(summary).data
-    assert len(plotly_across.target_ecdf(summary).data) == 6
+    assert (
+        not checked(plotly_across.ranks(summary)).data and not checked(plotly_across.performance_profile(summary)).data
+    )
+    assert len(checked(plotly_across.target_ecdf(summary)).data) == 6
     assert [found.contenders[index] for index in found.order] == [
         "lion",
         "sgd",
@@ -215,7 +218,10 @@ def test_one_problem_shows_what_one_problem_can(tmp_path: Path) -> None:
     table = tables_across.sections(summary)[1].table
     assert [row[1] for row in table.rows] == ["none before"] * 4
     assert "Overview" not in text_of(summary, tables=True)
-    assert [path.stem for path in matplotlib_figures.save_figures(summary, tmp_path, extension="svg")] == ["bowl"]
+    assert [path.stem for path in matplotlib_figures.save_figures(summary, tmp_path, extension="svg")] == [
+        "bowl",
+        "bowl-learning-rates",
+    ]
 
 
 @pytest.mark.long
@@ -418,13 +424,13 @@ def test_what_has_no_width() -> None:
 
 def test_figures_draw_the_numbers(summary: Summary) -> None:
     found = summary.overview
-    ecdf = [trace for trace in plotly_across.target_ecdf(summary).data if trace.mode == "lines"]
+    ecdf = [trace for trace in checked(plotly_across.target_ecdf(summary)).data if trace.mode == "lines"]
     assert [trace.name for trace in ecdf] == ["a", "b"]
     for trace, each in zip(ecdf, found.target_ecdf, strict=True):
         assert list(trace.x) == [0.0, 25.0, 50.0, 75.0, 100.0] and list(trace.y) == each.share.tolist()
-    ranks = plotly_across.ranks(summary).data
+    ranks = checked(plotly_across.ranks(summary)).data
     assert [trace.x[0] for trace in ranks] == [1.5, 1.5, None]  # the last one explains the shade
-    profile = [trace for trace in plotly_across.performance_profile(summary).data if trace.mode == "lines"]
+    profile = [trace for trace in checked(plotly_across.performance_profile(summary)).data if trace.mode == "lines"]
     assert found.profile is not None
     np.testing.assert_array_equal(profile[0].y, found.profile.profile.fractions[0])
 

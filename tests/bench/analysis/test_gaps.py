@@ -24,6 +24,7 @@ from dlkit.bench.report import matplotlib_figures, plotly_across, plotly_figures
 from dlkit.bench.report.latex import latex_tables
 from dlkit.bench.report.page import write_report
 from dlkit.bench.report.terminal import text_of
+from tests.bench.figures import checked
 from tests.bench.synthetic import failed_outcome, make_plan, make_problem, make_summary, play, synthetic_outcome
 
 NOT_A_NUMBER = re.compile(r"\b(?:nan|inf)\b", re.IGNORECASE)
@@ -116,7 +117,11 @@ def test_nothing_shows_a_number_that_is_none(picky: Summary, tmp_path: Path) -> 
     assert "not run here: picky" in page
     for text in (visible, text_of(picky, tables=True), latex_tables(picky)):
         assert not NOT_A_NUMBER.search(text)
-    figures = [plotly_across.ranks(picky), plotly_across.performance_profile(picky), plotly_across.target_ecdf(picky)]
+    figures = [
+        checked(plotly_across.ranks(picky)),
+        checked(plotly_across.performance_profile(picky)),
+        checked(plotly_across.target_ecdf(picky)),
+    ]
     assert all("NaN" not in each.to_json() and "(2 of 4 problems)" in each.to_json() for each in figures)
     assert matplotlib_figures.save_figures(picky, tmp_path / "figures", extension="svg")
 
@@ -160,9 +165,9 @@ def test_who_is_ranked_where_gaps_are_wide(places: dict[str, list[str]], ranked:
         assert [label for label, is_known in zip(found.contenders, known, strict=True) if is_known] == ranked.split()
         assert found.by_contender()[0].label == "good"
     assert not NOT_A_NUMBER.search(text_of(summary, tables=True))
-    plotly_across.ranks(summary)
-    plotly_across.performance_profile(summary)
-    plotly_across.target_ecdf(summary)
+    checked(plotly_across.ranks(summary))
+    checked(plotly_across.performance_profile(summary))
+    checked(plotly_across.target_ecdf(summary))
 
 
 def test_two_that_never_met_are_not_compared() -> None:

@@ -16,6 +16,7 @@ from dlkit.bench.plan.orientation import unoriented
 from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.report import figure_data, matplotlib_figures, plotly_figures
 from dlkit.bench.store.store import Store
+from tests.bench.figures import checked
 from tests.bench.synthetic import fill, make_plan, make_problem, make_summary
 
 HIGHER = Metric("higher", "linear", "accuracy")
@@ -58,8 +59,9 @@ def case(request: pytest.FixtureRequest) -> Summary:
 @pytest.mark.parametrize("draw", FUNCTIONS, ids=lambda draw: draw.__name__)
 def test_every_case_can_be_drawn(draw, case: Summary) -> None:
     for comparison in case.comparisons:
-        figure = draw(case, comparison)
-        assert figure.to_json()
+        drawing = draw(case, comparison)
+        assert drawing.to_json()
+        figure = checked(drawing)
         for trace in figure.data:
             for values in (trace.x, trace.y):
                 assert all(value is None or np.isfinite(value) for value in values)
@@ -104,7 +106,7 @@ def test_curves_are_medians_and_quartiles_over_seeds(metric: str) -> None:
     meaning = METRICS[metric]
     summary = make_summary(make_plan(problems=[make_problem(metric=meaning)], seeds=7))
     (comparison,) = summary.comparisons
-    figure = plotly_figures.curves(summary, comparison)
+    figure = checked(plotly_figures.curves(summary, comparison))
     for rank, result in enumerate(comparison.results):
         band, line = figure.data[2 * rank : 2 * rank + 2]
         values = np.array([outcome.curves["error"] for outcome in result.outcomes if outcome], np.float64)
@@ -128,7 +130,7 @@ def test_diverged_seeds_count_as_worst_in_curves() -> None:
     assert np.isfinite(lion.middle[:2]).all()
     assert np.isposinf(lion.middle[2:]).all()
     assert np.isfinite(lion.low[2:]).all()  # four of ten trained
-    figure = plotly_figures.curves(summary, comparison)
+    figure = checked(plotly_figures.curves(summary, comparison))
     line = next(trace for trace in figure.data if trace.name == "lion" and trace.mode == "lines")
     assert line.y[-1] >= max(max(trace.y) for trace in figure.data if trace.name != "lion" and trace.mode == "lines")
 
@@ -154,10 +156,12 @@ def test_seeds_that_stopped_early_keep_the_value_they_ended_with() -> None:
 def test_incomplete_contenders_are_drawn_with_what_is_there() -> None:
     summary = make_summary(missing=lambda label, trial: label == "adam" and trial.stage == "final" and trial.seed > 3)
     (comparison,) = summary.comparisons
-    names = [trace.name for trace in plotly_figures.curves(summary, comparison).data]
+    names = [trace.name for trace in checked(plotly_figures.curves(summary, comparison)).data]
     assert "adam (4 of 10 seeds)" in names
     result = next(result for result in comparison.results if result.label == "adam")
-    drawn = [trace for trace in plotly_figures.finals(summary, comparison).data if trace.name == "adam, validation"]
+    drawn = [
+        trace for trace in checked(plotly_figures.finals(summary, comparison)).data if trace.name == "adam, validation"
+    ]
     assert len(drawn[0].x) == 4 == len(result.scores)
 
 
@@ -165,7 +169,7 @@ def test_incomplete_contenders_are_drawn_with_what_is_there() -> None:
 def test_finals_show_every_seed_and_the_tables_medians(metric: str) -> None:
     summary = make_summary(make_plan(problems=[make_problem(metric=METRICS[metric])]))
     (comparison,) = summary.comparisons
-    figure = plotly_figures.finals(summary, comparison)
+    figure = checked(plotly_figures.finals(summary, comparison))
     axis = figure_data.fit_axis(comparison.problem, [each.values for each in figure_data.finals(comparison)])
     low, high = axis.bounds
     for rank, result in enumerate(comparison.results):
@@ -189,7 +193,9 @@ def test_finals_show_every_seed_and_the_tables_medians(metric: str) -> None:
 def test_diverged_finals_are_crosses_at_the_edge() -> None:
     summary = make_summary(diverged=lambda label, trial: label == "lion" and trial.stage == "final" and trial.seed == 2)
     (comparison,) = summary.comparisons
-    dots = next(trace for trace in plotly_figures.finals(summary, comparison).data if trace.name == "lion, test")
+    dots = next(
+        trace for trace in checked(plotly_figures.finals(summary, comparison)).data if trace.name == "lion, test"
+    )
     assert [index for index, symbol in enumerate(dots.marker.symbol) if symbol == "x"] == [2]
     assert dots.hovertext[2] == "diverged"
     assert dots.x[2] == max(dots.x)
@@ -199,7 +205,7 @@ def test_no_interval_is_drawn_where_there_is_none() -> None:
     summary = make_summary(make_plan(seeds=3))
     (comparison,) = summary.comparisons
     assert math.isinf(comparison.results[0].final.low)
-    for trace in plotly_figures.finals(summary, comparison).data:
+    for trace in checked(plotly_figures.finals(summary, comparison)).data:
         if trace.error_x.array is not None:
             assert trace.error_x.array[0] == trace.error_x.arrayminus[0] == 0
 
@@ -207,7 +213,7 @@ def test_no_interval_is_drawn_where_there_is_none() -> None:
 def test_sensitivity_shows_every_point_and_marks_the_winner() -> None:
     summary = make_summary(diverged=lambda label, trial: trial.hyperparameters["learning_rate"] == 1.0)
     (comparison,) = summary.comparisons
-    figure = plotly_figures.sensitivity(summary, comparison)
+    figure = checked(plotly_figures.sensitivity(summary, comparison))
     assert figure.layout.xaxis.type == "log"
     for result in comparison.results:
         points, legend = (trace for trace in figure.data if trace.name == result.label)
@@ -230,15 +236,17 @@ def test_points_that_have_not_run_are_not_shown_as_diverged() -> None:
 
     summary = make_summary(missing=missing)
     (comparison,) = summary.comparisons
-    points = next(trace for trace in plotly_figures.sensitivity(summary, comparison).data if trace.name == "sgd")
+    points = next(
+        trace for trace in checked(plotly_figures.sensitivity(summary, comparison)).data if trace.name == "sgd"
+    )
     assert len(points.x) == 4
-    assert "sgd" not in [trace.name for trace in plotly_figures.tuning_curve(summary, comparison).data]
+    assert "sgd" not in [trace.name for trace in checked(plotly_figures.tuning_curve(summary, comparison)).data]
 
 
 def test_tuning_curves_are_medians_with_the_bands_of_the_points() -> None:
     summary = make_summary(make_plan(problems=[make_problem(metric=HIGHER, target=0.5)]))
     (comparison,) = summary.comparisons
-    figure = plotly_figures.tuning_curve(summary, comparison)
+    figure = checked(plotly_figures.tuning_curve(summary, comparison))
     assert len(figure.data) == 9
     for place, result in enumerate(comparison.results):
         bands = stats.tuning_bands(result.tuning.scores)
@@ -253,7 +261,7 @@ def test_tuning_curves_are_medians_with_the_bands_of_the_points() -> None:
 def test_points_that_are_no_sample_have_the_expected_best_and_no_band() -> None:
     summary = make_summary(make_plan(tuner=Tuner("grid")))
     (comparison,) = summary.comparisons
-    figure = plotly_figures.tuning_curve(summary, comparison)
+    figure = checked(plotly_figures.tuning_curve(summary, comparison))
     lines = [trace for trace in figure.data if len(trace.x)]
     for trace, result in zip(lines, comparison.results, strict=True):
         np.testing.assert_allclose(trace.y, result.tuning.curve)
@@ -265,11 +273,13 @@ def test_a_contender_looks_the_same_everywhere() -> None:
     summary = make_summary(make_plan([f"optimizer-{index}" for index in range(9)], problems=problems, seeds=6))
     looks: dict[str, set] = {}
     for comparison in summary.comparisons:
-        for trace in plotly_figures.curves(summary, comparison).data:
+        for trace in checked(plotly_figures.curves(summary, comparison)).data:
             if trace.mode == "lines":
                 looks.setdefault(trace.name, set()).add((trace.line.color, trace.line.dash))
         for trace in [
-            each for each in plotly_figures.tuning_curve(summary, comparison).data if each.mode == "lines+markers"
+            each
+            for each in checked(plotly_figures.tuning_curve(summary, comparison)).data
+            if each.mode == "lines+markers"
         ]:
             looks.setdefault(trace.name, set()).add((trace.line.color, trace.line.dash))
     assert all(len(each) == 1 for each in looks.values())
@@ -278,7 +288,7 @@ def test_a_contender_looks_the_same_everywhere() -> None:
 
 def test_labels_are_shown_literally() -> None:
     summary = make_summary(make_plan([HOSTILE, "adam"]))
-    figure = plotly_figures.curves(summary, summary.comparisons[0])
+    figure = checked(plotly_figures.curves(summary, summary.comparisons[0]))
     assert {trace.name for trace in figure.data} == {'&lt;b&gt;&amp;"$x_1$', "adam"}
 
 
@@ -297,7 +307,7 @@ def test_far_off_finals_are_crosses_that_say_their_value() -> None:
         return [1.0, 0.9, 0.8, 0.7, 1e12 if (trial.stage, trial.seed) == ("final", 2) else 0.5 + 0.01 * trial.seed]
 
     summary = make_summary(curve=curve)
-    figure = plotly_figures.finals(summary, summary.comparisons[0])
+    figure = checked(plotly_figures.finals(summary, summary.comparisons[0]))
     dots = next(trace for trace in figure.data if trace.name == "lion, test")
     assert [index for index, symbol in enumerate(dots.marker.symbol) if symbol == "x"] == [2]
     assert dots.hovertext[2] == "1.00e+12"
@@ -341,6 +351,6 @@ def test_probes_have_a_panel_a_curve_and_a_median_over_the_seeds_that_have_one()
     assert [each.middle.tolist() for each in found[:2]] == [[1, 2], [1, 2]]  # of seeds 0, 1, 2
     assert found[0].spent.tolist() == [10, 20]
     assert found[2].middle.tolist() == [1, 5]
-    figure = plotly_figures.probes(summary, comparison)
+    figure = checked(plotly_figures.probes(summary, comparison))
     assert len(figure.data) == 4 and len({trace.xaxis for trace in figure.data}) == 2
-    assert plotly_figures.probes(make_summary(), make_summary().comparisons[0]).data == ()
+    assert checked(plotly_figures.probes(make_summary(), make_summary().comparisons[0])).data == ()

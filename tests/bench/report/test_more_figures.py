@@ -32,7 +32,9 @@ from dlkit.bench.report import (
     tables_across,
 )
 from dlkit.bench.report.grid_scale import grid_scale
+from dlkit.bench.report.plotly_drawing import literal
 from dlkit.bench.store.store import Store
+from tests.bench.figures import checked
 from tests.bench.synthetic import fill, make_contender, make_plan, make_problem, make_summary
 
 GAP = Metric("lower", "log", "gap")
@@ -108,7 +110,7 @@ def test_the_diagram_has_a_bar_for_each_group_and_a_mark_for_each_contender(ten_
     summary = ten_problems
     found = rank_groups(summary.overview)
     assert found is not None
-    figure = plotly_across.critical_difference(summary)
+    figure = checked(plotly_across.critical_difference(summary))
     marks = [trace for trace in figure.data if trace.name != "not told apart"]
     assert [trace.x[-1] for trace in marks] == pytest.approx(found.mean_ranks)
     bars = [trace for trace in figure.data if trace.name == "not told apart"]
@@ -126,7 +128,7 @@ def test_no_diagram_where_no_ranks_whatever_could_tell(problems: int, contenders
     reason = not_grouped(summary.overview)
     assert bool(reason) != told and (rank_groups(summary.overview) is None) != told
     assert (reason in tables_across.left_out(summary)) != told
-    assert bool(plotly_across.critical_difference(summary).data) == told
+    assert bool(checked(plotly_across.critical_difference(summary)).data) == told
 
 
 def test_two_that_never_met_are_not_called_different() -> None:
@@ -170,7 +172,7 @@ def test_stretches_where_most_studies_diverged_are_crosses_at_the_edge() -> None
     wide = make_summary(
         make_plan(points=12), diverged=lambda label, trial: trial.hyperparameters["learning_rate"] > 0.1
     )
-    figure = plotly_factors.learning_rates(wide, wide.comparisons[0])
+    figure = checked(plotly_factors.learning_rates(wide, wide.comparisons[0]))
     assert len(figure.data) == 3 and figure.layout.xaxis.type == "log"
     for trace in figure.data:
         assert [symbol == "x" for symbol in trace.marker.symbol] == [False] * 3 + [True]
@@ -180,10 +182,10 @@ def test_stretches_where_most_studies_diverged_are_crosses_at_the_edge() -> None
 def test_nothing_is_drawn_of_what_has_no_learning_rate_to_tune() -> None:
     plan = make_plan(points=1)
     summary = make_summary(plan)
-    assert plotly_factors.learning_rates(summary, summary.comparisons[0]).data == ()
+    assert checked(plotly_factors.learning_rates(summary, summary.comparisons[0])).data == ()
     other = replace(make_plan(), contenders=[make_contender(label, name="damping") for label in ("sgd", "adam")])
     summary = make_summary(other)
-    assert plotly_factors.learning_rates(summary, summary.comparisons[0]).data == ()
+    assert checked(plotly_factors.learning_rates(summary, summary.comparisons[0])).data == ()
 
 
 # --- factors ---
@@ -218,7 +220,7 @@ def test_the_best_cell_is_darkest_and_framed(direction: str) -> None:
     problem = make_problem(metric=Metric(direction, "linear", "error"))  # type: ignore[arg-type]
     summary = make_summary(replace(plan, problems=[problem]))
     (comparison,) = summary.comparisons
-    figure = plotly_factors.factor_heat_map(summary, comparison)
+    figure = checked(plotly_factors.factor_heat_map(summary, comparison))
     (heat,) = figure.data
     best = comparison.results[0]
     values = {annotation.text: (annotation.x, annotation.y) for annotation in figure.layout.annotations}
@@ -299,7 +301,7 @@ def test_paths_are_of_the_median_trial() -> None:
         order = np.argsort(each.result.scores)
         assert each.seed == order[1]  # the middle of three, whose seeds are 0, 1, 2
         np.testing.assert_allclose(each.points, [[each.seed * share, share] for share in (0, 0.25, 0.5, 0.75, 1)])
-    figure = plotly_surfaces.surface(summary, comparison)
+    figure = checked(plotly_surfaces.surface(summary, comparison))
     assert [trace.type for trace in figure.data] == ["contour", "scatter", "scatter", "scatter"]
     assert figure.data[-1].name == "minimum" and (figure.data[-1].x[0], figure.data[-1].y[0]) == (1, 1)
     heights = surface_data.surface_grid(SURFACES["rosenbrock"], paths)
@@ -309,7 +311,7 @@ def test_paths_are_of_the_median_trial() -> None:
 
 def test_no_paths_without_the_probe_or_on_other_problems() -> None:
     for summary in (on_a_surface("rosenbrock", kept=False), on_a_surface("bowl")):
-        assert plotly_surfaces.surface(summary, summary.comparisons[0]).data == ()
+        assert checked(plotly_surfaces.surface(summary, summary.comparisons[0])).data == ()
     own = on_a_surface("rosenbrock")
     (comparison,) = own.comparisons
     assert surface_paths(replace(comparison, problem=replace(comparison.problem, is_own=True))) == []
@@ -331,11 +333,11 @@ def summaries() -> dict[str, Summary]:
 def every_figure(summary: Summary) -> dict[str, go.Figure]:
     return {
         **{
-            f"{comparison.problem.name}: {each.title}": each.draw(summary, comparison)
+            f"{comparison.problem.name}: {each.title}": checked(each.draw(summary, comparison))
             for comparison in summary.comparisons
             for each in figure_list.ON_A_PROBLEM
         },
-        **{each.title: each.draw(summary) for each in figure_list.ACROSS},
+        **{each.title: checked(each.draw(summary)) for each in figure_list.ACROSS},
     }
 
 
@@ -349,7 +351,7 @@ def test_figures_keep_what_a_page_relies_on(name: str, summaries: dict[str, Summ
             assert trace.type in plotly_bundle.TRACES, title
             if trace.type != "scatter":
                 continue
-            starts = {label for label in labels if (trace.name or "").startswith(plotly_figures.literal(label))}
+            starts = {label for label in labels if (trace.name or "").startswith(literal(label))}
             contender = trace.legendgroup if trace.legendgroup in labels else next(iter(starts), None)
             colours = [trace.line.color, trace.fillcolor and trace.fillcolor[:7], trace.marker.color]
             used = {each.upper() for each in colours if isinstance(each, str)}
@@ -421,7 +423,7 @@ def test_tuning_curves_of_studies_stay_within_what_a_metric_can_be() -> None:
     plan = make_plan(problems=[problem], tuner=Tuner("random", studies=6), seeds=2, tuning_seeds=1)
     plan = replace(plan, contenders=[replace(each, further=(each.points,) * 5) for each in plan.contenders])
     summary = make_summary(plan, curve=curve)
-    figure = plotly_figures.tuning_curve(summary, summary.comparisons[0])
+    figure = checked(plotly_figures.tuning_curve(summary, summary.comparisons[0]))
     lines = [trace for trace in figure.data if len(trace.x)]
     assert lines and all(max(trace.y) <= 1.0 for trace in lines)
     assert figure.layout.yaxis.title.text == "expected best tuning accuracy"

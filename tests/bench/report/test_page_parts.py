@@ -31,6 +31,7 @@ from dlkit.bench.report.page.sentences import shared_notes
 from dlkit.bench.report.page.terms import TERMS, term
 from dlkit.bench.report.tables import Table
 from dlkit.bench.stats import Interval
+from tests.bench.figures import checked
 from tests.bench.synthetic import make_plan, make_problem, make_summary
 
 NAN = math.nan
@@ -236,6 +237,6 @@ def test_failures_have_their_tracebacks() -> None:
 
 def test_figures_over_problems_keep_their_styles(summary: Summary) -> None:
     """The page's swatches and plotly's traces have one colour a contender."""
-    figure = plotly_across.target_ecdf(summary)
+    figure = checked(plotly_across.target_ecdf(summary))
     colours = {trace.legendgroup: trace.line.color for trace in figure.data if trace.mode == "lines"}
     assert colours == {label: look.light for label, look in looks(summary).items()}

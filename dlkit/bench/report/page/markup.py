@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dlkit.bench.report.page.terms import term
+from dlkit.bench.report.plotly_drawing import Drawing
 from dlkit.bench.report.tables import Part, Table
 
 __all__ = ["Drawn", "Heading", "Names", "Row", "ShownTable", "TableCell", "drawn", "shown_part", "shown_table"]
@@ -126,17 +127,17 @@ def shown_part(names: Names, part: Part) -> ShownTable:
     return shown_table(names, part.table, part.caption or part.name.capitalize(), kind=kind)
 
 
-def drawn(figure: Any, name: str, about: str, title: str, text: str, axes: Any = None) -> Drawn | None:
+def drawn(figure: Drawing, name: str, about: str, title: str, text: str, axes: Any = None) -> Drawn | None:
     """Returns a figure for the page; None where it shows nothing.
 
     Args:
-        figure: of plotly.
+        figure: which.
         name: of its place in the page.
         about: what it is of.
         title: a word or a few.
         text: how to read it.
         axes: for curves, what they can be drawn against.
     """
-    if not any(trace.x is not None and any(x is not None for x in trace.x) for trace in figure.data):
+    if not figure.shows_something:
         return None
-    return Drawn(name, about, title, text, figure.layout.height, figure.to_json(), axes)
+    return Drawn(name, about, title, text, figure.layout["height"], figure.to_json(), axes)
