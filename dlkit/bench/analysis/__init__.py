@@ -18,7 +18,7 @@
 - `claims`: what a comparison claims, as data.
 - `tuning_curves`: how much tuning each contender takes.
 - `several_runs`: contenders of several runs in one comparison.
-- `summary`: everything a run says; `frames`: the same as data frames.
+- `summary`: everything a run says; `frames`: the same as data frames, with the rows of `frame_rows`.
 - `answer`: who leads, in a line; `answer_rows`: on a problem; `headline`: on all of them.
 """
 
@@ -39,6 +39,7 @@ __all__ = [
     "factor_pairs",
     "findings",
     "foresight",
+    "frame_rows",
     "frames",
     "headline",
     "new_examples",

@@ -3,17 +3,15 @@
 import base64
 import json
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 
-from dlkit.bench.analysis import frames
+from dlkit.bench.analysis import frame_rows
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report.page.embedding import packed
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["Download", "downloads"]
 
@@ -43,25 +41,27 @@ def downloads(summary: Summary) -> list[Download]:
         summary: the run.
     """
     tables = [
-        ("table", "Results", "a row a contender on a problem, best first", frames.table(summary)),
-        ("trials", "Trials", "every trial, tuning and final: setting, seed, outcome, value", frames.trials(summary)),
-        ("evidence", "Evidence", "the numbers behind each sentence of the verdicts", frames.evidence(summary)),
-        ("overview", "Across problems", "a row a contender over all problems", frames.overview(summary)),
-        ("costs", "Costs", "seconds per step, compilation, memory", frames.costs(summary)),
+        ("table", "Results", "a row a contender on a problem, best first", frame_rows.table(summary)),
+        ("trials", "Trials", "every trial: stage, setting, seed, outcome, value", frame_rows.trials(summary)),
+        ("evidence", "Evidence", "the numbers behind each sentence of the verdicts", frame_rows.evidence(summary)),
+        ("overview", "Across problems", "a row a contender over all problems", frame_rows.overview(summary)),
+        ("costs", "Costs", "seconds per step, compilation, memory", frame_rows.costs(summary)),
     ]
-    made = [Download(name, title, text, _frame(frame)) for name, title, text, frame in tables if len(frame)]
+    made = [Download(name, title, text, _columns(rows)) for name, title, text, rows in tables if rows]
     text = "every final trial at every evaluation: problem, optimizer, seed, step, metric, value"
     return [*made, Download("curves", "Curves", text, packed(json.dumps(_curves(summary), separators=(",", ":"))))]
 
 
-def _frame(frame: "pd.DataFrame") -> Markup:
-    columns = [str(name) for name in frame.columns]
-    values = [[_plain(value) for value in frame[name].tolist()] for name in frame.columns]
+def _columns(rows: Sequence[frame_rows.Row]) -> Markup:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    values = [[_plain(row.get(name)) for row in rows] for name in columns]
     return packed(json.dumps({"columns": columns, "values": values}, separators=(",", ":")))
 
 
 def _plain(value: Any) -> Any:
     """A value as JSON has it: null for what is missing, words for what is infinite."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else "inf" if value > 0 else "-inf"
     return value if isinstance(value, str | int | float | bool | None) else str(value)
