@@ -16,6 +16,7 @@ __all__ = [
     "expanded_level",
     "percentile_bands",
     "percentile_ends",
+    "percentile_places",
     "stratified_bootstrap",
 ]
 
@@ -137,10 +138,15 @@ def percentile_bands(replicates: NDArray[Any], level: float) -> tuple[Floats, Fl
     """As `percentile_ends` for replicates [resamples, ...] without NaN: an array for each end."""
     if level >= 1:
         return np.full(replicates.shape[1:], -np.inf), np.full(replicates.shape[1:], np.inf)
-    places = [_place(share, len(replicates)) for share in ((1 - level) / 2, (1 + level) / 2)]
+    places = percentile_places(len(replicates), level)
     ordered = np.sort(np.ascontiguousarray(np.moveaxis(replicates, 0, -1)))  # faster than a partition along axis 0
     low, high = (ordered[..., place].astype(np.float64) for place in places)
     return low, high
+
+
+def percentile_places(count: int, level: float) -> tuple[int, int]:
+    """Which of so many replicates in order, from 0, are the ends of the percentile interval; `level` below 1."""
+    return _place((1 - level) / 2, count), _place((1 + level) / 2, count)
 
 
 def bca_interval(estimate: float, replicates: Floats, influence: Floats, level: float) -> Interval:

@@ -2,6 +2,7 @@
 
 import math
 import operator
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from dlkit.bench.stats.checks import error_rate, samples
 from dlkit.bench.stats.intervals import Interval
 
 __all__ = ["Sensitivity", "sensitivity", "width_interval"]
+
+EXACT = 1e-12
 
 
 class Sensitivity(NamedTuple):
@@ -132,7 +135,7 @@ def width_interval(found: Sensitivity, *, tried: float, dimensions: int = 1, lev
 
 @lru_cache(maxsize=1024)
 def _spanned(points: int, dimensions: int, alpha: float) -> float:
-    """The share of the range that so many points of an ellipsoid span less of with probability alpha, by bisection."""
+    """The share of the range that so many points of an ellipsoid span less of with probability alpha."""
     from scipy.special import betainc, betaincinv
 
     if dimensions == 1:
@@ -140,11 +143,26 @@ def _spanned(points: int, dimensions: int, alpha: float) -> float:
     shape = (dimensions + 1) / 2
     below = np.linspace(0.0, 1.0, 801)  # F at the least point
     least = betaincinv(shape, shape, below)
-    low, high = 0.0, 1.0
-    for _ in range(40):
-        middle = 0.5 * (low + high)
+
+    def excess(span: float) -> float:
         # P(span <= r) = k ∫ (F(x + r) - F(x))^(k - 1) dF(x), x the least point
-        inside = betainc(shape, shape, np.minimum(least + middle, 1.0)) - below
+        inside = betainc(shape, shape, np.minimum(least + span, 1.0)) - below
         reached = points * float(np.trapezoid(np.maximum(inside, 0.0) ** (points - 1), below))
-        low, high = (middle, high) if reached < alpha else (low, middle)
+        return (reached / alpha) ** (1 / (points - 1)) - 1  # nearly a straight line
+
+    return _root(excess, 0.0, 1.0)
+
+
+def _root(rising: Callable[[float], float], low: float, high: float) -> float:
+    """Where a rising function is 0: by regula falsi, with the weight of an end that stays halved (Illinois)."""
+    at_low, at_high, side = rising(low), rising(high), 0
+    while high - low > EXACT:
+        middle = (low * at_high - high * at_low) / (at_high - at_low)
+        value = rising(middle)
+        if abs(value) < EXACT:
+            return middle
+        if value < 0:
+            low, at_low, at_high, side = middle, value, at_high * (0.5 if side < 0 else 1.0), -1
+        else:
+            high, at_high, at_low, side = middle, value, at_low * (0.5 if side > 0 else 1.0), 1
     return 0.5 * (low + high)

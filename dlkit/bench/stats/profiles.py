@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from dlkit.bench.stats.bootstrap import expanded_level, percentile_bands
+from dlkit.bench.stats.bootstrap import expanded_level, percentile_bands, percentile_places
 from dlkit.bench.stats.checks import Floats, array, error_rate
 from dlkit.bench.stats.intervals import wilson_interval
 from dlkit.bench.stats.resampling import joint_medians, medians
 
 __all__ = ["PerformanceProfile", "ProfileBands", "performance_profile", "profile_bands"]
+
+Counts = NDArray[np.int64]
 
 
 class PerformanceProfile(NamedTuple):
@@ -124,29 +126,27 @@ def profile_bands(
     error_rate(level)
     solvers, _, problems = spent.shape
     profile = performance_profile(medians(spent), max_ratio=max_ratio, points=points)
-    counts = np.empty((resamples, solvers, points), dtype=np.uint16)
+    first = np.empty((resamples, solvers, problems), dtype=np.int64)
     scores = np.empty((resamples, solvers))
     start = 0
     for drawn in joint_medians(spent, resamples, seed):
         stop = start + len(drawn)
         ratios = _ratios(drawn)
         scores[start:stop] = _exact(ratios, max_ratio)
-        # The first grid point that a ratio does not exceed; counted once, and from there on.
-        first = np.searchsorted(profile.ratios, ratios)
-        flat = np.arange(len(drawn) * solvers).reshape(len(drawn), solvers, 1) * (points + 1) + first
-        entries = np.bincount(flat.ravel(), minlength=len(drawn) * solvers * (points + 1))
-        counts[start:stop] = entries.reshape(len(drawn), solvers, points + 1)[..., :points].cumsum(axis=-1)
+        first[start:stop] = np.searchsorted(profile.ratios, ratios)  # the grid point from which on the ratio counts
         start = stop
+    reached = _resamples_with(np.sort(first, axis=2), points)
     wide = expanded_level(level, problems)
     score_low, score_high = _less_bias(percentile_bands(scores, wide), scores.mean(axis=0) - profile.exact_scores)
-    bands = percentile_bands(counts, wide)
-    low, high = _less_bias([end / problems for end in bands], counts.mean(axis=0) / problems - profile.fractions)
+    ends = percentile_places(resamples, wide) if wide < 1 else None
+    bands = [_counts_at(place, reached, resamples) / problems for place in ends] if ends else [-np.inf, np.inf]
+    low, high = _less_bias(bands, reached.sum(axis=1) / (resamples * problems) - profile.fractions)
     wilson = np.array([wilson_interval(hits, problems, level=level)[1:] for hits in range(problems + 1)])
     wilson = wilson[np.rint(profile.fractions * problems).astype(int)]
     agreed, sure = scores.min(axis=0) == scores.max(axis=0), wilson_interval(problems, problems, level=level).low
     score_low = np.where(agreed, np.minimum(score_low, sure * profile.exact_scores), score_low)
     score_high = np.where(agreed, np.maximum(score_high, sure * profile.exact_scores + (1 - sure)), score_high)
-    agreed = counts.min(axis=0) == counts.max(axis=0)
+    agreed = _counts_at(0, reached, resamples) == _counts_at(resamples - 1, reached, resamples)
     low, high = np.where(agreed, wilson[..., 0], low), np.where(agreed, wilson[..., 1], high)
     # Fractions rise with the ratio, so do their ends: widened where they would not.
     low, high = np.minimum.accumulate(low[:, ::-1], axis=1)[:, ::-1], np.maximum.accumulate(high, axis=1)
@@ -179,6 +179,26 @@ def _exact(ratios: Floats, max_ratio: float) -> Floats:
     return exact
 
 
-def _less_bias(ends: Sequence[Floats], bias: Floats) -> list[Floats]:
+def _resamples_with(first: Counts, points: int) -> Counts:
+    """[solvers, problems, points] in how many resamples at least 1, 2, ... ratios are within each point of the grid.
+
+    Args:
+        first: [resamples, solvers, problems] the grid points from which on ratios count, in order; `points` for never.
+        points: of the grid.
+    """
+    _, solvers, problems = first.shape
+    places = first + (points + 1) * np.arange(solvers * problems).reshape(solvers, problems)
+    entries = np.bincount(places.ravel(), minlength=solvers * problems * (points + 1))
+    reached: Counts = entries.reshape(solvers, problems, points + 1)[..., :points].cumsum(axis=-1)
+    return reached
+
+
+def _counts_at(place: int, reached: Counts, resamples: int) -> Counts:
+    """[solvers, points] the count of ratios at a place of the resamples in order, from 0."""
+    counts: Counts = (resamples - reached <= place).sum(axis=1)
+    return counts
+
+
+def _less_bias(ends: Sequence[Floats | float], bias: Floats) -> list[Floats]:
     """Ends of intervals of shares, moved by the bias of the replicates."""
     return [np.clip(end - bias, 0.0, 1.0) for end in ends]
