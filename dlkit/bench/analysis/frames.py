@@ -100,7 +100,9 @@ def tuning_leaders(summary: Summary) -> "pd.DataFrame":
     """Returns who leads at 1, 4, 16, ... tuning points; no rows where points are no random sample of the space.
 
     Returns:
-        Columns problem, points, optimizer, expected_best (oriented) and probability.
+        Columns problem, points, optimizer, expected_best (of so many points of one study, oriented, its median over
+        studies; missing where a study has fewer points) and probability (that its best of so many points of all studies
+        is the best, of scores shifted to give a contender's studies the same median).
     """
     import pandas as pd
 
@@ -115,7 +117,7 @@ def tuning_leaders(summary: Summary) -> "pd.DataFrame":
         }
         for each in leaders
         if each is not None
-        for points, *numbers in zip(each.found.points, each.found.expected, each.found.probability, strict=True)
+        for points, *numbers in zip(each.points, each.expected, each.probability, strict=True)
         for label, expected, probability in zip(each.contenders, *numbers, strict=True)
     ]
     return pd.DataFrame(rows, columns=["problem", "points", "optimizer", "expected_best", "probability"])

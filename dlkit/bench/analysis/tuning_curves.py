@@ -1,7 +1,8 @@
 """What tuning points tell beyond the winner: tuning curves with bands, who leads after how many points, good ranges.
 
-The points of all studies count together: they are drawn from the same space. Each is scored on its own study's seeds,
-so scores are shifted to give all studies the same median, as `centred` says.
+Where the points of all studies count together, as they are drawn from the same space, scores are shifted to give all
+studies the same median, as `centred` says: each study has seeds of its own. A shifted score can be better than any that
+can be; no such number is shown.
 """
 
 from collections.abc import Sequence
@@ -43,13 +44,19 @@ class Leaders(NamedTuple):
     Attributes:
         problem: its name.
         contenders: labels, in the order of the columns.
-        found: by contender, what `stats.tuning_leaders` says.
+        points: how many are drawn: 1, 4, 16, ... and all.
+        expected: [points, contenders] the expected best score of so many points of one study, oriented: its median over
+            studies. NaN where a study has not so many. Scores are as they are, so that none is better than can be.
+        probability: [points, contenders] that its best of so many points of all studies is the best, of scores that are
+            shifted to give all studies the same median.
         all_points: the fewest points that a contender has: where there are no others to draw, no probability tells.
     """
 
     problem: str
     contenders: Sequence[str]
-    found: stats.TuningLeaders
+    points: Sequence[int]
+    expected: Floats
+    probability: Floats
     all_points: int
 
 
@@ -117,7 +124,19 @@ def leaders(plan: Plan, found: ProblemResults) -> Leaders | None:
     values = [
         np.full(fewest, np.concatenate(scores[label]).mean()) if label in fixed else pooled[label] for label in labels
     ]
-    return Leaders(found.problem.name, labels, stats.tuning_leaders(values, points), fewest)
+    expected = np.stack([_expected(scores[label], points, is_fixed=label in fixed) for label in labels], axis=1)
+    probability = stats.tuning_leaders(values, points).probability
+    return Leaders(found.problem.name, labels, points, expected, probability, fewest)
+
+
+def _expected(studies: Sequence[Floats], points: Sequence[int], *, is_fixed: bool) -> Floats:
+    """[points] the median over studies of the expected best of so many of their points; NaN where one has fewer."""
+    if is_fixed:
+        return np.full(len(points), np.median(np.concatenate(studies)))
+    enough = min(map(len, studies))
+    best = [[stats.expected_best(each, k) if k <= enough else np.nan for k in points] for each in studies]
+    middle: Floats = np.median(best, axis=0)
+    return middle
 
 
 def widths(plan: Plan, found: ProblemResults) -> list[Width]:

@@ -226,8 +226,8 @@ TABLES: dict[str, Described] = {
         problem | text | | the problem's name
         points | integer | points | that are drawn
         optimizer | text | | the contender's label
-        expected_best | number | of the metric, log10 on a log scale, negative where higher is better | of them
-        probability | number | | that its best is the best of all
+        expected_best | number | of the metric, log10 on a log scale, negative where higher is better | in a study
+        probability | number | | that its best is best, studies shifted to one median
         """),
     ),
     "sensitivity": Described(

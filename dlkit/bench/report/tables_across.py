@@ -258,7 +258,7 @@ def _leaders(summary: Summary) -> Section:
         f"{SAME_MEDIAN if has_studies else ''}"
     )
     title = "Who leads at how many tuning points"
-    columns = sorted({int(k) for one in found for k in one.found.points})
+    columns = sorted({int(k) for one in found for k in one.points})
     rows = [[one.problem, *(_leader(one, k) for k in columns)] for one in found]
     shared = {problem.name for problem in plan.problems if len(plan.contenders_on(problem)) == len(plan.contenders)}
     of_all = [one for one in found if one.problem in shared]
@@ -269,18 +269,18 @@ def _leaders(summary: Summary) -> Section:
 
 
 def _leader(one: Leaders, k: int) -> str:
-    if k not in one.found.points:
+    if k not in one.points:
         return numbers.NOTHING
-    chances = dict(zip(one.contenders, one.found.probability[one.found.points.tolist().index(k)], strict=True))
+    chances = dict(zip(one.contenders, one.probability[one.points.index(k)], strict=True))
     return _first(chances, with_chance=k < one.all_points)
 
 
 def _leader_of_all(found: Sequence[Leaders], k: int) -> str:
     chances: dict[str, float] = {}
     for one in found:
-        if k not in one.found.points or k == one.all_points:
+        if k not in one.points or k == one.all_points:
             return numbers.NOTHING
-        of_one = one.found.probability[one.found.points.tolist().index(k)]
+        of_one = one.probability[one.points.index(k)]
         for label, chance in zip(one.contenders, of_one, strict=True):
             chances[label] = chances.get(label, 0.0) + float(chance) / len(found)
     return _first(chances)

@@ -291,12 +291,36 @@ def test_leaders_are_those_of_the_points_of_all_studies() -> None:
     ]
     still = [by_study["still"].mean()] * 6
     expected = stats.tuning_leaders([*(each.ravel() for each in centred), still], (1, 4, 6))
-    assert found.found.points.tolist() == [1, 4, 6]
-    np.testing.assert_allclose(found.found.probability, expected.probability)
+    assert found.points == [1, 4, 6]
+    np.testing.assert_allclose(found.probability, expected.probability)
     captions = [each.text for each in tables_across.sections(summary) if each.title.startswith(("Who leads", "How ex"))]
     assert len(captions) == 2 and all("all its studies the same median" in each for each in captions)
     frame = frames.tuning_leaders(summary)
     assert frame.groupby("points")["probability"].sum().tolist() == pytest.approx([1.0, 1.0, 1.0])
+
+
+def test_no_expected_best_is_better_than_can_be() -> None:
+    """Two studies at medians of 0.5 and 0.97: shifted to one median, the first one's best would be 1.23."""
+    best = {0: (0.5, 0.49, 0.99), 1: (0.97, 0.96, 0.98)}
+
+    def tuned(plan: Plan, problem: PlannedProblem, contender: PlannedContender, trial: Trial) -> list[float]:
+        place = [0.001, 0.0316228, 1.0].index(trial.hyperparameters["learning_rate"])
+        return [0.1] * 4 + [best[trial.seed // STUDY_SEEDS][place]]
+
+    plan = make_plan(["a", "b"], problems=[make_problem(metric=Metric("higher"))], points=3, tuning_seeds=1, seeds=1)
+    summary = make_summary(in_studies(plan, 2), curve=tuned)
+    (comparison,) = summary.comparisons
+    found = tuning_curves.leaders(summary.plan, comparison.problem_results)
+    assert found is not None and found.points == [1, 4, 6]
+    # Of one point the mean of each study, of which the median; no study has 4 points. Validation is 1 % above.
+    means = np.mean([each.finals for each in comparison.results[0].tunings], axis=1)
+    np.testing.assert_allclose(found.expected[0], np.median(means))
+    assert np.isnan(found.expected[1:]).all()
+    pooled = tuning_curves.centred([each.finals for each in comparison.results[0].tunings])
+    assert pooled.min() < -1.2, "an accuracy that cannot be"
+    shown = frames.tuning_leaders(summary)["expected_best"].dropna()
+    assert len(shown) == 2 and (-shown).between(0, 1).all()
+    np.testing.assert_allclose(found.probability.sum(axis=1), 1.0)
 
 
 @pytest.mark.parametrize("added", [0, 3])
@@ -312,7 +336,7 @@ def test_what_has_nothing_to_tune_gains_nothing_by_the_luck_of_seeds(added: int)
     (comparison,) = make_summary(plan, curve=by_study).comparisons
     found = tuning_curves.leaders(plan, comparison.problem_results)
     assert found is not None and found.all_points == 3 * (3 + added)
-    expected = found.found.expected[:, found.contenders.index("still")]
+    expected = found.expected[:, found.contenders.index("still")]
     np.testing.assert_allclose(expected, 1.0 + np.mean(range(3 + added)))  # -1 of the rate, and its study's number
     alone = replace(plan, contenders=[plan.contenders[1], replace(plan.contenders[1], label="again")])
     (comparison,) = make_summary(alone, curve=by_study).comparisons
