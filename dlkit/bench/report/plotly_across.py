@@ -16,7 +16,7 @@ __all__ = ["critical_difference", "critical_distance", "performance_profile", "r
 
 BARS, WIDTH = (1.5, 3.0), 0.7  # ratios around which intervals stand, and how far around
 MOST_BARS = 6  # contenders whose bars can still be told apart
-SHARES = {"range": [-0.02, 1.02], "tickformat": ".0%", "dtick": 0.25}
+SHARES: dict[str, Any] = {"range": [-0.02, 1.02], "tickformat": ".0%", "dtick": 0.25}
 
 
 def ranks(summary: Summary) -> Drawing:
@@ -53,7 +53,7 @@ def ranks(summary: Summary) -> Drawing:
     if (distance := found.ranks.distance) is not None:
         best = float(np.nanmin(estimates.mean_ranks))
         end = min(best + distance, float(len(found.contenders)))
-        reach = {"x0": best, "x1": end, "y0": 0, "y1": 1, "yref": "y domain"}
+        reach: dict[str, Any] = {"x0": best, "x1": end, "y0": 0, "y1": 1, "yref": "y domain"}
         figure.shape(type="rect", **reach, fillcolor=GREY, opacity=0.12, line={"width": 0}, layer="below")
         shade = {"symbol": "square", "size": 12, "color": GREY, "opacity": 0.25}
         within = "within Nemenyi's distance of the best"

@@ -70,7 +70,7 @@ def curves(summary: Summary, comparison: Comparison) -> Drawing:
             figure, x=curve.spent, y=middle, mode="lines", line=line, hovertemplate="%{y:.4g}", zorder=above, **common
         )
     if math.isfinite(comparison.target):
-        ends = {"x0": 0, "x1": 1, "xref": "x domain", "y0": comparison.target, "y1": comparison.target}
+        ends: dict[str, Any] = {"x0": 0, "x1": 1, "xref": "x domain", "y0": comparison.target, "y1": comparison.target}
         figure.shape(type="line", **ends, line={"color": GREY, "dash": "dash", "width": 1})
         _note(figure, axis, comparison.target)
     figure.update_layout(hovermode="x unified")
@@ -150,10 +150,8 @@ def sensitivity(summary: Summary, comparison: Comparison) -> Drawing:
         marker = {"color": style.colour, "symbol": style.marker, "size": 8}  # the legend's; the data's may be a star
         scatter(figure, x=[None], y=[None], marker=marker, **common)
     positive = all((each.values > 0).all() for each in found)
-    figure.update_xaxes(
-        title={"text": figure_data.hyperparameter(found)},
-        **({"type": "log", "dtick": 1, "exponentformat": "power"} if positive else {}),
-    )
+    scale: dict[str, Any] = {"type": "log", "dtick": 1, "exponentformat": "power"} if positive else {}
+    figure.update_xaxes(title={"text": figure_data.hyperparameter(found)}, **scale)
     metric_axis(figure.update_yaxes, axis, problem, f"tuning {numbers.metric_label(problem)}")
     return figure
 

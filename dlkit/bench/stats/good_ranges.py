@@ -148,7 +148,7 @@ def _spanned(points: int, dimensions: int, alpha: float) -> float:
         # P(span <= r) = k ∫ (F(x + r) - F(x))^(k - 1) dF(x), x the least point
         inside = betainc(shape, shape, np.minimum(least + span, 1.0)) - below
         reached = points * float(np.trapezoid(np.maximum(inside, 0.0) ** (points - 1), below))
-        return (reached / alpha) ** (1 / (points - 1)) - 1  # nearly a straight line
+        return math.pow(reached / alpha, 1 / (points - 1)) - 1  # nearly a straight line
 
     return _root(excess, 0.0, 1.0)
 
