@@ -248,6 +248,21 @@ def test_printing_opens_cards_and_is_light(page: Chromium) -> None:
     choose(page, "theme", "")
 
 
+def test_what_is_printed_at_once_is_light_and_says_what_is_not_drawn(chromium: Chromium, report: Path) -> None:
+    """As the browser's own menu prints: it does not wait for figures that are yet to be drawn, or drawn anew."""
+    chromium.open(report, dark=True)
+    chromium.js("document.querySelector('.card .figure').scrollIntoView()")
+    chromium.wait("document.querySelector('.card .figure').dataset.dark !== undefined")
+    chromium.send("Emulation.setEmulatedMedia", media="print", features=[])
+    assert "invert" in chromium.js("getComputedStyle(document.querySelector('.card .figure[data-dark]')).filter")
+    chromium.send("Emulation.setEmulatedMedia", media="", features=[])
+    waiting = "Array.from(document.querySelectorAll('.figure:not([data-done])'))"
+    assert chromium.js(f"{waiting}.every(each => /^Not drawn yet/.test(each.textContent))")
+    choose(chromium, "theme", "light")
+    chromium.wait("document.querySelectorAll('.figure[data-dark]').length === 0")
+    choose(chromium, "theme", "")
+
+
 @pytest.mark.skipif(not AXE.exists(), reason="no axe-core: make test-browser installs it")
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 420])

@@ -133,16 +133,22 @@
   async function draw(place) {
     drawn.add(place);
     try {
+      const asDark = isDark();
       const [figure, library] = await Promise.all([made(place), plotly()]);
       if (!place.classList.contains("js-plotly-plot")) { place.textContent = ""; }
       await library.react(place, figure.data, figure.layout, facts.config);
+      // What is printed at once, before it can be drawn anew, is turned into light; the cells of a heat map keep theirs.
+      place.toggleAttribute("data-dark", asDark && figure.data.every((trace) => trace.type !== "heatmap"));
       place.dataset.done = "yes";
     } catch (error) {
       place.textContent = "This figure cannot be drawn: " + error.message;
     }
   }
   const redraw = () => Promise.all(Array.from(drawn, draw));
-  all(".figure").forEach((each) => waiting.observe(each));
+  all(".figure").forEach((each) => {
+    each.textContent = "Not drawn yet. To print all figures, use the page's own button, which draws them first.";
+    waiting.observe(each);
+  });
 
   // --- the filter ---
   function apply() {
