@@ -80,7 +80,10 @@ class Result(Shown, Outputs, Repeatable):
         return frames.overview(self.summary)
 
     def tuning_leaders(self) -> "pd.DataFrame":
-        """Returns how probably each contender has the best of 1, 4, 16, ... tuning points, and its expected best."""
+        """Returns how probably each contender has the best of 1, 4, 16, ... tuning points, and its expected best.
+
+        The expected best is that of points of one study, its median over studies; NaN where a study has fewer points.
+        """
         return frames.tuning_leaders(self.summary)
 
     def sensitivity(self) -> "pd.DataFrame":

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlkit.bench.stats import performance_profile, profile_bands
+from dlkit.bench.stats.bootstrap import expanded_level
+from dlkit.bench.stats.resampling import joint_medians
 from tests.bench.stats.published import ALGOPERF
 
 INF = math.inf
@@ -85,6 +87,23 @@ def test_bands_without_variation_fall_back_on_wilsons_interval():
     assert bands.high[1] == pytest.approx(z2 / (5 + z2))
     assert (bands.score_low, bands.score_high)[0] == pytest.approx([5 / (5 + z2), 0.0])
     assert bands.score_high == pytest.approx([1.0, z2 / (5 + z2)])
+
+
+def test_bands_are_quantiles_of_the_resamples_less_their_bias():
+    """Every resample's profile by its definition, and numpy's quantiles of them."""
+    times = np.random.default_rng(0).uniform(1, 6, (4, 5, 6))
+    times[1, 2, 3] = times[2, :, 4] = math.inf
+    found = profile_bands(times, resamples=300, seed=3)
+    drawn = np.concatenate(list(joint_medians(times, 300, 3)))
+    ratios = drawn / drawn.min(axis=1, keepdims=True)
+    shares = (ratios[..., None] <= found.profile.ratios).mean(axis=2)
+    wide, bias = expanded_level(0.95, 6), shares.mean(axis=0) - found.profile.fractions
+    tails = [(1 - wide) / 2, (1 + wide) / 2]
+    low, high = np.clip(np.quantile(shares, tails, axis=0, method="inverted_cdf") - bias, 0, 1)
+    agreed = shares.min(axis=0) == shares.max(axis=0)
+    assert not agreed.any()
+    np.testing.assert_allclose(found.low, np.minimum.accumulate(low[:, ::-1], axis=1)[:, ::-1], atol=1e-12)
+    np.testing.assert_allclose(found.high, np.maximum.accumulate(high, axis=1), atol=1e-12)
 
 
 def test_the_same_seed_gives_the_same_bands():
