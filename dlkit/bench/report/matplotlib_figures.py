@@ -1,6 +1,7 @@
 """Figures for papers: a problem's curves and final values, drawn by matplotlib, and the files of all of them."""
 
 import io
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -54,10 +55,11 @@ def save_figures(summary: Summary, folder: Path, *, extension: str = "pdf", widt
         width: ``"text"`` for the whole width of a page of two columns, ``"column"`` for one: `matplotlib_paper.WIDTHS`.
 
     Returns:
-        The files, named after the problems. One that ends with `COST` shows quality against cost, where contenders'
-        costs differ; with `RATES`, tuning scores against the learning rate; with `FACTORS`, the optimizer against
-        other factors; with `SURFACE`, paths, where the probe ``coordinates`` kept them. With two problems or more,
-        `ACROSS` and, where ranks can tell contenders apart, `RANKS` come last.
+        The files, named after the problems; where two would have one name, a number follows. One that ends with `COST`
+        shows quality against cost, where contenders' costs differ; with `RATES`, tuning scores against the learning
+        rate; with `FACTORS`, the optimizer against other factors; with `SURFACE`, paths, where the probe
+        ``coordinates`` kept them. With two problems or more, `ACROSS` and, where ranks can tell contenders apart,
+        `RANKS` come last.
 
     Raises:
         UserError: for an unknown format or width, or a folder that cannot be written.
@@ -68,10 +70,9 @@ def save_figures(summary: Summary, folder: Path, *, extension: str = "pdf", widt
     known = sorted(set(FigureCanvasAgg.get_supported_filetypes()) - UNUSABLE_FORMATS)
     if extension not in known:
         raise UserError(f"figures cannot be drawn as '{extension}'; expected one of {', '.join(known)}")
-    inches, files = width_of(width), []
+    inches, files, taken = width_of(width), [], set[str]()
     for stem, draw in _every_figure(summary, inches):
-        name = re.sub(r"[^\w.-]+", "-", stem).lstrip(".") or "problem"
-        path = folder / f"{name}.{extension}"
+        path = folder / f"{_file_name(stem, taken)}.{extension}"
         drawn = io.BytesIO()
         # Type 42: publishers refuse the Type 3 fonts that matplotlib embeds by default. Undone when drawn.
         with matplotlib.rc_context({"pdf.fonttype": 42, "ps.fonttype": 42, "svg.hashsalt": "dlkit"}):
@@ -86,6 +87,15 @@ def save_figures(summary: Summary, folder: Path, *, extension: str = "pdf", widt
             raise UserError(f"{path}: the figure cannot be written: {error.strerror}; name another folder") from None
         files.append(path)
     return files
+
+
+def _file_name(stem: str, taken: set[str]) -> str:
+    """A name for a file that no other one has, where capitals do not count either; it is added to those taken."""
+    plain = re.sub(r"[^\w.-]+", "-", stem).lstrip(".") or "problem"
+    names = (plain if number == 1 else f"{plain}-{number}" for number in itertools.count(1))
+    name = next(each for each in names if each.casefold() not in taken)
+    taken.add(name.casefold())
+    return name
 
 
 def _every_figure(summary: Summary, inches: float) -> Iterator[tuple[str, Callable[[], Any]]]:

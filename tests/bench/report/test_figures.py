@@ -90,6 +90,14 @@ def test_figures_are_the_same_bytes_each_time(kind: str, tmp_path: Path) -> None
     assert b"Type3" not in first.read_bytes()
 
 
+def test_problems_whose_names_make_one_file_name_have_a_file_each(tmp_path: Path) -> None:
+    names = ("a b", "a-b", "A/B")
+    summary = make_summary(make_plan(["sgd"], problems=[make_problem(name) for name in names], points=1))
+    files = matplotlib_figures.save_figures(summary, tmp_path, extension="svg")
+    assert len({file.name.casefold() for file in files}) == len(files)
+    assert len(files) >= len(names)
+
+
 def test_unknown_format_names_the_valid_ones(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"'pfd'.*pdf.*png.*svg"):
         matplotlib_figures.save_figures(make_summary(), tmp_path, extension="pfd")
