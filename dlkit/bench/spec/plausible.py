@@ -57,6 +57,8 @@ SHAPE_SETTINGS = {  # of the registered schedules
     **dict.fromkeys(("final", "factor", "start"), MULTIPLE),
 }
 VARIATION_SELECTORS = range(0xFE00, 0xFE10)  # they change no letter
+BREAKING = frozenset({"Cc", "Zl", "Zp"})  # categories: new lines, tabs, what terminals obey
+TURNING = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))  # what follows runs the other way
 
 
 def implausible(
@@ -211,6 +213,11 @@ def repeated(what: str, names: Sequence[str], remedy: str) -> list[str]:
 def _lookalikes(what: str, labels: Sequence[str]) -> list[str]:
     """Labels that are not the same and look so, and those without anything to see."""
     mistakes = [f"{what}: label {label!a} shows nothing; give it letters" for label in labels if not _look(label)]
+    mistakes += [
+        f"{what}: label {label!a} has {broken[0]!a}, which breaks lines of text; take it out"
+        for label in labels
+        if (broken := [letter for letter in label if unicodedata.category(letter) in BREAKING or letter in TURNING])
+    ]
     first: dict[str, str] = {}
     for label in dict.fromkeys(labels):
         twin = first.setdefault(_look(label), label)

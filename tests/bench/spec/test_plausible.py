@@ -306,6 +306,18 @@ def test_a_label_without_anything_to_see(label):
     assert "shows nothing" in one(["quadratic"], [bench.Contender(optimizer="sgd", label=label)])
 
 
+@pytest.mark.parametrize("letter", ["\n", "\t", "\x1b", "\x9b", "\u2028", "\u202e", "\u2066"])
+def test_a_label_that_would_break_lines(letter):
+    line = one(["quadratic"], [bench.Contender(optimizer="sgd", label=f"a{letter}b")])
+    assert line.startswith("optimizers: ") and ascii(letter) in line and line.isascii()
+    assert one([bench.ProblemChoice(problem="quadratic", label=f"a{letter}b")]).startswith("problems: ")
+
+
+def test_labels_in_any_script_and_with_joined_signs():
+    labels = ("\u5b66\u7fd2", "\u05e8\u05e9\u05ea", "\U0001f469\u200d\U0001f52c", "$x_1$ | <b> & {50%}")
+    assert not mistakes(optimizers=[bench.Contender(optimizer="sgd", label=label) for label in labels])
+
+
 # --- everywhere, together --------------------------------------------------------------------------------------------
 
 
