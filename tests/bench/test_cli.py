@@ -155,6 +155,7 @@ def test_list_and_doctor(work: Path) -> None:
         (["show", "runs/other"], ["runs/other", "no run there"]),
         (["replay", "runs/other", "abc"], ["runs/other", "no run there"]),
         (["report", "runs/other"], ["runs/other", "no run there"]),
+        (["report", "runs/other", "--format", "latex", "--width", "column"], ["--width", "latex"]),
         (["list", "optimisers"], ["optimisers", "optimizers"]),
         (["list", "optimizers", "adam"], ["takes no name", "adam"]),
         (["list", "problems", "digit-cnn"], ["no problem 'digit-cnn'", "digits-cnn"]),

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -94,7 +95,7 @@ def show(run: Path, /, *, tables: bool = False, trials: bool = False, failures: 
 
         print(in_full(result.tracebacks))  # noqa: T201
     elif trials:
-        print_trials(result.trials(), f"dlkit show {run} --trials | less -S")
+        print_trials(result.trials(), f"dlkit show {shlex.quote(str(run))} --trials | less -S")
     else:
         print_summary(result.summary, More.of(run), tables=tables)
     return 0
@@ -126,6 +127,8 @@ def report(
 
     if all_tables and kind not in ("markdown", "latex"):
         raise UserError(f"--all-tables goes with --format markdown or latex, not {kind}")
+    if width != "text" and kind in ("html", "markdown", "latex"):
+        raise UserError(f"--width goes with --format pdf, svg or png, not {kind}")
     result = api.open_run(run)
     if kind == "html":
         written = [result.report(output or run / "report.html")]

@@ -3,6 +3,7 @@
 import inspect
 import math
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
@@ -145,5 +146,5 @@ def run(
     for reason in result.failures:
         print(f"error: {reason}", file=sys.stderr)  # noqa: T201
     if any(result.tracebacks.values()):
-        print(f"dlkit show {where} --failures shows the traceback", file=sys.stderr)  # noqa: T201
+        print(f"dlkit show {shlex.quote(str(where))} --failures shows the traceback", file=sys.stderr)  # noqa: T201
     return USER_ERROR if result.failures else 0

@@ -1,5 +1,6 @@
 """Commands about several runs: compare and merge."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,15 @@ def compare(
     from dlkit.bench.runs import compare_runs
 
     result = compare_runs(run, problems=problem)
-    more = " ".join(["dlkit compare", *map(str, run), *(f"--problem {name}" for name in problem or ()), "--tables"])
+    more = shlex.join(
+        [
+            "dlkit",
+            "compare",
+            *map(str, run),
+            *(part for name in problem or () for part in ("--problem", name)),
+            "--tables",
+        ]
+    )
     print_summary(result.summary, More(more), tables=tables)
     if report is not None:
         print(f"\nreport: {result.report(report)}")  # noqa: T201

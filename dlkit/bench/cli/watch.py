@@ -1,6 +1,7 @@
 """`dlkit watch`: follows a run from another terminal. It reads what the run wrote, and never holds it up."""
 
 import os
+import shlex
 import socket
 import threading
 import time
@@ -156,7 +157,7 @@ def _follow(run: Path, console: Console) -> Watched:
             answering()
             lines, room = answering.lines, console.height - 4
             if len(lines) > room:
-                rest = f"... {len(lines) - room + 1} more lines: dlkit show {run}"
+                rest = f"... {len(lines) - room + 1} more lines: dlkit show {shlex.quote(str(run))}"
                 lines = [*lines[: max(room - 1, 0)], Text(rest, style="dim")]
             body = Text("\n").join(lines)
             body.no_wrap, body.overflow = True, "ignore"

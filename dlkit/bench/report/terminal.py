@@ -1,5 +1,6 @@
 """A run in the terminal: the answer on one screen, and where it is asked for the tables, plain or in colour."""
 
+import shlex
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,7 +38,7 @@ class More(NamedTuple):
     @classmethod
     def of(cls, folder: Path) -> "More":
         """Returns what there is of a run in a folder, for who is at the command line."""
-        return cls(f"dlkit show {folder} --tables", _report_in(folder))
+        return cls(f"dlkit show {shlex.quote(str(folder))} --tables", _report_in(folder))
 
     @classmethod
     def in_python(cls, folder: Path | None) -> "More":

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -235,3 +236,8 @@ def test_what_holds_for_several_problems_is_said_once() -> None:
         ("", f"{once} bowl (error; {bowl} leads), dish (error; {dish} leads)."),
         ("cup", f" (error): {third.sentence}."),
     ]
+
+
+def test_the_command_for_more_can_be_pasted() -> None:
+    folder = Path("runs/my first; run")
+    assert shlex.split(More.of(folder).tables) == ["dlkit", "show", str(folder), "--tables"]
