@@ -41,7 +41,7 @@ def paper_markdown(table: PaperTable) -> str:
 
 
 def _paper_cell(cell: PaperCell) -> str:
-    around = {"best": "**", "tied": "*"}.get(cell.place, "") if cell.is_number else ""
+    around = {"best": "**", "tied": "*"}.get(cell.place, "")
     estimate = f"{around}{_escaped(cell.estimate)}{around}{DOUBTFUL * cell.is_doubtful}"
     return f"{estimate} {_escaped(cell.interval)}".rstrip()
 

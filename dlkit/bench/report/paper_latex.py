@@ -212,9 +212,7 @@ def _small(written: str) -> str:
 
 
 def _estimate(cell: PaperCell, *, siunitx: bool) -> str:
-    if not cell.is_number:
-        return rf"\textit{{{escaped(cell.estimate)}}}"
-    written = _numbers(cell.estimate, siunitx=siunitx)
+    written = _numbers(cell.estimate, siunitx=siunitx) if cell.is_number else rf"\textit{{{escaped(cell.estimate)}}}"
     if cell.place == "best":
         bold = "\\boldmath " if "$" in written or siunitx else ""
         written = rf"\textbf{{{bold}{written}}}"

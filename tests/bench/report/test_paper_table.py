@@ -84,6 +84,15 @@ def test_a_failure_and_what_did_not_run_stand_there_in_words() -> None:
     assert "even runs on 1 of 2 problems: cup." in text and "far failed on 2 of 2 problems." in text
 
 
+def test_words_of_one_that_is_not_told_apart_are_marked_as_numbers_are() -> None:
+    plan = make_plan(("even", "odd"), points=1, seeds=3)
+    few = paper_table(make_summary(plan, diverged=lambda label, trial: label == "odd" and trial.stage == "final"))
+    (cell,) = (each for each in few.cells["bowl"].values() if not each.is_number)
+    assert (cell.estimate, cell.place) == ("diverged", "tied")  # 3 seeds tell nobody apart
+    assert r"\underline{\textit{diverged}}" in paper_latex(few)
+    assert "*diverged*" in paper_markdown(few)
+
+
 def test_mean_ranks_are_those_of_the_medians() -> None:
     summary = summary_of(("far", "even", "twin"), problems=("bowl", "cup"))
     ranks = paper_table(summary).mean_ranks
