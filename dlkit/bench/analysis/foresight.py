@@ -61,7 +61,9 @@ def foresee(plan: Plan) -> Foresight:
         steps = math.nan
     found = Foresight(count, max(blocks, most or 0), needed, compares, trials, steps, ())
     leaks = [leak for each in plan.problems for leak in each.leaks]
-    return found._replace(sentences=(_can(found, blocks, unit), _costs(plan, found), *gaps(plan), *leaks))
+    return found._replace(
+        sentences=(_can(found, blocks, unit, len(plan.contenders)), _costs(plan, found), *gaps(plan), *leaks)
+    )
 
 
 def gaps(plan: Plan) -> list[str]:
@@ -94,10 +96,11 @@ def spent_by(plan: Plan, problem: PlannedProblem, contender: PlannedContender) -
     return plan.tuner.studies * trials, plan.tuner.studies * spent * problem.allowance(contender.label).steps
 
 
-def _can(found: Foresight, planned: int, unit: str) -> str:
+def _can(found: Foresight, planned: int, unit: str, all_contenders: int) -> str:
     """What the plan can tell, in words."""
     if found.contenders < 2:
-        return "One contender: there is nothing to compare."
+        who = "One contender" if all_contenders == 1 else "No problem has two contenders"
+        return f"{who}: there is nothing to compare."
     what = f"{found.contenders} contenders and {planned} {unit}"
     if not found.can_conclude:
         return (

@@ -84,6 +84,7 @@ def examine(
         cost,
         work_of(plan, stored),
         problems=len(plan.problems),
+        contenders=len(plan.contenders),
         stored=stored,
         left=left,
         rough=sum(steps_of(plan)[name] * each for name, each in usual.items()) * left / workers,

@@ -57,7 +57,7 @@ def _runs(found: "Examination") -> str:
     """How many trials, and how many of them are there."""
     trials = found.foresight.trials
     problems = f"{found.problems} problem{'s' * (found.problems != 1)}"
-    contenders = f"{found.foresight.contenders} contender{'s' * (found.foresight.contenders != 1)}"
+    contenders = f"{found.contenders} contender{'s' * (found.contenders != 1)}"
     if math.isnan(trials):
         return f"{problems} and {contenders}, as many trials as there is time for"
     stored = f", {found.stored:,} stored already" if found.stored else ""

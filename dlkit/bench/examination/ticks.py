@@ -54,6 +54,7 @@ class Examination:
         cost: how long it takes, where that was measured.
         work: what would run, a line for each contender on each problem, and how much of it is stored already.
         problems: how many there are.
+        contenders: how many there are; not all need run on every problem.
         stored: how many trials are there already.
         left: the share of the trials that have not run.
         rough: seconds that are left, from what the catalogue says its problems take; NaN where it does not know one.
@@ -64,6 +65,7 @@ class Examination:
     cost: Cost
     work: Sequence[str] = ()
     problems: int = 1
+    contenders: int = 2
     stored: int = 0
     left: float = 1.0
     rough: float = math.nan

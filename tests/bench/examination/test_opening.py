@@ -25,7 +25,7 @@ def page(ticks: Any = (), **more: Any) -> str:
 
 
 def test_it_says_what_runs_how_long_and_what_can_be_told() -> None:
-    text = page(cost=Cost(400.0, "mine", 0.6, 2e9, 2), problems=3, stored=7)
+    text = page(cost=Cost(400.0, "mine", 0.6, 2e9, 2), problems=3, contenders=2, stored=7)
     assert "3 problems and 2 contenders: 120 trials, 7 stored already, 48,000 steps" in text
     assert "about 7 min of training on 2 workers, 60% of it for problem 'mine'; about 2.00 GB of memory in each" in text
     assert TELLS.rstrip(".") in text and "nothing of your own to look at" in text

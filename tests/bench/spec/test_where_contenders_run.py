@@ -7,6 +7,7 @@ from typing import Any
 import optax
 import pytest
 
+from dlkit.bench.analysis.foresight import foresee
 from dlkit.bench.errors import UserError
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.plan.json import from_json, to_json
@@ -193,3 +194,14 @@ def test_an_own_optimizer_is_looked_at_where_it_runs() -> None:
         "quadratic": ["own"],
         "digits-mlp": ["adam"],
     }
+
+
+def test_without_two_contenders_on_a_problem_it_says_what_is_there() -> None:
+    apart = asked(
+        Contender(optimizer="adam", problems=["quadratic"]), Contender(optimizer="sgd", problems=["digits-mlp"])
+    )
+    assert (
+        foresee(planner.plan(apart).plan).sentences[0] == "No problem has two contenders: there is nothing to compare."
+    )
+    alone = foresee(planner.plan(asked(Contender(optimizer="adam"))).plan)
+    assert alone.sentences[0] == "One contender: there is nothing to compare."
