@@ -100,10 +100,10 @@ def _caveats(summary: Summary, rows: Sequence[Row]) -> Iterable[str]:
     if summary.missing > 0:
         done = summary.planned - summary.missing
         yield f"{done:,} of {summary.planned:,} trials have run; the same command goes on."
-    failed = Counter(label for row in rows for label in row.labels("failed"))
-    for label, count in failed.items():
+    failed = Counter((label, row.cells[label].text) for row in rows for label in row.labels("failed"))
+    for (label, how), count in failed.items():
         where = f" on {count} of {len(rows)} problems" if len(rows) > 1 else ""
-        yield f"{label} failed{where}."
+        yield f"{label} {how}{where}."
     for each in rows:
         problem = each.comparison.problem
         yield from (*problem.leaks, *problem.unseen)

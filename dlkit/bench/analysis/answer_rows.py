@@ -122,7 +122,7 @@ def _left_out(result: ContenderResult) -> tuple[Place, Interval, None, str, None
 def _sentence(comparison: Comparison, cells: Sequence[Cell]) -> str:
     problem, compared = comparison.problem, comparison.ranking.compared
     if not compared:
-        finished = [each.label for each in cells if math.isfinite(each.final.estimate)]
+        finished = [each.label for each in cells if not math.isnan(each.final.estimate)]  # diverged is an end, too
         return f"nothing to compare: {f'only {finished[0]} finished' if finished else 'no contender finished'}"
     best, others = compared[0], compared[1:]
     places = {each.label: each.place for each in cells}

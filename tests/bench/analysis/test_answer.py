@@ -165,6 +165,20 @@ def test_failures_and_gaps_have_words() -> None:
     assert math.isnan(first.cells["bad"].final.estimate) and first.cells["bad"].gap is None
 
 
+def test_a_contender_none_of_whose_points_trained_did_not_train_and_did_not_fail() -> None:
+    levels = {"a": [0.0], "b": [CLEAR], "lost": [0.0]}
+    found = answer(made(levels, diverged=lambda label, trial: label == "lost"))
+    assert (found.rows[0].cells["lost"].place, found.rows[0].cells["lost"].text) == ("failed", "did not train")
+    assert "lost did not train." in found.caveats and not any("failed" in each for each in found.caveats)
+
+
+def test_one_that_diverged_at_its_end_has_finished_as_the_verdict_says() -> None:
+    summary = made({"a": [0.0]}, diverged=lambda label, trial: trial.stage == "final")
+    (row,) = answer(summary).rows
+    assert row.sentence == "nothing to compare: only a finished" and row.cells["a"].text.startswith("diverged")
+    assert row.comparison.verdict.sentence == "p1: only a finished; there is nothing to compare."
+
+
 def test_a_run_that_goes_on_says_so() -> None:
     found = answer(made({"a": [0.0], "b": [CLEAR], "c": [0.0]}, missing=lambda label, trial: label == "c"))
     assert found.headline.startswith("So far: p1: a is best")
