@@ -51,8 +51,7 @@ def answer(summary: Summary) -> Answer:
     """
     rows = tuple(row_of(each) for each in summary.comparisons)
     contenders = _in_order(summary, rows)
-    goes_on = summary.missing > 0 and any(each.kind != "incomplete" for each in rows)
-    headline = headline_of(rows, contenders, goes_on=goes_on)
+    headline = headline_of(rows, contenders, goes_on=summary.missing > 0)
     return Answer(headline, tuple(_caveats(summary, rows)), contenders, rows)
 
 

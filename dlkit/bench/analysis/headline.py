@@ -13,7 +13,6 @@ LEADS: Mapping[Kind, tuple[str, str, str]] = {  # of one contender, of several, 
     "tie": ("shares the lead on", "share the lead on", ""),
 }
 NONE_APART = "no contender is told apart from the leader"
-NOTHING = "nothing to compare yet: no two contenders finished on a problem"
 NOBODY = "nobody is told apart from the leader on"
 MOST_LEADERS = 6  # by name
 FEW_PROBLEMS = 4  # whose leaders are named one by one, where that is shorter
@@ -27,18 +26,20 @@ def headline_of(rows: Sequence[Row], contenders: Sequence[str], *, goes_on: bool
         contenders: labels, best first.
         goes_on: whether trials are missing that may change it.
     """
+    known = [each for each in rows if each.kind != "incomplete"]
+    if len(rows) > 1 and not known:
+        return f"Nothing to compare{' yet' * goes_on}: no two contenders finished on a problem."
     text = _sentence(rows, contenders)
-    if goes_on:
+    if goes_on and known:
         return f"So far: {text}"
-    return f"{text[0].upper()}{text[1:]}" if text.startswith((NONE_APART, NOTHING)) else text  # no label begins it
+    return f"{text[0].upper()}{text[1:]}" if text.startswith(NONE_APART) else text  # no label begins it
 
 
 def _sentence(rows: Sequence[Row], contenders: Sequence[str]) -> str:
     """Without a capital."""
     known = [each for each in rows if each.kind != "incomplete"]
-    if len(rows) == 1 or not known:
-        only = rows[0].sentence if len(rows) == 1 else NOTHING
-        return f"{f'{rows[0].name}: ' if len(rows) == 1 else ''}{only}."
+    if len(rows) == 1:
+        return f"{rows[0].name}: {rows[0].sentence}."
     total, so_far = len(known), _so_far(known, rows)
     if all(cell.place in {"best", "tied"} for row in known for cell in row.cells.values() if cell.score is not None):
         where = f"either of {total} problems{so_far}" if total == 2 else f"any of {total} problems{so_far}"
@@ -46,7 +47,10 @@ def _sentence(rows: Sequence[Row], contenders: Sequence[str]) -> str:
         return f"{NONE_APART} on {where}."
     parts = [*_leaders(known, contenders, so_far), *_behind(known, contenders, so_far)]
     if any(row.labels("tied") for row in known):
-        parts.append("nobody else is told apart from a leader")
+        is_doubtful = any(row.labels("doubtful") for row in known)  # told apart, and yet open
+        parts.append(
+            "whether anybody else is worse is open" if is_doubtful else "nobody else is told apart from a leader"
+        )
     by_contender, by_problem = (f"{'; '.join(each)}." for each in (parts, _problem_by_problem(known, so_far)))
     return by_problem if total <= FEW_PROBLEMS and len(by_problem) <= len(by_contender) else by_contender
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dlkit.bench.analysis.answer import answer, overall
+from dlkit.bench.analysis.headline import headline_of
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Plan
@@ -199,6 +200,16 @@ def test_with_one_finished_contender_there_is_nothing_to_compare() -> None:
     assert found.rows[0].cells["a"].text.startswith("1.0")  # what it came to is shown
     nothing = answer(made({"a": [0.0, 0.0], "c": [0.0, 0.0]}, missing=lambda label, trial: True))
     assert nothing.headline == "Nothing to compare yet: no two contenders finished on a problem."
+    over = answer(made({"a": [0.0, 0.0], "c": [0.0, 0.0]}, failed=("a", "c")))
+    assert over.headline == "Nothing to compare: no two contenders finished on a problem."
+
+
+def test_who_is_told_apart_and_may_be_undertuned_is_open() -> None:
+    found = answer(made({"a": [0.0] * 5, "b": [0.0] * 5, "c": [CLEAR] * 5}))
+    assert found.headline.endswith("c is worse on all 5 problems; nobody else is told apart from a leader.")
+    rows = [replace(row, cells={**row.cells, "c": row.cells["c"]._replace(place="doubtful")}) for row in found.rows]
+    said = headline_of(rows, found.contenders, goes_on=False)
+    assert said.endswith("share the lead on all 5 problems; whether anybody else is worse is open.")
 
 
 def test_too_few_seeds_to_tell_anything_apart_are_named() -> None:
