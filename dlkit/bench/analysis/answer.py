@@ -98,7 +98,7 @@ def _caveats(summary: Summary, rows: Sequence[Row]) -> Iterable[str]:
     known = [each for each in rows if each.kind != "incomplete"]
     if summary.missing > 0:
         done = summary.planned - summary.missing
-        yield f"{done:,} of {summary.planned:,} trials have run; the same command goes on."
+        yield f"{done:,} of {summary.planned:,} trials have run."
     failed = Counter((label, row.cells[label].text) for row in rows for label in row.labels("failed"))
     for (label, how), count in failed.items():
         where = f" on {count} of {len(rows)} problems" if len(rows) > 1 else ""

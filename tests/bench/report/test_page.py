@@ -288,7 +288,7 @@ def test_the_first_screen_says_how_much_is_missing(tmp_path: Path) -> None:
     summary = CASES["interrupted"]()
     assert summary.missing > 0
     done = summary.planned - summary.missing
-    said = f"{done} of {summary.planned} trials have run; the same command goes on."
+    said = f"{done} of {summary.planned} trials have run."
     assert said in Page(written(summary, tmp_path)).classed["caveats"][0]
 
 
