@@ -134,7 +134,7 @@ def run(
     print_summary(result.summary, More.of(where)._replace(report=None), tables=tables, failures=False)
     if report:
         print(f"report: {result.report(where / 'report.html')}")  # noqa: T201
-    if kept := list(every_model(where)):
+    if experiment.keep == "best" and (kept := list(every_model(where))):
         size = byte_count(sum(each.bytes for each in kept))
         print(f"models: {len(kept)} of {size} in {where / 'models'}; Result.best(OPTIMIZER, PROBLEM) returns them")  # noqa: T201
     if result.interrupted:
