@@ -85,7 +85,8 @@ def axis_title(problem: PlannedProblem, results: Sequence[ContenderResult]) -> s
     if problem.axis != f"{costs.per}s" or not costs.differ:
         return problem.axis
     known = sorted(cost for cost in costs.each.values() if math.isfinite(cost))
-    return f"{problem.axis}, which take {known[0]:.3g} to {known[-1]:.3g} {costs.unit}"
+    least, most = (f"{cost:,.0f}" if cost >= 100 else f"{cost:.3g}" for cost in (known[0], known[-1]))
+    return f"{problem.axis}, which take {least} to {most} {costs.unit}"
 
 
 def _beside_budget(problem: PlannedProblem, results: Sequence[ContenderResult]) -> StepCosts:

@@ -128,9 +128,12 @@ class Curve:
 
     @property
     def name(self) -> str:
-        """The contender's label, and how many of its seeds have run unless all have."""
-        planned = len(self.result.outcomes)
-        return self.result.label if self.seeds == planned else f"{self.result.label} ({self.seeds} of {planned} seeds)"
+        """The contender's label, how many of its seeds have run unless all have, and the studies that are not in it."""
+        planned, studies = len(self.result.outcomes), self.result.tunings
+        lost = sum(each.winner is None for each in studies) if self.result.tuning_is_over else 0
+        notes = [f"{self.seeds} of {planned} seeds"] * (self.seeds != planned)
+        notes += [f"nothing trained in {lost} of {len(studies)} studies"] * (lost > 0)
+        return f"{self.result.label} ({'; '.join(notes)})" if notes else self.result.label
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,9 +243,7 @@ class TuningCurve:
 
 
 def short(label: str) -> str:
-    r"""Returns a label that leaves room for the figure beside it, in up to three lines.
-
-    Variants often differ at the end, so that stays.
+    r"""Returns a label in up to three lines, which leaves room beside it; variants differ at the end, so that stays.
 
     Example:
         >>> short("adamw"), short("adamw-with-a-long-cosine-schedule")

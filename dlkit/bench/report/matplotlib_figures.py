@@ -4,6 +4,7 @@ import io
 import itertools
 import math
 import re
+import textwrap
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ MORE = {
 }  # of a problem, by how their files' names end
 
 HEIGHT, ROW = 2.3, 0.125  # inches of a panel, and of a line of names in it
+NARROW = 28  # letters below panels as wide as a column
 UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}  # the same figure is the same bytes
 UNUSABLE_FORMATS = frozenset({"pgf", "raw", "rgba"})  # one needs LaTeX, two are bare pixels
 
@@ -115,12 +117,12 @@ def _figure(summary: Summary, comparison: Comparison, inches: float) -> Any:
     from matplotlib.ticker import LogLocator
 
     is_wide = inches > WIDTHS["column"]
-    names = sum(figure_data.short(each.label).count("\n") + 1 for each in comparison.results)
-    heights = [HEIGHT, max(HEIGHT, ROW * names + 0.5)]
+    longest = max(figure_data.short(each.label).count("\n") + 1 for each in comparison.results)
+    heights = [HEIGHT, max(HEIGHT, ROW * longest * len(comparison.results) + 0.5)]  # rows are equally high
     figure = blank(inches, max(heights) if is_wide else sum(heights))
     how: Any = {"width_ratios": [1.15, 1]} if is_wide else {"height_ratios": heights}
     upper, lower = figure.subplots(*((1, 2) if is_wide else (2, 1)), **how)
-    lines = _curves(upper, summary, comparison)
+    lines = _curves(upper, summary, comparison, is_wide=is_wide)
     _finals(lower, summary, comparison)
     for axes in (upper, lower):
         plain(axes)
@@ -131,7 +133,7 @@ def _figure(summary: Summary, comparison: Comparison, inches: float) -> Any:
     return figure
 
 
-def _curves(axes: "Axes", summary: Summary, comparison: Comparison) -> list["Line2D"]:
+def _curves(axes: "Axes", summary: Summary, comparison: Comparison, *, is_wide: bool) -> list["Line2D"]:
     found = figure_data.curves(summary, comparison)
     axis = figure_data.curve_axis(comparison, found)
     lines: list[Line2D] = []
@@ -140,13 +142,16 @@ def _curves(axes: "Axes", summary: Summary, comparison: Comparison) -> list["Lin
         low, middle, high = (axis.units(values) for values in (curve.low, curve.middle, curve.high))
         axes.fill_between(curve.spent, low, high, color=style.colour, alpha=band_alpha(len(found)), linewidth=0)
         line = {"color": style.colour, "linestyle": style.paper_dash, "linewidth": 1.2, "zorder": above}
-        lines += axes.plot(curve.spent, middle, label=curve.name, **line)
+        name = f"{curve.result.label}\n{curve.name.removeprefix(curve.result.label)}".rstrip()
+        shown = "\n".join(figure_data.short(part.strip()) for part in name.split("\n"))
+        lines += axes.plot(curve.spent, middle, label=shown, **line)
     axes.axhline(comparison.target, color=GREY, linestyle=(0, (4, 3)), linewidth=0.7)  # nothing where it is NaN
     problem = comparison.problem
     axes.set_yscale(problem.judged.scale)
     axes.set_ylim(*axis.bounds)
     axes.set_xlim(0, problem.budget)
-    axes.set_xlabel(step_costs.axis_title(problem, comparison.results), fontsize=POINTS)
+    title = step_costs.axis_title(problem, comparison.results)
+    axes.set_xlabel(title if is_wide else textwrap.fill(title, NARROW), fontsize=POINTS)
     axes.set_ylabel(numbers.judged_label(problem), fontsize=POINTS, parse_math=False)
     return lines
 
@@ -163,7 +168,8 @@ def _finals(axes: "Axes", summary: Summary, comparison: Comparison) -> None:
         if not math.isnan(each.median.estimate):
             middle, low, high = axis.visible(each.median)
             axes.plot([low, high], [each.height] * 2, color=colour, linewidth=1.6, solid_capstyle="butt")
-            mark: dict[str, Any] = {"marker": shape, "markersize": 4.5, "markerfacecolor": face}
+            is_beyond = middle != each.median.estimate  # as of one that diverged
+            mark: dict[str, Any] = {"marker": "x" if is_beyond else shape, "markersize": 4.5, "markerfacecolor": face}
             axes.plot([middle], [each.height], color=colour, clip_on=False, **mark)
     axes.set_xscale(problem.judged.scale)
     axes.set_xlim(*axis.bounds)

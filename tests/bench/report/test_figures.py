@@ -16,6 +16,7 @@ from dlkit.bench.plan.orientation import unoriented
 from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.report import figure_data, matplotlib_figures, plotly_figures
 from dlkit.bench.store.store import Store
+from tests.bench.analysis.results_by_hand import in_studies
 from tests.bench.figures import checked
 from tests.bench.synthetic import fill, make_plan, make_problem, make_summary
 
@@ -96,6 +97,13 @@ def test_problems_whose_names_make_one_file_name_have_a_file_each(tmp_path: Path
     files = matplotlib_figures.save_figures(summary, tmp_path, extension="svg")
     assert len({file.name.casefold() for file in files}) == len(files)
     assert len(files) >= len(names)
+
+
+def test_a_curve_says_in_how_many_studies_nothing_trained() -> None:
+    plan = in_studies(make_plan(["sgd", "adam"], points=2, seeds=2), 3)
+    summary = make_summary(plan, diverged=lambda label, trial: label == "sgd" and trial.study == 0)
+    names = {curve.result.label: curve.name for curve in figure_data.curves(summary, summary.comparisons[0])}
+    assert names == {"sgd": "sgd (nothing trained in 1 of 3 studies)", "adam": "adam"}
 
 
 def test_unknown_format_names_the_valid_ones(tmp_path: Path) -> None:
