@@ -132,6 +132,8 @@ def _sentence(comparison: Comparison, cells: Sequence[Cell]) -> str:
     here = example_sentences.here(problem, worse) if worse else ""
     if comparison.verdict.kind == "winner":
         return f"{best.label} is best{here}; {_the(worse, others)} worse"
+    if len(tied) == len(others) and not any(math.isfinite(each.result.final.estimate) for each in compared):
+        return f"at least half of the {'studies' if best.result.repeats_tuning else 'seeds'} of everyone diverged"
     parts = [f"{best.label} {'leads' if tied else 'is ahead'}"]
     here_alone = [each.label for each in tied if example_sentences.holds_here_alone(each)]
     open_ = [each.label for each in tied if each.label not in here_alone]

@@ -155,6 +155,11 @@ def test_a_contender_whose_every_block_diverged_has_no_bound() -> None:
     assert cell.place == "worse" and cell.score is not None and cell.score.estimate == -math.inf
 
 
+def test_where_everyone_diverges_nobody_leads() -> None:
+    (row,) = answer(made({"a": [0.0], "b": [0.0]}, diverged=lambda label, trial: trial.stage == "final")).rows
+    assert row.sentence == "at least half of the seeds of everyone diverged"
+
+
 def test_failures_and_gaps_have_words() -> None:
     levels = {"a": [0.0, 0.0], "b": [CLEAR, CLEAR], "bad": [0.0, 0.0], "picky": [SMALL, 0.0]}
     found = answer(made(levels, failed=("bad",), only={"picky": ("p1",)}))
