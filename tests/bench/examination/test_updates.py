@@ -83,7 +83,6 @@ WRONG = {
     "not finite": (divided, "is not finite for gradients of size 1"),
     "shape": (summed, "an update must match every parameter"),
     "raises": (lambda learning_rate: optax.sgd(learning_rat), "build raised NameError"),
-    "too few names": (lambda learning_rate, beta: optax.sgd(learning_rate), "build is given learning_rate, and takes"),
 }
 
 

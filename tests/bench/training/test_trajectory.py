@@ -22,6 +22,7 @@ from dlkit.bench.plan.metric import TRAINING_LOSS, Metric
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.plan.space import Range
 from dlkit.bench.problems import Problem, classification
+from dlkit.bench.report.terminal import text_of
 from dlkit.bench.training import evaluation, trajectory
 from dlkit.bench.training.curve import Request, Trajectory
 from dlkit.bench.training.lanes import ALONE, Lanes
@@ -531,7 +532,7 @@ def test_the_steps_that_early_stopping_saved_are_shown() -> None:
     )
     # The first evaluation improves on nothing, the second does not: two of ten intervals are trained.
     assert result.costs()["steps_saved"].tolist() == [pytest.approx(0.8)]
-    assert "80\N{NO-BREAK SPACE}%" in str(result)
+    assert "80\N{NO-BREAK SPACE}%" in text_of(result.summary, tables=True)
 
 
 # --- what the host does between the calls ----------------------------------------------------------------------------
