@@ -635,9 +635,9 @@ CONCLUDED = [
     ),
     Fault(
         "a frame has validation in the columns of what judges",
-        ANALYSIS,
-        '_interval_columns("value", result.final)',
-        '_interval_columns("value", result.validation)',
+        "dlkit/bench/analysis/frame_rows.py",
+        'interval_columns("value", result.final)',
+        'interval_columns("value", result.validation)',
         CONCLUSIONS + "test_validation_and_test_stand_in_their_columns",
     ),
     Fault(
