@@ -12,6 +12,7 @@ from dlkit.bench.plan.trials import Timing, timing_key
 from dlkit.bench.report.matplotlib_figures import COST, save_figures
 from dlkit.bench.report.plotly_pareto import quality_against_cost
 from tests.bench.analysis.results_by_hand import NOISE, ended
+from tests.bench.figures import checked
 from tests.bench.synthetic import make_plan, make_problem, play
 
 PROBLEM = make_problem()
@@ -92,7 +93,7 @@ def test_figures_are_drawn_where_costs_differ(tmp_path):
     seconds = {"a": 1e-3, "b": 20e-3}
     differ = summary({"a": 1.0, "b": 2.0}, {"a": 0.5, "b": 0.2}, seconds=seconds)
     assert [path.stem for path in save_figures(differ, tmp_path, extension="svg")] == ["bowl", f"bowl-{COST}"]
-    figure = quality_against_cost(differ, differ.comparisons[0])
+    figure = checked(quality_against_cost(differ, differ.comparisons[0]))
     lines = [trace for trace in figure.data if trace.mode == "lines"]
     assert len(lines) == 3 and all(len(trace.x) == 2 for trace in lines)  # gradients, seconds, bytes
     assert figure.layout.xaxis2.type == "log" and figure.layout.xaxis.type == "linear"
