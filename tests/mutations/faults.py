@@ -614,7 +614,7 @@ TUNED = [
 CONCLUDED = [
     Fault(
         "a loser catches up only beyond the far end of the gap",
-        "dlkit/bench/analysis/verdict.py",
+        "dlkit/bench/analysis/ranking.py",
         ".difference.low",
         ".difference.high",
         CONCLUSIONS + "test_a_loser_could_catch_up_where_its_gain_reaches_the_near_end_of_the_gap",
@@ -622,15 +622,15 @@ CONCLUDED = [
     Fault(
         "winners are told to tune",
         ANALYSIS,
-        "for each in others for pair in _gaps([each]) if each.result.could_gain(",
-        "for each in compared for pair in _gaps(others[:1]) if bool(",
+        "for each in others if each.could_close_gap",
+        "for each in compared if each.result.flags",
         CONCLUSIONS + "test_nobody_is_told_to_tune_a_winner",
     ),
     Fault(
         "a loser is undertuned however far behind it is",
         ANALYSIS,
-        "each.result.could_gain(pair.difference.low)",
-        "bool(each.result.flags)",
+        "self.result.could_gain(pair.difference.low)",
+        "bool(self.result.flags)",
         CONCLUSIONS + "test_a_gap_that_tuning_cannot_close_is_settled",
     ),
     Fault(

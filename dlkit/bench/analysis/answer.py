@@ -130,7 +130,8 @@ def _too_few(summary: Summary, rows: Sequence[Row]) -> Iterable[str]:
             short.setdefault((blocks, needed), []).append(row.name)
     for (blocks, needed), names in short.items():
         where = "" if len(names) == len(summary.comparisons) else f" on {in_words(names)}"
-        unit = summary.plan.unit if blocks != 1 else summary.plan.unit.removesuffix("s").replace("studie", "study")
+        one = "study" if summary.plan.repeats_tuning else "seed"
+        unit = one if blocks == 1 else summary.plan.unit
         yield f"With {blocks} {unit} nothing can be told apart{where}, however different; {needed} can."
 
 
@@ -139,8 +140,7 @@ def _doubtful(rows: Sequence[Row]) -> Iterable[str]:
     found: dict[str, list[str]] = {}
     for row in rows:
         for ranked in row.comparison.ranking.compared[1:]:
-            pair = ranked.standing.to_best
-            if pair and ranked.result.could_gain(pair.difference.low):
+            if ranked.could_close_gap:
                 found.setdefault(ranked.label, []).append(row.name)
     if len(found) > MOST_DOUBTS:
         yield f"Better tuning might change the place of {some_of(list(found))}: their flags say why."

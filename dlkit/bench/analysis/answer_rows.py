@@ -50,6 +50,12 @@ class Cell(NamedTuple):
         """Whether nothing says that it is worse than another one."""
         return self.place in {"best", "tied"}
 
+    @property
+    def parts(self) -> tuple[str, str]:
+        """The number, or the words, of `text`, and the interval in brackets; that is empty where there is none."""
+        value, bracket, rest = self.text.partition(" [")
+        return value, f"[{rest}" if bracket else ""
+
 
 @dataclass(frozen=True, eq=False)
 class Row:
@@ -71,6 +77,19 @@ class Row:
     def name(self) -> str:
         """The problem's name."""
         return self.comparison.problem.name
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody that is compared is told apart from the leader."""
+        return all(cell.leads for cell in self.cells.values() if cell.score is not None)
+
+    @property
+    def none_apart(self) -> int:
+        """How many others there are where `sentence` says of all of them that none is told apart; else 0."""
+        compared = self.comparison.ranking.compared
+        others = compared[1:]
+        says_more = any(map(example_sentences.holds_here_alone, others)) or _all_diverged(compared)
+        return len(others) if len(others) > 1 and self.is_open and not says_more else 0
 
     def labels(self, *places: Place) -> list[str]:
         """Returns the contenders in these places, best first."""
@@ -132,7 +151,7 @@ def _sentence(comparison: Comparison, cells: Sequence[Cell]) -> str:
     here = example_sentences.here(problem, worse) if worse else ""
     if comparison.verdict.kind == "winner":
         return f"{best.label} is best{here}; {_the(worse, others)} worse"
-    if len(tied) == len(others) and not any(math.isfinite(each.result.final.estimate) for each in compared):
+    if len(tied) == len(others) and _all_diverged(compared):
         return f"at least half of the {'studies' if best.result.repeats_tuning else 'seeds'} of everyone diverged"
     parts = [f"{best.label} {'leads' if tied else 'is ahead'}"]
     here_alone = [each.label for each in tied if example_sentences.holds_here_alone(each)]
@@ -148,6 +167,11 @@ def _sentence(comparison: Comparison, cells: Sequence[Cell]) -> str:
     if worse:
         parts.append(f"{_the(worse, others)} worse{here}")
     return "; ".join(parts)
+
+
+def _all_diverged(compared: Sequence[Ranked]) -> bool:
+    """Whether at least half of the blocks of every contender diverged."""
+    return not any(math.isfinite(each.result.final.estimate) for each in compared)
 
 
 def _the(worse: Sequence[Ranked], others: Sequence[Ranked]) -> str:

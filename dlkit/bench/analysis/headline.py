@@ -41,7 +41,7 @@ def _sentence(rows: Sequence[Row], contenders: Sequence[str]) -> str:
     if len(rows) == 1:
         return f"{rows[0].name}: {rows[0].sentence}."
     total, so_far = len(known), _so_far(known, rows)
-    if all(cell.place in {"best", "tied"} for row in known for cell in row.cells.values() if cell.score is not None):
+    if all(row.is_open for row in known):
         where = f"either of {total} problems{so_far}" if total == 2 else f"any of {total} problems{so_far}"
         where = known[0].name if total == 1 else where
         return f"{NONE_APART} on {where}."
@@ -59,9 +59,8 @@ def _problem_by_problem(rows: Sequence[Row], so_far: str) -> list[str]:
     """Who leads on each problem, alone or not; problems of which the same is to be said in one clause."""
     alike: dict[tuple[Kind, tuple[str, ...]], list[str]] = {}
     for row in rows:
-        leaders = tuple(sorted(row.labels("best", "tied")))
-        open_ = len(leaders) == sum(cell.score is not None for cell in row.cells.values())
-        alike.setdefault((row.kind, () if open_ else leaders), []).append(row.name)
+        leaders = () if row.is_open else tuple(sorted(row.labels("best", "tied")))
+        alike.setdefault((row.kind, leaders), []).append(row.name)
     clauses = []
     for (kind, leaders), names in sorted(alike.items(), key=lambda item: not item[0][1]):
         where = _problems(names, len(rows), so_far) if len(names) in {1, len(rows)} else in_words(names)

@@ -13,6 +13,7 @@ __all__ = [
     "NO_BOUND",
     "NO_INTERVAL",
     "TIMES",
+    "arrow",
     "away",
     "bounded",
     "difference",
@@ -121,6 +122,11 @@ def metric_label(problem: PlannedProblem) -> str:
 def judged_label(problem: PlannedProblem) -> str:
     """Returns the same with the split that it is judged on, where examples are held out."""
     return f"test {metric_label(problem)}" if problem.judged_on == "test" else metric_label(problem)
+
+
+def arrow(problem: PlannedProblem) -> str:
+    """Returns the arrow in which direction a problem's judged metric is better."""
+    return "\N{UPWARDS ARROW}" if problem.judged.higher_is_better else "\N{DOWNWARDS ARROW}"
 
 
 def on_these_examples(problem: PlannedProblem, *, repeats_tuning: bool) -> str:

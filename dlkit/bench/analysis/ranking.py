@@ -56,6 +56,12 @@ class Ranked:
         """The contender's label."""
         return self.result.label
 
+    @property
+    def could_close_gap(self) -> bool:
+        """Whether its tuning is doubtful, and better tuning could close its gap to the best."""
+        pair = self.standing.to_best
+        return pair is not None and self.result.could_gain(pair.difference.low)
+
 
 @dataclass(frozen=True, eq=False)
 class Ranking:

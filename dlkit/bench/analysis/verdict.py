@@ -89,7 +89,7 @@ def verdict(problem: PlannedProblem, ranking: Ranking, target: float, *, adds_bl
         return Verdict("incomplete", (), (sentence, *notes), about)
     best, others = compared[0], compared[1:]
     tied = [each for each in others if not each.standing.is_worse]
-    doubtful = [each for each in others for pair in _gaps([each]) if each.result.could_gain(pair.difference.low)]
+    doubtful = [each for each in others if each.could_close_gap]
     missing = _too_few(best.result, len(compared), adds_blocks=adds_blocks)
     open_here = [each for each in tied if not each.standing.is_worse_here]
     if open_here and not adds_blocks:

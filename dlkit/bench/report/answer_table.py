@@ -48,7 +48,7 @@ def answer_table(answer: Answer, *, intervals: bool, problems_down: bool = False
         return _one_problem(answer.rows[0], intervals=intervals)
     there = [row for row in answer.rows if row.name not in waiting(answer)]
     level = f" {SHOWN_LEVEL}" if intervals else ""
-    names = [f"{row.name} {_arrow(row)}{level}" for row in there]
+    names = [f"{row.name} {numbers.arrow(row.comparison.problem)}{level}" for row in there]
     cells = [[row.cells[label] for row in there] for label in answer.contenders]
     across, down, corner = names, list(answer.contenders), "optimizer"
     if problems_down:
@@ -82,28 +82,20 @@ def verdicts(answer: Answer) -> list[tuple[str, str]]:
     there = [row for row in answer.rows if row.name not in waiting(answer)]
     open_: dict[int, list[Row]] = {}
     for row in there:
-        if count := _none_apart(row):
+        if count := row.none_apart:
             open_.setdefault(count, []).append(row)
     found: list[tuple[str, str]] = []
     for row in there:
-        alike = open_.get(_none_apart(row), [])
+        alike = open_.get(row.none_apart, [])
         if len(alike) < 2:
             found.append((row.name, f" ({_judged_by(row)}): {row.sentence}."))
         elif row is alike[0]:
             each = [f"{one.name} ({_judged_by(one)}; {one.labels('best')[0]} leads)" for one in alike]
-            count = _none_apart(row)
+            count = row.none_apart
             found.append(("", f"None of the {count} others is told apart from the leader on {', '.join(each)}."))
     if empty := waiting(answer):
         found.append(("", f"Nothing to compare yet: {', '.join(empty)}."))
     return found
-
-
-def _none_apart(row: Row) -> int:
-    """How many others there are where its verdict says of all of them that they are not told apart; else 0."""
-    compared = [label for label, cell in row.cells.items() if cell.score is not None]
-    others = len(compared) - 1
-    said = others > 0 and row.sentence == f"{compared[0]} leads; none of the {others} others is told apart from it"
-    return others if said else 0
 
 
 def _judged_by(row: Row) -> str:
@@ -112,7 +104,7 @@ def _judged_by(row: Row) -> str:
 
 def marked(cell: Cell, *, intervals: bool) -> str:
     """Returns a cell's text after the mark of its place; without its interval unless that is asked for."""
-    text = cell.text if intervals else cell.text.partition(" [")[0]
+    text = cell.text if intervals else cell.parts[0]
     return f"{MARKS[cell.place]} {text}".strip() if cell.place in MARKS else text
 
 
@@ -128,14 +120,10 @@ def legend(answer: Answer, *, unit: str) -> str:
     return f"{', '.join(marks)}{'. ' * bool(marks)}Medians over {unit}; ↑ higher is better, ↓ lower."
 
 
-def _arrow(row: Row) -> str:
-    return "↑" if row.comparison.problem.judged.higher_is_better else "↓"
-
-
 def _one_problem(row: Row, *, intervals: bool) -> AnswerTable:
     """One problem: values, and differences to the best."""
     comparison, level = row.comparison, f" {SHOWN_LEVEL}" if intervals else ""
-    header = ["optimizer", f"{numbers.metric_label(comparison.problem)} {_arrow(row)}{level}"]
+    header = ["optimizer", f"{numbers.metric_label(comparison.problem)} {numbers.arrow(comparison.problem)}{level}"]
     rows = [[label, marked(cell, intervals=intervals)] for label, cell in row.cells.items()]
     if compared := comparison.ranking.compared:
         header.append(f"difference to best{level}")

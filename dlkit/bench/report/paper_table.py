@@ -38,7 +38,7 @@ class PaperCell(NamedTuple):
     Attributes:
         estimate: the number, such as ``"0.974"``, or why there is none, such as ``"failed"``.
         interval: in brackets, such as ``"[0.965, 0.983]"``; empty where there is none.
-        place: of its contender: see `answer.Cell`.
+        place: of its contender: see `answer_rows.Cell`.
         is_doubtful: whether better tuning might close the gap to the leader.
     """
 
@@ -176,18 +176,16 @@ def marks(table: PaperTable, shown: Mapping[Place, str], *, doubtful: str) -> st
 
 
 def _heading(problem: PlannedProblem) -> Heading:
-    return Heading(problem.name, f"{numbers.metric_label(problem)} {UP if problem.judged.higher_is_better else DOWN}")
+    return Heading(problem.name, f"{numbers.metric_label(problem)} {numbers.arrow(problem)}")
 
 
 def _cell(cell: Cell, is_doubtful: bool) -> PaperCell:
-    estimate, bracket, rest = cell.text.partition(" [")
-    return PaperCell(estimate, f"[{rest}" if bracket else "", cell.place, is_doubtful)
+    return PaperCell(*cell.parts, cell.place, is_doubtful)
 
 
 def _doubtful(row: Row) -> set[str]:
     """Labels of those whose gap to the leader better tuning might close."""
-    behind = [(each, each.standing.to_best) for each in row.comparison.ranking.compared]
-    return {each.label for each, pair in behind if pair and each.result.could_gain(pair.difference.low)}
+    return {each.label for each in row.comparison.ranking.compared if each.could_close_gap}
 
 
 def _mean_ranks(summary: Summary, found: Answer) -> dict[str, PaperCell]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from dlkit.bench.analysis import numbers
 from dlkit.bench.analysis.answer import Answer
+from dlkit.bench.analysis.answer_rows import Cell
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.report.page.looks import Look
 from dlkit.bench.report.page.sentences import direction
@@ -28,7 +29,7 @@ class Shown(NamedTuple):
     """A cell.
 
     Attributes:
-        place: as of `answer.Cell.place`.
+        place: as of `answer_rows.Cell.place`.
         sign: that the legend explains.
         value: the number, or words.
         interval: in brackets, or empty.
@@ -100,7 +101,7 @@ def answer_table(summary: Summary, answer: Answer, looks: Mapping[str, Look]) ->
     lines = [
         Line(
             looks[label],
-            [_shown(row.cells[label].place, row.cells[label].text) for row in answer.rows],
+            [_shown(row.cells[label]) for row in answer.rows],
             ranks.get(label) if ranks else None,
         )
         for label in answer.contenders
@@ -112,7 +113,7 @@ def answer_table(summary: Summary, answer: Answer, looks: Mapping[str, Look]) ->
             row.name,
             numbers.judged_label(problem),
             direction(problem),
-            "↑" if problem.judged.higher_is_better else "↓",
+            numbers.arrow(problem),
         )
         for number, row in enumerate(answer.rows)
         for problem in [row.comparison.problem]
@@ -120,9 +121,8 @@ def answer_table(summary: Summary, answer: Answer, looks: Mapping[str, Look]) ->
     return AnswerTable(columns, lines, [SIGNS[place] for place in SIGNS if place in places], bool(ranks))
 
 
-def _shown(place: str, text: str) -> Shown:
-    value, bracket, rest = text.partition(" [")
-    return Shown(place, SIGNS[place][0], value, f"[{rest}" if bracket else "")
+def _shown(cell: Cell) -> Shown:
+    return Shown(cell.place, SIGNS[cell.place][0], *cell.parts)
 
 
 def _ranks(summary: Summary) -> dict[str, Shown]:
