@@ -49,13 +49,13 @@ PROBLEMS = (
     "rosenbrock",
     "logistic-regression",
     "diabetes-linear",
+    "zipf-logistic",
     "survival-mlp",
     "digits-mlp",
     "digits-cnn",
-    "digits-transformer",
-    "text-lstm",
+    "digits-rows",
     "digits-vae",
-    "ring-gan",
+    "teacher-student",
     "coordinate-network",
 )
 WORKERS = 2

@@ -247,7 +247,8 @@ def test_every_module_that_training_loads_is_reached():
     loaded = {name for name in process.stdout.split() if name.partition(".")[0] == "dlkit"}
     reached = reached_modules(PACKAGE)
     assert set(names) <= reached and "dlkit.losses.classification" in reached
-    assert loaded - {"dlkit", "dlkit.bench"} <= reached
+    # The packages above the rooms, and what the topmost looks at on import, make no numbers.
+    assert loaded - {"dlkit", "dlkit.bench", "dlkit.distribution"} <= reached
 
 
 @pytest.mark.long
