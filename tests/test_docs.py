@@ -254,3 +254,14 @@ def test_hooks_are_of_this_repository_alone() -> None:
     entries = [hook["entry"] for hook in repositories[0]["hooks"]]
     assert "make fix" in entries and "\nfix: " in read("Makefile")
     assert any(entry.endswith("tests/test_architecture.py") for entry in entries)
+
+
+def test_every_promise_about_a_fault_names_tests_that_exist() -> None:
+    rows = [line.strip("|").split("|") for line in read("docs/reliability.md").splitlines() if line.startswith("| ")]
+    assert len(rows) > 2
+    for row in rows[1:]:
+        fault, *_, tests = (cell.strip() for cell in row)
+        named = re.findall(r"`(tests/[^`]+\.py)(?:::(\w+))?`", tests)
+        assert named, f"{fault}: no test"
+        for path, function in named:
+            assert f"def {function or 'test_'}" in read(path), f"{fault}: {path} has no {function or 'test'}"
