@@ -29,7 +29,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import jax
+import numpy as np
 from jax.experimental import serialize_executable
+from jaxlib import lapack
 
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.machine.environment import cache_folder, keep
@@ -102,7 +104,7 @@ class Kept:
             found = lowered.compile()
             if _hits() > hits:  # what XLA's cache gave back lacks functions when it is written once more
                 return found
-            _keep(program, found)
+            _keep(program, found, lowered.as_text())
         _write(group, program.name.encode())
         return found
 
@@ -200,16 +202,26 @@ def _locked(file: IO[str]) -> bool:
 def _loaded(path: Path) -> Any:
     """The executable of a file; None where there is none that is whole and fits."""
     body = _read(path)
+    if not body:
+        return None
     try:
-        return serialize_executable.deserialize_and_load(*pickle.loads(body)) if body else None
+        calls_lapack, *parts = pickle.loads(body)
+        if calls_lapack:
+            _find_lapack()
+        return serialize_executable.deserialize_and_load(*parts)
     except Exception:  # of another JAX, or what no pickle is
         return None
 
 
-def _keep(path: Path, executable: Any) -> None:
+def _find_lapack() -> None:
+    """Lets JAX look up LAPACK's functions, as lowering does: an executable that is loaded calls address 0 without."""
+    lapack.prepare_lapack_call("geqrf_ffi", np.float32)
+
+
+def _keep(path: Path, executable: Any, lowered: str) -> None:
     """Writes an executable; one that cannot be written is compiled again by the next process."""
     try:
-        body = pickle.dumps(serialize_executable.serialize(executable))
+        body = pickle.dumps(("lapack_" in lowered, *serialize_executable.serialize(executable)))
     except Exception:  # it calls Python, or holds constants
         return
     _write(path, body)

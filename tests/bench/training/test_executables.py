@@ -1,5 +1,8 @@
 """Executables that are kept between processes: the same bits without a trace, and nothing that is not whole."""
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -194,6 +197,36 @@ def test_a_kept_program_gives_the_same_bits(folder: Path) -> None:
         return [np.asarray(leaf).tobytes() for leaf in (*result.curves.values(), *jax.tree.leaves(result.params))]
 
     assert curve("") == curve("a group") == curve("a group")
+
+
+LAPACK = """
+import jax, jax.numpy as jnp
+from dlkit.bench.training.executables import Kept
+
+def f(x):
+    square = x @ x.T + jnp.eye(len(x))
+    q = jnp.linalg.qr(x)[0].sum() + jnp.linalg.eigh(square)[0].sum() + jnp.linalg.svd(x, compute_uv=False).sum()
+    return q + jnp.linalg.cholesky(square).sum() + jnp.linalg.solve(square, x).sum()
+
+def g(x):
+    print("traced")
+    return f(x)
+
+print(float(Kept(jax.jit(g), "lapack")(jnp.arange(12.0).reshape(3, 4))))
+"""
+
+
+def test_a_new_process_calls_lapack_from_what_it_loads(folder: Path, tmp_path: Path) -> None:
+    """JAX looks LAPACK's functions up while it lowers, and a process that loads an executable lowers nothing."""
+    environment = {**os.environ, "DLKIT_CACHE": str(tmp_path)}
+    shown = [
+        subprocess.run(
+            [sys.executable, "-c", LAPACK], capture_output=True, text=True, check=True, env=environment
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert [each[:-1] for each in shown] == [["traced"], []]
+    assert shown[0][-1] == shown[1][-1]
 
 
 def test_edited_functions_of_ones_own_are_never_answered_from_the_cache(folder: Path) -> None:
