@@ -215,7 +215,7 @@ def _loaded(path: Path) -> Any:
 
 def _find_lapack() -> None:
     """Lets JAX look up LAPACK's functions, as lowering does: an executable that is loaded calls address 0 without."""
-    lapack.prepare_lapack_call("geqrf_ffi", np.float32)
+    lapack.prepare_lapack_call("geqrf_ffi", np.float32)  # type: ignore[no-untyped-call]
 
 
 def _keep(path: Path, executable: Any, lowered: str) -> None:
