@@ -52,7 +52,7 @@ PROBLEMS = (
     "zipf-logistic",
     "survival-mlp",
     "digits-mlp",
-    "digits-cnn",
+    "digits-deep-mlp",
     "digits-rows",
     "digits-vae",
     "teacher-student",
