@@ -1,7 +1,6 @@
 """Killed, interrupted, crowded: no finished trial is lost, and the tables come out the same."""
 
 import os
-import random
 import signal
 import sqlite3
 import subprocess
@@ -76,30 +75,6 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(work: Path) -> str:
     return finish(work, "--folder", "undisturbed", "--executor", "inline")
-
-
-@pytest.mark.parametrize(
-    ("kills", "arguments"),
-    [
-        pytest.param(3, ("--executor", "inline"), marks=pytest.mark.slow),
-        pytest.param(10, (), marks=pytest.mark.slow),
-    ],
-)
-def test_killed_at_random_moments_then_run_again(
-    work: Path, undisturbed: str, kills: int, arguments: tuple[str, ...]
-) -> None:
-    rng = random.Random(0)
-    folder = work / f"killed-{kills}"
-    counts = []
-    for _ in range(kills):
-        process = start(work, "--folder", folder.name, *arguments)
-        # Somewhere between the start and the end of what is left; later kills find less to do.
-        time.sleep(rng.uniform(1.0, 6.0))
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate(timeout=60)
-        counts.append(stored(folder))
-    assert counts == sorted(counts), "finished trials are never lost"
-    assert finish(work, "--folder", folder.name, *arguments) == undisturbed
 
 
 @pytest.mark.long
