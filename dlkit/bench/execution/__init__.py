@@ -1,6 +1,6 @@
 """A plan carried out: the only room where what trains and what concludes meet.
 
-- `work`: some trials of a compile group: what a worker gets, runs and returns.
+- `work`: some trials of a compile group: what a worker gets, runs and returns; `outcomes`: what came of a trial.
 - `jobs`: what is left to run, of a contender or of the reruns that set targets.
 - `whole_run`: from an experiment to its summary.
 - `runner`: rounds and phases; `slots`: keeps workers busy, stores what they return.
@@ -12,6 +12,7 @@
 - `progress`: what a run reports while it goes on; `course`: how far it has come; `time_left`: how long it goes on;
   `displays`: how that is shown.
 - `own_code`: what is one's own in a plan, kept in the run folder and bound again.
+- `checkpoints`: files that a killed trial goes on from.
 - `keeping`: the best models, kept at the end of a run; `models`: those, or trained again; `packed_models`: as bytes.
 - `replay`: runs a stored trial again; `bit_comparison`: beside the stored one; `single_trial`: trains one by hand.
 - `simulation`: plans played without training, in worlds where the truth is known; `truths`: which claims hold there.
@@ -21,6 +22,7 @@
 __all__ = [
     "bit_comparison",
     "by_value",
+    "checkpoints",
     "course",
     "dask_workers",
     "deep_doctor",
@@ -30,6 +32,7 @@ __all__ = [
     "jobs",
     "keeping",
     "models",
+    "outcomes",
     "own_code",
     "packed_models",
     "parcels",

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.execution.work import Done, Task, Timed, forget_own_programs, prepare_process
+from dlkit.bench.execution.work import Done, Task, Timed, Work, forget_own_programs, prepare_process
+from dlkit.bench.machine.boundary import ask_to_stop, forget_to_stop, is_asked_to_stop
+from dlkit.bench.machine.interrupts import first_interrupt
 from dlkit.bench.spec.bound_plan import OwnProblem, ProblemSource
 
 __all__ = ["Executor", "InlineExecutor", "Introduction", "Workers", "programs_of"]
@@ -104,9 +106,15 @@ class InlineExecutor:
         """Runs the task that `submit` kept."""
         assert self._work is not None
         try:
-            return 0, self._work.run()
+            if not isinstance(self._work, Work):
+                return 0, self._work.run()
+            with first_interrupt(ask_to_stop):  # a trial stops between two calls, where it can be kept
+                done = self._work.run()
+            return 0, done._replace(interrupted=done.interrupted or is_asked_to_stop())
         except UserError as error:
             return 0, error
+        finally:
+            forget_to_stop()
 
     def close(self) -> None:
         """Drops what was compiled of the user's own, with its data: the next run traces these functions anew."""

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from dlkit.bench.analysis.numbers import number
-from dlkit.bench.execution.work import Done, Work, failed
+from dlkit.bench.execution.outcomes import failed
+from dlkit.bench.execution.work import Done, Work
 from dlkit.bench.identity.hashing import canonical
 from dlkit.bench.machine.program import BIT_FIELDS
 from dlkit.bench.plan.planned import PlannedContender, PlannedProblem

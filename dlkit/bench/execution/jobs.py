@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from dlkit.bench.execution.checkpoints import Place
 from dlkit.bench.execution.work import Work
 from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point
@@ -50,10 +51,17 @@ class Job(Protocol):
 class TargetJob:
     """The reruns of a problem's best baseline, which set its targets; there are none before the baselines are tuned."""
 
-    def __init__(self, bound: BoundPlan, problem: PlannedProblem, history: History, lanes: int | None) -> None:
+    def __init__(
+        self,
+        bound: BoundPlan,
+        problem: PlannedProblem,
+        history: History,
+        lanes: int | None,
+        checkpoints: Place | None = None,
+    ) -> None:
         self.label = f"{problem.name} / targets"
         self.problem = problem
-        self._bound, self._history, self._lanes = bound, history, lanes
+        self._bound, self._history, self._lanes, self._checkpoints = bound, history, lanes, checkpoints
         self._failed = False
         self.trials = bound.plan.targets.reruns
         self.done = self._count()
@@ -66,7 +74,8 @@ class TargetJob:
             return None
         static = missing[0].identity["optimizer"]["static"]
         group = self._bound.group(self.problem, again.contender, static, stage="target")
-        return Work(group, tuple(missing), lanes=self._lanes, planned=len(again.trials))
+        planned = len(again.trials)
+        return Work(group, tuple(missing), lanes=self._lanes, planned=planned, checkpoints=self._checkpoints)
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Adds outcomes to the history; a failure ends the job."""
@@ -100,11 +109,13 @@ class ContenderJob:
         history: History,
         lanes: int | None,
         studies: Sequence[int] | None = None,
+        checkpoints: Place | None = None,
     ) -> None:
         self.label = f"{problem.name} / {contender.label}"
         self.problem, self.contender = problem, contender
         self._bound, self._store, self._history, self._lanes = bound, store, history, lanes
         self._studies = bound.plan.studies(problem, contender) if studies is None else studies
+        self._checkpoints = checkpoints
         self._failed = False
         self._counted: tuple[int, int] | None = None
 
@@ -135,6 +146,7 @@ class ContenderJob:
                     planned=self._planned(first.stage),
                     studies=self._bound.plan.tuner.studies,
                     sampled_seed=self._bound.plan.first_seed(0),  # reports show one trial's samples
+                    checkpoints=self._checkpoints,
                 )
         return None
 

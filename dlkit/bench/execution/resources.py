@@ -1,5 +1,6 @@
 """What a run may use: processes, lanes, memory. Nothing here decides a result, but for the last bits of its numbers."""
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ class Resources:
             split stays on the host and streams, with the same order and bits (this needs the extra "streaming"). By
             default half of an accelerator's memory or, on CPU, half of a core's share of the machine's. Validation
             and test data always lie on the device.
+        checkpoint_minutes: how often a trial that takes so long is kept in the run's folder: after a kill it goes on
+            from there, with the same bits. 0 for never. Where writing takes long it is less often: at most a fiftieth
+            of the time.
         trust: reuse stored trials of your own code unseen. By default one of each contender on each problem runs again
             for a moment, and is compared bit for bit: code that computes something else is trained again.
         shard: run one of several equal parts of the work, such as 1/3; `dlkit merge` makes one run of all parts. By
@@ -48,6 +52,7 @@ class Resources:
     workers: int | None = None
     lanes: int | None = None
     memory: int | str | None = None
+    checkpoint_minutes: float = 3.0
     trust: bool = False
     shard: str | None = None
 
@@ -69,6 +74,11 @@ class Resources:
             memory_bytes(self.memory)
         except UserError as error:
             mistakes.append(f"resources.{error}")
+        if not _is_duration(self.checkpoint_minutes):
+            mistakes.append(
+                "resources.checkpoint_minutes must be a number of minutes, or 0 for no checkpoints, "
+                f"got {self.checkpoint_minutes!r}"
+            )
         if self.trust not in (True, False):
             mistakes.append(f"resources.trust must be true or false, got {self.trust!r}")
         try:
@@ -100,6 +110,10 @@ class Resources:
 
 def _is_whole(value: Any, *, at_least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
+
+
+def _is_duration(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def memory_bytes(given: int | str | None) -> int | None:

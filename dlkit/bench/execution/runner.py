@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from dlkit.bench.analysis.settling import more_blocks
 from dlkit.bench.errors import UserError
+from dlkit.bench.execution.checkpoints import Place
 from dlkit.bench.execution.executor import Executor, Workers, programs_of
 from dlkit.bench.execution.guard import Check, checks, same_code
 from dlkit.bench.execution.jobs import ContenderJob, Job, TargetJob
@@ -58,6 +59,7 @@ class _Context:
     code: Sequence[About] = ()  # what is kept of one's own code
     stopped: dict[tuple[str, str], set[str]] = field(default_factory=dict)  # what cannot run now; see `_settle`
     share: Share | None = None  # what of the plan is run; None for all of it
+    checkpoints: Place | None = None
 
 
 def run(
@@ -71,6 +73,7 @@ def run(
     remote: bool = False,
     shard: Shard | None = None,
     keep: bool = False,
+    checkpoints: Place | None = None,
 ) -> Report:
     """Runs every trial of a plan that the store does not have, and stores it.
 
@@ -98,6 +101,7 @@ def run(
         remote: whether the workers may be on other machines, with another kind of device: they are asked first.
         shard: which part of the plan is run; None for all of it.
         keep: whether the best final trials run once more at the end, to keep their models: see `models`.
+        checkpoints: where long trials are kept while they run; None for nowhere.
 
     Returns:
         How it ended.
@@ -110,7 +114,8 @@ def run(
     workers = Workers(make_executor)
     try:
         program = _program_of_workers(workers.start()) if remote else program_identity()
-        context = _Context(store, workers, progress, lanes, program, Unstored(store), share=share)
+        context = _Context(store, workers, progress, lanes, program, Unstored(store, checkpoints), share=share)
+        context = replace(context, checkpoints=checkpoints)
         before = store.software()
         asked, bound = bound, _with_step_times(context, bound)
         history, records = _stored(bound.plan, context)
@@ -272,12 +277,21 @@ def _round(context: _Context, bound: BoundPlan, history: History) -> bool:
     context.store.use_plan(plan, bound.sources, context.code, bound.groups)
     share = context.share
     jobs = [
-        ContenderJob(bound, problem, contender, context.unstored, history, context.lanes, share and share.studies[cell])
+        ContenderJob(
+            bound,
+            problem,
+            contender,
+            context.unstored,
+            history,
+            context.lanes,
+            share and share.studies[cell],
+            context.checkpoints,
+        )
         for problem, contender in plan.cells
         if (cell := (problem.name, contender.label)) not in context.stopped and (not share or cell in share.studies)
     ]
     unset = [each for each in plan.problems if each.target is None and (not share or each.name in share.targets)]
-    setting = [TargetJob(bound, problem, history, context.lanes) for problem in unset]
+    setting = [TargetJob(bound, problem, history, context.lanes, context.checkpoints) for problem in unset]
     every: list[Job] = [*jobs, *setting]
     keeping = Keeping(context.unstored, context.progress, every)
     try:

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.execution.checkpoints import Place, forget_checkpoints
 from dlkit.bench.execution.executor import Executor
 from dlkit.bench.execution.jobs import Job
+from dlkit.bench.execution.outcomes import failed
 from dlkit.bench.execution.progress import Listener
-from dlkit.bench.execution.work import Done, Timed, Work, failed
+from dlkit.bench.execution.work import Done, Timed, Work
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.spec.bound_plan import Group
@@ -37,8 +39,8 @@ class Answers(Protocol[AnyJob]):
 class Unstored:
     """Outcomes that came back and are not stored yet."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, checkpoints: Place | None = None) -> None:
+        self._store, self._checkpoints = store, checkpoints
         self._waiting: list[tuple[Sequence[Outcome], Mapping[str, str]]] = []
 
     def take(self, done: Done) -> None:
@@ -48,8 +50,10 @@ class Unstored:
     def store(self) -> None:
         """Stores it."""
         while self._waiting:
-            self._store.add(*self._waiting[0])
+            outcomes, program = self._waiting[0]
+            self._store.add(outcomes, program)
             del self._waiting[0]
+            forget_checkpoints(self._checkpoints, [each.trial.id for each in outcomes])
 
     def add_points(self, search: str, before: int, points: Sequence[Point]) -> None:
         """As `Store.add_points`, after the outcomes that the points follow from."""
@@ -69,6 +73,7 @@ class Keeping:
             every: all jobs of the round.
         """
         self._unstored, self._progress = unstored, progress
+        self._noted = set[str]()
         self._counts = {id(job): (job.trials, job.done) for job in every}
         self._planned = sum(trials for trials, _ in self._counts.values())
         self._done = sum(done for _, done in self._counts.values())
@@ -80,6 +85,10 @@ class Keeping:
     def take(self, job: Job, done: Done) -> None:
         """Gives outcomes to their job."""
         self._unstored.take(done)
+        for note in done.notes:
+            if note not in self._noted:
+                self._progress.warn(note)
+            self._noted.add(note)
         job.take(done.outcomes)
         self._progress.advance(job.label, len(done.outcomes))
 

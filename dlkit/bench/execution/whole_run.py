@@ -13,10 +13,12 @@ from dlkit.bench.examination.examine import examine
 from dlkit.bench.examination.opening import opening
 from dlkit.bench.examination.ticks import Examination
 from dlkit.bench.execution import runner
+from dlkit.bench.execution.checkpoints import kept_checkpoints
 from dlkit.bench.execution.dask_workers import make_executor
 from dlkit.bench.execution.displays import live_progress
 from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.work import prepare_process
+from dlkit.bench.machine.program import program_identity
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.spec import planner
 from dlkit.bench.spec.bound_plan import BoundPlan
@@ -91,7 +93,13 @@ def carry_out(
         look(examination)
         foresight, weights = examination.foresight._replace(sentences=opening(examination)), examination.cost.weights
     bound = with_groups(bound)
-    with Store(folder) as store, live_progress(progress, folder) as display:
+    with (
+        Store(folder) as store,
+        live_progress(progress, folder) as display,
+        kept_checkpoints(folder, allowed.checkpoint_minutes, program_identity, store.finished) as (checkpoints, wrong),
+    ):
+        if wrong:
+            display.warn(wrong)
         display.foreseeing(foresight)
         display.weighing(weights)
         report = runner.run(
@@ -104,6 +112,7 @@ def carry_out(
             remote=allowed.is_remote,
             shard=allowed.part,
             keep=experiment.keep == "best",
+            checkpoints=checkpoints,
         )
         display.summing()
         found = summarize(store, report.bound.plan)

@@ -8,21 +8,21 @@ from dataclasses import replace
 from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-
 from dlkit.bench.errors import UserError
+from dlkit.bench.execution.checkpoints import Place, keeper_of, trials_beside
+from dlkit.bench.execution.outcomes import failure, outcome_of, owner
 from dlkit.bench.execution.packed_models import Packed, packed_or_why
-from dlkit.bench.identity.own_errors import own_traceback, raised
 from dlkit.bench.identity.replaced import Replaced, replaced_functions
+from dlkit.bench.machine.boundary import is_asked_to_stop
 from dlkit.bench.machine.doctor import require_right_sums
 from dlkit.bench.machine.environment import configure_jax
 from dlkit.bench.machine.kept_programs import bound_programs
 from dlkit.bench.machine.program import jax_settings, program_identity
-from dlkit.bench.plan.trials import Evaluations, Outcome, Timing, Trial
+from dlkit.bench.plan.trials import Outcome, Timing, Trial
 from dlkit.bench.problems import Problem
 from dlkit.bench.spec.bound_plan import Group, OwnProblem, ProblemSource
 from dlkit.bench.spec.programs import forget_checked, require_same_programs
-from dlkit.bench.training.curve import Request, Trajectory
+from dlkit.bench.training.curve import Request
 from dlkit.bench.training.lane_memory import lane_bytes
 from dlkit.bench.training.lanes import ALONE, Lanes, fitting, is_out_of_memory, on_accelerator, spread
 from dlkit.bench.training.program import ProblemProgram, Program, compile_problem, compile_program
@@ -62,6 +62,7 @@ class Work(NamedTuple):
         sampled_seed: the seed whose final trial keeps what its model generates, where a problem has samples; None for
             no trial.
         hands_over: whether the models that its trials end with are returned, too.
+        checkpoints: where long trials are kept while they run; None for nowhere.
     """
 
     group: Group
@@ -73,6 +74,7 @@ class Work(NamedTuple):
     memory: int | None = None
     sampled_seed: int | None = None
     hands_over: bool = False
+    checkpoints: Place | None = None
 
     @property
     def problem(self) -> ProblemSource:
@@ -129,12 +131,14 @@ class Done(NamedTuple):
         program: what ran them.
         interrupted: whether Ctrl-C ended it.
         models: of the outcomes, where work hands them over; of one that cannot be, why.
+        notes: what the user is to hear.
     """
 
     outcomes: tuple[Outcome, ...]
     program: Mapping[str, str]
     interrupted: bool = False
     models: tuple[Packed, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def prepare_process(threads: int = 1) -> Mapping[str, str]:
@@ -277,24 +281,26 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
     program = dict(prepare_process(threads))
     outcomes: list[Outcome] = []
     models: list[Packed] = []
+    notes: list[str] = []
     deadline = time.monotonic() + work.seconds
     try:
         lanes = _lanes(work)
     except Exception as error:  # tracing calls the user's functions
-        return Done((_failure(work.group, work.trials[0], error),), program)
+        return Done((failure(work.group, work.trials[0], error),), program)
     under = _conditions(lanes, work.memory)  # once a task: it looks through modules, and trials may take a millisecond
     while len(outcomes) < len(work.trials):
         program["lanes"] = str(under.lanes)
-        rest = work.trials[len(outcomes) :]
+        done = {each.trial.id for each in outcomes}
+        rest = [trial for trial in work.trials if trial.id not in done]
         try:
             ready = _program(work.group, under)
-            outcomes += _run_trials(ready, _batch(rest, ready), work, models)
+            outcomes += _run_trials(ready, _batch(rest, ready, work.checkpoints), work, models, program, notes)
         except KeyboardInterrupt:
-            return Done(tuple(outcomes), program, interrupted=True, models=tuple(models))
+            return Done(tuple(outcomes), program, True, tuple(models), tuple(notes))
         except Exception as error:
             fewer = under.lanes.halved() if is_out_of_memory(error) else None
             if fewer is None:
-                outcomes.append(_failure(work.group, rest[0], error))
+                outcomes.append(failure(work.group, rest[0], error))
                 break
             _narrowed()[work.group.key] = fewer
             forget_programs()  # their memory is needed
@@ -302,13 +308,21 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
                 break  # they were run by another program than the next ones will be
             under = under._replace(lanes=fewer)
             continue
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or is_asked_to_stop():
             break
-    return Done(tuple(outcomes), program, models=tuple(models))
+    return Done(tuple(outcomes), program, is_asked_to_stop(), tuple(models), tuple(notes))
 
 
-def _batch(trials: Sequence[Trial], program: Program) -> Sequence[Trial]:
-    """The first trials that can run side by side: of the same examples, evaluated on one split, until the same end."""
+def _batch(trials: Sequence[Trial], program: Program, checkpoints: Place | None) -> Sequence[Trial]:
+    """The first trials that can run side by side: of the same examples, evaluated on one split, until the same end.
+
+    Lanes that were killed together go on together.
+    """
+    left = {trial.id: trial for trial in trials}
+    if not program.shared.lanes.alone:
+        beside = trials_beside(checkpoints, trials[0].id)
+        if beside and len(beside) <= program.shared.lanes.trials and left.keys() >= set(beside):
+            return [left[each] for each in beside]
 
     def kind(trial: Trial) -> tuple[Any, ...]:
         return trial.is_judged, trial.study if program.shared.redraws else 0, trial.until, trial.seconds
@@ -317,80 +331,25 @@ def _batch(trials: Sequence[Trial], program: Program) -> Sequence[Trial]:
     return list(itertools.islice(alike, program.shared.lanes.trials))
 
 
-def _run_trials(program: Program, trials: Sequence[Trial], work: Work, models: list[Packed]) -> list[Outcome]:
+def _run_trials(
+    program: Program,
+    trials: Sequence[Trial],
+    work: Work,
+    models: list[Packed],
+    identity: Mapping[str, str],
+    notes: list[str],
+) -> list[Outcome]:
     requests = [
         Request(trial.hyperparameters, trial.stage, trial.seed, trial.gradients, trial.order) for trial in trials
     ]
     first = trials[0]
-    results = train_trials(program, requests, until=first.until, seconds=first.seconds)
+    keeper = keeper_of(work.checkpoints, [trial.id for trial in trials], identity, owner(work.group))
+    try:
+        results = train_trials(program, requests, until=first.until, seconds=first.seconds, keeper=keeper)
+    finally:
+        notes += [] if keeper is None else keeper.notes
     models += [packed_or_why(each.params, each.state) for each in results] if work.hands_over else []
+    sampled = work.sampled_seed
     return [
-        _unevaluated(work.group, trial)
-        if _ends_at_start(trial, result)
-        else _outcome(trial, result, _samples(program, result) if _is_sampled(trial, work.sampled_seed) else None)
-        for trial, result in zip(trials, results, strict=True)
+        outcome_of(work.group, program, trial, result, sampled) for trial, result in zip(trials, results, strict=True)
     ]
-
-
-def _ends_at_start(trial: Trial, result: Trajectory) -> bool:
-    # what it was before any step is no result of training
-    return trial.gradients is not None and len(result.steps) == 1
-
-
-def _unevaluated(group: Group, trial: Trial) -> Outcome:
-    """The outcome of a trial whose first evaluation after step 0 lies beyond its budget."""
-    return failed(
-        trial,
-        f"{_owner(group)}: its steps take so many gradients that a trial with a budget of {trial.gradients:g} has no "
-        "evaluation within; give more evaluations, or a larger budget",
-    )
-
-
-def _is_sampled(trial: Trial, sampled_seed: int | None) -> bool:
-    # the parameters that a bounded trial ends with are not those of the last point of its curve
-    return trial.stage == "final" and trial.seed == sampled_seed and trial.gradients is None
-
-
-def _samples(program: Program, result: Trajectory) -> np.ndarray[Any, Any] | None:
-    """What the trained model generates; None where there are no samples, or it did not train to its end."""
-    sampler = program.shared.samples
-    if sampler is None or result.status not in ("finished", "stopped"):
-        return None
-    return np.asarray(sampler(result.params, result.state), np.float32)
-
-
-def _outcome(trial: Trial, result: Trajectory, samples: np.ndarray[Any, Any] | None) -> Outcome:
-    return Outcome(
-        trial,
-        result.status,
-        reason="",
-        traceback="",
-        diverged_at=result.diverged_at,
-        seconds=result.seconds,
-        compile_seconds=result.compile_seconds,
-        steps=result.steps,
-        curves=result.curves,
-        validation=result.validation,
-        evaluations=result.evaluations,
-        restored_at=result.restored_at,
-        samples=samples,
-        example_scores=result.example_scores,
-        gradients=result.gradients,
-    )
-
-
-def _failure(group: Group, trial: Trial, error: Exception) -> Outcome:
-    """Turns an exception into an outcome; the reason names optimizer and problem, unless a UserError says enough."""
-    reason = str(error)
-    if not isinstance(error, UserError):
-        reason = f"{_owner(group)}: raised {raised(error)}"
-    return failed(trial, reason, own_traceback(error))
-
-
-def _owner(group: Group) -> str:
-    return f"optimizer '{group.recipe.optimizer.name}' on problem '{group.problem.name}'"
-
-
-def failed(trial: Trial, reason: str, trace: str = "") -> Outcome:
-    """Returns the outcome of a trial that an exception ended."""
-    return Outcome(trial, "failed", reason, trace, None, 0.0, 0.0, np.zeros(0, np.int64), {}, {}, Evaluations(0))

@@ -6,7 +6,16 @@
 - `program`: what decides the bits of a trial's numbers beside the trial itself.
 - `training_code`: the part of it that is dlkit's own code, as a hash.
 - `doctor`: checks of this machine.
-- `interrupts`: Ctrl-C.
+- `interrupts`: Ctrl-C; `boundary`: a wish to stop between two calls of what trains.
 """
 
-__all__ = ["doctor", "environment", "interrupts", "kept_programs", "program", "quick_compilation", "training_code"]
+__all__ = [
+    "boundary",
+    "doctor",
+    "environment",
+    "interrupts",
+    "kept_programs",
+    "program",
+    "quick_compilation",
+    "training_code",
+]

@@ -10,6 +10,7 @@
 - `segment`: the functions that are compiled; `program`: the executables; `executables`: how those are kept between
   processes; `trajectory`: trains trials with them;
   `curve`: what a trial asks for and returns.
+- `host_loop`: calls them until a trial ends; `snapshots`: what a trial needs to go on after a kill.
 - `lanes`: trials side by side; `lane_memory`: what one takes; `fast_products`: the convolutions and products of a
   user's functions, made fast on CPU.
 - `stopwatch`: how long a step takes.
@@ -23,6 +24,7 @@ __all__ = [
     "executables",
     "fast_products",
     "games",
+    "host_loop",
     "lane_memory",
     "lanes",
     "loop",
@@ -30,6 +32,7 @@ __all__ = [
     "program",
     "recipe",
     "segment",
+    "snapshots",
     "step",
     "stopping",
     "stopwatch",

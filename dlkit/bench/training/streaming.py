@@ -43,6 +43,11 @@ class Block(NamedTuple):
     train: Batch
     is_last: bool = True
 
+    @property
+    def steps(self) -> int:
+        """How many it has."""
+        return math.prod(self.indices.shape[-3:-1]) if self.is_last else self.indices.shape[-2]
+
 
 class Cut(NamedTuple):
     """How a trial's steps are cut into blocks; no bit depends on it.
@@ -55,20 +60,27 @@ class Cut(NamedTuple):
     evaluations: int
     steps: int
 
-    def blocks(self, evaluations: int, interval: int) -> list[tuple[int, int, bool]]:
+    def blocks(self, evaluations: int, interval: int, at: int = 0) -> list[tuple[int, int, bool]]:
         """Returns the blocks of a trial as (first step, one past the last, whether it ends with an evaluation).
 
         Args:
             evaluations: of the trial.
             interval: steps from one to the next.
+            at: the step to begin at; from within an interval, the first block ends with that.
         """
-        size = self.evaluations * interval
         found = []
-        for begin in range(0, evaluations * interval, size):
-            end = begin + size
+        begin, whole = at, evaluations * interval
+        while begin < whole:
+            intervals = 1 if begin % interval else self.evaluations
+            end = min((begin // interval + intervals) * interval, whole)
             places = [begin, end] if self.steps >= interval else [*range(begin, end, self.steps), end]
             found += [(first, last, last == end) for first, last in itertools.pairwise(places)]
+            begin = end
         return found
+
+    def shape(self, steps: int, interval: int, *, is_last: bool) -> tuple[int, ...]:
+        """Returns [evaluations, steps] of a block of so many steps; of a part of an interval, [steps]."""
+        return (max(steps // interval, 1), min(steps, interval)) if is_last else (steps,)
 
 
 def block_bytes(problem: Problem, memory: int | None) -> int | None:
@@ -170,6 +182,7 @@ def stream(
     evaluations: int,
     interval: int,
     first: int = 0,
+    at: int = 0,
 ) -> Iterator[Block]:
     """Yields a trial's blocks, or those of as many trials as there are lanes; the next is gathered meanwhile.
 
@@ -182,13 +195,14 @@ def stream(
         evaluations: of a trial.
         interval: steps from one to the next.
         first: how many of the split's first examples come first in every block.
+        at: the step to begin at.
 
     Yields:
         Blocks on the device.
     """
     import grain
 
-    spans = cut.blocks(evaluations, interval)
+    spans = cut.blocks(evaluations, interval, at)
     first = min(first, problem.dataset.examples)
     source = grain.MapDataset.source(_Gathered(train, orders, spans, first))
     gathered = iter(source.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)))
@@ -196,7 +210,7 @@ def stream(
     for (begin, end, is_last), examples in zip(spans, gathered, strict=True):
         steps = end - begin
         if (steps, is_last) not in indices:
-            axes = (cut.evaluations, steps // cut.evaluations) if is_last else (steps,)
+            axes = cut.shape(steps, interval, is_last=is_last)
             shape = (*(() if lanes.alone else (lanes.width,)), *axes, problem.rows_per_step)
             rows = first + np.arange(math.prod(shape), dtype=np.int32).reshape(shape)
             indices[steps, is_last] = jnp.asarray(rows)

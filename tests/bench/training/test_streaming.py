@@ -269,7 +269,7 @@ def test_timing_takes_parts_of_intervals() -> None:
     values = {"learning_rate": 0.1}
     (timing,) = measure([Contestant(program_of(digits(), 4), values)], repeats=2, seconds=1e-4)
     assert timing.failure == "" and len(timing.seconds) == 2
-    assert begin(program_of(digits(), 4), [Request(values, "final", 0)]).evaluations == 1
+    assert begin(program_of(digits(), 4), [Request(values, "final", 0)]).cut.evaluations == 1
 
 
 def mapped_digits(place: Path) -> Problem:
