@@ -113,8 +113,8 @@ def too_much(most: int) -> str:
 def stranger_in(folder: Path) -> str:
     """Returns who else may change what a folder holds, in words; empty where nobody can, or the system does not tell.
 
-    A folder above in which everybody may write counts, unless it is sticky, as ``/tmp`` is: there a folder can be put in
-    the place of this one.
+    A folder above in which everybody may write counts, unless it is sticky, as ``/tmp`` is: there a folder can be put
+    in the place of this one.
 
     Args:
         folder: which; links are followed.

@@ -1,7 +1,7 @@
 """A run folder's file that somebody else may have made: what SQLite would do with it beside reading it is refused.
 
-Of a run, SQLite is given a file of plain tables. A file may hold more: views and triggers, which compute when a table is
-read; and beside it may lie a journal that names other files, which SQLite removes when it opens this one.
+Of a run, SQLite is given a file of plain tables. A file may hold more: views and triggers, which compute when a table
+is read; and beside it may lie a journal that names other files, which SQLite removes when it opens this one.
 """
 
 import re
@@ -46,8 +46,8 @@ def require_plain_files(file: Path) -> None:
         return
     if names_others:
         raise UserError(
-            f"{journal}: names files elsewhere, which opening the run would remove; dlkit writes no such journal: do not "
-            "trust this folder, or delete that file if the run is your own"
+            f"{journal}: names files elsewhere, which opening the run would remove; dlkit writes no such journal: do "
+            "not trust this folder, or delete that file if the run is your own"
         )
 
 
