@@ -26,7 +26,8 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("models",),
     ("",),  # dlkit itself
     # ───────── wall ─────────
-    ("bench.errors", "bench.stats"),
+    ("bench.errors", "bench.escapes", "bench.stats"),
+    ("bench.doors",),
     ("bench.identity", "bench.machine"),
     ("bench.plan",),
     ("bench.data",),

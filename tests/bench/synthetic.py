@@ -1,7 +1,8 @@
 """Runs without training: plans by hand, and stores filled with curves of a closed form."""
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -83,8 +84,8 @@ def synthetic_outcome(
     values = values[: None if trial.until is None else trial.until + 1]
     is_bad = math.isnan(values[-1])
     steps = np.arange(len(values)) * (problem.steps // plan.evaluations)
-    curves = {"error": np.array(values, np.float32), "training_loss": np.array(values, np.float32)}
-    validation = {} if is_bad or trial.until is not None else {"error": values[-1] * 1.01}
+    curves = {problem.metric: np.array(values, np.float32), "training_loss": np.array(values, np.float32)}
+    validation = {} if is_bad or trial.until is not None else {problem.metric: values[-1] * 1.01}
     status = "diverged" if is_bad else "finished"
     at = int(steps[-1]) if is_bad else None
     ended = (trial, status, "", "", at, seconds, 0.5)
@@ -106,6 +107,8 @@ def fill(
     missing: Callable[[str, Trial], bool] = lambda label, trial: False,
     failed: Collection[str] = (),
     reason: str = "its update raised ValueError: no such thing",
+    program: Mapping[str, str] = PROGRAM,
+    sources: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Stores what running a plan would have: all tuning trials, then the winners on the fresh seeds.
 
@@ -117,9 +120,11 @@ def fill(
         missing: of a label and a trial, whether it has not run.
         failed: labels of contenders whose every trial fails.
         reason: why they do.
+        program: which made the trials.
+        sources: file -> text of one's own functions.
     """
-    store.use_plan(plan, {})
-    store.use_software(PROGRAM)
+    store.use_plan(plan, sources)
+    store.use_software(program)
 
     def train(problem: PlannedProblem, contender: PlannedContender, trial: Trial) -> Outcome | None:
         if missing(contender.label, trial):
@@ -132,7 +137,7 @@ def fill(
         )
 
     history = play(plan, train)
-    store.add(list(history.outcomes.values()), PROGRAM)
+    store.add(list(history.outcomes.values()), program)
     for problem, contender in plan.cells:
         for study in plan.studies(problem, contender):
             points = history.drawn(problem, contender, study)

@@ -17,6 +17,7 @@ from dlkit.bench.cli import completion
 from dlkit.bench.cli.exit_codes import DIFFERENT, INTERRUPTED, USER_ERROR
 from dlkit.bench.cli.letters import readable_everywhere
 from dlkit.bench.errors import UserError
+from dlkit.bench.escapes import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,19 +167,20 @@ def replay(run: Path, trial: list[str], /, *, spec: Path | None = None) -> int:
     is_exact = True
     for outcome in api.open_run(run).replays(trial, load(spec) if spec else None):
         for field, (then, now) in outcome.program.items():
-            print(f"program differs in {field}: {_short(then)} then, {_short(now)} now")  # noqa: T201
+            print(f"program differs in {visible(field)}: {_short(then)} then, {_short(now)} now")  # noqa: T201
         if outcome.diverged_at is not None:
             print(f"trial {outcome.trial}: diverged at step {outcome.diverged_at}")  # noqa: T201
         if outcome.exact:
             print(f"trial {outcome.trial}: every number matches, bit for bit", flush=True)  # noqa: T201
         for metric, difference in outcome.largest.items():
-            print(f"trial {outcome.trial}: {metric} differs by up to {difference:g}")  # noqa: T201
+            print(f"trial {outcome.trial}: {visible(metric)} differs by up to {difference:g}")  # noqa: T201
         is_exact &= outcome.exact
     return 0 if is_exact else DIFFERENT
 
 
 def _short(value: str) -> str:
-    return value if len(value) <= 60 else f"{value[:57]}..."
+    shown = visible(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 @app.command(name="list")
@@ -246,7 +248,7 @@ def main() -> None:
     except CycloptsError:  # already printed, with the nearest valid name
         sys.exit(USER_ERROR)
     except UserError as error:
-        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)  # noqa: T201
+        print("\n".join(f"error: {visible(line)}" for line in str(error).splitlines()), file=sys.stderr)  # noqa: T201
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)  # noqa: T201

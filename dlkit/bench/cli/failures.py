@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from dlkit.bench.escapes import visible
+
 __all__ = ["in_full"]
 
 
@@ -12,5 +14,5 @@ def in_full(tracebacks: Mapping[str, str]) -> str:
         >>> in_full({})
         'nothing failed'
     """
-    parts = [f"{reason}\n{trace}".rstrip() for reason, trace in tracebacks.items()]
+    parts = [visible(f"{reason}\n{trace}".rstrip(), keep="\n\t") for reason, trace in tracebacks.items()]
     return "\n\n".join(parts) or "nothing failed"

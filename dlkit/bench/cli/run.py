@@ -15,6 +15,7 @@ from cyclopts import Parameter
 
 from dlkit.bench.cli.exit_codes import DIFFERENT, INTERRUPTED, USER_ERROR
 from dlkit.bench.errors import UserError
+from dlkit.bench.escapes import visible
 from dlkit.bench.execution.resources import Resources
 from dlkit.bench.plan.policies import Settling
 from dlkit.bench.spec.budget import Budget
@@ -144,7 +145,7 @@ def run(
     if allowed.part is not None:
         print(f"shard {allowed.part} is done: `dlkit merge RUN... --output FOLDER` makes one run of all shards")  # noqa: T201
     for reason in result.failures:
-        print(f"error: {reason}", file=sys.stderr)  # noqa: T201
+        print(f"error: {visible(reason)}", file=sys.stderr)  # noqa: T201
     if any(result.tracebacks.values()):
         print(f"dlkit show {shlex.quote(str(where))} --failures shows the traceback", file=sys.stderr)  # noqa: T201
     return USER_ERROR if result.failures else 0

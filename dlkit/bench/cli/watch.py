@@ -51,7 +51,7 @@ class Watched(NamedTuple):
             return self.silent < SILENCE
         try:
             os.kill(self.state.process, 0)
-        except ProcessLookupError:
+        except (ProcessLookupError, OverflowError):
             return False
         except PermissionError:  # somebody else's
             return True

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dlkit.bench.doors import read_plain
 from dlkit.bench.examination.costs import duration
 from dlkit.bench.execution.progress import Silent
 from dlkit.bench.execution.time_left import TimeLeft
 
 __all__ = ["PROGRESS", "Course", "State", "forget", "keep", "kept"]
 
+MOST_BYTES = 2**22  # of the file below
 PROGRESS = "progress.json"  # in the run folder, for as long as the run goes on
 STARTING = "starting workers"
 
@@ -212,10 +214,21 @@ def keep(folder: Path, state: State) -> None:
 def kept(folder: Path) -> State | None:
     """Returns the state that a run folder has; None where no run goes on."""
     try:
-        found: dict[str, Any] = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
-        return State(**{**found, **{name: tuple(found[name]) for name in ("compiling", "training")}})
-    except (OSError, ValueError, TypeError, KeyError):
+        found: dict[str, Any] = json.loads(read_plain(folder / PROGRESS, MOST_BYTES))
+        state = State(**{**found, **{name: tuple(found[name]) for name in ("compiling", "training")}})
+        return state if _is_sound(state) else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
+
+
+def _is_sound(state: State) -> bool:
+    """Whether each field is of its kind: somebody else may have written the file."""
+    texts = [*state.compiling, *state.training, state.note, state.host]
+    numbers = [state.seconds, state.at]
+    counts = [0 if state.planned is None else state.planned, state.done, state.process]
+    are_kinds = all(isinstance(each, str) for each in texts) and isinstance(state.is_guess, bool)
+    are_kinds &= all(type(each) in (int, float) for each in numbers) and all(type(each) is int for each in counts)
+    return are_kinds and all(0 <= each < 2**31 for each in counts) and not any(abs(each) > 1e15 for each in numbers)
 
 
 def forget(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """How a run is shown while it goes on: a bar in a terminal or a notebook, a line a minute in a log."""
 
-import html
 import importlib
 import signal
 import sys
@@ -19,6 +18,7 @@ from rich.text import Text
 
 from dlkit.bench.analysis.foresight import Foresight
 from dlkit.bench.analysis.settling import Added
+from dlkit.bench.escapes import in_html, visible
 from dlkit.bench.examination.costs import duration
 from dlkit.bench.execution.course import Course, State, forget, keep
 from dlkit.bench.execution.progress import Listener, added_blocks, say
@@ -53,7 +53,7 @@ def live_progress(show: bool, folder: Path | None = None) -> Iterator[Listener]:
         if show and (update := _notebook_update()):
             course.shown = notebook = _Notebook(course, update)
             stack.callback(notebook.end)
-        elif show and _is_live(console := Console(stderr=True)):
+        elif show and _is_live(console := Console(stderr=True, markup=False)):
             course.shown = _Terminal(console)
             live = Live(get_renderable=lambda: bar_line(course.state, console.width), console=console, transient=True)
             stack.enter_context(live)
@@ -93,7 +93,7 @@ def bar_line(state: State, width: int) -> Table:
         cells.append(ProgressBar(total=1.0, completed=state.share, width=size, pulse=state.planned is None))
     for text in [*parts, *([what] if what else [])]:
         line.add_column(no_wrap=True)
-        cells.append(Text(text))
+        cells.append(Text(visible(text)))
     line.add_row(*cells)
     return line
 
@@ -106,7 +106,7 @@ def log_line(state: State, now: float) -> str:
         now: seconds since 1970.
     """
     parts = [part for part in (state.counted, state.left(now), state.what()) if part]
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))} {'; '.join(parts)}"
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))} {visible('; '.join(parts))}"
 
 
 # --- where what is said goes ---
@@ -150,7 +150,9 @@ class _Terminal:
         self._console = console
 
     def say(self, sentence: str, *, warning: bool = False) -> None:
-        self._console.print(sentence, markup=False, highlight=False, style="yellow" if warning else None)
+        self._console.print(
+            visible(sentence, keep="\n"), markup=False, highlight=False, style="yellow" if warning else None
+        )
 
     def changed(self) -> None:
         pass
@@ -189,7 +191,7 @@ class _Notebook:
 
 
 def _said(sentences: list[str]) -> str:
-    lines = "".join(f"<div>{html.escape(sentence)}</div>" for sentence in sentences)
+    lines = "".join(f"<div>{in_html(sentence)}</div>" for sentence in sentences)
     return f'<div style="font-size:0.9em;opacity:0.75">{lines}</div>'
 
 
@@ -199,7 +201,7 @@ def _html_bar(share: float, text: str) -> str:
         '<div style="display:flex;gap:0.75em;align-items:center;font-variant-numeric:tabular-nums">'
         '<div style="flex:none;width:12em;height:0.6em;border-radius:0.3em;background:rgba(128,128,128,0.3)">'
         f'<div style="width:{100 * share:.1f}%;height:100%;border-radius:0.3em;background:#2a78d6"></div></div>'
-        f"<div>{html.escape(text)}</div></div>"
+        f"<div>{in_html(text)}</div></div>"
     )
 
 

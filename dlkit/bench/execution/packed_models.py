@@ -61,13 +61,20 @@ def unpack_model(packed: PackedModel, load: Callable[[], Problem]) -> tuple[Para
     Raises:
         UserError: where the problem makes another structure now.
     """
-    from flax.serialization import msgpack_restore
-
-    restored = msgpack_restore(packed.data)
-    arrays = {name: restored[name] for name in packed.structure["arrays"]}
-    if _is_plain(packed.structure["tree"]):
-        tree = _rebuilt(packed.structure["tree"], iter(arrays.values()))
-        return tree["params"], tree["state"]
+    try:
+        arrays = _restored(packed)
+        if is_plain := _is_plain(packed.structure["tree"]):
+            tree = _rebuilt(packed.structure["tree"], iter(arrays.values()))
+            params, state = tree["params"], tree["state"]
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file makes its reader raise nearly anything
+        raise UserError(
+            f"the kept model cannot be used: {type(error).__name__}: {error}; run the spec again: it trains this trial "
+            "only"
+        ) from None
+    if is_plain:
+        return params, state
     problem = load()
     params, state = jax.eval_shape(problem.init, jax.random.key(0))
     template = {"params": params, "state": state}
@@ -78,6 +85,24 @@ def unpack_model(packed: PackedModel, load: Callable[[], Problem]) -> tuple[Para
         )
     tree = jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(template), list(arrays.values()))
     return tree["params"], tree["state"]
+
+
+def _restored(packed: PackedModel) -> dict[str, np.ndarray[Any, Any]]:
+    """Name -> array of numbers, of a file that may not be our own.
+
+    Raises:
+        ValueError: for anything else in it, and for arrays that are larger than the file.
+    """
+    from flax.serialization import msgpack_restore
+
+    restored = msgpack_restore(packed.data)
+    arrays = {name: restored[name] for name in packed.structure["arrays"]}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.dtype.hasobject or array.dtype.names:
+            raise ValueError(f"{name} is no array of numbers")
+    if sum(array.nbytes for array in arrays.values()) > len(packed.data):
+        raise ValueError("its arrays are larger than the file")
+    return arrays
 
 
 def _structure(tree: Any) -> Any:

@@ -6,13 +6,14 @@ from typing import Protocol
 
 from dlkit.bench.analysis.foresight import Foresight
 from dlkit.bench.analysis.settling import Added
+from dlkit.bench.escapes import visible
 
 __all__ = ["Listener", "Silent", "added_blocks", "say"]
 
 
 def say(sentence: str) -> None:
     """Says something on the standard error, on a line of its own."""
-    print(sentence, file=sys.stderr)  # noqa: T201
+    print(visible(sentence, keep="\n"), file=sys.stderr)  # noqa: T201
 
 
 class Listener(Protocol):

@@ -12,6 +12,7 @@ import dlkit
 from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.answer import answer
 from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.escapes import encodable
 from dlkit.bench.export.columns import HYPERPARAMETER, TABLES, UNTIL, Column, Described
 from dlkit.bench.plan.json import to_json
 
@@ -143,7 +144,9 @@ def as_kinds(frame: "pd.DataFrame", columns: tuple[Column, ...]) -> "pd.DataFram
     for column in columns:
         values = frame[column.name] if len(frame.columns) else pd.Series([], dtype=object)
         if column.kind == "text":
-            made[column.name] = pd.Series(["" if _is_missing(each) else str(each) for each in values], dtype="str")
+            made[column.name] = pd.Series(
+                ["" if _is_missing(each) else encodable(str(each)) for each in values], dtype="str"
+            )
         elif column.kind == "number":
             made[column.name] = values.astype(np.float64).reset_index(drop=True)
         else:

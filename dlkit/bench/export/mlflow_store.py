@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.escapes import visible
 from dlkit.bench.export.packages import quiet, require
 from dlkit.bench.export.runs import FinalTrial, final_trials, verdicts
 
@@ -39,7 +40,7 @@ def write_mlflow(summary: Summary, folder: Path, *, final: Path) -> None:
         client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder / FILE}")
         tags = {f"verdict.{name}" if name else "answer": text for name, text in verdicts(summary).items()}
         experiment = client.create_experiment(
-            summary.plan.name,
+            visible(summary.plan.name),
             artifact_location=(final.absolute() / "artifacts").as_uri(),
             tags={_key(name): text[:LONGEST_TAG] for name, text in tags.items()} | {"spec": summary.plan.digest},
         )
@@ -56,10 +57,10 @@ def _write(client: Any, entities: Any, experiment: str, trial: FinalTrial, now: 
         experiment,
         start_time=now,
         run_name=trial.name,
-        tags={name: str(value)[:LONGEST_TAG] for name, value in tags.items()},
+        tags={name: visible(str(value), keep="\n")[:LONGEST_TAG] for name, value in tags.items()},
     )
     parameters = [
-        entities.Param(_key(name), str(value)[:LONGEST_PARAMETER]) for name, value in trial.parameters.items()
+        entities.Param(_key(name), visible(str(value))[:LONGEST_PARAMETER]) for name, value in trial.parameters.items()
     ]
     metrics = [
         entities.Metric(_key(name), value, now, step)

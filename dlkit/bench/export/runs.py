@@ -1,6 +1,5 @@
 """The final trials of a run as trackers take them: a run each, with parameters, curves and last values."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -8,8 +7,9 @@ import numpy as np
 
 from dlkit.bench.analysis.answer import answer
 from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.escapes import encodable, file_name, visible
 
-__all__ = ["FinalTrial", "final_trials", "placed", "plain", "verdicts"]
+__all__ = ["FinalTrial", "final_trials", "placed", "verdicts"]
 
 
 class FinalTrial(NamedTuple):
@@ -44,7 +44,7 @@ class FinalTrial(NamedTuple):
     @property
     def name(self) -> str:
         """What a tracker calls it."""
-        return f"{self.problem}/{self.contender}/study {self.study}/seed {self.seed}"
+        return visible(f"{self.problem}/{self.contender}/study {self.study}/seed {self.seed}")
 
     def points(self) -> Iterator[tuple[int, dict[str, float]]]:
         """Yields each step with what was measured there; training has no loss before step 1."""
@@ -65,8 +65,8 @@ def final_trials(summary: Summary) -> Iterator[FinalTrial]:
                 for trial, outcome in zip(study.trials, study.outcomes, strict=True):
                     if outcome is not None:
                         yield FinalTrial(
-                            row.name,
-                            result.label,
+                            encodable(row.name),
+                            encodable(result.label),
                             study.number,
                             trial.seed,
                             trial.id,
@@ -75,7 +75,7 @@ def final_trials(summary: Summary) -> Iterator[FinalTrial]:
                             {**dict(sorted(trial.hyperparameters.items())), **trial.identity["optimizer"]["static"]},
                             outcome.steps,
                             outcome.curves,
-                            outcome.reason,
+                            encodable(outcome.reason),
                         )
 
 
@@ -88,7 +88,7 @@ def placed(trials: Iterable[FinalTrial]) -> Iterator[tuple[FinalTrial, str]]:
     taken: dict[str, tuple[str, str]] = {}
     for trial in trials:
         cell, number = (trial.problem, trial.contender), 1
-        path = first = f"{plain(trial.problem)}/{plain(trial.contender)}"
+        path = first = f"{file_name(trial.problem)}/{file_name(trial.contender)}"
         while taken.setdefault(path.lower(), cell) != cell:
             number += 1
             path = f"{first}-{number}"
@@ -105,14 +105,5 @@ def verdicts(summary: Summary) -> dict[str, str]:
     sentences = {"": [found.headline, *found.caveats]}
     for each in summary.comparisons:
         sentences[each.problem.name] = [each.verdict.sentence, *each.verdict.notes]
-    return {name: "\n".join(" ".join(each.splitlines()) for each in said) for name, said in sentences.items()}
-
-
-def plain(text: str) -> str:
-    """Returns a text as a part of a path or a key: letters, digits and - _ . alone.
-
-    Example:
-        >>> plain("adam/β 2"), plain("..")
-        ('adam-β-2', '-')
-    """
-    return re.sub(r"[^\w.-]+|^\.+", "-", text) or "-"
+    lines = {name: [" ".join(each.splitlines()) for each in said] for name, said in sentences.items()}
+    return {encodable(name): "\n".join(map(visible, said)) for name, said in lines.items()}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.escapes import starting_markdown, visible
 from dlkit.bench.export.packages import quiet, require
 from dlkit.bench.export.runs import FinalTrial, final_trials, placed, verdicts
 
@@ -34,7 +35,8 @@ def write_tensorboard(summary: Summary, folder: Path) -> None:
     now = time.time()
     with package.SummaryWriter(str(folder / "verdicts")) as writer:
         for problem, text in verdicts(summary).items():
-            writer.add_text(f"verdict/{problem}" if problem else "answer", text.replace("\n", "\n\n"), 0, walltime=now)
+            shown = "\n\n".join(map(starting_markdown, text.split("\n")))  # its page reads Markdown
+            writer.add_text(f"verdict/{visible(problem)}" if problem else "answer", shown, 0, walltime=now)
     with quiet():
         for trial, place in placed(final_trials(summary)):
             with package.SummaryWriter(str(folder / place)) as writer:
@@ -48,7 +50,8 @@ def write_tensorboard(summary: Summary, folder: Path) -> None:
 def _parameters(trial: FinalTrial) -> dict[str, Any]:
     about = {"problem": trial.problem, "contender": trial.contender, "study": trial.study, "seed": trial.seed}
     about |= {"trial": trial.id, "status": trial.status, "place": trial.place}
-    values = {f"hyperparameter/{name}": value for name, value in trial.parameters.items()}
-    return about | {
-        name: value if isinstance(value, bool | int | float | str) else str(value) for name, value in values.items()
+    values = {f"hyperparameter/{visible(name)}": value for name, value in trial.parameters.items()}
+    return {
+        name: value if isinstance(value, bool | int | float) else visible(str(value))
+        for name, value in (about | values).items()
     }

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.escapes import file_name, visible
 from dlkit.bench.export.packages import require
-from dlkit.bench.export.runs import final_trials, plain, verdicts
+from dlkit.bench.export.runs import final_trials, verdicts
 
 __all__ = ["HOW", "write_wandb"]
 
@@ -42,10 +43,10 @@ def write_wandb(summary: Summary, folder: Path) -> None:
             about = {"problem": trial.problem, "contender": trial.contender, "study": trial.study, "seed": trial.seed}
             about |= {"trial": trial.id, "spec": summary.plan.digest}
             run = wandb.init(
-                project=plain(summary.plan.name)[:LONGEST],
+                project=file_name(summary.plan.name)[:LONGEST],
                 name=trial.name[:128],
-                group=trial.problem[:128],
-                job_type=trial.contender[:64],
+                group=visible(trial.problem)[:128],
+                job_type=visible(trial.contender)[:64],
                 dir=str(folder),
                 config={**about, "hyperparameters": dict(trial.parameters)},
                 settings=settings,

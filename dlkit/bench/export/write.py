@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, get_args
 import dlkit
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.escapes import in_markdown
 from dlkit.bench.export.contents import FORMAT, VERSION, contents
 from dlkit.bench.export.csv_files import write_csv
 from dlkit.bench.export.json_file import write_json
@@ -95,5 +96,5 @@ def _tracked(summary: Summary, here: Path, how: str, fill: Callable[[Summary, Pa
     plan = summary.plan
     facts = {"format": FORMAT, "version": VERSION, "dlkit": dlkit.__version__, "run": plan.name, "spec": plan.digest}
     (here / MARK).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    text = f"# {plan.name}\n\n{how}\n\nWritten by dlkit {dlkit.__version__} from spec {plan.digest}.\n"
+    text = f"# {in_markdown(plan.name)}\n\n{how}\n\nWritten by dlkit {dlkit.__version__} from spec {plan.digest}.\n"
     (here / "README.md").write_text(text, encoding="utf-8")

@@ -24,6 +24,7 @@ __all__ = ["from_data", "from_json", "to_data", "to_json"]
 Kind = TypeVar("Kind")
 Hook = Callable[[Any, Any], Any]
 
+HALF = "\\ud"  # begins how JSON writes the half of a character
 SHOWN = 40  # characters of a wrong value in a message
 MISTAKES = 3  # told of one document; a damaged one may have hundreds
 
@@ -52,7 +53,9 @@ def from_json(kind: type[Kind], text: str) -> Kind:
     """
     try:
         data = json.loads(text)
-    except ValueError as error:
+        if HALF in text.lower():  # half of a character: no text that can be written, or hashed
+            canonical(data).encode()
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{kind.__name__}: expected JSON, but: {error}") from None
     return from_data(kind, data)
 
@@ -79,7 +82,7 @@ def from_data(kind: type[Kind], data: Any) -> Kind:
 
     try:
         return _converter().structure(data, kind)
-    except (ValueError, BaseValidationError) as error:
+    except (ValueError, ArithmeticError, RecursionError, BaseValidationError) as error:
         mistakes = [f"{kind.__name__}{place}: {words}" for place, words in _mistakes(error)]
     more = f"; and {len(mistakes) - MISTAKES} more mistakes" if len(mistakes) > MISTAKES else ""
     raise UserError("; ".join(mistakes[:MISTAKES]) + more)

@@ -18,6 +18,7 @@ from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.analysis.tuning_curves import bands
+from dlkit.bench.escapes import visible
 from dlkit.bench.plan.metric import TRAINING_LOSS
 from dlkit.bench.plan.orientation import at_floor, oriented, unoriented
 from dlkit.bench.plan.planned import PlannedProblem
@@ -251,7 +252,7 @@ def short(label: str) -> str:
         >>> short("adam (activation=gelu, norm=batch)")
         'adam (activation=gelu,\nnorm=batch)'
     """
-    lines = textwrap.wrap(label, LABEL_WIDTH, break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(visible(label), LABEL_WIDTH, break_long_words=False, break_on_hyphens=False)
     shown = lines if len(lines) <= LABEL_LINES else [*lines[: LABEL_LINES - 1], f"… {lines[-1]}"]
     return "\n".join(line if len(line) <= LABEL_WIDTH + 2 else f"{line[:10]}…{line[-10:]}" for line in shown)
 

@@ -18,7 +18,7 @@ def latex_tables(summary: Summary) -> str:
         parts.append(latex(tables.ranking(comparison), f"{name}: {tables.caption(comparison)}"))
         parts += [latex(part.table, f"{name}: {part.caption or part.name}") for part in tables.parts(comparison)]
     parts += [latex(each.table, f"{each.title}. {each.text}") for each in tables_across.sections(summary)]
-    parts += [f"% {' '.join(note.split())}" for note in tables_across.left_out(summary)]
+    parts += [f"% {escaped(note)}" for note in tables_across.left_out(summary)]
     return "\n\n".join(parts) + "\n"
 
 

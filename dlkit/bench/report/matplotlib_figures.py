@@ -3,7 +3,6 @@
 import io
 import itertools
 import math
-import re
 import textwrap
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,6 +13,7 @@ from dlkit.bench.analysis import numbers, step_costs
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
+from dlkit.bench.escapes import file_name, visible
 from dlkit.bench.report import figure_data
 from dlkit.bench.report.looks import GREY, style_of
 from dlkit.bench.report.matplotlib_across import across
@@ -81,6 +81,7 @@ def save_figures(summary: Summary, folder: Path, *, extension: str = "pdf", widt
             figure = draw()
             if figure is None:
                 continue
+            _let_all_be_seen(figure)
             figure.savefig(drawn, format=extension, dpi=300, metadata=UNDATED.get(extension))
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -91,9 +92,22 @@ def save_figures(summary: Summary, folder: Path, *, extension: str = "pdf", widt
     return files
 
 
+def _let_all_be_seen(figure: Any) -> None:
+    """Writes signs that cannot be seen in a way that they are, in every text of a figure."""
+    from matplotlib.text import Text
+    from matplotlib.ticker import FixedFormatter
+
+    for text in figure.findobj(Text):
+        text.set_text(visible(text.get_text(), keep="\n"))
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if isinstance(formatter := axis.get_major_formatter(), FixedFormatter):
+                formatter.seq = [visible(label, keep="\n") for label in formatter.seq]
+
+
 def _file_name(stem: str, taken: set[str]) -> str:
     """A name for a file that no other one has, where capitals do not count either; it is added to those taken."""
-    plain = re.sub(r"[^\w.-]+", "-", stem).lstrip(".") or "problem"
+    plain = file_name(stem, otherwise="problem")
     names = (plain if number == 1 else f"{plain}-{number}" for number in itertools.count(1))
     name = next(each for each in names if each.casefold() not in taken)
     taken.add(name.casefold())

@@ -1,10 +1,10 @@
 """A run in a notebook: a card with the answer, and a short text where there is no room for one."""
 
-import html
 from pathlib import Path
 
 from dlkit.bench.analysis.answer import answer
 from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.escapes import in_html, visible
 from dlkit.bench.report.answer_table import answer_table, legend, verdicts
 from dlkit.bench.report.terminal import More
 
@@ -37,7 +37,7 @@ def short_text(summary: Summary, folder: Path | None) -> str:
     ]
     if len(headline) <= MOST_LETTERS:
         parts.append(headline)
-    return f"<Result {'; '.join(parts)}>"
+    return visible(f"<Result {'; '.join(parts)}>")
 
 
 def _count(number: int, what: str) -> str:
@@ -52,7 +52,7 @@ def card(summary: Summary, more: More) -> str:
         more: what there is beside the answer.
     """
     found = answer(summary)
-    parts = [f'<div style="font-weight:bold;font-size:1.1em;margin-bottom:0.5em">{html.escape(found.headline)}</div>']
+    parts = [f'<div style="font-weight:bold;font-size:1.1em;margin-bottom:0.5em">{in_html(found.headline)}</div>']
     made = answer_table(found, intervals=True)
     if made.table.rows:
         head = "".join(_head(name, place) for place, name in enumerate(made.table.header))
@@ -64,30 +64,30 @@ def card(summary: Summary, more: More) -> str:
             '<div style="overflow-x:auto"><table style="border-collapse:collapse;font-variant-numeric:tabular-nums">'
             f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
         )
-        parts.append(f'<div style="{QUIET}">{html.escape(legend(found, unit=summary.plan.unit))}</div>')
+        parts.append(f'<div style="{QUIET}">{in_html(legend(found, unit=summary.plan.unit))}</div>')
     if made.table.rows and len(found.rows) > 1:
-        said = [f"<b>{html.escape(name)}</b>{html.escape(text)}" for name, text in verdicts(found)]
+        said = [f"<b>{in_html(name)}</b>{in_html(text)}" for name, text in verdicts(found)]
         parts.append(_list(said))
-    notes = [html.escape(each) for each in (*found.caveats, *summary.apart)]
-    notes += [f'<span style="color:#d73a49">failed:</span> {html.escape(reason)}' for reason in summary.failures]
+    notes = [in_html(each) for each in (*found.caveats, *summary.apart)]
+    notes += [f'<span style="color:#d73a49">failed:</span> {in_html(reason)}' for reason in summary.failures]
     parts.append(_list(notes, QUIET))
     ends = [f"tables: {more.tables}"] * bool(more.tables) + [f"report: {more.report}"] * bool(more.report)
-    parts += [f'<div style="{QUIET}">{html.escape(each)}</div>' for each in ends]
+    parts += [f'<div style="{QUIET}">{in_html(each)}</div>' for each in ends]
     return f'<div style="font-family:sans-serif;line-height:1.4;max-width:70em">{"".join(parts)}</div>'
 
 
 def _head(name: str, place: int) -> str:
     side = "left" if place == 0 else "right"
-    return f'<th scope="col" style="text-align:{side};padding:0.2em 0.7em;{LINE}">{html.escape(name)}</th>'
+    return f'<th scope="col" style="text-align:{side};padding:0.2em 0.7em;{LINE}">{in_html(name)}</th>'
 
 
 def _cell(text: str, place: str, *, first: bool) -> str:
     if first:
-        return f'<th scope="row" style="text-align:left;padding:0.2em 0.7em;{LINE}">{html.escape(text)}</th>'
+        return f'<th scope="row" style="text-align:left;padding:0.2em 0.7em;{LINE}">{in_html(text)}</th>'
     estimate, bracket, interval = text.partition(" [")
-    small = f' <span style="font-weight:normal;{QUIET};white-space:nowrap">[{html.escape(interval)}</span>'
+    small = f' <span style="font-weight:normal;{QUIET};white-space:nowrap">[{in_html(interval)}</span>'
     style = f"text-align:right;padding:0.2em 0.7em;{LINE};{PLACES.get(place, '')}"
-    return f'<td style="{style}">{html.escape(estimate)}{small if bracket else ""}</td>'
+    return f'<td style="{style}">{in_html(estimate)}{small if bracket else ""}</td>'
 
 
 def _list(items: list[str], style: str = "") -> str:

@@ -9,11 +9,11 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
 
+from dlkit.bench.escapes import in_html
 from dlkit.bench.report.looks import INK, LINE
 
 __all__ = ["Drawing", "blank", "fill_between", "literal", "panels", "scatter"]
@@ -154,7 +154,7 @@ def fill_between(
 
 def literal(label: str) -> str:
     """Returns a label as plotly shows it literally: its texts are a kind of HTML."""
-    return escape(label, quote=False)
+    return in_html(label).replace("&#x27;", "'").replace("&quot;", '"')
 
 
 def _style(height: float) -> dict[str, Any]:

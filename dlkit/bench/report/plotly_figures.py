@@ -75,7 +75,7 @@ def curves(summary: Summary, comparison: Comparison) -> Drawing:
         _note(figure, axis, comparison.target)
     figure.update_layout(hovermode="x unified")
     title = step_costs.axis_title(problem, comparison.results)
-    figure.update_xaxes(title={"text": title}, range=[0, 1.02 * problem.budget])
+    figure.update_xaxes(title={"text": literal(title)}, range=[0, 1.02 * problem.budget])
     metric_axis(figure.update_yaxes, axis, problem, numbers.judged_label(problem))
     return figure
 
@@ -151,7 +151,7 @@ def sensitivity(summary: Summary, comparison: Comparison) -> Drawing:
         scatter(figure, x=[None], y=[None], marker=marker, **common)
     positive = all((each.values > 0).all() for each in found)
     scale: dict[str, Any] = {"type": "log", "dtick": 1, "exponentformat": "power"} if positive else {}
-    figure.update_xaxes(title={"text": figure_data.hyperparameter(found)}, **scale)
+    figure.update_xaxes(title={"text": literal(figure_data.hyperparameter(found))}, **scale)
     metric_axis(figure.update_yaxes, axis, problem, f"tuning {numbers.metric_label(problem)}")
     return figure
 
@@ -238,7 +238,7 @@ def probes(summary: Summary, comparison: Comparison) -> Drawing:
         )
     figure.update_xaxes(range=[0, 1.02 * comparison.problem.budget], tickfont={"size": 10})
     for panel in range((rows - 1) * columns, rows * columns):
-        figure.update_xaxes(panel, title={"text": comparison.problem.axis})
+        figure.update_xaxes(panel, title={"text": literal(comparison.problem.axis)})
     figure.update_yaxes(tickfont={"size": 10}, exponentformat="e")
     return figure
 

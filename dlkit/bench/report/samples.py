@@ -5,12 +5,12 @@ import math
 import struct
 import zlib
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 
 from dlkit.bench.analysis.comparison import Comparison
+from dlkit.bench.escapes import in_html
 
 __all__ = ["drawn_samples", "grid_of_images", "png", "square_of_points"]
 
@@ -32,7 +32,7 @@ def drawn_samples(comparison: Comparison) -> str:
     side = _side([samples for _, samples in found if samples.ndim == 2])
     pictures = [
         f"<figure>{_picture(label, samples, side)}"
-        f"<figcaption>{escape(label)}{_beyond(samples, side)}</figcaption></figure>"
+        f"<figcaption>{in_html(label)}{_beyond(samples, side)}</figcaption></figure>"
         for label, samples in found
     ]
     return (
@@ -88,11 +88,13 @@ def square_of_points(points: np.ndarray[Any, Any], side: float, label: str) -> s
     inside = points[_within(points, side)]
     places = (inside * [1, -1] / side + 1) / 2 * SIDE
     dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{DOT}"/>' for x, y in places)
-    return f'<svg viewBox="0 0 {SIDE} {SIDE}" role="img" aria-label="{escape(label)}">{dots}</svg>'
+    return f'<svg viewBox="0 0 {SIDE} {SIDE}" role="img" aria-label="{in_html(label)}">{dots}</svg>'
 
 
 def _first(outcomes: Sequence[Any]) -> np.ndarray[Any, Any] | None:
-    return next((each.samples for each in outcomes if each is not None and each.samples is not None), None)
+    """The samples that can be drawn: points of a plane, or grey images."""
+    every = (each.samples for each in outcomes if each is not None and each.samples is not None)
+    return next((each for each in every if each.size and (each.ndim == 3 or each.shape[1:] == (2,))), None)
 
 
 def _picture(label: str, samples: np.ndarray[Any, Any], side: float) -> str:
@@ -100,7 +102,7 @@ def _picture(label: str, samples: np.ndarray[Any, Any], side: float) -> str:
     if samples.ndim == 2:
         return square_of_points(samples, side, name)
     data = base64.b64encode(png(grid_of_images(samples))).decode()
-    return f'<img alt="{escape(name)}" src="data:image/png;base64,{data}">'
+    return f'<img alt="{in_html(name)}" src="data:image/png;base64,{data}">'
 
 
 def _side(points: Sequence[np.ndarray[Any, Any]]) -> float:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from dlkit.bench.analysis.answer import Answer, answer
 from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.escapes import visible
 from dlkit.bench.report import tables, tables_across
 from dlkit.bench.report.answer_table import AnswerTable, answer_table, legend, verdicts
 from dlkit.bench.report.text_tables import paragraph, table_lines
@@ -75,9 +76,11 @@ def print_summary(summary: Summary, more: More, *, tables: bool = False, failure
 
 def terminal() -> Console:
     """The terminal; where there is none, lines are as wide as `$COLUMNS` says, or wide enough for most tables."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     return (
-        console if console.is_terminal else Console(highlight=False, width=shutil.get_terminal_size((WIDE, 50)).columns)
+        console
+        if console.is_terminal
+        else Console(highlight=False, markup=False, width=shutil.get_terminal_size((WIDE, 50)).columns)
     )
 
 
@@ -132,13 +135,13 @@ def answer_lines(summary: Summary, width: int, more: More, *, failures: bool = T
         lines += _paragraph(f"failed: {reason}", width, "red", first="- ", indent="  ")
     ends = [f"tables: {more.tables}"] if more.tables else []
     ends += [f"report: {more.report}"] if more.report else []
-    return [*lines, *([Text()] if ends else []), *map(Text, ends)]
+    return [*lines, *([Text()] if ends else []), *(Text(visible(each)) for each in ends)]
 
 
 def _verdict(name: str, text: str, width: int) -> list[Text]:
     """A problem's name in bold, and its verdict."""
     lines = _paragraph(f"{name}{text}", width, indent="  ", first="")
-    lines[0].stylize("bold", 0, len(name))
+    lines[0].stylize("bold", 0, len(visible(name)))
     return lines
 
 

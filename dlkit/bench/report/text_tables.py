@@ -6,6 +6,7 @@ from typing import NamedTuple
 from rich.cells import cell_len
 from rich.text import Text
 
+from dlkit.bench.escapes import visible
 from dlkit.bench.report.tables import LABELS, Table
 
 __all__ = ["natural_width", "paragraph", "table_lines"]
@@ -88,7 +89,7 @@ def paragraph(text: str, *, width: int, indent: str = "", first: str | None = No
     """
     start = indent if first is None else first
     lines, line = [], ""
-    for word in text.split(" "):
+    for word in visible(text).split(" "):
         longer = f"{line} {word}" if line else word
         if line and cell_len(start) + cell_len(longer) > width:
             lines.append(start + line)
@@ -121,8 +122,8 @@ class _Column(NamedTuple):
 
 
 def _column(table: Table, place: int, words: Collection[str]) -> _Column:
-    name = table.header[place]
-    cells = [row[place].split("\n") for row in table.rows]
+    name = visible(table.header[place])
+    cells = [[visible(line) for line in row[place].split("\n")] for row in table.rows]
     widest = max(cell_len(line) for cell in cells for line in cell)
     longest = max(cell_len(word) for word in name.split(" "))
     return _Column(place, name, cells, name in words, max(widest, longest))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from dlkit.bench.analysis import numbers
+from dlkit.bench.escapes import visible
 from dlkit.bench.report.tables import Table
 from dlkit.bench.report.terminal import print_lines, terminal
 from dlkit.bench.report.text_tables import natural_width, paragraph, table_lines
@@ -43,7 +44,9 @@ def print_trials(trials: "pd.DataFrame", elsewhere: str) -> None:
     if console.is_terminal and not trials.empty:
         print_lines(console, trial_lines(trials, console.width, elsewhere))
     else:
-        print(trials.to_string(index=False, na_rep=""))  # noqa: T201
+        texts = trials.select_dtypes(["object", "str"]).columns
+        shown = trials.assign(**{name: trials[name].map(_shown) for name in texts}).rename(columns=visible)
+        print(shown.to_string(index=False, na_rep=""))  # noqa: T201
 
 
 def trial_lines(trials: "pd.DataFrame", width: int, elsewhere: str) -> list[Text]:
@@ -74,6 +77,10 @@ def trial_lines(trials: "pd.DataFrame", width: int, elsewhere: str) -> list[Text
     left = [*(COLUMNS[place].replace("_", " ") for place in filled[count:]), "counts of evaluations"]
     about = f"Not shown here: {', '.join(left)}. All columns: {elsewhere}"
     return [*lines, *(Text(line, style="dim") for line in paragraph(about, width=width))]
+
+
+def _shown(value: Any) -> Any:
+    return visible(value) if isinstance(value, str) else value
 
 
 def _part(places: list[int], rows: list[list[str]]) -> Table:

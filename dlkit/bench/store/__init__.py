@@ -2,6 +2,7 @@
 
 - `database`: the file: its lock, its format, transactions, damage; `tables`: what a new one has.
 - `store`: what is in it: plans, trials, targets, timings, the manifest.
+- `given_files`: what of a file that somebody else may have made is refused before it is opened.
 - `trial_rows`: an outcome as rows, and back; `example_scores`: scores as few bytes.
 - `kept_code`: one's own code, which a run folder keeps unopened.
 - `manifest`: what a run's numbers rest on, for people to read.
@@ -13,6 +14,7 @@
 __all__ = [
     "database",
     "example_scores",
+    "given_files",
     "kept_code",
     "manifest",
     "merging",

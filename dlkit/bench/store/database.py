@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.store.given_files import require_plain_files, require_plain_tables
 
 __all__ = ["FILE", "Database", "is_in_use"]
 
@@ -42,8 +43,11 @@ class Database:
         if folder is not None:
             self._take_folder(folder) if write else _require_file(folder)
         try:
+            if folder is not None:
+                require_plain_files(folder / FILE)
             name = ":memory:" if folder is None else str(folder / FILE)
             self._connection = sqlite3.connect(name, timeout=60, isolation_level=None)
+            require_plain_tables(self._connection, folder)
             if write:
                 self.execute("PRAGMA journal_mode=DELETE")
                 self.execute("PRAGMA synchronous=EXTRA")
@@ -130,7 +134,7 @@ class Database:
         """
         try:
             yield
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise self._unusable(error) from None
 
     def _unusable(self, error: Exception) -> UserError:

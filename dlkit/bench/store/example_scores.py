@@ -8,6 +8,7 @@ import numpy as np
 __all__ = ["packed", "unpacked"]
 
 Floats = np.ndarray[Any, Any]
+MOST_EXAMPLES = 2**28  # of a trial: 1 GiB of float32
 ONE = np.float32(1).view(np.uint32)
 
 
@@ -34,14 +35,20 @@ def unpacked(count: int, form: str, blob: bytes) -> Floats:
     Raises:
         ValueError: if the bytes are damaged.
     """
+    size = {"bits": -(-count // 8), "float32": 4 * count}.get(form)
+    if size is None or not 0 <= count <= MOST_EXAMPLES:
+        raise ValueError(f"scores of examples: {count} in the form {form!r}, of at most {MOST_EXAMPLES}")
+    unpacking = zlib.decompressobj()
     try:
-        raw = zlib.decompress(blob)
+        raw = unpacking.decompress(blob, size + 1)  # what is damaged may unpack to any size
     except zlib.error as error:
         raise ValueError(f"scores of examples: {error}") from None
+    if len(raw) != size or not unpacking.eof:
+        raise ValueError(
+            f"scores of examples: expected {size} bytes, found {len(raw)}{'' if unpacking.eof else ' and more'}"
+        )
     if form == "bits":
         scores = np.unpackbits(np.frombuffer(raw, np.uint8), count=count).astype(np.float32)
     else:
         scores = np.frombuffer(raw, "<f4").astype(np.float32)
-    if len(scores) != count:
-        raise ValueError(f"scores of examples: expected {count}, found {len(scores)}")
     return scores

@@ -3,17 +3,21 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dlkit.bench.doors import most_unpacked, read_plain
 from dlkit.bench.errors import UserError
 
 __all__ = ["FOLDER", "ModelFile", "PackedModel", "copy_models", "every_model", "read_model", "write_model"]
 
 FOLDER = "models"  # in a run folder
+TRIAL = re.compile("[0-9a-f]{4,64}")  # an id: files have it as their names
+MOST_ABOUT = 2**24  # bytes of a description
 
 
 @dataclass(frozen=True)
@@ -94,9 +98,26 @@ def every_model(folder: Path) -> Iterator[ModelFile]:
     """
     for path in sorted((folder / FOLDER).glob("*.json")):
         try:
-            yield ModelFile(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            yield _described(path)
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise UserError(f"{path}: {_damaged(error)}") from None
+
+
+def _described(path: Path) -> ModelFile:
+    """What a description says; of somebody else's run it may say anything.
+
+    Raises:
+        OSError: if it is no plain file.
+        TypeError: for other fields than those of `ModelFile`.
+        ValueError: if they are not of their kinds, or of another trial than the file's name says.
+    """
+    found = ModelFile(**json.loads(read_plain(path, MOST_ABOUT)))
+    texts = (found.trial, found.problem, found.contender, found.sha256)
+    if not all(isinstance(each, str) for each in texts) or type(found.bytes) is not int:
+        raise ValueError("its description has something else where a text or a number belongs")
+    if found.trial != path.stem or not TRIAL.fullmatch(found.trial):
+        raise ValueError(f"it says that it is of trial {found.trial!r}")
+    return found
 
 
 def read_model(folder: Path, about: ModelFile) -> bytes:
@@ -107,7 +128,7 @@ def read_model(folder: Path, about: ModelFile) -> bytes:
     """
     path = _data_file(folder, about.trial)
     try:
-        data = path.read_bytes()
+        data = read_plain(path, most_unpacked())
     except OSError as error:
         raise UserError(f"{path}: {_damaged(error)}") from None
     if hashlib.sha256(data).hexdigest() != about.sha256:

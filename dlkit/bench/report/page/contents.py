@@ -7,6 +7,7 @@ import dlkit
 from dlkit.bench.analysis.answer import answer, overall
 from dlkit.bench.analysis.pairs import LEVEL
 from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.escapes import file_name
 from dlkit.bench.report import plotly_across, plotly_figures, tables_across
 from dlkit.bench.report.figure_list import ACROSS, ON_A_PROBLEM
 from dlkit.bench.report.looks import DARK
@@ -78,7 +79,7 @@ def contents(summary: Summary) -> dict[str, Any]:
                 "config": CONFIG,
                 "dark": DARK,
                 "contenders": list(shown),
-                "name": plan.name,
+                "name": file_name(plan.name),
             }
         ),
     }

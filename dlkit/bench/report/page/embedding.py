@@ -27,5 +27,4 @@ def script_json(value: Any) -> Markup:
         >>> print(script_json(["</script>"]))
         ["\u003c/script>"]
     """
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+    return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))

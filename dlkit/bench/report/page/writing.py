@@ -4,12 +4,14 @@ import os
 import tempfile
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
+from dlkit.bench.escapes import visible
 from dlkit.bench.report.page.contents import contents
 
 __all__ = ["write_report", "write_text"]
@@ -32,6 +34,7 @@ def write_report(summary: Summary, path: Path) -> Path:
         loader=FunctionLoader(_source),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_seen,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -71,6 +74,11 @@ def write_text(path: Path, text: str) -> Path:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
     return path
+
+
+def _seen(value: Any) -> Any:
+    """What a template writes: of each text all signs are seen; what is HTML already stays."""
+    return visible(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _source(name: str) -> str:

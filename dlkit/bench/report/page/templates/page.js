@@ -259,7 +259,11 @@
   }
   function csv(data) {
     const cell = (value) => {
-      const text = value === null || value === undefined ? "" : String(value);
+      let text = value === null || value === undefined ? "" : String(value);
+      // A text that a spreadsheet would take for a formula gets an apostrophe before it: as `escapes.in_csv` does.
+      if (typeof value === "string" && /^(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])/.test(text)
+        && !/^([-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(inf|nan))$/i.test(text)) { text = "'" + text; }
+      text = text.replace(/[^\P{C}\r\n\t]/gu, (sign) => "\\u{" + sign.codePointAt(0).toString(16) + "}");
       return /[",\r\n]/.test(text) ? '"' + text.replace(/"/g, '""') + '"' : text;
     };
     return [data.columns, ...rows(data)].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
