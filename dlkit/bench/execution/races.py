@@ -1,6 +1,6 @@
 """A race times the steps of a problem's tuned contenders side by side, as a task for one worker."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Timing, Trial, timing_key
 from dlkit.bench.spec.bound_plan import BoundPlan, Group, OwnProblem, ProblemSource
 from dlkit.bench.store.store import Store
+from dlkit.bench.training.lanes import split_over
 from dlkit.bench.training.stopwatch import Contestant, measure
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.winner import tune
@@ -69,9 +70,11 @@ class Race(NamedTuple):
 
     def run(self) -> Timed:
         """Times the entrants in this process."""
-        program = {**prepare_process(), "lanes": "none"}
+        program = dict(prepare_process())
+        lanes = split_over(self.problem.devices)
+        program["lanes"] = str(lanes)
         contestants = [
-            Contestant(program_alone(each.group, self.memory), each.hyperparameters) for each in self.entrants
+            Contestant(program_alone(each.group, self.memory, lanes), each.hyperparameters) for each in self.entrants
         ]
         return Timed(tuple(measure(contestants)), program)
 
@@ -92,9 +95,15 @@ def _opened(keys: tuple[str, ...], entrants: Sequence[Parcel], memory: int | Non
     return Race(keys, tuple(unpack(each) for each in entrants), memory)
 
 
-def machine_digest(program: Mapping[str, str]) -> str:
-    """Returns the hash of those fields of a program's identity that tell machines apart."""
-    return digest({name: program.get(name, "") for name in MACHINE_FIELDS})
+def machine_digest(program: Mapping[str, str], problems: Iterable[ProblemSource] = ()) -> str:
+    """Returns the hash of those fields of a program's identity that tell machines apart.
+
+    Args:
+        program: the identity.
+        problems: that are timed there: those whose batches are split over devices take other times.
+    """
+    split = {each.name: each.devices for each in problems if each.devices > 1}
+    return digest({name: program.get(name, "") for name in MACHINE_FIELDS} | ({"split": split} if split else {}))
 
 
 def races(bound: BoundPlan, history: History, store: Store, machine: str) -> Iterator[Race]:

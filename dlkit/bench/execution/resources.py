@@ -32,6 +32,9 @@ class Resources:
         workers: worker processes; by default one per core.
         lanes: trials that run side by side in one program, over all local devices; 0 for one at a time. By default one
             at a time on CPU, and on accelerators as many as fit into memory.
+        devices: split each batch over so many devices, one trial at a time: for networks that one device is too slow or
+            too small for. It takes the place of what a problem says (`devices` of a problem). Many trials that fit a
+            device are sooner done side by side, as lanes.
         memory: what training examples may take in each worker, such as 2GiB, or a number of bytes. A larger training
             split stays on the host and streams, with the same order and bits (this needs the extra "streaming"). By
             default half of an accelerator's memory or, on CPU, half of a core's share of the machine's. Validation
@@ -51,6 +54,7 @@ class Resources:
     executor: str = "dask"
     workers: int | None = None
     lanes: int | None = None
+    devices: int | None = None
     memory: int | str | None = None
     checkpoint_minutes: float = 3.0
     trust: bool = False
@@ -69,6 +73,16 @@ class Resources:
             mistakes.append(
                 "resources.lanes must be a whole number of at least 1, or 0 for one trial at a time, "
                 f"got {self.lanes!r}"
+            )
+        if self.devices is not None and not _is_whole(self.devices, at_least=1):
+            mistakes.append(
+                f"resources.devices must be a whole number of at least 1, got {self.devices!r}; on which platform they "
+                "are, JAX_PLATFORMS decides (JAX_PLATFORMS=cuda)"
+            )
+        elif self.devices and self.lanes:
+            mistakes.append(
+                "resources: lanes run trials side by side, and devices split each batch of one trial; give one "
+                "of the two"
             )
         try:
             memory_bytes(self.memory)

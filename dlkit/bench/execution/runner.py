@@ -343,7 +343,7 @@ def _race(context: _Context, race: Race) -> Timed:
 
 def _time(context: _Context, bound: BoundPlan, history: History) -> bool:
     """Times the contenders of each problem that are not timed yet; returns whether Ctrl-C ended it."""
-    machine = machine_digest(context.program)
+    machine = machine_digest(context.program, bound.problems.values())
     try:
         for race in races(bound, history, context.store, machine):
             timed = _race(context, race)

@@ -26,6 +26,7 @@ from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, ProblemChoice, is_own, registered_or_own
 from dlkit.bench.spec.plausible import implausible_settings
 from dlkit.bench.training.curve import Trajectory
+from dlkit.bench.training.lanes import split_over
 from dlkit.bench.training.program import Program, compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.trajectory import train_trial
@@ -80,6 +81,7 @@ def train(
     schedule: str | Schedule | None = None,
     batch_size: int | Literal["full"] | None = None,
     order: Order | None = None,
+    devices: int | None = None,
     early_stopping: EarlyStopping | None = None,
     **hyperparameters: Any,
 ) -> TrainedModel:
@@ -96,6 +98,8 @@ def train(
         schedule: of the learning rate; None for constant.
         batch_size: examples a step, ``"full"`` for the whole training split; None for the problem's own.
         order: how batches are drawn: ``"reshuffle"``, ``"fixed"`` or ``"iid"``; None for the problem's own.
+        devices: over how many devices each batch is split; None for what the problem says, as a rule one. Where
+            `jax.distributed` was started, they are those of all processes, each of which makes this same call.
         early_stopping: when to end early, with the best parameters; None for never.
         **hyperparameters: a number for each hyperparameter of the optimizer's space and setting of the schedule, a
             choice for each static one; those with a fixed value, a single choice, or a default of the function that
@@ -112,7 +116,8 @@ def train(
     prepare_process()
     if is_own(problem, optimizer, schedule):
         forget_traces()  # of functions that read something that has changed since
-    loaded = ProblemChoice(problem=problem, choices=choices or {}, batch_size=batch_size, order=order).load()
+    choice = ProblemChoice(problem=problem, choices=choices or {}, batch_size=batch_size, order=order, devices=devices)
+    loaded = choice.load()
     check_problem(loaded)
     chosen = registered_or_own(optimizer)
     shape = Contender(optimizer=chosen, schedule=schedule).load_schedule()
@@ -130,7 +135,8 @@ def train(
     )
     plain = all(map(_is_plain, [*(choices or {}).values(), *static.values()]))
     if is_own(problem, optimizer, schedule) or not plain:
-        program = compile_program(compile_problem(loaded), recipe)  # anew: what a function reads may have changed
+        # anew: what a function reads may have changed
+        program = compile_program(compile_problem(loaded, split_over(loaded.devices)), recipe)
     else:
         changes = {"batch_size": batch_size, "order": order}
         program = _kept_program(loaded, recipe, choices or {}, changes, [problem, optimizer, schedule])
@@ -162,7 +168,7 @@ def _kept_program(
     made_of = tuple(choices.items()), tuple(changes.items())
     source = ProblemSource(key, problem.name, names[0], *made_of, data=problem.dataset.digest)
     rest = [recipe.steps, recipe.evaluations, dict(recipe.static), recipe.stopping and asdict(recipe.stopping)]
-    return program_alone(Group(digest([key, *rest]), source, recipe))
+    return program_alone(Group(digest([key, *rest]), source, recipe), lanes=split_over(problem.devices))
 
 
 def _at_end(result: Trajectory) -> dict[str, float]:

@@ -28,7 +28,7 @@ from dlkit.bench.spec.parameter_groups import with_groups
 from dlkit.bench.store.database import FILE
 from dlkit.bench.store.store import Store
 
-__all__ = ["EndedRun", "carry_out", "examined"]
+__all__ = ["EndedRun", "carry_out", "examined", "planned"]
 
 
 class EndedRun(NamedTuple):
@@ -84,7 +84,7 @@ def carry_out(
         )
     if allowed.executor == "inline":
         prepare_process()
-    bound = planner.plan(experiment)
+    bound = planned(experiment, allowed)
     weights: Mapping[str, float] = {}
     if look is None:
         foresight = foresee(bound.plan)
@@ -118,6 +118,16 @@ def carry_out(
         found = summarize(store, report.bound.plan)
         store.keep_endings(found.endings())
         return EndedRun(found, report.bound, report.interrupted)
+
+
+def planned(experiment: Experiment, resources: Resources) -> BoundPlan:
+    """Returns the plan of an experiment, with the devices that the run's resources say.
+
+    Raises:
+        UserError: for input that cannot be planned, with every mistake found.
+    """
+    bound = planner.plan(experiment)
+    return bound if resources.devices is None else bound.over(resources.devices)
 
 
 def examined(

@@ -24,7 +24,7 @@ from dlkit.bench.spec.bound_plan import Group, OwnProblem, ProblemSource
 from dlkit.bench.spec.programs import forget_checked, require_same_programs
 from dlkit.bench.training.curve import Request
 from dlkit.bench.training.lane_memory import lane_bytes
-from dlkit.bench.training.lanes import ALONE, Lanes, fitting, is_out_of_memory, on_accelerator, spread
+from dlkit.bench.training.lanes import ALONE, Lanes, asked_for, fitting, is_out_of_memory, on_accelerator
 from dlkit.bench.training.program import ProblemProgram, Program, compile_problem, compile_program
 from dlkit.bench.training.trajectory import train_trials
 
@@ -53,8 +53,8 @@ class Work(NamedTuple):
         group: problem and recipe, which the trials share.
         trials: in the order in which they run.
         seconds: after so many, no further trial starts.
-        lanes: how many run side by side, over all local devices or as given in full; None for what suits the device:
-            one at a time on CPU, and elsewhere as many as fit into memory.
+        lanes: how many run side by side, over all local devices or as given in full; None for the problem's devices,
+            and of one what suits it: one at a time on CPU, and elsewhere as many as fit into memory.
         planned: how many trials the group has in this stage and a study, finished ones included.
         studies: how many studies there are. Their trials run side by side where they have the same examples; more
             lanes than such trials are no use.
@@ -251,19 +251,17 @@ def _fitting(group: Group, planned: int, studies: int, memory: int | None) -> La
 
 def _lanes(work: Work) -> Lanes:
     """The lanes of some work: those asked for, or what fits; fewer once memory was not enough."""
-    if work.lanes is not None:
-        lanes = work.lanes if isinstance(work.lanes, Lanes) else spread(work.lanes)
-    elif on_accelerator():
-        lanes = _fitting(work.group, work.planned, work.studies, work.memory)
-    else:
-        lanes = ALONE
+    lanes = asked_for(work.lanes, work.problem.devices)
+    if lanes is None:
+        fits = on_accelerator()
+        lanes = _fitting(work.group, work.planned, work.studies, work.memory) if fits else ALONE
     less = _narrowed().get(work.group.key)
     return less if less is not None and less.width < lanes.width else lanes
 
 
-def program_alone(group: Group, memory: int | None = None) -> Program:
+def program_alone(group: Group, memory: int | None = None, lanes: Lanes = ALONE) -> Program:
     """Returns a group's program for one trial at a time; trials of this process may have compiled it."""
-    return _program(group, _conditions(ALONE, memory))
+    return _program(group, _conditions(lanes, memory))
 
 
 def run_work(work: Work, *, threads: int = 1) -> Done:

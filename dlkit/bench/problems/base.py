@@ -33,6 +33,7 @@ __all__ = [
     "by_example",
     "example_batch",
     "means_of",
+    "require_splittable",
 ]
 
 Init = Callable[[Key], tuple[Params, State]]
@@ -101,6 +102,9 @@ class Problem:
         updates: ``"alternating"``: at every step the players move one after another, each as often as its `moves`, on
             a batch of its own each time, and sees where the others have gone; ``"simultaneous"``: they move once, all
             from the same point on the same batch.
+        devices: over how many devices each step's batch is split, and every evaluation: for a network that one device
+            is too slow or too small for. The numbers are those of one device but for the last bits: means are over the
+            whole batch, as are batch statistics. It divides the batch size.
         samples: ``samples(params, state)``: what a trained model generates, to be looked at in reports: points
             [samples, 2], or images [samples, height, width] with values in [0, 1]. None where nothing is generated.
     """
@@ -124,6 +128,7 @@ class Problem:
     margin: float | None = None
     players: Sequence[Player] = ()
     updates: Updates = "alternating"
+    devices: int = 1
     samples: Samples | None = None
     example_scores: ExampleScores | None = None
 
@@ -152,6 +157,7 @@ class Problem:
                     f"{where}: batch_size must lie between 1 and the {self.dataset.examples} training examples, "
                     f"got {self.batch_size}"
                 )
+        require_splittable(self, self.devices)
         require_order(self.order, owner=where)
         require_players(where, self.players, self.updates, self.loss)
 
@@ -170,9 +176,9 @@ class Problem:
 
     def _make_plain(self, where: str) -> None:
         """Turns NumPy's numbers into Python's, which JSON can hold, and refuses everything else."""
-        for name in ("steps", "batch_size"):
+        for name in ("steps", "batch_size", "devices"):
             number = getattr(self, name)
-            if number is not None or name == "steps":
+            if number is not None or name != "batch_size":
                 try:
                     object.__setattr__(self, name, operator.index(number))
                 except TypeError:
@@ -215,6 +221,7 @@ class Problem:
         metric: str | None = None,
         target: float | None = None,
         diverged_above: float | None = None,
+        devices: int | None = None,
     ) -> "Problem":
         """Returns the problem with some of its choices replaced; None keeps a choice.
 
@@ -229,6 +236,7 @@ class Problem:
             "metric": metric,
             "target": target,
             "diverged_above": diverged_above,
+            "devices": devices,
         }
         given = {name: value for name, value in changes.items() if value is not None}
         if batch_size == "full":
@@ -252,6 +260,32 @@ class Problem:
         if self.judged.scale == "linear":
             return better - worse
         return better / worse if worse > 0 else float("inf")
+
+
+def require_splittable(problem: Problem, devices: int) -> None:
+    """Refuses devices that a problem's batches cannot be split over.
+
+    Args:
+        problem: whose batches.
+        devices: how many.
+
+    Raises:
+        UserError: for no device, a problem without data, or a batch size that is no multiple of the devices.
+    """
+    where, size = f"problem '{problem.name}'", problem.batch_size
+    if devices < 1:
+        raise UserError(f"{where}: devices must be at least 1, got {devices}")
+    if devices > 1 and problem.dataset.examples == 0:
+        raise UserError(f"{where}: has no training data to split over {devices} devices; leave out devices")
+    if size is not None and size % devices:
+        around = (size // devices * devices, -(-size // devices) * devices)
+        near = [each for each in around if 0 < each <= problem.dataset.examples]
+        few = max(each for each in range(1, devices) if size % each == 0)
+        sizes = f"a batch_size of {' or '.join(map(str, near))}, or " if near else ""
+        raise UserError(
+            f"{where}: a batch of {size} examples cannot be split evenly over {devices} devices; choose {sizes}"
+            f"devices = {few}"
+        )
 
 
 def by_example(values: Array) -> Array:

@@ -49,6 +49,7 @@ class ProblemSource:
         changes: what `Problem.variant` replaces.
         own: the user's problem, or what makes it; None for the catalogue's.
         data: the digest of its data, as its key has it; empty where there is no problem.
+        devices: over how many devices each of its batches is split, which decides only last bits.
     """
 
     key: str
@@ -58,6 +59,7 @@ class ProblemSource:
     changes: tuple[tuple[str, Any], ...]
     own: OwnProblem | None = field(default=None, compare=False, repr=False)
     data: str = field(default="", compare=False, repr=False)
+    devices: int = 1
 
     def maker(self) -> OwnProblem:
         """Returns what makes the problem, or the problem if it came ready-made."""
@@ -91,6 +93,11 @@ class ProblemSource:
             return self
         chosen = {**dict(self.choices), **choices}
         return replace(self, key=digest([self.key, chosen]), choices=tuple(sorted(chosen.items())))
+
+    def over(self, devices: int) -> "ProblemSource":
+        """Returns the problem with its batches split over other devices; it stays the same question."""
+        changes = {**dict(self.changes), "devices": devices}
+        return replace(self, changes=tuple(changes.items()), devices=devices)
 
     def computing(self, program: str) -> "ProblemSource":
         """Returns the problem with what its functions compute, as `Programs.problem`, in its key."""
@@ -151,6 +158,23 @@ class BoundPlan:
 
     def __repr__(self) -> str:
         return f"<BoundPlan of {self.plan!r}>"
+
+    def over(self, devices: int) -> "BoundPlan":
+        """Returns the plan with every batch split over so many devices, whatever its problems say.
+
+        Raises:
+            UserError: for batches that cannot be split so, of problems or contenders; with every one.
+        """
+        bound = replace(self, problems={name: source.over(devices) for name, source in self.problems.items()})
+        mistakes = []
+        for problem, contender in self.plan.cells:
+            try:
+                bound.problems[problem.name].with_batches_of(contender).load()
+            except UserError as error:
+                mistakes.append(f"resources.devices: {error}")
+        if mistakes:
+            raise UserError("\n".join(dict.fromkeys(mistakes)))
+        return bound
 
     def group(
         self,
@@ -233,15 +257,20 @@ def _method_again(facts: PlannedContender) -> Method | None:
 
 
 def problem_source(
-    facts: PlannedProblem, batch_size: int | str | None, metric: str | None, own: OwnProblem | None = None
+    facts: PlannedProblem,
+    batch_size: int | str | None,
+    metric: str | None,
+    own: OwnProblem | None = None,
+    devices: int = 1,
 ) -> ProblemSource:
-    """Returns how workers get a problem, with batches and metric as asked for."""
-    changes = {
+    """Returns how workers get a problem, with batches, metric and devices as asked for."""
+    changes: dict[str, Any] = {
         "name": facts.name,
         "batch_size": batch_size,
         "order": facts.order,
         "metric": metric,
         "diverged_above": facts.diverged_above,
+        "devices": devices,
     }
     identity = [facts.name, facts.data, facts.batch_size, facts.order, facts.metric, facts.diverged_above]
     return ProblemSource(
@@ -252,6 +281,7 @@ def problem_source(
         changes=tuple(changes.items()),
         own=own,
         data=facts.data,
+        devices=devices,
     )
 
 

@@ -21,7 +21,7 @@ from dlkit.bench.problems import Problem, ProblemFactory, catalog
 from dlkit.bench.problems.factories import Make
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.given import briefly, optimizer_given, problem_given
-from dlkit.bench.spec.kinds import entries_given, require_mapping, wrong_kinds
+from dlkit.bench.spec.kinds import entries_given, is_list_of_names, require_mapping, wrong_kinds
 from dlkit.bench.spec.labels import labelled, of_factor
 from dlkit.bench.spec.words import HYPERPARAMETERS, elsewhere
 from dlkit.hints import closest
@@ -61,6 +61,7 @@ class ProblemChoice:
             that holds where it has none.
         margin: differences of the metric up to this do not matter, in its units, or for a metric on a log scale, as a
             ratio above 1: a run until settled stops there. None if every difference matters.
+        devices: over how many devices each batch is split; None for the problem's own, which is one as a rule.
     """
 
     problem: str | Make | ProblemFactory | Problem
@@ -73,6 +74,7 @@ class ProblemChoice:
     target: float | Sequence[float] | None = None
     diverged_above: float | None = None
     margin: float | None = None
+    devices: int | None = None
 
     def __post_init__(self) -> None:
         with suppress(UserError):  # it is told with all other mistakes, when the problem is made
@@ -104,6 +106,7 @@ class ProblemChoice:
             order=self.order,
             metric=self.metric,
             diverged_above=self.diverged_above,
+            devices=self.devices,
         )
         if self.margin is not None:
             require_margin(changed.name, changed.judged, self.margin)
@@ -189,7 +192,7 @@ class Contender:
             raise UserError(f"optimizer '{self.name}': draw must be a whole number of at least 0, got {self.draw!r}")
         if self.order is not None:
             require_order(self.order, owner=f"optimizer '{self.name}'")
-        if self.problems is not None and not _is_list_of_names(self.problems):
+        if self.problems is not None and not is_list_of_names(self.problems):
             raise UserError(
                 f"optimizer '{self.name}': problems must be a list of at least one problem's name, got "
                 f"{self.problems!r}; leave it out to run on all"
@@ -255,10 +258,6 @@ def _base(optimizer: Any) -> str:
 
 def _names_of(entry: type) -> list[str]:
     return [each.name for each in fields(entry)]
-
-
-def _is_list_of_names(given: Any) -> bool:
-    return isinstance(given, list | tuple) and len(given) > 0 and all(isinstance(each, str) for each in given)
 
 
 def is_own(*given: Any) -> bool:

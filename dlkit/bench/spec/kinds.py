@@ -9,7 +9,7 @@ from dlkit.bench.plan.space import is_number
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.given import briefly
 
-__all__ = ["KEEPS", "as_list", "entries_given", "require_mapping", "wrong_kinds"]
+__all__ = ["KEEPS", "as_list", "entries_given", "is_list_of_names", "require_mapping", "wrong_kinds"]
 
 Entry = TypeVar("Entry")
 KEEPS = ("nothing", "best")  # of trained models
@@ -87,3 +87,8 @@ def as_list(name: str, given: Any) -> str:
         return f", got {briefly(given)}; write {name}=list(...)"
     shown = repr(given) if isinstance(given, str) else getattr(given, "__name__", "...")
     return f", got {briefly(given)}; write {name}=[{shown}]"
+
+
+def is_list_of_names(given: Any) -> bool:
+    """Whether something is a list of names, and of one at least."""
+    return isinstance(given, list | tuple) and len(given) > 0 and all(isinstance(each, str) for each in given)

@@ -291,7 +291,7 @@ def _problem(experiment: Experiment, entry: ProblemChoice) -> _PlannedSource:
         margin=entry.margin,
         card=problem.dataset.card,
     )
-    return facts, problem_source(facts, entry.batch_size, entry.metric, own)
+    return facts, problem_source(facts, entry.batch_size, entry.metric, own, problem.devices)
 
 
 def _steps(experiment: Experiment, entry: ProblemChoice, problem: Problem) -> int:

@@ -124,11 +124,15 @@ class _Reader:
             target=self.targets_of(item, path),
             diverged_above=self.value(item, path, "diverged_above", float),
             margin=self.value(item, path, "margin", float),
+            devices=self.value(item, path, "devices", int),
         )
         made = ProblemChoice(problem=entry.problem, choices=entry.choices)
         problem = self.attempt(f"{path}.choices" if entry.choices else path, made.load)
         for key in ("steps", "batch_size", "metric") if problem else ():
             self.attempt(f"{path}.{key}", partial(problem.variant, **{key: getattr(entry, key)}))
+        if problem and entry.devices is not None:  # which has to divide the batch size
+            sized = partial(problem.variant, batch_size=entry.batch_size, devices=entry.devices)
+            self.attempt(f"{path}.devices", sized)
         return entry if problem else None
 
     def choices(self, item: Mapping[str, Any], path: str, *, lists: bool) -> dict[str, Any]:

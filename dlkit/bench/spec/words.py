@@ -17,7 +17,7 @@ COMPARED = (  # what `compare` takes
 HYPERPARAMETERS = ("learning_rate", "weight_decay", "momentum", "b1", "b2", "eps")
 DATA = frozenset({"dataset", "data", "x", "X", "y", "Y", "inputs", "targets", "train", "X_train", "y_train"})
 MODELS = frozenset({"model", "module", "network", "net"})
-RESOURCES = ("workers", "lanes", "memory")
+RESOURCES = ("workers", "lanes", "devices", "memory")
 
 
 def elsewhere(name: str, owner: str, valid: Collection[str], *, toml: bool = False) -> str:

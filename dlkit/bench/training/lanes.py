@@ -1,4 +1,4 @@
-"""Lanes: trials that run side by side in one executable, spread over the local devices."""
+"""How trials lie on devices: as lanes side by side in one executable, or one at a time with each batch split."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +18,7 @@ from dlkit.typing import Array
 __all__ = [
     "ALONE",
     "Lanes",
+    "asked_for",
     "compiled",
     "fetched",
     "fitting",
@@ -26,30 +27,44 @@ __all__ = [
     "numbers",
     "on_accelerator",
     "placed",
+    "split_examples",
+    "split_over",
     "spread",
     "traced_bytes",
 ]
 
 AXIS = "lanes"
+SPLIT = ", each batch split"  # in the text of lanes, where one trial has several devices
 WIDEST = 4096  # lanes; more were not measured
 SHARE = 0.5  # of a device's free memory that lanes are planned to take
 
 
 @dataclass(frozen=True)
 class Lanes:
-    """How many trials run side by side in one executable: the last bits of a trial depend on it.
+    """How trials lie on devices: the last bits of a trial depend on it.
 
     Attributes:
-        width: how many lanes; 0 for one trial at a time, not vectorized.
-        devices: how many local devices they are spread over; divides the width.
+        width: how many trials run side by side in one executable; 0 for one trial at a time, not vectorized.
+        devices: over how many devices lanes are spread, and divide the width; of one trial at a time, over how many
+            devices each of its batches is split.
+        processes: how many processes these devices belong to, the same number to each; several train one trial
+            together, after `jax.distributed.initialize`.
     """
 
     width: int = 0
     devices: int = 1
+    processes: int = 1
 
     def __post_init__(self) -> None:
         if self.width < 0 or self.devices < 1 or self.width % self.devices:
             raise UserError(f"{self.width} lanes cannot be spread evenly over {self.devices} devices")
+        if self.processes < 1 or self.devices % self.processes:
+            raise UserError(
+                f"{_count(self.devices, 'device')} cannot belong evenly to {_count(self.processes, 'process')}: every "
+                "process takes the same number"
+            )
+        if self.processes > 1 and self.width:
+            raise UserError("several processes train one trial at a time, together: leave out lanes")
 
     @property
     def alone(self) -> bool:
@@ -65,20 +80,24 @@ class Lanes:
         """Returns half the lanes on the same devices; None if there are no fewer."""
         return Lanes(self.width // 2, self.devices) if self.width // 2 >= self.devices else None
 
+    @property
+    def splits_batches(self) -> bool:
+        """Whether a trial's batches are split over devices."""
+        return self.alone and self.devices > 1
+
     def sharding(self, *, split: bool) -> jax.sharding.Sharding:
         """Returns how an array is placed on the devices: cut along its first axis, or whole on every device.
 
         Raises:
-            UserError: if there are fewer devices here.
+            UserError: if there are fewer devices here, or other processes.
         """
-        if self.devices > jax.local_device_count():
-            raise UserError(f"lanes over {self.devices} devices: there are {jax.local_device_count()} here")
-        mesh = jax.sharding.Mesh(np.asarray(jax.local_devices()[: self.devices]), (AXIS,))
+        mesh = _mesh(self.devices, self.processes)
         return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*([AXIS] if split else [])))
 
     def __str__(self) -> str:
-        text = "none" if self.alone else str(self.width)
-        return text if self.devices == 1 else f"{text} over {self.devices} devices"
+        text = f"none{SPLIT if self.splits_batches else ''}" if self.alone else str(self.width)
+        text = text if self.devices == 1 else f"{text} over {self.devices} devices"
+        return text if self.processes == 1 else f"{text} of {self.processes} processes"
 
     @staticmethod
     def parse(text: str) -> "Lanes":
@@ -86,18 +105,73 @@ class Lanes:
 
         Example:
             >>> Lanes.parse(str(Lanes(8, 2)))
-            Lanes(width=8, devices=2)
+            Lanes(width=8, devices=2, processes=1)
+            >>> str(Lanes(0, 4))
+            'none, each batch split over 4 devices'
         """
         width, _, rest = text.partition(" over ")
-        return Lanes(0 if width == "none" else int(width), int(rest.partition(" ")[0] or 1))
+        devices, processes = (int(part.split()[0]) if part else 1 for part in f"{rest} of ".split(" of ")[:2])
+        return Lanes(0 if width.removesuffix(SPLIT) == "none" else int(width), devices, processes)
 
 
 ALONE = Lanes()
 
 
+@cache
+def _mesh(devices: int, processes: int) -> jax.sharding.Mesh:
+    """The first devices here, or of every process, in a row; XLA finds out what else is split along it."""
+    if processes != 1 and processes != jax.process_count():
+        raise UserError(
+            f"{devices} devices of {processes} processes: this is {_count(jax.process_count(), 'process')}; start as "
+            "many, each after jax.distributed.initialize (docs/cluster.md: More than one device)"
+        )
+    each = devices // processes
+    found = [device for process in _processes(processes) for device in jax.local_devices(process)[:each]]
+    if len(found) < devices:
+        there = _count(jax.local_device_count(), "device")
+        platform = jax.default_backend()
+        more = (
+            f"; XLA_FLAGS=--xla_force_host_platform_device_count={each} makes {each} of it" if platform == "cpu" else ""
+        )
+        where = "here" if processes == 1 else "in each process"
+        raise UserError(
+            f"{each} devices are wanted {where}, and this process has {there} of platform {platform}: ask for at most "
+            f"as many{more}"
+        )
+    return jax.sharding.Mesh(np.asarray(found), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def _processes(count: int) -> Sequence[int]:
+    return range(count) if count > 1 else [jax.process_index()]
+
+
+def _count(number: int, what: str) -> str:
+    plural = f"{what}es" if what.endswith("s") else f"{what}s"
+    return f"{number} {what if number == 1 else plural}"
+
+
+def split_over(devices: int) -> Lanes:
+    """Returns one trial at a time, each of its batches split over devices; of all processes where there are several."""
+    return ALONE if devices == 1 else Lanes(0, devices, jax.process_count())
+
+
 def spread(width: int) -> Lanes:
     """Returns lanes over as many of the local devices as divide their number; 0 for one trial at a time."""
     return Lanes(width, math.gcd(width, jax.local_device_count())) if width else ALONE
+
+
+def asked_for(lanes: Lanes | int | None, devices: int) -> Lanes | None:
+    """Returns how trials lie where that was asked for; None where it is left to the device.
+
+    Args:
+        lanes: how many run side by side, or in full how they lie; None if nothing was said.
+        devices: that each batch of the problem is split over, if its trials run one at a time.
+    """
+    if isinstance(lanes, Lanes):
+        return lanes
+    if lanes or (lanes == 0 and devices == 1):
+        return spread(lanes)
+    return split_over(devices) if devices > 1 else None
 
 
 def on_accelerator() -> bool:
@@ -149,9 +223,33 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
 
+def split_examples(batch: Mapping[str, Array], lanes: Lanes) -> Mapping[str, Array]:
+    """Splits examples over the devices, in a function that is compiled; the same arrays where a trial has one device.
+
+    What is computed of them is split as they are, and a sum over all examples is one over all devices: that is XLA's
+    matter, and no function of a problem knows of it.
+
+    Args:
+        batch: name -> [examples, ...]; their number need not be a multiple of the devices.
+        lanes: how trials lie.
+    """
+    if not lanes.splits_batches:
+        return batch
+    where = lanes.sharding(split=True)
+    return {
+        name: jax.lax.with_sharding_constraint(array, where) if array.size else array for name, array in batch.items()
+    }
+
+
 def placed(arrays: Mapping[str, Any], lanes: Lanes) -> Mapping[str, Array]:
     """Puts data that every lane reads on the device, or whole on each of them."""
     where = lanes.sharding(split=False) if lanes.devices > 1 else None
+    if lanes.processes > 1:  # each has the data: nothing is sent
+        given = {name: np.asarray(array) for name, array in arrays.items()}
+        given = {name: array.astype(jax.dtypes.canonicalize_dtype(array.dtype)) for name, array in given.items()}
+        return {
+            name: jax.make_array_from_process_local_data(where, array, array.shape) for name, array in given.items()
+        }
     on_device: Mapping[str, Array] = jax.device_put(dict(arrays), where)
     return on_device
 
@@ -189,13 +287,17 @@ def compiled(function: Callable[..., Any], laned: Sequence[bool], lanes: Lanes, 
     Args:
         function: of one trial.
         laned: for each argument, whether every lane has its own.
-        lanes: how many trials run side by side, and on how many devices.
+        lanes: how many trials run side by side, and on how many devices. All arguments and results of one trial lie
+            whole on each of its devices: what is split is said inside (`split_examples`).
         donated: the arguments whose memory becomes that of the results; a caller does not use them again.
 
     Returns:
         The jitted function. With lanes, its results and the laned arguments have the lanes as their first axis.
     """
     jitted = partial(jax.jit, compiler_options=compiler_options(), donate_argnums=tuple(donated))
+    if lanes.splits_batches:
+        whole = lanes.sharding(split=False)
+        return jitted(function, in_shardings=whole, out_shardings=whole)
     if lanes.alone:
         return jitted(function)
     mapped = jax.vmap(function, in_axes=tuple(0 if each else None for each in laned))

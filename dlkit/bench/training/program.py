@@ -15,11 +15,11 @@ from dlkit.bench import probes
 from dlkit.bench.errors import UserError
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.plan.metric import TRAINING_LOSS
-from dlkit.bench.problems.base import Batch, Problem, are_means
+from dlkit.bench.problems.base import Batch, Problem, are_means, require_splittable
 from dlkit.bench.training import evaluation, games, segment, stopping, transformation
 from dlkit.bench.training.executables import kept
 from dlkit.bench.training.fast_products import Rewrite, fast_products, of_products, with_layout
-from dlkit.bench.training.lanes import ALONE, Lanes, compiled, placed
+from dlkit.bench.training.lanes import ALONE, Lanes, compiled, placed, split_examples
 from dlkit.bench.training.recipe import Recipe
 from dlkit.bench.training.segment import Setup
 from dlkit.bench.training.step import Carry
@@ -122,7 +122,7 @@ def compile_problem(
 
     Args:
         problem: what is trained.
-        lanes: how many trials run side by side, and on how many devices.
+        lanes: how many trials run side by side, and on how many devices; or over how many each batch is split.
         memory: bytes that training examples may take; a split that is larger stays on the host and streams. None for
             what suits the device.
         key: tells a problem of the catalogue from all others, in every process: its executables are kept then. Empty
@@ -132,9 +132,11 @@ def compile_problem(
         The program.
 
     Raises:
-        UserError: for a split that has to stream and cannot.
+        UserError: for a split that has to stream and cannot; for batches that cannot be split over the devices.
     """
     key = key and digest([key, str(lanes)])
+    if lanes.splits_batches:
+        require_splittable(problem, lanes.devices)
     means = are_means(problem)
     problem, rewritten = fast_products(problem)
     room = block_bytes(problem, memory)
@@ -147,8 +149,8 @@ def compile_problem(
         return {"train": train, **held_out}
 
     def evaluating(function: Callable[..., Any], *more: Any) -> Any:
-        jitted = compiled(rewritten(partial(function, problem, *more)), (True, True, False), lanes)
-        return kept(jitted, key, function.__name__)
+        of_split = _with_split_examples(partial(function, problem, *more), lanes)
+        return kept(compiled(rewritten(of_split), (True, True, False), lanes), key, function.__name__)
 
     return ProblemProgram(
         problem,
@@ -188,8 +190,8 @@ def compile_program(
     _require_streamable(shared, recipe)
     if variant is not None and shared.rewritten is with_layout:
         variant = partial(_of_products, variant)
-    setup = Setup(problem, recipe, variant)
     lanes = shared.lanes
+    setup = Setup(problem, recipe, variant, lanes)
     key = key and digest([key, str(lanes)])
 
     def executable(function: Callable[..., Any], laned: Sequence[bool], *, donated: Sequence[int] = ()) -> Any:
@@ -224,6 +226,13 @@ def _with_own_arrays(function: Callable[..., Carry]) -> Callable[..., Carry]:
         return copied._replace(params=carry.params, state=carry.state)
 
     return begin
+
+
+def _with_split_examples(function: Callable[..., Any], lanes: Lanes) -> Callable[..., Any]:
+    """Returns a function whose last argument, a split of the data, lies over a trial's devices."""
+    if not lanes.splits_batches:
+        return function
+    return lambda *arguments: function(*arguments[:-1], split_examples(arguments[-1], lanes))
 
 
 def _of_products(variant: Callable[..., Problem], **choices: Any) -> Problem:

@@ -18,6 +18,7 @@ from dlkit.bench.plan.trials import Evaluations
 from dlkit.bench.problems.base import Batch, Problem
 from dlkit.bench.training import transformation
 from dlkit.bench.training.evaluation import is_carried, parameters_of
+from dlkit.bench.training.lanes import ALONE, Lanes, split_examples
 from dlkit.bench.training.loop import scan
 from dlkit.bench.training.probing import Sight, probed
 from dlkit.bench.training.recipe import Recipe
@@ -46,11 +47,13 @@ class Setup:
         recipe: what trains it.
         variant: ``variant(**choices) -> Problem``: the problem with the traced values of `Recipe.choices`; None where
             no choice is traced. Its metrics are those of `problem`.
+        lanes: how trials lie on devices.
     """
 
     problem: Problem
     recipe: Recipe
     variant: Callable[..., Problem] | None = None
+    lanes: Lanes = ALONE
 
     @cached_property
     def roles(self) -> Any | None:
@@ -160,7 +163,7 @@ def segment(
 
     def interval(carry: Carry, indices: Array) -> tuple[Carry, Reached]:
         carry, losses = advance(setup, carry, indices, hyperparameters, start, train)
-        evaluated = None if is_given else parameters_of(setup.problem, recipe.optimizer, carry, train)
+        evaluated = None if is_given else finish(setup, carry, train)
         looked = None
         if recipe.probes:
             looked = probed(_sight(setup, hyperparameters, start, train), carry, indices[-1], has_moved=True)
@@ -200,8 +203,8 @@ def advance(
         built = fixed or transformation_at(carry.step)
         key_step = jax.random.fold_in(key, carry.step)
         if problem.players:
-            return play_round(problem, recipe, built, carry, index, partial(_batch_of, setup.problem, train), key_step)
-        return take_step(problem, recipe, built, carry, _batch_of(setup.problem, train, index), key_step)
+            return play_round(problem, recipe, built, carry, index, partial(_batch_of, setup, train), key_step)
+        return take_step(problem, recipe, built, carry, _batch_of(setup, train, index), key_step)
 
     carry, losses = scan(step, carry, indices)
     cost = recipe.optimizer.evaluations
@@ -244,19 +247,21 @@ def finish(setup: Setup, carry: Carry, train: Batch) -> tuple[Params, State]:
         carry: of the last step.
         train: name -> [examples, ...]: batch statistics are re-estimated on it.
     """
-    return parameters_of(setup.problem, setup.recipe.optimizer, carry, train)
+    return parameters_of(setup.problem, setup.recipe.optimizer, carry, split_examples(train, setup.lanes))
 
 
 def _sight(setup: Setup, hyperparameters: Mapping[str, Array], start: Start, train: Batch) -> Sight:
     """What the probes look at."""
     key = jax.random.wrap_key_data(start.key_data)
     problem = setup.problem_with(hyperparameters)
-    return Sight(problem, setup.recipe, hyperparameters, key, train, partial(_batch_of, setup.problem, train))
+    return Sight(problem, setup.recipe, hyperparameters, key, train, partial(_batch_of, setup, train))
 
 
-def _batch_of(problem: Problem, train: Batch, index: Array) -> Batch:
+def _batch_of(setup: Setup, train: Batch, index: Array) -> Batch:
     """The examples of these indices, or all of them where every step uses the whole split."""
-    return train if problem.batch_size is None else {name: _rows(array, index) for name, array in train.items()}
+    is_whole = setup.problem.batch_size is None
+    batch = train if is_whole else {name: _rows(array, index) for name, array in train.items()}
+    return split_examples(batch, setup.lanes)
 
 
 def _rows(array: Array, index: Array) -> Array:

@@ -24,7 +24,7 @@ from dlkit.bench.training import segment
 from dlkit.bench.training.curve import Request
 from dlkit.bench.training.evaluation import is_carried
 from dlkit.bench.training.executables import executable_of
-from dlkit.bench.training.lanes import ALONE, compiled, held_bytes
+from dlkit.bench.training.lanes import compiled, held_bytes, split_examples
 from dlkit.bench.training.program import Program
 from dlkit.bench.training.step import Carry
 from dlkit.bench.training.streaming import Block
@@ -84,12 +84,13 @@ def measure(
         contestants: contenders on one problem.
         repeats: how often each is timed.
         seconds: how long a repeat takes, at least.
-        clock: tells seconds; None for `step_clock`.
+        clock: tells seconds; None for `step_clock`, and where steps take several devices for the wall clock's.
 
     Returns:
         One timing a contestant. One that raises has its reason and no numbers; the others are timed.
     """
-    clock = clock or step_clock()
+    is_split = any(each.program.shared.lanes.devices > 1 for each in contestants)
+    clock = clock or (time.perf_counter if is_split else step_clock())
     timings: list[Timing | None] = [None] * len(contestants)
     trials: dict[int, _Training] = {}
     judges: dict[tuple[int, int], _Judging] = {}
@@ -218,7 +219,7 @@ class _Judging:
         self._arrays, carry = begun.arrays, begun.carry
         self._carry = carry._replace(opt_state=()) if is_carried(program.recipe.optimizer) else carry
         repeated = program.shared.rewritten(_evaluations(program, evaluates=evaluates))
-        self._judge = compiled(repeated, (True, False, False), ALONE)
+        self._judge = compiled(repeated, (True, False, False), program.shared.lanes)
         self.run(1)
 
     def reset(self) -> None:
@@ -235,6 +236,8 @@ def _evaluations(program: Program, *, evaluates: bool) -> Callable[[Carry, Batch
     problem, finish = program.shared.problem, partial(segment.finish, program.setup)
 
     def repeat(carry: Carry, train: Batch, validation: Batch) -> Any:
+        validation = split_examples(validation, program.shared.lanes)
+
         def found(carry: Carry) -> Any:
             params, state = finish(carry, train)
             return problem.evaluate(params, state, validation) if evaluates else (params, state)
