@@ -233,7 +233,7 @@ def run(
 
 def result_of(ended: "EndedRun", folder: Path | None) -> Result:
     """Returns the result of a run that has ended."""
-    return Result(ended.summary, ended.bound, folder, ended.interrupted)
+    return Result(ended.summary, ended.bound, None if ended.followed else folder, ended.interrupted)
 
 
 def _require_right(examination: "Examination") -> None:

@@ -131,6 +131,8 @@ def run(
             return 0 if examination.right else DIFFERENT
         look = partial(_require, yes=yes) if check else None
         ended = carry_out(experiment, folder=where, resources=allowed, look=look, times=math.inf if yes else HOUR)
+        if ended.followed:  # the first process reports
+            return INTERRUPTED if ended.interrupted else 0
         result = api.result_of(ended, where)
     print_summary(result.summary, More.of(where)._replace(report=None), tables=tables, failures=False)
     if report:

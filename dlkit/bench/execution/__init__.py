@@ -6,7 +6,8 @@
 - `runner`: rounds and phases; `slots`: keeps workers busy, stores what they return.
 - `guard`: whether one's own code still computes what it did when its stored trials ran.
 - `resources`: what a run may use.
-- `executor`: this process as an executor; `dask_workers`: one process a core, or a cluster.
+- `executor`: this process as an executor; `dask_workers`: one process a core, or a cluster; `together`: several that
+  train each trial together.
 - `parcels`: values with the code that they need, to be opened in another process; `by_value`: how they are pickled.
 - `races`: which contenders are timed side by side; `step_times`: before training, for budgets of seconds.
 - `progress`: what a run reports while it goes on; `course`: how far it has come; `time_left`: how long it goes on;
@@ -47,6 +48,7 @@ __all__ = [
     "slots",
     "step_times",
     "time_left",
+    "together",
     "truths",
     "whole_run",
     "work",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Resources", "memory_bytes"]
 
+TOGETHER = "jax.distributed"
 AMOUNT = re.compile(r"(\d+(?:\.\d*)?(?:[eE]\d+)?)\s*([a-zA-Z]*)")
 UNITS = {"": 1, "b": 1} | {
     prefix + ending: base**power
@@ -27,8 +28,9 @@ class Resources:
     """What a run may use.
 
     Attributes:
-        executor: dask (one worker process per core), inline (this process), or the address of a dask scheduler, such
-            as tcp://10.0.0.1:8786.
+        executor: dask (one worker process per core), inline (this process), the address of a dask scheduler, such as
+            tcp://10.0.0.1:8786, or jax.distributed: this process and others that run the same command train each trial
+            together, over all of their devices.
         workers: worker processes; by default one per core.
         lanes: trials that run side by side in one program, over all local devices; 0 for one at a time. By default one
             at a time on CPU, and on accelerators as many as fit into memory.
@@ -62,10 +64,10 @@ class Resources:
 
     def __post_init__(self) -> None:
         mistakes = []
-        if self.executor not in ("dask", "inline") and "://" not in str(self.executor):
+        if self.executor not in ("dask", "inline", TOGETHER) and "://" not in str(self.executor):
             mistakes.append(
-                f"resources.executor: no executor {self.executor!r}; expected 'dask', 'inline', or an address such as "
-                "'tcp://10.0.0.1:8786'"
+                f"resources.executor: no executor {self.executor!r}; expected 'dask', 'inline', 'jax.distributed', or "
+                "an address such as 'tcp://10.0.0.1:8786'"
             )
         if self.workers is not None and not _is_whole(self.workers, at_least=1):
             mistakes.append(f"resources.workers must be a whole number of at least 1, got {self.workers!r}")
@@ -79,7 +81,7 @@ class Resources:
                 f"resources.devices must be a whole number of at least 1, got {self.devices!r}; on which platform they "
                 "are, JAX_PLATFORMS decides (JAX_PLATFORMS=cuda)"
             )
-        elif self.devices and self.lanes:
+        elif self.lanes and (self.devices or self.is_together):
             mistakes.append(
                 "resources: lanes run trials side by side, and devices split each batch of one trial; give one "
                 "of the two"
@@ -114,7 +116,12 @@ class Resources:
     @property
     def count(self) -> int:
         """How many workers share the work, as far as this process knows."""
-        return 1 if self.executor == "inline" else self.workers or os.cpu_count() or 1
+        return 1 if self.executor in ("inline", TOGETHER) else self.workers or os.cpu_count() or 1
+
+    @property
+    def is_together(self) -> bool:
+        """Whether several processes train each trial together."""
+        return self.executor == TOGETHER
 
     @property
     def is_remote(self) -> bool:

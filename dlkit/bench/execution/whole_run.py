@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from dlkit.bench.execution import runner
 from dlkit.bench.execution.checkpoints import kept_checkpoints
 from dlkit.bench.execution.dask_workers import make_executor
 from dlkit.bench.execution.displays import live_progress
+from dlkit.bench.execution.executor import Executor
 from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.work import prepare_process
 from dlkit.bench.machine.program import program_identity
@@ -38,11 +40,13 @@ class EndedRun(NamedTuple):
         summary: the tables and verdicts as data.
         bound: the plan with the functions that ran.
         interrupted: whether Ctrl-C ended it early.
+        followed: whether another process planned and stored it, and this one only trained along.
     """
 
     summary: Summary
     bound: BoundPlan
     interrupted: bool
+    followed: bool = False
 
 
 def carry_out(
@@ -82,7 +86,37 @@ def carry_out(
             "keep = 'best' keeps models in the run's folder: give folder='runs/mine', or leave it out and train them "
             "again with result.best(..., retrain=True)"
         )
-    if allowed.executor == "inline":
+    if not allowed.is_together:
+        return _carried_out(experiment, folder, allowed, progress, look, times, make_executor)
+    from dlkit.bench.execution import together
+
+    together.join()
+    if together.follows():
+        prepare_process()
+        try:
+            bound = planned(experiment, allowed)
+        except UserError:
+            together.follow()  # the first process has found the same
+            raise
+        summary, interrupted = together.follow()
+        return EndedRun(summary, replace(bound, plan=summary.plan), interrupted, followed=True)
+    with together.telling_the_others() as said:
+        ended = _carried_out(experiment, folder, allowed, progress, look, times, together.make_executor)
+        said.append((ended.summary, ended.interrupted))
+    return ended
+
+
+def _carried_out(
+    experiment: Experiment,
+    folder: Path | None,
+    allowed: Resources,
+    progress: bool,
+    look: Callable[[Examination], None] | None,
+    times: float,
+    make: Callable[[Resources], Executor],
+) -> EndedRun:
+    """As `carry_out`, with an executor that this makes."""
+    if allowed.executor == "inline" or allowed.is_together:
         prepare_process()
     bound = planned(experiment, allowed)
     weights: Mapping[str, float] = {}
@@ -105,7 +139,7 @@ def carry_out(
         report = runner.run(
             bound,
             store,
-            partial(make_executor, allowed),
+            partial(make, allowed),
             display,
             lanes=allowed.lanes,
             trust=allowed.trust,
@@ -127,6 +161,10 @@ def planned(experiment: Experiment, resources: Resources) -> BoundPlan:
         UserError: for input that cannot be planned, with every mistake found.
     """
     bound = planner.plan(experiment)
+    if resources.is_together:
+        from dlkit.bench.execution.together import over_all
+
+        return over_all(bound, resources.devices)
     return bound if resources.devices is None else bound.over(resources.devices)
 
 

@@ -24,7 +24,7 @@ from dlkit.bench.spec.bound_plan import Group, OwnProblem, ProblemSource
 from dlkit.bench.spec.programs import forget_checked, require_same_programs
 from dlkit.bench.training.curve import Request
 from dlkit.bench.training.lane_memory import lane_bytes
-from dlkit.bench.training.lanes import ALONE, Lanes, asked_for, fitting, is_out_of_memory, on_accelerator
+from dlkit.bench.training.lanes import ALONE, Lanes, agreed, asked_for, fitting, is_out_of_memory, on_accelerator
 from dlkit.bench.training.program import ProblemProgram, Program, compile_problem, compile_program
 from dlkit.bench.training.trajectory import train_trials
 
@@ -306,7 +306,7 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
                 break  # they were run by another program than the next ones will be
             under = under._replace(lanes=fewer)
             continue
-        if time.monotonic() > deadline or is_asked_to_stop():
+        if agreed(time.monotonic() > deadline or is_asked_to_stop(), under.lanes):
             break
     return Done(tuple(outcomes), program, is_asked_to_stop(), tuple(models), tuple(notes))
 

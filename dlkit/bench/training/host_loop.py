@@ -15,7 +15,7 @@ import numpy as np
 from dlkit.bench.machine.boundary import StoppedAtBoundaryError, is_asked_to_stop
 from dlkit.bench.problems.base import Batch
 from dlkit.bench.training.curve import Points, Request, in_gradients, is_bad
-from dlkit.bench.training.lanes import fetched
+from dlkit.bench.training.lanes import agreed, fetched
 from dlkit.bench.training.program import Program
 from dlkit.bench.training.segment import Start
 from dlkit.bench.training.snapshots import Keeper, Snapshot, Spent, is_continuation, leaves_of, placed_like
@@ -265,6 +265,7 @@ def run_calls(
     Raises:
         StoppedAtBoundaryError: if this process was asked to stop; the keeper has kept where the trial is.
     """
+    lanes = program.shared.lanes
     each, interval, evaluations = begun.cut.evaluations, program.recipe.segment_steps, program.recipe.evaluations
     goal = interval * (evaluations if until is None else min(-(-until // each) * each, evaluations))
     run = _Run(program, begun, keeper, began)
@@ -282,30 +283,30 @@ def run_calls(
                 break  # at once: the next call would be for nothing
             if run.step < goal and limit is not None and run.watch.spent().pace is not None:
                 jax.block_until_ready(called)
-                was_cut = run.watch.spent().clock.seconds > limit
+                was_cut = agreed(run.watch.spent().clock.seconds > limit, lanes)
                 if was_cut:
                     break
-            if run.step < goal:
+            if run.step < goal and lanes.processes == 1:  # each has a clock of its own, and they need the same calls
                 run.cut_finer(goal - run.step)
-        if run.step < goal and (is_asked_to_stop() or (keeper is not None and keeper.is_due())):
+        if run.step == goal:
+            break
+        is_stopping = agreed(_is_to_stop(run, goal), lanes)
+        if is_stopping or (keeper is not None and keeper.is_due() and not is_asked_to_stop()):
             if last is not None:
                 run.take(last)
                 last = None
-            _keep_or_stop(run, goal)
+            if keeper is not None:
+                run.keep(keeper)
+            if is_stopping:
+                raise StoppedAtBoundaryError
     if last is not None:
         run.take(last)
     return Reached(_joined(run.points, alone=run.alone), run.carry, run.seen, run.watch.spent(), was_cut)
 
 
-def _keep_or_stop(run: _Run, goal: int) -> None:
-    """Keeps where a trial is; stops, if that was asked for and the trial does not end within moments."""
-    is_stopping = is_asked_to_stop()
-    if is_stopping and run.watch.spent().slowest_pace * (goal - run.step) <= MOMENT_SECONDS:
-        return
-    if run.keeper is not None:
-        run.keep(run.keeper)
-    if is_stopping:
-        raise StoppedAtBoundaryError
+def _is_to_stop(run: _Run, goal: int) -> bool:
+    """Whether a trial is asked to stop, and does not end within moments."""
+    return is_asked_to_stop() and run.watch.spent().slowest_pace * (goal - run.step) > MOMENT_SECONDS
 
 
 def finer(cut: Cut, interval: int, pace: float, left: int, long: float) -> Cut | None:

@@ -18,6 +18,7 @@ from dlkit.typing import Array
 __all__ = [
     "ALONE",
     "Lanes",
+    "agreed",
     "asked_for",
     "compiled",
     "fetched",
@@ -172,6 +173,15 @@ def asked_for(lanes: Lanes | int | None, devices: int) -> Lanes | None:
     if lanes or (lanes == 0 and devices == 1):
         return spread(lanes)
     return split_over(devices) if devices > 1 else None
+
+
+def agreed(said: bool, lanes: Lanes) -> bool:
+    """Returns what the first process says where several train a trial together: each has a clock of its own."""
+    if lanes.processes == 1:
+        return said
+    from jax.experimental import multihost_utils
+
+    return bool(multihost_utils.broadcast_one_to_all(np.asarray(said)))
 
 
 def on_accelerator() -> bool:

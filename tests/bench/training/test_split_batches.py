@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -194,3 +195,16 @@ def test_two_processes_with_two_devices_each_give_the_curve_of_one() -> None:
     assert first["curve"] == second["curve"] and first["again"] == first["curve"]  # the same bits, each time
     alone = told(TWO_PROCESSES, "alone", devices=1)
     np.testing.assert_allclose(first["curve"], alone["curve"], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.long
+def test_two_processes_make_one_run_that_the_first_keeps(tmp_path: Path) -> None:
+    port, folders = str(free_port()), [tmp_path / "first", tmp_path / "second"]
+    processes = [started(TWO_PROCESSES, "run", port, str(place), str(folders[place])) for place in (0, 1)]
+    first, second = (answer(process) for process in processes)
+    assert first == second and not first["failures"]
+    assert first["lanes"] == ["none, each batch split over 4 devices of 2 processes"]
+    assert first["reused"] and len(first["exact"]) == len(first["trials"]) > 2 and all(first["exact"])
+    assert folders[0].exists() and not folders[1].exists()
+    with pytest.raises(UserError, match="4 devices of 2 processes: this is 1 process; start as many"):
+        bench.open_run(folders[0]).replay(first["trials"][0])

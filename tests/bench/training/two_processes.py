@@ -1,6 +1,11 @@
-"""Trains one trial in two processes with two CPU devices each: ``python -m ... train PORT PLACE``; ``alone`` in one."""
+"""Trains in two processes with two CPU devices each.
+
+``python -m tests.bench.training.two_processes train PORT PLACE`` trains one trial, ``alone`` in one process; ``run PORT
+PLACE FOLDER`` makes a run that only the first process keeps.
+"""
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -53,10 +58,38 @@ def curve(devices: int) -> list[float]:
     return [float(value) for name in ("error", "training_loss") for value in trained.curve[name][1:]]
 
 
+def run(folder: str) -> dict[str, Any]:
+    """A run, in each process; the same once more; and replays."""
+    results = [
+        bench.compare(
+            problems=[problem()],
+            optimizers=["sgd"],
+            budget=bench.Budget(steps=4, evaluations=2, studies=1, tuning_points=2, tuning_seeds=1, seeds=2),
+            folder=folder,
+            executor="jax.distributed",
+            progress=False,
+        )
+        for _ in range(2)
+    ]
+    records = [result.summary.records for result in results]
+    return {
+        "failures": [failure for result in results for failure in result.failures],
+        "lanes": sorted({record.program["lanes"] for record in records[0].values()}),
+        "trials": sorted(records[0]),
+        "errors": {name: float(record.outcome.final("error")) for name, record in records[1].items()},
+        "reused": all(each.outcome.seconds == records[1][name].outcome.seconds for name, each in records[0].items()),
+        "exact": [results[0].replay(name).exact for name in sorted(records[0])],
+    }
+
+
 def main() -> None:
     """Prints what was found, as JSON."""
     if sys.argv[1] == "alone":
         print(json.dumps({"curve": curve(1)}))
+    elif sys.argv[1] == "run":
+        names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+        os.environ.update(zip(names, (f"127.0.0.1:{sys.argv[2]}", "2", sys.argv[3]), strict=True))
+        print(json.dumps(run(sys.argv[4])))
     else:
         jax.distributed.initialize(f"127.0.0.1:{sys.argv[2]}", 2, int(sys.argv[3]))
         counts = [jax.local_device_count(), jax.device_count()]
