@@ -4,6 +4,7 @@ import os
 import sqlite3
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -98,7 +99,9 @@ def examine() -> Iterator[Check]:
         "versions", ", ".join(f"{name} {identity[name]}" for name in ("jax", "jaxlib", "optax", "flax", "numpy"))
     )
     yield Check("SQLite", sqlite3.sqlite_version)
-    yield Check("devices", ", ".join(f"{device.platform}: {device.device_kind}" for device in jax.devices()))
+    kinds = Counter(f"{device.platform}: {device.device_kind}" for device in jax.devices())
+    several = "; --devices splits each batch of one trial over some of them" if jax.device_count() > 1 else ""
+    yield Check("devices", ", ".join(f"{count} x {kind}" for kind, count in kinds.items()) + several)
     yield Check("instruction sets", " ".join(each for each in identity["cpu_flags"].split() if "avx" in each) or "–")
     yield Check("cores", f"{os.cpu_count()}; XLA uses {identity['threads']} threads in this process, 1 in each worker")
     yield _cache()
