@@ -45,7 +45,8 @@ def join() -> None:
     os.environ["NPROC"] = "1"  # as of every process that trains; before JAX starts
     count, place = (os.environ.get(f"JAX_{name}") for name in ("NUM_PROCESSES", "PROCESS_ID"))
     try:
-        jax.distributed.initialize(num_processes=count and int(count), process_id=place and int(place))
+        told = {"num_processes": int(count) if count else None, "process_id": int(place) if place else None}
+        jax.distributed.initialize(**told)  # type: ignore[arg-type]
     except (ValueError, RuntimeError) as error:
         raise UserError(f"executor 'jax.distributed': the other processes cannot be found ({error}); {HOW}") from None
 

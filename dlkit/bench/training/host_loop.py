@@ -220,8 +220,9 @@ class _Run:
         """
         spent = self.watch.spent()
         long = LONG_SECONDS * (COLD if spent.pace is None else 1.0)
-        cut = finer(self.cut, self.interval, spent.slowest_pace, left, long)
-        if cut is not None:
+        found = finer(self.cut, self.interval, spent.slowest_pace, left, long) or self.cut
+        cut = Cut(*(agreed(number, self.program.shared.lanes) for number in found))
+        if cut != self.cut:
             self.cut = cut
             self.blocks = self.begun.blocks_from(cut, self.step)
 
@@ -283,10 +284,10 @@ def run_calls(
                 break  # at once: the next call would be for nothing
             if run.step < goal and limit is not None and run.watch.spent().pace is not None:
                 jax.block_until_ready(called)
-                was_cut = agreed(run.watch.spent().clock.seconds > limit, lanes)
+                was_cut = bool(agreed(run.watch.spent().clock.seconds > limit, lanes))
                 if was_cut:
                     break
-            if run.step < goal and lanes.processes == 1:  # each has a clock of its own, and they need the same calls
+            if run.step < goal:
                 run.cut_finer(goal - run.step)
         if run.step == goal:
             break

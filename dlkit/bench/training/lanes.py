@@ -175,13 +175,18 @@ def asked_for(lanes: Lanes | int | None, devices: int) -> Lanes | None:
     return split_over(devices) if devices > 1 else None
 
 
-def agreed(said: bool, lanes: Lanes) -> bool:
-    """Returns what the first process says where several train a trial together: each has a clock of its own."""
+def agreed(said: int, lanes: Lanes) -> int:
+    """Returns the number that the first process has where several train a trial together: each has its own clock.
+
+    Args:
+        said: a truth value, or a number within int32.
+        lanes: how trials lie.
+    """
     if lanes.processes == 1:
         return said
     from jax.experimental import multihost_utils
 
-    return bool(multihost_utils.broadcast_one_to_all(np.asarray(said)))
+    return int(multihost_utils.broadcast_one_to_all(np.asarray(said, np.int32)))
 
 
 def on_accelerator() -> bool:
