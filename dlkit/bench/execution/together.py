@@ -89,6 +89,8 @@ class TogetherExecutor:
         self._work: Task | None = None
         self._own: dict[int, OwnProblem] = {}  # by the id of what is kept alive here: it is sent once
         self._resources = ExitStack()
+        self._resources.callback(forget_own_programs)
+        self._resources.callback(forget_to_stop)
         self._resources.enter_context(first_interrupt(_give_up))  # the second Ctrl-C
         self._resources.enter_context(first_interrupt(ask_to_stop))
 
@@ -120,8 +122,6 @@ class TogetherExecutor:
     def close(self) -> None:
         """Lets go of Ctrl-C, and of the user's own programs."""
         self._resources.close()
-        forget_to_stop()
-        forget_own_programs()
 
 
 _TRAINING = threading.Event()  # set while the others take part, and wait for this process
@@ -147,14 +147,15 @@ def follow() -> Any:
         while True:
             message = _received()
             if isinstance(message, _End):
-                forget_own_programs()
-                return message.open()
+                break
             parcel, owner, own = message
             if own is not None:
                 known[owner] = unpack(own)
             task: Task = unpack(parcel)
             with suppress(UserError):  # the first process has the same, and says it
                 task.with_own(known.get(owner)).run()
+    forget_own_programs()
+    return message.open()
 
 
 class _End:
