@@ -18,6 +18,7 @@ from dlkit.bench.cli.exit_codes import DIFFERENT, INTERRUPTED, USER_ERROR
 from dlkit.bench.cli.letters import readable_everywhere
 from dlkit.bench.errors import UserError
 from dlkit.bench.escapes import visible
+from dlkit.bench.machine.preparation import prepare_own_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -243,6 +244,8 @@ def _shown(checks: "Iterator[Check]") -> bool:
 def main() -> None:
     """Runs the command line; a user's mistake ends with its message and exit code 2."""
     readable_everywhere(sys.stdout, sys.stderr)
+    if sys.argv[1:2] != ["doctor"]:  # which looks at what this machine does with all of its threads, too
+        prepare_own_process()
     try:
         sys.exit(app(sys.argv[1:], result_action="return_value", exit_on_error=False))
     except CycloptsError:  # already printed, with the nearest valid name

@@ -17,7 +17,8 @@ from dlkit.bench.execution.parcels import use_settings
 from dlkit.bench.execution.progress import say
 from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.step_times import as_stored
-from dlkit.bench.execution.work import Done, Task, Work, prepare_process, run_work
+from dlkit.bench.execution.work import Done, Task, Work, run_work
+from dlkit.bench.machine.preparation import prepare_process
 from dlkit.bench.plan.json import from_json, to_json
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.space import Point

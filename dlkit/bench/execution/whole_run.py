@@ -17,7 +17,7 @@ from dlkit.bench.execution.checkpoints import kept_checkpoints
 from dlkit.bench.execution.dask_workers import make_executor
 from dlkit.bench.execution.displays import live_progress
 from dlkit.bench.execution.resources import Resources
-from dlkit.bench.execution.work import prepare_process
+from dlkit.bench.machine.preparation import bound_threads, prepare_process
 from dlkit.bench.machine.program import program_identity
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.spec import planner
@@ -45,6 +45,7 @@ class EndedRun(NamedTuple):
     interrupted: bool
 
 
+@bound_threads()
 def carry_out(
     experiment: Experiment,
     *,
@@ -110,6 +111,7 @@ def carry_out(
             lanes=allowed.lanes,
             trust=allowed.trust,
             remote=allowed.is_remote,
+            here=allowed.executor == "inline",
             shard=allowed.part,
             keep=experiment.keep == "best",
             checkpoints=checkpoints,

@@ -1,6 +1,8 @@
 """This process and the computer under it.
 
-- `environment`: cache folder, configuration of JAX, compiler options, threads.
+- `preparation`: one for every process that trains: the threads of XLA, linear algebra and OpenMP.
+- `linear_algebra`: the libraries that compute eigenvectors and decompositions, and their threads.
+- `environment`: cache folder, configuration of JAX, compiler options.
 - `kept_programs`: how much room compiled programs take in the cache folder.
 - `quick_compilation`: programs that are called a few times.
 - `program`: what decides the bits of a trial's numbers beside the trial itself.
@@ -15,6 +17,8 @@ __all__ = [
     "environment",
     "interrupts",
     "kept_programs",
+    "linear_algebra",
+    "preparation",
     "program",
     "quick_compilation",
     "training_code",
