@@ -1,7 +1,9 @@
 """Checks of this machine: whether JAX computes right sums here, and whether the same program gives the same bits."""
 
 import os
+import re
 import sqlite3
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -10,8 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.machine.environment import cache_folder, configure_jax
+from dlkit.bench.machine.environment import cache_folder, configure_jax, cpu_model
 from dlkit.bench.machine.kept_programs import MOST_BYTES, program_folders
+from dlkit.bench.machine.linear_algebra import UNKNOWN, blas_threads, libraries
+from dlkit.bench.machine.preparation import bound_threads, thread_variables
 from dlkit.bench.machine.program import program_identity
 
 __all__ = ["Check", "canaries", "examine", "require_right_sums"]
@@ -88,7 +92,7 @@ class Check(NamedTuple):
 
 
 def examine() -> Iterator[Check]:
-    """Yields what matters to a run here: versions, devices, threads, cache, canaries, repeated bits."""
+    """Yields what matters to a run here: versions, devices, libraries, threads, cache, canaries, repeated bits."""
     import jax
 
     configure_jax()
@@ -99,12 +103,50 @@ def examine() -> Iterator[Check]:
     )
     yield Check("SQLite", sqlite3.sqlite_version)
     yield Check("devices", ", ".join(f"{device.platform}: {device.device_kind}" for device in jax.devices()))
-    yield Check("instruction sets", " ".join(each for each in identity["cpu_flags"].split() if "avx" in each) or "–")
-    yield Check("cores", f"{os.cpu_count()}; XLA uses {identity['threads']} threads in this process, 1 in each worker")
+    yield Check("processor", cpu_model())
+    yield Check("instruction sets", _instruction_sets(identity["cpu_flags"]))
+    for each in libraries():
+        caller = "SciPy and JAX" if each.package == "scipy" else "NumPy"
+        yield Check(f"linear algebra of {caller}", f"{each.name}, kernels for {each.core}")
+    yield Check(
+        "threads",
+        f"{os.cpu_count()} cores; left alone, as in this process, XLA takes {identity['threads']} threads and linear "
+        f"algebra {identity['blas_threads']}",
+    )
+    yield _threads()
     yield _cache()
     for name, right in canaries().items():
         yield Check(f"canary, {name}", "right in 100 of 100" if right else "wrong results; install another jax", right)
     yield _repeated_bits()
+
+
+def _instruction_sets(flags: str) -> str:
+    """The vector instructions of this CPU, and the bound that XLA is given, if any."""
+    bound = re.search(r"--xla_cpu_max_isa=(\S+)", os.environ.get("XLA_FLAGS", ""))
+    found = " ".join(each for each in flags.split() if each.startswith(("avx", "amx", "asimd", "sve", "fma"))) or "–"
+    return f"{found}; XLA_FLAGS let XLA use no more than {bound[1]}" if bound else found
+
+
+def _threads() -> Check:
+    """Checks whether what trains has one thread of each kind, by the account of a process started as a worker."""
+    with bound_threads():
+        here = blas_threads()
+    code = (
+        "from dlkit.bench.machine.preparation import prepare_own_process, start_jax; prepare_own_process(); "
+        "start_jax(1); from dlkit.bench.machine.program import program_identity; found = program_identity(); "
+        "print(found['threads'], found['blas_threads'], sep='|')"
+    )
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, **thread_variables()}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    xla, _, worker = ended.stdout.strip().partition("|")
+    if ended.returncode:
+        return Check("threads of trials", f"a worker cannot be started: {ended.stderr.strip()[-300:]}", False)
+    found = f"in a worker XLA has {xla}, linear algebra {worker}; here linear algebra has {here} while it trains"
+    if {xla, worker, here} == {"1"}:
+        return Check("threads of trials", found, True)
+    unknown = UNKNOWN in f"{worker}{here}"
+    return Check("threads of trials", f"{found}; replays are exact where it is 1 each", None if unknown else False)
 
 
 def _cache() -> Check:
@@ -131,7 +173,7 @@ def _bytes_in(folder: Path) -> int:
 
 
 def _repeated_bits() -> Check:
-    """Checks whether a small training run gives the same bits every time: replays need that."""
+    """Checks whether a small training run and eigenvectors give the same bits every time: replays need that."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -146,7 +188,15 @@ def _repeated_bits() -> Check:
 
     rng = np.random.default_rng(0)
     arrays = rng.normal(size=(64, 64)).astype(np.float32), rng.normal(size=(256, 64)).astype(np.float32)
-    curves = {np.asarray(descend(*arrays)).tobytes() for _ in range(20)}
+    decompose = jax.jit(lambda x: (jnp.linalg.eigh(x.T @ x), jnp.linalg.qr(x)[0]))
+
+    def numbers() -> bytes:
+        return b"".join(
+            np.asarray(leaf).tobytes() for leaf in jax.tree.leaves((descend(*arrays), decompose(arrays[1])))
+        )
+
+    with bound_threads():
+        curves = {numbers() for _ in range(20)}
     if len(curves) == 1:
         return Check("replays", "exact: 20 runs of one program gave the same bits", True)
     return Check("replays", f"not exact: 20 runs of one program gave {len(curves)} different curves", False)
