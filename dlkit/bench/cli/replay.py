@@ -56,13 +56,14 @@ def replay(
     result, experiment = api.open_run(run), load(spec) if spec else None
     if trial:
         return _shown(result.replays(trial, experiment))
+    replays = result.replays(experiment=experiment, sample=sample, seed=seed)
     records = result.summary.records
     total = len(records) if sample is None else min(sample, sum(each.outcome.counts for each in records.values()))
     if not total:
         raise UserError(f"{run}: there is no trial to replay; run its spec first")
     found = _Found()
     with _progress(total) as advance:
-        for each in result.replays(experiment=experiment, sample=sample, seed=seed):
+        for each in replays:
             found.add(each)
             advance(found)
     print("\n".join(found.lines()))  # noqa: T201
