@@ -91,9 +91,17 @@ def compared(outcome: Outcome, then: Mapping[str, str], done: Done, model: Packe
     same_end = again.status == outcome.status or outcome.status == "cut off"
     if not same_end or again.diverged_at != outcome.diverged_at:
         largest["how it ended"] = ulps["how it ended"] = math.inf
-    ended = again.diverged_at, ulps, unlike_bits(then, now)
-    curves = outcome.curves, again.curves
-    return Replay(outcome.trial.id, not largest, _changed(then, now), largest, *curves, *ended)
+    return Replay(
+        outcome.trial.id,
+        exact=not largest,
+        program=_changed(then, now),
+        largest=largest,
+        then=outcome.curves,
+        now=again.curves,
+        diverged_at=again.diverged_at,
+        ulps=ulps,
+        unpromised=unlike_bits(then, now),
+    )
 
 
 def raised_again(outcome: Outcome, then: Mapping[str, str], done: Done) -> Replay:

@@ -99,7 +99,8 @@ def chosen(summary: Summary, sample: int | None = None, seed: int = 0) -> list[s
         if outcome.counts:
             by_cell.setdefault(_cell(outcome.trial), []).append(name)
     cells = [by_cell[cell] for cell in sorted(by_cell)]
-    for each in (cells, *cells):
+    rng.shuffle(cells)
+    for each in cells:
         rng.shuffle(each)
     turns = (name for turn in itertools.zip_longest(*cells) for name in turn if name is not None)
     return in_groups(summary, itertools.islice(turns, sample))

@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from dlkit.bench.machine.linear_algebra import libraries
@@ -103,7 +103,7 @@ def _set_libraries(threads: int) -> list[Callable[[], Any]]:
             before = each.get()
             if before != threads:
                 each.set(threads)
-                back.append(lambda change=each.set, to=before: change(to))
+                back.append(partial(each.set, before))
     return back
 
 

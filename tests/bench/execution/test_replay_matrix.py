@@ -18,6 +18,7 @@ from dlkit.bench.machine.linear_algebra import blas_threads, libraries
 from dlkit.bench.machine.preparation import thread_variables
 from dlkit.bench.machine.program import BIT_FIELDS, SOFTWARE_FIELDS
 from dlkit.bench.optimizers import OPTIMIZERS, WRAPPERS
+from dlkit.bench.store.store import Store
 
 OURS = {*thread_variables(), "XLA_FLAGS"}
 USER = {name: value for name, value in os.environ.items() if name not in OURS} | {"COLUMNS": "200"}
@@ -134,3 +135,81 @@ def test_every_optimizer_and_every_wrapper_gives_the_same_bits_every_way(tmp_pat
     wrapped = [f"{inner}+{wrapper}" for wrapper in WRAPPERS for inner in ("adam", "soap")]
     everybody = [*OPTIMIZERS, *wrapped]
     assert matrix(tmp_path, everybody[part::4], steps=4) > 200
+
+
+# --- what changes bits is found, and named ---
+
+
+@pytest.fixture(scope="module")
+def adam_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder above a run of one contender in single precision."""
+    work = tmp_path_factory.mktemp("changes")
+    write_spec(work, ["adam"], "linear-regression")
+    ended = dlkit("run", "spec.toml", "--folder", "run", "--executor", "inline", "--no-report", cwd=work)
+    assert ended.returncode == 0, ended.stderr
+    return work
+
+
+CHANGES = {
+    "double precision": ({"JAX_ENABLE_X64": "1"}, "jax_enable_x64 False then, True now"),
+    "precision of products": (
+        {"JAX_DEFAULT_MATMUL_PRECISION": "bfloat16"},
+        "jax_default_matmul_precision None then, bfloat16 now",
+    ),
+    "random numbers": ({"JAX_DEFAULT_PRNG_IMPL": "rbg"}, "jax_default_prng_impl threefry2x32 then, rbg now"),
+    "instruction set of XLA": (
+        {"XLA_FLAGS": "--xla_cpu_max_isa=SSE4_2"},
+        "XLA_FLAGS unset then, --xla_cpu_max_isa=SSE4_2",
+    ),
+    "kernels of linear algebra": ({"OPENBLAS_CORETYPE": "Nehalem"}, "blas_core: "),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_changes_bits_is_named_by_a_replay(adam_run: Path, what: str) -> None:
+    variables, words = CHANGES[what]
+    if "OPENBLAS_CORETYPE" in variables and not libraries()[0].name.startswith("openblas"):
+        pytest.skip("another library of linear algebra")
+    ended = dlkit("replay", "run", "--all", cwd=adam_run, **variables)
+    assert ended.returncode in (0, 3), ended.stderr
+    assert f"  4 x {words}" in ended.stdout
+    if what in ("double precision", "random numbers"):  # whose numbers are others for certain
+        assert ended.returncode == 3 and " differ, or raised now, where the same bits are not promised" in ended.stdout
+
+
+@pytest.mark.long
+def test_what_changes_bits_is_not_mixed_by_a_resumed_run(adam_run: Path, tmp_path: Path) -> None:
+    variables, words = CHANGES["instruction set of XLA"]
+    shutil.copytree(adam_run, tmp_path / "again")
+    again = ["run", "spec.toml", "--folder", "run", "--executor", "inline", "--no-report"]
+    ended = dlkit(*again, cwd=tmp_path / "again", **variables)
+    assert ended.returncode == 0 and f"4 stored trials were made by other software or settings: {words}" in (
+        " ".join(ended.stderr.split())
+    )
+    opened = bench.open_run(tmp_path / "again/run")
+    assert (
+        len({each.program["jax_config"] + each.program["xla_flags"] for each in opened.summary.records.values()}) == 1
+    )
+
+
+@linux
+@pytest.mark.long
+def test_a_process_whose_jax_had_more_threads_says_so_and_is_not_mixed(tmp_path: Path) -> None:
+    """JAX has started with two threads before dlkit trains in that process: they cannot be taken away."""
+    write_spec(tmp_path, ["adam"], "linear-regression")
+    started = "import os, jax; os.environ['NPROC'] = '2'; jax.devices(); del os.environ['NPROC']\n"
+    script(tmp_path, "run", 'executor="inline"', before=started)
+    (threads,) = {each.program["threads"] for each in bench.open_run(tmp_path / "run").summary.records.values()}
+    assert threads == "2"
+    replayed = dlkit("replay", "run", "--all", cwd=tmp_path, cores=1)  # by as many threads, on whatever cores
+    assert (replayed.returncode, replayed.stdout) == (0, "all 4 trials match, bit for bit\n"), replayed.stderr
+    ended = dlkit("run", "spec.toml", "--folder", "run", "--workers", "1", "--no-report", cwd=tmp_path)
+    assert ended.returncode == 0
+    assert "4 stored trials were made by other software or settings: XLA's threads 2 then, 1 now" in (
+        " ".join(ended.stderr.split())
+    )
+    with Store(tmp_path / "run", write=False) as store:
+        (apart,) = store.apart()
+    assert len(apart.trials) == 4 and apart.program["threads"] == "2"
+    assert {each.program["threads"] for each in bench.open_run(tmp_path / "run").summary.records.values()} == {"1"}
