@@ -151,7 +151,9 @@ app.command("dlkit.bench.cli.export:export", name="export", help="Write a run as
 
 
 app.command(
-    "dlkit.bench.cli.replay:replay", name="replay", help="Run trials again and say whether they match bit for bit."
+    "dlkit.bench.cli.replay:replay",
+    name="replay",
+    help="Run trials again and say whether they match bit for bit. Ends with 1 if not, with 3 where that is not promised.",
 )
 
 
