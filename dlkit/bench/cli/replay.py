@@ -37,8 +37,10 @@ def replay(
     """Run trials again and say whether they match bit for bit: curves, counts, scores of examples, samples, models.
 
     Trials of somebody's own code run the code that the run's folder keeps, in a process of its own, after saying whose
-    it is. Ends with 0 where every number matches; with 1 where one differs although the same bits are promised; with 3
-    where one differs, or cannot run, on another machine or with other software, for which they are not.
+    it is.
+
+    Ends with 0 where every number matches; with 1 where one differs although the same bits are promised; with 3 where
+    one differs, or cannot run, on another machine or with other software, for which they are not.
 
     Args:
         run: the run's folder.
