@@ -7,12 +7,13 @@
 - `quick_compilation`: programs that are called a few times.
 - `program`: what decides the bits of a trial's numbers beside the trial itself.
 - `training_code`: the part of it that is dlkit's own code, as a hash.
-- `doctor`: checks of this machine.
+- `canaries`: what some versions of JAX compute wrong; `doctor`: checks of this machine.
 - `interrupts`: Ctrl-C; `boundary`: a wish to stop between two calls of what trains.
 """
 
 __all__ = [
     "boundary",
+    "canaries",
     "doctor",
     "environment",
     "interrupts",

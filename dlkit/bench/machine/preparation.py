@@ -148,7 +148,7 @@ def prepare_process(threads: int = 1) -> Mapping[str, str]:
 
 @cache
 def _ready(threads: int) -> None:
-    from dlkit.bench.machine.doctor import require_right_sums
+    from dlkit.bench.machine.canaries import require_right_sums
     from dlkit.bench.machine.kept_programs import bound_programs
 
     start_jax(threads)
