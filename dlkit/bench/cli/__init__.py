@@ -16,7 +16,7 @@ import dlkit
 from dlkit.bench.cli import completion
 from dlkit.bench.cli.exit_codes import DIFFERENT, INTERRUPTED, USER_ERROR
 from dlkit.bench.cli.letters import readable_everywhere
-from dlkit.bench.cli.replay import replay
+from dlkit.bench.cli.replay import replay as run_again
 from dlkit.bench.errors import UserError
 from dlkit.bench.escapes import visible
 from dlkit.bench.machine.preparation import prepare_own_process
@@ -151,7 +151,7 @@ def report(
 app.command("dlkit.bench.cli.export:export", name="export", help="Write a run as files that other tools read.")
 
 
-app.command(replay)
+app.command(run_again, name="replay")
 
 
 @app.command(name="list")
