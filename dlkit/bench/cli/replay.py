@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from dlkit.bench.cli.exit_codes import DIFFERENT, NOT_PROMISED
 from dlkit.bench.errors import UserError
+from dlkit.bench.escapes import visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -68,7 +69,7 @@ def replay(
         for each in replays:
             found.add(each)
             advance(found)
-    print("\n".join(found.lines()))  # noqa: T201
+    print("\n".join(map(visible, found.lines())))  # noqa: T201
     return found.code
 
 
@@ -78,16 +79,17 @@ def _shown(replays: "Iterator[Replay]") -> int:
     for each in replays:
         found.add(each)
         for name, (then, now) in each.program.items():
-            print(f"program differs in {name}: {_short(then)} then, {_short(now)} now")  # noqa: T201
+            print(f"program differs in {visible(name)}: {_short(then)} then, {_short(now)} now")  # noqa: T201
         for name, (then, now) in each.unpromised.items():
             if name not in each.program:
-                print(f"bits are not promised: {_why(name, then, now)}")  # noqa: T201
+                print(visible(f"bits are not promised: {_why(name, then, now)}"))  # noqa: T201
         if each.diverged_at is not None:
             print(f"trial {each.trial}: diverged at step {each.diverged_at}")  # noqa: T201
         if each.exact:
             print(f"trial {each.trial}: every number matches, bit for bit", flush=True)  # noqa: T201
         for what, difference in each.largest.items():
-            print(f"trial {each.trial}: {what} differs by up to {_distance(difference, each.ulps[what])}")  # noqa: T201
+            distance = _distance(difference, each.ulps[what])
+            print(f"trial {each.trial}: {visible(what)} differs by up to {distance}")  # noqa: T201
     return found.code
 
 
@@ -211,4 +213,5 @@ def _why(name: str, then: str, now: str) -> str:
 
 
 def _short(value: str) -> str:
-    return value if len(value) <= 60 else f"{value[:57]}..."
+    shown = visible(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."

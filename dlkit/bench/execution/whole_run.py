@@ -18,7 +18,7 @@ from dlkit.bench.execution.dask_workers import make_executor
 from dlkit.bench.execution.displays import live_progress
 from dlkit.bench.execution.resources import Resources
 from dlkit.bench.machine.preparation import bound_threads, prepare_process
-from dlkit.bench.machine.program import program_identity
+from dlkit.bench.machine.program import program_identity, program_of_workers
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.spec import planner
 from dlkit.bench.spec.bound_plan import BoundPlan
@@ -94,10 +94,11 @@ def carry_out(
         look(examination)
         foresight, weights = examination.foresight._replace(sentences=opening(examination)), examination.cost.weights
     bound = with_groups(bound)
+    program = program_identity if allowed.executor == "inline" else program_of_workers
     with (
         Store(folder) as store,
         live_progress(progress, folder) as display,
-        kept_checkpoints(folder, allowed.checkpoint_minutes, program_identity, store.finished) as (checkpoints, wrong),
+        kept_checkpoints(folder, allowed.checkpoint_minutes, program, store.finished) as (checkpoints, wrong),
     ):
         if wrong:
             display.warn(wrong)
