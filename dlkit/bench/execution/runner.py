@@ -7,24 +7,32 @@ from typing import NamedTuple
 from dlkit.bench.analysis.settling import more_blocks
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.checkpoints import Place
-from dlkit.bench.execution.executor import Executor, Workers, programs_of
+from dlkit.bench.execution.executor import Executor, Workers
 from dlkit.bench.execution.guard import Check, checks, same_code
 from dlkit.bench.execution.jobs import ContenderJob, Job, TargetJob
 from dlkit.bench.execution.keeping import KeepJob, keep_jobs
 from dlkit.bench.execution.own_code import keep_own_code
 from dlkit.bench.execution.progress import Listener
 from dlkit.bench.execution.races import Race, machine_digest, races
-from dlkit.bench.execution.slots import Answers, Keeping, SomeJob, Unstored, drive, require_same_software
+from dlkit.bench.execution.slots import (
+    Answers,
+    Keeping,
+    SomeJob,
+    Unstored,
+    drive,
+    program_of_remote,
+    require_same_software,
+)
 from dlkit.bench.execution.step_times import before_training, needs_step_times, races_before, scaled, with_known_times
 from dlkit.bench.execution.work import Done, Timed
 from dlkit.bench.machine.preparation import bound_threads
-from dlkit.bench.machine.program import THREAD_FIELDS, program_identity, program_of_workers
+from dlkit.bench.machine.program import program_identity, program_of_workers
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.shards import Shard, Share, share_of
 from dlkit.bench.plan.trials import Trial, timing_key
 from dlkit.bench.spec.bound_plan import BoundPlan
 from dlkit.bench.store.kept_code import About
-from dlkit.bench.store.software import differences, software_digest
+from dlkit.bench.store.software import differences
 from dlkit.bench.store.store import Store
 from dlkit.bench.store.trial_rows import Record
 from dlkit.bench.tuning.history import History
@@ -118,7 +126,7 @@ def run(
     workers = Workers(make_executor)
     try:
         own = program_identity if here else program_of_workers
-        program = _program_of_remote(workers.start()) if remote else own()
+        program = program_of_remote(workers.start()) if remote else own()
         context = _Context(store, workers, progress, lanes, program, Unstored(store, checkpoints), share=share)
         context = replace(context, checkpoints=checkpoints)
         before = store.software()
@@ -388,20 +396,3 @@ def _keep_models(context: _Context, bound: BoundPlan, history: History) -> bool:
         if job.warning:
             context.progress.warn(job.warning)
     return is_interrupted
-
-
-# --- workers ---
-
-
-def _program_of_remote(executor: Executor) -> Mapping[str, str]:
-    """This process's program on the workers' kind of device; refuses workers that could not be compared."""
-    first, *others = programs_of(executor)
-    for each in others:
-        if software_digest(each) != software_digest(first):
-            differing = differences(first, each, there="on one", here="on another")
-            raise UserError(
-                f"the workers differ: {differing}; trials of both are never mixed: use workers that are alike"
-            )
-    program = {**program_identity(), **{name: first[name] for name in ("device", *THREAD_FIELDS)}}
-    require_same_software(first, program)
-    return program
