@@ -1,6 +1,7 @@
 """Replaying a whole run: which trials, in which order, what is said, and how the command ends."""
 
 import itertools
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -213,3 +214,13 @@ def test_a_run_of_before_says_what_is_not_known(run: Path) -> None:
     assert code == 0 and "they match, although bits are not promised" in text
     for words in ("linear algebra by unknown then", "blas_threads: unknown then, 1 now", "blas_core: unknown then"):
         assert words in text
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted on Linux")
+def test_a_trial_of_other_threads_runs_in_a_process_that_has_as_many(opened: bench.Result) -> None:
+    """JAX has started here with one."""
+    other, name = changed(opened, program={"threads": "2"})
+    (shown,) = other.replays()
+    assert shown.trial == name and not shown.failure
+    assert shown.is_promised, "it had two threads there, too"
