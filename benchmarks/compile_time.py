@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from dlkit.bench import optimizers, problems
-from dlkit.bench.execution.work import prepare_process
+from dlkit.bench.machine.preparation import prepare_process
 from dlkit.bench.plan.space import Range
 from dlkit.bench.training.curve import Request
 from dlkit.bench.training.program import compile_problem, compile_program

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from dlkit.bench.execution.work import prepare_process
+from dlkit.bench.machine.preparation import prepare_process
 from dlkit.bench.optimizers import get as get_optimizer
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.problems import catalog

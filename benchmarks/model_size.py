@@ -22,7 +22,7 @@ import optax
 from dlkit import models
 from dlkit.bench import optimizers
 from dlkit.bench.data import Dataset
-from dlkit.bench.execution.work import prepare_process
+from dlkit.bench.machine.preparation import prepare_process
 from dlkit.bench.problems import Problem, classification
 from dlkit.bench.training.program import compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe

@@ -4,6 +4,8 @@ import os
 import zlib
 from importlib import metadata
 
+from dlkit.bench.machine.preparation import thread_variables
+
 # Compilation is most of the session. With QUICK_COMPILATION programs are compiled unoptimized and, where jaxlib still
 # has them, by the emitters it had before the present ones: in a third of the time. Not for tests that compare bits.
 os.environ.setdefault(
@@ -14,7 +16,7 @@ os.environ.setdefault(
     if metadata.version("jaxlib").startswith("0.10.")
     else "--xla_backend_optimization_level=0",
 )
-os.environ["NPROC"] = "1"  # as in dlkit's workers: the same bits here and there
+os.environ.update(thread_variables())  # as the command line and its workers: the same bits here and there
 
 import hypothesis
 import jax

@@ -45,31 +45,53 @@ class Repeatable:
         (shown,) = self.replays([trial], experiment)
         return shown
 
-    def replays(self, trials: Iterable[str], experiment: "Experiment | None" = None) -> "Iterator[Replay]":
+    def replays(
+        self,
+        trials: Iterable[str] | None = None,
+        experiment: "Experiment | None" = None,
+        *,
+        sample: int | None = None,
+        seed: int = 0,
+    ) -> "Iterator[Replay]":
         """Runs trials again, one after another, and compares their bits.
 
         Where a run was opened from its folder, and trials are of somebody's own code, this runs the code that the
         folder keeps: in a process of its own, and after saying whose it is.
 
         Args:
-            trials: their ids, or the first characters of each.
+            trials: their ids, or the first characters of each; None for every trial of the run, those of one program
+                after another. Of these a trial that failed, or cannot run here, is said to be so (`Replay.failure`),
+                and the others go on.
             experiment: what ran, to take one's own functions from it instead of the run's folder.
+            sample: run so many instead of all of them, of as many contenders and problems as there are.
+            seed: of that draw.
 
         Returns:
             What each replay showed, as they end.
 
         Raises:
-            UserError: for an id that is not there, a trial that failed, or own functions that are not at hand.
+            UserError: for an id that is not there; of trials that are named, for one that failed, or own functions that
+                are not at hand.
         """
         from dlkit.bench.execution import replay
 
-        names = [self._found(trial) for trial in trials]
+        if sample is not None and (trials is not None or sample < 1):
+            raise UserError(
+                "sample draws from all trials; leave out trials, or sample"
+                if trials is not None
+                else f"sample must be at least 1, got {sample}"
+            )
+        tolerant = trials is None
+        if trials is None:
+            names = replay.chosen(self.summary, sample, seed)
+        else:
+            names = [self._found(trial) for trial in trials]
         bound = self.bound
         if experiment is not None:
             from dlkit.bench.spec import planner
 
             bound = planner.plan(experiment)
-        return replay.replays(self.summary, names, bound, self.folder)
+        return replay.replays(self.summary, names, bound, self.folder, tolerant=tolerant)
 
     def best(self, contender: str, problem: str | None = None, *, retrain: bool = False) -> "KeptModel":
         """Returns the trained model of a contender: of its typical study's final trial that is best on validation.

@@ -274,6 +274,7 @@ def check(
     from dlkit.bench.examination.costs import LONG
     from dlkit.bench.execution.resources import Resources
     from dlkit.bench.execution.whole_run import examined, planned
+    from dlkit.bench.machine.preparation import bound_threads
     from dlkit.bench.spec.budget import Budget
     from dlkit.bench.spec.entries import Experiment
 
@@ -290,7 +291,8 @@ def check(
         )
     allowed = Resources() if resources is None else resources
     where = Path(folder) if folder is not None else None
-    return examined(planned(experiment, allowed), where, allowed, times=LONG, anew=True)
+    with bound_threads():
+        return examined(planned(experiment, allowed), where, allowed, times=LONG, anew=True)
 
 
 def open_run(folder: str | Path) -> Result:

@@ -30,6 +30,7 @@ __all__ = [
 
 PROGRAM = dict.fromkeys(("code", "jax", "jaxlib", "optax", "flax", "numpy", "lanes", "xla_flags", "jax_config"), "1")
 PROGRAM |= {"optimization": "1", "device": "cpu", "cpu_flags": "avx2 fma", "threads": "1", "python": "3.11.0"}
+PROGRAM |= {"blas": "openblas 0.3.30 pthreads", "blas_core": "Haswell", "blas_threads": "1", "cpu": "a CPU"}
 
 
 def make_problem(name: str = "bowl", *, metric: Metric | None = None, target: float | None = 0.1) -> PlannedProblem:

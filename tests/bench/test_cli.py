@@ -123,7 +123,9 @@ def test_list_and_doctor(work: Path) -> None:
     assert all(name in optimizers for name in ("sgd", "momentum", "rmsprop", "adagrad", "adam", "adamw"))
     doctor = dlkit("doctor", cwd=work)
     assert doctor.returncode == 0, doctor.stdout
-    assert "WRONG" not in doctor.stdout and doctor.stdout.count("ok ") >= 4
+    assert "WRONG" not in doctor.stdout and doctor.stdout.count("ok ") >= 5
+    assert "linear algebra of SciPy and JAX: " in doctor.stdout and "instruction sets: " in doctor.stdout
+    assert "in a worker XLA has 1, linear algebra 1; here linear algebra has 1 while it trains" in doctor.stdout
 
 
 @pytest.mark.long

@@ -16,8 +16,10 @@ import dlkit
 from dlkit.bench.cli import completion
 from dlkit.bench.cli.exit_codes import DIFFERENT, INTERRUPTED, USER_ERROR
 from dlkit.bench.cli.letters import readable_everywhere
+from dlkit.bench.cli.replay import replay as run_again
 from dlkit.bench.errors import UserError
 from dlkit.bench.escapes import visible
+from dlkit.bench.machine.preparation import prepare_own_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,38 +151,7 @@ def report(
 app.command("dlkit.bench.cli.export:export", name="export", help="Write a run as files that other tools read.")
 
 
-@app.command
-def replay(run: Path, trial: list[str], /, *, spec: Path | None = None) -> int:
-    """Run trials again and say whether their curves match bit for bit.
-
-    Trials of somebody's own code run the code that the run's folder keeps, in a process of its own, after saying whose
-    it is.
-
-    Args:
-        run: the run's folder.
-        trial: one or several of their ids, or the first characters of each; `dlkit show RUN --trials` lists them.
-        spec: the spec that ran, to take functions from files of your own instead of the run's folder.
-    """
-    from dlkit.bench import api
-    from dlkit.bench.spec.toml import load
-
-    is_exact = True
-    for outcome in api.open_run(run).replays(trial, load(spec) if spec else None):
-        for field, (then, now) in outcome.program.items():
-            print(f"program differs in {visible(field)}: {_short(then)} then, {_short(now)} now")  # noqa: T201
-        if outcome.diverged_at is not None:
-            print(f"trial {outcome.trial}: diverged at step {outcome.diverged_at}")  # noqa: T201
-        if outcome.exact:
-            print(f"trial {outcome.trial}: every number matches, bit for bit", flush=True)  # noqa: T201
-        for metric, difference in outcome.largest.items():
-            print(f"trial {outcome.trial}: {visible(metric)} differs by up to {difference:g}")  # noqa: T201
-        is_exact &= outcome.exact
-    return 0 if is_exact else DIFFERENT
-
-
-def _short(value: str) -> str:
-    shown = visible(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+app.command(run_again, name="replay")
 
 
 @app.command(name="list")
@@ -243,6 +214,8 @@ def _shown(checks: "Iterator[Check]") -> bool:
 def main() -> None:
     """Runs the command line; a user's mistake ends with its message and exit code 2."""
     readable_everywhere(sys.stdout, sys.stderr)
+    if sys.argv[1:2] != ["doctor"]:  # which looks at what this machine does with all of its threads, too
+        prepare_own_process()
     try:
         sys.exit(app(sys.argv[1:], result_action="return_value", exit_on_error=False))
     except CycloptsError:  # already printed, with the nearest valid name

@@ -15,7 +15,8 @@
 - `own_code`: what is one's own in a plan, kept in the run folder and bound again.
 - `checkpoints`: files that a killed trial goes on from.
 - `keeping`: the best models, kept at the end of a run; `models`: those, or trained again; `packed_models`: as bytes.
-- `replay`: runs a stored trial again; `bit_comparison`: beside the stored one; `single_trial`: trains one by hand.
+- `replay`: runs stored trials again; `replay_tasks`: in other processes; `bit_comparison`: beside the stored ones.
+- `single_trial`: trains one by hand.
 - `simulation`: plans played without training, in worlds where the truth is known; `truths`: which claims hold there.
 - `deep_doctor`: studies whose truth is known: whether verdicts say it; `self_deceptions`: those that are trained.
 """
@@ -40,6 +41,7 @@ __all__ = [
     "progress",
     "races",
     "replay",
+    "replay_tasks",
     "resources",
     "runner",
     "self_deceptions",

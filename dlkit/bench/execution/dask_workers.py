@@ -19,6 +19,7 @@ from dlkit.bench.execution.parcels import Parcel, pack, unpack
 from dlkit.bench.execution.resources import Resources, memory_bytes
 from dlkit.bench.execution.work import Done, Task, Timed
 from dlkit.bench.machine.interrupts import first_interrupt, interrupts_held
+from dlkit.bench.machine.preparation import prepare_own_process, thread_variables
 from dlkit.bench.spec.bound_plan import OwnProblem
 from dlkit.bench.training.lanes import on_accelerator
 
@@ -54,7 +55,7 @@ class DaskExecutor:
         count = workers or len(_cores())
         # Allocation: dask's default trims after every free, which costs a tenth of the training time.
         settings = {
-            "distributed.nanny.pre-spawn-environ": {"NPROC": "1", "OMP_NUM_THREADS": "1"},
+            "distributed.nanny.pre-spawn-environ": thread_variables(),
             "distributed.worker.daemon": True,
             "distributed.comm.timeouts.connect": "10s",
             # What nobody looks at: dask samples each process's stack a hundred times a second, and ticks fifty times.
@@ -218,7 +219,7 @@ def _prepare_worker() -> None:
     """Pins a local worker to a core, and asks for one thread, before XLA starts: it may with the first array."""
     from distributed import get_worker
 
-    os.environ["NPROC"] = "1"
+    prepare_own_process()
     name = get_worker().name
     cores = _cores()
     if isinstance(name, int) and hasattr(os, "sched_setaffinity"):

@@ -11,8 +11,8 @@ from dlkit.bench.analysis.claims import Sentence
 from dlkit.bench.execution.self_deceptions import TRAINED
 from dlkit.bench.execution.simulation import World
 from dlkit.bench.execution.truths import shares
-from dlkit.bench.execution.work import prepare_process
 from dlkit.bench.machine.doctor import Check
+from dlkit.bench.machine.preparation import prepare_process
 from dlkit.bench.spec.budget import Budget
 
 __all__ = ["SIMULATED", "Case", "examine_deeply", "least", "most"]

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.execution.work import Done, Task, Timed, Work, forget_own_programs, prepare_process
+from dlkit.bench.execution.work import Done, Task, Timed, Work, forget_own_programs
 from dlkit.bench.machine.boundary import ask_to_stop, forget_to_stop, is_asked_to_stop
 from dlkit.bench.machine.interrupts import first_interrupt
+from dlkit.bench.machine.preparation import bound_threads, prepare_process
 from dlkit.bench.spec.bound_plan import OwnProblem, ProblemSource
 
 __all__ = ["Executor", "InlineExecutor", "Introduction", "Workers", "programs_of"]
@@ -69,7 +70,8 @@ class Introduction(NamedTuple):
 
     def run(self) -> Done:
         """Prepares this process to train."""
-        return Done((), prepare_process())
+        with bound_threads():
+            return Done((), prepare_process())
 
 
 def programs_of(executor: Executor) -> list[Mapping[str, str]]:

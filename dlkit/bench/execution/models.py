@@ -123,7 +123,7 @@ def _result(summary: Summary, contender: str, problem: str | None) -> tuple[Plan
 
 
 def _trained_again(summary: Summary, best: Outcome, bound: BoundPlan | None, folder: Path | None) -> PackedModel:
-    ((outcome, then, done),) = ran_again(summary, [best.trial.id], bound, folder, hands_over=True)
+    ((outcome, then, done),) = ran_again(summary, [best.trial.id], bound, folder)
     replay = compared(outcome, then, done)
     if not replay.exact:
         differing = ", ".join(sorted(replay.program)) or "nothing that is known"

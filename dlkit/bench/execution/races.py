@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from dlkit.bench.execution.executor import Executor
 from dlkit.bench.execution.parcels import Parcel, pack, unpack
-from dlkit.bench.execution.work import Timed, prepare_process, program_alone
+from dlkit.bench.execution.work import Timed, program_alone
 from dlkit.bench.identity.hashing import digest
-from dlkit.bench.machine.program import program_identity
+from dlkit.bench.machine.preparation import bound_threads, prepare_process
 from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Timing, Trial, timing_key
@@ -68,6 +68,7 @@ class Race(NamedTuple):
         """Returns the race with a bound on what training examples may take."""
         return self._replace(memory=memory)
 
+    @bound_threads()
     def run(self) -> Timed:
         """Times the entrants in this process."""
         program = dict(prepare_process())
@@ -79,7 +80,8 @@ class Race(NamedTuple):
         return Timed(tuple(measure(contestants)), program)
 
     def timed_on(self, executor: Executor) -> Timed:
-        """Times the entrants on an executor's first slot. If its worker returns nothing, each timing says why.
+        """Times the entrants on an executor's first slot. If its worker returns nothing, each timing says why, and
+        no program made them.
 
         Raises:
             KeyboardInterrupt: if Ctrl-C came; the executor must be closed then.
@@ -88,7 +90,7 @@ class Race(NamedTuple):
         _, timed = executor.next()
         if isinstance(timed, Timed):
             return timed
-        return Timed(tuple(Timing(failure=str(timed)) for _ in self.entrants), program_identity())
+        return Timed(tuple(Timing(failure=str(timed)) for _ in self.entrants), {})
 
 
 def _opened(keys: tuple[str, ...], entrants: Sequence[Parcel], memory: int | None) -> Race:

@@ -7,23 +7,32 @@ from typing import NamedTuple
 from dlkit.bench.analysis.settling import more_blocks
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.checkpoints import Place
-from dlkit.bench.execution.executor import Executor, Workers, programs_of
+from dlkit.bench.execution.executor import Executor, Workers
 from dlkit.bench.execution.guard import Check, checks, same_code
 from dlkit.bench.execution.jobs import ContenderJob, Job, TargetJob
 from dlkit.bench.execution.keeping import KeepJob, keep_jobs
 from dlkit.bench.execution.own_code import keep_own_code
 from dlkit.bench.execution.progress import Listener
 from dlkit.bench.execution.races import Race, machine_digest, races
-from dlkit.bench.execution.slots import Answers, Keeping, SomeJob, Unstored, drive, require_same_software
+from dlkit.bench.execution.slots import (
+    Answers,
+    Keeping,
+    SomeJob,
+    Unstored,
+    drive,
+    program_of_remote,
+    require_same_software,
+)
 from dlkit.bench.execution.step_times import before_training, needs_step_times, races_before, scaled, with_known_times
 from dlkit.bench.execution.work import Done, Timed
-from dlkit.bench.machine.program import program_identity
+from dlkit.bench.machine.preparation import bound_threads
+from dlkit.bench.machine.program import program_identity, program_of_workers
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.shards import Shard, Share, share_of
 from dlkit.bench.plan.trials import Trial, timing_key
 from dlkit.bench.spec.bound_plan import BoundPlan
 from dlkit.bench.store.kept_code import About
-from dlkit.bench.store.software import differences, software_digest
+from dlkit.bench.store.software import differences
 from dlkit.bench.store.store import Store
 from dlkit.bench.store.trial_rows import Record
 from dlkit.bench.tuning.history import History
@@ -62,6 +71,7 @@ class _Context:
     checkpoints: Place | None = None
 
 
+@bound_threads()
 def run(
     bound: BoundPlan,
     store: Store,
@@ -71,6 +81,7 @@ def run(
     lanes: int | None = None,
     trust: bool = False,
     remote: bool = False,
+    here: bool = True,
     shard: Shard | None = None,
     keep: bool = False,
     checkpoints: Place | None = None,
@@ -99,6 +110,7 @@ def run(
         lanes: how many trials run side by side; None for what suits the device.
         trust: whether stored trials of one's own code are reused unseen.
         remote: whether the workers may be on other machines, with another kind of device: they are asked first.
+        here: whether trials run in this process, with the threads that its XLA has; local workers have one.
         shard: which part of the plan is run; None for all of it.
         keep: whether the best final trials run once more at the end, to keep their models: see `models`.
         checkpoints: where long trials are kept while they run; None for nowhere.
@@ -113,7 +125,8 @@ def run(
     share = None if shard is None else _share(bound.plan, shard, progress)
     workers = Workers(make_executor)
     try:
-        program = _program_of_workers(workers.start()) if remote else program_identity()
+        own = program_identity if here else program_of_workers
+        program = program_of_remote(workers.start()) if remote else own()
         context = _Context(store, workers, progress, lanes, program, Unstored(store, checkpoints), share=share)
         context = replace(context, checkpoints=checkpoints)
         before = store.software()
@@ -337,6 +350,8 @@ def _race(context: _Context, race: Race) -> Timed:
     """Runs a race while everything else rests."""
     context.progress.timing(f"{race.problem.name} / timing")
     timed = race.timed_on(context.workers.start())
+    if not timed.program:  # no worker answered
+        return timed._replace(program=context.program)
     require_same_software(timed.program, context.program)
     return timed
 
@@ -381,20 +396,3 @@ def _keep_models(context: _Context, bound: BoundPlan, history: History) -> bool:
         if job.warning:
             context.progress.warn(job.warning)
     return is_interrupted
-
-
-# --- workers ---
-
-
-def _program_of_workers(executor: Executor) -> Mapping[str, str]:
-    """This process's program on the workers' kind of device; refuses workers that could not be compared."""
-    first, *others = programs_of(executor)
-    for each in others:
-        if software_digest(each) != software_digest(first):
-            differing = differences(first, each, there="on one", here="on another")
-            raise UserError(
-                f"the workers differ: {differing}; trials of both are never mixed: use workers that are alike"
-            )
-    program = {**program_identity(), "device": first["device"]}
-    require_same_software(first, program)
-    return program

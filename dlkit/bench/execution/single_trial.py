@@ -10,10 +10,11 @@ import jax
 import numpy as np
 
 from dlkit.bench.errors import UserError, nearest
-from dlkit.bench.execution.work import prepare_process, program_alone
+from dlkit.bench.execution.work import program_alone
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.identity.programs import forget_traces
 from dlkit.bench.identity.references import imports_anew
+from dlkit.bench.machine.preparation import bound_threads, prepare_process
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.optimizers.schedules import Schedule
 from dlkit.bench.plan.policies import EarlyStopping
@@ -69,6 +70,7 @@ class TrainedModel:
         return f"<TrainedModel, {ended}: {f'{numbers}; ' if numbers else ''}{count:,} parameters>"
 
 
+@bound_threads()
 @imports_anew()
 def train(
     problem: str | Make | ProblemFactory | Problem,

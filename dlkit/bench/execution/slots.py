@@ -7,18 +7,19 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.checkpoints import Place, forget_checkpoints
-from dlkit.bench.execution.executor import Executor
+from dlkit.bench.execution.executor import Executor, programs_of
 from dlkit.bench.execution.jobs import Job
 from dlkit.bench.execution.outcomes import failed
 from dlkit.bench.execution.progress import Listener
 from dlkit.bench.execution.work import Done, Timed, Work
+from dlkit.bench.machine.program import THREAD_FIELDS, program_identity
 from dlkit.bench.plan.space import Point
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.spec.bound_plan import Group
 from dlkit.bench.store.software import differences, software_digest
 from dlkit.bench.store.store import Store
 
-__all__ = ["Answers", "Keeping", "SomeJob", "Unstored", "drive", "require_same_software"]
+__all__ = ["Answers", "Keeping", "SomeJob", "Unstored", "drive", "program_of_remote", "require_same_software"]
 
 SHARED_SECONDS = 10.0  # of training that slots share: another one has to load the executables first, or to compile
 
@@ -237,3 +238,24 @@ def require_same_software(theirs: Mapping[str, str], ours: Mapping[str, str]) ->
     if software_digest(theirs) != software_digest(ours):
         other = differences(theirs, ours, there="there", here="here")
         raise UserError(f"the workers run other software than this process: {other}; install the same on both")
+
+
+def program_of_remote(executor: Executor) -> Mapping[str, str]:
+    """Returns this process's program on the workers' kind of device, with the threads that they have.
+
+    Args:
+        executor: whose workers may be on other machines.
+
+    Raises:
+        UserError: for workers that could not be compared with each other, or with this process.
+    """
+    first, *others = programs_of(executor)
+    for each in others:
+        if software_digest(each) != software_digest(first):
+            differing = differences(first, each, there="on one", here="on another")
+            raise UserError(
+                f"the workers differ: {differing}; trials of both are never mixed: use workers that are alike"
+            )
+    program = {**program_identity(), **{name: first.get(name, "") for name in ("device", *THREAD_FIELDS)}}
+    require_same_software(first, program)
+    return program

@@ -19,8 +19,8 @@ from dlkit.bench.execution.dask_workers import make_executor
 from dlkit.bench.execution.displays import live_progress
 from dlkit.bench.execution.executor import Executor
 from dlkit.bench.execution.resources import Resources
-from dlkit.bench.execution.work import prepare_process
-from dlkit.bench.machine.program import program_identity
+from dlkit.bench.machine.preparation import bound_threads, prepare_process
+from dlkit.bench.machine.program import program_identity, program_of_workers
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.spec import planner
 from dlkit.bench.spec.bound_plan import BoundPlan
@@ -49,6 +49,7 @@ class EndedRun(NamedTuple):
     followed: bool = False
 
 
+@bound_threads()
 def carry_out(
     experiment: Experiment,
     *,
@@ -127,10 +128,11 @@ def _carried_out(
         look(examination)
         foresight, weights = examination.foresight._replace(sentences=opening(examination)), examination.cost.weights
     bound = with_groups(bound)
+    program = program_identity if allowed.executor == "inline" else program_of_workers
     with (
         Store(folder) as store,
         live_progress(progress, folder) as display,
-        kept_checkpoints(folder, allowed.checkpoint_minutes, program_identity, store.finished) as (checkpoints, wrong),
+        kept_checkpoints(folder, allowed.checkpoint_minutes, program, store.finished) as (checkpoints, wrong),
     ):
         if wrong:
             display.warn(wrong)
@@ -144,6 +146,7 @@ def _carried_out(
             lanes=allowed.lanes,
             trust=allowed.trust,
             remote=allowed.is_remote,
+            here=allowed.executor == "inline",
             shard=allowed.part,
             keep=experiment.keep == "best",
             checkpoints=checkpoints,

@@ -1,7 +1,6 @@
 """Work is some trials of one compile group: what a worker gets, how it runs them, what it returns."""
 
 import itertools
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,10 +13,8 @@ from dlkit.bench.execution.outcomes import failure, outcome_of, owner
 from dlkit.bench.execution.packed_models import Packed, packed_or_why
 from dlkit.bench.identity.replaced import Replaced, replaced_functions
 from dlkit.bench.machine.boundary import is_asked_to_stop
-from dlkit.bench.machine.doctor import require_right_sums
-from dlkit.bench.machine.environment import configure_jax
-from dlkit.bench.machine.kept_programs import bound_programs
-from dlkit.bench.machine.program import jax_settings, program_identity
+from dlkit.bench.machine.preparation import bound_threads, prepare_process
+from dlkit.bench.machine.program import jax_settings
 from dlkit.bench.plan.trials import Outcome, Timing, Trial
 from dlkit.bench.problems import Problem
 from dlkit.bench.spec.bound_plan import Group, OwnProblem, ProblemSource
@@ -36,7 +33,6 @@ __all__ = [
     "Work",
     "forget_own_programs",
     "forget_programs",
-    "prepare_process",
     "program_alone",
     "run_work",
 ]
@@ -141,31 +137,6 @@ class Done(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def prepare_process(threads: int = 1) -> Mapping[str, str]:
-    """Makes this process ready to train and returns the identity of its programs, which JAX's configuration is part of.
-
-    Args:
-        threads: the size of XLA's thread pool; one, so that a process per core is fastest and no core count changes
-            bits. It has an effect until JAX first computes something: the identity says what it really is.
-
-    Returns:
-        The program's identity.
-
-    Raises:
-        UserError: if this JAX computes wrong sums here.
-    """
-    _prepared(threads)
-    return program_identity()
-
-
-@cache
-def _prepared(threads: int) -> None:
-    os.environ["NPROC"] = str(threads)
-    configure_jax()
-    bound_programs()
-    require_right_sums()
-
-
 class _Conditions(NamedTuple):
     """What a program is compiled under, beside its group.
 
@@ -264,6 +235,7 @@ def program_alone(group: Group, memory: int | None = None, lanes: Lanes = ALONE)
     return _program(group, _conditions(lanes, memory))
 
 
+@bound_threads()
 def run_work(work: Work, *, threads: int = 1) -> Done:
     """Runs trials of one group in this process until its seconds are over; at least one.
 
@@ -271,7 +243,7 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
 
     Args:
         work: what to run.
-        threads: as in `prepare_process`.
+        threads: of XLA, as in `prepare_process`. Linear algebra has one.
 
     Returns:
         The outcomes of the trials that ended.

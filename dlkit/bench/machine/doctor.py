@@ -1,77 +1,24 @@
 """Checks of this machine: whether JAX computes right sums here, and whether the same program gives the same bits."""
 
 import os
+import re
 import sqlite3
+import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from dlkit.bench.errors import UserError
-from dlkit.bench.machine.environment import cache_folder, configure_jax
+from dlkit.bench.machine.canaries import canaries
+from dlkit.bench.machine.environment import cache_folder, configure_jax, cpu_model
 from dlkit.bench.machine.kept_programs import MOST_BYTES, program_folders
+from dlkit.bench.machine.linear_algebra import UNKNOWN, blas_threads, libraries
+from dlkit.bench.machine.preparation import bound_threads, thread_variables
 from dlkit.bench.machine.program import program_identity
 
-__all__ = ["Check", "canaries", "examine", "require_right_sums"]
-
-
-def canaries(*, repeats: int = 100) -> Mapping[str, bool]:
-    """Computes what some versions of XLA get wrong, and says whether it is right here.
-
-    Args:
-        repeats: how often each is computed; wrong sums came in about half of the calls.
-
-    Returns:
-        Canary -> whether every repeat was right.
-    """
-    checks: Mapping[str, Callable[[], bool]] = {
-        "sum of a broadcast array": _broadcast_sum(),
-        "shift by concatenation, then reshape": _shift(),
-    }
-    return {name: all(check() for _ in range(repeats)) for name, check in checks.items()}
-
-
-def _broadcast_sum() -> Callable[[], bool]:
-    """Checks what jax 0.10.2 and 0.11 got wrong on CPU with more than one thread: off by up to 42 %."""
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    ones = jax.device_put(np.ones((1024, 1024), np.float32))  # without a program of its own
-    total = jax.jit(lambda a: jnp.broadcast_to(a, (2, 1024, 1024)).sum())
-    return lambda: float(total(ones)) == 2.0 * 1024 * 1024
-
-
-def _shift() -> Callable[[], bool]:
-    """Checks what dlkit uses instead of ``x.at[1:].set(x[:-1])``, which is reported to be wrong before a reshape."""
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    x = jax.device_put(np.arange(4096.0, dtype=np.float32))
-    shifted = jax.jit(lambda a: jnp.concatenate([a[:1], a[:-1]]).reshape(64, 64))
-    expected = np.concatenate([[0.0], np.arange(4095.0)]).reshape(64, 64)
-    return lambda: bool((np.asarray(shifted(x)) == expected).all())
-
-
-@cache
-def require_right_sums() -> None:
-    """Refuses to train with a JAX that fails a canary.
-
-    Raises:
-        UserError: naming the version, the canary and the versions that are right.
-    """
-    import jax
-
-    wrong = [name for name, right in canaries(repeats=5).items() if not right]
-    if wrong:
-        raise UserError(
-            f"jax {jax.__version__} computes wrong results on this machine ({', '.join(wrong)}); "
-            "install jax 0.10.1 (Python 3.11) or 0.12.0.1 and newer (Python 3.12), and see `dlkit doctor`"
-        )
+__all__ = ["Check", "examine"]
 
 
 class Check(NamedTuple):
@@ -89,7 +36,7 @@ class Check(NamedTuple):
 
 
 def examine() -> Iterator[Check]:
-    """Yields what matters to a run here: versions, devices, threads, cache, canaries, repeated bits."""
+    """Yields what matters to a run here: versions, devices, libraries, threads, cache, canaries, repeated bits."""
     import jax
 
     configure_jax()
@@ -102,12 +49,50 @@ def examine() -> Iterator[Check]:
     kinds = Counter(f"{device.platform}: {device.device_kind}" for device in jax.devices())
     several = "; --devices splits each batch of one trial over some of them" if jax.device_count() > 1 else ""
     yield Check("devices", ", ".join(f"{count} x {kind}" for kind, count in kinds.items()) + several)
-    yield Check("instruction sets", " ".join(each for each in identity["cpu_flags"].split() if "avx" in each) or "–")
-    yield Check("cores", f"{os.cpu_count()}; XLA uses {identity['threads']} threads in this process, 1 in each worker")
+    yield Check("processor", cpu_model())
+    yield Check("instruction sets", _instruction_sets(identity["cpu_flags"]))
+    for each in libraries():
+        caller = "SciPy and JAX" if each.package == "scipy" else "NumPy"
+        yield Check(f"linear algebra of {caller}", f"{each.name}, kernels for {each.core}")
+    yield Check(
+        "threads",
+        f"{os.cpu_count()} cores; left alone, as in this process, XLA takes {identity['threads']} threads and linear "
+        f"algebra {identity['blas_threads']}",
+    )
+    yield _threads()
     yield _cache()
     for name, right in canaries().items():
         yield Check(f"canary, {name}", "right in 100 of 100" if right else "wrong results; install another jax", right)
     yield _repeated_bits()
+
+
+def _instruction_sets(flags: str) -> str:
+    """The vector instructions of this CPU, and the bound that XLA is given, if any."""
+    bound = re.search(r"--xla_cpu_max_isa=(\S+)", os.environ.get("XLA_FLAGS", ""))
+    found = " ".join(each for each in flags.split() if each.startswith(("avx", "amx", "asimd", "sve", "fma"))) or "–"
+    return f"{found}; XLA_FLAGS let XLA use no more than {bound[1]}" if bound else found
+
+
+def _threads() -> Check:
+    """Checks whether what trains has one thread of each kind, by the account of a process started as a worker."""
+    with bound_threads():
+        here = blas_threads()
+    code = (
+        "from dlkit.bench.machine.preparation import prepare_own_process, start_jax; prepare_own_process(); "
+        "start_jax(1); from dlkit.bench.machine.program import program_identity; found = program_identity(); "
+        "print(found['threads'], found['blas_threads'], sep='|')"
+    )
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, **thread_variables()}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    xla, _, worker = ended.stdout.strip().partition("|")
+    if ended.returncode:
+        return Check("threads of trials", f"a worker cannot be started: {ended.stderr.strip()[-300:]}", False)
+    found = f"in a worker XLA has {xla}, linear algebra {worker}; here linear algebra has {here} while it trains"
+    if {xla, worker, here} == {"1"}:
+        return Check("threads of trials", found, True)
+    unknown = UNKNOWN in f"{worker}{here}"
+    return Check("threads of trials", f"{found}; replays are exact where it is 1 each", None if unknown else False)
 
 
 def _cache() -> Check:
@@ -134,7 +119,7 @@ def _bytes_in(folder: Path) -> int:
 
 
 def _repeated_bits() -> Check:
-    """Checks whether a small training run gives the same bits every time: replays need that."""
+    """Checks whether a small training run and eigenvectors give the same bits every time: replays need that."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -149,7 +134,15 @@ def _repeated_bits() -> Check:
 
     rng = np.random.default_rng(0)
     arrays = rng.normal(size=(64, 64)).astype(np.float32), rng.normal(size=(256, 64)).astype(np.float32)
-    curves = {np.asarray(descend(*arrays)).tobytes() for _ in range(20)}
+    decompose = jax.jit(lambda x: (jnp.linalg.eigh(x.T @ x), jnp.linalg.qr(x)[0]))
+
+    def numbers() -> bytes:
+        return b"".join(
+            np.asarray(leaf).tobytes() for leaf in jax.tree.leaves((descend(*arrays), decompose(arrays[1])))
+        )
+
+    with bound_threads():
+        curves = {numbers() for _ in range(20)}
     if len(curves) == 1:
         return Check("replays", "exact: 20 runs of one program gave the same bits", True)
     return Check("replays", f"not exact: 20 runs of one program gave {len(curves)} different curves", False)

@@ -8,7 +8,7 @@ import warnings
 from functools import cache
 from pathlib import Path
 
-__all__ = ["cache_folder", "compiler_options", "configure_jax", "cpu_flags", "keep", "threads"]
+__all__ = ["cache_folder", "compiler_options", "configure_jax", "cpu_flags", "cpu_model", "keep", "threads"]
 
 
 def cache_folder() -> Path:
@@ -95,10 +95,24 @@ def _pool() -> int:
 @cache
 def cpu_flags() -> str:
     """Returns the instruction sets of this CPU, sorted; its architecture where the system does not tell."""
+    return (
+        " ".join(sorted(_cpu_says("flags", "Features").split()))
+        or f"{platform.machine()} {platform.processor()}".strip()
+    )
+
+
+@cache
+def cpu_model() -> str:
+    """Returns what this CPU calls itself: compilers and libraries choose by it how they use what it can do."""
+    return _cpu_says("model name", "CPU part") or platform.processor() or platform.machine()
+
+
+def _cpu_says(*names: str) -> str:
+    """The first core's answer to one of some names; empty where the system does not tell."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith(("flags", "Features")):
-                return " ".join(sorted(line.split(":", 1)[1].split()))
+            if line.startswith(names):
+                return line.split(":", 1)[1].strip()
     except OSError:
         pass
-    return f"{platform.machine()} {platform.processor()}".strip()
+    return ""

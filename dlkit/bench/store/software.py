@@ -3,17 +3,24 @@
 from collections.abc import Mapping
 
 from dlkit.bench.identity.hashing import digest
-from dlkit.bench.machine.program import SOFTWARE_FIELDS
+from dlkit.bench.machine.program import software_of
 
 __all__ = ["differences", "software_digest"]
 
-NAMES = {"code": "dlkit's training code", "xla_flags": "XLA_FLAGS", "device": "kind of device"}
+NAMES = {
+    "code": "dlkit's training code",
+    "xla_flags": "XLA_FLAGS",
+    "device": "kind of device",
+    "blas": "linear algebra by",
+    "threads": "XLA's threads",
+    "blas_threads": "threads of linear algebra",
+}
 SEVERAL = ("jax_config", "optimization")  # fields of several settings: "name=value, name=value"
 
 
 def software_digest(program: Mapping[str, str]) -> str:
     """Returns the hash of the fields in which programs must agree for their trials to be compared."""
-    return digest({name: program[name] for name in SOFTWARE_FIELDS})
+    return digest(software_of(program))
 
 
 def differences(then: Mapping[str, str], now: Mapping[str, str], *, there: str = "then", here: str = "now") -> str:
@@ -26,6 +33,7 @@ def differences(then: Mapping[str, str], now: Mapping[str, str], *, there: str =
         here: and the second one's.
 
     Example:
+        >>> from dlkit.bench.machine.program import SOFTWARE_FIELDS
         >>> fields = dict.fromkeys(SOFTWARE_FIELDS, "1")
         >>> differences({**fields, "jax_config": "x64=False, prng=rbg"}, {**fields, "jax_config": "x64=True, prng=rbg"})
         'x64 False then, True now'
@@ -33,21 +41,26 @@ def differences(then: Mapping[str, str], now: Mapping[str, str], *, there: str =
         "another dlkit's training code, jax 1 there, 0.12.0 here"
     """
     words = []
-    for field in SOFTWARE_FIELDS:
-        before, after = then.get(field, ""), now.get(field, "")
+    first, second = software_of(then), software_of(now)
+    for field, before in first.items():
+        after = second.get(field, before)  # threads count on one kind of device, and not on another
         if before == after:
             continue
         if field == "code":
             words.append("another dlkit's training code")
-        elif (one := _settings(before)) and (other := _settings(after)) and field in SEVERAL:
+        elif field in SEVERAL and (one := _settings(before)) and (other := _settings(after)):
             words += [
                 f"{name} {one.get(name, 'unset')} {there}, {other.get(name, 'unset')} {here}"
                 for name in one | other
                 if one.get(name) != other.get(name)
             ]
         else:
-            words.append(f"{NAMES.get(field, field)} {before or 'unset'} {there}, {after or 'unset'} {here}")
+            words.append(f"{NAMES.get(field, field)} {_said(field, then)} {there}, {_said(field, now)} {here}")
     return ", ".join(words)
+
+
+def _said(field: str, program: Mapping[str, str]) -> str:
+    return (program[field] or "unset") if field in program else "unknown"
 
 
 def _settings(text: str) -> dict[str, str]:

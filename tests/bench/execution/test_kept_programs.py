@@ -12,8 +12,9 @@ import pytest
 from dlkit import bench
 from dlkit.bench.execution import single_trial, work
 from dlkit.bench.execution.executor import InlineExecutor
-from dlkit.bench.execution.work import Work, prepare_process, run_work
+from dlkit.bench.execution.work import Work, run_work
 from dlkit.bench.identity.replaced import replaced_functions
+from dlkit.bench.machine.preparation import prepare_process
 from dlkit.bench.spec import planner, programs
 from dlkit.bench.spec.bound_plan import BoundPlan
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice

@@ -21,7 +21,8 @@ from dlkit.bench.execution.own_code import keep_own_code, open_kept, whose
 from dlkit.bench.execution.parcels import pack, unpack
 from dlkit.bench.execution.progress import Silent
 from dlkit.bench.execution.races import Entrant, Race
-from dlkit.bench.execution.replay import Again, replays
+from dlkit.bench.execution.replay import replays
+from dlkit.bench.execution.replay_tasks import Again
 from dlkit.bench.plan.json import to_json
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.spec import planner

@@ -14,7 +14,7 @@ import pytest
 from sklearn.datasets import load_diabetes
 
 from dlkit import bench
-from dlkit.bench.execution.work import prepare_process
+from dlkit.bench.machine.preparation import prepare_process
 from dlkit.bench.spec.toml import load
 from dlkit.bench.tuning.targets import ending
 

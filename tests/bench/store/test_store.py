@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.machine.program import SOFTWARE_FIELDS
+from dlkit.bench.machine.program import SOFTWARE_FIELDS, THREAD_FIELDS
 from dlkit.bench.plan.json import from_data, to_json
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.plan import Plan
@@ -189,7 +189,7 @@ def test_records_of_some_ids():
 # --- programs --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field", SOFTWARE_FIELDS)
+@pytest.mark.parametrize("field", SOFTWARE_FIELDS + THREAD_FIELDS)
 def test_trials_of_other_software_are_kept_apart(field):
     other = {**PROGRAM, field: "another"}
     with opened() as store:
@@ -203,7 +203,27 @@ def test_trials_of_other_software_are_kept_apart(field):
         assert (record.outcome.validation, record.program) == ({"error": 2.0}, other)
 
 
-@pytest.mark.parametrize("field", sorted(PROGRAM.keys() - set(SOFTWARE_FIELDS)))
+@pytest.mark.parametrize("field", THREAD_FIELDS)
+def test_threads_decide_nothing_on_an_accelerator(field):
+    ours, other = {**PROGRAM, "device": "H200"}, {**PROGRAM, "device": "H200", field: "16"}
+    assert software_digest(other) == software_digest(ours) != software_digest(PROGRAM)
+    assert differences(ours, PROGRAM) == "kind of device H200 then, cpu now"
+
+
+def test_what_an_older_run_does_not_say_is_unknown_and_like_nothing():
+    older = {name: value for name, value in PROGRAM.items() if not name.startswith("blas")}
+    with opened() as store:
+        store.add([outcome(0)], older)
+        assert store.finished() == set()
+        store.use_software(older)
+        assert store.finished() == {trial(0).id}
+    said = differences(older, PROGRAM)
+    assert said == (
+        "linear algebra by unknown then, openblas 0.3.30 pthreads now, threads of linear algebra unknown then, 1 now"
+    )
+
+
+@pytest.mark.parametrize("field", sorted(PROGRAM.keys() - set(SOFTWARE_FIELDS + THREAD_FIELDS)))
 def test_trials_of_another_machine_count_and_keep_its_name(field):
     other = {**PROGRAM, field: "another"}
     assert software_digest(other) == software_digest(PROGRAM)
