@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dlkit.bench.analysis.numbers import number
+from dlkit.bench.execution.jobs import Job
 from dlkit.bench.execution.outcomes import failed
 from dlkit.bench.execution.work import Done, Work
 from dlkit.bench.identity.hashing import canonical
@@ -33,6 +34,7 @@ class Check:
 
     Attributes:
         label: how progress calls it.
+        after: no other job.
         problem: whose trial it is.
         contender: of whom.
         trials: none that the run counts.
@@ -44,6 +46,7 @@ class Check:
     """
 
     trials = done = 0
+    after: Sequence[Job] = ()
 
     def __init__(
         self, bound: BoundPlan, problem: PlannedProblem, contender: PlannedContender, reused: Sequence[Record]
@@ -63,7 +66,7 @@ class Check:
         """Whose code it is, for messages."""
         return f"optimizer '{self.contender.label}' on problem '{self.problem.name}'"
 
-    def work(self) -> Work | None:
+    def work(self, in_hand: Collection[str] = ()) -> Work | None:
         """Returns the first points of the trial to run again; None once everything is known."""
         if self._record is None:
             return None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.execution import jobs, slots
+from dlkit.bench.execution import assignment, jobs
 from dlkit.bench.execution.executor import InlineExecutor, Lost
 from dlkit.bench.execution.jobs import ContenderJob
 from dlkit.bench.execution.progress import Silent
@@ -56,12 +56,12 @@ def driven(bound: BoundPlan, executor: Played, store: Store, *, contenders: Sequ
     return jobs
 
 
-@pytest.mark.parametrize("shared", [0.0, 1e9], ids=["shared", "not shared"])
+@pytest.mark.parametrize("ready", [0.0, 1e9], ids=["shared", "not shared"])
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_every_trial_runs_once_on_one_slot_or_on_several(
-    count: int, shared: float, monkeypatch: pytest.MonkeyPatch
+    count: int, ready: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slots, "SHARED_SECONDS", shared)
+    monkeypatch.setattr(assignment.Slots, "_is_worth", lambda *_: ready == 0.0)
     bound = bound_plan(studies=2, tuning_points=5)
     with Store(None) as store:
         executor = Played(bound, count)
@@ -69,18 +69,6 @@ def test_every_trial_runs_once_on_one_slot_or_on_several(
         # two studies of 5 points on 2 seeds and 3 final seeds, of two contenders
         assert sorted(executor.done) == sorted({*executor.done}) == sorted(store.finished())
         assert len(executor.done) == 2 * 2 * (5 * 2 + 3) == sum(job.done for job in jobs)
-
-
-@pytest.mark.parametrize(("shared", "expected"), [(0.0, {0, 1, 2}), (1e9, {0})])
-def test_the_last_job_is_shared_among_slots_that_are_free_if_it_takes_long_yet(
-    shared: float, expected: set[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(slots, "SHARED_SECONDS", shared)
-    bound = bound_plan(tuning_points=8)
-    with Store(None) as store:
-        executor = Played(bound, 3)
-        driven(bound, executor, store)
-        assert {slot for slot, _ in executor.given} == expected
 
 
 def test_a_slot_has_its_next_work_before_what_it_sent_is_stored() -> None:
