@@ -34,6 +34,8 @@ class MadeUp:
     """An executor whose trials take no time."""
 
     slots = 2
+    vacant = ()
+    program = None
 
     def __init__(self, report: int) -> None:
         self._report = report

@@ -102,6 +102,8 @@ class Drawn:
     """An executor that draws."""
 
     slots = 2
+    vacant = ()
+    program = None
 
     def __init__(self, drawing: Drawing) -> None:
         self._drawing = drawing

@@ -213,7 +213,7 @@ def run(
     Args:
         experiment: what to compare, from `load` or built by hand.
         folder: where the run is kept and taken up again; None keeps it in memory.
-        resources: what the run may use; None for one worker process per core.
+        resources: what the run may use; None for what the experiment says, or one worker process per core.
         progress: whether a live display is shown while it runs.
         check: whether your own problems and optimizers are looked at first, as `check` does: nothing is trained if
             something is wrong. What stored trials were trained with is not looked at again.
@@ -272,7 +272,7 @@ def check(
         True
     """
     from dlkit.bench.examination.costs import LONG
-    from dlkit.bench.execution.resources import Resources
+    from dlkit.bench.execution.resources import resources_of
     from dlkit.bench.execution.whole_run import examined, planned
     from dlkit.bench.machine.preparation import bound_threads
     from dlkit.bench.spec.budget import Budget
@@ -289,7 +289,7 @@ def check(
             optimizers=optimizers or ("adam",),  # type: ignore[arg-type]
             budget=Budget() if budget is None else budget,
         )
-    allowed = Resources() if resources is None else resources
+    allowed = resources_of(experiment.resources) if resources is None else resources
     where = Path(folder) if folder is not None else None
     with bound_threads():
         return examined(planned(experiment, allowed), where, allowed, times=LONG, anew=True)

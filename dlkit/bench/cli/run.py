@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from dlkit.bench.cli.exit_codes import DIFFERENT, INTERRUPTED, USER_ERROR
 from dlkit.bench.errors import UserError
 from dlkit.bench.escapes import visible
-from dlkit.bench.execution.resources import Resources
+from dlkit.bench.execution.resources import Resources, resources_of
 from dlkit.bench.plan.policies import Settling
 from dlkit.bench.spec.budget import Budget
 
@@ -123,7 +123,7 @@ def run(
             timing=time,
             probes=probe,
         )
-        where, allowed = folder or RUNS / experiment.name, Resources(**resources or {})
+        where, allowed = folder or RUNS / experiment.name, resources_of(experiment.resources, resources)
         if dry_run:
             examination = api.check(experiment, folder=where, resources=allowed)
             print_marked(str(examination))

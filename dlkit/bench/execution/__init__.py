@@ -3,11 +3,15 @@
 - `work`: some trials of a compile group: what a worker gets, runs and returns; `outcomes`: what came of a trial.
 - `jobs`: what is left to run, of a contender or of the reruns that set targets.
 - `whole_run`: from an experiment to its summary.
-- `runner`: rounds and phases; `slots`: keeps workers busy, stores what they return.
+- `runner`: rounds; `slots`: keeps workers busy, stores what they return; `assignment`: which of them does what;
+  `lost_trials`: whose worker ended.
 - `guard`: whether one's own code still computes what it did when its stored trials ran.
 - `resources`: what a run may use.
-- `executor`: this process as an executor; `dask_workers`: one process a core, or a cluster; `together`: several that
-  train each trial together.
+- `executor`: this process as an executor; `dask_workers`: one process a core; `together`: several that train each trial
+  together.
+- `cluster`: workers that join, leave and die, on other machines; `worker_side`: what they do; `certificates`: who they
+  are; `connection`: to their scheduler; `batch_system`: as jobs of SLURM or PBS; `job_options`: what these ask for;
+  `memory`: how much, as it is written; `waiting`: for the first of them.
 - `parcels`: values with the code that they need, to be opened in another process; `by_value`: how they are pickled.
 - `races`: which contenders are timed side by side; `step_times`: before training, for budgets of seconds.
 - `progress`: what a run reports while it goes on; `course`: how far it has come; `time_left`: how long it goes on;
@@ -22,17 +26,25 @@
 """
 
 __all__ = [
+    "assignment",
+    "batch_system",
     "bit_comparison",
     "by_value",
+    "certificates",
     "checkpoints",
+    "cluster",
+    "connection",
     "course",
     "dask_workers",
     "deep_doctor",
     "displays",
     "executor",
     "guard",
+    "job_options",
     "jobs",
     "keeping",
+    "lost_trials",
+    "memory",
     "models",
     "outcomes",
     "own_code",
@@ -52,6 +64,8 @@ __all__ = [
     "time_left",
     "together",
     "truths",
+    "waiting",
     "whole_run",
     "work",
+    "worker_side",
 ]

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.machinery import ModuleSpec
@@ -15,8 +15,9 @@ from weakref import WeakKeyDictionary
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.executor import Executor, InlineExecutor
+from dlkit.bench.execution.memory import memory_bytes
 from dlkit.bench.execution.parcels import Parcel, pack, unpack
-from dlkit.bench.execution.resources import Resources, memory_bytes
+from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.work import Done, Task, Timed
 from dlkit.bench.machine.interrupts import first_interrupt, interrupts_held
 from dlkit.bench.machine.preparation import prepare_own_process, thread_variables
@@ -32,6 +33,9 @@ KEPT = "what is finished is kept: run the same command again"
 
 class DaskExecutor:
     """Runs tasks on dask workers: single-threaded processes on this machine, or those of a cluster by address."""
+
+    vacant: Collection[int] = ()
+    program: Mapping[str, str] | None = None
 
     def __init__(self, *, workers: int | None = None, address: str | None = None, memory: int | None = None) -> None:
         """Starts local workers, or connects to a cluster.
@@ -258,7 +262,29 @@ def make_executor(resources: Resources) -> Executor:
         UserError: for an address that does not answer.
     """
     name, memory = resources.executor, memory_bytes(resources.memory)
-    if name == "inline" or (name == "dask" and on_accelerator()):
+    if name == "inline" or (not resources.is_remote and on_accelerator()):
         return InlineExecutor(memory)
-    address = None if name == "dask" else name
-    return DaskExecutor(workers=resources.workers, address=address, memory=memory)
+    if not resources.is_remote:
+        return DaskExecutor(workers=resources.workers, memory=memory)
+    return _cluster(resources, memory)
+
+
+def _cluster(resources: Resources, memory: int | None) -> Executor:
+    """Connects to a cluster, or starts one of jobs."""
+    try:
+        import distributed  # noqa: F401
+    except ModuleNotFoundError:
+        raise UserError("a cluster needs the extra 'cluster': pip install 'dlkit-jax[bench,cluster]'") from None
+    from dlkit.bench.execution.certificates import security_of
+    from dlkit.bench.execution.cluster import ClusterExecutor
+
+    system, jobs = resources.batch_system, resources.jobs
+    if system is None or jobs is None:
+        return ClusterExecutor(resources.executor, security=security_of(resources), memory=memory)
+    from dlkit.bench.execution.batch_system import started_jobs, waiting_for
+
+    with ExitStack() as started:
+        cluster = started.enter_context(started_jobs(system, jobs))
+        how = {"security": cluster.security, "waiting": waiting_for(system, cluster, jobs)}
+        return ClusterExecutor(cluster.scheduler_address, **how, memory=memory, started=started.pop_all())
+    raise AssertionError

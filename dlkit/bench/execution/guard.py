@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dlkit.bench.analysis.numbers import number
+from dlkit.bench.execution.jobs import Job
 from dlkit.bench.execution.outcomes import failed
 from dlkit.bench.execution.work import Done, Work
 from dlkit.bench.identity.hashing import canonical
@@ -33,6 +34,7 @@ class Check:
 
     Attributes:
         label: how progress calls it.
+        after: no other job.
         problem: whose trial it is.
         contender: of whom.
         trials: none that the run counts.
@@ -44,6 +46,7 @@ class Check:
     """
 
     trials = done = 0
+    after: Sequence[Job] = ()
 
     def __init__(
         self, bound: BoundPlan, problem: PlannedProblem, contender: PlannedContender, reused: Sequence[Record]
@@ -63,7 +66,7 @@ class Check:
         """Whose code it is, for messages."""
         return f"optimizer '{self.contender.label}' on problem '{self.problem.name}'"
 
-    def work(self) -> Work | None:
+    def work(self, in_hand: Collection[str] = ()) -> Work | None:
         """Returns the first points of the trial to run again; None once everything is known."""
         if self._record is None:
             return None
@@ -80,12 +83,15 @@ class Check:
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Nothing to keep."""
 
+    def lose(self, trial: Trial) -> None:
+        """What comes next says so."""
+
     def answer(self, done: Done) -> None:
         """Compares what came back with what is stored."""
         if not done.outcomes or self._record is None:  # Ctrl-C
             return
         (now,), then = done.outcomes, self._record.outcome
-        if not now.counts:
+        if not now.counts or now.is_empty:
             kept = f"; {_count(len(self.reused))} stored when it did run: they are kept, and count again when it does"
             self.failure = failed(then.trial, now.reason + kept, now.traceback)
             self._record = None
@@ -118,7 +124,8 @@ def checks(bound: BoundPlan, history: History, records: Mapping[str, Record]) ->
     found: list[Check] = []
     own = {name: record for name, record in records.items() if record.outcome.trial.program}
     for problem, contender in bound.plan.cells if own else ():
-        reused = [own[name] for name in _planned(history, problem, contender) if name in own]
+        planned = (own[name] for name in _planned(history, problem, contender) if name in own)
+        reused = [record for record in planned if not record.outcome.is_empty]  # which has nothing to compare
         by_program: dict[tuple[str, ...], list[Record]] = {}
         for record in reused:  # static choices have each their own program
             by_program.setdefault(tuple(record.outcome.trial.program[:2]), []).append(record)

@@ -1,6 +1,6 @@
 """What is left to run: of a contender on a problem, and of the reruns that set a problem's targets."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from dlkit.bench.execution.checkpoints import Place
@@ -14,7 +14,9 @@ from dlkit.bench.tuning.search import next_points, search
 from dlkit.bench.tuning.targets import Frozen, Reruns, freeze, reruns
 from dlkit.bench.tuning.winner import Tuning, tune
 
-__all__ = ["ContenderJob", "Job", "PointStore", "TargetJob"]
+__all__ = ["ContenderJob", "Job", "PointStore", "TargetJob", "TargetStore"]
+
+MOST_LOST = 3  # trials of a contender that took their workers with them; then it is the contender, not a trial
 
 
 class PointStore(Protocol):
@@ -24,14 +26,25 @@ class PointStore(Protocol):
         """As `Store.add_points`."""
 
 
+class TargetStore(Protocol):
+    """What keeps targets."""
+
+    def freeze(self, key: str, problem: str, targets: Frozen) -> None:
+        """As `Store.freeze`."""
+
+
 class Job(Protocol):
     """Trials that belong together.
 
     Attributes:
         label: how progress calls it.
+        problem: what it trains.
+        after: jobs that have to be over before this one begins.
     """
 
     label: str
+    problem: PlannedProblem
+    after: "Sequence[Job]"
 
     @property
     def trials(self) -> int:
@@ -41,11 +54,18 @@ class Job(Protocol):
     def done(self) -> int:
         """How many of them have ended."""
 
-    def work(self) -> Work | None:
-        """Returns what to run next; None if nothing is left, or nothing can run yet."""
+    def work(self, in_hand: Collection[str] = ()) -> Work | None:
+        """Returns what to run next; None if nothing is left, or nothing can run yet.
+
+        Args:
+            in_hand: ids of trials that are running. What is returned may have some of them.
+        """
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Adds outcomes of its trials to the history."""
+
+    def lose(self, trial: Trial) -> None:
+        """A trial took its workers with it; its outcome, which says so, comes next."""
 
 
 class TargetJob:
@@ -58,15 +78,30 @@ class TargetJob:
         history: History,
         lanes: int | None,
         checkpoints: Place | None = None,
+        store: TargetStore | None = None,
+        after: Sequence[Job] = (),
     ) -> None:
+        """Begins with what has run.
+
+        Args:
+            bound: the plan.
+            problem: whose targets.
+            history: of the plan.
+            lanes: how many trials run side by side; None for what suits the device.
+            checkpoints: where long trials are kept while they run.
+            store: where the targets are kept as soon as they are there.
+            after: the baselines' jobs.
+        """
+        self.after, self._store = after, store
         self.label = f"{problem.name} / targets"
         self.problem = problem
         self._bound, self._history, self._lanes, self._checkpoints = bound, history, lanes, checkpoints
         self._failed = False
         self.trials = bound.plan.targets.reruns
         self.done = self._count()
+        self._freeze()
 
-    def work(self) -> Work | None:
+    def work(self, in_hand: Collection[str] = ()) -> Work | None:
         """Returns the reruns that have not run; None before the baselines are tuned, and after a failure."""
         again = self._again()
         missing = [trial for trial in again.trials if trial.id not in self._history.outcomes] if again else []
@@ -77,17 +112,26 @@ class TargetJob:
         planned = len(again.trials)
         return Work(group, tuple(missing), lanes=self._lanes, planned=planned, checkpoints=self._checkpoints)
 
+    def lose(self, trial: Trial) -> None:
+        """The job ends, as after any failure."""
+
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Adds outcomes to the history; a failure ends the job."""
         self._failed |= any(not outcome.counts for outcome in outcomes)
         self._history.add(outcome for outcome in outcomes if outcome.counts)
         self.done = self._count()
+        self._freeze()
 
     def targets(self) -> tuple[str, Frozen] | None:
         """Returns the targets and their key, once all reruns have ended."""
         again = self._again()
         found = freeze(self._history, self.problem, again) if again else None
         return (again.key, found) if again and found else None
+
+    def _freeze(self) -> None:
+        targets = self.targets()
+        if self._store is not None and targets is not None:
+            self._store.freeze(targets[0], self.problem.name, targets[1])
 
     def _again(self) -> Reruns | None:
         return reruns(self._history, self.problem)
@@ -111,12 +155,14 @@ class ContenderJob:
         studies: Sequence[int] | None = None,
         checkpoints: Place | None = None,
     ) -> None:
+        self.after: Sequence[Job] = ()
         self.label = f"{problem.name} / {contender.label}"
         self.problem, self.contender = problem, contender
         self._bound, self._store, self._history, self._lanes = bound, store, history, lanes
         self._studies = bound.plan.studies(problem, contender) if studies is None else studies
         self._checkpoints = checkpoints
         self._failed = False
+        self._lost: set[str] = set()
         self._counted: tuple[int, int] | None = None
 
     @property
@@ -129,12 +175,14 @@ class ContenderJob:
         """How many of them have ended."""
         return self._counts()[1]
 
-    def work(self) -> Work | None:
+    def work(self, in_hand: Collection[str] = ()) -> Work | None:
         """Returns what to run next: trials of one compile group and one stage; None after a failure."""
         if self._failed:
             return None
         for part in (self._tuning, self._finals):  # of all studies at once: they do not wait for each other
-            pending = [each for study in self._studies for each in part(study)]
+            each_study = (each for study in self._studies for each in part(study))
+            out = {*in_hand, *self._lost}
+            pending = [(point, trial) for point, trial in each_study if trial.id not in out]
             if pending:
                 point, first = pending[0]
                 trials = {trial.id: trial for each, trial in pending if each.static == point.static}
@@ -150,9 +198,14 @@ class ContenderJob:
                 )
         return None
 
+    def lose(self, trial: Trial) -> None:
+        """The others go on without it; a few such trials end the job."""
+        self._lost.add(trial.id)
+        self._failed |= len(self._lost) >= MOST_LOST
+
     def take(self, outcomes: Sequence[Outcome]) -> None:
-        """Adds outcomes to the history; a failure ends the job, since its other trials would fail alike."""
-        self._failed |= any(not outcome.counts for outcome in outcomes)
+        """Adds outcomes to the history; an exception ends the job, since its other trials would fail alike."""
+        self._failed |= any(not outcome.counts and outcome.trial.id not in self._lost for outcome in outcomes)
         self._history.add(outcome for outcome in outcomes if outcome.counts)
         self._counted = None  # counting can wait: what is next does not depend on it
 

@@ -1,15 +1,16 @@
 """Models kept at the end of a run: the best final trials run once more, and hand over what they end with."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dlkit.bench.analysis.best_trial import best_trial
 from dlkit.bench.analysis.contender_result import make_result
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.bit_comparison import compared
+from dlkit.bench.execution.jobs import Job
 from dlkit.bench.execution.work import Done, Work
 from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
-from dlkit.bench.plan.trials import Outcome
+from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.spec.bound_plan import BoundPlan
 from dlkit.bench.store.models import PackedModel, every_model, write_model
 from dlkit.bench.store.trial_rows import Record
@@ -24,6 +25,7 @@ class KeepJob:
 
     Attributes:
         label: how progress calls it.
+        after: no other job.
         problem: whose model it is.
         contender: of whom.
         trials: none that the run counts.
@@ -32,6 +34,7 @@ class KeepJob:
     """
 
     trials = done = 0
+    after: Sequence[Job] = ()
 
     def __init__(
         self, bound: BoundPlan, problem: PlannedProblem, contender: PlannedContender, record: Record, folder: Path
@@ -41,7 +44,7 @@ class KeepJob:
         self.warning = ""
         self._bound, self._record, self._folder, self._is_over = bound, record, folder, False
 
-    def work(self) -> Work | None:
+    def work(self, in_hand: Collection[str] = ()) -> Work | None:
         """Returns the trial to run again; None once it has run."""
         if self._is_over:
             return None
@@ -53,6 +56,9 @@ class KeepJob:
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Nothing to add to the history."""
+
+    def lose(self, trial: Trial) -> None:
+        """What comes next says so."""
 
     def finish(self) -> None:
         """The trial has come back: it does not run a third time."""

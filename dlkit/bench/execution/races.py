@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from dlkit.bench.execution.executor import Executor
+from dlkit.bench.execution.executor import Executor, Lost, answer_of
 from dlkit.bench.execution.parcels import Parcel, pack, unpack
 from dlkit.bench.execution.work import Timed, program_alone
 from dlkit.bench.identity.hashing import digest
@@ -80,17 +80,17 @@ class Race(NamedTuple):
         return Timed(tuple(measure(contestants)), program)
 
     def timed_on(self, executor: Executor) -> Timed:
-        """Times the entrants on an executor's first slot. If its worker returns nothing, each timing says why, and
-        no program made them.
+        """Times the entrants on one slot of an executor. If its worker returns nothing, each timing says why, and no
+        program made them.
 
         Raises:
             KeyboardInterrupt: if Ctrl-C came; the executor must be closed then.
         """
-        executor.submit(0, self)
-        _, timed = executor.next()
+        timed = answer_of(executor, self)
         if isinstance(timed, Timed):
             return timed
-        return Timed(tuple(Timing(failure=str(timed)) for _ in self.entrants), {})
+        why = f"its worker {timed.reason}" if isinstance(timed, Lost) else str(timed)
+        return Timed(tuple(Timing(failure=why) for _ in self.entrants), {})
 
 
 def _opened(keys: tuple[str, ...], entrants: Sequence[Parcel], memory: int | None) -> Race:

@@ -11,7 +11,7 @@ from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.bit_comparison import Replay, compared, raised_again, without_replay
 from dlkit.bench.execution.dask_workers import DaskExecutor
-from dlkit.bench.execution.executor import Executor
+from dlkit.bench.execution.executor import Executor, Lost
 from dlkit.bench.execution.own_code import owners_in, require_this_python, whose
 from dlkit.bench.execution.progress import say
 from dlkit.bench.execution.replay_tasks import Again, WithThreads, group_of, point_of
@@ -287,5 +287,7 @@ def _answer(executor: Executor, task: Task) -> Done:
     _, done = executor.next()
     if isinstance(done, UserError):
         raise done
+    if isinstance(done, Lost):
+        raise UserError(f"its worker {done.reason}")
     assert isinstance(done, Done)
     return done

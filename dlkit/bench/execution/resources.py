@@ -2,24 +2,26 @@
 
 import math
 import os
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dlkit.bench.errors import UserError, says_what_it_takes
+from dlkit.bench.execution.memory import memory_bytes
 
 if TYPE_CHECKING:
+    from dlkit.bench.execution.job_options import BatchSystem, JobOptions
     from dlkit.bench.plan.shards import Shard
 
-__all__ = ["Resources", "memory_bytes"]
+    Jobs = str | Mapping[str, Any]
+else:
+    Jobs = str  # what the command line can give
+
+__all__ = ["TOGETHER", "Resources", "resources_of"]
 
 TOGETHER = "jax.distributed"
-AMOUNT = re.compile(r"(\d+(?:\.\d*)?(?:[eE]\d+)?)\s*([a-zA-Z]*)")
-UNITS = {"": 1, "b": 1} | {
-    prefix + ending: base**power
-    for power, prefix in enumerate("kmgtp", start=1)
-    for ending, base in (("", 1000), ("b", 1000), ("i", 1024), ("ib", 1024))
-}
+WORKERS = ("executor", "slurm", "pbs")  # settings that say where workers are
+DOORS = ("tls_ca", "tls_cert", "tls_key", "insecure")  # and how they are reached
 
 
 @says_what_it_takes("bench.Resources")
@@ -29,7 +31,7 @@ class Resources:
 
     Attributes:
         executor: dask (one worker process per core), inline (this process), the address of a dask scheduler, such as
-            tcp://10.0.0.1:8786, or jax.distributed: this process and others that run the same command train each trial
+            tls://10.0.0.1:8786, or jax.distributed: this process and others that run the same command train each trial
             together, over all of their devices.
         workers: worker processes; by default one per core.
         lanes: trials that run side by side in one program, over all local devices; 0 for one at a time. By default one
@@ -48,6 +50,14 @@ class Resources:
             for a moment, and is compared bit for bit: code that computes something else is trained again.
         shard: run one of several equal parts of the work, such as 1/3; `dlkit merge` makes one run of all parts. By
             default all of it is run.
+        tls_ca: the certificate of the authority that signed those of a cluster at tls://, a PEM file. What is not given
+            of the three is taken from dask's own settings.
+        tls_cert: this process's certificate for such a cluster, a PEM file.
+        tls_key: the key of that certificate, a PEM file; not needed where the certificate's file has it.
+        insecure: use a cluster at tcp://, which encrypts nothing and asks nobody who they are. Whoever reaches a port
+            of it can run code as you.
+        slurm: train on jobs of SLURM, such as "cores=8, memory=16GB, walltime=02:00:00, jobs=4, --partition=short".
+        pbs: train on jobs of PBS, such as "cores=8, memory=16GB, walltime=02:00:00, jobs=4, queue=short".
 
     Raises:
         UserError: for an executor that there is not, or a number or an amount that cannot be; with every mistake.
@@ -61,13 +71,19 @@ class Resources:
     checkpoint_minutes: float = 3.0
     trust: bool = False
     shard: str | None = None
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    insecure: bool = False
+    slurm: Jobs | None = None
+    pbs: Jobs | None = None
 
     def __post_init__(self) -> None:
-        mistakes = []
+        mistakes = [f"resources.{line}" for line in self._cluster_mistakes()]
         if self.executor not in ("dask", "inline", TOGETHER) and "://" not in str(self.executor):
             mistakes.append(
                 f"resources.executor: no executor {self.executor!r}; expected 'dask', 'inline', 'jax.distributed', or "
-                "an address such as 'tcp://10.0.0.1:8786'"
+                "an address such as 'tls://10.0.0.1:8786'"
             )
         if self.workers is not None and not _is_whole(self.workers, at_least=1):
             mistakes.append(f"resources.workers must be a whole number of at least 1, got {self.workers!r}")
@@ -104,6 +120,54 @@ class Resources:
         if mistakes:
             raise UserError("\n".join(mistakes))
 
+    def _cluster_mistakes(self) -> list[str]:
+        """What is wrong with what is said of a cluster."""
+        mistakes = []
+        kind, is_address, where = str(self.executor).partition("://")
+        if is_address and kind == "tcp" and not self.insecure:
+            mistakes.append(
+                f"executor: '{self.executor}' encrypts nothing and asks nobody who they are: whoever reaches that port "
+                f"can run code as you, there and here; write 'tls://{where}' with --tls-ca, --tls-cert and --tls-key "
+                "(tls_ca, tls_cert, tls_key), or, where nobody else is on that network, --insecure (insecure=True)"
+            )
+        elif is_address and kind not in ("tcp", "tls"):
+            mistakes.append(f"executor: no kind of address '{kind}://'; expected 'tls://{where}'")
+        if self.insecure not in (True, False):
+            mistakes.append(f"insecure must be true or false, got {self.insecure!r}")
+        elif self.insecure and kind != "tcp":
+            mistakes.append("insecure is for an executor at 'tcp://'; leave it out")
+        given = [name for name in ("tls_ca", "tls_cert", "tls_key") if getattr(self, name) is not None]
+        if given and kind != "tls":
+            mistakes.append(f"{given[0]} is for an executor at 'tls://'; leave it out")
+        if self.slurm is not None and self.pbs is not None:
+            mistakes.append("slurm and pbs: give one of them")
+        elif is_address and self.batch_system is not None:
+            mistakes.append(f"{self.batch_system} starts a cluster of its own; leave out executor='{self.executor}'")
+        try:
+            self.jobs  # noqa: B018
+        except UserError as error:
+            mistakes += str(error).splitlines()
+        return mistakes
+
+    @property
+    def batch_system(self) -> "BatchSystem | None":
+        """Whose jobs train; None for no batch system's."""
+        return "slurm" if self.slurm is not None else "pbs" if self.pbs is not None else None
+
+    @property
+    def jobs(self) -> "JobOptions | None":
+        """What its jobs ask for; None without a batch system.
+
+        Raises:
+            UserError: for options that there are not, or that cannot be.
+        """
+        system = self.batch_system
+        if system is None:
+            return None
+        from dlkit.bench.execution.job_options import job_options
+
+        return job_options(system, self.slurm if self.slurm is not None else self.pbs or "")
+
     @property
     def part(self) -> "Shard | None":
         """Which part of the work is run; None for all of it."""
@@ -116,6 +180,8 @@ class Resources:
     @property
     def count(self) -> int:
         """How many workers share the work, as far as this process knows."""
+        if jobs := self.jobs:
+            return jobs.jobs * jobs.processes
         return 1 if self.executor in ("inline", TOGETHER) else self.workers or os.cpu_count() or 1
 
     @property
@@ -126,7 +192,24 @@ class Resources:
     @property
     def is_remote(self) -> bool:
         """Whether workers are those of a cluster, and perhaps on other machines."""
-        return "://" in self.executor
+        return "://" in self.executor or self.batch_system is not None
+
+
+def resources_of(asked: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Resources:
+    """Returns what a run may use.
+
+    Args:
+        asked: settings of the experiment.
+        given: settings of the call, which take the place of the experiment's; who names workers names them all.
+
+    Raises:
+        UserError: as of `Resources`.
+    """
+    chosen = dict(given or {})
+    if not {*WORKERS} & chosen.keys():
+        return Resources(**{**asked, **chosen})
+    kept = {name: value for name, value in asked.items() if name not in (*WORKERS, *DOORS)}
+    return Resources(**{**kept, **chosen})
 
 
 def _is_whole(value: Any, *, at_least: int) -> bool:
@@ -135,25 +218,3 @@ def _is_whole(value: Any, *, at_least: int) -> bool:
 
 def _is_duration(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
-
-
-def memory_bytes(given: int | str | None) -> int | None:
-    """Returns an amount of memory in bytes, from a number or a text such as ``"2GiB"``; None stays None.
-
-    Raises:
-        UserError: for what is no amount, or not positive.
-
-    Example:
-        >>> memory_bytes("2GiB"), memory_bytes("300 kB"), memory_bytes(5000)
-        (2147483648, 300000, 5000)
-    """
-    if given is None:
-        return None
-    amount = 0
-    if isinstance(given, int | str) and not isinstance(given, bool):
-        match = AMOUNT.fullmatch(str(given).strip())
-        if match and match[2].lower() in UNITS:
-            amount = int(float(match[1]) * UNITS[match[2].lower()])
-    if amount < 1:
-        raise UserError(f"memory must be an amount such as '2GiB' or '500MB', or a number of bytes, got {given!r}")
-    return amount

@@ -1,6 +1,6 @@
 """Runs a plan in rounds: hands out work and stores what comes back; then widens spaces, adds studies or seeds."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -20,7 +20,6 @@ from dlkit.bench.execution.slots import (
     SomeJob,
     Unstored,
     drive,
-    program_of_remote,
     require_same_software,
 )
 from dlkit.bench.execution.step_times import before_training, needs_step_times, races_before, scaled, with_known_times
@@ -28,6 +27,7 @@ from dlkit.bench.execution.work import Done, Timed
 from dlkit.bench.machine.preparation import bound_threads
 from dlkit.bench.machine.program import program_identity, program_of_workers
 from dlkit.bench.plan.plan import Plan
+from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.shards import Shard, Share, share_of
 from dlkit.bench.plan.trials import Trial, timing_key
 from dlkit.bench.spec.bound_plan import BoundPlan
@@ -69,6 +69,7 @@ class _Context:
     stopped: dict[tuple[str, str], set[str]] = field(default_factory=dict)  # what cannot run now; see `_settle`
     share: Share | None = None  # what of the plan is run; None for all of it
     checkpoints: Place | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)  # problem -> seconds of a trial, where that is known
 
 
 @bound_threads()
@@ -85,6 +86,7 @@ def run(
     shard: Shard | None = None,
     keep: bool = False,
     checkpoints: Place | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> Report:
     """Runs every trial of a plan that the store does not have, and stores it.
 
@@ -114,6 +116,7 @@ def run(
         shard: which part of the plan is run; None for all of it.
         keep: whether the best final trials run once more at the end, to keep their models: see `models`.
         checkpoints: where long trials are kept while they run; None for nowhere.
+        weights: problem -> seconds that one of its trials usually takes, where that is known: the longest begin first.
 
     Returns:
         How it ended.
@@ -126,8 +129,9 @@ def run(
     workers = Workers(make_executor)
     try:
         own = program_identity if here else program_of_workers
-        program = program_of_remote(workers.start()) if remote else own()
-        context = _Context(store, workers, progress, lanes, program, Unstored(store, checkpoints), share=share)
+        program = (workers.start().program if remote else None) or own()
+        unstored = Unstored(store, checkpoints)
+        context = _Context(store, workers, progress, lanes, program, unstored, share=share, weights=weights or {})
         context = replace(context, checkpoints=checkpoints)
         before = store.software()
         asked, bound = bound, _with_step_times(context, bound)
@@ -281,7 +285,7 @@ def _set_aside(store: Store, check: Check, stale: Mapping[str, Trial], asked: Bo
 
 def _drive(context: _Context, jobs: Sequence[SomeJob], answers: Answers[SomeJob]) -> bool:
     """Runs what is left of some jobs; returns whether Ctrl-C ended it."""
-    return drive(context.workers.start(), jobs, answers, context.progress, context.program)
+    return drive(context.workers.start(), jobs, answers, context.progress, context.program, weights=context.weights)
 
 
 def _round(context: _Context, bound: BoundPlan, history: History) -> bool:
@@ -304,34 +308,27 @@ def _round(context: _Context, bound: BoundPlan, history: History) -> bool:
         if (cell := (problem.name, contender.label)) not in context.stopped and (not share or cell in share.studies)
     ]
     unset = [each for each in plan.problems if each.target is None and (not share or each.name in share.targets)]
-    setting = [TargetJob(bound, problem, history, context.lanes, context.checkpoints) for problem in unset]
-    every: list[Job] = [*jobs, *setting]
+    every: list[Job] = [*jobs, *(_target_job(context, bound, each, history, jobs) for each in unset)]
     keeping = Keeping(context.unstored, context.progress, every)
     try:
-        for phase in _phases(plan, context.store, jobs, setting):
-            if any(job.work() is not None for job in phase) and _drive(context, phase, keeping):
-                return True
-        return False
+        return any(job.work() is not None for job in every) and _drive(context, every, keeping)
     except KeyboardInterrupt:
         return True
 
 
-def _phases(
-    plan: Plan, store: Store, jobs: Sequence[ContenderJob], setting: Sequence[TargetJob]
-) -> Iterator[Sequence[Job]]:
-    """Yields what has to end before the next begins: baselines, the reruns that set targets, everyone else.
-
-    Where every problem declares its target there is one phase.
-    """
-    unset = {job.problem.name for job in setting if job.targets() is None}
-    first = [job for job in jobs if job.problem.name in unset and sets_targets(plan, job.problem, job.contender)]
-    yield first
-    yield setting
-    for job in setting:
-        targets = job.targets()
-        if targets is not None:
-            store.freeze(targets[0], job.problem.name, targets[1])
-    yield [job for job in jobs if job not in first]
+def _target_job(
+    context: _Context, bound: BoundPlan, problem: PlannedProblem, history: History, jobs: Sequence[ContenderJob]
+) -> TargetJob:
+    """What sets a problem's targets, after its baselines and before everyone else there; no other problem waits."""
+    here = [job for job in jobs if job.problem.name == problem.name]
+    baselines = [job for job in here if sets_targets(bound.plan, problem, job.contender)]
+    setting = TargetJob(
+        bound, problem, history, context.lanes, context.checkpoints, store=context.unstored, after=baselines
+    )
+    if setting.targets() is None:
+        for job in here:
+            job.after = () if job in baselines else (setting,)
+    return setting
 
 
 def _with_step_times(context: _Context, bound: BoundPlan) -> BoundPlan:

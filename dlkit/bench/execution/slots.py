@@ -1,29 +1,26 @@
 """Slots: each gets the next work as soon as it has sent what it did; that is stored while the next work runs."""
 
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.execution.assignment import Slots, SomeJob
 from dlkit.bench.execution.checkpoints import Place, forget_checkpoints
-from dlkit.bench.execution.executor import Executor, programs_of
+from dlkit.bench.execution.executor import Changed, Executor, Lost
 from dlkit.bench.execution.jobs import Job
+from dlkit.bench.execution.lost_trials import LostTrials
 from dlkit.bench.execution.outcomes import failed
 from dlkit.bench.execution.progress import Listener
-from dlkit.bench.execution.work import Done, Timed, Work
-from dlkit.bench.machine.program import THREAD_FIELDS, program_identity
+from dlkit.bench.execution.work import Done, Timed
 from dlkit.bench.plan.space import Point
-from dlkit.bench.plan.trials import Outcome, Trial
-from dlkit.bench.spec.bound_plan import Group
+from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.store.software import differences, software_digest
 from dlkit.bench.store.store import Store
+from dlkit.bench.tuning.targets import Frozen
 
-__all__ = ["Answers", "Keeping", "SomeJob", "Unstored", "drive", "program_of_remote", "require_same_software"]
+__all__ = ["Answers", "Keeping", "SomeJob", "Unstored", "drive", "require_same_software"]
 
-SHARED_SECONDS = 10.0  # of training that slots share: another one has to load the executables first, or to compile
-
-SomeJob = TypeVar("SomeJob", bound=Job)
 AnyJob = TypeVar("AnyJob", bound=Job, contravariant=True)
 
 
@@ -60,6 +57,11 @@ class Unstored:
         """As `Store.add_points`, after the outcomes that the points follow from."""
         self.store()
         self._store.add_points(search, before, points)
+
+    def freeze(self, key: str, problem: str, targets: Frozen) -> None:
+        """As `Store.freeze`, after the outcomes that the targets follow from."""
+        self.store()
+        self._store.freeze(key, problem, targets)
 
 
 class Keeping:
@@ -105,81 +107,15 @@ class Keeping:
         self._done += now[1] - ended
 
 
-class _Running(NamedTuple, Generic[SomeJob]):
-    """What a slot is busy with, and since when."""
-
-    job: SomeJob
-    work: Work
-    since: float
-
-
-class _Slots(Generic[SomeJob]):
-    """Who does what, and what waits."""
-
-    def __init__(self, executor: Executor, jobs: Sequence[SomeJob], progress: Listener) -> None:
-        """Gives every slot its first work, as far as there is any."""
-        self._executor, self._progress = executor, progress
-        self._queue = deque(jobs)
-        self._groups: dict[int, Group] = {}  # whose executable a slot holds
-        self.running: dict[int, _Running[SomeJob]] = {}
-        for index in range(executor.slots):
-            self.assign(index)
-
-    def assign(self, index: int, current: SomeJob | None = None, pace: float = 0.0) -> None:
-        """Gives a free slot its job's next work, or the next job's: a job stays where its executable is.
-
-        Where no job waits, and a job's trials take long yet, slots that are free take their share of them.
-
-        Args:
-            index: the slot.
-            current: the job that it was busy with.
-            pace: how many seconds a trial of this job took.
-        """
-        work = None if current is None else self._left(current)
-        if current is not None and work is None and not self._in_hand(current):
-            self._progress.ended(current.label)
-        while work is None and self._queue:
-            current, pace = self._queue.popleft(), 0.0
-            work = self._left(current)
-        if current is None or work is None:
-            return
-        free = [each for each in range(self._executor.slots) if each != index and each not in self.running]
-        helping = free if not self._queue and pace * len(work.trials) > SHARED_SECONDS else []
-        for place, slot in enumerate(takers := [index, *helping]):
-            trials = _share(work.trials, place, len(takers))
-            if trials:
-                self._submit(slot, current, work._replace(trials=trials))
-
-    def _submit(self, index: int, job: SomeJob, work: Work) -> None:
-        self.running[index] = _Running(job, work, time.monotonic())
-        if self._groups.get(index) != work.group:
-            self._progress.compiling(job.label)
-        self._groups[index] = work.group
-        self._executor.submit(index, work)
-
-    def _left(self, job: SomeJob) -> Work | None:
-        """A job's next work, without trials that another slot has in hand."""
-        work, in_hand = job.work(), self._in_hand(job)
-        if work is None or not in_hand:
-            return work
-        trials = tuple(trial for trial in work.trials if trial.id not in in_hand)
-        return work._replace(trials=trials) if trials else None
-
-    def _in_hand(self, job: SomeJob) -> set[str]:
-        return {trial.id for each in self.running.values() if each.job is job for trial in each.work.trials}
-
-
-def _share(trials: tuple[Trial, ...], place: int, takers: int) -> tuple[Trial, ...]:
-    """One of equal parts of some trials: neighbours, which may run side by side."""
-    return trials[place * len(trials) // takers : (place + 1) * len(trials) // takers]
-
-
 def drive(
     executor: Executor,
     jobs: Sequence[SomeJob],
     answers: Answers[SomeJob],
     progress: Listener,
     program: Mapping[str, str],
+    *,
+    weights: Mapping[str, float] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> bool:
     """Keeps every slot busy until nothing is left of some jobs.
 
@@ -189,6 +125,10 @@ def drive(
         answers: what is done with what comes back.
         progress: hears how it goes.
         program: what workers must be like.
+        weights: problem -> seconds that one of its trials usually takes, where that is known.
+        clock: the time in seconds.
+
+    A trial whose worker was lost runs again, alone on a new one; lost twice, it failed. See `lost_trials`.
 
     Returns:
         Whether Ctrl-C ended it.
@@ -196,10 +136,10 @@ def drive(
     Raises:
         UserError: if a worker runs other software than this process.
     """
-    progress.workers(executor.slots)
-    slots = _Slots(executor, jobs, progress)
+    progress.workers(max(executor.slots - len(executor.vacant), 1))
+    slots, losses = Slots(executor, jobs, progress, clock=clock, weights=weights), LostTrials()
     interrupted = False
-    while slots.running:
+    while slots.running if interrupted else not slots.is_over:
         try:
             index, done = executor.next()
         except KeyboardInterrupt:
@@ -208,18 +148,44 @@ def drive(
             interrupted = True  # the trials in hand end within seconds and are kept; a second Ctrl-C gives them up
             progress.finishing()
             continue
+        if isinstance(done, Changed):
+            if done.sentence:
+                progress.warn(done.sentence)
+            progress.workers(max(executor.slots - len(executor.vacant), 1))
+            if not interrupted:
+                slots.assign()
+            continue
         job, work, since = slots.running.pop(index)
-        seconds = time.monotonic() - since
+        seconds = clock() - since
         assert not isinstance(done, Timed)
+        if is_lost := isinstance(done, Lost):
+            if interrupted:  # it was given up
+                continue
+            if done.kind == "left":
+                slots.lost(index, job)
+                slots.assign()
+                continue
+            trial, outcome = losses.judge(job.problem, job.label, work.trials, done)
+            if outcome is None:
+                progress.warn(f"{job.label}: a worker {done.reason}; the trial it had runs once more, alone")
+                slots.lost(index, job)
+                slots.submit(index, job, work._replace(trials=(trial,)))
+                slots.assign()
+                continue
+            job.lose(trial)
+            done = Done((outcome,), program)
         if isinstance(done, UserError):
             done = Done((failed(work.trials[0], f"{job.label}: {done}"),), program)
         require_same_software(done.program, program)
         interrupted |= done.interrupted
+        slots.report(index, job, work, done, seconds)
+        if is_lost:
+            slots.lost(index, job)
         progress.took(job.label, len(done.outcomes), seconds, sum(each.seconds for each in done.outcomes))
         try:
             answers.take(job, done)
             if not interrupted:
-                slots.assign(index, job, seconds / max(len(done.outcomes), 1))
+                slots.assign()
         finally:
             answers.keep(job, done)
     return interrupted
@@ -238,24 +204,3 @@ def require_same_software(theirs: Mapping[str, str], ours: Mapping[str, str]) ->
     if software_digest(theirs) != software_digest(ours):
         other = differences(theirs, ours, there="there", here="here")
         raise UserError(f"the workers run other software than this process: {other}; install the same on both")
-
-
-def program_of_remote(executor: Executor) -> Mapping[str, str]:
-    """Returns this process's program on the workers' kind of device, with the threads that they have.
-
-    Args:
-        executor: whose workers may be on other machines.
-
-    Raises:
-        UserError: for workers that could not be compared with each other, or with this process.
-    """
-    first, *others = programs_of(executor)
-    for each in others:
-        if software_digest(each) != software_digest(first):
-            differing = differences(first, each, there="on one", here="on another")
-            raise UserError(
-                f"the workers differ: {differing}; trials of both are never mixed: use workers that are alike"
-            )
-    program = {**program_identity(), **{name: first.get(name, "") for name in ("device", *THREAD_FIELDS)}}
-    require_same_software(first, program)
-    return program

@@ -81,6 +81,28 @@ class TimeLeft:
         shared = sum(spans) / max(self.workers, 1)
         return Estimate(max(shared, min(max(spans, default=0.0), SHORT)), is_guess)
 
+    def pace(self, label: str) -> float:
+        """Returns the seconds that a trial of a contender on a problem takes, as far as they can be known; else NaN."""
+        spent, count = self._trained.get(label, (0.0, 0))
+        if count:
+            return spent / count
+        problem = _problem(label)
+        alike = [spent / count for name, (spent, count) in self._trained.items() if count and _problem(name) == problem]
+        return _mean(alike) if alike else self.weights.get(problem, math.nan)
+
+    def span(self, label: str, trials: int) -> float:
+        """Returns the seconds that some trials take one worker, with what it needs to get ready; infinite if unknown.
+
+        Args:
+            label: of the contender on the problem.
+            trials: how many are left of it.
+        """
+        pace = self.pace(label)
+        if math.isnan(pace):
+            return math.inf
+        preparing = 0.0 if label in self._prepared or not self._prepared else _mean(list(self._prepared.values()))
+        return trials * pace + preparing
+
     def _guess(self, problem: str, usual: Mapping[str, float]) -> float:
         """Seconds of a trial on a problem of which none has ended, by the others'."""
         shares = [usual[name] / weight for name, weight in self.weights.items() if name in usual and weight > 0]

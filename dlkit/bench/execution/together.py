@@ -8,7 +8,7 @@ import os
 import pickle
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -17,9 +17,10 @@ import numpy as np
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.executor import Executor
+from dlkit.bench.execution.memory import memory_bytes
 from dlkit.bench.execution.parcels import pack, unpack
 from dlkit.bench.execution.progress import say
-from dlkit.bench.execution.resources import Resources, memory_bytes
+from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.step_times import needs_step_times
 from dlkit.bench.execution.work import Done, Task, Timed, Work, forget_own_programs
 from dlkit.bench.machine.boundary import ask_to_stop, forget_to_stop, is_asked_to_stop
@@ -83,6 +84,8 @@ class TogetherExecutor:
     """Runs tasks in this process and in all others at once, one at a time."""
 
     slots = 1
+    vacant: Collection[int] = ()
+    program: Mapping[str, str] | None = None
 
     def __init__(self, memory: int | None = None) -> None:
         self._memory = memory

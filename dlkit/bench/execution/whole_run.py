@@ -18,7 +18,7 @@ from dlkit.bench.execution.checkpoints import kept_checkpoints
 from dlkit.bench.execution.dask_workers import make_executor
 from dlkit.bench.execution.displays import live_progress
 from dlkit.bench.execution.executor import Executor
-from dlkit.bench.execution.resources import Resources
+from dlkit.bench.execution.resources import Resources, resources_of
 from dlkit.bench.machine.preparation import bound_threads, prepare_process
 from dlkit.bench.machine.program import program_identity, program_of_workers
 from dlkit.bench.plan.trials import Outcome
@@ -64,7 +64,7 @@ def carry_out(
     Args:
         experiment: what to compare.
         folder: where the run is kept and taken up again; None keeps it in memory.
-        resources: what the run may use; None for one worker process per core.
+        resources: what the run may use; None for what the experiment says, or one worker process per core.
         progress: whether a live display is shown while it runs.
         look: is given what was found before the first trial, and raises if it is not to run; None to look at nothing.
         times: problems of the catalogue are timed, too, where the run could last so many seconds.
@@ -79,7 +79,7 @@ def carry_out(
     if not isinstance(asked, Experiment):
         written = f"bench.load('{asked}')" if isinstance(asked, str | Path) else "bench.load('spec.toml')"
         raise UserError(f"expected a bench.Experiment, such as {written}, got {briefly(asked)}")
-    allowed = Resources() if resources is None else resources
+    allowed = resources_of(experiment.resources) if resources is None else resources
     if not isinstance(allowed, Resources):
         raise UserError(f"resources must be a bench.Resources, such as bench.Resources(workers=2), got {resources!r}")
     if experiment.keep == "best" and folder is None:
@@ -150,6 +150,7 @@ def _carried_out(
             shard=allowed.part,
             keep=experiment.keep == "best",
             checkpoints=checkpoints,
+            weights=weights,
         )
         display.summing()
         found = summarize(store, report.bound.plan)

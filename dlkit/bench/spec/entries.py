@@ -289,16 +289,15 @@ class Experiment:
             values to cross every optimizer with that does not set its own. A list among the values of a choice is
             tuned over, as in `Contender.choices`.
         early_stopping: the policy of optimizers that have none of their own; None for none.
-        probes: diagnostics to compute at every point of the final trials' curves: registered names, those of another
-            package or file (``"package.module:probe"``, ``"file.py:probe"``), or `Probe` objects.
+        probes: what to compute at every point of the final trials' curves: names, ``"file.py:probe"``, or `Probe`s.
         targets: how baselines set targets, in place of the problems' own; None for the problems' own, and the first
             contender's where they have none.
         settling: how studies are added to the budget's until it is settled who is best; None: none are added.
         expand: whether spaces whose winners lie at an edge are widened, and tuned further there.
-        timing: whether the tuned contenders' steps are timed at the end, side by side, for seconds per step, time to
-            target and memory. A run that is finished can be timed later.
+        timing: whether the tuned contenders' steps are timed at the end, side by side; a finished run can be later.
         keep: ``"best"`` keeps each contender's model on each problem, as `Result.best` returns it, in the run's folder:
             it trains these trials once more at the end, and decides no number. ``"nothing"`` keeps none.
+        resources: settings of `Resources` by name, for runs whose call says nothing of them; they decide no number.
 
     Raises:
         UserError: for a value of another type.
@@ -316,6 +315,7 @@ class Experiment:
     expand: bool = False
     timing: bool = False
     keep: Literal["nothing", "best"] = "nothing"
+    resources: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         mistakes = list[str]()

@@ -65,6 +65,9 @@ def wrong_kinds(settings: Mapping[str, Any]) -> list[str]:
         mistakes.append(f"keep: no choice {briefly(settings['keep'])}; {nearest(str(settings['keep']), KEEPS)}")
     if isinstance(settings["probes"], str) or not isinstance(settings["probes"], Sequence):
         mistakes.append(f"probes must be a list of names or probes{as_list('probes', settings['probes'])}")
+    if not isinstance(settings["resources"], Mapping):
+        example = "{'executor': 'inline'}"
+        mistakes.append(f"resources must be a dictionary such as {example}, got {briefly(settings['resources'])}")
     if not isinstance(settings["factors"], Mapping):
         example = "{'schedule': ['constant', 'cosine']}"
         mistakes.append(f"factors must be a dictionary such as {example}, got {briefly(settings['factors'])}")

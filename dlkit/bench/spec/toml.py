@@ -395,4 +395,5 @@ def load(path: str | Path, *, settings: Sequence[str] = ()) -> Experiment:
         expand=expand,
         timing=timing,
         keep=keep,
+        resources=reader.value(table, "", "resources", dict, {}),
     )

@@ -74,7 +74,7 @@ def _beside_experiment(name: str, valid: Collection[str], *, toml: bool) -> str:
         return f"it is one of [settling]: {name} = ..." if toml else f"write settling=bench.Settling({name}=...)"
     if (resource := closest(name, RESOURCES, spelled_so=True)) and not closest(name, valid):
         if toml:
-            return f"it decides nothing that is found: dlkit run SPEC --{resource} ..."
+            return f"it is one of [resources]: {resource} = ...; or dlkit run SPEC --{resource} ..."
         return f"write resources=bench.Resources({resource}=...)"
     return nearest(name, valid)
 

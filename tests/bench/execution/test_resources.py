@@ -8,7 +8,7 @@ import pytest
 from dask.utils import parse_bytes
 
 from dlkit import bench
-from dlkit.bench.execution.resources import memory_bytes
+from dlkit.bench.execution.memory import memory_bytes
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,29 @@ def test_what_is_no_amount_of_memory_is_refused(given: Any) -> None:
         ({"workers": True}, ["resources.workers", "got True"]),
         ({"lanes": -1}, ["resources.lanes must be a whole number of at least 1, or 0 for one trial", "got -1"]),
         ({"memory": "much"}, ["resources.memory must be an amount such as '2GiB'", "got 'much'"]),
+        (
+            {"executor": "tcp://10.0.0.1:8786"},
+            [
+                "resources.executor: 'tcp://10.0.0.1:8786' encrypts nothing and asks nobody who they are",
+                "whoever reaches that port can run code as you",
+                "write 'tls://10.0.0.1:8786' with --tls-ca, --tls-cert and --tls-key",
+                "--insecure (insecure=True)",
+            ],
+        ),
+        ({"executor": "ucx://10.0.0.1:8786"}, ["no kind of address 'ucx://'; expected 'tls://10.0.0.1:8786'"]),
+        ({"executor": "tls://10.0.0.1:8786", "insecure": True}, ["resources.insecure is for an executor at 'tcp://'"]),
+        ({"insecure": True}, ["resources.insecure is for an executor at 'tcp://'"]),
+        ({"insecure": "no"}, ["resources.insecure must be true or false, got 'no'"]),
+        ({"tls_key": "key.pem"}, ["resources.tls_key is for an executor at 'tls://'"]),
+        ({"slurm": "cores=8, memory=16GB", "pbs": "cores=8, memory=16GB"}, ["slurm and pbs: give one of them"]),
+        (
+            {"slurm": "cores=8, memory=16GB", "executor": "tls://10.0.0.1:8786"},
+            ["slurm starts a cluster of its own; leave out executor='tls://10.0.0.1:8786'"],
+        ),
+        (
+            {"slurm": "core=8, memory=16GB"},
+            ["slurm: no option 'core'; did you mean 'cores'", "missing cores"],
+        ),
         ({"workers": 0, "lanes": -1, "memory": 0}, ["resources.workers", "resources.lanes", "resources.memory"]),
     ],
 )
@@ -43,7 +66,19 @@ def test_mistakes_are_named_all_at_once(given: dict[str, Any], expected: list[st
     assert all(words in str(caught.value) for words in expected), caught.value
 
 
-@pytest.mark.parametrize("given", [{}, {"executor": "tcp://10.0.0.1:8786"}, {"lanes": 0}, {"memory": "2GiB"}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"executor": "tls://10.0.0.1:8786"},
+        {"executor": "tls://10.0.0.1:8786", "tls_ca": "ca.pem", "tls_cert": "cert.pem"},
+        {"executor": "tcp://10.0.0.1:8786", "insecure": True},
+        {"slurm": "cores=8, memory=16GB, jobs=4"},
+        {"pbs": {"cores": 8, "memory": "16GB", "directives": ["-l place=scatter"]}},
+        {"lanes": 0},
+        {"memory": "2GiB"},
+    ],
+)
 def test_what_can_be_is_accepted(given: dict[str, Any]) -> None:
     bench.Resources(**given)
 

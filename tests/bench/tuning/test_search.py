@@ -299,6 +299,9 @@ def closed_form(trial: Trial) -> Outcome:
 class ClosedForm:
     """An executor that computes outcomes in closed form; it is killed after some works, in the middle of one."""
 
+    vacant = ()
+    program = None
+
     def __init__(self, slots: int = 1, *, lives: float = math.inf) -> None:
         self.slots, self.lives, self.ran = slots, lives, []
         self._works: dict[int, Work] = {}

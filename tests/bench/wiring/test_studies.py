@@ -253,6 +253,8 @@ class Noisy:
     """An executor that makes outcomes up: noise by seed, the same for all contenders but for a little of their own."""
 
     slots = 1
+    vacant = ()
+    program = None
 
     def __init__(self, lives: float = math.inf) -> None:
         self.lives, self.ran = lives, list[tuple[str, str]]()
