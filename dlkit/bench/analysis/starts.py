@@ -20,7 +20,8 @@ def wrong_from_start(problem: PlannedProblem, outcomes: Sequence[Outcome | None]
     Returns:
         Such as ``"the loss is not finite at the initial parameters"``; empty if one trial had all of it right.
     """
-    there = [each for each in outcomes if each is not None and each.counts]
+    # One that was cut off from outside has no value at all, and says nothing about its start.
+    there = [each for each in outcomes if each is not None and each.counts and not each.is_empty]
     if not there:
         return ""
     if all(each.diverged_at == 0 for each in there):

@@ -3,7 +3,7 @@
 - `work`: some trials of a compile group: what a worker gets, runs and returns; `outcomes`: what came of a trial.
 - `jobs`: what is left to run, of a contender or of the reruns that set targets.
 - `whole_run`: from an experiment to its summary.
-- `runner`: rounds and phases; `slots`: keeps workers busy, stores what they return.
+- `runner`: rounds and phases; `slots`: keeps workers busy, stores what they return; `lost_trials`: whose worker ended.
 - `guard`: whether one's own code still computes what it did when its stored trials ran.
 - `resources`: what a run may use.
 - `executor`: this process as an executor; `dask_workers`: one process a core, or a cluster.
@@ -31,6 +31,7 @@ __all__ = [
     "guard",
     "jobs",
     "keeping",
+    "lost_trials",
     "models",
     "outcomes",
     "own_code",

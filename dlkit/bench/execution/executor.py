@@ -1,7 +1,7 @@
 """Executors run tasks on numbered slots. The simplest one has one slot: this process."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.work import Done, Task, Timed, Work, forget_own_programs, prepare_process
@@ -9,7 +9,22 @@ from dlkit.bench.machine.boundary import ask_to_stop, forget_to_stop, is_asked_t
 from dlkit.bench.machine.interrupts import first_interrupt
 from dlkit.bench.spec.bound_plan import OwnProblem, ProblemSource
 
-__all__ = ["Executor", "InlineExecutor", "Introduction", "Workers", "programs_of"]
+__all__ = ["Executor", "InlineExecutor", "Introduction", "Lost", "Workers", "programs_of"]
+
+
+class Lost(NamedTuple):
+    """What an executor says of a slot whose worker ended, or was ended, before it answered; a new one takes its place.
+
+    Attributes:
+        reason: how it ended, in words that can follow "its worker".
+        trial: the id of the trial in hand; None if nobody knows, or no trial had begun.
+        kind: ``"died"``; ``"hung"``: the trial in hand trained for far longer than it may, and was ended;
+            ``"never began"``: it was prepared for so long that its worker was ended.
+    """
+
+    reason: str
+    trial: str | None = None
+    kind: Literal["died", "hung", "never began"] = "died"
 
 
 class Executor(Protocol):
@@ -20,8 +35,15 @@ class Executor(Protocol):
     def submit(self, slot: int, work: Task) -> None:
         """Starts a task on a free slot."""
 
-    def next(self) -> tuple[int, Done | Timed | UserError]:
-        """Waits for the next slot that ends its task; an error means that its worker returned nothing."""
+    def next(self) -> tuple[int, Done | Timed | UserError | Lost]:
+        """Waits for the next slot that ends its task; an error means that its worker returned nothing.
+
+        The slot is free then, also where its worker was lost.
+
+        Raises:
+            KeyboardInterrupt: once, for the first Ctrl-C, so that it costs no answer.
+            UserError: if nothing can run any more.
+        """
 
     def close(self) -> None:
         """Ends the workers, and whatever still runs on them."""
@@ -85,6 +107,8 @@ def programs_of(executor: Executor) -> list[Mapping[str, str]]:
         slot, done = executor.next()
         if isinstance(done, UserError):
             raise done
+        if isinstance(done, Lost):
+            raise UserError(f"a worker {done.reason} before it could say what it runs")
         programs[slot] = done.program
     return [programs[slot] for slot in sorted(programs)]
 
@@ -102,7 +126,7 @@ class InlineExecutor:
         """Keeps the task until `next` runs it."""
         self._work = work.within(self._memory)
 
-    def next(self) -> tuple[int, Done | Timed | UserError]:
+    def next(self) -> tuple[int, Done | Timed | UserError | Lost]:
         """Runs the task that `submit` kept."""
         assert self._work is not None
         try:

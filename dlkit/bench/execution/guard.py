@@ -80,12 +80,15 @@ class Check:
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Nothing to keep."""
 
+    def lose(self, trial: Trial) -> None:
+        """What comes next says so."""
+
     def answer(self, done: Done) -> None:
         """Compares what came back with what is stored."""
         if not done.outcomes or self._record is None:  # Ctrl-C
             return
         (now,), then = done.outcomes, self._record.outcome
-        if not now.counts:
+        if not now.counts or now.is_empty:
             kept = f"; {_count(len(self.reused))} stored when it did run: they are kept, and count again when it does"
             self.failure = failed(then.trial, now.reason + kept, now.traceback)
             self._record = None
@@ -118,7 +121,8 @@ def checks(bound: BoundPlan, history: History, records: Mapping[str, Record]) ->
     found: list[Check] = []
     own = {name: record for name, record in records.items() if record.outcome.trial.program}
     for problem, contender in bound.plan.cells if own else ():
-        reused = [own[name] for name in _planned(history, problem, contender) if name in own]
+        planned = (own[name] for name in _planned(history, problem, contender) if name in own)
+        reused = [record for record in planned if not record.outcome.is_empty]  # which has nothing to compare
         by_program: dict[tuple[str, ...], list[Record]] = {}
         for record in reused:  # static choices have each their own program
             by_program.setdefault(tuple(record.outcome.trial.program[:2]), []).append(record)

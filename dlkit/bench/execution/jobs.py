@@ -16,6 +16,8 @@ from dlkit.bench.tuning.winner import Tuning, tune
 
 __all__ = ["ContenderJob", "Job", "PointStore", "TargetJob"]
 
+MOST_LOST = 3  # trials of a contender that took their workers with them; then it is the contender, not a trial
+
 
 class PointStore(Protocol):
     """What keeps drawn points."""
@@ -29,9 +31,11 @@ class Job(Protocol):
 
     Attributes:
         label: how progress calls it.
+        problem: what it trains.
     """
 
     label: str
+    problem: PlannedProblem
 
     @property
     def trials(self) -> int:
@@ -46,6 +50,9 @@ class Job(Protocol):
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Adds outcomes of its trials to the history."""
+
+    def lose(self, trial: Trial) -> None:
+        """A trial took its workers with it; its outcome, which says so, comes next."""
 
 
 class TargetJob:
@@ -76,6 +83,9 @@ class TargetJob:
         group = self._bound.group(self.problem, again.contender, static, stage="target")
         planned = len(again.trials)
         return Work(group, tuple(missing), lanes=self._lanes, planned=planned, checkpoints=self._checkpoints)
+
+    def lose(self, trial: Trial) -> None:
+        """The job ends, as after any failure."""
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Adds outcomes to the history; a failure ends the job."""
@@ -117,6 +127,7 @@ class ContenderJob:
         self._studies = bound.plan.studies(problem, contender) if studies is None else studies
         self._checkpoints = checkpoints
         self._failed = False
+        self._lost: set[str] = set()
         self._counted: tuple[int, int] | None = None
 
     @property
@@ -134,7 +145,8 @@ class ContenderJob:
         if self._failed:
             return None
         for part in (self._tuning, self._finals):  # of all studies at once: they do not wait for each other
-            pending = [each for study in self._studies for each in part(study)]
+            each_study = (each for study in self._studies for each in part(study))
+            pending = [(point, trial) for point, trial in each_study if trial.id not in self._lost]
             if pending:
                 point, first = pending[0]
                 trials = {trial.id: trial for each, trial in pending if each.static == point.static}
@@ -150,9 +162,14 @@ class ContenderJob:
                 )
         return None
 
+    def lose(self, trial: Trial) -> None:
+        """The others go on without it; a few such trials end the job."""
+        self._lost.add(trial.id)
+        self._failed |= len(self._lost) >= MOST_LOST
+
     def take(self, outcomes: Sequence[Outcome]) -> None:
-        """Adds outcomes to the history; a failure ends the job, since its other trials would fail alike."""
-        self._failed |= any(not outcome.counts for outcome in outcomes)
+        """Adds outcomes to the history; an exception ends the job, since its other trials would fail alike."""
+        self._failed |= any(not outcome.counts and outcome.trial.id not in self._lost for outcome in outcomes)
         self._history.add(outcome for outcome in outcomes if outcome.counts)
         self._counted = None  # counting can wait: what is next does not depend on it
 

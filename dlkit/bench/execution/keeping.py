@@ -9,7 +9,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.execution.bit_comparison import compared
 from dlkit.bench.execution.work import Done, Work
 from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
-from dlkit.bench.plan.trials import Outcome
+from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.spec.bound_plan import BoundPlan
 from dlkit.bench.store.models import PackedModel, every_model, write_model
 from dlkit.bench.store.trial_rows import Record
@@ -53,6 +53,9 @@ class KeepJob:
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Nothing to add to the history."""
+
+    def lose(self, trial: Trial) -> None:
+        """What comes next says so."""
 
     def finish(self) -> None:
         """The trial has come back: it does not run a third time."""

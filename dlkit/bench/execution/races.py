@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from dlkit.bench.execution.executor import Executor
+from dlkit.bench.execution.executor import Executor, Lost
 from dlkit.bench.execution.parcels import Parcel, pack, unpack
 from dlkit.bench.execution.work import Timed, prepare_process, program_alone
 from dlkit.bench.identity.hashing import digest
@@ -88,7 +88,8 @@ class Race(NamedTuple):
         _, timed = executor.next()
         if isinstance(timed, Timed):
             return timed
-        return Timed(tuple(Timing(failure=str(timed)) for _ in self.entrants), program_identity())
+        why = f"its worker {timed.reason}" if isinstance(timed, Lost) else str(timed)
+        return Timed(tuple(Timing(failure=why) for _ in self.entrants), program_identity())
 
 
 def _opened(keys: tuple[str, ...], entrants: Sequence[Parcel], memory: int | None) -> Race:

@@ -11,7 +11,7 @@ from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.bit_comparison import Replay, compared
 from dlkit.bench.execution.dask_workers import DaskExecutor, make_executor
-from dlkit.bench.execution.executor import Executor
+from dlkit.bench.execution.executor import Executor, Lost
 from dlkit.bench.execution.own_code import bind_kept, open_kept, owners_in, require_this_python, whose
 from dlkit.bench.execution.parcels import use_settings
 from dlkit.bench.execution.progress import say
@@ -79,6 +79,8 @@ def ran_again(
             outcome, then = summary.records[name]
             if not outcome.counts:
                 raise UserError(f"trial {name} did not run: {outcome.reason}")
+            if outcome.is_empty:
+                raise UserError(f"trial {name} has no curve to compare: {outcome.reason}")
             trial = outcome.trial
             if outcome.status == "cut off":  # by a clock that will not say the same again
                 trial = trial._replace(identity={**trial.identity, "seconds": None, "until": len(outcome.steps) - 1})
@@ -192,6 +194,8 @@ def _answer(executor: Executor, task: Task) -> Done:
     _, done = executor.next()
     if isinstance(done, UserError):
         raise done
+    if isinstance(done, Lost):
+        raise UserError(f"its worker {done.reason}")
     assert isinstance(done, Done)
     return done
 

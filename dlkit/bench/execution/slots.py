@@ -7,8 +7,9 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.checkpoints import Place, forget_checkpoints
-from dlkit.bench.execution.executor import Executor
+from dlkit.bench.execution.executor import Executor, Lost
 from dlkit.bench.execution.jobs import Job
+from dlkit.bench.execution.lost_trials import LostTrials
 from dlkit.bench.execution.outcomes import failed
 from dlkit.bench.execution.progress import Listener
 from dlkit.bench.execution.work import Done, Timed, Work
@@ -147,9 +148,10 @@ class _Slots(Generic[SomeJob]):
         for place, slot in enumerate(takers := [index, *helping]):
             trials = _share(work.trials, place, len(takers))
             if trials:
-                self._submit(slot, current, work._replace(trials=trials))
+                self.submit(slot, current, work._replace(trials=trials))
 
-    def _submit(self, index: int, job: SomeJob, work: Work) -> None:
+    def submit(self, index: int, job: SomeJob, work: Work) -> None:
+        """Gives a free slot some work of a job."""
         self.running[index] = _Running(job, work, time.monotonic())
         if self._groups.get(index) != work.group:
             self._progress.compiling(job.label)
@@ -189,6 +191,8 @@ def drive(
         progress: hears how it goes.
         program: what workers must be like.
 
+    A trial whose worker was lost runs again, alone on a new one; lost twice, it failed. See `lost_trials`.
+
     Returns:
         Whether Ctrl-C ended it.
 
@@ -196,7 +200,7 @@ def drive(
         UserError: if a worker runs other software than this process.
     """
     progress.workers(executor.slots)
-    slots = _Slots(executor, jobs, progress)
+    slots, losses = _Slots(executor, jobs, progress), LostTrials()
     interrupted = False
     while slots.running:
         try:
@@ -210,6 +214,16 @@ def drive(
         job, work, since = slots.running.pop(index)
         seconds = time.monotonic() - since
         assert not isinstance(done, Timed)
+        if isinstance(done, Lost):
+            if interrupted:  # it was given up
+                continue
+            trial, outcome = losses.judge(job.problem, job.label, work.trials, done)
+            if outcome is None:
+                progress.warn(f"{job.label}: a worker {done.reason}; the trial it had runs once more, alone")
+                slots.submit(index, job, work._replace(trials=(trial,)))
+                continue
+            job.lose(trial)
+            done = Done((outcome,), program)
         if isinstance(done, UserError):
             done = Done((failed(work.trials[0], f"{job.label}: {done}"),), program)
         require_same_software(done.program, program)

@@ -144,7 +144,7 @@ class Outcome:
         status: finished, stopped (early, by its policy), diverged (a loss or metric that is not finite, a loss above
             the problem's bound, or where it has none, losses that end far beyond where they started), cut off (its time
             was up) or failed (an exception).
-        reason: for a failure, what to tell the user.
+        reason: for a failure, and for a trial that was ended from outside, what to tell the user.
         traceback: for a failure, where it happened.
         diverged_at: for divergence, the first step that was so, and after which it did not come back.
         seconds: of training, compilation excluded.
@@ -182,6 +182,11 @@ class Outcome:
     def gradients_so_far(self) -> np.ndarray[Any, Any]:
         """[points] float64: what was evaluated up to each point, in gradients; see `Evaluations.in_gradients`."""
         return self.steps.astype(np.float64) if self.gradients is None else self.gradients
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is known of its curve: it was ended from outside, long after its time was up."""
+        return self.status == "cut off" and len(self.steps) == 1
 
     @property
     def counts(self) -> bool:
