@@ -24,7 +24,7 @@ class Stubborn(InlineExecutor):
 def test_a_close_that_raises_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(whole_run, "make_executor", lambda resources: Stubborn())
+    monkeypatch.setattr(whole_run, "make_executor", lambda resources, **_: Stubborn())
     given: dict[str, Any] = {"problems": ["quadratic"], "optimizers": ["sgd", "adam"], "budget": BUDGET}
     result = bench.compare(**given, folder=tmp_path / "run", executor="inline", progress=False)
     assert result.summary.missing == 0 and not result.interrupted

@@ -1,7 +1,13 @@
 """How the `dlkit` command ends, beside 0 for success."""
 
-__all__ = ["DIFFERENT", "INTERRUPTED", "USER_ERROR"]
+from dlkit.bench.machine.interrupts import ending_signal
+
+__all__ = ["DIFFERENT", "USER_ERROR", "interrupted"]
 
 DIFFERENT = 1  # a replay has other numbers, or the machine or an experiment has something wrong
 USER_ERROR = 2
-INTERRUPTED = 130  # as shells say it of Ctrl-C
+
+
+def interrupted() -> int:
+    """Returns the code after a signal that asks for the end, as shells say it: 130 for Ctrl-C, 143 for SIGTERM."""
+    return 128 + ending_signal()

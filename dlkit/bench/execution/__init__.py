@@ -6,7 +6,10 @@
 - `runner`: rounds and phases; `slots`: keeps workers busy, stores what they return; `lost_trials`: whose worker ended.
 - `guard`: whether one's own code still computes what it did when its stored trials ran.
 - `resources`: what a run may use.
-- `executor`: this process as an executor; `dask_workers`: one process a core, or a cluster.
+- `executor`: this process as an executor; `processes`: workers of this machine; `dask_workers`: of a cluster;
+  `executors`: which of them a run asks for.
+- `nursery`: the workers' parent process; `worker_process`: a worker; `worker_handle`: as the run sees it; `lease`: what
+  it has in hand.
 - `parcels`: values with the code that they need, to be opened in another process; `by_value`: how they are pickled.
 - `races`: which contenders are timed side by side; `step_times`: before training, for budgets of seconds.
 - `progress`: what a run reports while it goes on; `course`: how far it has come; `time_left`: how long it goes on;
@@ -28,15 +31,19 @@ __all__ = [
     "deep_doctor",
     "displays",
     "executor",
+    "executors",
     "guard",
     "jobs",
     "keeping",
+    "lease",
     "lost_trials",
     "models",
+    "nursery",
     "outcomes",
     "own_code",
     "packed_models",
     "parcels",
+    "processes",
     "progress",
     "races",
     "replay",
@@ -51,4 +58,6 @@ __all__ = [
     "truths",
     "whole_run",
     "work",
+    "worker_handle",
+    "worker_process",
 ]

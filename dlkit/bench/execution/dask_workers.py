@@ -14,15 +14,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.execution.executor import Executor, InlineExecutor
 from dlkit.bench.execution.parcels import Parcel, pack, unpack
-from dlkit.bench.execution.resources import Resources, memory_bytes
 from dlkit.bench.execution.work import Done, Task, Timed
 from dlkit.bench.machine.interrupts import first_interrupt, interrupts_held
 from dlkit.bench.spec.bound_plan import OwnProblem
-from dlkit.bench.training.lanes import on_accelerator
 
-__all__ = ["DaskExecutor", "make_executor"]
+__all__ = ["DaskExecutor"]
 
 END_SECONDS = 20.0  # that the end of this process waits for its workers to end
 PATIENCE_SECONDS = 15.0  # how long no worker may be seen before a run is given up, twice over
@@ -240,24 +237,3 @@ def _spawned_without_main() -> Iterator[None]:
         yield
     finally:
         main.__spec__ = before
-
-
-def make_executor(resources: Resources) -> Executor:
-    """Makes the executor that a run asks for.
-
-    On an accelerator ``"dask"`` is this process: lanes fill the device, and worker processes would share its memory.
-
-    Args:
-        resources: what the run may use.
-
-    Returns:
-        The executor.
-
-    Raises:
-        UserError: for an address that does not answer.
-    """
-    name, memory = resources.executor, memory_bytes(resources.memory)
-    if name == "inline" or (name == "dask" and on_accelerator()):
-        return InlineExecutor(memory)
-    address = None if name == "dask" else name
-    return DaskExecutor(workers=resources.workers, address=address, memory=memory)

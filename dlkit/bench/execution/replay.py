@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.bit_comparison import Replay, compared
-from dlkit.bench.execution.dask_workers import DaskExecutor, make_executor
 from dlkit.bench.execution.executor import Executor, Lost
+from dlkit.bench.execution.executors import make_executor
 from dlkit.bench.execution.own_code import bind_kept, open_kept, owners_in, require_this_python, whose
 from dlkit.bench.execution.parcels import use_settings
+from dlkit.bench.execution.processes import ProcessExecutor
 from dlkit.bench.execution.progress import say
 from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.step_times import as_stored
@@ -92,7 +93,7 @@ def ran_again(
                 _say_whose([each for each in kept if each.owner in own and each.owner not in told], folder)
                 told.update(own)
                 if threads not in scratch:
-                    scratch[threads] = DaskExecutor(workers=1)
+                    scratch[threads] = ProcessExecutor(workers=1)
                     stack.callback(scratch[threads].close)
                 again = Again(folder, summary.plan.digest, to_json(alone), outcome.trial, trial, lanes, threads)
                 again = again._replace(hands_over=hands_over)

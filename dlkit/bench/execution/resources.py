@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +28,13 @@ class Resources:
     """What a run may use.
 
     Attributes:
-        executor: dask (one worker process per core), inline (this process), or the address of a dask scheduler, such
-            as tcp://10.0.0.1:8786.
+        executor: processes (workers of this machine, one per core), inline (this process), or the address of a dask
+            scheduler, such as tcp://10.0.0.1:8786. Code that ends its process costs one trial with workers, and
+            the run inline.
         workers: worker processes; by default one per core.
+        worker_memory: what each worker process may take in all, such as 4GiB. One that takes more is ended, its trial
+            tried once more, alone, and recorded as failed if that takes as much (on Linux). By default there is no
+            bound.
         lanes: trials that run side by side in one program, over all local devices; 0 for one at a time. By default one
             at a time on CPU, and on accelerators as many as fit into memory.
         devices: split each batch over so many devices, one trial at a time: for networks that one device is too slow or
@@ -51,8 +56,9 @@ class Resources:
         UserError: for an executor that there is not, or a number or an amount that cannot be; with every mistake.
     """
 
-    executor: str = "dask"
+    executor: str = "processes"
     workers: int | None = None
+    worker_memory: int | str | None = None
     lanes: int | None = None
     devices: int | None = None
     memory: int | str | None = None
@@ -62,10 +68,11 @@ class Resources:
 
     def __post_init__(self) -> None:
         mistakes = []
-        if self.executor not in ("dask", "inline") and "://" not in str(self.executor):
+        if self.executor not in ("processes", "inline") and "://" not in str(self.executor):
+            renamed = "; workers of this machine are 'processes' now" if self.executor == "dask" else ""
             mistakes.append(
-                f"resources.executor: no executor {self.executor!r}; expected 'dask', 'inline', or an address such as "
-                "'tcp://10.0.0.1:8786'"
+                f"resources.executor: no executor {self.executor!r}{renamed}; expected 'processes', 'inline', or an "
+                "address such as 'tcp://10.0.0.1:8786'"
             )
         if self.workers is not None and not _is_whole(self.workers, at_least=1):
             mistakes.append(f"resources.workers must be a whole number of at least 1, got {self.workers!r}")
@@ -84,15 +91,18 @@ class Resources:
                 "resources: lanes run trials side by side, and devices split each batch of one trial; give one "
                 "of the two"
             )
-        try:
-            memory_bytes(self.memory)
-        except UserError as error:
-            mistakes.append(f"resources.{error}")
         if not _is_duration(self.checkpoint_minutes):
             mistakes.append(
                 "resources.checkpoint_minutes must be a number of minutes, or 0 for no checkpoints, "
                 f"got {self.checkpoint_minutes!r}"
             )
+        for name in ("memory", "worker_memory"):
+            try:
+                memory_bytes(getattr(self, name), name)
+            except UserError as error:
+                mistakes.append(f"resources.{error}")
+        if self.worker_memory is not None and (self.executor != "processes" or not sys.platform.startswith("linux")):
+            mistakes.append("resources.worker_memory is for worker processes of this machine, on Linux")
         if self.trust not in (True, False):
             mistakes.append(f"resources.trust must be true or false, got {self.trust!r}")
         try:
@@ -130,8 +140,12 @@ def _is_duration(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
-def memory_bytes(given: int | str | None) -> int | None:
+def memory_bytes(given: int | str | None, name: str = "memory") -> int | None:
     """Returns an amount of memory in bytes, from a number or a text such as ``"2GiB"``; None stays None.
+
+    Args:
+        given: the amount.
+        name: how a message calls it.
 
     Raises:
         UserError: for what is no amount, or not positive.
@@ -148,5 +162,5 @@ def memory_bytes(given: int | str | None) -> int | None:
         if match and match[2].lower() in UNITS:
             amount = int(float(match[1]) * UNITS[match[2].lower()])
     if amount < 1:
-        raise UserError(f"memory must be an amount such as '2GiB' or '500MB', or a number of bytes, got {given!r}")
+        raise UserError(f"{name} must be an amount such as '2GiB' or '500MB', or a number of bytes, got {given!r}")
     return amount

@@ -14,8 +14,9 @@ from dlkit.bench.examination.opening import opening
 from dlkit.bench.examination.ticks import Examination
 from dlkit.bench.execution import runner
 from dlkit.bench.execution.checkpoints import kept_checkpoints
-from dlkit.bench.execution.dask_workers import make_executor
 from dlkit.bench.execution.displays import live_progress
+from dlkit.bench.execution.executor import Executor
+from dlkit.bench.execution.executors import early_workers, make_executor
 from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.work import prepare_process
 from dlkit.bench.machine.program import program_identity
@@ -84,6 +85,22 @@ def carry_out(
         )
     if allowed.executor == "inline":
         prepare_process()
+    with early_workers(allowed, folder) as nursery:
+        make = partial(make_executor, allowed, nursery=nursery)
+        return _carried_out(experiment, folder, allowed, make, progress=progress, look=look, times=times)
+
+
+def _carried_out(
+    experiment: Experiment,
+    folder: Path | None,
+    allowed: Resources,
+    make: Callable[..., Executor],
+    *,
+    progress: bool,
+    look: Callable[[Examination], None] | None,
+    times: float,
+) -> EndedRun:
+    """Plans an experiment, runs it and sums it up."""
     bound = planned(experiment, allowed)
     weights: Mapping[str, float] = {}
     if look is None:
@@ -105,7 +122,7 @@ def carry_out(
         report = runner.run(
             bound,
             store,
-            partial(make_executor, allowed),
+            partial(make, say=display.wrote),
             display,
             lanes=allowed.lanes,
             trust=allowed.trust,

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from dlkit import bench
-from dlkit.bench.execution.dask_workers import DaskExecutor, make_executor
+from dlkit.bench.execution.dask_workers import DaskExecutor
+from dlkit.bench.execution.executors import make_executor
 from dlkit.bench.execution.work import Work
 from dlkit.bench.spec import planner
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
@@ -95,7 +96,7 @@ def run(problems, optimizer, schedule, probe):
             optimizers=[bench.Contender(schedule=schedule, **optimizer)],
             probes=[probe],
             budget=budget,
-            resources=bench.Resources(executor=executor, workers=1 if executor == "dask" else None),
+            resources=bench.Resources(executor=executor, workers=1 if executor == "processes" else None),
             progress=False,
         )
         trials = {
@@ -235,7 +236,7 @@ def test_own_things_run_everywhere_with_the_same_bits(
 ) -> None:
     files, command, locally = PLACES[place]
     write(tmp_path, {**files, **LIB})
-    here, *there = results(tmp_path, command, ["inline", cluster.address, *(["dask"] if locally else [])], cache)
+    here, *there = results(tmp_path, command, ["inline", cluster.address, *(["processes"] if locally else [])], cache)
     assert len(here["trials"]) == 2 * 3
     for each in there:
         assert each == here

@@ -27,13 +27,16 @@ def test_what_is_no_amount_of_memory_is_refused(given: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"executor": "dsk"}, ["resources.executor: no executor 'dsk'; expected 'dask', 'inline'"]),
+        ({"executor": "dsk"}, ["resources.executor: no executor 'dsk'; expected 'processes', 'inline'"]),
+        ({"executor": "dask"}, ["no executor 'dask'; workers of this machine are 'processes' now"]),
         ({"executor": 3}, ["resources.executor: no executor 3"]),
         ({"workers": 0}, ["resources.workers must be a whole number of at least 1, got 0"]),
         ({"workers": 1.0}, ["resources.workers", "got 1.0"]),
         ({"workers": True}, ["resources.workers", "got True"]),
         ({"lanes": -1}, ["resources.lanes must be a whole number of at least 1, or 0 for one trial", "got -1"]),
         ({"memory": "much"}, ["resources.memory must be an amount such as '2GiB'", "got 'much'"]),
+        ({"worker_memory": "much"}, ["resources.worker_memory must be an amount such as '2GiB'", "got 'much'"]),
+        ({"worker_memory": "2GiB", "executor": "inline"}, ["resources.worker_memory is for worker processes"]),
         ({"workers": 0, "lanes": -1, "memory": 0}, ["resources.workers", "resources.lanes", "resources.memory"]),
     ],
 )
@@ -43,7 +46,9 @@ def test_mistakes_are_named_all_at_once(given: dict[str, Any], expected: list[st
     assert all(words in str(caught.value) for words in expected), caught.value
 
 
-@pytest.mark.parametrize("given", [{}, {"executor": "tcp://10.0.0.1:8786"}, {"lanes": 0}, {"memory": "2GiB"}])
+@pytest.mark.parametrize(
+    "given", [{}, {"executor": "tcp://10.0.0.1:8786"}, {"lanes": 0}, {"memory": "2GiB"}, {"worker_memory": 2**30}]
+)
 def test_what_can_be_is_accepted(given: dict[str, Any]) -> None:
     bench.Resources(**given)
 
