@@ -28,8 +28,8 @@ from dlkit.bench.analysis import frames, settling
 from dlkit.bench.analysis.comparison import Comparison
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.execution import runner
+from dlkit.bench.execution.outcomes import failed
 from dlkit.bench.execution.progress import Silent, added_blocks
-from dlkit.bench.execution.work import failed
 from dlkit.bench.plan.json import from_data, from_json, to_data, to_json
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.trials import STUDY_SEEDS

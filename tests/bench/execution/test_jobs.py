@@ -7,7 +7,7 @@ from typing import Any
 import optax
 
 from dlkit.bench.execution.jobs import ContenderJob, Job, TargetJob
-from dlkit.bench.execution.work import failed
+from dlkit.bench.execution.outcomes import failed
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.plan.policies import TargetRule, Tuner
 from dlkit.bench.plan.space import log_uniform
