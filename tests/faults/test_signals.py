@@ -38,7 +38,8 @@ def make(learning_rate):
                 open("hanging", "w").close()
                 exec("while True: pass")
             return count
-        return gradients, jax.pure_callback(hang, jax.ShapeDtypeStruct((), jnp.int32), state)
+        updates = jax.tree.map(lambda gradient: -learning_rate * gradient, gradients)
+        return updates, jax.pure_callback(hang, jax.ShapeDtypeStruct((), jnp.int32), state)
     return optax.GradientTransformation(lambda params: jnp.int32(0), update)
 mine = bench.Optimizer("mine", make, {"learning_rate": bench.log_uniform(1e-3, 1.0)})
 budget = bench.Budget(steps=20, evaluations=4, studies=1, tuning_points=2, tuning_seeds=1, seeds=2)

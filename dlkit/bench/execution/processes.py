@@ -318,7 +318,8 @@ class ProcessExecutor:
             TimeoutError: if they do not end.
         """
         self._resources.close()
-        for slot, worker in self._workers.items():
+        workers, self._workers = self._workers, {}
+        for slot, worker in workers.items():
             while content := worker.printed():
                 self._printed[slot].feed(content)
             self._printed[slot].end()
