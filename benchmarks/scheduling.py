@@ -251,7 +251,7 @@ def virtual_times() -> None:
 
 def real_times(trials: int, counts: Sequence[int]) -> None:
     """Prints how long trials of a second take that sleep on real workers, without the workers' start."""
-    from dlkit.bench.execution.dask_workers import make_executor
+    from dlkit.bench.execution.executors import make_executor
     from dlkit.bench.execution.resources import Resources
 
     if hasattr(os, "sched_setaffinity"):  # the package has pinned this process, and workers would be, too

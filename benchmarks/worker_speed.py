@@ -4,7 +4,7 @@ import os
 import time
 
 from benchmarks import CORES
-from dlkit.bench.execution.dask_workers import DaskExecutor
+from dlkit.bench.execution.processes import ProcessExecutor
 from dlkit.bench.execution.work import Work
 from dlkit.bench.spec import planner
 from dlkit.bench.spec.budget import Budget
@@ -24,7 +24,7 @@ def seconds(count: int) -> float:
     study = planner.plan(asked)
     problem, contender = study.plan.problems[0], study.plan.contenders[0]
     every = [row[0] for row in study.plan.tuning_trials(problem, contender)]
-    executor = DaskExecutor(workers=count)
+    executor = ProcessExecutor(workers=count)
     try:
         group = study.group(problem, contender, {})
         best = float("inf")

@@ -313,7 +313,7 @@ def test_using_the_primitives_loads_jax_and_nothing_else() -> None:
 def test_a_worker_and_planning_load_no_more_than_training_needs() -> None:
     """A process a core starts with each run: what it imports beside JAX is paid that many times."""
     heavy = ("pandas", "scipy", "sklearn", "plotly", "matplotlib", "rich", "optuna", "dlkit.bench.report")
-    work = "import dlkit.bench.execution.dask_workers, dlkit.bench.execution.work, dlkit.bench.spec.planner"
+    work = "import dlkit.bench.execution.nursery, dlkit.bench.execution.work, dlkit.bench.spec.planner"
     assert loaded_after(work, (*heavy, "jax")) == {"jax"}
     drawn = "from dlkit.bench.tuning.sampling import halton_points as draw; from dlkit.bench.plan.space import Range; "
     assert loaded_after(drawn + "draw({'rate': Range(0.1, 1.0)}, {}, 4)", (*heavy, "numpy")) == {"numpy"}

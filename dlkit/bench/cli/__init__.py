@@ -14,11 +14,12 @@ except ModuleNotFoundError:
 
 import dlkit
 from dlkit.bench.cli import completion
-from dlkit.bench.cli.exit_codes import DIFFERENT, INTERRUPTED, USER_ERROR
-from dlkit.bench.cli.letters import readable_everywhere
+from dlkit.bench.cli.exit_codes import DIFFERENT, USER_ERROR, interrupted
+from dlkit.bench.cli.letters import lasting, readable_everywhere
 from dlkit.bench.cli.replay import replay as run_again
 from dlkit.bench.errors import UserError
 from dlkit.bench.escapes import visible
+from dlkit.bench.machine.interrupts import ends_in_time, heard_like_ctrl_c
 from dlkit.bench.machine.preparation import prepare_own_process
 
 if TYPE_CHECKING:
@@ -28,11 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
+END_SECONDS = 5.0  # that a command may take to end after Ctrl-C
+
 app = App(
     name="dlkit",
     help="Which choice trains better? Tunes every contender with the same budget, compares them on paired fresh seeds.",
     version=dlkit.__version__,
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # its code would be that of Ctrl-C for every signal
 )
 
 
@@ -213,19 +217,34 @@ def _shown(checks: "Iterator[Check]") -> bool:
 
 def main() -> None:
     """Runs the command line; a user's mistake ends with its message and exit code 2."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, written = lasting(sys.stdout)
+    sys.stderr, _ = lasting(sys.stderr)
     readable_everywhere(sys.stdout, sys.stderr)
     if sys.argv[1:2] != ["doctor"]:  # which looks at what this machine does with all of its threads, too
         prepare_own_process()
     try:
-        sys.exit(app(sys.argv[1:], result_action="return_value", exit_on_error=False))
+        status = _status()
+        sys.stdout.flush()
+        if written is not None and written.error is not None:
+            print(f"error: the output could not be written: {written.error.strerror}", file=sys.stderr)  # noqa: T201
+            status = status or USER_ERROR
+        sys.stderr.flush()
+    finally:
+        sys.stdout, sys.stderr = before
+    sys.exit(status)
+
+
+def _status() -> int:
+    """Runs the command line and returns its exit code."""
+    try:
+        with heard_like_ctrl_c(), ends_in_time(END_SECONDS):
+            return app(sys.argv[1:], result_action="return_value", exit_on_error=False) or 0
     except CycloptsError:  # already printed, with the nearest valid name
-        sys.exit(USER_ERROR)
+        return USER_ERROR
     except UserError as error:
         print("\n".join(f"error: {visible(line)}" for line in str(error).splitlines()), file=sys.stderr)  # noqa: T201
-        sys.exit(USER_ERROR)
+        return USER_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)  # noqa: T201
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        return interrupted()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_args, get_origi
 
 from cyclopts import Parameter
 
-from dlkit.bench.cli.exit_codes import DIFFERENT, INTERRUPTED, USER_ERROR
+from dlkit.bench.cli.exit_codes import DIFFERENT, USER_ERROR, interrupted
 from dlkit.bench.errors import UserError
 from dlkit.bench.escapes import visible
 from dlkit.bench.execution.resources import Resources, resources_of
@@ -108,6 +108,7 @@ def run(
     from dlkit.bench.examination.costs import HOUR
     from dlkit.bench.execution.whole_run import carry_out
     from dlkit.bench.identity.references import imports_anew
+    from dlkit.bench.machine.interrupts import settled
     from dlkit.bench.report.terminal import More, print_marked, print_summary
     from dlkit.bench.spec.changes import changed
     from dlkit.bench.spec.toml import load
@@ -132,7 +133,8 @@ def run(
         look = partial(_require, yes=yes) if check else None
         ended = carry_out(experiment, folder=where, resources=allowed, look=look, times=math.inf if yes else HOUR)
         if ended.followed:  # the first process reports
-            return INTERRUPTED if ended.interrupted else 0
+            return interrupted() if ended.interrupted else 0
+        settled()
         result = api.result_of(ended, where)
     print_summary(result.summary, More.of(where)._replace(report=None), tables=tables, failures=False)
     if report:
@@ -143,7 +145,7 @@ def run(
     if result.interrupted:
         done = len(result.summary.records)
         print(f"interrupted: {done} of {result.summary.planned} trials are done; the same command goes on from there")  # noqa: T201
-        return INTERRUPTED
+        return interrupted()
     if allowed.part is not None:
         print(f"shard {allowed.part} is done: `dlkit merge RUN... --output FOLDER` makes one run of all shards")  # noqa: T201
     for reason in result.failures:

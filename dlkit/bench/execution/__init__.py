@@ -7,8 +7,10 @@
   `lost_trials`: whose worker ended.
 - `guard`: whether one's own code still computes what it did when its stored trials ran.
 - `resources`: what a run may use.
-- `executor`: this process as an executor; `dask_workers`: one process a core; `together`: several that train each trial
-  together.
+- `executor`: this process as an executor; `processes`: workers of this machine; `together`: several that train each
+  trial together; `executors`: which of them a run asks for.
+- `nursery`: the workers' parent process; `worker_process`: a worker; `worker_handle`: as the run sees it; `lease`: what
+  it has in hand.
 - `cluster`: workers that join, leave and die, on other machines; `worker_side`: what they do; `certificates`: who they
   are; `connection`: to their scheduler; `batch_system`: as jobs of SLURM or PBS; `job_options`: what these ask for;
   `memory`: how much, as it is written; `waiting`: for the first of them.
@@ -35,21 +37,24 @@ __all__ = [
     "cluster",
     "connection",
     "course",
-    "dask_workers",
     "deep_doctor",
     "displays",
     "executor",
+    "executors",
     "guard",
     "job_options",
     "jobs",
     "keeping",
+    "lease",
     "lost_trials",
     "memory",
     "models",
+    "nursery",
     "outcomes",
     "own_code",
     "packed_models",
     "parcels",
+    "processes",
     "progress",
     "races",
     "replay",
@@ -67,5 +72,7 @@ __all__ = [
     "waiting",
     "whole_run",
     "work",
+    "worker_handle",
+    "worker_process",
     "worker_side",
 ]

@@ -296,3 +296,6 @@ class _Reporting(Course):
 
     def warn(self, sentence: str) -> None:
         self.shown.say(sentence, warning=True)
+
+    def wrote(self, lines: str) -> None:
+        self.shown.say(lines, warning=True)

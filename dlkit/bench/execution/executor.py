@@ -9,7 +9,10 @@ from dlkit.bench.execution.work import Done, Task, Timed, Work, forget_own_progr
 from dlkit.bench.machine.boundary import ask_to_stop, forget_to_stop, is_asked_to_stop
 from dlkit.bench.machine.interrupts import first_interrupt
 
-__all__ = ["Changed", "Executor", "InlineExecutor", "Lost", "Workers", "answer_of"]
+__all__ = ["Changed", "Executor", "InlineExecutor", "Kind", "Lost", "Workers", "answer_of"]
+
+
+Kind = Literal["died", "hung", "never began", "left"]
 
 
 class Lost(NamedTuple):
@@ -25,7 +28,7 @@ class Lost(NamedTuple):
 
     reason: str
     trial: str | None = None
-    kind: Literal["died", "hung", "never began", "left"] = "died"
+    kind: Kind = "died"
 
 
 class Changed(NamedTuple):

@@ -78,7 +78,7 @@ class Check:
         group = self._bound.group(
             self.problem, self.contender, trial.identity["optimizer"]["static"], stage=trial.stage
         )
-        return Work(group, (shorter,), lanes=Lanes.parse(program["lanes"]))
+        return Work(group, (shorter,), lanes=Lanes.parse(program["lanes"]), bound=trial.seconds)
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Nothing to keep."""

@@ -54,9 +54,9 @@ class LostTrials:
         if before is None:
             self._reasons[trial.id] = lost.reason
             return Verdict(trial, None)
-        how = lost.reason if lost.reason == before else f"{before}; then, alone on a new worker, it {lost.reason}"
-        twice = ", twice; the second time it ran alone" if lost.reason == before else ""
-        return Verdict(trial, failed(trial, f"{label}: its worker {how}{twice}"))
+        is_same = lost.reason.partition(";")[0] == before.partition(";")[0]  # but for how much memory it had
+        how = f"{lost.reason}; twice, the second time alone" if is_same else f"{before}; then, alone, it {lost.reason}"
+        return Verdict(trial, failed(trial, f"{label}: its worker {how}"))
 
 
 def cut_off_from_outside(problem: PlannedProblem, trial: Trial, reason: str) -> Outcome:

@@ -14,8 +14,12 @@ UNITS = {"": 1, "b": 1} | {
 }
 
 
-def memory_bytes(given: int | str | None) -> int | None:
+def memory_bytes(given: int | str | None, name: str = "memory") -> int | None:
     """Returns an amount of memory in bytes, from a number or a text such as ``"2GiB"``; None stays None.
+
+    Args:
+        given: the amount.
+        name: how a message calls it.
 
     Raises:
         UserError: for what is no amount, or not positive.
@@ -32,5 +36,5 @@ def memory_bytes(given: int | str | None) -> int | None:
         if match and match[2].lower() in UNITS:
             amount = int(float(match[1]) * UNITS[match[2].lower()])
     if amount < 1:
-        raise UserError(f"memory must be an amount such as '2GiB' or '500MB', or a number of bytes, got {given!r}")
+        raise UserError(f"{name} must be an amount such as '2GiB' or '500MB', or a number of bytes, got {given!r}")
     return amount

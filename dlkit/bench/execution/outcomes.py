@@ -76,7 +76,7 @@ def _outcome(trial: Trial, result: Trajectory, samples: np.ndarray[Any, Any] | N
     )
 
 
-def failure(group: Group, trial: Trial, error: Exception) -> Outcome:
+def failure(group: Group, trial: Trial, error: BaseException) -> Outcome:
     """Turns an exception into an outcome; the reason names optimizer and problem, unless a UserError says enough."""
     reason = str(error)
     if not isinstance(error, UserError):

@@ -61,9 +61,12 @@ class Listener(Protocol):
     def warn(self, sentence: str) -> None:
         """Something that whoever reads the numbers has to know."""
 
+    def wrote(self, lines: str) -> None:
+        """What a worker has printed, each line with the worker's name; and what is to be known of workers."""
+
 
 class Silent:
-    """Says nothing but warnings, on the standard error."""
+    """Says nothing but warnings and what workers print, on the standard error."""
 
     def plan(self, trials: int, done: int) -> None:
         """Nothing to say."""
@@ -107,6 +110,10 @@ class Silent:
     def warn(self, sentence: str) -> None:
         """Says it on a line of its own."""
         say(sentence)
+
+    def wrote(self, lines: str) -> None:
+        """Says them on lines of their own."""
+        say(lines)
 
 
 def added_blocks(blocks: Added) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.bit_comparison import Replay, compared, raised_again, without_replay
-from dlkit.bench.execution.dask_workers import DaskExecutor
 from dlkit.bench.execution.executor import Executor, Lost
 from dlkit.bench.execution.own_code import owners_in, require_this_python, whose
+from dlkit.bench.execution.processes import ProcessExecutor
 from dlkit.bench.execution.progress import say
 from dlkit.bench.execution.replay_tasks import Again, WithThreads, group_of, point_of
 from dlkit.bench.execution.step_times import as_stored
@@ -236,7 +236,7 @@ class _Again:
     def _process(self, threads: int) -> Executor:
         """The process for trials of so many threads; it is started if there is none."""
         if threads not in self._processes:
-            self._processes[threads] = DaskExecutor(workers=1)
+            self._processes[threads] = ProcessExecutor(workers=1)
             self._stack.callback(self._processes[threads].close)
         return self._processes[threads]
 

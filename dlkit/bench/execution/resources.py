@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,10 +31,14 @@ class Resources:
     """What a run may use.
 
     Attributes:
-        executor: dask (one worker process per core), inline (this process), the address of a dask scheduler, such as
-            tls://10.0.0.1:8786, or jax.distributed: this process and others that run the same command train each trial
-            together, over all of their devices.
+        executor: processes (workers of this machine, one per core), inline (this process), the address of a dask
+            scheduler, such as tls://10.0.0.1:8786, or jax.distributed: this process and others that run the same
+            command train each trial together, over all of their devices. Code that ends its process costs one trial
+            with workers, and the run inline.
         workers: worker processes; by default one per core.
+        worker_memory: what each worker process may take in all, such as 4GiB. One that takes more is ended, its trial
+            tried once more, alone, and recorded as failed if that takes as much (on Linux). By default there is no
+            bound.
         lanes: trials that run side by side in one program, over all local devices; 0 for one at a time. By default one
             at a time on CPU, and on accelerators as many as fit into memory.
         devices: split each batch over so many devices, one trial at a time: for networks that one device is too slow or
@@ -63,8 +68,9 @@ class Resources:
         UserError: for an executor that there is not, or a number or an amount that cannot be; with every mistake.
     """
 
-    executor: str = "dask"
+    executor: str = "processes"
     workers: int | None = None
+    worker_memory: int | str | None = None
     lanes: int | None = None
     devices: int | None = None
     memory: int | str | None = None
@@ -80,10 +86,11 @@ class Resources:
 
     def __post_init__(self) -> None:
         mistakes = [f"resources.{line}" for line in self._cluster_mistakes()]
-        if self.executor not in ("dask", "inline", TOGETHER) and "://" not in str(self.executor):
+        if self.executor not in ("processes", "inline", TOGETHER) and "://" not in str(self.executor):
+            renamed = "; workers of this machine are 'processes' now" if self.executor == "dask" else ""
             mistakes.append(
-                f"resources.executor: no executor {self.executor!r}; expected 'dask', 'inline', 'jax.distributed', or "
-                "an address such as 'tls://10.0.0.1:8786'"
+                f"resources.executor: no executor {self.executor!r}{renamed}; expected 'processes', 'inline', "
+                "'jax.distributed', or an address such as 'tls://10.0.0.1:8786'"
             )
         if self.workers is not None and not _is_whole(self.workers, at_least=1):
             mistakes.append(f"resources.workers must be a whole number of at least 1, got {self.workers!r}")
@@ -102,15 +109,18 @@ class Resources:
                 "resources: lanes run trials side by side, and devices split each batch of one trial; give one "
                 "of the two"
             )
-        try:
-            memory_bytes(self.memory)
-        except UserError as error:
-            mistakes.append(f"resources.{error}")
         if not _is_duration(self.checkpoint_minutes):
             mistakes.append(
                 "resources.checkpoint_minutes must be a number of minutes, or 0 for no checkpoints, "
                 f"got {self.checkpoint_minutes!r}"
             )
+        for name in ("memory", "worker_memory"):
+            try:
+                memory_bytes(getattr(self, name), name)
+            except UserError as error:
+                mistakes.append(f"resources.{error}")
+        if self.worker_memory is not None and (self.executor != "processes" or not sys.platform.startswith("linux")):
+            mistakes.append("resources.worker_memory is for worker processes of this machine, on Linux")
         if self.trust not in (True, False):
             mistakes.append(f"resources.trust must be true or false, got {self.trust!r}")
         try:

@@ -15,9 +15,9 @@ from dlkit.bench.examination.opening import opening
 from dlkit.bench.examination.ticks import Examination
 from dlkit.bench.execution import runner
 from dlkit.bench.execution.checkpoints import kept_checkpoints
-from dlkit.bench.execution.dask_workers import make_executor
 from dlkit.bench.execution.displays import live_progress
 from dlkit.bench.execution.executor import Executor
+from dlkit.bench.execution.executors import early_workers, make_executor
 from dlkit.bench.execution.resources import Resources, resources_of
 from dlkit.bench.machine.preparation import bound_threads, prepare_process
 from dlkit.bench.machine.program import program_identity, program_of_workers
@@ -87,13 +87,30 @@ def carry_out(
             "keep = 'best' keeps models in the run's folder: give folder='runs/mine', or leave it out and train them "
             "again with result.best(..., retrain=True)"
         )
-    if not allowed.is_together:
-        return _carried_out(experiment, folder, allowed, progress, look, times, make_executor)
+    if allowed.is_together:
+        return _carried_out_together(experiment, folder, allowed, progress=progress, look=look, times=times)
+    if allowed.executor == "inline":
+        prepare_process()
+    with early_workers(allowed, folder) as nursery:
+        make = partial(make_executor, allowed, nursery=nursery)
+        return _carried_out(experiment, folder, allowed, make, progress=progress, look=look, times=times)
+
+
+def _carried_out_together(
+    experiment: Experiment,
+    folder: Path | None,
+    allowed: Resources,
+    *,
+    progress: bool,
+    look: Callable[[Examination], None] | None,
+    times: float,
+) -> EndedRun:
+    """As `carry_out`, in several processes that train each trial together."""
     from dlkit.bench.execution import together
 
     together.join()
+    prepare_process()
     if together.follows():
-        prepare_process()
         try:
             bound = planned(experiment, allowed)
         except UserError:
@@ -101,8 +118,12 @@ def carry_out(
             raise
         summary, interrupted = together.follow()
         return EndedRun(summary, replace(bound, plan=summary.plan), interrupted, followed=True)
+
+    def make(say: Callable[[str], None]) -> Executor:
+        return together.make_executor(allowed)
+
     with together.telling_the_others() as said:
-        ended = _carried_out(experiment, folder, allowed, progress, look, times, together.make_executor)
+        ended = _carried_out(experiment, folder, allowed, make, progress=progress, look=look, times=times)
         said.append((ended.summary, ended.interrupted))
     return ended
 
@@ -111,14 +132,13 @@ def _carried_out(
     experiment: Experiment,
     folder: Path | None,
     allowed: Resources,
+    make: Callable[..., Executor],
+    *,
     progress: bool,
     look: Callable[[Examination], None] | None,
     times: float,
-    make: Callable[[Resources], Executor],
 ) -> EndedRun:
-    """As `carry_out`, with an executor that this makes."""
-    if allowed.executor == "inline" or allowed.is_together:
-        prepare_process()
+    """Plans an experiment, runs it and sums it up."""
     bound = planned(experiment, allowed)
     weights: Mapping[str, float] = {}
     if look is None:
@@ -141,7 +161,7 @@ def _carried_out(
         report = runner.run(
             bound,
             store,
-            partial(make, allowed),
+            partial(make, say=display.wrote),
             display,
             lanes=allowed.lanes,
             trust=allowed.trust,

@@ -8,6 +8,7 @@ from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.execution import lease
 from dlkit.bench.execution.checkpoints import Place, keeper_of, trials_beside
 from dlkit.bench.execution.outcomes import failure, outcome_of, owner
 from dlkit.bench.execution.packed_models import Packed, packed_or_why
@@ -59,6 +60,7 @@ class Work(NamedTuple):
             no trial.
         hands_over: whether the models that its trials end with are returned, too.
         checkpoints: where long trials are kept while they run; None for nowhere.
+        bound: seconds that each trial should train at most, where the trials themselves do not say so.
     """
 
     group: Group
@@ -71,11 +73,17 @@ class Work(NamedTuple):
     sampled_seed: int | None = None
     hands_over: bool = False
     checkpoints: Place | None = None
+    bound: float | None = None
 
     @property
     def problem(self) -> ProblemSource:
         """What is trained."""
         return self.group.problem
+
+    @property
+    def patience(self) -> float | None:
+        """How many seconds each trial should train at most; None for no bound."""
+        return self.trials[0].seconds if self.bound is None else self.bound
 
     def with_own(self, own: OwnProblem | None) -> "Work":
         """Returns the work with another object in the place of one's own problem."""
@@ -255,19 +263,20 @@ def run_work(work: Work, *, threads: int = 1) -> Done:
     deadline = time.monotonic() + work.seconds
     try:
         lanes = _lanes(work)
-    except Exception as error:  # tracing calls the user's functions
+    except (Exception, SystemExit) as error:  # tracing calls the user's functions
         return Done((failure(work.group, work.trials[0], error),), program)
     under = _conditions(lanes, work.memory)  # once a task: it looks through modules, and trials may take a millisecond
     while len(outcomes) < len(work.trials):
         program["lanes"] = str(under.lanes)
         done = {each.trial.id for each in outcomes}
         rest = [trial for trial in work.trials if trial.id not in done]
+        lease.takes(work.trials.index(rest[0]))
         try:
             ready = _program(work.group, under)
             outcomes += _run_trials(ready, _batch(rest, ready, work.checkpoints), work, models, program, notes)
         except KeyboardInterrupt:
             return Done(tuple(outcomes), program, True, tuple(models), tuple(notes))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             fewer = under.lanes.halved() if is_out_of_memory(error) else None
             if fewer is None:
                 outcomes.append(failure(work.group, rest[0], error))
@@ -313,6 +322,7 @@ def _run_trials(
         Request(trial.hyperparameters, trial.stage, trial.seed, trial.gradients, trial.order) for trial in trials
     ]
     first = trials[0]
+    program = replace(program, segment=lease.with_signs(program.segment))
     keeper = keeper_of(work.checkpoints, [trial.id for trial in trials], identity, owner(work.group))
     try:
         results = train_trials(program, requests, until=first.until, seconds=first.seconds, keeper=keeper)

@@ -8,7 +8,8 @@
 - `program`: what decides the bits of a trial's numbers beside the trial itself.
 - `training_code`: the part of it that is dlkit's own code, as a hash.
 - `canaries`: what some versions of JAX compute wrong; `doctor`: checks of this machine.
-- `interrupts`: Ctrl-C; `boundary`: a wish to stop between two calls of what trains.
+- `interrupts`: Ctrl-C and the other signals that ask for the end; `boundary`: a wish to stop between two calls of what
+  trains.
 """
 
 __all__ = [

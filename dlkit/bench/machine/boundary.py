@@ -1,10 +1,12 @@
 """A wish to stop: training heeds it between two calls of its executables, where everything can be kept."""
 
 import threading
+from collections.abc import Callable
 
-__all__ = ["StoppedAtBoundaryError", "ask_to_stop", "forget_to_stop", "is_asked_to_stop"]
+__all__ = ["StoppedAtBoundaryError", "ask_to_stop", "forget_to_stop", "is_asked_to_stop", "stops_when"]
 
 _ASKED = threading.Event()
+_ASKING: list[Callable[[], bool]] = []
 
 
 class StoppedAtBoundaryError(KeyboardInterrupt):
@@ -21,7 +23,16 @@ def ask_to_stop() -> None:
 
 def is_asked_to_stop() -> bool:
     """Whether training in this process was asked to stop."""
-    return _ASKED.is_set()
+    return _ASKED.is_set() or any(is_asked() for is_asked in _ASKING)
+
+
+def stops_when(is_asked: Callable[[], bool]) -> None:
+    """Lets somebody else ask, too: a worker's driver, through memory that both see.
+
+    Args:
+        is_asked: whether training is to stop.
+    """
+    _ASKING.append(is_asked)
 
 
 def forget_to_stop() -> None:

@@ -1,13 +1,44 @@
-"""Ctrl-C while workers run: which process hears it, and when."""
+"""Ctrl-C and the other signals that ask a process to end: which process hears them, when, and how long it takes.
 
+A run hears three: SIGINT (Ctrl-C), SIGTERM (a queue, a service manager), SIGHUP (the terminal is gone). Python makes an
+exception of the first alone; the command line makes the same one of the others (`heard_like_ctrl_c`). A script of the
+user's that has not asked for that ends at once, and its workers with it.
+"""
+
+import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from types import FrameType
+from typing import Any
 
-__all__ = ["first_interrupt", "interrupts_held"]
+__all__ = [
+    "ending_signal",
+    "ends_in_time",
+    "first_interrupt",
+    "heard_like_ctrl_c",
+    "interrupts_held",
+    "settled",
+]
+
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+AT_ONCE_SECONDS = 0.5  # that Python has to hear a second Ctrl-C in
+
+_HEARD: list[int] = []  # the signals that came, in order
+_SETTLED = threading.Event()  # set where nothing that takes long is left to do
+
+
+def settled() -> None:
+    """Says that all that takes long is over: what is left to do has the time that it needs."""
+    _SETTLED.set()
+
+
+def ending_signal() -> int:
+    """Returns the signal that this process was last asked to end by; Ctrl-C's if nobody knows."""
+    return _HEARD[-1] if _HEARD else signal.SIGINT
 
 
 @contextmanager
@@ -20,6 +51,8 @@ def interrupts_held() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    from multiprocessing import resource_tracker
+
     resource_tracker.ensure_running()  # its start, else when the first process is spawned, would unblock Ctrl-C
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -29,22 +62,107 @@ def interrupts_held() -> Iterator[None]:
 
 
 @contextmanager
-def first_interrupt(hear: Callable[[], None]) -> Iterator[None]:
-    """Lets the first Ctrl-C within the block call `hear` instead of raising; any other does what it did before.
+def heard_like_ctrl_c() -> Iterator[None]:
+    """Lets every signal that asks for the end raise KeyboardInterrupt while the block runs.
 
-    KeyboardInterrupt comes between any two instructions: an answer that was just taken from a worker would be lost.
+    One that is ignored, as `nohup` has it, stays so.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):  # ignored, or not Python's
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
+    before = {number: signal.getsignal(number) for number in ENDING}
 
     def handle(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
-        hear()
+        _HEARD.append(number)
+        raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, handle)
+    for number, handler in before.items():
+        if handler not in (signal.SIG_IGN, None):
+            signal.signal(number, handle)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+
+
+@contextmanager
+def first_interrupt(hear: Callable[[], Any]) -> Iterator[None]:
+    """Lets the first Ctrl-C within the block call `hear` instead of raising; any other does what it did before.
+
+    So it is with the other signals that raise. KeyboardInterrupt comes between any two instructions: an answer that was
+    just taken from a worker would be lost.
+    """
+    before = {number: handler for number in ENDING if callable(handler := signal.getsignal(number))}
+    if threading.current_thread() is not threading.main_thread() or not before:  # ignored, or not Python's
+        yield
+        return
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        restore()
+        _HEARD.append(number)
+        hear()
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        restore()
+
+
+@contextmanager
+def ends_in_time(seconds: float) -> Iterator[None]:
+    """Ends this process so long after the first signal that asks for it, whatever it is at; after the second at once.
+
+    Python hears a signal only between two of its own instructions: not while XLA compiles, or a function of C runs. So
+    a thread listens, too. What a process writes to its store is whole or not there, whenever it ends.
+
+    Args:
+        seconds: from the first signal on, unless `settled` was called by then.
+    """
+    if threading.current_thread() is not threading.main_thread() or os.name == "nt":
+        yield
+        return
+    wake, woken = os.pipe()
+    os.set_blocking(woken, False)
+    before = signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    handled = len(_HEARD)
+    _SETTLED.clear()
+
+    def listen() -> None:
+        came = 0
+        while numbers := os.read(wake, 64):
+            for number in numbers:
+                if number in ENDING:
+                    came += 1
+                    timer = threading.Timer(seconds if came == 1 else AT_ONCE_SECONDS, late, (number, came))
+                    timer.daemon = True
+                    timer.start()
+
+    def late(number: int, came: int) -> None:
+        is_unheard = came > 1 and len(_HEARD) - handled < came
+        if not _SETTLED.is_set() and (came == 1 or is_unheard):
+            _leave(128 + number)
+
+    threading.Thread(target=listen, name="dlkit hears signals", daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        _SETTLED.set()
+        os.close(woken)
+
+
+def _leave(status: int) -> None:
+    """Ends this process, without its memory of what was to be done."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr.isatty():
+            os.write(2, b"\x1b[?25h")  # a bar may have hidden the cursor
+        os.write(2, b"\ninterrupted\n")
+    os._exit(status)

@@ -20,8 +20,8 @@ from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution import runner
-from dlkit.bench.execution.dask_workers import make_executor
 from dlkit.bench.execution.executor import InlineExecutor
+from dlkit.bench.execution.executors import make_executor
 from dlkit.bench.execution.guard import Check, difference
 from dlkit.bench.execution.progress import Silent
 from dlkit.bench.execution.resources import Resources

@@ -12,10 +12,6 @@ from typing import Any
 import pytest
 
 from dlkit import bench
-from dlkit.bench.execution.dask_workers import DaskExecutor, make_executor
-from dlkit.bench.execution.work import Work
-from dlkit.bench.spec import planner
-from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 
 pytestmark = pytest.mark.long
 
@@ -95,7 +91,7 @@ def run(problems, optimizer, schedule, probe):
             optimizers=[bench.Contender(schedule=schedule, **optimizer)],
             probes=[probe],
             budget=budget,
-            resources=bench.Resources(executor=executor, workers=1 if executor == "dask" else None),
+            resources=bench.Resources(executor=executor, workers=1 if executor == "processes" else None),
             progress=False,
         )
         trials = {
@@ -235,7 +231,7 @@ def test_own_things_run_everywhere_with_the_same_bits(
 ) -> None:
     files, command, locally = PLACES[place]
     write(tmp_path, {**files, **LIB})
-    here, *there = results(tmp_path, command, ["inline", cluster.address, *(["dask"] if locally else [])], cache)
+    here, *there = results(tmp_path, command, ["inline", cluster.address, *(["processes"] if locally else [])], cache)
     assert len(here["trials"]) == 2 * 3
     for each in there:
         assert each == here
@@ -252,50 +248,5 @@ def test_running_workers_follow_edits_and_settings(cluster: Cluster, cache: Path
     assert again == first
     assert not {str(each) for each in other.values()} & {str(each) for each in first.values()}
     assert not other.keys() & first.keys(), "another program has other trials"
-
-
-def work() -> Work:
-    """A trial of a catalogue problem."""
-    problems, optimizers = (ProblemChoice(problem="quadratic"),), (Contender(optimizer="sgd"),)
-    bound = planner.plan(
-        Experiment(name="one", problems=problems, optimizers=optimizers, budget=bench.Budget(steps=20))
-    )
-    problem, contender = bound.plan.problems[0], bound.plan.contenders[0]
-    return Work(bound.group(problem, contender, {}), tuple(bound.plan.tuning_trials(problem, contender)[0]))
-
-
-def test_a_scheduler_that_is_lost_is_said_and_what_is_finished_is_kept(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    lost = Cluster(tmp_path / "elsewhere", cache)
-    answers = DaskExecutor.next
-
-    def kill_after_an_answer(self: DaskExecutor) -> Any:
-        answer = answers(self)
-        if getattr(answer[1], "outcomes", ()):
-            lost.scheduler.kill()
-            lost.scheduler.wait(20)
-        return answer
-
-    def compare(executor: str) -> bench.Result:
-        budget = bench.Budget(steps=4, evaluations=2, studies=1, tuning_points=2, tuning_seeds=1, seeds=2)
-        resources = bench.Resources(executor=executor)
-        given = {"budget": budget, "resources": resources, "folder": tmp_path / "run", "progress": False}
-        return bench.compare(problems=["quadratic"], optimizers=["sgd", "adam"], **given)
-
-    message = r"the dask scheduler is gone, or lost what it held; what is finished is kept: run the same command again"
-    other = make_executor(bench.Resources(executor=lost.address))
-    try:
-        with monkeypatch.context() as patched:
-            patched.setattr(DaskExecutor, "next", kill_after_an_answer)
-            with pytest.raises(bench.UserError, match=message):
-                compare(lost.address)
-        with pytest.raises(bench.UserError, match=message):
-            other.submit(0, work())
-            other.next()
-    finally:
-        other.close()
-        lost.close()
-    assert capfd.readouterr() == ("", "")
     assert bench.open_run(tmp_path / "run").summary.records
     assert not compare("inline").summary.missing

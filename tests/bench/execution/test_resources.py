@@ -27,7 +27,8 @@ def test_what_is_no_amount_of_memory_is_refused(given: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"executor": "dsk"}, ["resources.executor: no executor 'dsk'; expected 'dask', 'inline'"]),
+        ({"executor": "dsk"}, ["resources.executor: no executor 'dsk'; expected 'processes', 'inline'"]),
+        ({"executor": "dask"}, ["no executor 'dask'; workers of this machine are 'processes' now"]),
         ({"executor": 3}, ["resources.executor: no executor 3"]),
         ({"workers": 0}, ["resources.workers must be a whole number of at least 1, got 0"]),
         ({"workers": 1.0}, ["resources.workers", "got 1.0"]),
@@ -57,6 +58,8 @@ def test_what_is_no_amount_of_memory_is_refused(given: Any) -> None:
             {"slurm": "core=8, memory=16GB"},
             ["slurm: no option 'core'; did you mean 'cores'", "missing cores"],
         ),
+        ({"worker_memory": "much"}, ["resources.worker_memory must be an amount such as '2GiB'", "got 'much'"]),
+        ({"worker_memory": "2GiB", "executor": "inline"}, ["resources.worker_memory is for worker processes"]),
         ({"workers": 0, "lanes": -1, "memory": 0}, ["resources.workers", "resources.lanes", "resources.memory"]),
     ],
 )
@@ -77,6 +80,7 @@ def test_mistakes_are_named_all_at_once(given: dict[str, Any], expected: list[st
         {"pbs": {"cores": 8, "memory": "16GB", "directives": ["-l place=scatter"]}},
         {"lanes": 0},
         {"memory": "2GiB"},
+        {"worker_memory": 2**30},
     ],
 )
 def test_what_can_be_is_accepted(given: dict[str, Any]) -> None:

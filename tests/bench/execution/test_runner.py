@@ -1,13 +1,12 @@
 """The engine end to end: executors agree bit for bit, runs resume, failures stay where they happen."""
 
-import contextlib
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,10 @@ from distributed import LocalCluster
 from dlkit import bench
 from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import Summary, summarize
-from dlkit.bench.execution import runner
-from dlkit.bench.execution.dask_workers import make_executor
+from dlkit.bench.execution import processes, runner
 from dlkit.bench.execution.executor import InlineExecutor
+from dlkit.bench.execution.executors import make_executor
+from dlkit.bench.execution.processes import ProcessExecutor
 from dlkit.bench.execution.progress import Silent
 from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.work import Work, run_work
@@ -97,16 +97,6 @@ def test_a_cluster_by_its_address(undisturbed: Summary) -> None:
             there = carry_out(experiment(), store, lambda: make_executor(resources), remote=resources.is_remote)
         assert len(cluster.scheduler_info["workers"]) == 1, "the cluster is left as it is"
     assert bits(there) == bits(undisturbed)
-
-
-@pytest.mark.long
-def test_workers_start_beside_another_dask_cluster() -> None:
-    with socket.socket() as taken:
-        with contextlib.suppress(OSError):  # if it is taken already, so much the better
-            taken.bind(("", 8787))  # where dask puts its status page
-            taken.listen()
-        executor = make_executor(Resources(workers=1))  # a warning would fail the test
-        executor.close()
 
 
 @pytest.mark.long
@@ -327,28 +317,34 @@ def test_interrupted_by_hand_keeps_what_is_done() -> None:
         assert finished.missing == 0
 
 
-def test_ctrl_c_while_an_answer_is_taken_loses_none() -> None:
-    class Answer:
-        """A future whose answer is interrupted on its way."""
+def test_ctrl_c_while_an_answer_is_taken_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(pipe: Any) -> str:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)  # Python runs the handler between two instructions of this thread
+        return "the answer"
 
-        def exception(self) -> None:
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.01)  # Python runs the handler between two instructions of this thread
+    class Answered:
+        """A worker that has answered."""
 
-        def result(self) -> str:
-            return "the answer"
+        request: Any = None
+        lease = SimpleNamespace(stop=lambda: None)
+        pipe = None
 
+    monkeypatch.setattr(processes, "receive", interrupted)
     ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a background job, perhaps
-    executor = make_executor(Resources(workers=1))
+    executor = ProcessExecutor(workers=1)
+    workers = executor._workers
     try:
-        executor._futures[0] = Answer()
-        executor._ended.put(0)
-        assert executor.next() == (0, "the answer")
+        executor._workers = {0: Answered()}  # type: ignore[dict-item]
+        executor._hear_answer(0)
+        assert executor._found == [(0, "the answer")]
         with pytest.raises(KeyboardInterrupt):
-            executor.next()
+            while True:
+                executor.next()
         with pytest.raises(KeyboardInterrupt):  # the second one is heard at once
-            Answer().exception()
+            interrupted(None)
     finally:
+        executor._workers = workers
         executor.close()
         after = signal.signal(signal.SIGINT, ignored)
     assert after is signal.default_int_handler

@@ -162,7 +162,7 @@ def test_a_trial_that_takes_its_workers_along_fails_alone_and_all_others_run(cou
         failures = [each.outcome for each in store.records().values() if not each.outcome.counts]
         (failure,) = failures
         assert failure.trial.id == poison
-        assert failure.reason == "quadratic / sgd: its worker died of SIGSEGV, twice; the second time it ran alone"
+        assert failure.reason == "quadratic / sgd: its worker died of SIGSEGV; twice, the second time alone"
         # 7 of 8 tuning trials: no winner follows from them; and all 11 of the other contender
         assert len(store.finished()) == 7 + 11 and sorted(executor.done) == sorted({*executor.done})
     assert executor.losses[-1] == (poison,)

@@ -211,7 +211,7 @@ def test_choices_are_trained_and_replayed_from_the_folder(tmp_path: Path) -> Non
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("executor", ["inline", pytest.param("dask", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("executor", ["inline", pytest.param("processes", marks=pytest.mark.slow)])
 def test_a_problem_of_ones_own_comes_from_a_file(tmp_path: Path, executor: str) -> None:
     (tmp_path / "mine.py").write_text(OWN)
     spec = tmp_path / "spec.toml"

@@ -15,7 +15,7 @@ import pytest
 from dlkit import bench
 from dlkit.bench import optimizers, problems
 from dlkit.bench.errors import UserError
-from dlkit.bench.execution import dask_workers, work
+from dlkit.bench.execution import executors, work
 from dlkit.bench.execution.work import Work, run_work
 from dlkit.bench.optimizers.schedules import get as get_schedule
 from dlkit.bench.plan.policies import EarlyStopping
@@ -252,7 +252,7 @@ def test_the_width_comes_from_memory_and_plan(
 
 @pytest.mark.slow
 def test_on_an_accelerator_the_width_is_chosen_and_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (work, dask_workers):
+    for module in (work, executors):
         monkeypatch.setattr(module, "on_accelerator", lambda: True)
     result = bench.compare(
         problems=["digits-mlp"],

@@ -277,7 +277,7 @@ from dlkit import bench
 from dlkit.bench.spec.toml import load
 
 spec, where, executor = sys.argv[1:]
-resources = bench.Resources(executor=executor, workers=1 if executor == "dask" else None)
+resources = bench.Resources(executor=executor, workers=1 if executor == "processes" else None)
 result = bench.run(load(spec), folder=where, resources=resources, progress=False)
 assert not result.failures, result.failures
 curves = result.curves().query("seed == 0 and metric != 'training_loss'")
@@ -296,7 +296,7 @@ def cluster() -> Iterator[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", ["inline", "dask", "address"])
+@pytest.mark.parametrize("executor", ["inline", "processes", "address"])
 def test_in_new_processes(folder: Path, executor: str) -> None:
     scale = ["1.0"]
     # a worker that runs on has the environment it was started with

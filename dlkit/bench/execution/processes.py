@@ -1,0 +1,362 @@
+"""Worker processes of this machine as an executor: one a core, over inherited pipes; no port is opened.
+
+A worker that ends under its task is told (`Lost`), with the trial that it had in hand, and replaced. One that trains a
+trial for far longer than it may is ended, and so is one that takes more memory than it may.
+"""
+
+import os
+import selectors
+import time
+from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack, suppress
+
+from dlkit.bench.errors import UserError
+from dlkit.bench.examination.costs import duration
+from dlkit.bench.execution.executor import Kind, Lost
+from dlkit.bench.execution.lease import Phase, Sign
+from dlkit.bench.execution.parcels import Parcel, pack
+from dlkit.bench.execution.progress import say
+from dlkit.bench.execution.work import Done, Task, Timed, Work
+from dlkit.bench.execution.worker_handle import Ending, NurseryProcess, Printed, Worker, how_it_ended
+from dlkit.bench.execution.worker_process import Own, Request, receive, send
+from dlkit.bench.machine.interrupts import first_interrupt
+from dlkit.bench.spec.bound_plan import OwnProblem
+
+__all__ = ["ProcessExecutor"]
+
+TRAINING_FACTOR, TRAINING_MARGIN = 2.0, 10.0  # without a sign for so many times its seconds, and so many more: it hangs
+PREPARING_SECONDS = 120.0  # without a sign, at least, while it is not compiled, where a trial has a bound
+COMPILING_SECONDS = 1800.0  # of one program, where a trial has a bound
+QUIET_SECONDS = 300.0  # without a sign: it is said, and again after twice as long
+GRACE_SECONDS = 2.0  # that trials in hand have after Ctrl-C
+LOOK_SECONDS = 0.5  # between looks at workers with a bound
+MOST_STARTS = 3  # of workers that end before they do anything
+KEPT = "what is finished is kept: run the same command again"
+
+
+class ProcessExecutor:
+    """Runs tasks on processes of this machine, each with one thread and, where there are enough, a core of its own."""
+
+    vacant: Collection[int] = ()
+    program: Mapping[str, str] | None = None
+
+    def __init__(
+        self,
+        *,
+        workers: int | None = None,
+        memory: int | None = None,
+        worker_memory: int | None = None,
+        say: Callable[[str], None] = say,
+        nursery: NurseryProcess | None = None,
+    ) -> None:
+        """Starts the workers, and does not wait until they are there.
+
+        Args:
+            workers: how many; None for one per core this process may use.
+            memory: bytes that a worker's training examples may take; None for what suits its device.
+            worker_memory: bytes of memory that a worker may have; None for no bound.
+            say: shows what workers print, and what is to be known of them.
+            nursery: the workers' parent, if it was started before; None to start it now.
+        """
+        self._memory, self._worker_memory, self._say = memory, worker_memory, say
+        self._cores = _cores()
+        self.slots = workers or len(self._cores)
+        self._own: dict[int, tuple[int, OwnProblem, Parcel]] = {}  # by the id of what is kept alive here
+        self._tasks: dict[int, Task] = {}  # by the slot that has it in hand
+        self._said: dict[int, float] = {}  # slot -> seconds of silence that were told
+        self._found: list[tuple[int, Done | Timed | UserError | Lost]] = []
+        self._useless = 0  # starts in a row that came to nothing
+        self._given_up_at: float | None = None
+        self._is_interrupted = False
+        self._printed = {slot: Printed(f"worker {slot + 1}", say) for slot in range(self.slots)}
+        self._resources = ExitStack()
+        self._wake, self._woken = os.pipe()
+        for each in (self._wake, self._woken):
+            self._resources.callback(os.close, each)
+            os.set_blocking(each, False)
+        self._resources.enter_context(first_interrupt(lambda: os.write(self._woken, b"!")))
+        self._nursery = nursery or NurseryProcess()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Asks for all workers."""
+        self._ready = selectors.DefaultSelector()
+        self._ready.register(self._wake, selectors.EVENT_READ, ("wake", 0))
+        self._ready.register(self._nursery.control, selectors.EVENT_READ, ("nursery", 0))
+        self._ready.register(self._nursery.output, selectors.EVENT_READ, ("words", 0))
+        self._words = Printed("the workers", self._say)
+        self._workers = {slot: self._start(slot) for slot in range(self.slots)}
+
+    def _start(self, slot: int) -> Worker:
+        core = self._cores[slot % len(self._cores)] if hasattr(os, "sched_setaffinity") else None
+        worker = Worker(self._nursery, slot, core)
+        self._ready.register(worker.pipe, selectors.EVENT_READ, ("answer", slot))
+        self._ready.register(worker.output, selectors.EVENT_READ, ("printed", slot))
+        return worker
+
+    # --- what is sent ---
+
+    def submit(self, slot: int, work: Task) -> None:
+        """Sends a task to the slot's worker; a problem of the user's own is sent there once.
+
+        Raises:
+            UserError: for what cannot be sent, with its name and module.
+        """
+        problem = work.problem.own
+        parcel = pack(work.within(self._memory).with_own(None))
+        if problem is not None and id(problem) not in self._own:
+            self._own[id(problem)] = len(self._own), problem, pack(problem)
+        self._tasks[slot] = work
+        self._send(slot, Request(parcel, None if problem is None else self._own[id(problem)][0]))
+
+    def _send(self, slot: int, request: Request) -> None:
+        """Sends a request; if nobody is there to read it, that is heard from the nursery."""
+        worker = self._workers[slot]
+        worker.request = request
+        with suppress(OSError):
+            for number, _, parcel in self._own.values():
+                if number == request.own and number not in worker.owned:
+                    worker.owned.add(number)
+                    send(worker.pipe, Own(number, parcel))
+            send(worker.pipe, request)
+
+    # --- what comes back ---
+
+    def next(self) -> tuple[int, Done | Timed | UserError | Lost]:
+        """Waits for any worker. The first Ctrl-C is raised here and nowhere else, so that it costs no answer.
+
+        Trials in hand have a few seconds from then on; a worker that has not answered by then is given up.
+
+        Raises:
+            UserError: if workers end before they do anything.
+        """
+        while True:
+            if self._is_interrupted:
+                self._is_interrupted = False
+                raise KeyboardInterrupt
+            if self._found:
+                return self._found.pop(0)
+            if self._given_up_at is not None and time.monotonic() > self._given_up_at:
+                self._give_up()
+                continue
+            for key, _ in sorted(self._ready.select(self._patience()), key=lambda each: each[0].data[0]):
+                what, slot = key.data
+                if self._ready.get_map().get(key.fd) is not key:
+                    continue  # of a worker that has ended meanwhile
+                _HEARING[what](self, slot)
+            self._look_at_bounds()
+
+    def _patience(self) -> float | None:
+        """How long nothing has to be looked at; None for as long as nothing comes."""
+        if self._given_up_at is not None:
+            return max(self._given_up_at - time.monotonic(), 0.01)
+        if not self._tasks:
+            return None
+        bounded = any(self._seconds(slot) is not None for slot in self._tasks)
+        return LOOK_SECONDS if bounded or self._worker_memory is not None else QUIET_SECONDS / 10
+
+    def _hear_ctrl_c(self, _: int) -> None:
+        os.read(self._wake, 64)
+        self._given_up_at = time.monotonic() + GRACE_SECONDS
+        for worker in self._workers.values():
+            worker.lease.stop()
+        self._is_interrupted = True
+
+    def _hear_words(self, _: int) -> None:
+        """Hears what the workers' parent prints."""
+        content = os.read(self._nursery.output, 2**16)
+        if content:
+            self._words.feed(content)
+        else:
+            self._ready.unregister(self._nursery.output)
+
+    def _hear_printed(self, slot: int) -> None:
+        content = self._workers[slot].printed()
+        if content:
+            self._printed[slot].feed(content)
+        else:
+            self._ready.unregister(self._workers[slot].output)
+
+    def _hear_answer(self, slot: int) -> None:
+        worker = self._workers[slot]
+        try:
+            answer = receive(worker.pipe)
+        except (EOFError, OSError):  # it has ended, which the nursery says
+            self._ready.unregister(worker.pipe)
+            return
+        self._useless = 0
+        worker.request = None
+        self._tasks.pop(slot, None)
+        self._said.pop(slot, None)
+        self._found.append((slot, answer))
+
+    def _hear_nursery(self, _: int) -> None:
+        heard = self._nursery.hear()
+        if heard is None:
+            self._start_again()
+        elif isinstance(heard, Ending):
+            slot = next((slot for slot, each in self._workers.items() if each.process == heard.process), None)
+            if slot is not None:
+                self._replace(slot, heard)
+        else:
+            slot, process = heard
+            self._workers[slot].process = process
+
+    # --- workers that end ---
+
+    def _replace(self, slot: int, ending: Ending) -> None:
+        """Starts another worker in the place of one that has ended, and says what became of its task."""
+        worker = self._workers[slot]
+        if worker.request is not None and worker.pipe in self._ready.get_map() and worker.pipe.poll():
+            self._hear_answer(slot)  # it had answered
+        while content := worker.printed():
+            self._printed[slot].feed(content)
+        self._printed[slot].end()
+        sign, request = worker.lease.read(), worker.request
+        self._forget(worker)
+        reason, kind = worker.ending or (how_it_ended(ending), "died")
+        if request is None or sign.phase in (Phase.STARTING, Phase.WAITING):  # no fault of what it was to do
+            self._useless += 1
+            self._require_useful(f"a worker {reason}", self._printed[slot])
+        self._workers[slot] = self._start(slot)
+        if request is None:
+            return
+        if sign.phase in (Phase.STARTING, Phase.WAITING):
+            self._send(slot, request)
+            return
+        task = self._tasks.pop(slot)
+        self._said.pop(slot, None)
+        self._found.append((slot, Lost(reason, self._trial_in_hand(task, sign), kind)))
+
+    def _start_again(self) -> None:
+        """Starts everything anew after the workers' parent was ended, and its workers with it."""
+        with suppress(OSError):
+            self._words.feed(os.read(self._nursery.output, 2**16))
+        self._words.end()
+        self._useless += 1
+        self._require_useful("their parent process ended", self._words)
+        requests = {slot: each.request for slot, each in self._workers.items() if each.request is not None}
+        for worker in self._workers.values():
+            self._forget(worker)
+        self._ready.close()
+        self._nursery.close()
+        self._nursery = NurseryProcess()
+        self._begin()
+        for slot, request in requests.items():
+            self._send(slot, request)
+
+    def _require_useful(self, what: str, printed: Printed) -> None:
+        """Gives up if workers end again and again before they do anything."""
+        if self._useless >= MOST_STARTS:
+            words = f"; its last words: {' / '.join(printed.last)}" if printed.last else ""
+            raise UserError(
+                f"the workers end before they do anything, {self._useless} times by now: {what}{words}; {KEPT}, or "
+                "without workers (--executor inline)"
+            )
+
+    def _forget(self, worker: Worker) -> None:
+        for each in (worker.pipe, worker.output):
+            if each in self._ready.get_map():
+                self._ready.unregister(each)
+        worker.close()
+
+    def _give_up(self) -> None:
+        """Ends the workers that have a task yet, a few seconds after Ctrl-C."""
+        for slot in sorted(self._tasks):
+            worker = self._workers[slot]
+            if worker.process is not None:
+                self._nursery.kill(worker.process)
+            worker.request = None
+            self._found.append((slot, Lost("was given up")))
+        self._tasks.clear()
+        self._given_up_at = None
+
+    # --- workers that do not end ---
+
+    def _look_at_bounds(self) -> None:
+        """Ends workers that hang, or have more memory than they may; says of others that they are silent."""
+        for slot in self._tasks:
+            worker = self._workers[slot]
+            if worker.process is None or worker.ending is not None:
+                continue
+            if self._worker_memory is not None and (used := worker.memory) > self._worker_memory:
+                bound = self._worker_memory / 2**30
+                reason = f"used {used / 2**30:.3g} GiB of memory, where worker_memory allows {bound:.3g}, and was ended"
+                worker.ending = reason, "died"
+            else:
+                sign, seconds = worker.lease.read(), self._seconds(slot)
+                worker.ending = None if seconds is None else _hanging(sign, seconds)
+                self._say_if_silent(slot, sign)
+            if worker.ending is not None:
+                self._nursery.kill(worker.process)
+
+    def _say_if_silent(self, slot: int, sign: Sign) -> None:
+        """Says that a worker has given no sign for long; again when it is twice as long."""
+        told = self._said.get(slot, 0.0)
+        if sign.silent > max(QUIET_SECONDS, 2 * told) and sign.phase != Phase.WAITING:
+            self._said[slot] = sign.silent
+            task = self._tasks[slot]
+            whom = f"{task.problem.name} / {task.group.recipe.optimizer.name}" if isinstance(task, Work) else "its task"
+            doing = "compiling" if sign.is_compiling else _DOING.get(sign.phase, "at")
+            self._say(f"worker {slot + 1} has been {doing} {whom} for {duration(sign.silent)} without a sign")
+
+    def _seconds(self, slot: int) -> float | None:
+        """How long the trial in hand may train; None for no bound."""
+        task = self._tasks[slot]
+        return task.patience if isinstance(task, Work) else None
+
+    @staticmethod
+    def _trial_in_hand(task: Task, sign: Sign) -> str | None:
+        if not isinstance(task, Work) or sign.phase not in (Phase.PREPARING, Phase.TRAINING):
+            return None
+        return task.trials[sign.trial].id
+
+    def close(self) -> None:
+        """Ends the workers and whatever they started.
+
+        Raises:
+            TimeoutError: if they do not end.
+        """
+        self._resources.close()
+        workers, self._workers = self._workers, {}
+        for slot, worker in workers.items():
+            while content := worker.printed():
+                self._printed[slot].feed(content)
+            self._printed[slot].end()
+            worker.close()
+        self._ready.close()
+        self._nursery.close()
+
+
+_HEARING: dict[str, Callable[[ProcessExecutor, int], None]] = {
+    "answer": ProcessExecutor._hear_answer,
+    "nursery": ProcessExecutor._hear_nursery,
+    "printed": ProcessExecutor._hear_printed,
+    "wake": ProcessExecutor._hear_ctrl_c,
+    "words": ProcessExecutor._hear_words,
+}
+_DOING = {Phase.OPENING: "opening", Phase.PREPARING: "preparing", Phase.TRAINING: "training"}
+
+
+def _hanging(sign: Sign, seconds: float) -> tuple[str, Kind] | None:
+    """How a worker is said to be ended whose trial may train for so long; None if it goes on."""
+    bound = TRAINING_FACTOR * seconds + TRAINING_MARGIN
+    if sign.phase == Phase.TRAINING and not sign.is_compiling:
+        if sign.silent > bound:
+            return (
+                f"trained without a sign for {duration(sign.silent)}, where trial_seconds is {seconds:g}; it was ended",
+                "hung",
+            )
+        return None
+    bound = COMPILING_SECONDS if sign.is_compiling else max(bound, PREPARING_SECONDS)
+    if sign.phase in (Phase.OPENING, Phase.PREPARING, Phase.TRAINING) and sign.silent > bound:
+        what = "compiled" if sign.is_compiling else "did not begin to train"
+        return f"{what} for {duration(sign.silent)} without a sign; it was ended", "never began"
+    return None
+
+
+def _cores() -> list[int]:
+    """The cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))

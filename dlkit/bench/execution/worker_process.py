@@ -1,0 +1,178 @@
+"""A worker process of this machine: what it gets through its pipe, how it answers, what it never does.
+
+Whatever the user's code raises comes back as text, since the class of an exception may not exist elsewhere. What it
+prints goes to a pipe of its own. It ends when the process that it works for does.
+"""
+
+import os
+import pickle
+import signal
+import sys
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dlkit.bench.errors import UserError
+from dlkit.bench.execution.lease import Lease, Phase, hold
+
+__all__ = ["Own", "Request", "become_worker", "main", "receive", "send"]
+
+
+class Own(NamedTuple):
+    """A problem of the user's own, sent once: requests name it by its number.
+
+    Attributes:
+        number: of it.
+        parcel: the problem, packed.
+    """
+
+    number: int
+    parcel: Any
+
+
+class Request(NamedTuple):
+    """A task.
+
+    Attributes:
+        parcel: the task, packed, without a problem of the user's own.
+        own: the number of that; None where there is none.
+    """
+
+    parcel: Any
+    own: int | None
+
+
+def send(connection: Connection, message: Any) -> None:
+    """Sends a message; the arrays of a parcel are not copied.
+
+    Raises:
+        OSError: if nobody is there to read it.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    content = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
+    arrays = [each.raw() for each in buffers]
+    connection.send_bytes(pickle.dumps([each.nbytes for each in arrays]))
+    connection.send_bytes(content)
+    for each in arrays:
+        if each.nbytes:
+            connection.send_bytes(each)
+
+
+def receive(connection: Connection) -> Any:
+    """Waits for a message; arrays in it can be written to.
+
+    Raises:
+        EOFError: if the other side is gone.
+        OSError: the same, in the middle of a message.
+    """
+    sizes = pickle.loads(connection.recv_bytes())
+    content = connection.recv_bytes()
+    arrays = [bytearray(size) for size in sizes]
+    for each in arrays:
+        if each:
+            connection.recv_bytes_into(each)
+    return pickle.loads(content, buffers=arrays)
+
+
+def become_worker(output: int, core: int | None) -> None:
+    """Makes this process a worker: apart from Ctrl-C, on a core, with its output in a pipe, and no input.
+
+    Args:
+        output: the pipe that takes what is printed.
+        core: to run on; None for any.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    os.close(nothing)
+    if core is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
+    _die_first()
+
+
+def _die_first() -> None:
+    """Where memory runs out, Linux ends this process rather than the one that stores results."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def main(connection: int, memory: int) -> None:
+    """Answers requests until there are none any more.
+
+    Args:
+        connection: file descriptor of a pipe in both directions.
+        memory: file descriptor of the memory of the lease.
+    """
+    lease = Lease(memory)
+    hold(lease)
+    os.register_at_fork(after_in_child=lambda: _close(connection))  # a child of the user's must not seem to be this one
+    with Connection(connection) as pipe:
+        own: dict[int, Any] = {}  # number -> packed, then opened
+        lease.write(Phase.WAITING)
+        while True:
+            try:
+                message = receive(pipe)
+            except (EOFError, OSError):
+                return
+            if isinstance(message, Own):
+                own[message.number] = message.parcel
+                continue
+            lease.write(Phase.OPENING)
+            answer = _answer(message, own)
+            lease.write(Phase.WAITING)
+            try:
+                _flush(sys.stdout, sys.stderr)
+                send(pipe, answer)
+            except OSError:
+                return
+            except Exception as error:  # it cannot be pickled
+                send(pipe, UserError(f"the worker could not send what it found: {type(error).__name__}: {error}"))
+
+
+def _close(descriptor: int) -> None:
+    with suppress(OSError):
+        os.close(descriptor)
+
+
+def _flush(*streams: Any) -> None:
+    """Hands on what was printed, if the streams are still what they were."""
+    for stream in streams:
+        try:
+            stream.flush()
+        except Exception:  # closed, or replaced by something else
+            continue
+
+
+def _answer(request: Request, own: dict[int, Any]) -> Any:
+    """Runs a task, with the user's own problem put back into it.
+
+    Nothing of the user's is raised here.
+    """
+    from dlkit.bench.execution.outcomes import failed
+    from dlkit.bench.execution.parcels import Parcel, unpack
+    from dlkit.bench.execution.work import Done, Work
+    from dlkit.bench.machine.boundary import is_asked_to_stop
+
+    task = None
+    try:
+        task = unpack(request.parcel)
+        if request.own is not None:
+            if isinstance(own[request.own], Parcel):
+                own[request.own] = unpack(own[request.own])
+            task = task.with_own(own[request.own])
+        done = task.run()
+    except UserError as error:
+        return UserError(str(error))
+    except BaseException as error:
+        return UserError(f"the worker raised {type(error).__name__}: {error}")
+    if isinstance(done, Done) and done.interrupted and isinstance(task, Work) and not is_asked_to_stop():
+        # Ctrl-C does not reach a worker: it was the user's code that raised it.
+        trial = task.trials[len(done.outcomes)]
+        reason = f"{task.group.recipe.optimizer.name} on {task.problem.name}: raised KeyboardInterrupt"
+        return done._replace(outcomes=(*done.outcomes, failed(trial, reason)), interrupted=False)
+    return done

@@ -1,0 +1,194 @@
+"""What the user's code can do to a worker: it costs the trial in hand, and never another one, nor the run."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dlkit import bench
+from dlkit.bench.execution import worker_handle
+from dlkit.bench.execution.executor import Introduction
+from dlkit.bench.execution.processes import ProcessExecutor
+from dlkit.bench.execution.work import Done
+
+SCRIPT = """
+import ctypes, os, signal, sys, time
+import jax, jax.numpy as jnp, optax
+from dlkit import bench
+from dlkit.bench.execution import processes
+
+processes.TRAINING_MARGIN = 1.0
+DRIVER = os.getpid()
+
+def struck(name, strike):
+    def make(learning_rate):
+        sgd = optax.sgd(learning_rate)
+        def update(gradients, state, params=None):
+            def call(count):
+                if os.getpid() != DRIVER and count == 7:
+                    strike()
+                return count
+            updates, inner = sgd.update(gradients, state[1], params)
+            count = jax.pure_callback(call, jax.ShapeDtypeStruct((), jnp.int32), state[0])
+            return updates, (count + 1, inner)
+        return optax.GradientTransformation(lambda params: (jnp.int32(0), sgd.init(params)), update)
+    return bench.Optimizer(name, make, {"learning_rate": bench.log_uniform(1e-3, 1.0)})
+
+def interrupt():
+    raise KeyboardInterrupt
+
+def flood():
+    for number in range(3000):
+        print("flood", number, "-" * 60)
+    os.write(2, b"never shown\\n")
+
+def grow():
+    held = bytearray(700 * 2**20)
+    held[::4096] = b"1" * len(held[::4096])
+    time.sleep(30)
+
+FAULTS = {
+    "segfault": lambda: ctypes.string_at(0), "exit": lambda: sys.exit(3), "exit at once": lambda: os._exit(5),
+    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL), "interrupt": interrupt, "flood": flood,
+    "hang": lambda: time.sleep(1e6), "grow": grow,
+}
+arguments = sys.argv[1:]
+trial_seconds = 0.5 if "hang" in arguments else None
+worker_memory = "700MiB" if "grow" in arguments else None
+budget = bench.Budget(
+    steps=20, evaluations=4, studies=1, tuning_points=2, tuning_seeds=1, seeds=2, trial_seconds=trial_seconds
+)
+result = bench.compare(
+    problems=["quadratic"], optimizers=["sgd", *(struck(name, FAULTS[name]) for name in arguments)], budget=budget,
+    resources=bench.Resources(workers=2, worker_memory=worker_memory), folder="run", progress=False,
+)
+print(result.summary.missing, "missing")
+"""
+
+
+def struck(folder: Path, *faults: str) -> tuple[bench.Result, str, str]:
+    """A run in which a healthy contender stands beside some whose callbacks do what they should not."""
+    (folder / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "script.py", *faults]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
+    assert ended.returncode == 0 and "Traceback (most recent call last)" not in _own(ended.stderr), ended.stderr
+    return bench.open_run(folder / "run"), ended.stdout, ended.stderr
+
+
+def _own(text: str) -> str:
+    """What no worker has printed."""
+    return "\n".join(line for line in text.splitlines() if not line.startswith("worker "))
+
+
+def statuses(result: bench.Result, optimizer: str) -> list[str]:
+    trials = result.trials()
+    return sorted(trials[trials.optimizer == optimizer].status)
+
+
+@pytest.mark.long
+def test_code_that_ends_its_process_costs_its_trial_alone(tmp_path: Path) -> None:
+    result, _, said = struck(tmp_path, "segfault", "exit at once", "killed", "exit", "interrupt", "flood")
+    assert statuses(result, "sgd") == ["finished"] * 4
+    for name in ("segfault", "exit at once", "killed", "exit", "interrupt"):
+        assert set(statuses(result, name)) == {"failed"}, name
+    reasons = "\n".join(result.failures)
+    assert "quadratic / segfault: its worker died of SIGSEGV, a fault in native code; twice" in reasons
+    assert "quadratic / exit at once: its worker ended itself with exit status 5; twice" in reasons
+    assert "quadratic / killed: its worker was killed (SIGKILL)" in reasons
+    assert "'exit' on problem 'quadratic': raised" in reasons and "SystemExit: 3" in reasons
+    assert "KeyboardInterrupt" in reasons
+    # of each worker 64 KiB, on lines of its own
+    assert statuses(result, "flood") == ["finished"] * 4
+    flood = [line for line in said.splitlines() if "flood" in line]
+    assert 64 * 1024 * 0.9 < sum(len(line) - len("worker 1: ") + 1 for line in flood) < 2 * 64 * 1024 + 1000
+    assert all(line.startswith("worker ") for line in flood)
+    assert "has printed more than 64 KiB; what follows is dropped" in said and "never shown" not in said
+
+
+@pytest.mark.long
+def test_code_that_never_returns_is_cut_off(tmp_path: Path) -> None:
+    result, _, _ = struck(tmp_path, "hang")
+    assert statuses(result, "sgd") == ["finished"] * 4 and set(statuses(result, "hang")) == {"cut off"}
+    assert not result.failures
+    hanging = result.trials().query("optimizer == 'hang'")
+    outcomes = [result.summary.records[name].outcome for name in hanging.trial]
+    assert all(outcome.is_empty and "trained without a sign" in outcome.reason for outcome in outcomes)
+    with pytest.raises(bench.UserError, match="has no curve to compare: quadratic / hang: its worker trained without"):
+        result.replay(hanging.trial.iloc[0])
+    assert str(result)  # it is shown without a word that is not true
+    assert "initial parameters" not in result.markdown()
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_a_worker_has_no_more_memory_than_it_may(tmp_path: Path) -> None:
+    result, _, _ = struck(tmp_path, "grow")
+    assert statuses(result, "sgd") == ["finished"] * 4 and set(statuses(result, "grow")) == {"failed"}
+    (reason,) = {each.partition("used")[0] for each in result.failures}
+    assert reason == "quadratic / grow: its worker "
+    assert all("where worker_memory allows 0.684, and was ended" in each for each in result.failures)
+
+
+# --- workers that die between tasks, or before they begin ---
+
+
+@pytest.fixture
+def executor() -> Iterator[ProcessExecutor]:
+    started = ProcessExecutor(workers=1)
+    yield started
+    started.close()
+
+
+def run(executor: ProcessExecutor, task: Any = None) -> Any:
+    executor.submit(0, task or Introduction())
+    return executor.next()[1]
+
+
+@pytest.mark.long
+def test_nothing_is_listened_on_and_nobody_is_left(executor: ProcessExecutor) -> None:
+    assert isinstance(run(executor), Done)
+    parent = psutil.Process(executor._nursery._process.pid)
+    everyone = [parent, *parent.children(recursive=True)]
+    assert len(everyone) == 2
+    for process in everyone:
+        assert not process.net_connections(kind="inet")
+        listening = [each for each in process.net_connections(kind="unix") if each.laddr]
+        assert not listening, "no socket has a name"
+    executor.close()
+    assert not psutil.wait_procs(everyone, timeout=2)[1]
+
+
+@pytest.mark.long
+def test_a_worker_that_is_killed_while_it_waits_is_replaced(executor: ProcessExecutor) -> None:
+    for _ in range(2):
+        assert isinstance(run(executor), Done)
+        assert executor._workers[0].process is not None
+        os.kill(executor._workers[0].process, signal.SIGKILL)
+    assert isinstance(run(executor), Done)
+
+
+@pytest.mark.long
+def test_workers_are_started_again_if_their_parent_is_killed(executor: ProcessExecutor) -> None:
+    assert isinstance(run(executor), Done)
+    os.kill(executor._nursery._process.pid, signal.SIGKILL)
+    assert isinstance(run(executor), Done)
+
+
+@pytest.mark.long
+def test_workers_that_end_before_they_do_anything_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_handle, "command", lambda *_: [sys.executable, "-c", "import nowhere"])
+    broken = ProcessExecutor(workers=1)
+    message = (
+        r"the workers end before they do anything, 3 times by now: .*ModuleNotFoundError: No module named 'nowhere'"
+    )
+    try:
+        with pytest.raises(bench.UserError, match=message):
+            run(broken)
+    finally:
+        broken.close()
