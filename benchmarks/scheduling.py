@@ -17,9 +17,9 @@ from dlkit.bench.execution.executor import Executor
 from dlkit.bench.execution.progress import Silent
 from dlkit.bench.execution.slots import drive
 from dlkit.bench.execution.work import SLICE_SECONDS, Done
+from dlkit.bench.machine.program import SOFTWARE_FIELDS
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.spec.bound_plan import Group, OwnProblem, ProblemSource
-from dlkit.bench.store.software import SOFTWARE_FIELDS
 
 PROGRAM = dict.fromkeys(SOFTWARE_FIELDS, "1")
 

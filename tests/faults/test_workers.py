@@ -6,16 +6,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
 
 from dlkit import bench
 from dlkit.bench.execution import worker_handle
-from dlkit.bench.execution.executor import Introduction
 from dlkit.bench.execution.processes import ProcessExecutor
 from dlkit.bench.execution.work import Done
+from dlkit.bench.machine.preparation import prepare_process
+from dlkit.bench.spec.bound_plan import OwnProblem, ProblemSource
 
 SCRIPT = """
 import ctypes, os, signal, sys, time
@@ -138,6 +139,23 @@ def test_a_worker_has_no_more_memory_than_it_may(tmp_path: Path) -> None:
 # --- workers that die between tasks, or before they begin ---
 
 
+class Nothing(NamedTuple):
+    """A task that trains nothing."""
+
+    @property
+    def problem(self) -> ProblemSource:
+        return ProblemSource("", "", "", (), ())
+
+    def with_own(self, own: OwnProblem | None) -> "Nothing":
+        return self
+
+    def within(self, memory: int | None) -> "Nothing":
+        return self
+
+    def run(self) -> Done:
+        return Done((), prepare_process())
+
+
 @pytest.fixture
 def executor() -> Iterator[ProcessExecutor]:
     started = ProcessExecutor(workers=1)
@@ -146,7 +164,7 @@ def executor() -> Iterator[ProcessExecutor]:
 
 
 def run(executor: ProcessExecutor, task: Any = None) -> Any:
-    executor.submit(0, task or Introduction())
+    executor.submit(0, task or Nothing())
     return executor.next()[1]
 
 

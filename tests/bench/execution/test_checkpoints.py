@@ -22,6 +22,7 @@ from dlkit.bench.execution.checkpoints import FileKeeper, Place, keeper_of, kept
 from dlkit.bench.machine.program import program_identity
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.plan.policies import EarlyStopping
+from dlkit.bench.plan.space import Range
 from dlkit.bench.problems import Problem
 from dlkit.bench.training import host_loop
 from dlkit.bench.training.curve import Request, Trajectory
@@ -175,7 +176,7 @@ def program_of(
 
 def requests_of(program: Program, *rates: float, stage: Any = "final") -> list[Request]:
     space = {**program.recipe.optimizer.space, **program.recipe.schedule.space}
-    usual = {name: 0.9 if isinstance(span, optimizers.Range) else span for name, span in space.items()}
+    usual = {name: 0.9 if isinstance(span, Range) else span for name, span in space.items()}
     return [Request({**usual, "learning_rate": rate}, stage, seed) for seed, rate in enumerate(rates)]
 
 
