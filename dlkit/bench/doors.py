@@ -16,6 +16,7 @@ from dlkit.bench.errors import UserError
 __all__ = [
     "MOST_UNPACKED",
     "most_unpacked",
+    "open_ours",
     "private_folder",
     "read_plain",
     "said_bytes",
@@ -126,16 +127,41 @@ def stranger_in(folder: Path) -> str:
         found = real.stat()
     except OSError:
         return ""
-    if found.st_uid not in (os.getuid(), 0):
-        return f"{real} belongs to another user (number {found.st_uid})"
-    if found.st_mode & OTHERS_WRITE and not _is_own_group(found):
-        return f"{real} may be written by others (mode {stat.S_IMODE(found.st_mode):o})"
+    if said := _others(found):
+        return f"{real} {said}"
     for above in real.parents:
         with contextlib.suppress(OSError):
             mode = above.stat().st_mode
             if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
                 return f"{above} may be written by others (mode {stat.S_IMODE(mode):o})"
     return ""
+
+
+def _others(found: os.stat_result) -> str:
+    """Who else owns or may write a file or folder, in words; empty where nobody does."""
+    if found.st_uid not in (os.getuid(), 0):
+        return f"belongs to another user (number {found.st_uid})"
+    if found.st_mode & OTHERS_WRITE and not _is_own_group(found):
+        return f"may be written by others (mode {stat.S_IMODE(found.st_mode):o})"
+    return ""
+
+
+def open_ours(path: Path) -> IO[bytes]:
+    """Opens a file of a cache, unless somebody else may have written it: what is kept is run, or taken for right.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OSError: if there is none, or it or its folder belongs to another user or may be written by others.
+    """
+    if said := stranger_in(path.parent):
+        raise OSError(None, said, str(path))
+    file = path.open("rb")
+    if hasattr(os, "getuid") and (said := _others(os.fstat(file.fileno()))):
+        file.close()
+        raise OSError(None, said, str(path))
+    return file
 
 
 def _is_own_group(found: os.stat_result) -> bool:
@@ -165,5 +191,5 @@ def private_folder(folder: Path) -> Path:
     for each in reversed(missing):
         each.mkdir(mode=0o700, exist_ok=True)
     if said := stranger_in(folder):
-        raise OSError(None, f"{said}: it is not used; chmod go-w it, or set DLKIT_CACHE to a folder of your own")
+        raise OSError(None, f"{said}, so it is not used (chmod go-w it)", str(folder))
     return folder
