@@ -19,6 +19,7 @@ __all__ = [
     "open_ours",
     "private_folder",
     "read_plain",
+    "require_plain",
     "said_bytes",
     "stranger_in",
     "too_much",
@@ -78,6 +79,16 @@ def read_plain(path: Path, most: int, *, follow: bool = False) -> bytes:
                 None, f"it has {said_bytes(found.st_size)}, more than the {said_bytes(most)} it may", str(path)
             )
         return file.read(most)
+
+
+def require_plain(path: Path) -> None:
+    """Refuses pipes and devices, reading which may never end; links are followed.
+
+    Raises:
+        OSError: if it is no plain file, or not there.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(None, "it is no plain file", str(path))
 
 
 def unpacked_within(opened: IO[bytes], where: str, *, most: int | None = None) -> bytes:
