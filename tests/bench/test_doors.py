@@ -138,9 +138,11 @@ def test_pipes_links_and_large_files_are_not_read(tmp_path: Path) -> None:
 
 def test_what_unpacks_to_more_than_it_may_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = gzip.compress(bytes(3 * doors.STRETCH))
-    assert len(unpacked_within(gzip.open(io.BytesIO(packed)), "x.gz", most=3 * doors.STRETCH)) == 3 * doors.STRETCH
-    with pytest.raises(UserError, match=r"x\.gz: unpacks to more than 2\.0 MiB.*DLKIT_MOST_BYTES"):
-        unpacked_within(gzip.open(io.BytesIO(packed)), "x.gz", most=2 * doors.STRETCH)
+    with gzip.open(io.BytesIO(packed)) as opened:
+        assert len(unpacked_within(opened, "x.gz", most=3 * doors.STRETCH)) == 3 * doors.STRETCH
+    said = r"x\.gz: unpacks to more than 2\.0 MiB.*DLKIT_MOST_BYTES"
+    with gzip.open(io.BytesIO(packed)) as opened, pytest.raises(UserError, match=said):
+        unpacked_within(opened, "x.gz", most=2 * doors.STRETCH)
     monkeypatch.setenv("DLKIT_MOST_BYTES", "many")
     with pytest.raises(UserError, match="must be a number of bytes"):
         doors.most_unpacked()

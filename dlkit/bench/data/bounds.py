@@ -2,6 +2,7 @@
 
 import math
 import os
+import tokenize
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +18,7 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 # What readers of NumPy's files raise on bytes that are none: beside what they say, what their parsers do.
 DAMAGE = (OSError, ValueError, EOFError, NotImplementedError, SyntaxError, RecursionError, ArithmeticError, MemoryError)
-DAMAGE += (zipfile.BadZipFile, LookupError, TypeError, AttributeError, RuntimeError)
+DAMAGE += (zipfile.BadZipFile, tokenize.TokenError, LookupError, TypeError, AttributeError, RuntimeError)
 LONGEST_HEADER = 10_000  # characters: NumPy's own bound
 
 
