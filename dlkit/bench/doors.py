@@ -9,7 +9,7 @@ import io
 import os
 import stat
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from dlkit.bench.errors import UserError
 
@@ -30,6 +30,13 @@ MOST_UNPACKED = 16 * 2**30  # bytes that a packed file may hold, unless $DLKIT_M
 MOST_BYTES = "DLKIT_MOST_BYTES"
 STRETCH = 2**20  # bytes that are unpacked at a time
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+class Reads(Protocol):
+    """What gives bytes, such as `gzip.open` returns."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, at most so many; none at the end."""
 
 
 def most_unpacked() -> int:
@@ -91,7 +98,7 @@ def require_plain(path: Path) -> None:
         raise OSError(None, "it is no plain file", str(path))
 
 
-def unpacked_within(opened: IO[bytes], where: str, *, most: int | None = None) -> bytes:
+def unpacked_within(opened: Reads, where: str, *, most: int | None = None) -> bytes:
     """Returns all that an unpacking file gives, which is read in stretches until it ends.
 
     Args:

@@ -4,6 +4,7 @@ import math
 import os
 import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,8 +18,10 @@ __all__ = ["DAMAGE", "Arrays", "load_npy", "npz_members", "require_room"]
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 # What readers of NumPy's files raise on bytes that are none: beside what they say, what their parsers do.
-DAMAGE = (OSError, ValueError, EOFError, NotImplementedError, SyntaxError, RecursionError, ArithmeticError, MemoryError)
-DAMAGE += (zipfile.BadZipFile, tokenize.TokenError, LookupError, TypeError, AttributeError, RuntimeError)
+DAMAGE: tuple[type[Exception], ...] = (
+    *(OSError, ValueError, EOFError, NotImplementedError, SyntaxError, RecursionError, ArithmeticError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, LookupError, TypeError, AttributeError, RuntimeError),
+)
 LONGEST_HEADER = 10_000  # characters: NumPy's own bound
 
 

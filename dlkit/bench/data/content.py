@@ -8,7 +8,7 @@ import lzma
 import zipfile
 import zlib
 from pathlib import Path, PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dlkit.bench.doors import require_plain, unpacked_within
 from dlkit.bench.errors import UserError
@@ -66,7 +66,7 @@ def read_content(path: Path) -> Content:
     try:
         require_plain(path)
         data = path.read_bytes()
-        unpack = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}.get(data[:2])
+        unpack: Any = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}.get(data[:2])
         if data[:2] == b"BZ" and data[2:3] != b"h":
             unpack = None
         if data[:4] == b"PK\x03\x04" and (path.suffix.lower() == ".zip"):

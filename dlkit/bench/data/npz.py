@@ -3,7 +3,6 @@
 import re
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,7 @@ def npz(path: str | Path, *, examples: int | None = None, digest: str = "") -> D
             unused = [name for name in stored.files if name not in used and (_shape(stored, name) or (0,))[0] in counts]
     except UserError:
         raise
-    except (*DAMAGE, zlib.error) as error:
+    except DAMAGE as error:
         raise UserError(f"{file}: not an .npz file that can be read ({error}); save one with np.savez") from error
     if unused:
         warnings.warn(f"{file}: arrays that are not used: {', '.join(unused)}", stacklevel=2)

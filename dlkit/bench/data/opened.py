@@ -1,7 +1,6 @@
 """Files and folders as sources: which reader a path needs, by its name and by how it begins."""
 
 import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -173,7 +172,7 @@ def _npz(place: Path) -> dict[str, Any]:
             return {name: stored[name] for name in stored.files}
     except UserError:
         raise
-    except (*DAMAGE, zlib.error) as error:
+    except DAMAGE as error:
         raise UserError(f"{place}: not an .npz file that can be read ({error}); save one with np.savez") from error
 
 

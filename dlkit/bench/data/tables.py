@@ -93,8 +93,7 @@ def _parquet(data: bytes, where: str) -> "DataFrame":
     import pandas as pd
 
     need("pyarrow", where)
-    from pyarrow import parquet
-
+    parquet: Any = importlib.import_module("pyarrow.parquet")
     facts = parquet.ParquetFile(io.BytesIO(data)).metadata
     packed = sum(facts.row_group(row).total_byte_size for row in range(facts.num_row_groups))
     require_room(max(packed, facts.num_rows * facts.num_columns), where, "the table")
