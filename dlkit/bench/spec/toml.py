@@ -349,7 +349,9 @@ def load(path: str | Path, *, settings: Sequence[str] = ()) -> Experiment:
         raise UserError(f"expected the path of a spec file, got {briefly(path)}; in Python it is bench.Experiment(...)")
     path = Path(path)
     try:
-        table = read_toml(path)
+        table = overridden(read_toml(path), settings)
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(
             f"{path}: no such file; give the path of a spec, such as experiments/quickstart/spec.toml"
@@ -360,10 +362,6 @@ def load(path: str | Path, *, settings: Sequence[str] = ()) -> Experiment:
         raise UserError(f"{path}: not UTF-8 text: {error}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
-    try:
-        table = overridden(table, settings)
-    except RecursionError:
-        raise UserError(f"{path}: tables in tables, too deep to be read; no key of a spec needs that") from None
     reader = _Reader(str(path))
     names = [setting.name for setting in fields(Experiment)]
     reader.keys(table, "", names, ["problems", "optimizers"], "experiment")
