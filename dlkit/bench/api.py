@@ -10,6 +10,7 @@ from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import Summary, summarize
 from dlkit.bench.errors import UserError, says_what_it_takes
 from dlkit.bench.outputs import Outputs
+from dlkit.bench.plan.plan import Plan
 from dlkit.bench.report.shown import Shown
 from dlkit.bench.store.store import Store
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 
 __all__ = ["Result", "check", "compare", "open_run", "result_of", "run"]
+
+MOST_TRIALS = 10**8  # of a plan that is read
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -308,4 +311,22 @@ def open_run(folder: str | Path) -> Result:
         UserError: if there is no run, or one of another format.
     """
     with Store(Path(folder), write=False) as store:
-        return Result(summarize(store), folder=Path(folder))
+        _require_bounds(store.current_plan(), folder)
+        try:
+            return Result(summarize(store), folder=Path(folder))
+        except UserError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+            raise UserError(
+                f"{folder}: what is stored there does not fit together ({type(error).__name__}: {error}): it was "
+                "edited, or damaged; if neither is so, this is a mistake of dlkit's: report it with the folder"
+            ) from error
+
+
+def _require_bounds(plan: Plan, folder: str | Path) -> None:
+    """Refuses a plan of more trials than anybody runs: going through them would not end."""
+    studies = plan.tuner.studies or 1
+    points = max((len(each.points) + (each.undrawn or 0) for each in plan.contenders), default=1)
+    trials = len(plan.cells) * studies * (plan.seeds + plan.tuning_seeds * points)
+    if trials > MOST_TRIALS or plan.evaluations > MOST_TRIALS:
+        raise UserError(f"{folder}: its plan has {trials:,} trials, more than the {MOST_TRIALS:,} that are read")

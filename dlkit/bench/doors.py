@@ -9,15 +9,17 @@ import io
 import os
 import stat
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from dlkit.bench.errors import UserError
 
 __all__ = [
     "MOST_UNPACKED",
     "most_unpacked",
+    "open_ours",
     "private_folder",
     "read_plain",
+    "require_plain",
     "said_bytes",
     "stranger_in",
     "too_much",
@@ -28,6 +30,13 @@ MOST_UNPACKED = 16 * 2**30  # bytes that a packed file may hold, unless $DLKIT_M
 MOST_BYTES = "DLKIT_MOST_BYTES"
 STRETCH = 2**20  # bytes that are unpacked at a time
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+class Reads(Protocol):
+    """What gives bytes, such as `gzip.open` returns."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, at most so many; none at the end."""
 
 
 def most_unpacked() -> int:
@@ -79,7 +88,17 @@ def read_plain(path: Path, most: int, *, follow: bool = False) -> bytes:
         return file.read(most)
 
 
-def unpacked_within(opened: IO[bytes], where: str, *, most: int | None = None) -> bytes:
+def require_plain(path: Path) -> None:
+    """Refuses pipes and devices, reading which may never end; links are followed.
+
+    Raises:
+        OSError: if it is no plain file, or not there.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(None, "it is no plain file", str(path))
+
+
+def unpacked_within(opened: Reads, where: str, *, most: int | None = None) -> bytes:
     """Returns all that an unpacking file gives, which is read in stretches until it ends.
 
     Args:
@@ -126,16 +145,41 @@ def stranger_in(folder: Path) -> str:
         found = real.stat()
     except OSError:
         return ""
-    if found.st_uid not in (os.getuid(), 0):
-        return f"{real} belongs to another user (number {found.st_uid})"
-    if found.st_mode & OTHERS_WRITE and not _is_own_group(found):
-        return f"{real} may be written by others (mode {stat.S_IMODE(found.st_mode):o})"
+    if said := _others(found):
+        return f"{real} {said}"
     for above in real.parents:
         with contextlib.suppress(OSError):
             mode = above.stat().st_mode
             if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
                 return f"{above} may be written by others (mode {stat.S_IMODE(mode):o})"
     return ""
+
+
+def _others(found: os.stat_result) -> str:
+    """Who else owns or may write a file or folder, in words; empty where nobody does."""
+    if found.st_uid not in (os.getuid(), 0):
+        return f"belongs to another user (number {found.st_uid})"
+    if found.st_mode & OTHERS_WRITE and not _is_own_group(found):
+        return f"may be written by others (mode {stat.S_IMODE(found.st_mode):o})"
+    return ""
+
+
+def open_ours(path: Path) -> IO[bytes]:
+    """Opens a file of a cache, unless somebody else may have written it: what is kept is run, or taken for right.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OSError: if there is none, or it or its folder belongs to another user or may be written by others.
+    """
+    if said := stranger_in(path.parent):
+        raise OSError(None, said, str(path))
+    file = path.open("rb")
+    if hasattr(os, "getuid") and (said := _others(os.fstat(file.fileno()))):
+        file.close()
+        raise OSError(None, said, str(path))
+    return file
 
 
 def _is_own_group(found: os.stat_result) -> bool:
@@ -165,5 +209,5 @@ def private_folder(folder: Path) -> Path:
     for each in reversed(missing):
         each.mkdir(mode=0o700, exist_ok=True)
     if said := stranger_in(folder):
-        raise OSError(None, f"{said}: it is not used; chmod go-w it, or set DLKIT_CACHE to a folder of your own")
+        raise OSError(None, f"{said}, so it is not used (chmod go-w it)", str(folder))
     return folder

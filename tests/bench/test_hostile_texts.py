@@ -70,8 +70,8 @@ LATEX = {
     "textasciitilde", "textasciicircum", "textasciigrave", "ttfamily", "char", "beta", "alpha", "textbf",
     "underline", "centering", "small", "footnotesize", "adjustbox", "multicolumn", "textsuperscript", "mbox",
     "ldots", "dagger", "textdagger", "num", "r", "c", "S", "raggedright", "par", "vspace", "smallskip", "medskip",
-    "uparrow", "downarrow", "pm", "times", "tabcolsep", "textit", "linewidth", "geq", "leq", "textwidth", "multirow", "hline",
-    "clearpage", "sidewaystable", "emph", "parbox", "setlength", "minipage", "addlinespace", "noindent",
+    "uparrow", "downarrow", "pm", "times", "tabcolsep", "textit", "linewidth", "geq", "leq", "textwidth", "multirow",
+    "hline", "clearpage", "sidewaystable", "emph", "parbox", "setlength", "minipage", "addlinespace", "noindent",
     "scriptsize", "normalsize", "textcelsius",
 }  # fmt: skip
 

@@ -11,18 +11,17 @@ import time
 import traceback
 from pathlib import Path
 
-import atheris
-
-with atheris.instrument_imports(
-    include=["dlkit.bench.data", "dlkit.bench.store", "dlkit.bench.plan", "dlkit.bench.spec", "dlkit.bench.export"]
-):
-    from tests.fuzz.targets import SEEDS, TARGETS
-
+FOLLOWED = ["dlkit.bench.data", "dlkit.bench.store", "dlkit.bench.plan", "dlkit.bench.spec", "dlkit.bench.export"]
 SLOW = 5.0  # seconds that no input of such a size should take
 
 
 def main() -> None:
     """Runs one reader."""
+    import atheris
+
+    with atheris.instrument_imports(include=FOLLOWED):
+        from tests.fuzz.targets import SEEDS, TARGETS
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("reader", choices=sorted(TARGETS))
     parser.add_argument("--seconds", type=int, default=60)

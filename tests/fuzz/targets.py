@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dlkit.bench.analysis.summary import summarize
+from dlkit.bench.api import open_run
 from dlkit.bench.cli.watch import look
 from dlkit.bench.data import dataset, npz
 from dlkit.bench.data.cifar import read_cifar_pickle
@@ -90,8 +90,7 @@ def whole_store() -> bytes:
 
 def show(path: Path) -> None:
     """Opens a store's folder and shows it, as `dlkit show` does."""
-    with Store(path.parent, write=False) as store:
-        text_of(summarize(store), tables=True)
+    text_of(open_run(path.parent).summary, tables=True)
 
 
 def edited(data: bytes) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_args, get_origi
 from cyclopts import Parameter
 
 from dlkit.bench.cli.exit_codes import DIFFERENT, USER_ERROR, interrupted
+from dlkit.bench.doors import stranger_in
 from dlkit.bench.errors import UserError
 from dlkit.bench.escapes import visible
 from dlkit.bench.execution.resources import Resources, resources_of
@@ -58,6 +59,15 @@ def _require(examination: "Examination", *, yes: bool) -> None:
         raise UserError(
             f"it takes {examination.cost.text}; --yes runs it. Fewer --steps, --tuning-points or --studies, or more "
             "--workers make it shorter"
+        )
+
+
+def _warn_of_strangers(folder: Path) -> None:
+    """Says who else can change what a run keeps: its numbers, and the code that `dlkit replay` runs."""
+    if said := stranger_in(folder):
+        print(  # noqa: T201
+            f"warning: {said}: whoever can write there can change the run, and the code that a replay of it runs",
+            file=sys.stderr,
         )
 
 
@@ -130,6 +140,7 @@ def run(
             print_marked(str(examination))
             print("\n".join(examination.work))  # noqa: T201
             return 0 if examination.right else DIFFERENT
+        _warn_of_strangers(where)
         look = partial(_require, yes=yes) if check else None
         ended = carry_out(experiment, folder=where, resources=allowed, look=look, times=math.inf if yes else HOUR)
         if ended.followed:  # the first process reports

@@ -10,6 +10,7 @@ import numpy as np
 
 from dlkit.bench.data.arrays import Arrays
 from dlkit.bench.data.base import add_arrays
+from dlkit.bench.doors import open_ours, private_folder
 from dlkit.bench.machine.environment import cache_folder
 
 __all__ = ["cached"]
@@ -29,7 +30,7 @@ def cached(name: str, load: Callable[[], Arrays]) -> Arrays:
     """
     path = cache_folder() / "data" / f"{name}.npz"
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        with open_ours(path) as file, np.load(file, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored if key != DIGEST}
             if _digest(arrays) == str(stored[DIGEST]):
                 return arrays
@@ -49,7 +50,7 @@ def _digest(arrays: Arrays) -> str:
 def _write_atomically(path: Path, arrays: Arrays) -> None:
     """Writes an ``.npz`` beside its place and moves it there; a cache that cannot be written is no error."""
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # gone with what is in it if the disk is full
             file = Path(folder) / path.name
             np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -126,8 +126,11 @@ def _name(key: object) -> str:
     return key.decode(errors="replace") if isinstance(key, bytes) else str(key)
 
 
-class _Plain(pickle.Unpickler):
-    """Reads NumPy's arrays, and refuses every other function or class that a pickle names."""
+class _Plain(pickle._Unpickler):
+    """Reads NumPy's arrays, and refuses every other function or class that a pickle names.
+
+    By Python's own reader: that in C makes room for as many objects as a few bytes say that there are.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":

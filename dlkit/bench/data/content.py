@@ -8,8 +8,9 @@ import lzma
 import zipfile
 import zlib
 from pathlib import Path, PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from dlkit.bench.doors import require_plain, unpacked_within
 from dlkit.bench.errors import UserError
 
 __all__ = ["Content", "decoded", "existing", "read_content"]
@@ -63,15 +64,25 @@ def read_content(path: Path) -> Content:
     """
     name = path.name
     try:
+        require_plain(path)
         data = path.read_bytes()
-        unpack = {b"\x1f\x8b": gzip.decompress, b"BZ": bz2.decompress, b"\xfd7": lzma.decompress}.get(data[:2])
+        unpack: Any = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}.get(data[:2])
         if data[:2] == b"BZ" and data[2:3] != b"h":
             unpack = None
         if data[:4] == b"PK\x03\x04" and (path.suffix.lower() == ".zip"):
             name, data = _only_member(path, data)
         elif unpack is not None:
-            data = unpack(data)
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+            with unpack(io.BytesIO(data)) as opened:
+                data = unpacked_within(opened, str(path))
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        NotImplementedError,
+        zlib.error,
+        lzma.LZMAError,
+        zipfile.BadZipFile,
+    ) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path}: cannot be read ({error}); get it again") from error
@@ -86,7 +97,8 @@ def _only_member(path: Path, data: bytes) -> tuple[str, bytes]:
         if len(names) != 1:
             shown = ", ".join(names[:SHOWN]) or "nothing"
             raise UserError(f"{path}: expected a zip file of one file, got {shown}; unpack it, and name the one meant")
-        return PurePath(names[0]).name, archive.read(names[0])
+        with archive.open(names[0]) as opened:
+            return PurePath(names[0]).name, unpacked_within(opened, str(path))
 
 
 def decoded(data: bytes, where: str) -> str:

@@ -68,6 +68,8 @@ def read_delimited(text: str, where: str, *, header: bool | None = None) -> Deli
         raise UserError(f"{where}: has no lines; get it again")
     separator = _separator(lines) or _likely(lines)
     text = _without_last(text, separator)
+    if not _first_lines(text):
+        raise UserError(f"{where}: has no lines; get it again")
     notes = []
     if comments and header is None and _is_example(_fields(_first_lines(text)[0], separator)):
         last = comments.group().strip().splitlines()[-1].lstrip("#% ")

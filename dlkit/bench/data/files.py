@@ -11,6 +11,7 @@ import numpy as np
 from dlkit.bench.data.arrays import as_array, too_fine
 from dlkit.bench.data.base import Dataset, require_digest
 from dlkit.bench.data.splits import some, split_official
+from dlkit.bench.doors import require_plain, unpacked_within
 from dlkit.bench.errors import UserError
 
 __all__ = ["content_of", "files_of", "labelled", "lies_there", "read_labels", "splits_of"]
@@ -143,12 +144,13 @@ def content_of(file: Path, size: int | None = None) -> bytes:
         UserError: if it cannot be read.
     """
     try:
+        require_plain(file)
         with file.open("rb") as opened:
             is_packed = opened.read(2) == b"\x1f\x8b"
             opened.seek(0)
             if is_packed:
                 with gzip.open(opened) as unpacked:
-                    return unpacked.read(-1 if size is None else size)
+                    return unpacked_within(unpacked, str(file)) if size is None else unpacked.read(size)
             return opened.read(-1 if size is None else size)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{file}: cannot be read ({error}); get it again") from error

@@ -7,6 +7,7 @@ import numpy as np
 
 from dlkit.bench.data.arrays import Arrays
 from dlkit.bench.data.base import SPLITS, Dataset, require_digest
+from dlkit.bench.data.bounds import DAMAGE
 from dlkit.bench.errors import UserError
 
 __all__ = ["npy"]
@@ -47,6 +48,6 @@ def _arrays(folder: Path) -> Arrays:
 def _mapped(file: Path) -> np.ndarray[Any, Any]:
     try:
         array: np.ndarray[Any, Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except DAMAGE as error:
         raise UserError(f"{file}: not an .npy file that can be mapped ({error}); save one with np.save") from error
     return array

@@ -3,7 +3,6 @@
 import re
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dlkit.bench.data.base import Dataset
+from dlkit.bench.data.bounds import DAMAGE, load_npy, npz_members
 from dlkit.bench.data.files import labelled, splits_of
 from dlkit.bench.errors import UserError
 
@@ -67,8 +67,10 @@ def npz(path: str | Path, *, examples: int | None = None, digest: str = "") -> D
     """
     file = Path(path)
     try:
+        if zipfile.is_zipfile(file):
+            npz_members(file).close()
         with file.open("rb") as opened:
-            stored = np.load(opened, allow_pickle=False)
+            stored = np.load(opened, allow_pickle=False) if zipfile.is_zipfile(file) else load_npy(file)
             if isinstance(stored, np.ndarray):
                 raise UserError(f"{file}: expected an .npz file of named arrays, got a single array; use np.savez")
             names = _named(file, stored)
@@ -80,7 +82,7 @@ def npz(path: str | Path, *, examples: int | None = None, digest: str = "") -> D
             unused = [name for name in stored.files if name not in used and (_shape(stored, name) or (0,))[0] in counts]
     except UserError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise UserError(f"{file}: not an .npz file that can be read ({error}); save one with np.savez") from error
     if unused:
         warnings.warn(f"{file}: arrays that are not used: {', '.join(unused)}", stacklevel=2)

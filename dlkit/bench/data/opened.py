@@ -1,7 +1,6 @@
 """Files and folders as sources: which reader a path needs, by its name and by how it begins."""
 
 import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,12 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlkit.bench.data.base import Dataset
+from dlkit.bench.data.bounds import DAMAGE, load_npy, npz_members
 from dlkit.bench.data.cifar import cifar
 from dlkit.bench.data.content import Content, decoded, existing, read_content
 from dlkit.bench.data.delimited import is_libsvm, looks_delimited
 from dlkit.bench.data.folders import npy
 from dlkit.bench.data.idx import idx
 from dlkit.bench.data.image_folders import class_folders, read_images
+from dlkit.bench.data.matlab import read_matlab
 from dlkit.bench.data.roles import Asked
 from dlkit.bench.data.series import read_ts, series, standardized_steps
 from dlkit.bench.data.sources import Source, of_arrays, of_frame, of_pair
@@ -22,6 +23,7 @@ from dlkit.bench.data.splits import split, transformed
 from dlkit.bench.data.tables import FORMS, hdf5_arrays, read_libsvm, read_table
 from dlkit.bench.data.text import characters
 from dlkit.bench.data.unreadable import require_known
+from dlkit.bench.doors import require_plain
 from dlkit.bench.errors import UserError
 
 __all__ = ["Read", "opened"]
@@ -85,8 +87,12 @@ def _stem(place: Path) -> str:
 
 
 def _file(place: Path, asked: Asked) -> Source | Read:
-    with place.open("rb") as file:
-        start = file.read(8)
+    try:
+        require_plain(place)
+        with place.open("rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise UserError(f"{place}: cannot be read ({error}); name a file") from error
     suffix, where = place.suffix.lower(), str(place)
     if suffix == ".npz" or (start[:4] == b"PK\x03\x04" and _is_npz(place)):
         return of_arrays(_npz(place), where, form="npz", target=asked.target)
@@ -156,6 +162,7 @@ def _is_npz(place: Path) -> bool:
 
 def _npz(place: Path) -> dict[str, Any]:
     try:
+        npz_members(place).close()
         with np.load(place, allow_pickle=False) as stored:
             if {"format", "shape", "data"} <= {*stored.files}:
                 raise UserError(
@@ -165,17 +172,24 @@ def _npz(place: Path) -> dict[str, Any]:
             return {name: stored[name] for name in stored.files}
     except UserError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise UserError(f"{place}: not an .npz file that can be read ({error}); save one with np.savez") from error
+
+
+def _array(place: Path) -> np.ndarray[Any, Any]:
+    try:
+        array = load_npy(place)
+    except UserError:
+        raise
+    except DAMAGE as error:
+        raise UserError(f"{place}: not an .npy file that can be read ({error}); save one with np.save") from error
+    return array
 
 
 def _npy(place: Path) -> Source:
     import pandas as pd
 
-    try:
-        array = np.load(place, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{place}: not an .npy file that can be read ({error}); save one with np.save") from error
+    array = _array(place)
     if array.dtype.names:
         return of_frame(pd.DataFrame(array), str(place), form="npy")
     if array.ndim == 2:
@@ -186,13 +200,13 @@ def _npy(place: Path) -> Source:
 
 
 def _matlab(place: Path) -> dict[str, Any]:
-    from scipy.io import loadmat
-
     with place.open("rb") as file:
         is_hdf5 = b"\x89HDF\r\n" in file.read(520)
     try:  # of version 7.3 is HDF5, with axes in the other order
-        found = {name: value.T for name, value in hdf5_arrays(place).items()} if is_hdf5 else loadmat(place)
-    except (OSError, ValueError, NotImplementedError, TypeError) as error:
+        found = {name: value.T for name, value in hdf5_arrays(place).items()} if is_hdf5 else read_matlab(place)
+    except UserError:
+        raise
+    except Exception as error:  # its reader raises nearly anything
         raise UserError(f"{place}: not a MATLAB file that can be read ({error}); save it with -v7") from error
     arrays = {name: value for name, value in found.items() if not name.startswith(("__", "#"))}
     return {
@@ -245,7 +259,7 @@ def _folder(place: Path, asked: Asked) -> Source | Read:
     if (place / "train").is_dir() and any((place / "train").glob("*.npy")):
         return Read(npy(place), "folder of .npy", (place.resolve().name,), "as they are", "as they lie there")
     if saved := sorted(place.glob("*.npy")):
-        arrays = {each.stem: np.load(each, allow_pickle=False) for each in saved}
+        arrays = {each.stem: _array(each) for each in saved}
         source = of_arrays(arrays, str(place), form="npy", target=asked.target)
         return replace(source, name=place.resolve().name, files=tuple(each.name for each in saved))
     if class_folders(place):

@@ -142,6 +142,8 @@ def _target(source: Source, asked: Asked) -> tuple[str, ...]:
         if source.target:
             return source.target
         likely = [name for name in names if name.lower() in USUAL] or names[-1:]
+        if not likely:
+            raise UserError(f"{source.where}: has no columns; get it again")
         raise UserError(
             f"{source.where}: which column is to be predicted? there are {_listed(names)}; say it, such as "
             f"target='{likely[0]}'"

@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import re
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from types import MappingProxyType
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from dlkit.bench.data.bounds import require_room
 from dlkit.bench.data.content import Content, decoded
 from dlkit.bench.data.delimited import read_delimited
 from dlkit.bench.errors import UserError
@@ -91,6 +93,10 @@ def _parquet(data: bytes, where: str) -> "DataFrame":
     import pandas as pd
 
     need("pyarrow", where)
+    parquet: Any = importlib.import_module("pyarrow.parquet")
+    facts = parquet.ParquetFile(io.BytesIO(data)).metadata
+    packed = sum(facts.row_group(row).total_byte_size for row in range(facts.num_row_groups))
+    require_room(max(packed, facts.num_rows * facts.num_columns), where, "the table")
     return pd.read_parquet(io.BytesIO(data), engine="pyarrow")
 
 
@@ -112,6 +118,9 @@ def _stata(data: bytes, where: str) -> "DataFrame":
 def _excel(data: bytes, where: str) -> "DataFrame":
     import pandas as pd
 
+    if zipfile.is_zipfile(io.BytesIO(data)):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            require_room(sum(each.file_size for each in archive.infolist()), where, "the file")
     return pd.read_excel(io.BytesIO(data))
 
 
@@ -204,7 +213,7 @@ def read_libsvm(data: bytes, where: str) -> tuple[Any, np.ndarray[Any, Any]]:
 
     try:
         features, targets = load_svmlight_file(io.BytesIO(data))
-    except ValueError as error:
+    except (ValueError, ArithmeticError, MemoryError) as error:
         raise UserError(f"{where}: not a libsvm file that can be read ({error}); correct it") from None
     return features, targets
 
@@ -219,9 +228,13 @@ def hdf5_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     import h5py
 
     arrays: dict[str, np.ndarray[Any, Any]] = {}
+    size = 0
 
     def visit(name: str, item: Any) -> None:
+        nonlocal size
         if isinstance(item, h5py.Dataset):
+            size += item.size * max(item.dtype.itemsize, 1) if item.size else 0
+            require_room(size, str(path), "the file")
             value = item.asstr()[()] if h5py.check_string_dtype(item.dtype) else item[()]
             array = np.asarray(value)
             if array.dtype.names:
@@ -232,7 +245,9 @@ def hdf5_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     try:
         with h5py.File(path, "r") as file:
             file.visititems(visit)
-    except (OSError, ValueError, TypeError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file makes its reader raise nearly anything
         raise UserError(f"{path}: not an HDF5 file that can be read ({error}); get it again") from error
     if not arrays:
         raise UserError(f"{path}: has no datasets; get it again")

@@ -5,6 +5,7 @@ import json
 import time
 from pathlib import Path
 
+from dlkit.bench.doors import open_ours
 from dlkit.bench.examination.looks import Looker
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.machine.environment import cache_folder, keep
@@ -37,6 +38,7 @@ def _known(place: Path) -> tuple[float, float] | None:
     """What a file holds; None where it is too old, not there, or not what was written."""
     with contextlib.suppress(OSError, ValueError, TypeError):
         if time.time() - place.stat().st_mtime < DAY:
-            seconds, memory = json.loads(place.read_text(encoding="ascii"))
+            with open_ours(place) as file:
+                seconds, memory = json.load(file)
             return float(seconds), float(memory)
     return None

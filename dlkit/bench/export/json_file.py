@@ -62,16 +62,19 @@ def read_json(path: str | Path) -> Contents:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise UserError(f"{path} is no JSON export of dlkit; `dlkit export RUN --format json` writes one")
-    if data["version"] > VERSION:
+    if not isinstance(data.get("version"), int) or data["version"] > VERSION:
         raise UserError(
-            f"{path} has version {data['version']} of the format, this dlkit reads up to {VERSION}: update it"
+            f"{path} has version {data.get('version')!r} of the format, this dlkit reads up to {VERSION}: update it"
         )
-    tables = tuple(_table(name, each) for name, each in data.pop("tables").items())
-    return Contents({name: each for name, each in data.items() if name != "plan"}, data["plan"], tables)
+    try:
+        tables = tuple(_table(name, each) for name, each in data.pop("tables").items())
+        return Contents({name: each for name, each in data.items() if name != "plan"}, data["plan"], tables)
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise UserError(f"{path} is damaged ({type(error).__name__}: {error}); export the run again") from None
 
 
 def facts_of(found: Contents) -> dict[str, Any]:

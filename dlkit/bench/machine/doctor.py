@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from dlkit.bench.doors import private_folder
 from dlkit.bench.machine.canaries import canaries
 from dlkit.bench.machine.environment import cache_folder, configure_jax, cpu_model
 from dlkit.bench.machine.kept_programs import MOST_BYTES, program_folders
@@ -99,7 +100,7 @@ def _cache() -> Check:
     """Checks whether compiled programs and data can be kept."""
     folder = cache_folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         with tempfile.NamedTemporaryFile(dir=folder):
             pass
     except OSError as error:

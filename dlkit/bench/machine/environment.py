@@ -8,6 +8,8 @@ import warnings
 from functools import cache
 from pathlib import Path
 
+from dlkit.bench.doors import private_folder
+
 __all__ = ["cache_folder", "compiler_options", "configure_jax", "cpu_flags", "cpu_model", "keep", "threads"]
 
 
@@ -18,16 +20,17 @@ def cache_folder() -> Path:
     return Path(os.environ.get("DLKIT_CACHE") or user_cache_path("dlkit"))
 
 
-def keep(path: Path, content: bytes, *, mode: int = 0o777) -> None:
+def keep(path: Path, content: bytes) -> None:
     """Writes a file of the cache, whole or not at all; a folder that cannot be written costs time, not the run.
+
+    Nor is one written that others may write to: see `doors.private_folder`.
 
     Args:
         path: which file.
         content: what it holds.
-        mode: of its folder, if that is made now.
     """
     try:
-        path.parent.mkdir(mode=mode, parents=True, exist_ok=True)
+        private_folder(path.parent)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             file.write(content)
         Path(file.name).replace(path)
@@ -51,7 +54,7 @@ def configure_jax() -> None:
         return
     folder = cache_folder() / "xla" / hashlib.sha256(cpu_flags().encode()).hexdigest()[:12]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
     except OSError as error:
         warnings.warn(f"compilation is not cached: {folder}: {error.strerror}", stacklevel=2)
         return

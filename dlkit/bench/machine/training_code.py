@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dlkit.bench.doors import open_ours
 from dlkit.bench.machine.environment import cache_folder, keep
 
 __all__ = ["TRAINING_ROOMS", "code_digest", "content_digest", "reached_modules"]
@@ -42,7 +43,8 @@ def code_digest() -> str:
         raw.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes() + b"\0")
     kept = cache_folder() / "code" / raw.hexdigest()
     try:
-        known = kept.read_text(encoding="ascii")
+        with open_ours(kept) as file:
+            known = file.read().decode("ascii")
     except (OSError, ValueError):
         known = ""
     if re.fullmatch("[0-9a-f]{64}", known):

@@ -13,7 +13,7 @@ import json
 from functools import cache
 from importlib import resources
 
-__all__ = ["TRACES", "UNPACKED", "library", "loader"]
+__all__ = ["TRACES", "UNPACKED", "library", "library_hash", "loader", "policy_hash"]
 
 TRACES = ("scatter", "heatmap", "contour")
 UNPACKED = "plotlyReady"
@@ -49,13 +49,29 @@ def library() -> bytes:
     return b"".join(whole[start:stop] for start, stop in zip(starts, stops, strict=True))
 
 
+def policy_hash(script: bytes) -> str:
+    """Returns how a page's policy names a script that may run: by its hash, so that no other one does.
+
+    Example:
+        >>> policy_hash(b"")
+        "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
+    """
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
+
+
+@cache
+def library_hash() -> str:
+    """Returns that of `library`, which the script of `loader` unpacks and starts."""
+    return policy_hash(library())
+
+
 @cache
 def loader() -> str:
     """Returns the JavaScript of an inline script that unpacks plotly.js.
 
     It sets ``window.plotlyReady``, a promise of `Plotly`. Where the browser cannot unpack it, the promise is rejected
-    with an error whose message is a sentence for the reader. Nothing is fetched: a policy of
-    ``script-src 'unsafe-inline'`` is enough.
+    with an error whose message is a sentence for the reader. Nothing is fetched: a policy that allows this script and
+    that of `library`, by their hashes, is enough.
     """
     packed = base64.b64encode(gzip.compress(library(), 9, mtime=0)).decode()
     return _LOADER.replace("$ready", UNPACKED).replace("$packed", packed)

@@ -4,8 +4,8 @@
 - `entries`: experiment, contenders, problems, factors.
 - `given`: what people give as an optimizer or a problem; `kinds`: lists and settings of another kind than is wanted;
   `words`: where a misplaced setting stands; `labels`: how contenders are called.
-- `toml`: the same from a file; `overrides`: with some keys replaced, `changes`: with some settings changed, as on the
-  command line.
+- `toml`: the same from a file, whose text `plain_toml` reads; `overrides`: with some keys replaced, `changes`: with
+  some settings changed, as on the command line.
 - `planner`: entries become a plan; `fitting`: whether contenders fit the problems; `probing`: whether probes do;
   `plausible`: what nobody can mean.
 - `points`: what contenders try; `allowances`: how many steps spend the same.
@@ -26,6 +26,7 @@ __all__ = [
     "labels",
     "overrides",
     "parameter_groups",
+    "plain_toml",
     "planner",
     "plausible",
     "points",

@@ -1,6 +1,5 @@
 """Reads an experiment from TOML, strictly: every mistake is named at once, with its file and key."""
 
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
@@ -23,6 +22,7 @@ from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice, unkno
 from dlkit.bench.spec.given import briefly, problem_given
 from dlkit.bench.spec.kinds import KEEPS
 from dlkit.bench.spec.overrides import marked, overridden
+from dlkit.bench.spec.plain_toml import read_toml
 from dlkit.bench.spec.words import elsewhere
 
 __all__ = ["load"]
@@ -349,7 +349,9 @@ def load(path: str | Path, *, settings: Sequence[str] = ()) -> Experiment:
         raise UserError(f"expected the path of a spec file, got {briefly(path)}; in Python it is bench.Experiment(...)")
     path = Path(path)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        table = overridden(read_toml(path), settings)
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(
             f"{path}: no such file; give the path of a spec, such as experiments/quickstart/spec.toml"
@@ -360,7 +362,6 @@ def load(path: str | Path, *, settings: Sequence[str] = ()) -> Experiment:
         raise UserError(f"{path}: not UTF-8 text: {error}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
-    table = overridden(table, settings)
     reader = _Reader(str(path))
     names = [setting.name for setting in fields(Experiment)]
     reader.keys(table, "", names, ["problems", "optimizers"], "experiment")

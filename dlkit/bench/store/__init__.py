@@ -5,6 +5,7 @@
 - `given_files`: what of a file that somebody else may have made is refused before it is opened.
 - `trial_rows`: an outcome as rows, and back; `example_scores`: scores as few bytes.
 - `kept_code`: one's own code, which a run folder keeps unopened.
+- `sound_trials`: what a stored trial has to be before numbers are made of it.
 - `manifest`: what a run's numbers rest on, for people to read.
 - `models`: trained models beside the store.
 - `merging`: several run folders as one.
@@ -20,6 +21,7 @@ __all__ = [
     "merging",
     "models",
     "software",
+    "sound_trials",
     "store",
     "tables",
     "trial_rows",

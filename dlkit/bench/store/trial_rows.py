@@ -10,6 +10,7 @@ from dlkit.bench.identity.hashing import canonical
 from dlkit.bench.plan.trials import Evaluations, Outcome, Trial
 from dlkit.bench.store.database import Database
 from dlkit.bench.store.example_scores import packed, unpacked
+from dlkit.bench.store.sound_trials import sound
 from dlkit.bench.store.tables import PARTS
 
 __all__ = ["Record", "insert", "read", "storable"]
@@ -123,7 +124,7 @@ def _outcome(
     done = np.frombuffer(steps, "<i8")
     ended = (status, reason, trace, diverged_at, seconds, compile_seconds)
     spent = None if gradients is None else np.frombuffer(gradients, "<f8")
-    return Outcome(
+    found = Outcome(
         trial,
         *ended,
         done,
@@ -135,3 +136,4 @@ def _outcome(
         example_scores,
         spent,
     )
+    return sound(found)

@@ -7,8 +7,9 @@ the types of the arguments. One's own functions have no such name: they are trac
 serves them.
 
 The files are in the user's own cache folder, beside XLA's cache. As that, they hold machine code, and JAX's form of
-them is a pickle: whoever can write there can run code as the user. No file of a run is ever read in this way. A file
-that does not have the checksum it starts with, or that does not load, is made anew.
+them is a pickle: whoever can write there can run code as the user. So nothing is read where others may write
+(`doors.stranger_in`), and no file of a run ever in this way. A file that does not have the checksum it starts with, or
+that does not load, is made anew.
 
 The folder is bounded: `machine.kept_programs`.
 
@@ -33,6 +34,7 @@ import numpy as np
 from jax.experimental import serialize_executable
 from jaxlib import lapack
 
+from dlkit.bench.doors import open_ours, private_folder
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.machine.environment import cache_folder, keep
 from dlkit.bench.machine.program import program_identity
@@ -169,7 +171,7 @@ def _alone(group: Path) -> Iterator[bool]:
     try:
         if not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
             raise OSError("nothing is kept")
-        lock.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(lock.parent)
         file = lock.open("w")
     except OSError:  # there is nothing to wait for
         yield False
@@ -232,7 +234,8 @@ def _read(path: Path) -> bytes:
     if not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
         return b""
     try:
-        content = path.read_bytes()
+        with open_ours(path) as file:
+            content = file.read()
     except OSError:
         return b""
     with contextlib.suppress(OSError):
@@ -245,7 +248,7 @@ def _write(path: Path, body: bytes) -> None:
     """Writes a file, whole or not at all."""
     if not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
         return
-    keep(path, _checksum(path, body) + body, mode=0o700)
+    keep(path, _checksum(path, body) + body)
 
 
 def _checksum(path: Path, body: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import hashlib
 import json
 import math
 import os
@@ -346,7 +347,11 @@ def test_the_page_is_self_contained(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "</script" not in plotly_figures.javascript().lower()
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
     assert policy
-    assert policy[1].startswith("default-src 'none';")
+    assert policy[1].startswith("default-src 'none'; script-src 'sha256-") and "connect-src 'none'" in policy[1]
+    assert "'unsafe-inline'" not in policy[1].partition("style-src")[0] and "unsafe-eval" not in policy[1]
+    for script in re.findall(r"(?s)<script>(.*?)</script>", text):  # those that run: the others hold data
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy[1]
     assert "http" not in policy[1] and "*" not in policy[1]
     assert '"showSendToCloud":false' in text  # plotly.js would offer to upload the data
     outside = text.replace(plotly_figures.javascript(), "")

@@ -13,6 +13,7 @@ from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.escapes import visible
 from dlkit.bench.report.page.contents import contents
+from dlkit.bench.report.plotly_bundle import library_hash, policy_hash
 
 __all__ = ["write_report", "write_text"]
 
@@ -38,8 +39,14 @@ def write_report(summary: Summary, path: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    found = contents(summary)
+    plotly, script = found.pop("plotly"), _source("page.js")
     page = templates.get_template("page.html").render(
-        contents(summary), style=Markup(_source("page.css")), script=Markup(_source("page.js"))
+        found,
+        style=Markup(_source("page.css")),
+        plotly=Markup(plotly),
+        script=Markup(script),
+        scripts=Markup(" ".join([*(policy_hash(each.encode()) for each in (plotly, script)), library_hash()])),
     )
     return write_text(path, page)
 
