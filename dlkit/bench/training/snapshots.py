@@ -104,7 +104,8 @@ class Leaf:
     Attributes:
         shape: of the array; of the data of a PRNG key.
         dtype: likewise.
-        sharding: on which devices it lies.
+        sharding: on which devices it lies; None where JAX chose the device. An array that was put somewhere is another
+            type to an executable: it would be compiled once more.
         key: how the key draws, of a PRNG key; None for numbers.
     """
 
@@ -118,10 +119,11 @@ def leaves_of(tree: Any) -> Any:
     """Returns a tree of arrays as what they are: `Leaf` for array."""
 
     def leaf(array: Array) -> Leaf:
+        sharding = array.sharding if array.committed else None
         if not jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
-            return Leaf(array.shape, np.dtype(array.dtype), array.sharding)
+            return Leaf(array.shape, np.dtype(array.dtype), sharding)
         data = jax.random.key_data(array)
-        return Leaf(data.shape, np.dtype(data.dtype), array.sharding, jax.random.key_impl(array))
+        return Leaf(data.shape, np.dtype(data.dtype), sharding, jax.random.key_impl(array))
 
     return jax.tree.map(leaf, tree)
 
