@@ -1,6 +1,7 @@
 """All that a trial needs to go on: what a keeper is given between two calls, and gives back after a kill."""
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -35,12 +36,21 @@ class Spent:
         warm_steps: of these calls.
         cold_seconds: of the first calls, with what they compiled.
         cold_steps: of these calls.
+        fastest: seconds of a step in the fastest of them.
+        lives: how many processes have trained it; each one's first call is cold.
     """
 
     warm_seconds: float = 0.0
     warm_steps: int = 0
     cold_seconds: float = 0.0
     cold_steps: int = 0
+    fastest: float = math.inf
+    lives: int = 1
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known how long steps take: of one cold call, what compiling it took is not."""
+        return self.warm_steps > 0 or (self.lives > 1 and self.cold_steps > 0)
 
     @property
     def pace(self) -> float | None:
@@ -54,8 +64,12 @@ class Spent:
 
     @property
     def clock(self) -> Clock:
-        """Seconds of training and of compilation: cold steps took as long as warm ones."""
-        training = self.cold_steps * (self.pace or 0.0)
+        """Seconds of training and of compilation: cold steps took as long as warm ones.
+
+        Where each of several processes was killed after one call, at most as long as in the fastest of those.
+        """
+        of_step = self.fastest if self.pace is None else self.pace
+        training = self.cold_steps * of_step if self.is_known else 0.0
         return Clock(self.warm_seconds + training, max(self.cold_seconds - training, 0.0))
 
 

@@ -266,7 +266,7 @@ def test_no_bit_depends_on_how_a_trial_is_cut(
     wanted = iter([cut] * 100)  # at every evaluation, and after every kill
     results, died = killed_again_and_again(program, requests, tmp_path / "one.msgpack")
     assert [bits(each) for each in results] == whole
-    assert len(died) >= (STEPS - 12) // min(cut.steps, 6)
+    assert died == sorted(set(died)) and len(died) >= (STEPS - 12) // min(cut.steps, 6)
 
 
 # --- what is not loaded ----------------------------------------------------------------------------------------------
