@@ -7,6 +7,7 @@ to stop, or cut off. No bit depends on how it is cut.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -105,13 +106,15 @@ class _Watch:
 
     def __init__(self, began: float, before: Spent) -> None:
         self._began, self._before = began, before
-        self._cold, self._paused = 0.0, 0.0
+        self._cold, self._paused, self._fastest = 0.0, 0.0, before.fastest
         self._steps = {False: 0, True: 0}  # of warm calls, of cold ones
 
     def took(self, steps: int, cold_seconds: float | None) -> None:
         """A call has been made; of a cold one, how long it took."""
         self._steps[cold_seconds is not None] += steps
-        self._cold += cold_seconds or 0.0
+        if cold_seconds is not None:
+            self._cold += cold_seconds
+            self._fastest = min(self._fastest, cold_seconds / steps)
 
     def paused(self, seconds: float) -> None:
         """Something else was done."""
@@ -126,6 +129,8 @@ class _Watch:
             before.warm_steps + self._steps[False],
             before.cold_seconds + self._cold,
             before.cold_steps + self._steps[True],
+            self._fastest,
+            before.lives,
         )
 
 
@@ -143,7 +148,7 @@ class _Run:
         self.cold_since = began  # the first call is timed from here
         spent = Spent()
         if keeper is not None and (found := self._restored(keeper)) is not None:
-            spent = found.spent
+            spent = replace(found.spent, lives=found.spent.lives + 1)
         self.watch = _Watch(began, spent)
 
     def _restored(self, keeper: Keeper) -> Snapshot | None:
@@ -270,6 +275,8 @@ def run_calls(
     each, interval, evaluations = begun.cut.evaluations, program.recipe.segment_steps, program.recipe.evaluations
     goal = interval * (evaluations if until is None else min(-(-until // each) * each, evaluations))
     run = _Run(program, begun, keeper, began)
+    if 0 < run.step < goal:
+        run.cut_finer(goal - run.step)  # its pace is known
     last: _Called | None = None  # the call in flight: it is looked at one call late, so that it goes on meanwhile
     was_cut = False
     while run.step < goal:
@@ -282,7 +289,7 @@ def run_calls(
                 break
             if run.points and run.seen is not None and fetched(run.seen.stopped).all():
                 break  # at once: the next call would be for nothing
-            if run.step < goal and limit is not None and run.watch.spent().pace is not None:
+            if run.step < goal and limit is not None and run.watch.spent().is_known:
                 jax.block_until_ready(called)
                 was_cut = bool(agreed(run.watch.spent().clock.seconds > limit, lanes))
                 if was_cut:

@@ -1,6 +1,7 @@
 """All that a trial needs to go on: what a keeper is given between two calls, and gives back after a kill."""
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -35,12 +36,21 @@ class Spent:
         warm_steps: of these calls.
         cold_seconds: of the first calls, with what they compiled.
         cold_steps: of these calls.
+        fastest: seconds of a step in the fastest of them.
+        lives: how many processes have trained it; each one's first call is cold.
     """
 
     warm_seconds: float = 0.0
     warm_steps: int = 0
     cold_seconds: float = 0.0
     cold_steps: int = 0
+    fastest: float = math.inf
+    lives: int = 1
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known how long steps take: of one cold call, what compiling it took is not."""
+        return self.warm_steps > 0 or (self.lives > 1 and self.cold_steps > 0)
 
     @property
     def pace(self) -> float | None:
@@ -54,8 +64,12 @@ class Spent:
 
     @property
     def clock(self) -> Clock:
-        """Seconds of training and of compilation: cold steps took as long as warm ones."""
-        training = self.cold_steps * (self.pace or 0.0)
+        """Seconds of training and of compilation: cold steps took as long as warm ones.
+
+        Where each of several processes was killed after one call, at most as long as in the fastest of those.
+        """
+        of_step = self.fastest if self.pace is None else self.pace
+        training = self.cold_steps * of_step if self.is_known else 0.0
         return Clock(self.warm_seconds + training, max(self.cold_seconds - training, 0.0))
 
 
@@ -104,7 +118,8 @@ class Leaf:
     Attributes:
         shape: of the array; of the data of a PRNG key.
         dtype: likewise.
-        sharding: on which devices it lies.
+        sharding: on which devices it lies; None where JAX chose the device. An array that was put somewhere is another
+            type to an executable: it would be compiled once more.
         key: how the key draws, of a PRNG key; None for numbers.
     """
 
@@ -118,10 +133,11 @@ def leaves_of(tree: Any) -> Any:
     """Returns a tree of arrays as what they are: `Leaf` for array."""
 
     def leaf(array: Array) -> Leaf:
+        sharding = array.sharding if array.committed else None
         if not jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
-            return Leaf(array.shape, np.dtype(array.dtype), array.sharding)
+            return Leaf(array.shape, np.dtype(array.dtype), sharding)
         data = jax.random.key_data(array)
-        return Leaf(data.shape, np.dtype(data.dtype), array.sharding, jax.random.key_impl(array))
+        return Leaf(data.shape, np.dtype(data.dtype), sharding, jax.random.key_impl(array))
 
     return jax.tree.map(leaf, tree)
 

@@ -21,6 +21,7 @@ from dlkit.bench.execution import checkpoints
 from dlkit.bench.execution.checkpoints import FileKeeper, Place, keeper_of, kept_checkpoints, trials_beside
 from dlkit.bench.machine.program import program_identity
 from dlkit.bench.optimizers import Optimizer
+from dlkit.bench.optimizers.schedules import get as get_schedule
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.plan.space import Range
 from dlkit.bench.problems import Problem
@@ -81,6 +82,7 @@ def killed_again_and_again(program: Program, requests: Sequence[Request], path: 
         except KilledError:
             assert not any("not used" in note for note in killing.notes), killing.notes
             died += killing.steps
+            assert len(died) < 100, f"it goes on and on: {killing.notes}"
 
 
 # --- the bits --------------------------------------------------------------------------------------------------------
@@ -191,7 +193,7 @@ CASES: dict[str, tuple[Callable[[], Program], tuple[float, ...]]] = {
 }
 LONG_CASES: dict[str, tuple[Callable[[], Program], tuple[float, ...]]] = {
     "early stopping, a schedule": (
-        lambda: program_of(digits(), "sgd", stopping=EarlyStopping(patience=2), schedule=bench.schedules.get("cosine")),
+        lambda: program_of(digits(), "sgd", stopping=EarlyStopping(patience=2), schedule=get_schedule("cosine")),
         (2.0,),
     ),
     "a model with a state, dropout": (lambda: program_of(batch_norm()), (0.01,)),
@@ -203,7 +205,7 @@ LONG_CASES: dict[str, tuple[Callable[[], Program], tuple[float, ...]]] = {
     "streams, in parts of intervals": (lambda: program_of(digits(), memory=streamed_bytes(4)), (0.01,)),
     "streams, two intervals at once": (lambda: program_of(digits(), memory=streamed_bytes(12)), (0.01,)),
     "probes": (lambda: program_of(digits(), probes=(probes.get("gradient_norm"), probes.get("update_ratio"))), (0.01,)),
-    "a line search": (lambda: program_of(digits(), "lbfgs"), (0.5,)),
+    "a line search": (lambda: program_of(problems.get("quadratic"), "lbfgs"), (0.5,)),
     "other parameters are evaluated": (lambda: program_of(digits(), "schedule_free_adamw"), (0.01,)),
     "two players": (lambda: program_of(problems.get("ring-gan").variant(batch_size=16)), (0.001,)),
     "divergence": (lambda: program_of(digits(), "sgd"), (1e30,)),
@@ -218,7 +220,7 @@ def test_a_trial_that_is_killed_at_every_boundary_has_the_bits_of_one_that_is_no
     whole = [bits(each) for each in train_trials(program, requests)]
     results, died = killed_again_and_again(program, requests, tmp_path / "one.msgpack")
     assert [bits(each) for each in results] == whole
-    assert died == sorted(set(died)) and len(died) >= 2 and died[0] > 0, "it went on, each time from where it was"
+    assert died == sorted(set(died)) and died and died[0] > 0, "it went on, each time from where it was"
 
 
 @pytest.mark.long
@@ -264,7 +266,7 @@ def test_no_bit_depends_on_how_a_trial_is_cut(
     wanted = iter([cut] * 100)  # at every evaluation, and after every kill
     results, died = killed_again_and_again(program, requests, tmp_path / "one.msgpack")
     assert [bits(each) for each in results] == whole
-    assert len(died) >= (STEPS - 12) // min(cut.steps, 6)
+    assert died == sorted(set(died)) and len(died) >= (STEPS - 12) // min(cut.steps, 6)
 
 
 # --- what is not loaded ----------------------------------------------------------------------------------------------
@@ -433,6 +435,7 @@ def test_seconds_before_a_kill_count_and_those_of_writing_do_not(
             break
         except KilledError:
             died += killing.steps
+            assert len(died) < 10, killing.notes
     assert died == [6, 12, 18, 24, 30] and result.seconds == pytest.approx(60.0)
     # A budget of 35 s is over after the fourth call, whoever was killed in between.
     (cut,) = train_trials(program, requests, seconds=35.0)
