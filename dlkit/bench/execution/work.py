@@ -322,8 +322,8 @@ def _run_trials(
         Request(trial.hyperparameters, trial.stage, trial.seed, trial.gradients, trial.order) for trial in trials
     ]
     first = trials[0]
-    signing = {name: lease.with_signs(getattr(program, name)) for name in ("segment", "advance")}
-    program = replace(program, **signing)
+    segment, advance = lease.with_signs(program.segment), lease.with_signs(program.advance)
+    program = replace(program, segment=segment, advance=advance)
     keeper = keeper_of(work.checkpoints, [trial.id for trial in trials], identity, owner(work.group))
     try:
         results = train_trials(program, requests, until=first.until, seconds=first.seconds, keeper=keeper)

@@ -16,9 +16,9 @@ from dlkit.bench.plan.parameter_groups import AllGroups
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.protocol import Part
 from dlkit.bench.plan.trials import Outcome
-from dlkit.bench.store.database import is_in_use
 from dlkit.bench.store.kept_code import About
 from dlkit.bench.store.models import copy_models
+from dlkit.bench.store.opening import is_in_use
 from dlkit.bench.store.software import differences, software_digest
 from dlkit.bench.store.store import Store
 from dlkit.bench.store.trial_rows import Record
@@ -235,6 +235,11 @@ def merge(folders: Sequence[Path], output: Path) -> Plan:
     with open_runs(folders, to="merge") as runs:
         mistakes = [
             f"{run.folder}: another dlkit is using this run; wait for it" for run in runs if is_in_use(run.folder)
+        ]
+        mistakes += [
+            f"{run.folder}: its store is damaged; `dlkit verify {run.folder} --repair` writes what is left of it anew"
+            for run in runs
+            if run.store.records() and run.store.damaged
         ]
         mistakes += unlike(runs)
         try:
