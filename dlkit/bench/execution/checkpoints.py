@@ -76,13 +76,13 @@ class FileKeeper:
 
     def restored(self, like: Callable[[], Any]) -> Snapshot | None:
         """As `Keeper.restored`."""
+        if not os.path.lexists(self._path):  # as for every trial that is short
+            return None
         try:
             with _opened(self._path) as file:
                 header = _checked_header(file)
                 self._require_same(header)
                 found = _snapshot(file, header, like())
-        except FileNotFoundError:
-            return None
         except _UnfitError as error:
             self.refuse(str(error))
         except OSError as error:
@@ -90,13 +90,17 @@ class FileKeeper:
         except Exception as error:  # the digest is right, and yet it cannot be read: as if it was not
             self.refuse(f"it cannot be read ({type(error).__name__}: {error})")
         else:
-            self.notes.append(f"{self._owner}: a trial goes on at step {found.step:,}, from its checkpoint")
+            self.note(f"{self._owner}: a trial goes on at step {found.step:,}, from its checkpoint")
             return found
         return None
 
     def refuse(self, why: str) -> None:
         """As `Keeper.refuse`."""
-        self.notes.append(f"{self._owner}: checkpoint {self._path} is not used: {why}; its trial begins anew")
+        self.note(f"{self._owner}: checkpoint {self._path} is not used: {why}; its trial begins anew")
+
+    def note(self, sentence: str) -> None:
+        """Keeps what to tell the user."""
+        self.notes.append(sentence)
 
     def is_due(self) -> bool:
         """As `Keeper.is_due`."""
@@ -125,7 +129,7 @@ class FileKeeper:
         except OSError as error:
             if not self._is_told:
                 self._is_told = True
-                self.notes.append(
+                self.note(
                     f"{self._path.parent}: a checkpoint cannot be written: {error.strerror or error}; its trial goes "
                     "on, and would begin anew if it was killed"
                 )

@@ -2,19 +2,27 @@
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import numpy as np
 
 from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.execution.checkpoints import FileKeeper
+from dlkit.bench.execution.progress import say
+from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.work import program_alone
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.identity.programs import forget_traces
 from dlkit.bench.identity.references import imports_anew
+from dlkit.bench.machine.boundary import ask_to_stop, forget_to_stop
+from dlkit.bench.machine.interrupts import first_interrupt
 from dlkit.bench.machine.preparation import bound_threads, prepare_process
+from dlkit.bench.machine.program import program_identity
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.optimizers.schedules import Schedule
 from dlkit.bench.plan.policies import EarlyStopping
@@ -26,11 +34,11 @@ from dlkit.bench.spec.bound_plan import Group, ProblemSource
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, ProblemChoice, is_own, registered_or_own
 from dlkit.bench.spec.plausible import implausible_settings
-from dlkit.bench.training.curve import Trajectory
+from dlkit.bench.training.curve import Request, Trajectory
 from dlkit.bench.training.lanes import split_over
 from dlkit.bench.training.program import Program, compile_problem, compile_program
 from dlkit.bench.training.recipe import Recipe
-from dlkit.bench.training.trajectory import train_trial
+from dlkit.bench.training.trajectory import begin, train_trial
 from dlkit.typing import Params, State
 
 if TYPE_CHECKING:
@@ -85,6 +93,7 @@ def train(
     order: Order | None = None,
     devices: int | None = None,
     early_stopping: EarlyStopping | None = None,
+    checkpoint: str | Path | None = None,
     **hyperparameters: Any,
 ) -> TrainedModel:
     """Trains once, in this process: the trial that a comparison would run with that seed and those hyperparameters.
@@ -103,6 +112,9 @@ def train(
         devices: over how many devices each batch is split; None for what the problem says, as a rule one. Where
             `jax.distributed` was started, they are those of all processes, each of which makes this same call.
         early_stopping: when to end early, with the best parameters; None for never.
+        checkpoint: a file that is written every few minutes. After a kill the same call goes on from it, with the same
+            bits; so does it after Ctrl-C, which is heeded between two calls of the program. It is removed when training
+            ends. None for no file.
         **hyperparameters: a number for each hyperparameter of the optimizer's space and setting of the schedule, a
             choice for each static one; those with a fixed value, a single choice, or a default of the function that
             builds it may be left out.
@@ -111,7 +123,7 @@ def train(
         The curve and the final parameters.
 
     Raises:
-        UserError: for names, hyperparameters or steps that do not fit.
+        UserError: for names, hyperparameters or steps that do not fit, and a checkpoint in a folder that there is not.
     """
     import pandas as pd
 
@@ -142,7 +154,11 @@ def train(
     else:
         changes = {"batch_size": batch_size, "order": order}
         program = _kept_program(loaded, recipe, choices or {}, changes, [problem, optimizer, schedule])
-    result = train_trial(program, traced, stage="final", seed=seed)
+    keeper = None if checkpoint is None else _keeper(Path(checkpoint), program, Request(traced, "final", seed))
+    with nullcontext() if keeper is None else _heeding_ctrl_c():
+        result = train_trial(program, traced, stage="final", seed=seed, keeper=keeper)
+    if keeper is not None:
+        keeper.forget()
     curve = pd.DataFrame({"step": result.steps, **result.curves})
     ended = _at_end(result), result.validation, result.status, result.diverged_at
     return TrainedModel(curve, result.params, result.state, *ended)
@@ -171,6 +187,49 @@ def _kept_program(
     source = ProblemSource(key, problem.name, names[0], *made_of, data=problem.dataset.digest)
     rest = [recipe.steps, recipe.evaluations, dict(recipe.static), recipe.stopping and asdict(recipe.stopping)]
     return program_alone(Group(digest([key, *rest]), source, recipe), lanes=split_over(problem.devices))
+
+
+class _SayingKeeper(FileKeeper):
+    """A keeper that says at once what is to be told."""
+
+    def note(self, sentence: str) -> None:
+        """Says it on the standard error."""
+        say(sentence)
+
+
+@contextmanager
+def _heeding_ctrl_c() -> Iterator[None]:
+    """Lets the first Ctrl-C stop training between two calls, where it is kept, and raise then."""
+    try:
+        with first_interrupt(ask_to_stop):
+            yield
+    finally:
+        forget_to_stop()
+
+
+def _keeper(path: Path, program: Program, request: Request) -> FileKeeper:
+    """Returns what keeps a trial in a file of the user's.
+
+    Whose file it is is told by what is computed: the program as it is compiled, and its data.
+    """
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"checkpoint '{path}': there is no folder '{path.parent}'; make it, or give another file")
+    shared, recipe = program.shared, program.recipe
+    begun = begin(program, [request])
+    block = next(begun.blocks)
+    model = begun.carry.params, begun.carry.state
+    words = jax.ShapeDtypeStruct((3,) if shared.lanes.alone else (shared.lanes.trials, 3), np.uint32)
+    computed = [
+        shared.start.trace(words),
+        program.segment.trace(begun.carry, block.indices, begun.values, begun.start, block.train),
+        *(shared.metrics.trace(*model, begun.arrays[name]) for name in ("validation", "test")),
+    ]
+    facts = [recipe.steps, recipe.evaluations, recipe.stopping and asdict(recipe.stopping), shared.problem.order]
+    asked = [dict(request.hyperparameters), request.seed, shared.problem.name, shared.problem.dataset.digest]
+    trial = digest([*(each.lower().as_text() for each in computed), *facts, *asked])
+    identity = {**program_identity(), "lanes": str(shared.lanes)}
+    seconds = 60.0 * Resources().checkpoint_minutes
+    return _SayingKeeper(path, seconds, [trial], identity, f"{recipe.optimizer.name} on {shared.problem.name}")
 
 
 def _at_end(result: Trajectory) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import stat
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ import pytest
 
 from dlkit import bench, layers
 from dlkit.bench import optimizers, probes, problems
+from dlkit.bench.errors import UserError
 from dlkit.bench.execution import checkpoints
 from dlkit.bench.execution.checkpoints import FileKeeper, Place, keeper_of, kept_checkpoints, trials_beside
 from dlkit.bench.machine.program import program_identity
@@ -187,11 +189,17 @@ def streamed_bytes(steps: int) -> int:
     return BLOCKS * steps * 8 * (held_bytes(train) // digits().dataset.examples + 4)
 
 
+@cache
+def plain() -> Program:
+    """What tests train that ask for nothing else."""
+    return program_of(digits())
+
+
 CASES: dict[str, tuple[Callable[[], Program], tuple[float, ...]]] = {
-    "every kind of leaf": (lambda: program_of(digits(), EVERYTHING), (0.01,)),
     "full batches": (lambda: program_of(problems.get("quadratic"), "momentum"), (0.01,)),
 }
 LONG_CASES: dict[str, tuple[Callable[[], Program], tuple[float, ...]]] = {
+    "every kind of leaf": (lambda: program_of(digits(), EVERYTHING), (0.01,)),
     "early stopping, a schedule": (
         lambda: program_of(digits(), "sgd", stopping=EarlyStopping(patience=2), schedule=get_schedule("cosine")),
         (2.0,),
@@ -225,7 +233,7 @@ def test_a_trial_that_is_killed_at_every_boundary_has_the_bits_of_one_that_is_no
 
 @pytest.mark.long
 def test_a_rung_goes_on_and_ends_where_it_is_to_end(tmp_path: Path) -> None:
-    program = program_of(digits())
+    program = plain()
     requests = requests_of(program, 0.01, stage="tuning")
     whole = train_trials(program, requests, until=4)
     results, died = killed_again_and_again(program, requests, tmp_path / "one.msgpack", until=4)
@@ -273,7 +281,7 @@ def test_no_bit_depends_on_how_a_trial_is_cut(
 
 
 def kept(path: Path, **changes: Any) -> tuple[Program, list[Request]]:
-    program = program_of(digits())
+    program = plain()
     requests = requests_of(program, 0.01)
     with pytest.raises(KilledError):
         train_trials(program, requests, keeper=keeper(path, kind=Killing, **changes))
@@ -408,7 +416,7 @@ def test_writing_takes_a_fiftieth_of_the_time(tmp_path: Path, monkeypatch: pytes
 def test_seconds_before_a_kill_count_and_those_of_writing_do_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = program_of(digits())
+    program = plain()
     requests = requests_of(program, 0.01)
     train_trials(program, requests)  # compiles
     now = [0.0]
@@ -480,3 +488,44 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").symlink_to(tmp_path)
     with kept_checkpoints(tmp_path, 3.0, dict, lambda: ()) as (place, wrong):
         assert place is None and "it is a link, or others may write there" in wrong
+
+
+# --- of one trial by hand --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.long
+def test_training_by_hand_goes_on_from_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(rate: float = 0.01, **choices: Any) -> list[Any]:
+        own = Optimizer("own", lambda learning_rate: optax.sgd(learning_rate), {"learning_rate": 0.1})
+        model = bench.train(digits(), own, steps=STEPS, evaluations=EVALUATIONS, learning_rate=rate, **choices)
+        return [
+            model.status,
+            *(np.asarray(each).tobytes() for each in jax.tree.leaves((model.params, model.curve.to_numpy()))),
+        ]
+
+    path = tmp_path / "mine.ckpt"
+    whole = train()
+    assert train(checkpoint=path) == whole and not path.exists(), "no checkpoint was due"
+    real = FileKeeper.keep
+    monkeypatch.setattr(FileKeeper, "is_due", lambda _: True)
+
+    def keep(self: FileKeeper, snapshot: Snapshot) -> None:
+        real(self, snapshot)
+        if snapshot.step == 18:
+            os.kill(os.getpid(), signal.SIGINT)  # heeded at the next boundary
+
+    monkeypatch.setattr(FileKeeper, "keep", keep)
+    monkeypatch.setattr(host_loop, "MOMENT_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        train(checkpoint=path)
+    monkeypatch.setattr(FileKeeper, "keep", real)
+    before = path.read_bytes()
+    assert train(0.02, checkpoint=str(path)) == train(0.02)
+    assert "is of another trial" in capsys.readouterr().err
+    path.write_bytes(before)
+    assert train(checkpoint=path) == whole and not path.exists()
+    assert "own on digits-mlp: a trial goes on at step 24, from its checkpoint" in capsys.readouterr().err
+    with pytest.raises(UserError, match="there is no folder"):
+        train(checkpoint=tmp_path / "missing" / "mine.ckpt")
