@@ -1,76 +1,84 @@
-"""A run folder's SQLite file: its lock, its format, transactions, and what to say when it is damaged."""
+"""An open file with the tables of a run: checked reads, and writes that keep each table's sum of digests."""
 
-import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.store.given_files import require_plain_files, require_plain_tables
+from dlkit.bench.store.row_digests import NOTHING, Sum, row_digest, sum_of
+from dlkit.bench.store.tables import FORMAT, SUM, TABLES, schema
 
-__all__ = ["FILE", "Database", "is_in_use"]
+__all__ = ["FILE", "PAGE", "Damaged", "Database", "connect", "make_tables", "unusable"]
 
 FILE = "store.sqlite"
-META = "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+PAGE = 4096  # bytes
+FAULTS = ("locked", "full", "I/O", "readonly", "unable to open", "interrupted")  # of the computer, in SQLite's words
+Row = tuple[Any, ...]
+Answer = TypeVar("Answer")
+
+
+class Damaged(Exception):
+    """Something in the file is not what was written there."""
+
+
+def connect(file: Path | None) -> sqlite3.Connection:
+    """Opens a file, or a database in memory.
+
+    What is deleted is overwritten with zeros: what is read from a damaged file is never what was replaced before.
+    """
+    connection = sqlite3.connect(":memory:" if file is None else str(file), timeout=60, isolation_level=None)
+    connection.execute(f"PRAGMA page_size={PAGE}")  # of a new file; this does not look at it yet
+    connection.execute("PRAGMA secure_delete=ON")
+    return connection
+
+
+def make_tables(connection: sqlite3.Connection) -> None:
+    """Makes the tables of a new file."""
+    database = Database(connection, None)
+    connection.execute("PRAGMA journal_mode=DELETE")
+    connection.execute("PRAGMA synchronous=EXTRA")
+    with database.transaction():
+        for statement in schema().values():
+            connection.execute(statement)
+        for name in TABLES:
+            database.note(name, NOTHING)
+        database.set_meta("format", str(FORMAT))
 
 
 class Database:
-    """An open file with tables. A writer holds the run folder's lock until it is closed.
-
-    Without a folder the tables live in memory. The journal is a rollback journal: it is safe on network file systems
-    and against being killed at any moment.
+    """An open file with tables. Rows go in through `put` alone, and come out checked.
 
     Attributes:
         folder: the run folder; None for a database in memory.
     """
 
-    def __init__(self, folder: Path | None, *, write: bool, version: int, tables: Sequence[str]) -> None:
-        """Opens a run folder's file, or makes it.
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        folder: Path | None,
+        heal: Callable[[], sqlite3.Connection] | None = None,
+    ) -> None:
+        """Takes an open connection to a file that has the tables.
 
         Args:
-            folder: the run folder; None keeps everything in memory.
-            write: whether something will be written; a file can be read while another process writes to it.
-            version: of the format, which is what the tables mean; a file of another version is refused.
-            tables: statements that make the tables of a new file.
-
-        Raises:
-            UserError: for a folder that is missing, cannot be written, is in use, or was written in another format.
+            connection: to the file.
+            folder: the run folder, for messages.
+            heal: called once when damage is found while rows are read; what it returns takes the connection's place.
         """
         self.folder = folder
-        self._lock: int | None = None
-        if folder is not None:
-            self._take_folder(folder) if write else _require_file(folder)
-        try:
-            if folder is not None:
-                require_plain_files(folder / FILE)
-            name = ":memory:" if folder is None else str(folder / FILE)
-            self._connection = sqlite3.connect(name, timeout=60, isolation_level=None)
-            require_plain_tables(self._connection, folder)
-            if write:
-                self.execute("PRAGMA journal_mode=DELETE")
-                self.execute("PRAGMA synchronous=EXTRA")
-                self._create(tables, version)
-            self._require_format(version)
-        except sqlite3.Error as error:
-            self.close()
-            raise self._unusable(error) from None
-        except UserError:
-            self.close()
-            raise
+        self._connection = connection
+        self._heal = heal
+        self._changes: dict[str, Sum] = {}
 
     def close(self) -> None:
-        """Closes the file and gives the folder back."""
-        if hasattr(self, "_connection"):
-            self._connection.close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        """Closes the file."""
+        self._connection.close()
 
     # --- statements ---
 
-    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Runs one statement.
 
         Args:
@@ -81,32 +89,46 @@ class Database:
             The rows it finds.
 
         Raises:
-            UserError: for a damaged file and a full disk, which are not this program's mistakes.
+            UserError: for a full disk, and other faults of the computer.
+            Damaged: for a damaged file.
         """
         try:
             return self._connection.execute(statement, parameters).fetchall()
-        except UnicodeDecodeError as error:
-            raise self._unusable(error) from None
+        except (UnicodeDecodeError, OverflowError) as error:
+            raise Damaged(str(error)) from None
         except sqlite3.DatabaseError as error:
-            if type(error) in (sqlite3.DatabaseError, sqlite3.OperationalError):
-                raise self._unusable(error) from None
-            raise
+            raise self.meant(error) from None
+
+    def meant(self, error: sqlite3.DatabaseError) -> Exception:
+        """Returns what an error of SQLite means: a fault of the computer, a mistake of the program, or damage."""
+        if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+            return error
+        is_fault = type(error) is sqlite3.OperationalError and any(word in str(error) for word in FAULTS)
+        return unusable(self.folder, error) if is_fault else Damaged(str(error))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Writes all that the block executes, or nothing of it."""
+        """Writes all that the block puts and removes, with the sums of the tables, or nothing of it."""
+        self._changes = {}
         self.execute("BEGIN IMMEDIATE")
         try:
             yield
+            for name, change in list(self._changes.items()):
+                self.note(name, self._sum(name).plus(*change))
             self.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+        finally:
+            self._changes = {}
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Lets the block see one state of the file, though another process writes to it meanwhile."""
+        if self._connection.in_transaction:
+            yield
+            return
         self.execute("BEGIN")
         try:
             yield
@@ -114,99 +136,140 @@ class Database:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")  # nothing was written
 
-    def meta(self, key: str) -> str | None:
-        """Returns the value of a key of the table `meta`; None if it has none."""
-        rows = self.execute("SELECT value FROM meta WHERE key = ?", (key,))
-        return rows[0][0] if rows else None
+    # --- rows ---
 
-    def set_meta(self, key: str, value: str) -> None:
-        """Sets the value of a key of the table `meta`, inside a transaction."""
-        self.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+    def put(self, name: str, row: Sequence[Any]) -> None:
+        """Writes a row, in the place of one with the same key; inside a transaction.
 
-    # --- damage ---
+        Args:
+            name: of the table.
+            row: its values, in the order of its columns.
+        """
+        table = TABLES[name]
+        stored = table.as_stored(row)
+        self.remove(name, stored[: table.keys])
+        digest = row_digest(table, stored)
+        self.execute(f"INSERT INTO {name} VALUES ({'?, ' * len(stored)}?)", (*stored, digest))
+        self._count(name, 1, int.from_bytes(digest), stored[0])
+
+    def remove(self, name: str, key: Sequence[Any]) -> None:
+        """Deletes the row of a key, if there is one; inside a transaction."""
+        where = TABLES[name].where
+        for (digest,) in self.execute(f"SELECT row_digest FROM {name} WHERE {where}", key):
+            self.execute(f"DELETE FROM {name} WHERE {where}", key)
+            self._count(name, -1, -int.from_bytes(digest), key[0])
+
+    def put_all(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Writes rows of keys that the table does not have; inside a transaction."""
+        table = TABLES[name]
+        stored = [table.as_stored(row) for row in rows]
+        digests = [row_digest(table, row) for row in stored]
+        marks = "?, " * len(table.columns)
+        self._connection.executemany(
+            f"INSERT INTO {name} VALUES ({marks}?)",
+            ((*row, digest) for row, digest in zip(stored, digests, strict=True)),
+        )
+        summed = [digest for row, digest in zip(stored, digests, strict=True) if _is_summed(name, row[0])]
+        self._changes[name] = self._changes.get(name, NOTHING).plus(*sum_of(summed))
+
+    def rows(self, name: str) -> list[Row]:
+        """Returns all rows of a table, without their digests.
+
+        Raises:
+            Damaged: if one of them, or how many there are, is not what was written.
+        """
+        return self._healing(self._rows, name)
+
+    def get(self, name: str, *key: Any) -> Row | None:
+        """Returns the row of a key, without its digest; None if there is none.
+
+        Raises:
+            Damaged: if it is not what was written.
+        """
+        return self._healing(self._get, name, *key)
+
+    def _healing(self, read: Callable[..., Answer], *arguments: Any) -> Answer:
+        """Reads; where that finds damage, what can be salvaged takes the file's place for good."""
+        try:
+            return read(*arguments)
+        except Damaged:
+            if self._heal is None:
+                raise
+            heal, self._heal = self._heal, None
+            self._connection.close()
+            self._connection = heal()
+            return read(*arguments)
+
+    def _rows(self, name: str) -> list[Row]:
+        table = TABLES[name]
+        with self.snapshot():
+            found = self.execute(f"SELECT * FROM {name}")
+            expected = self._sum(name)
+        rows, digests = [row[:-1] for row in found], [row[-1] for row in found]
+        if digests != [row_digest(table, row) for row in rows]:
+            raise Damaged(f"a row of the table {name} is not what was written")
+        if sum_of(digest for row, digest in zip(rows, digests, strict=True) if _is_summed(name, row[0])) != expected:
+            raise Damaged(f"the table {name} has other rows than were written")
+        return rows
+
+    def _get(self, name: str, *key: Any) -> Row | None:
+        table = TABLES[name]
+        found = self.execute(f"SELECT * FROM {name} WHERE {table.where}", key)
+        if found and row_digest(table, found[0][:-1]) != found[0][-1]:
+            raise Damaged(f"a row of the table {name} is not what was written")
+        return found[0][:-1] if found else None
+
+    def has(self, name: str, *key: Any) -> bool:
+        """Whether a key has a row."""
+        return bool(self.execute(f"SELECT 1 FROM {name} WHERE {TABLES[name].where}", key))
 
     @contextmanager
     def parsing(self) -> Iterator[None]:
-        """Parses rows in the block: they may be damaged where the file's own structure is not.
+        """Parses what was written in the block; an older dlkit may have meant something else by it.
 
         Raises:
             UserError: in the place of what parsing raised.
         """
         try:
             yield
-        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-            raise self._unusable(error) from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise unusable(self.folder, error) from None
 
-    def _unusable(self, error: Exception) -> UserError:
-        return UserError(f"{self.folder}: {FILE} cannot be used: {error}; move the folder away, or name another")
+    # --- the table `meta` ---
 
-    # --- opening ---
+    def meta(self, key: str) -> str | None:
+        """Returns the value of a key of the table `meta`; None if it has none."""
+        row = self.get("meta", key)
+        return None if row is None else row[1]
 
-    def _take_folder(self, folder: Path) -> None:
-        """Makes the folder if it is missing, and locks it."""
+    def set_meta(self, key: str, value: str) -> None:
+        """Sets the value of a key of the table `meta`, inside a transaction."""
+        self.put("meta", (key, value))
+
+    def _sum(self, name: str) -> Sum:
+        """How many rows a table has, and the sum of their digests, as they were written."""
+        row = self._get("meta", f"{SUM}{name}")
+        if row is None:
+            raise Damaged(f"how many rows the table {name} has is not known")
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise UserError(
-                f"{folder}: the run folder cannot be written: {error.strerror}; name another folder"
-            ) from None
-        if not _take_lock(self._lock):
-            os.close(self._lock)
-            self._lock = None
-            raise UserError(f"{folder}: another dlkit is using this run; wait for it, or name another folder")
+            return Sum.parse(row[1])
+        except ValueError as error:
+            raise Damaged(str(error)) from None
 
-    def _create(self, tables: Sequence[str], version: int) -> None:
-        """Makes the tables, unless the file has them."""
-        if not self.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'"):
-            with self.transaction():
-                for statement in (META, *tables):
-                    self.execute(statement)
-                self.set_meta("format", str(version))
+    def note(self, name: str, rows: Sum) -> None:
+        """Writes the sum of a table."""
+        self.set_meta(f"{SUM}{name}", str(rows))
 
-    def _require_format(self, version: int) -> None:
-        found = self.meta("format")
-        if found != str(version):
-            raise UserError(
-                f"{self.folder}: this run was written in store format {found}, this dlkit reads format {version}; "
-                "use the dlkit that wrote it, or name another folder"
-            )
+    def _count(self, name: str, count: int, total: int, key: Any) -> None:
+        if _is_summed(name, key):
+            self._changes[name] = self._changes.get(name, NOTHING).plus(count, total)
 
 
-def _require_file(folder: Path) -> None:
-    if not (folder / FILE).is_file():
-        raise UserError(f"{folder}: no run there (no {FILE}); give the folder that `dlkit run` printed")
+def _is_summed(name: str, key: Any) -> bool:
+    """Whether a row is one of those that its table's sum is of: sums are not summed."""
+    return name != "meta" or not str(key).startswith(SUM)
 
 
-def _take_lock(descriptor: int) -> bool:
-    """Locks the run folder for this process; the system lets go when the process ends, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system: SQLite's own locks still keep the file whole
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
-
-
-def is_in_use(folder: Path) -> bool:
-    """Whether another process writes to a run folder, as far as the system tells; nothing is written to find out."""
-    try:
-        import fcntl
-
-        descriptor = os.open(folder / "lock", os.O_RDONLY)
-    except (ImportError, OSError):  # no locks, or nobody ever wrote here
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return False
-    finally:
-        os.close(descriptor)
-    return False
+def unusable(folder: Path | None, error: Exception) -> UserError:
+    """Returns what to say of a file that the computer does not let us use."""
+    return UserError(f"{folder}: {FILE} cannot be used: {error}; move the folder away, or name another")

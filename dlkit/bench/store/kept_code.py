@@ -66,23 +66,22 @@ def insert_code(database: Database, kept: KeptCode) -> str | None:
     Returns:
         Its digest; None if the folder would keep more than `MOST_BYTES`.
     """
-    names = [hashlib.sha256(each).hexdigest() for each in kept.buffers]
-    known = {row[0] for row in database.execute("SELECT digest FROM buffer")}
-    new = {name: each for name, each in zip(names, kept.buffers, strict=True) if name not in known}
-    held = database.execute("SELECT COALESCE(SUM(LENGTH(bytes)), 0) FROM buffer")[0][0]
-    held += database.execute("SELECT COALESCE(SUM(LENGTH(data)), 0) FROM own_code")[0][0]
-    if held + len(kept.data) + sum(memoryview(each).nbytes for each in new.values()) > MOST_BYTES:
+    contents = {hashlib.sha256(each).hexdigest(): each for each in (*kept.buffers, kept.data)}
+    *names, data = (hashlib.sha256(each).hexdigest() for each in (*kept.buffers, kept.data))
+    new = {name: each for name, each in contents.items() if not database.has("buffer", name)}
+    ((held,),) = database.execute("SELECT COALESCE(SUM(LENGTH(bytes)), 0) FROM buffer")
+    if held + sum(memoryview(each).nbytes for each in new.values()) > MOST_BYTES:
         return None
     modules = {name: list(each) for name, each in kept.about.code.modules.items()}
-    data = hashlib.sha256(kept.data).hexdigest()
     settings = dict(kept.about.settings)
     name = digest([data, names, modules, settings, kept.about.python, kept.about.owner])
     for each, content in new.items():
-        database.execute("INSERT INTO buffer VALUES (?, ?)", (each, content))
+        database.put("buffer", (each, bytes(content)))
     facts: dict[str, Any] = {"owner": kept.about.owner, "python": kept.about.python, "kept_at": kept.about.kept_at}
     facts["files"] = list(kept.about.files)
-    texts = [json.dumps(each) for each in (facts, modules, settings, names)]
-    database.execute("INSERT OR IGNORE INTO own_code VALUES (?, ?, ?, ?, ?, ?)", (name, *texts, kept.data))
+    if not database.has("own_code", name):
+        texts = [json.dumps(each) for each in (facts, modules, settings, names)]
+        database.put("own_code", (name, *texts, data))
     return name
 
 
@@ -93,31 +92,28 @@ def about(database: Database, spec: str) -> list[About]:
         database: where.
         spec: the plan's digest.
     """
-    found = []
-    with database.parsing():  # rows of code never change
-        for (names,) in database.execute("SELECT own_code FROM spec WHERE digest = ?", (spec,)):
-            for name in json.loads(names):
-                ((facts, modules, settings),) = database.execute(
-                    "SELECT facts, modules, settings FROM own_code WHERE digest = ?", (name,)
-                )
-                code = LocalCode({module: LocalModule(*parts) for module, parts in json.loads(modules).items()})
-                found.append(About(name, code=code, settings=json.loads(settings), **json.loads(facts)))
+    row, found = database.get("spec", spec), []
+    for name in json.loads(row[3]) if row else ():
+        kept = database.get("own_code", name)
+        if kept is not None:  # else it is lost of a damaged store
+            _, facts, modules, settings, *_ = kept
+            code = LocalCode({module: LocalModule(*parts) for module, parts in json.loads(modules).items()})
+            found.append(About(name, code=code, settings=json.loads(settings), **json.loads(facts)))
     return found
 
 
 def fetch(database: Database, spec: str, owner: str) -> KeptCode | None:
-    """Returns the code of an object that was kept with a spec, with its content; its arrays can be written to."""
-    with database.parsing():  # rows of code never change
-        for known in about(database, spec):
-            if known.owner == owner:
-                ((names, data),) = database.execute(
-                    "SELECT buffers, data FROM own_code WHERE digest = ?", (known.digest,)
-                )
-                buffers = [
-                    bytearray(database.execute("SELECT bytes FROM buffer WHERE digest = ?", (name,))[0][0])
-                    for name in json.loads(names)
-                ]
-                return KeptCode(known, data, buffers)
+    """Returns the code of an object that was kept with a spec, with its content; its arrays can be written to.
+
+    None if it was not kept, or is lost of a damaged store.
+    """
+    for known in about(database, spec):
+        if known.owner == owner:
+            row = database.get("own_code", known.digest)
+            parts = [database.get("buffer", name) for name in (*json.loads(row[4]), row[5])] if row else [None]
+            if all(part is not None for part in parts):
+                *buffers, data = (part[1] for part in parts if part is not None)
+                return KeptCode(known, data, [bytearray(each) for each in buffers])
     return None
 
 

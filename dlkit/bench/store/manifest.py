@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.identity.hashing import digest
 from dlkit.bench.store.database import Database
 from dlkit.bench.store.kept_code import about, sources_of
 from dlkit.bench.store.tables import FORMAT
@@ -15,32 +16,33 @@ __all__ = ["manifest_of", "write_manifest"]
 
 
 def manifest_of(database: Database) -> dict[str, Any]:
-    """Returns what a run's numbers rest on: specs in canonical form, programs, data, sources of own functions."""
+    """Returns what a run's numbers rest on: specs in canonical form, programs, data, sources of own functions.
+
+    Its digest is of all the rest of it.
+    """
     with database.snapshot():
-        current = database.meta("current")
-        specs = database.execute("SELECT digest, plan, sources FROM spec ORDER BY digest = ?, digest", (current,))
-        programs = database.execute("SELECT digest, fields FROM program ORDER BY digest")
-        frozen = database.execute(
-            "SELECT problem, goals, source, digest FROM target WHERE software = ? ORDER BY problem, key",
-            (database.meta("software"),),
-        )
-        kept = {name: about(database, name) for name, _, _ in specs}
+        current, software = database.meta("current"), database.meta("software")
+        specs = sorted(database.rows("spec"), key=lambda row: (row[0] == current, row[0]))
+        programs = sorted(database.rows("program"))
+        frozen = sorted((row[2], row[0], *row[3:]) for row in database.rows("target") if row[1] == software)
+        kept = {name: about(database, name) for name, *_ in specs}
     with database.parsing():
-        plans = {name: json.loads(text) for name, text, _ in specs}
+        plans = {name: json.loads(text) for name, text, *_ in specs}
         problems = [facts for each in plans.values() for facts in each["problems"]]  # the current spec's come last
-        data = {facts["name"]: {"digest": facts["data"], "source": facts["data_source"]} for facts in problems}
-        return {
+        manifest = {
             "format": FORMAT,
             "current": current,
+            "software": software,
             "specs": plans,
-            "programs": {name: json.loads(text) for name, text in programs},
-            "data": data,
+            "programs": {name: json.loads(text) for name, _, text in programs},
+            "data": {facts["name"]: {"digest": facts["data"], "source": facts["data_source"]} for facts in problems},
             "targets": [
                 {"problem": problem, "values": json.loads(goals), "source": source, "digest": name}
-                for problem, goals, source, name in frozen
+                for problem, _, goals, source, name in frozen
             ],
-            "sources": {name: sources_of(json.loads(text), kept[name]) for name, _, text in specs},
+            "sources": {name: sources_of(json.loads(text), kept[name]) for name, _, text, _ in specs},
         }
+    return {**manifest, "digest": digest(manifest, length=64)}
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -16,9 +16,9 @@ from dlkit.bench.plan.parameter_groups import AllGroups
 from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.protocol import Part
 from dlkit.bench.plan.trials import Outcome
-from dlkit.bench.store.database import is_in_use
 from dlkit.bench.store.kept_code import About
 from dlkit.bench.store.models import copy_models
+from dlkit.bench.store.opening import is_in_use
 from dlkit.bench.store.software import differences, software_digest
 from dlkit.bench.store.store import Store
 from dlkit.bench.store.trial_rows import Record

@@ -2,10 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -20,8 +18,9 @@ from dlkit.bench.plan.trials import Outcome, Timing
 from dlkit.bench.store.database import Database
 from dlkit.bench.store.kept_code import About, KeptCode, about, fetch, insert_code
 from dlkit.bench.store.manifest import manifest_of, write_manifest
+from dlkit.bench.store.opening import Opened
 from dlkit.bench.store.software import software_digest
-from dlkit.bench.store.tables import FORMAT, PARTS, TABLES
+from dlkit.bench.store.tables import TABLES
 from dlkit.bench.store.trial_rows import Record, insert, read, storable
 from dlkit.bench.tuning.targets import Ending, Frozen
 
@@ -52,18 +51,31 @@ class Store:
         folder: the run folder; None for a store in memory.
     """
 
-    def __init__(self, folder: Path | None, *, write: bool = True) -> None:
+    def __init__(
+        self, folder: Path | None, *, write: bool = True, say: Callable[[str], None] | None = None
+    ) -> None:
         """Opens or makes a run folder's store.
 
         Args:
             folder: the run folder; None keeps everything in memory.
             write: whether trials will be added; a run can be read while another process writes to it.
+            say: is told before a damaged store is repaired, or one of an older format converted; without it a writer
+                refuses such a store, and names the command. A reader changes nothing.
 
         Raises:
-            UserError: for a folder that is missing, cannot be written, is in use, or was written in another format.
+            UserError: for a folder that is missing, cannot be written, is in use, or was written in a newer format.
         """
         self.folder = folder
-        self._database = Database(folder, write=write, version=FORMAT, tables=TABLES)
+        self._opened = Opened(folder, write=write, say=say)
+
+    @property
+    def _database(self) -> Database:
+        return self._opened.database
+
+    @property
+    def damaged(self) -> list[str]:
+        """What is lost of a damaged store, a sentence each, as far as it was noticed; empty of a sound one."""
+        return [] if self._opened.damage is None else self._opened.damage.sentences()
 
     def __enter__(self) -> "Store":
         return self
@@ -75,7 +87,7 @@ class Store:
 
     def close(self) -> None:
         """Closes the file and gives the folder back."""
-        self._database.close()
+        self._opened.close()
 
     # --- plans: tables spec, own_code and buffer ---
 
@@ -93,9 +105,8 @@ class Store:
         kept = {file for each in code for file in each.sources}
         others = {file: text for file, text in sources.items() if file not in kept}
         with self._database.transaction():
-            self._database.execute(
-                "INSERT OR REPLACE INTO spec VALUES (?, ?, ?, ?)",
-                (plan.digest, to_json(plan), canonical(others), json.dumps([each.digest for each in code])),
+            self._database.put(
+                "spec", (plan.digest, to_json(plan), canonical(others), json.dumps([each.digest for each in code]))
             )
             self._database.set_meta("current", plan.digest)
             self._database.set_meta("groups", to_json(groups or {}))
@@ -107,13 +118,12 @@ class Store:
         Raises:
             UserError: if none did.
         """
-        rows = self._database.execute(
-            "SELECT plan FROM spec JOIN meta ON meta.value = spec.digest WHERE meta.key = 'current'"
-        )
-        if not rows:
+        name = self._database.meta("current")
+        row = None if name is None else self._database.get("spec", name)
+        if row is None:
             raise UserError(f"{self.folder}: nothing ran in this folder yet")
         with self._database.parsing():
-            return from_json(Plan, rows[0][0])
+            return from_json(Plan, row[1])
 
     def groups(self) -> AllGroups:
         """Returns which rule trains which parameters, of the plan that ran here last; empty where nothing tells."""
@@ -128,9 +138,8 @@ class Store:
 
     def sources(self, spec: str) -> dict[str, str]:
         """Returns file -> text of those of one's own functions whose code was not kept, by the plan's digest."""
-        rows = self._database.execute("SELECT sources FROM spec WHERE digest = ?", (spec,))
-        with self._database.parsing():
-            return json.loads(rows[0][0]) if rows else {}
+        row = self._database.get("spec", spec)
+        return {} if row is None else json.loads(row[2])
 
     def about_code(self, spec: str) -> list[About]:
         """Returns what is known of the code that was kept with a plan, by the plan's digest."""
@@ -148,24 +157,26 @@ class Store:
 
     def use_software(self, program: Mapping[str, str]) -> None:
         """Makes the trials of one software the ones that `finished` and `records` answer with."""
-        with self._database.transaction():
-            self._database.set_meta("software", software_digest(program))
+        software = software_digest(program)
+        if software != self.software():
+            with self._database.transaction():
+                self._database.set_meta("software", software)
+            self._write_manifest()
 
     def program(self) -> Mapping[str, str] | None:
         """Returns a program of the current software; None if it stored nothing yet."""
-        rows = self._database.execute("SELECT MIN(fields) FROM program WHERE software = ?", (self.software(),))
-        with self._database.parsing():
-            return None if rows[0][0] is None else json.loads(rows[0][0])
+        software = self.software()
+        fields = [row[2] for row in self._database.rows("program") if row[1] == software]
+        return json.loads(min(fields)) if fields else None
 
     @contextmanager
     def _made_by(self, program: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         """A transaction for what a program made; yields the digests of its software and of all of it."""
         software, name = software_digest(program), digest(dict(program))
-        new = not self._database.execute("SELECT 1 FROM program WHERE digest = ?", (name,))
+        new = not self._database.has("program", name)
         with self._database.transaction():
-            self._database.execute(
-                "INSERT OR IGNORE INTO program VALUES (?, ?, ?)", (name, software, canonical(dict(program)))
-            )
+            if new:
+                self._database.put("program", (name, software, canonical(dict(program))))
             yield software, name
         if new:
             self._write_manifest()
@@ -183,21 +194,17 @@ class Store:
         software = self.software()
         with self._database.transaction():
             for position, point in enumerate(points, before):
-                row = (search, software, position, to_json(point))
-                self._database.execute("INSERT OR REPLACE INTO drawn VALUES (?, ?, ?, ?)", row)
+                self._database.put("drawn", (search, software, position, to_json(point)))
 
     def drawn(self) -> dict[str, list[Point]]:
         """Returns the points that were drawn while runs of the current software went on, in order."""
-        rows = self._database.execute(
-            "SELECT search, point FROM drawn WHERE software = ? ORDER BY search, position", (self.software(),)
-        )
-        found: dict[str, list[Point]] = {}
-        with self._database.parsing():
-            for search, point in rows:
+        now, found = self.software(), dict[str, list[Point]]()
+        for search, software, _, point in sorted(self._database.rows("drawn")):
+            if software == now:
                 found.setdefault(search, []).append(from_json(Point, point))
         return found
 
-    # --- trials: tables trial, curve, sample, example_score ---
+    # --- trials: tables trial, identity ---
 
     def add(self, outcomes: Sequence[Outcome], program: Mapping[str, str]) -> None:
         """Stores outcomes in one transaction.
@@ -218,7 +225,9 @@ class Store:
             program: the identity of the program that they failed in.
         """
         with self._made_by(program) as (software, name):
-            self._database.execute("DELETE FROM trial WHERE software = ?", (software + BROKEN,))
+            for trial, of, *_ in self._database.rows("trial"):
+                if of == software + BROKEN:
+                    self._database.remove("trial", (trial, of))
             for outcome in failures:
                 insert(self._database, outcome, software + BROKEN, name)
 
@@ -228,10 +237,8 @@ class Store:
 
     def finished(self) -> set[str]:
         """Returns the ids of the trials that need not run again: all but failed ones, by the current software."""
-        rows = self._database.execute(
-            "SELECT id FROM trial WHERE software = ? AND status != 'failed'", (self.software(),)
-        )
-        return {row[0] for row in rows}
+        now, status = self.software(), TABLES["trial"].place("status")
+        return {row[0] for row in self._database.rows("trial") if row[1] == now and row[status] != "failed"}
 
     def records(self, ids: Iterable[str] | None = None) -> dict[str, Record]:
         """Returns stored trials by id.
@@ -260,40 +267,39 @@ class Store:
             timings: keys.
             targets: the problems whose frozen targets.
         """
-        software = self.software()
-        columns = {
-            "trial.id": trials,
-            **{f"{table}.trial": trials for table in (*PARTS, "ending")},
-            "drawn.search": searches,
-            "timing.key": timings,
-            "target.problem": targets,
+        chosen = {
+            "trial.id": set(trials),
+            "ending.trial": set(trials),
+            "drawn.search": set(searches),
+            "timing.key": set(timings),
+            "target.problem": set(targets),
         }
-        (marks,) = self._database.execute(
-            "SELECT COUNT(DISTINCT software) FROM trial WHERE instr(software, ?)", (ASIDE,)
-        )
+        software = self.software()
+        marks = {row[1] for row in self._database.rows("trial") if ASIDE in row[1]}
         with self._database.transaction():
-            for name, values in columns.items():
+            for name, values in chosen.items():
                 table, column = name.split(".")
-                for value in values:
-                    self._database.execute(
-                        f"UPDATE {table} SET software = ? WHERE {column} = ? AND software = ?",
-                        (f"{software}{ASIDE}{marks[0] + 1}", value, software),
-                    )
+                at, of = (TABLES[table].place(each) for each in (column, "software"))
+                for row in self._database.rows(table) if values else ():
+                    if row[at] in values and row[of] == software:
+                        self._database.remove(table, row[: TABLES[table].keys])
+                        self._database.put(
+                            table, (*row[:of], f"{software}{ASIDE}{len(marks) + 1}", *row[of + 1 :])
+                        )
+        self._database.execute("VACUUM")  # what was set aside is nowhere in the file under its former name
         self._write_manifest()
 
     def apart(self) -> list[Apart]:
         """Returns which trials are kept and not found: of other software than the current, and those set aside."""
-        rows = self._database.execute(
-            "SELECT trial.software, trial.id, program.fields FROM trial JOIN program ON trial.program = program.digest "
-            "WHERE trial.software IS NOT ? AND NOT instr(trial.software, ?) ORDER BY trial.software",
-            (self.software(), BROKEN),
-        )
-        with self._database.parsing():
-            by_software = [(name, list(group)) for name, group in groupby(rows, key=itemgetter(0))]
-            return [
-                Apart(frozenset(row[1] for row in group), json.loads(group[0][2]), ASIDE in name)
-                for name, group in by_software
-            ]
+        now, programs = self.software(), {name: fields for name, _, fields in self._database.rows("program")}
+        by_software: dict[str, list[tuple[str, str]]] = {}
+        for trial, software, program, *_ in self._database.rows("trial"):
+            if software != now and BROKEN not in software:
+                by_software.setdefault(software, []).append((trial, program))
+        return [
+            Apart(frozenset(trial for trial, _ in rows), json.loads(programs[rows[0][1]]), ASIDE in software)
+            for software, rows in sorted(by_software.items())
+        ]
 
     # --- timings: table timing ---
 
@@ -309,55 +315,46 @@ class Store:
         session = digest(texts)
         with self._made_by(program) as (software, name):
             for key, text in texts.items():
-                row = (key, software, name, machine, session, storable(text))
-                self._database.execute("INSERT OR REPLACE INTO timing VALUES (?, ?, ?, ?, ?, ?)", row)
+                self._database.put("timing", (key, software, name, machine, session, storable(text)))
 
     def timings(self) -> dict[str, Timing]:
         """Returns the current software's timings, by key."""
-        rows = self._database.execute("SELECT key, timing FROM timing WHERE software = ?", (self.software(),))
-        with self._database.parsing():
-            return {key: from_json(Timing, text) for key, text in rows}
+        return {row[0]: from_json(Timing, row[5]) for row in self._of_now("timing")}
 
     def copy_timings(self, other: "Store") -> None:
         """Stores the timings of another store of the same software; they stay timed side by side."""
-        rows = other._database.execute(
-            "SELECT timing.*, program.fields FROM timing JOIN program ON timing.program = program.digest "
-            "WHERE timing.software = ?",
-            (self.software(),),
-        )
+        now, programs = self.software(), {row[0]: row for row in other._database.rows("program")}
         with self._database.transaction():
-            for *row, fields in rows:
-                program = (row[2], row[1], fields)
-                self._database.execute("INSERT OR IGNORE INTO program VALUES (?, ?, ?)", program)
-                self._database.execute("INSERT OR REPLACE INTO timing VALUES (?, ?, ?, ?, ?, ?)", row)
+            for row in other._database.rows("timing"):
+                if row[1] == now:
+                    if not self._database.has("program", row[2]):
+                        self._database.put("program", programs[row[2]])
+                    self._database.put("timing", row)
 
     def timed_together(self, keys: Iterable[str], machine: str) -> bool:
         """Whether all of these were timed side by side on a machine, by the current software."""
-        rows = self._database.execute(
-            "SELECT key, session FROM timing WHERE software = ? AND machine = ?", (self.software(), machine)
-        )
-        sessions = dict(rows)
+        sessions = {row[0]: row[4] for row in self._of_now("timing") if row[3] == machine}
         return len({sessions.get(key) for key in keys} - {None}) == 1 and set(keys) <= sessions.keys()
 
     # --- targets: tables target, ending ---
 
     def frozen(self) -> dict[str, Frozen]:
         """Returns the targets that were frozen from the current software's trials, by key."""
-        rows = self._database.execute(
-            "SELECT key, goals, source, digest FROM target WHERE software = ?", (self.software(),)
-        )
-        with self._database.parsing():
-            return {key: Frozen(tuple(map(float, json.loads(goals))), *rest) for key, goals, *rest in rows}
+        return {
+            key: Frozen(tuple(map(float, json.loads(goals))), *rest)
+            for key, _, _, goals, *rest in self._of_now("target")
+        }
 
     def problems_of_targets(self) -> dict[str, str]:
         """Returns whose the current software's frozen targets are: key -> problem."""
-        return dict(self._database.execute("SELECT key, problem FROM target WHERE software = ?", (self.software(),)))
+        return {row[0]: row[2] for row in self._of_now("target")}
 
     def freeze(self, key: str, problem: str, targets: Frozen) -> None:
         """Keeps targets for good; those of the current software that are there already stay what they are."""
         row = (key, self.software(), problem, canonical(list(targets.values)), targets.source, targets.digest)
         with self._database.transaction():
-            self._database.execute("INSERT OR IGNORE INTO target VALUES (?, ?, ?, ?, ?, ?)", row)
+            if not self._database.has("target", *row[:2]):
+                self._database.put("target", row)
         self._write_manifest()
 
     def keep_endings(self, endings: Mapping[str, tuple[float, Ending]]) -> None:
@@ -366,14 +363,16 @@ class Store:
         with self._database.transaction():
             for name, (target, (kind, step)) in endings.items():
                 goal = None if math.isnan(target) else target
-                self._database.execute(
-                    "INSERT OR REPLACE INTO ending VALUES (?, ?, ?, ?, ?)", (name, software, goal, kind, step)
-                )
+                self._database.put("ending", (name, software, goal, kind, step))
 
     def endings(self) -> dict[str, Ending]:
         """Returns how the current software's trials came out, by id."""
-        rows = self._database.execute("SELECT trial, kind, step FROM ending WHERE software = ?", (self.software(),))
-        return {name: Ending(kind, step) for name, kind, step in rows}
+        return {name: Ending(kind, step) for name, _, _, kind, step in self._of_now("ending")}
+
+    def _of_now(self, name: str) -> list[tuple[Any, ...]]:
+        """The rows of a table that are of the current software."""
+        now, at = self.software(), TABLES[name].place("software")
+        return [row for row in self._database.rows(name) if row[at] == now]
 
     # --- manifest ---
 

@@ -1,4 +1,4 @@
-"""Trials as rows of a run folder's tables: trial, curve, sample and example_score."""
+"""Trials as rows of a run folder's tables: `trial`, and what many of them share in `identity`."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,14 +6,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlkit.bench.identity.hashing import canonical
+from dlkit.bench.identity.hashing import canonical, digest_of
 from dlkit.bench.plan.trials import Evaluations, Outcome, Trial
 from dlkit.bench.store.database import Database
 from dlkit.bench.store.example_scores import packed, unpacked
-from dlkit.bench.store.sound_trials import sound
-from dlkit.bench.store.tables import PARTS
 
-__all__ = ["Record", "insert", "read", "storable"]
+__all__ = ["IDENTITIES", "OWN", "Record", "insert", "read", "row_of", "split_identity", "storable"]
+
+IDENTITIES = ("identity", "identity_copy")
+OWN = ("hyperparameters", "seed")  # what a trial does not share with others of its contender, problem and stage
+
+Row = Sequence[Any]
 
 
 class Record(NamedTuple):
@@ -21,6 +24,12 @@ class Record(NamedTuple):
 
     outcome: Outcome
     program: Mapping[str, str]
+
+
+def split_identity(identity: Mapping[str, Any]) -> tuple[str, str, int]:
+    """Returns what an identity shares with others as JSON, its hyperparameters as JSON, and its seed."""
+    shared = canonical({name: value for name, value in identity.items() if name not in OWN})
+    return shared, canonical(dict(identity["hyperparameters"])), identity["seed"]
 
 
 def insert(database: Database, outcome: Outcome, software: str, program: str) -> None:
@@ -32,37 +41,42 @@ def insert(database: Database, outcome: Outcome, software: str, program: str) ->
         software: the digest of what made it, as far as it decides what is compared.
         program: the digest of all that made it.
     """
-    key = (outcome.trial.id, software)
-    for table in PARTS:
-        database.execute(f"DELETE FROM {table} WHERE trial = ? AND software = ?", key)
-    database.execute(
-        f"INSERT OR REPLACE INTO trial VALUES ({', '.join('?' * 17)})",
-        (
-            *key,
-            program,
-            canonical(outcome.trial.identity),
-            outcome.status,
-            storable(outcome.reason),
-            storable(outcome.traceback),
-            outcome.diverged_at,
-            outcome.seconds,
-            outcome.compile_seconds,
-            canonical(dict(outcome.validation)),
-            outcome.steps.astype("<i8").tobytes(),
-            *outcome.evaluations,
-            outcome.restored_at,
-            None if outcome.gradients is None else outcome.gradients.astype("<f8").tobytes(),
-        ),
+    shared, hyperparameters, seed = split_identity(outcome.trial.identity)
+    name = digest_of(shared)
+    for table in IDENTITIES:
+        if not database.has(table, name):
+            database.put(table, (name, shared))
+    database.put("trial", row_of(outcome, (software, program, name, hyperparameters, seed)))
+
+
+def row_of(outcome: Outcome, made: tuple[str, str, str, str, int]) -> tuple[Any, ...]:
+    """Returns the row of an outcome.
+
+    Args:
+        outcome: what.
+        made: software, program and shared identity by their digests, hyperparameters as JSON, seed.
+    """
+    samples, scores = outcome.samples, outcome.example_scores
+    curves = {name: points.astype("<f4") for name, points in outcome.curves.items()}
+    return (
+        outcome.trial.id,
+        *made,
+        outcome.status,
+        storable(outcome.reason),
+        storable(outcome.traceback),
+        outcome.diverged_at,
+        outcome.seconds,
+        outcome.compile_seconds,
+        canonical(dict(outcome.validation)),
+        *outcome.evaluations,
+        outcome.restored_at,
+        outcome.steps.astype("<i8").tobytes(),
+        None if outcome.gradients is None else outcome.gradients.astype("<f8").tobytes(),
+        json.dumps([[name, len(points)] for name, points in curves.items()]),
+        b"".join(points.tobytes() for points in curves.values()),
+        *((None, None) if samples is None else (json.dumps(samples.shape), samples.astype("<f4").tobytes())),
+        *((None, None, None) if scores is None else packed(scores)),
     )
-    if outcome.samples is not None:
-        numbers = outcome.samples.astype("<f4").tobytes()
-        shape = canonical(list(outcome.samples.shape))
-        database.execute("INSERT INTO sample VALUES (?, ?, ?, ?)", (*key, shape, numbers))
-    if outcome.example_scores is not None:
-        row = (*key, *packed(outcome.example_scores))
-        database.execute("INSERT INTO example_score VALUES (?, ?, ?, ?, ?)", row)
-    for metric, points in outcome.curves.items():
-        database.execute("INSERT INTO curve VALUES (?, ?, ?, ?)", (*key, metric, points.astype("<f4").tobytes()))
 
 
 def read(database: Database, software: str | None, ids: Iterable[str] | None) -> dict[str, Record]:
@@ -77,33 +91,16 @@ def read(database: Database, software: str | None, ids: Iterable[str] | None) ->
         Id -> record, for those that are there.
     """
     with database.snapshot():
-        programs = database.execute("SELECT digest, fields FROM program")
-        points = database.execute("SELECT trial, metric, points FROM curve WHERE software = ?", (software,))
-        generated = database.execute("SELECT trial, shape, numbers FROM sample WHERE software = ?", (software,))
-        scored = database.execute(
-            "SELECT trial, examples, form, scores FROM example_score WHERE software = ?", (software,)
-        )
-        rows = database.execute(
-            "SELECT id, program, identity, status, reason, traceback, diverged_at, seconds, compile_seconds, "
-            "validation, steps, gradient_evaluations, value_evaluations, hvp_evaluations, restored_at, gradients "
-            "FROM trial WHERE software = ?",
-            (software,),
-        )
+        rows = database.rows("trial")  # first: where it is damaged, what is salvaged is read from then on
+        programs = {name: json.loads(fields) for name, _, fields in database.rows("program")}
+        shared = dict(database.rows("identity"))
     wanted = None if ids is None else set(ids)
-    with database.parsing():
-        made_by = {name: json.loads(text) for name, text in programs}
-        curves: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
-        for trial, metric, blob in points:
-            curves.setdefault(trial, {})[metric] = np.frombuffer(blob, "<f4")
-        samples = {name: np.frombuffer(blob, "<f4").reshape(json.loads(shape)) for name, shape, blob in generated}
-        scores = {name: unpacked(*packing) for name, *packing in scored}
-        return {
-            row[0]: Record(
-                _outcome(row, curves.get(row[0], {}), samples.get(row[0]), scores.get(row[0])), made_by[row[1]]
-            )
-            for row in rows
-            if wanted is None or row[0] in wanted
-        }
+    reader = _Reader(shared)
+    return {
+        row[0]: Record(reader.outcome(row), programs[row[2]])
+        for row in rows
+        if row[1] == software and (wanted is None or row[0] in wanted)
+    }
 
 
 def storable(text: str) -> str:
@@ -111,29 +108,48 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _outcome(
-    row: Sequence[Any],
-    curves: Mapping[str, np.ndarray[Any, Any]],
-    samples: np.ndarray[Any, Any] | None,
-    example_scores: np.ndarray[Any, Any] | None,
-) -> Outcome:
-    """Returns the outcome in a row of the table `trial`."""
-    *row, restored, gradients = row
-    name, _, identity, status, reason, trace, diverged_at, seconds, compile_seconds, validation, steps, *counts = row
-    trial = Trial(name, json.loads(identity))
-    done = np.frombuffer(steps, "<i8")
-    ended = (status, reason, trace, diverged_at, seconds, compile_seconds)
-    spent = None if gradients is None else np.frombuffer(gradients, "<f8")
-    found = Outcome(
-        trial,
-        *ended,
-        done,
-        curves,
-        json.loads(validation),
-        Evaluations(*counts),
-        restored,
-        samples,
-        example_scores,
-        spent,
-    )
-    return sound(found)
+class _Reader:
+    """Makes outcomes of rows. What many rows have alike is parsed once, and is one object: nobody may write to it."""
+
+    def __init__(self, shared: Mapping[str, str]) -> None:
+        self._shared = shared
+        self._identities: dict[str, dict[str, Any]] = {}
+        self._metrics: dict[str, list[tuple[str, int]]] = {}
+        self._steps: dict[bytes, np.ndarray[Any, Any]] = {}
+
+    def outcome(self, row: Row) -> Outcome:
+        """The outcome in a row of the table `trial`."""
+        name, _, _, identity, hyperparameters, seed, *ended, validation = row[:13]
+        *counts, restored, steps, gradients, metrics, blob, shape, samples, examples, form, scores = row[13:]
+        return Outcome(
+            Trial(name, {**self._identity(identity), "hyperparameters": json.loads(hyperparameters), "seed": seed}),
+            *ended,
+            self._array(steps),
+            self._curves(metrics, blob),
+            json.loads(validation),
+            Evaluations(*counts),
+            restored,
+            None if samples is None else np.frombuffer(samples, "<f4").reshape(json.loads(shape)),
+            None if scores is None else unpacked(examples, form, scores),
+            None if gradients is None else np.frombuffer(gradients, "<f8"),
+        )
+
+    def _identity(self, name: str) -> dict[str, Any]:
+        if name not in self._identities:
+            self._identities[name] = json.loads(self._shared[name])
+        return self._identities[name]
+
+    def _array(self, blob: bytes) -> np.ndarray[Any, Any]:
+        if blob not in self._steps:
+            self._steps[blob] = np.frombuffer(blob, "<i8")
+        return self._steps[blob]
+
+    def _curves(self, metrics: str, blob: bytes) -> dict[str, np.ndarray[Any, Any]]:
+        if metrics not in self._metrics:
+            self._metrics[metrics] = [(name, count) for name, count in json.loads(metrics)]
+        points, first = np.frombuffer(blob, "<f4"), 0
+        curves = {}
+        for name, count in self._metrics[metrics]:
+            curves[name] = points[first : first + count]
+            first += count
+        return curves
