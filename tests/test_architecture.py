@@ -39,7 +39,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("bench.execution",),
     ("bench.again", "bench.outputs"),
     ("bench.api", "bench.listing"),
-    ("bench.runs",),
+    ("bench.runs", "bench.upkeep"),
     ("bench",),  # the public names, imported on first use
     ("bench.cli",),
     ("__main__",),

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dlkit.bench.spec.budget import Budget
     from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
     from dlkit.bench.spec.toml import load
+    from dlkit.bench.upkeep import Verification, convert_run, repair_run, verify_run
 
 # Imported on first use, so that the command line answers --help without JAX. A test compares with the imports above.
 _HOMES = {
@@ -63,6 +64,7 @@ _HOMES = {
     "problems.from_dataset": ("problem_from_dataset",),
     "problems.players": ("Player",),
     "runs": ("compare_runs", "merge_runs"),
+    "upkeep": ("Verification", "convert_run", "repair_run", "verify_run"),
     "spec.budget": ("Budget",),
     "spec.entries": ("Contender", "Experiment", "ProblemChoice"),
     "spec.toml": ("load",),
@@ -101,9 +103,11 @@ __all__ = [
     "TargetRule",
     "TrainedModel",
     "UserError",
+    "Verification",
     "check",
     "compare",
     "compare_runs",
+    "convert_run",
     "dataset",
     "load",
     "log_uniform",
@@ -114,10 +118,12 @@ __all__ = [
     "problem_from_equinox",
     "problem_from_flax",
     "problem_from_haiku",
+    "repair_run",
     "run",
     "split",
     "train",
     "uniform",
+    "verify_run",
 ]
 
 warn_of_another()  # here too: the other project's `dlkit/__init__.py` may have overwritten ours

@@ -13,6 +13,7 @@ import pytest
 from dlkit import bench
 from dlkit.bench.analysis.answer import answer
 from dlkit.bench.store.example_scores import packed
+from tests.bench.rewriting import rewrite
 
 INLINE = bench.Resources(executor="inline")
 
@@ -135,28 +136,27 @@ def test_a_run_with_rungs_studies_and_wider_spaces_replays_and_opens(tmp_path: P
 
 def test_a_changed_bit_is_found(result: bench.Result, tmp_path: Path) -> None:
     import shutil
-    import sqlite3
 
     folder = tmp_path / "run"
     shutil.copytree(result.folder, folder)
     trial = result.trials().trial[0]
-    with sqlite3.connect(folder / "store.sqlite") as connection:
-        (points,) = connection.execute(
-            "SELECT points FROM curve WHERE trial = ? AND metric = 'accuracy'", (trial,)
-        ).fetchone()
-        values = np.frombuffer(points, "<f4").copy()
-        values[-1] = np.nextafter(values[-1], np.float32(2))
-        connection.execute(
-            "UPDATE curve SET points = ? WHERE trial = ? AND metric = 'accuracy'", (values.tobytes(), trial)
-        )
-    connection.close()
+    curve = result.summary.records[trial].outcome.curves["accuracy"]
+
+    def change(row: dict[str, Any]) -> dict[str, Any]:
+        if row["id"] != trial:
+            return {}
+        before = curve.tobytes()
+        assert row["curves"].count(before) == 1
+        after = np.append(curve[:-1], np.nextafter(curve[-1], np.float32(2)))
+        return {"curves": row["curves"].replace(before, after.astype("<f4").tobytes())}
+
+    rewrite(folder, "trial", change)
     replay = bench.open_run(folder).replay(trial)
     assert not replay.exact and set(replay.largest) == {"accuracy"} and 0 < replay.largest["accuracy"] < 1e-6
 
 
 def test_changed_scores_of_examples_and_changed_costs_are_found(result: bench.Result, tmp_path: Path) -> None:
     import shutil
-    import sqlite3
 
     folder = tmp_path / "run"
     shutil.copytree(result.folder, folder)
@@ -166,11 +166,9 @@ def test_changed_scores_of_examples_and_changed_costs_are_found(result: bench.Re
     assert outcome.example_scores is not None and outcome.gradients is not None
     scores, gradients = outcome.example_scores.copy(), outcome.gradients.copy()
     scores[0], gradients[-1] = 1 - scores[0], gradients[-1] + 2
-    with sqlite3.connect(folder / "store.sqlite") as connection:
-        form, blob = packed(scores)[1:]
-        connection.execute("UPDATE example_score SET form = ?, scores = ? WHERE trial = ?", (form, blob, trial))
-        connection.execute("UPDATE trial SET gradients = ? WHERE id = ?", (gradients.astype("<f8").tobytes(), trial))
-    connection.close()
+    form, blob = packed(scores)[1:]
+    changed = {"form": form, "scores": blob, "gradients": gradients.astype("<f8").tobytes()}
+    rewrite(folder, "trial", lambda row: changed if row["id"] == trial else {})
     replay = bench.open_run(folder).replay(trial)
     assert not replay.exact and replay.largest == {"example scores": 1.0, "gradients": 2.0}
 

@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import os
-import sqlite3
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,6 +27,7 @@ from dlkit.bench.store import merging
 from dlkit.bench.store.database import FILE
 from dlkit.bench.store.merging import names_of
 from dlkit.bench.store.store import Store
+from tests.bench.rewriting import rewrite
 from tests.bench.synthetic import PROGRAM, fill, make_contender, make_plan, make_problem, synthetic_outcome
 
 STUDIES = Tuner(studies=6)
@@ -401,9 +401,8 @@ def half_written(folder: Path) -> str:
 
 def of_another_format(folder: Path) -> str:
     make_run(folder, PLAN)
-    with sqlite3.connect(folder / FILE) as connection:
-        connection.execute("UPDATE meta SET value = '5' WHERE key = 'format'")
-    return f"{folder}: this run was written in store format 5"
+    rewrite(folder, "meta", lambda row: {"value": "999"} if row["key"] == "format" else {})
+    return f"{folder}: this run was written in store format 999"
 
 
 def not_begun(folder: Path) -> str:

@@ -96,6 +96,7 @@ def _in_order(summary: Summary, rows: Sequence[Row]) -> tuple[str, ...]:
 
 def _caveats(summary: Summary, rows: Sequence[Row]) -> Iterable[str]:
     known = [each for each in rows if each.kind != "incomplete"]
+    yield from summary.damaged
     if summary.missing > 0:
         done = summary.planned - summary.missing
         yield f"{done:,} of {summary.planned:,} trials have run."

@@ -40,7 +40,8 @@ def summarize_together(folders: Sequence[Path], problems: Sequence[str] | None =
         conflicts = gather(runs, store, timings=False)  # nobody was timed beside the contenders of another run
         store.use_plan(together.plan, {}, groups=_groups(together, runs))
         found = summarize(store, together.plan)
-        return replace(found, apart=[*together.notes, *_about(conflicts, runs)])
+        damaged = [f"{run.name}: {sentence}" for run in runs for sentence in run.store.damaged]
+        return replace(found, apart=[*together.notes, *_about(conflicts, runs)], damaged=damaged)
 
 
 def _groups(together: SideBySide, runs: Sequence[Run]) -> AllGroups:

@@ -29,6 +29,7 @@ class Summary:
         records: id -> record, of the current spec's trials alone.
         manifest: what the numbers rest on.
         apart: which trials of the folder are not among these, and why; a sentence each.
+        damaged: what is lost of the run's store, a sentence each; empty of a sound one.
         groups: which rule trains which parameters; empty where nothing tells.
     """
 
@@ -38,6 +39,7 @@ class Summary:
     manifest: Mapping[str, Any]
     apart: Sequence[str] = ()
     groups: AllGroups = field(default_factory=dict)
+    damaged: Sequence[str] = ()
 
     def __repr__(self) -> str:
         trials = f"{len(self.records):,} of {self.planned:,} trials"
@@ -116,7 +118,8 @@ def summarize(store: Store, plan: Plan | None = None) -> Summary:
     comparisons = [compare_on(history, problem, frozen=frozen, timings=timings) for problem in plan.problems]
     ids = {trial.id for comparison in comparisons for _, _, trial in comparison.trials()}
     records = {name: stored[name] for name in sorted(ids & stored.keys())}
-    return Summary(plan, comparisons, records, store.manifest(), _apart(store), store.groups())
+    read = (store.manifest(), _apart(store), store.groups())
+    return Summary(plan, comparisons, records, *read, damaged=store.damaged)
 
 
 def _apart(store: Store) -> tuple[str, ...]:

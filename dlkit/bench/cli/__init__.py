@@ -54,6 +54,10 @@ app.command(
     name="merge",
     help="Make one run of the parts of one study that ran in several places.",
 )
+app.command(
+    "dlkit.bench.cli.upkeep:verify", name="verify", help="Look at everything that a run's folder keeps for damage."
+)
+app.command("dlkit.bench.cli.upkeep:convert", name="convert", help="Convert a run that an older dlkit wrote.")
 completion.register(app)
 
 

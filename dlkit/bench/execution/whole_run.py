@@ -18,6 +18,7 @@ from dlkit.bench.execution.checkpoints import kept_checkpoints
 from dlkit.bench.execution.displays import live_progress
 from dlkit.bench.execution.executor import Executor
 from dlkit.bench.execution.executors import early_workers, make_executor
+from dlkit.bench.execution.progress import say
 from dlkit.bench.execution.resources import Resources, resources_of
 from dlkit.bench.machine.preparation import bound_threads, prepare_process
 from dlkit.bench.machine.program import program_identity, program_of_workers
@@ -150,7 +151,7 @@ def _carried_out(
     bound = with_groups(bound)
     program = program_identity if allowed.executor == "inline" else program_of_workers
     with (
-        Store(folder) as store,
+        Store(folder, say=say) as store,
         live_progress(progress, folder) as display,
         kept_checkpoints(folder, allowed.checkpoint_minutes, program, store.finished) as (checkpoints, wrong),
     ):

@@ -52,7 +52,7 @@ def markdown_tables(summary: Summary) -> str:
     parts = [f"## {in_markdown(heading(summary))}", "\n".join(f"- {in_markdown(note)}" for note in left_out(summary))]
     for each in sections(summary):
         parts += [f"### {in_markdown(each.title)}", in_markdown(each.text), markdown(each.table, numbers=True)]
-    parts += map(in_markdown, summary.apart)
+    parts += map(in_markdown, (*summary.damaged, *summary.apart))
     problems = "\n\n".join(_problem(summary, each) for each in summary.comparisons)
     return problems + "\n\n" + "\n\n".join(part for part in parts if part) + "\n"
 

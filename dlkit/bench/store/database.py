@@ -117,11 +117,14 @@ class Database:
                 self.note(name, self._sum(name).plus(*change))
             self.execute("COMMIT")
         except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            self._roll_back()
             raise
         finally:
             self._changes = {}
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -133,8 +136,7 @@ class Database:
         try:
             yield
         finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")  # nothing was written
+            self._roll_back()  # nothing was written
 
     # --- rows ---
 

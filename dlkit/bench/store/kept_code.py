@@ -110,10 +110,12 @@ def fetch(database: Database, spec: str, owner: str) -> KeptCode | None:
     for known in about(database, spec):
         if known.owner == owner:
             row = database.get("own_code", known.digest)
-            parts = [database.get("buffer", name) for name in (*json.loads(row[4]), row[5])] if row else [None]
-            if all(part is not None for part in parts):
-                *buffers, data = (part[1] for part in parts if part is not None)
-                return KeptCode(known, data, [bytearray(each) for each in buffers])
+            names = (*json.loads(row[4]), row[5]) if row else ()
+            if not all(database.has("buffer", name) for name in names):
+                database.rows("buffer")  # says so, where it is damaged
+            parts = [part[1] for name in names if (part := database.get("buffer", name))]
+            if row and len(parts) == len(names):
+                return KeptCode(known, parts[-1], [bytearray(each) for each in parts[:-1]])
     return None
 
 

@@ -236,6 +236,11 @@ def merge(folders: Sequence[Path], output: Path) -> Plan:
         mistakes = [
             f"{run.folder}: another dlkit is using this run; wait for it" for run in runs if is_in_use(run.folder)
         ]
+        mistakes += [
+            f"{run.folder}: its store is damaged; `dlkit verify {run.folder} --repair` writes what is left of it anew"
+            for run in runs
+            if run.store.records() and run.store.damaged
+        ]
         mistakes += unlike(runs)
         try:
             plan = joined([run.part for run in runs])

@@ -13,7 +13,7 @@ from dlkit.bench.store.older_formats import OLDEST, rows_of_older
 from dlkit.bench.store.salvage import MANIFEST, Damage, salvage
 from dlkit.bench.store.tables import FORMAT, TABLES, schema
 
-__all__ = ["Lock", "Opened", "convert", "is_in_use", "repair", "require_sound"]
+__all__ = ["Lock", "Opened", "is_in_use", "require_sound"]
 
 Rows = Mapping[str, Sequence[tuple[Any, ...]]]
 Say = Callable[[str], None]
@@ -123,12 +123,12 @@ class Opened:
                 connection.close()
                 _agreed(
                     say,
-                    f"{folder}: written in store format {found}; it is converted to format {FORMAT}, and the old file is "
-                    f"kept as {_aside(folder, f'format-{found}').name}",
+                    f"{folder}: written in store format {found}; it is converted to format {FORMAT}, and the old file "
+                    f"is kept as {_aside(folder, f'format-{found}').name}",
                     f"{folder}: this run was written in store format {found}, and this dlkit writes format {FORMAT}: "
                     f"`dlkit convert {folder}` converts it",
                 )
-                convert(folder)
+                _convert(folder)
             else:
                 require_sound(Database(connection, folder))
                 connection.execute("PRAGMA journal_mode=DELETE")
@@ -171,19 +171,19 @@ def _format(connection: sqlite3.Connection, folder: Path) -> int:
         UserError: for a newer one, and a file that is no store.
         Damaged: if it cannot be told.
     """
-    tables = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
+    database = Database(connection, folder)
+    tables: dict[str, str] = dict(database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
     if not tables:
         return 0
-    if tables == schema():
-        if Database(connection, folder).meta("format") != str(FORMAT):
-            raise Damaged("the file's format is not what was written")
-        return FORMAT
-    try:
-        found = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchall()
-    except sqlite3.DatabaseError as error:
-        raise Damaged(str(error)) from None
-    said = str(found[0][0]) if found else "None"
+    is_ours = tables == schema()
+    if is_ours:
+        said = str(database.meta("format"))
+    else:
+        found = database.execute("SELECT value FROM meta WHERE key = 'format'")
+        said = str(found[0][0]) if found else "None"
     if said == str(FORMAT):
+        if is_ours:
+            return FORMAT
         raise Damaged("its tables are not those of its format")
     if not said.isdecimal() or int(said) < OLDEST or int(said) > FORMAT:
         what = (
@@ -192,8 +192,8 @@ def _format(connection: sqlite3.Connection, folder: Path) -> int:
             else "use the dlkit that wrote it, or name another folder"
         )
         raise UserError(
-            f"{folder}: this run was written in store format {said}, and this dlkit reads formats {OLDEST} to {FORMAT}; "
-            + what
+            f"{folder}: this run was written in store format {said}, and this dlkit reads formats {OLDEST} to "
+            f"{FORMAT}; {what}"
         )
     return int(said)
 
@@ -220,13 +220,7 @@ def require_sound(database: Database) -> None:
 # --- writing anew ---
 
 
-def repair(folder: Path, say: Say) -> None:
-    """Writes what is left of a damaged store anew; the damaged file is kept beside it. A sound one is left alone."""
-    opened = Opened(folder, write=True, say=say)
-    opened.close()
-
-
-def convert(folder: Path) -> None:
+def _convert(folder: Path) -> None:
     """Writes a store of an older format anew in today's; the old file is kept beside it."""
     connection = connect(folder / FILE)
     try:
@@ -256,7 +250,7 @@ def _fill(connection: sqlite3.Connection, rows: Rows) -> None:
 
 
 def _replace(folder: Path, rows: Rows, aside: Path) -> None:
-    """Puts a file of some rows in the place of the one that is there, which is kept: one of both is there at any time."""
+    """Puts a file of some rows in the place of the one that is there, which is kept; one of both is always there."""
     file, new = folder / FILE, folder / f"{FILE}.new"
     journal = folder / f"{FILE}-journal"
     try:

@@ -20,6 +20,8 @@ LEAF, INTERIOR = 0x0A, 0x02  # the first byte of pages of tables that have no ro
 HEADS = {LEAF: 8, INTERIOR: 12}  # bytes before the places of a page's cells
 WHOLE = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}  # serial type -> bytes of a whole number
 DIGEST_TYPE = 76  # the serial type of 32 bytes: each record ends with its digest
+MOST = 1 + max(len(table.columns) for table in TABLES.values())  # values of a record
+LONGEST = 9 * MOST + 9  # bytes of a record's head
 Row = tuple[Any, ...]
 
 
@@ -53,7 +55,7 @@ def rows_in(data: bytes, page: int) -> Iterator[Found]:
     """
     count = len(data) // page
     taken, broken = set[int](), list[int]()
-    for number in range(1, count + 1):
+    for number in range(2, count + 1):  # the first one says what tables there are
         found, pages, is_whole = _listed(data, page, number)
         yield from found
         taken |= pages
@@ -66,8 +68,7 @@ def rows_in(data: bytes, page: int) -> Iterator[Found]:
 
 def _listed(data: bytes, page: int, number: int) -> tuple[list[Found], set[int], bool]:
     """The rows that a page lists, the pages that they go on in, and whether all is as it should be."""
-    start = (number - 1) * page
-    head = start + (100 if number == 1 else 0)
+    head = start = (number - 1) * page
     kind = data[head]
     if kind not in HEADS:
         return [], set(), not any(data[head : start + page])
@@ -130,10 +131,10 @@ def _cell(data: bytes, page: int, start: int, at: int) -> _Cell | None:
 def _row(record: bytes) -> Found | None:
     """The row that a record is; None if it is none of these tables."""
     size, at = _varint(record, 0)
-    if not at < size <= len(record):
+    if not at < size <= min(len(record), LONGEST):
         return None
     kinds = list[int]()
-    while at < size:
+    while at < size and len(kinds) < MOST:
         kind, at = _varint(record, at)
         kinds.append(kind)
     fitting = [table for table in TABLES.values() if len(table.columns) + 1 == len(kinds)]

@@ -28,15 +28,15 @@ class Sum(NamedTuple):
     """What is known of all rows of a table.
 
     Attributes:
-        count: how many there are.
+        rows: how many there are.
         total: of their digests as numbers, modulo 2^256.
     """
 
-    count: int
+    rows: int
     total: int
 
     def __str__(self) -> str:
-        return f"{self.count} {self.total:064x}"
+        return f"{self.rows} {self.total:064x}"
 
     @classmethod
     def parse(cls, text: str) -> "Sum":
@@ -44,9 +44,9 @@ class Sum(NamedTuple):
         count, total = text.split(" ")
         return cls(int(count), int(total, 16))
 
-    def plus(self, count: int, total: int) -> "Sum":
+    def plus(self, rows: int, total: int) -> "Sum":
         """Returns the sum with rows that came, or went."""
-        return Sum(self.count + count, (self.total + total) % MODULUS)
+        return Sum(self.rows + rows, (self.total + total) % MODULUS)
 
 
 NOTHING = Sum(0, 0)

@@ -102,14 +102,14 @@ def salvage(folder: Path) -> Salvaged:
     rows = _right(found)
     if not any(rows.values()):
         raise UserError(
-            f"{folder}: {FILE} cannot be used: nothing in its {len(data):,} bytes is a row of a run's store; put it back "
-            "from a copy, or name another folder"
+            f"{folder}: {FILE} cannot be used: nothing in its {len(data):,} bytes is a row of a run's store; put it "
+            "back from a copy, or name another folder"
         )
     meta = {key: value for key, value in rows["meta"].values() if not key.startswith(SUM)}
     expected = {key[len(SUM) :]: Sum.parse(value) for key, value in rows["meta"].values() if key.startswith(SUM)}
     counts = {name: len(meta if name == "meta" else rows[name]) for name in TABLES}
-    lost = {name: expected[name].count - counts[name] if name in expected else -1 for name in TABLES}
-    names = [row.row[0] for row in found if row.table.name == "trial" and not row.is_right]
+    lost = {name: expected[name].rows - counts[name] if name in expected else -1 for name in TABLES}
+    broken = [row.row for row in found if row.table.name == "trial" and not row.is_right]
     _complete(rows, meta, manifest_beside(folder))
     lost["program"] -= len(rows["program"]) - counts["program"] if lost["program"] > 0 else 0
     shared = {**rows["identity_copy"], **rows["identity"]}
@@ -122,7 +122,7 @@ def salvage(folder: Path) -> Salvaged:
     for key in homeless:
         del rows["trial"][key]
     lost["trial"] += len(homeless) if lost["trial"] >= 0 else 0
-    names += [name for name, _ in homeless]
+    names = [*(_named(row, shared) for row in broken), *(name for name, _ in homeless)]
     known = {name for name, _ in rows["trial"]}
     kept: dict[str, Sequence[Row]] = {name: list(each.values()) for name, each in rows.items()}
     kept["drawn"] = _unbroken(rows["drawn"].values())
@@ -150,12 +150,23 @@ def _right(found: Iterable[Found]) -> dict[str, dict[Any, Row]]:
     twice = set[tuple[str, Any]]()
     for table, row, is_right in found:
         key = row[: table.keys]
-        if is_right:
-            if rows[table.name].setdefault(key, row) != row:
-                twice.add((table.name, key))
+        if is_right and rows[table.name].setdefault(key, row) != row:
+            twice.add((table.name, key))
     for name, key in twice:
         del rows[name][key]
     return rows
+
+
+def _named(row: Row, shared: Mapping[Any, Row]) -> str:
+    """The id of a damaged trial: as it stands there, or, where it is that itself which is damaged, of its content."""
+    name, _, _, identity, hyperparameters, seed, *_ = row
+    try:
+        whole = {**json.loads(shared[identity,][1]), "hyperparameters": json.loads(hyperparameters), "seed": seed}
+    except (ValueError, KeyError, TypeError):
+        return str(name)
+    content = digest(whole)
+    differing = sum(one != other for one, other in zip(str(name), content, strict=False))
+    return content if len(content) == len(str(name)) and differing == 1 else str(name)
 
 
 def _complete(rows: dict[str, dict[Any, Row]], meta: dict[str, str], manifest: Mapping[str, Any]) -> None:

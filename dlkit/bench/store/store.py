@@ -51,9 +51,7 @@ class Store:
         folder: the run folder; None for a store in memory.
     """
 
-    def __init__(
-        self, folder: Path | None, *, write: bool = True, say: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, folder: Path | None, *, write: bool = True, say: Callable[[str], None] | None = None) -> None:
         """Opens or makes a run folder's store.
 
         Args:
@@ -71,6 +69,11 @@ class Store:
     @property
     def _database(self) -> Database:
         return self._opened.database
+
+    @property
+    def format(self) -> int:
+        """The format of the file: an older one of a run that is only read."""
+        return self._opened.format
 
     @property
     def damaged(self) -> list[str]:
@@ -283,9 +286,7 @@ class Store:
                 for row in self._database.rows(table) if values else ():
                     if row[at] in values and row[of] == software:
                         self._database.remove(table, row[: TABLES[table].keys])
-                        self._database.put(
-                            table, (*row[:of], f"{software}{ASIDE}{len(marks) + 1}", *row[of + 1 :])
-                        )
+                        self._database.put(table, (*row[:of], f"{software}{ASIDE}{len(marks) + 1}", *row[of + 1 :]))
         self._database.execute("VACUUM")  # what was set aside is nowhere in the file under its former name
         self._write_manifest()
 

@@ -93,7 +93,7 @@ def read(database: Database, software: str | None, ids: Iterable[str] | None) ->
     with database.snapshot():
         rows = database.rows("trial")  # first: where it is damaged, what is salvaged is read from then on
         programs = {name: json.loads(fields) for name, _, fields in database.rows("program")}
-        shared = dict(database.rows("identity"))
+        shared: dict[str, str] = dict(database.rows("identity"))
     wanted = None if ids is None else set(ids)
     reader = _Reader(shared)
     return {
@@ -117,16 +117,17 @@ class _Reader:
         self._metrics: dict[str, list[tuple[str, int]]] = {}
         self._steps: dict[bytes, np.ndarray[Any, Any]] = {}
 
-    def outcome(self, row: Row) -> Outcome:
+    def outcome(self, row: Any) -> Outcome:
         """The outcome in a row of the table `trial`."""
-        name, _, _, identity, hyperparameters, seed, *ended, validation = row[:13]
+        name, _, _, identity, hyperparameters, seed = row[:6]
+        ended: Any = row[6:12]
         *counts, restored, steps, gradients, metrics, blob, shape, samples, examples, form, scores = row[13:]
         return Outcome(
             Trial(name, {**self._identity(identity), "hyperparameters": json.loads(hyperparameters), "seed": seed}),
             *ended,
             self._array(steps),
             self._curves(metrics, blob),
-            json.loads(validation),
+            json.loads(row[12]),
             Evaluations(*counts),
             restored,
             None if samples is None else np.frombuffer(samples, "<f4").reshape(json.loads(shape)),

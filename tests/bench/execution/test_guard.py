@@ -150,9 +150,9 @@ def carry_out(asked: Experiment, store: Store, **options: Any) -> tuple[Summary,
 
 
 def rows(folder: Path) -> list[Any]:
-    """The whole tables of trials and curves."""
+    """The whole table of trials."""
     with sqlite3.connect(folder / "store.sqlite") as connection:
-        found = [*connection.execute("SELECT * FROM trial"), *connection.execute("SELECT * FROM curve")]
+        found = connection.execute("SELECT * FROM trial").fetchall()
     connection.close()
     return found
 

@@ -32,6 +32,7 @@ from dlkit.bench.store import kept_code
 from dlkit.bench.store.store import Store
 from dlkit.bench.training.lanes import ALONE
 from tests.bench.command_line import dlkit
+from tests.bench.rewriting import rewrite
 
 INLINE = bench.Resources(executor="inline")
 
@@ -209,11 +210,12 @@ def test_the_file_of_a_script_is_said(tmp_path: Path) -> None:
 def edited(copied: Path, tmp_path: Path, column: str, before: str, after: str) -> Any:
     """A copy of a run whose kept code is changed; opened."""
     shutil.copytree(copied, tmp_path / "run")
-    with sqlite3.connect(tmp_path / "run/store.sqlite") as connection:
-        ((text,),) = connection.execute(f"SELECT {column} FROM own_code").fetchall()
-        assert before in text
-        connection.execute(f"UPDATE own_code SET {column} = ?", (text.replace(before, after),))
-    connection.close()
+
+    def change(row: dict[str, Any]) -> dict[str, Any]:
+        assert before in row[column]
+        return {column: row[column].replace(before, after)}
+
+    rewrite(tmp_path / "run", "own_code", change)
     return bench.open_run(tmp_path / "run")
 
 

@@ -26,7 +26,6 @@ from dlkit.bench.plan.plan import Plan
 from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Point, Range, one_minus_log_uniform
 from dlkit.bench.plan.trials import Outcome, Timing, Trial
-from dlkit.bench.store import store as store_module
 from dlkit.bench.store.database import FILE
 from dlkit.bench.store.example_scores import packed
 from dlkit.bench.store.software import differences, software_digest

@@ -57,7 +57,7 @@ def provenance(summary: Summary, names: Names) -> Provenance:
     )
     data = [[name, facts["source"], facts["digest"]] for name, facts in sorted(manifest.get("data", {}).items())]
     return Provenance(
-        (took, *summary.apart),
+        (took, *summary.damaged, *summary.apart),
         _versions(manifest.get("programs", {})),
         _programs(names, manifest.get("programs", {})),
         shown_table(names, Table(("problem", "data from", "digest"), data), "Data", kind="facts"),

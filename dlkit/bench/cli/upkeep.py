@@ -1,0 +1,45 @@
+"""Commands that look after a run's folder: verify and convert."""
+
+from pathlib import Path
+
+from dlkit.bench.cli.exit_codes import DIFFERENT
+from dlkit.bench.errors import UserError
+
+__all__ = ["convert", "verify"]
+
+
+def verify(run: Path, /, *, replay: int = 0, repair: bool = False) -> int:
+    """Look at everything that a run's folder keeps, and say what is damaged; exit code 1 if something is.
+
+    Args:
+        run: the run's folder, such as runs/quickstart.
+        replay: how many trials run again, drawn at random, to compare their bits.
+        repair: write what is left of a damaged store anew; the damaged file is kept beside it, and the next run trains
+            what is missing.
+    """
+    from dlkit.bench.report.terminal import print_marked
+    from dlkit.bench.upkeep import repair_run, verify_run
+
+    if repair:
+        if replay:
+            raise UserError("--repair goes alone; verify with --replay afterwards")
+        for sentence in repair_run(run):
+            print_marked(sentence)
+    found = verify_run(run, replay=replay)
+    print_marked(str(found))
+    return 0 if found.sound else DIFFERENT
+
+
+def convert(run: Path, /) -> int:
+    """Convert a run that an older dlkit wrote to today's store format; the old file is kept beside the new one.
+
+    Args:
+        run: the run's folder.
+    """
+    from dlkit.bench.report.terminal import print_marked
+    from dlkit.bench.upkeep import convert_run
+
+    done = convert_run(run)
+    for sentence in done or ["nothing to do: it is of today's format"]:
+        print_marked(sentence)
+    return 0
