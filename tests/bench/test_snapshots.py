@@ -14,7 +14,10 @@ import pytest
 from dlkit.bench import cli
 
 FOLDER = Path(__file__).parent / "snapshots"
-COMMANDS = ("", "check", "run", "show", "report", "export", "replay", "list", "doctor", "watch", "compare", "merge")
+COMMANDS = (
+    *("", "check", "run", "show", "report", "export", "replay", "list", "doctor", "watch", "compare", "merge"),
+    *("verify", "convert"),
+)
 GOOD = """
 problems = ["quadratic"]
 optimizers = ["sgd", "adam"]

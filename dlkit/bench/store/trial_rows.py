@@ -120,11 +120,16 @@ class _Reader:
     def outcome(self, row: Any) -> Outcome:
         """The outcome in a row of the table `trial`."""
         name, _, _, identity, hyperparameters, seed = row[:6]
-        ended: Any = row[6:12]
+        status, reason, trace, diverged_at, seconds, compile_seconds = row[6:12]
         *counts, restored, steps, gradients, metrics, blob, shape, samples, examples, form, scores = row[13:]
         return Outcome(
             Trial(name, {**self._identity(identity), "hyperparameters": json.loads(hyperparameters), "seed": seed}),
-            *ended,
+            status,
+            reason,
+            trace,
+            diverged_at,
+            seconds,
+            compile_seconds,
             self._array(steps),
             self._curves(metrics, blob),
             json.loads(row[12]),
