@@ -1,6 +1,5 @@
 """A run folder looked after: verified, repaired, converted. Nothing is trained but what is replayed."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,20 +62,16 @@ def verify_run(run: str | Path, *, replay: int = 0) -> Verification:
     if replay < 0:
         raise UserError(f"replay must be 0 or more, got {replay}")
     mistakes = mistakes_in(folder)
+    result = api.open_run(folder) if replay else None
     with Store(folder, write=False) as store:
-        known = {name for name, record in store.records().items() if record.outcome.counts}
         trials = len(store.records())
-    if not replay:
-        return Verification(trials, mistakes)
-    result = api.open_run(folder)
-    possible = sorted(known & result.summary.records.keys())
-    drawn = random.Random(0).sample(possible, min(replay, len(possible)))
+    ran = [] if result is None else list(result.replays(sample=replay))
     differing = [
         f"trial {each.trial}: {', '.join(f'{name} differs by up to {by:g}' for name, by in each.largest.items())}"
-        for each in result.replays(drawn)
+        for each in ran
         if not each.exact
     ]
-    return Verification(trials, mistakes, drawn, differing)
+    return Verification(trials, mistakes, [each.trial for each in ran], differing)
 
 
 def repair_run(run: str | Path) -> list[str]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from dlkit.bench.cli.exit_codes import DIFFERENT
 from dlkit.bench.errors import UserError
+from dlkit.bench.escapes import visible
 
 __all__ = ["convert", "verify"]
 
@@ -17,16 +18,15 @@ def verify(run: Path, /, *, replay: int = 0, repair: bool = False) -> int:
         repair: write what is left of a damaged store anew; the damaged file is kept beside it, and the next run trains
             what is missing.
     """
-    from dlkit.bench.report.terminal import print_marked
     from dlkit.bench.upkeep import repair_run, verify_run
 
     if repair:
         if replay:
             raise UserError("--repair goes alone; verify with --replay afterwards")
         for sentence in repair_run(run):
-            print_marked(sentence)
+            _say(sentence)
     found = verify_run(run, replay=replay)
-    print_marked(str(found))
+    _say(str(found))
     return 0 if found.sound else DIFFERENT
 
 
@@ -36,10 +36,15 @@ def convert(run: Path, /) -> int:
     Args:
         run: the run's folder.
     """
-    from dlkit.bench.report.terminal import print_marked
     from dlkit.bench.upkeep import convert_run
 
     done = convert_run(run)
     for sentence in done or ["nothing to do: it is of today's format"]:
-        print_marked(sentence)
+        _say(sentence)
     return 0
+
+
+def _say(text: str) -> None:
+    """Prints what may have words of whoever made the run."""
+    for line in text.splitlines():
+        print(visible(line))  # noqa: T201

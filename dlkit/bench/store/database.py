@@ -19,8 +19,12 @@ Row = tuple[Any, ...]
 Answer = TypeVar("Answer")
 
 
-class Damaged(Exception):
+class Damaged(UserError):
     """Something in the file is not what was written there."""
+
+    def __init__(self, folder: Path | None, what: str) -> None:
+        super().__init__(f"{folder}: {FILE} is damaged: {what}; `dlkit verify RUN --repair` writes what is left anew")
+        self.what = what
 
 
 def connect(file: Path | None) -> sqlite3.Connection:
@@ -31,6 +35,8 @@ def connect(file: Path | None) -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:" if file is None else str(file), timeout=60, isolation_level=None)
     connection.execute(f"PRAGMA page_size={PAGE}")  # of a new file; this does not look at it yet
     connection.execute("PRAGMA secure_delete=ON")
+    connection.execute("PRAGMA trusted_schema=OFF")
+    connection.execute("PRAGMA cell_size_check=ON")
     return connection
 
 
@@ -95,7 +101,7 @@ class Database:
         try:
             return self._connection.execute(statement, parameters).fetchall()
         except (UnicodeDecodeError, OverflowError) as error:
-            raise Damaged(str(error)) from None
+            raise Damaged(self.folder, str(error)) from None
         except sqlite3.DatabaseError as error:
             raise self.meant(error) from None
 
@@ -104,7 +110,7 @@ class Database:
         if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
             return error
         is_fault = type(error) is sqlite3.OperationalError and any(word in str(error) for word in FAULTS)
-        return unusable(self.folder, error) if is_fault else Damaged(str(error))
+        return unusable(self.folder, error) if is_fault else Damaged(self.folder, str(error))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -209,32 +215,35 @@ class Database:
             expected = self._sum(name)
         rows, digests = [row[:-1] for row in found], [row[-1] for row in found]
         if digests != [row_digest(table, row) for row in rows]:
-            raise Damaged(f"a row of the table {name} is not what was written")
+            raise Damaged(self.folder, f"a row of the table {name} is not what was written")
         if sum_of(digest for row, digest in zip(rows, digests, strict=True) if _is_summed(name, row[0])) != expected:
-            raise Damaged(f"the table {name} has other rows than were written")
+            raise Damaged(self.folder, f"the table {name} has other rows than were written")
         return rows
 
     def _get(self, name: str, *key: Any) -> Row | None:
         table = TABLES[name]
         found = self.execute(f"SELECT * FROM {name} WHERE {table.where}", key)
         if found and row_digest(table, found[0][:-1]) != found[0][-1]:
-            raise Damaged(f"a row of the table {name} is not what was written")
+            raise Damaged(self.folder, f"a row of the table {name} is not what was written")
         return found[0][:-1] if found else None
 
     def has(self, name: str, *key: Any) -> bool:
         """Whether a key has a row."""
+        return self._healing(self._has, name, *key)
+
+    def _has(self, name: str, *key: Any) -> bool:
         return bool(self.execute(f"SELECT 1 FROM {name} WHERE {TABLES[name].where}", key))
 
     @contextmanager
     def parsing(self) -> Iterator[None]:
-        """Parses what was written in the block; an older dlkit may have meant something else by it.
+        """Parses what was written in the block: by an older dlkit, or by somebody who wants to harm.
 
         Raises:
             UserError: in the place of what parsing raised.
         """
         try:
             yield
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise unusable(self.folder, error) from None
 
     # --- the table `meta` ---
@@ -252,11 +261,11 @@ class Database:
         """How many rows a table has, and the sum of their digests, as they were written."""
         row = self._get("meta", f"{SUM}{name}")
         if row is None:
-            raise Damaged(f"how many rows the table {name} has is not known")
+            raise Damaged(self.folder, f"how many rows the table {name} has is not known")
         try:
             return Sum.parse(row[1])
         except ValueError as error:
-            raise Damaged(str(error)) from None
+            raise Damaged(self.folder, str(error)) from None
 
     def note(self, name: str, rows: Sum) -> None:
         """Writes the sum of a table."""

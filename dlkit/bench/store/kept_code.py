@@ -93,12 +93,13 @@ def about(database: Database, spec: str) -> list[About]:
         spec: the plan's digest.
     """
     row, found = database.get("spec", spec), []
-    for name in json.loads(row[3]) if row else ():
-        kept = database.get("own_code", name)
-        if kept is not None:  # else it is lost of a damaged store
-            _, facts, modules, settings, *_ = kept
-            code = LocalCode({module: LocalModule(*parts) for module, parts in json.loads(modules).items()})
-            found.append(About(name, code=code, settings=json.loads(settings), **json.loads(facts)))
+    with database.parsing():
+        for name in json.loads(row[3]) if row else ():
+            kept = database.get("own_code", name)
+            if kept is not None:  # else it is lost of a damaged store
+                _, facts, modules, settings, *_ = kept
+                code = LocalCode({module: LocalModule(*parts) for module, parts in json.loads(modules).items()})
+                found.append(About(name, code=code, settings=json.loads(settings), **json.loads(facts)))
     return found
 
 
@@ -107,15 +108,16 @@ def fetch(database: Database, spec: str, owner: str) -> KeptCode | None:
 
     None if it was not kept, or is lost of a damaged store.
     """
-    for known in about(database, spec):
-        if known.owner == owner:
-            row = database.get("own_code", known.digest)
-            names = (*json.loads(row[4]), row[5]) if row else ()
-            if not all(database.has("buffer", name) for name in names):
-                database.rows("buffer")  # says so, where it is damaged
-            parts = [part[1] for name in names if (part := database.get("buffer", name))]
-            if row and len(parts) == len(names):
-                return KeptCode(known, parts[-1], [bytearray(each) for each in parts[:-1]])
+    with database.parsing():
+        for known in about(database, spec):
+            if known.owner == owner:
+                row = database.get("own_code", known.digest)
+                names = (*json.loads(row[4]), row[5]) if row else ()
+                if not all(database.has("buffer", name) for name in names):
+                    database.rows("buffer")  # says so, where it is damaged
+                parts = [part[1] for name in names if (part := database.get("buffer", name))]
+                if row and len(parts) == len(names):
+                    return KeptCode(known, parts[-1], [bytearray(each) for each in parts[:-1]])
     return None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.store.database import FILE, PAGE, Damaged, Database, connect, make_tables, unusable
+from dlkit.bench.store.given_files import require_plain_files, require_plain_tables
 from dlkit.bench.store.older_formats import OLDEST, rows_of_older
 from dlkit.bench.store.salvage import MANIFEST, Damage, salvage
 from dlkit.bench.store.tables import FORMAT, TABLES, schema
@@ -51,6 +52,7 @@ class Opened:
         if write:
             self._lock = Lock(folder)
         try:
+            require_plain_files(folder / FILE)
             self.database = self._written(folder, say) if write else self._read(folder)
         except sqlite3.Error as error:
             self._release()
@@ -172,10 +174,14 @@ def _format(connection: sqlite3.Connection, folder: Path) -> int:
         Damaged: if it cannot be told.
     """
     database = Database(connection, folder)
-    tables: dict[str, str] = dict(database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
-    if not tables:
+    every = database.execute("SELECT name, type, sql FROM sqlite_master")
+    if not every:
         return 0
-    is_ours = tables == schema()
+    is_ours = {name: (kind, text) for name, kind, text in every} == {
+        name: ("table", text) for name, text in schema().items()
+    }
+    if not is_ours:
+        _require_plain(connection, folder)
     if is_ours:
         said = str(database.meta("format"))
     else:
@@ -184,7 +190,7 @@ def _format(connection: sqlite3.Connection, folder: Path) -> int:
     if said == str(FORMAT):
         if is_ours:
             return FORMAT
-        raise Damaged("its tables are not those of its format")
+        raise Damaged(folder, "its tables are not those of its format")
     if not said.isdecimal() or int(said) < OLDEST or int(said) > FORMAT:
         what = (
             "use that dlkit, or a newer one, or name another folder"
@@ -198,6 +204,23 @@ def _format(connection: sqlite3.Connection, folder: Path) -> int:
     return int(said)
 
 
+def _require_plain(connection: sqlite3.Connection, folder: Path) -> None:
+    """Refuses tables that compute when they are read.
+
+    Raises:
+        UserError: for those.
+        Damaged: if it may be damage that made them look so: then the file is not read through SQLite.
+    """
+    try:
+        require_plain_tables(connection, folder)
+    except UserError as error:
+        try:
+            salvage(folder)
+        except UserError:
+            raise error from None
+        raise Damaged(folder, str(error)) from None
+
+
 def require_sound(database: Database) -> None:
     """Checks a whole file: its head, SQLite's own structure, every row and every table.
 
@@ -208,11 +231,11 @@ def require_sound(database: Database) -> None:
         with (database.folder / FILE).open("rb") as file:
             head = file.read(100)
         if any(head[at : at + len(part)] != part for at, part in HEAD):
-            raise Damaged("the file's head is not what was written")
+            raise Damaged(database.folder, "the file's head is not what was written")
     with database.snapshot():
         ((state, *_), *_) = database.execute("PRAGMA integrity_check(1)")
         if state != "ok":
-            raise Damaged(str(state))
+            raise Damaged(database.folder, str(state))
         for name in TABLES:
             database.rows(name)
 

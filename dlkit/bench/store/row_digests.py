@@ -1,27 +1,56 @@
 """A digest for each row, and a sum of digests for each table: what is changed, lost or moved does not go unseen."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from struct import Struct, pack
+import marshal
+from collections.abc import Callable, Iterable, Sequence
+from struct import pack
 from typing import Any, NamedTuple
 
 from dlkit.bench.store.tables import TABLES, Table
 
-__all__ = ["NOTHING", "Sum", "row_digest", "sum_of"]
+__all__ = ["NOTHING", "Sum", "row_digest", "sum_of", "written"]
 
 MODULUS = 2**256
-_LENGTHS = {name: Struct(f"<{len(table.columns)}q") for name, table in TABLES.items()}
 _NAMES = {name: name.encode() + b"\0" for name in TABLES}
-_TAGS = {type(None): "n", int: "i", float: "f", str: "t", bytes: "b", bytearray: "b", memoryview: "b"}
-_BYTES: dict[type, Any] = {
-    type(None): lambda value: b"",
-    int: lambda value: b"%d" % value,
-    float: lambda value: pack("<d", value),
-    str: str.encode,
-    bytes: bytes,
-    bytearray: bytes,
-    memoryview: bytes,
-}
+
+
+def written(row: Sequence[Any]) -> bytes:
+    """Returns the bytes that a row's digest is of: each value's type, its length and its content.
+
+    They are those of Python's `marshal`, version 2, which writes a row in a third of the time.
+
+    Args:
+        row: texts, whole numbers, floats, bytes and None.
+    """
+    return b"(" + pack("<i", len(row)) + b"".join(map(_value, row))
+
+
+def _value(value: Any) -> bytes:
+    match value:
+        case None:
+            return b"N"
+        case str():
+            text = value.encode("utf-8", "surrogatepass")
+            return b"u" + pack("<i", len(text)) + text
+        case bytes():
+            return b"s" + pack("<i", len(value)) + value
+        case float():
+            return b"g" + pack("<d", value)
+        case int() if -(2**31) <= value < 2**31:
+            return b"i" + pack("<i", value)
+    digits, left = list[int](), abs(value)
+    while left:
+        digits.append(left & 0x7FFF)
+        left >>= 15
+    return b"l" + pack(f"<i{len(digits)}H", len(digits) if value > 0 else -len(digits), *digits)
+
+
+def _fast(row: Sequence[Any]) -> bytes:
+    return marshal.dumps(tuple(row), 2)
+
+
+_SAMPLE = ("a", "\xe4", b"\x00b", None, 0, -1, 2**31, -(2**62), 0.1, -0.0, "a", "")
+_written: Callable[[Sequence[Any]], bytes] = _fast if _fast(_SAMPLE) == written(_SAMPLE) else written
 
 
 class Sum(NamedTuple):
@@ -59,11 +88,7 @@ def row_digest(table: Table, row: Sequence[Any]) -> bytes:
         table: which.
         row: its values as SQLite gives them, without the digest.
     """
-    tags = "".join([_TAGS[type(value)] for value in row]).encode()
-    values = [_BYTES[type(value)](value) for value in row]
-    return hashlib.sha256(
-        b"".join((_NAMES[table.name], tags, _LENGTHS[table.name].pack(*map(len, values)), *values))
-    ).digest()
+    return hashlib.sha256(_NAMES[table.name] + _written(row)).digest()
 
 
 def sum_of(digests: Iterable[bytes]) -> Sum:

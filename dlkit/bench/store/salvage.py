@@ -1,6 +1,7 @@
 """What a damaged file still has: every row that is what was written; and what is lost, by name where that is known."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ __all__ = ["MANIFEST", "Damage", "Salvaged", "manifest_beside", "salvage"]
 
 MANIFEST = "manifest.json"
 MOST_NAMED = 5  # trials in one sentence
+ID = re.compile("[0-9a-f]{16}")
 Row = tuple[Any, ...]
 NAMES = {
     "spec": ("spec", "a report of its sources lacks them"),
@@ -123,6 +125,7 @@ def salvage(folder: Path) -> Salvaged:
         del rows["trial"][key]
     lost["trial"] += len(homeless) if lost["trial"] >= 0 else 0
     names = [*(_named(row, shared) for row in broken), *(name for name, _ in homeless)]
+    names = [name for name in names if ID.fullmatch(name)]  # else it is no id any more
     known = {name for name, _ in rows["trial"]}
     kept: dict[str, Sequence[Row]] = {name: list(each.values()) for name, each in rows.items()}
     kept["drawn"] = _unbroken(rows["drawn"].values())

@@ -142,7 +142,8 @@ class Store:
     def sources(self, spec: str) -> dict[str, str]:
         """Returns file -> text of those of one's own functions whose code was not kept, by the plan's digest."""
         row = self._database.get("spec", spec)
-        return {} if row is None else json.loads(row[2])
+        with self._database.parsing():
+            return {} if row is None else json.loads(row[2])
 
     def about_code(self, spec: str) -> list[About]:
         """Returns what is known of the code that was kept with a plan, by the plan's digest."""
@@ -170,7 +171,8 @@ class Store:
         """Returns a program of the current software; None if it stored nothing yet."""
         software = self.software()
         fields = [row[2] for row in self._database.rows("program") if row[1] == software]
-        return json.loads(min(fields)) if fields else None
+        with self._database.parsing():
+            return json.loads(min(fields)) if fields else None
 
     @contextmanager
     def _made_by(self, program: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -202,9 +204,10 @@ class Store:
     def drawn(self) -> dict[str, list[Point]]:
         """Returns the points that were drawn while runs of the current software went on, in order."""
         now, found = self.software(), dict[str, list[Point]]()
-        for search, software, _, point in sorted(self._database.rows("drawn")):
-            if software == now:
-                found.setdefault(search, []).append(from_json(Point, point))
+        with self._database.parsing():
+            for search, software, _, point in sorted(self._database.rows("drawn")):
+                if software == now:
+                    found.setdefault(search, []).append(from_json(Point, point))
         return found
 
     # --- trials: tables trial, identity ---
@@ -297,10 +300,11 @@ class Store:
         for trial, software, program, *_ in self._database.rows("trial"):
             if software != now and BROKEN not in software:
                 by_software.setdefault(software, []).append((trial, program))
-        return [
-            Apart(frozenset(trial for trial, _ in rows), json.loads(programs[rows[0][1]]), ASIDE in software)
-            for software, rows in sorted(by_software.items())
-        ]
+        with self._database.parsing():
+            return [
+                Apart(frozenset(trial for trial, _ in rows), json.loads(programs[rows[0][1]]), ASIDE in software)
+                for software, rows in sorted(by_software.items())
+            ]
 
     # --- timings: table timing ---
 
@@ -320,7 +324,8 @@ class Store:
 
     def timings(self) -> dict[str, Timing]:
         """Returns the current software's timings, by key."""
-        return {row[0]: from_json(Timing, row[5]) for row in self._of_now("timing")}
+        with self._database.parsing():
+            return {row[0]: from_json(Timing, row[5]) for row in self._of_now("timing")}
 
     def copy_timings(self, other: "Store") -> None:
         """Stores the timings of another store of the same software; they stay timed side by side."""
@@ -341,10 +346,11 @@ class Store:
 
     def frozen(self) -> dict[str, Frozen]:
         """Returns the targets that were frozen from the current software's trials, by key."""
-        return {
-            key: Frozen(tuple(map(float, json.loads(goals))), *rest)
-            for key, _, _, goals, *rest in self._of_now("target")
-        }
+        with self._database.parsing():
+            return {
+                key: Frozen(tuple(map(float, json.loads(goals))), *rest)
+                for key, _, _, goals, *rest in self._of_now("target")
+            }
 
     def problems_of_targets(self) -> dict[str, str]:
         """Returns whose the current software's frozen targets are: key -> problem."""

@@ -92,15 +92,17 @@ def read(database: Database, software: str | None, ids: Iterable[str] | None) ->
     """
     with database.snapshot():
         rows = database.rows("trial")  # first: where it is damaged, what is salvaged is read from then on
-        programs = {name: json.loads(fields) for name, _, fields in database.rows("program")}
+        made_by = {name: fields for name, _, fields in database.rows("program")}
         shared: dict[str, str] = dict(database.rows("identity"))
     wanted = None if ids is None else set(ids)
-    reader = _Reader(shared)
-    return {
-        row[0]: Record(reader.outcome(row), programs[row[2]])
-        for row in rows
-        if row[1] == software and (wanted is None or row[0] in wanted)
-    }
+    with database.parsing():
+        reader = _Reader(shared)
+        programs = {name: json.loads(fields) for name, fields in made_by.items()}
+        return {
+            row[0]: Record(reader.outcome(row), programs[row[2]])
+            for row in rows
+            if row[1] == software and (wanted is None or row[0] in wanted)
+        }
 
 
 def storable(text: str) -> str:

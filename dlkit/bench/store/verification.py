@@ -54,7 +54,7 @@ def _of_the_file(folder: Path) -> Iterator[str]:
     try:
         require_sound(Database(connection, folder))
     except (Damaged, sqlite3.DatabaseError) as error:
-        yield f"{FILE}: {error}"
+        yield f"{FILE}: {error.what if isinstance(error, Damaged) else error}"
     finally:
         connection.close()
 

@@ -150,9 +150,11 @@ def carry_out(asked: Experiment, store: Store, **options: Any) -> tuple[Summary,
 
 
 def rows(folder: Path) -> list[Any]:
-    """The whole table of trials."""
+    """The whole table of trials, each with what it shares with others."""
     with sqlite3.connect(folder / "store.sqlite") as connection:
-        found = connection.execute("SELECT * FROM trial").fetchall()
+        found = connection.execute(
+            "SELECT trial.*, shared FROM trial JOIN identity ON trial.identity = identity.digest"
+        ).fetchall()
     connection.close()
     return found
 
@@ -184,7 +186,7 @@ def test_code_that_computes_something_else_is_said_and_trained_again(
     with Store(tmp_path) as store:
         old, _ = carry_out(asked, store)
         programs = planner.plan(asked).plan.programs["quadratic"]
-        kept = {row for row in rows(tmp_path) if programs["other"]["{}"].method in str(row[3])}
+        kept = {row for row in rows(tmp_path) if programs["other"]["{}"].method in row[-1]}
         mine.write_text("2")
         new, ran = carry_out(asked, store)
         frozen, drawn = store.frozen(), store.drawn()
