@@ -10,6 +10,7 @@ from dlkit.bench.identity.hashing import canonical, digest_of
 from dlkit.bench.plan.trials import Evaluations, Outcome, Trial
 from dlkit.bench.store.database import Database
 from dlkit.bench.store.example_scores import packed, unpacked
+from dlkit.bench.store.sound_trials import sound
 
 __all__ = ["IDENTITIES", "OWN", "Record", "insert", "read", "row_of", "split_identity", "storable"]
 
@@ -124,7 +125,7 @@ class _Reader:
         name, _, _, identity, hyperparameters, seed = row[:6]
         status, reason, trace, diverged_at, seconds, compile_seconds = row[6:12]
         *counts, restored, steps, gradients, metrics, blob, shape, samples, examples, form, scores = row[13:]
-        return Outcome(
+        found = Outcome(
             Trial(name, {**self._identity(identity), "hyperparameters": json.loads(hyperparameters), "seed": seed}),
             status,
             reason,
@@ -141,6 +142,7 @@ class _Reader:
             None if scores is None else unpacked(examples, form, scores),
             None if gradients is None else np.frombuffer(gradients, "<f8"),
         )
+        return sound(found)
 
     def _identity(self, name: str) -> dict[str, Any]:
         if name not in self._identities:
