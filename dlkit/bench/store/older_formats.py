@@ -9,12 +9,15 @@ from typing import Any
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.identity.hashing import digest_of
+from dlkit.bench.plan.json import from_json, to_json
+from dlkit.bench.plan.plan import Plan
 from dlkit.bench.store.tables import FORMAT
 from dlkit.bench.store.trial_rows import split_identity
 
 __all__ = ["OLDEST", "rows_of_older"]
 
-OLDEST = 4  # of the formats before, final trials were judged on validation: their numbers mean something else
+OLDEST = 5  # of those before, trials and specs said less of what was trained: nothing tells which trials are whose
+SAME = ("program", "drawn", "timing", "target", "ending")  # tables that are what they were
 Row = tuple[Any, ...]
 
 
@@ -35,14 +38,15 @@ def rows_of_older(connection: sqlite3.Connection) -> dict[str, Sequence[Row]]:
             raise sqlite3.DatabaseError(state)
         meta = dict(connection.execute("SELECT key, value FROM meta"))
         own_code, buffers = _own_code(connection)
+        specs = dict(_specs(connection, {name for name, *_ in own_code}))
+        if meta.get("current") in specs:
+            meta["current"] = specs[meta["current"]][0]
         rows: dict[str, Sequence[Row]] = {
             "meta": list({**meta, "format": str(FORMAT)}.items()),
-            "spec": list(_specs(connection, {name for name, *_ in own_code})),
+            "spec": list({row[0]: row for row in specs.values()}.values()),
             "own_code": own_code,
             "buffer": buffers,
-            **{name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in ("program", "drawn", "timing")},
-            "target": list(_targets(connection, meta.get("software", ""))),
-            "ending": connection.execute("SELECT * FROM ending").fetchall(),
+            **{name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in SAME},
         }
         shared: dict[str, str] = {}
         rows["trial"] = list(_trials(connection, shared))
@@ -58,12 +62,17 @@ def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
     return [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
 
 
-def _specs(connection: sqlite3.Connection, kept: set[str]) -> Iterator[Row]:
-    """Specs; code that was kept in one piece for all its owners is left out."""
+def _specs(connection: sqlite3.Connection, kept: set[str]) -> Iterator[tuple[str, Row]]:
+    """Yields each spec under its former hash: plans may say more now, and their hash is that of all they say.
+
+    Code that was kept in one piece for all its owners is left out.
+    """
     with_code = "own_code" in _columns(connection, "spec")
-    for name, plan, sources, *code in connection.execute("SELECT * FROM spec"):
+    for name, text, sources, *code in connection.execute("SELECT * FROM spec"):
         listed = code[0] if with_code and str(code[0]).startswith("[") else "[]"
-        yield name, plan, sources, json.dumps([each for each in json.loads(listed) if each in kept])
+        plan = from_json(Plan, text)
+        own = [each for each in json.loads(listed) if each in kept]
+        yield name, (plan.digest, to_json(plan), sources, json.dumps(own))
 
 
 def _own_code(connection: sqlite3.Connection) -> tuple[list[Row], list[Row]]:
@@ -78,13 +87,6 @@ def _own_code(connection: sqlite3.Connection) -> tuple[list[Row], list[Row]]:
             buffers[content] = data
             found.append((name, facts, modules, settings, names, content))
     return found, list(buffers.items())
-
-
-def _targets(connection: sqlite3.Connection, software: str) -> Iterator[Row]:
-    """Frozen targets; at first they did not say of which software they are."""
-    is_said = "software" in _columns(connection, "target")
-    for row in connection.execute("SELECT * FROM target"):
-        yield row if is_said else (row[0], software, *row[1:])
 
 
 def _trials(connection: sqlite3.Connection, shared: dict[str, str]) -> Iterator[Row]:

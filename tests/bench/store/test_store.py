@@ -553,7 +553,7 @@ def test_a_newer_format_is_refused_by_name(tmp_path, monkeypatch):
     connection.close()
     for write in (False, True):
         with pytest.raises(
-            UserError, match=rf"store format {FORMAT + 1}, and this dlkit reads formats 4 to {FORMAT}; use that dlkit"
+            UserError, match=rf"store format {FORMAT + 1}, and this dlkit reads formats 5 to {FORMAT}; use that dlkit"
         ):
             Store(tmp_path, write=write)
 
