@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 try:
     from cyclopts import App, CycloptsError, Parameter
@@ -229,14 +229,20 @@ def main() -> None:
         prepare_own_process()
     try:
         status = _status()
-        sys.stdout.flush()
+        _flush(sys.stdout)
         if written is not None and written.error is not None:
             print(f"error: the output could not be written: {written.error.strerror}", file=sys.stderr)  # noqa: T201
             status = status or USER_ERROR
-        sys.stderr.flush()
+        _flush(sys.stderr)
     finally:
         sys.stdout, sys.stderr = before
     sys.exit(status)
+
+
+def _flush(stream: TextIO | None) -> None:
+    """Hands on what was printed, if there is where to."""
+    if stream is not None:
+        stream.flush()
 
 
 def _status() -> int:

@@ -1,39 +1,15 @@
-"""Output that does not end the command: into few letters, a pipe that nobody reads, a terminal that is gone.
+"""Output that does not end the command: into few letters, a pipe that nobody reads, a terminal that is gone."""
 
-A terminal that knows ASCII alone gets -, x and <= for what it cannot show.
-"""
-
-import codecs
 import errno
 import io
 import os
 from typing import Any
 
+from dlkit.bench.report.plain_letters import PLAINLY
+
 __all__ = ["lasting", "readable_everywhere"]
 
 NOBODY_READS = (errno.EPIPE, errno.EIO)  # the end of a pipe, or of a terminal
-
-PLAIN = {
-    "\N{EN DASH}": "-",
-    "\N{MINUS SIGN}": "-",
-    "\N{MULTIPLICATION SIGN}": "x",
-    "\N{LESS-THAN OR EQUAL TO}": "<=",
-    "\N{GREATER-THAN OR EQUAL TO}": ">=",
-    "\N{INFINITY}": "inf",
-    "\N{HORIZONTAL ELLIPSIS}": "...",
-    "\N{BOX DRAWINGS LIGHT HORIZONTAL}": "-",
-    "\N{BOX DRAWINGS HEAVY HORIZONTAL}": "=",
-    "\N{UPWARDS ARROW}": "^",
-    "\N{DOWNWARDS ARROW}": "v",
-    "\N{NO-BREAK SPACE}": " ",
-    "\N{MICRO SIGN}": "u",
-    "\N{MIDDLE DOT}": ",",
-}
-
-
-def _in_few_letters(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeEncodeError)
-    return "".join(PLAIN.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
 
 
 def readable_everywhere(*streams: Any) -> None:
@@ -42,10 +18,9 @@ def readable_everywhere(*streams: Any) -> None:
     Args:
         *streams: such as the standard output; those of another kind stay as they are.
     """
-    codecs.register_error("dlkit", _in_few_letters)
     for stream in streams:
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="dlkit")
+            stream.reconfigure(errors=PLAINLY)
 
 
 class _Lasting(io.RawIOBase):
@@ -90,8 +65,8 @@ def lasting(stream: Any) -> tuple[Any, _Lasting | None]:
         The stream; and what knows how writing went, None for one that stays as it is.
     """
     try:
-        raw = _Lasting(stream.fileno(), stream.name)
         stream.flush()
+        raw = _Lasting(stream.fileno(), stream.name)
     except (AttributeError, OSError, ValueError):  # captured, closed, or none
         return stream, None
     text = io.TextIOWrapper(

@@ -4,6 +4,7 @@ Whatever the user's code raises comes back as text, since the class of an except
 prints goes to a pipe of its own. It ends when the process that it works for does.
 """
 
+import faulthandler
 import os
 import pickle
 import signal
@@ -92,6 +93,7 @@ def become_worker(output: int, core: int | None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace", line_buffering=True)
+    faulthandler.enable()  # a fault in native code prints where Python was
     _die_first()
 
 

@@ -10,7 +10,16 @@ from pathlib import Path
 
 from dlkit.bench.doors import private_folder
 
-__all__ = ["cache_folder", "compiler_options", "configure_jax", "cpu_flags", "cpu_model", "keep", "threads"]
+__all__ = [
+    "cache_folder",
+    "compiler_options",
+    "configure_jax",
+    "cpu_flags",
+    "cpu_model",
+    "keep",
+    "memory_limit",
+    "threads",
+]
 
 
 def cache_folder() -> Path:
@@ -119,3 +128,20 @@ def _cpu_says(*names: str) -> str:
     except OSError:
         pass
     return ""
+
+
+def memory_limit() -> int:
+    """Returns the bytes of memory that this process and others beside it may take: the machine's, or its container's.
+
+    Where the system tells neither, 8 GiB.
+    """
+    limit = 8 * 2**30
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for name in ("memory.max", "memory.high", "memory/memory.limit_in_bytes", "memory/memory.soft_limit_in_bytes"):
+        try:
+            bound = int((Path("/sys/fs/cgroup") / name).read_text())
+        except (OSError, ValueError):  # "max", or not there
+            continue
+        limit = min(limit, bound) if bound > 0 else limit
+    return limit

@@ -3,7 +3,7 @@
 - `tables`, `tables_across`: what tables say, of a problem and of all;
   `markdown`, `latex`, `terminal`: how they are written; `text_tables`: as lines that fit a width.
 - `answer_table`: the answer as a table; `notebook`: as a card below a cell; `shown`: what a result shows of it;
-  `trial_list`: every trial in the terminal.
+  `trial_list`: every trial in the terminal; `plain_letters`: where a terminal has few.
 - `paper_table`: the one table of a paper, with the protocol of `paper_notes`; `paper_latex`: in LaTeX;
   `latex_text`: any text as LaTeX.
 - `figure_data`, `grid_scale`, `surface_data`: what figures draw.
@@ -41,6 +41,7 @@ __all__ = [
     "paper_notes",
     "paper_table",
     "parameter_groups",
+    "plain_letters",
     "plotly_across",
     "plotly_bundle",
     "plotly_drawing",

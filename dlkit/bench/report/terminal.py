@@ -14,6 +14,7 @@ from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.escapes import visible
 from dlkit.bench.report import tables, tables_across
 from dlkit.bench.report.answer_table import AnswerTable, answer_table, legend, verdicts
+from dlkit.bench.report.plain_letters import plainly
 from dlkit.bench.report.text_tables import paragraph, table_lines
 
 __all__ = ["More", "answer_lines", "print_lines", "print_marked", "print_summary", "terminal", "text_of"]
@@ -85,9 +86,10 @@ def terminal() -> Console:
 
 
 def print_lines(console: Console, lines: Iterable[Text]) -> None:
-    """Prints lines as they are: none is wrapped or cut."""
+    """Prints lines as they are: none is wrapped or cut; in plain letters where the terminal has no others."""
     for line in lines:
-        console.print(line, soft_wrap=True)
+        plain = plainly(line.plain, console.encoding)
+        console.print(line if plain == line.plain else Text(plain), soft_wrap=True)
 
 
 def print_marked(text: str) -> None:
@@ -100,7 +102,7 @@ def print_marked(text: str) -> None:
     for line in text.splitlines():
         width = console.width if console.is_terminal else len(line) + MARK
         lines = paragraph(line[MARK:], width=width, first=line[:MARK], indent=" " * MARK)
-        print("\n".join(lines), flush=True)  # noqa: T201
+        print(plainly("\n".join(lines), console.encoding), flush=True)  # noqa: T201
 
 
 def _lines(summary: Summary, width: int, *, tables: bool, more: More, failures: bool = True) -> list[Text]:

@@ -95,7 +95,8 @@ class Budget:
         seeds: fresh seeds each study's winners are trained on, the same ones for all contenders; by default 2, or 10
             in a single study.
         trial_seconds: how long a trial may train, compilation not counted. It is cut off then, at the next of a few
-            moments where it can be; results then depend on the machine. By default there is no limit.
+            moments where it can be; results then depend on the machine. A worker that gives no sign for twice as long
+            and ten seconds more is ended, and its trial cut off without a curve. By default there is no limit.
 
     Raises:
         UserError: for a number below 1, settings that exclude each other, or steps that evaluations do not divide.

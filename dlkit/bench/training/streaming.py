@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.machine.environment import memory_limit
 from dlkit.bench.problems.base import Batch, Problem
 from dlkit.bench.training.data_order import Batches
 from dlkit.bench.training.lanes import Lanes, held_bytes, placed
@@ -116,9 +117,7 @@ def _usual_memory() -> int:
     """The bytes that a training split may take by default."""
     limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     if limit is None:
-        from distributed.system import MEMORY_LIMIT
-
-        limit = MEMORY_LIMIT // (os.cpu_count() or 1)
+        limit = memory_limit() // (os.cpu_count() or 1)
     return int(SHARE * limit)
 
 
