@@ -198,6 +198,14 @@ def plain() -> Program:
 CASES: dict[str, tuple[Callable[[], Program], tuple[float, ...]]] = {
     "full batches": (lambda: program_of(problems.get("quadratic"), "momentum"), (0.01,)),
 }
+SLOW = {
+    "lanes that stop early",
+    "streams, two intervals at once",
+    "probes",
+    "other parameters are evaluated",
+    "two players",
+    "divergence",
+}
 LONG_CASES: dict[str, tuple[Callable[[], Program], tuple[float, ...]]] = {
     "every kind of leaf": (lambda: program_of(digits(), EVERYTHING), (0.01,)),
     "early stopping, a schedule": (
@@ -220,7 +228,13 @@ LONG_CASES: dict[str, tuple[Callable[[], Program], tuple[float, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", [*CASES, *(pytest.param(name, marks=pytest.mark.long) for name in LONG_CASES)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *CASES,
+        *(pytest.param(name, marks=pytest.mark.slow if name in SLOW else pytest.mark.long) for name in LONG_CASES),
+    ],
+)
 def test_a_trial_that_is_killed_at_every_boundary_has_the_bits_of_one_that_is_not(name: str, tmp_path: Path) -> None:
     make, rates = {**CASES, **LONG_CASES}[name]
     program = make()
@@ -258,9 +272,14 @@ def test_long_trials_are_cut_into_short_calls(pace: float, left: int, expected: 
     assert host_loop.finer(Cut(8, 1000), 1000, pace, left, 120.0) == expected
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("cut", [Cut(1, 6), Cut(1, 4), Cut(1, 1)])
-@pytest.mark.parametrize("lanes", [ALONE, Lanes(2)])
+@pytest.mark.parametrize(
+    ("cut", "lanes"),
+    [
+        pytest.param(Cut(1, 4), ALONE, marks=pytest.mark.long),
+        *(pytest.param(cut, ALONE, marks=pytest.mark.slow) for cut in (Cut(1, 6), Cut(1, 1))),
+        *(pytest.param(cut, Lanes(2), marks=pytest.mark.slow) for cut in (Cut(1, 6), Cut(1, 4), Cut(1, 1))),
+    ],
+)
 def test_no_bit_depends_on_how_a_trial_is_cut(
     cut: Cut, lanes: Lanes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
