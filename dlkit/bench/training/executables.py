@@ -268,7 +268,7 @@ def _counts() -> threading.local:
         if event == "/jax/compilation_cache/cache_hits":
             count(-1)
 
-    def listen_to_durations(event: str, _: float, **facts: Any) -> None:
+    def listen_to_durations(event: str, duration_secs: float, **_: Any) -> None:
         if event == "/jax/core/compile/backend_compile_duration":  # said of what comes from the cache, too
             count(1)
 
