@@ -120,7 +120,10 @@ def studied(asked: argparse.Namespace, clocks: Path) -> tuple[bench.Result, floa
     """Runs the study and writes its report; returns the result and seconds of wall time."""
     os.environ["COMPILE_CLOCK"] = str(clocks)
     os.environ["DLKIT_CACHE"] = str(clocks / "cache")
-    os.environ["DASK_DISTRIBUTED__WORKER__PRELOAD"] = str(Path(__file__).with_name("compile_clock.py"))
+    starting = clocks / "starting"  # Python runs what is called so whenever it starts
+    starting.mkdir()
+    (starting / "sitecustomize.py").write_text(Path(__file__).with_name("compile_clock.py").read_text())
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(starting), *filter(None, [os.environ.get("PYTHONPATH")])])
     watch_driver()
     budget = {name: value for name in ("studies", "steps") if (value := getattr(asked, name)) is not None}
     began = time.perf_counter()

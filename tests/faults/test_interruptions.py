@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 SPEC = """
@@ -98,10 +99,8 @@ def test_ctrl_c_ends_with_what_is_done(work: Path, undisturbed: str, arguments: 
 def test_a_killed_worker_is_replaced(work: Path, undisturbed: str) -> None:
     process = start(work, "--folder", "crippled", "--workers", "2")
     wait_for(work / "crippled", 1)
-    listed = subprocess.run(
-        ["pgrep", "-g", str(process.pid), "-f", "spawn_main"], capture_output=True, text=True
-    ).stdout
-    os.kill(int(listed.split()[-1]), signal.SIGKILL)
+    (parent,) = psutil.Process(process.pid).children()
+    os.kill(parent.children()[-1].pid, signal.SIGKILL)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert out == undisturbed

@@ -41,6 +41,7 @@ from dlkit.bench.machine.program import program_identity
 
 __all__ = ["Kept", "executable_of", "kept"]
 
+FORM = 2  # of the files
 LONGEST_WAIT = 120.0  # seconds for another process that makes the same
 CHECKSUM_BYTES = hashlib.sha256().digest_size
 
@@ -102,9 +103,9 @@ class Kept:
         program = _file([{**surroundings, "code": ""}, types, str(lowered.out_tree), lowered.as_text()])
         found = _loaded(program)
         if found is None:
-            hits = _hits()
+            before = _compilations()
             found = lowered.compile()
-            if _hits() > hits:  # what XLA's cache gave back lacks functions when it is written once more
+            if _compilations() == before:  # what a cache gave back, XLA's or this process's, may lack functions
                 return found
             _keep(program, found, lowered.as_text())
         _write(group, program.name.encode())
@@ -146,7 +147,7 @@ def _folder() -> Path:
 
 
 def _file(parts: list[Any]) -> Path:
-    return _folder() / digest(parts, length=40)
+    return _folder() / digest([FORM, *parts], length=40)
 
 
 def _named(group: Path) -> Any:
@@ -257,16 +258,25 @@ def _checksum(path: Path, body: bytes) -> bytes:
 
 @cache
 def _counts() -> threading.local:
-    """How many executables each thread has had from XLA's cache."""
+    """How many executables each thread has asked XLA for, less those that came from XLA's cache."""
     counts = threading.local()
+
+    def count(change: int) -> None:
+        counts.compiled = getattr(counts, "compiled", 0) + change
 
     def listen(event: str, **_: Any) -> None:
         if event == "/jax/compilation_cache/cache_hits":
-            counts.hits = getattr(counts, "hits", 0) + 1
+            count(-1)
+
+    def listen_to_durations(event: str, duration_secs: float, **_: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":  # said of what comes from the cache, too
+            count(1)
 
     jax.monitoring.register_event_listener(listen)
+    jax.monitoring.register_event_duration_secs_listener(listen_to_durations)
     return counts
 
 
-def _hits() -> int:
-    return getattr(_counts(), "hits", 0)
+def _compilations() -> int:
+    """How many executables XLA has compiled for this thread, of which it has all functions."""
+    return getattr(_counts(), "compiled", 0)

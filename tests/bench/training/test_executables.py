@@ -118,6 +118,39 @@ def test_other_types_and_keys_are_other_executables(folder: Path) -> None:
     assert (first.count, other.count) == (2, 1)
 
 
+SLICES = """
+import sys
+import jax, jax.numpy as jnp
+from dlkit.bench.machine.environment import configure_jax
+from dlkit.bench.training.executables import Kept
+
+def apart(values):
+    return [(each, each[::2]) for each in values]
+
+configure_jax()
+values = jnp.arange(120.0).reshape(4, 30)
+for key in sys.argv[1:]:
+    for each in (Kept(jax.jit(apart), key) if key != "own" else jax.jit(apart))(values):
+        jax.block_until_ready(each)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("first", ["one", "own"])
+def test_what_xlas_cache_gave_back_is_not_written_again(first: str, tmp_path: Path) -> None:
+    """Nor what this process has kept of it for another function that computes the same: it lacks functions then."""
+    environment = {**os.environ, "DLKIT_CACHE": str(tmp_path)}
+
+    def run(*keys: str) -> None:
+        subprocess.run([sys.executable, "-c", SLICES, *keys], env=environment, check=True, capture_output=True)
+
+    run("one")
+    for file in (tmp_path / "executables").iterdir():
+        file.unlink()
+    run(first, "two")
+    run("one", "two")
+
+
 @pytest.mark.parametrize("fault", ["cut off", "another's", "a bit flipped", "no executable"])
 @pytest.mark.parametrize("largest", [False, True], ids=["name", "executable"])
 def test_a_file_that_is_not_whole_is_made_anew(fault: str, largest: bool, folder: Path) -> None:
