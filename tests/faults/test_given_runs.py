@@ -192,7 +192,7 @@ def test_an_ordinary_journal_is_still_finished(run: Path) -> None:
     script = (
         "import os, sqlite3, sys\nconnection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
         "connection.execute('PRAGMA cache_size=1')\nconnection.execute('BEGIN IMMEDIATE')\n"
-        "connection.execute('DELETE FROM curve')\nconnection.execute('DELETE FROM trial')\nos._exit(0)\n"
+        "connection.execute('DELETE FROM program')\nconnection.execute('DELETE FROM trial')\nos._exit(0)\n"
     )
     count = len(open_run(run).trials())
     subprocess.run([sys.executable, "-c", script, str(run / "store.sqlite")], check=True)

@@ -34,6 +34,7 @@ from dlkit.bench.report.terminal import text_of
 from dlkit.bench.spec.toml import load
 from dlkit.bench.store.models import PackedModel
 from dlkit.bench.store.store import Store
+from tests.bench.rewriting import sign
 from tests.bench.synthetic import fill, make_plan, make_summary
 
 __all__ = ["SEEDS", "TARGETS"]
@@ -102,15 +103,18 @@ def edited(data: bytes) -> None:
 
 
 CELLS = (
-    ("trial", "identity"), ("trial", "status"), ("trial", "validation"), ("trial", "steps"), ("trial", "seconds"),
+    ("identity", "shared"), ("trial", "status"), ("trial", "validation"), ("trial", "steps"), ("trial", "seconds"),
     ("trial", "diverged_at"), ("trial", "reason"), ("trial", "restored_at"), ("trial", "gradients"),
-    ("curve", "points"), ("curve", "metric"), ("spec", "plan"), ("program", "fields"), ("meta", "value"),
+    ("trial", "curves"), ("trial", "metrics"), ("trial", "hyperparameters"), ("trial", "seed"), ("spec", "plan"), ("program", "fields"), ("meta", "value"),
     ("drawn", "point"), ("spec", "sources"), ("spec", "own_code"),
 )  # fmt: skip
 
 
 def cell(data: bytes) -> None:
-    """A whole store in which the cells of a column hold other things: a first byte says which column, of what type."""
+    """A whole store in which the cells of a column hold other things, with their digests.
+
+    A first byte says which column, a second one of what type.
+    """
     if len(data) < 2:
         return
     (table, column), value = CELLS[data[0] % len(CELLS)], data[2:]
@@ -129,6 +133,7 @@ def cell(data: bytes) -> None:
             with_null = shown[data[1] % len(shown)](value)
             try:
                 connection.execute(f"UPDATE {table} SET {column} = ?", (with_null,))
+                sign(connection)
             except sqlite3.Error:
                 return
         try:

@@ -177,11 +177,10 @@ def _format(connection: sqlite3.Connection, folder: Path) -> int:
     every = database.execute("SELECT name, type, sql FROM sqlite_master")
     if not every:
         return 0
-    is_ours = {name: (kind, text) for name, kind, text in every} == {
-        name: ("table", text) for name, text in schema().items()
-    }
+    ours = {(name, "table", text) for name, text in schema().items()}
+    is_ours = len(every) == len(ours) and {*every} == ours
     if not is_ours:
-        _require_plain(connection, folder)
+        _require_plain(connection, folder, has_more={*every} > ours)
     if is_ours:
         said = str(database.meta("format"))
     else:
@@ -204,8 +203,13 @@ def _format(connection: sqlite3.Connection, folder: Path) -> int:
     return int(said)
 
 
-def _require_plain(connection: sqlite3.Connection, folder: Path) -> None:
+def _require_plain(connection: sqlite3.Connection, folder: Path, *, has_more: bool) -> None:
     """Refuses tables that compute when they are read.
+
+    Args:
+        connection: to the file.
+        folder: the run folder.
+        has_more: whether the file has all of a store's tables, and others, which no damage makes.
 
     Raises:
         UserError: for those.
@@ -214,6 +218,8 @@ def _require_plain(connection: sqlite3.Connection, folder: Path) -> None:
     try:
         require_plain_tables(connection, folder)
     except UserError as error:
+        if has_more:
+            raise
         try:
             salvage(folder)
         except UserError:
