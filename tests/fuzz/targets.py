@@ -105,7 +105,8 @@ def edited(data: bytes) -> None:
 CELLS = (
     ("identity", "shared"), ("trial", "status"), ("trial", "validation"), ("trial", "steps"), ("trial", "seconds"),
     ("trial", "diverged_at"), ("trial", "reason"), ("trial", "restored_at"), ("trial", "gradients"),
-    ("trial", "curves"), ("trial", "metrics"), ("trial", "hyperparameters"), ("trial", "seed"), ("spec", "plan"), ("program", "fields"), ("meta", "value"),
+    ("trial", "curves"), ("trial", "metrics"), ("trial", "hyperparameters"), ("trial", "seed"), ("spec", "plan"),
+    ("program", "fields"), ("meta", "value"),
     ("drawn", "point"), ("spec", "sources"), ("spec", "own_code"),
 )  # fmt: skip
 
