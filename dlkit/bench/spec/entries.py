@@ -289,7 +289,7 @@ class Experiment:
             values to cross every optimizer with that does not set its own. A list among the values of a choice is
             tuned over, as in `Contender.choices`.
         early_stopping: the policy of optimizers that have none of their own; None for none.
-        probes: what to compute at every point of the final trials' curves: names, ``"file.py:probe"``, or `Probe`s.
+        probes: what to compute at every point of the final trials' curves: names, ``"file.py:probe"``, or a `Probe`.
         targets: how baselines set targets, in place of the problems' own; None for the problems' own, and the first
             contender's where they have none.
         settling: how studies are added to the budget's until it is settled who is best; None: none are added.
