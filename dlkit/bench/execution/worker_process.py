@@ -174,7 +174,8 @@ def _answer(request: Request, own: dict[int, Any]) -> Any:
         return UserError(f"the worker raised {type(error).__name__}: {error}")
     if isinstance(done, Done) and done.interrupted and isinstance(task, Work) and not is_asked_to_stop():
         # Ctrl-C does not reach a worker: it was the user's code that raised it.
-        trial = task.trials[len(done.outcomes)]
+        ended = {outcome.trial.id for outcome in done.outcomes}  # lanes that go on from a checkpoint end out of order
+        trial = next(each for each in task.trials if each.id not in ended)
         reason = f"{task.group.recipe.optimizer.name} on {task.problem.name}: raised KeyboardInterrupt"
         return done._replace(outcomes=(*done.outcomes, failed(trial, reason)), interrupted=False)
     return done
