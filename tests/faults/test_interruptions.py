@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.bench.command_line import in_background
+
 SPEC = """
 name = "faults"
 problems = ["digits-mlp", "quadratic"]
@@ -25,23 +27,8 @@ COMMAND = [sys.executable, "-m", "dlkit.bench.cli", "run", "spec.toml", "--no-re
 ENVIRONMENT = {**os.environ, "COLUMNS": "200"}
 
 
-# A shell starts background jobs, and so perhaps this test run, with Ctrl-C ignored; a user's command is not.
-HEARING_CTRL_C = (
-    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
-    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-)
-
-
 def start(work: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", HEARING_CTRL_C, *COMMAND[1:], *arguments],
-        cwd=work,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    return in_background(*COMMAND[1:], *arguments, cwd=work)
 
 
 def finish(work: Path, *arguments: str) -> str:

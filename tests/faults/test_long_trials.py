@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from dlkit import bench
+from tests.bench.command_line import in_background
 
 # five calls of about a second each: long enough to be caught in the middle
 SPEC = """
@@ -25,24 +25,12 @@ tuning_points = 1
 tuning_seeds = 1
 seeds = 2
 """
-HEARING_CTRL_C = (
-    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
-    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-)
 COMMAND = ["-m", "dlkit.bench.cli", "run", "spec.toml", "--no-report"]
 OFTEN = ("--checkpoint-minutes", "0.0001")
 
 
 def start(work: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", HEARING_CTRL_C, *COMMAND, *arguments],
-        cwd=work,
-        env={**os.environ, "COLUMNS": "200"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    return in_background(*COMMAND, *arguments, cwd=work)
 
 
 def finish(work: Path, *arguments: str) -> str:

@@ -3,14 +3,14 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.faults.test_interruptions import HEARING_CTRL_C, stored, wait_for
+from tests.bench.command_line import in_background
+from tests.faults.test_interruptions import stored, wait_for
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
@@ -50,14 +50,7 @@ print("interrupted" if result.interrupted else "ended")
 
 
 def start(work: Path, *command: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", HEARING_CTRL_C, *command],
-        cwd=work,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    return in_background(*command, cwd=work)
 
 
 def end(process: subprocess.Popen[str], *numbers: int) -> tuple[float, str, str]:

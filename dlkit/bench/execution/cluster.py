@@ -17,8 +17,8 @@ from queue import Empty, SimpleQueue
 from typing import Any, Literal, NamedTuple
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.execution.connection import GONE, KEPT, dask_is_silent, innermost, scheduler_is_there
-from dlkit.bench.execution.executor import Changed, Lost
+from dlkit.bench.execution.connection import GONE, dask_is_silent, innermost, scheduler_is_there
+from dlkit.bench.execution.executor import KEPT, Changed, Lost
 from dlkit.bench.execution.parcels import pack
 from dlkit.bench.execution.waiting import Waiting
 from dlkit.bench.execution.work import Done, Task, Timed

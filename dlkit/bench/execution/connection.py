@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.execution.executor import KEPT
 
-__all__ = ["GONE", "KEPT", "dask_is_silent", "innermost", "scheduler_is_there"]
+__all__ = ["GONE", "dask_is_silent", "innermost", "scheduler_is_there"]
 
-KEPT = "what is finished is kept: run the same command again"
 GONE = f"the dask scheduler is gone, or lost what it held; {KEPT}, once it is there"
 
 

@@ -9,9 +9,9 @@ from dlkit.bench.execution.work import Done, Task, Timed, Work, forget_own_progr
 from dlkit.bench.machine.boundary import ask_to_stop, forget_to_stop, is_asked_to_stop
 from dlkit.bench.machine.interrupts import first_interrupt
 
-__all__ = ["Changed", "Executor", "InlineExecutor", "Kind", "Lost", "Workers", "answer_of"]
+__all__ = ["KEPT", "Changed", "Executor", "InlineExecutor", "Kind", "Lost", "Workers", "answer_of"]
 
-
+KEPT = "what is finished is kept: run the same command again"
 Kind = Literal["died", "hung", "never began", "left"]
 
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.examination.costs import duration
-from dlkit.bench.execution.executor import Kind, Lost
+from dlkit.bench.execution.executor import KEPT, Kind, Lost
 from dlkit.bench.execution.lease import Phase, Sign
 from dlkit.bench.execution.parcels import Parcel, pack
 from dlkit.bench.execution.progress import say
@@ -31,7 +31,6 @@ QUIET_SECONDS = 300.0  # without a sign: it is said, and again after twice as lo
 GRACE_SECONDS = 2.0  # that trials in hand have after Ctrl-C
 LOOK_SECONDS = 0.5  # between looks at workers with a bound
 MOST_STARTS = 3  # of workers that end before they do anything
-KEPT = "what is finished is kept: run the same command again"
 
 
 class ProcessExecutor:

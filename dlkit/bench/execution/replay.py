@@ -10,7 +10,7 @@ from pathlib import Path
 from dlkit.bench.analysis.summary import Summary
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.bit_comparison import Replay, compared, raised_again, without_replay
-from dlkit.bench.execution.executor import Executor, Lost
+from dlkit.bench.execution.executor import Executor, Lost, answer_of
 from dlkit.bench.execution.own_code import owners_in, require_this_python, whose
 from dlkit.bench.execution.processes import ProcessExecutor
 from dlkit.bench.execution.progress import say
@@ -278,13 +278,12 @@ def _say_whose(kept: Sequence[About], folder: Path) -> None:
 
 
 def _answer(executor: Executor, task: Task) -> Done:
-    """Runs a task on an executor's first slot.
+    """Runs a task on an executor.
 
     Raises:
         UserError: if its worker returned nothing.
     """
-    executor.submit(0, task)
-    _, done = executor.next()
+    done = answer_of(executor, task)
     if isinstance(done, UserError):
         raise done
     if isinstance(done, Lost):

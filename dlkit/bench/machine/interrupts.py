@@ -20,7 +20,6 @@ __all__ = [
     "ends_in_time",
     "first_interrupt",
     "heard_like_ctrl_c",
-    "interrupts_held",
     "settled",
 ]
 
@@ -39,26 +38,6 @@ def settled() -> None:
 def ending_signal() -> int:
     """Returns the signal that this process was last asked to end by; Ctrl-C's if nobody knows."""
     return _HEARD[-1] if _HEARD else signal.SIGINT
-
-
-@contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Blocks Ctrl-C while the block runs, and for good in every thread and process that it starts.
-
-    A terminal sends Ctrl-C to the workers too; they must live to hand in the trials they have. This process gets it
-    when the block ends.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # its start, else when the first process is spawned, would unblock Ctrl-C
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.store.row_digests import NOTHING, Sum, row_digest, sum_of
 from dlkit.bench.store.tables import FORMAT, SUM, TABLES, schema
 
-__all__ = ["FILE", "PAGE", "Damaged", "Database", "connect", "make_tables", "unusable"]
+__all__ = ["FILE", "PAGE", "Damaged", "Database", "connect", "is_fault", "make_durable", "make_tables", "unusable"]
 
 FILE = "store.sqlite"
 PAGE = 4096  # bytes
@@ -40,11 +40,16 @@ def connect(file: Path | None) -> sqlite3.Connection:
     return connection
 
 
+def make_durable(connection: sqlite3.Connection) -> None:
+    """Lets what is written be there, or not at all, whenever the process or the machine ends."""
+    connection.execute("PRAGMA journal_mode=DELETE")
+    connection.execute("PRAGMA synchronous=EXTRA")
+
+
 def make_tables(connection: sqlite3.Connection) -> None:
     """Makes the tables of a new file."""
     database = Database(connection, None)
-    connection.execute("PRAGMA journal_mode=DELETE")
-    connection.execute("PRAGMA synchronous=EXTRA")
+    make_durable(connection)
     with database.transaction():
         for statement in schema().values():
             connection.execute(statement)
@@ -103,14 +108,11 @@ class Database:
         except (UnicodeDecodeError, OverflowError) as error:
             raise Damaged(self.folder, str(error)) from None
         except sqlite3.DatabaseError as error:
-            raise self.meant(error) from None
-
-    def meant(self, error: sqlite3.DatabaseError) -> Exception:
-        """Returns what an error of SQLite means: a fault of the computer, a mistake of the program, or damage."""
-        if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
-            return error
-        is_fault = type(error) is sqlite3.OperationalError and any(word in str(error) for word in FAULTS)
-        return unusable(self.folder, error) if is_fault else Damaged(self.folder, str(error))
+            if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+                raise
+            if is_fault(error):  # of the computer
+                raise unusable(self.folder, error) from None
+            raise Damaged(self.folder, str(error)) from None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -279,6 +281,11 @@ class Database:
 def _is_summed(name: str, key: Any) -> bool:
     """Whether a row is one of those that its table's sum is of: sums are not summed."""
     return name != "meta" or not str(key).startswith(SUM)
+
+
+def is_fault(error: Exception) -> bool:
+    """Whether an error is a fault of the computer, such as a full disk, and says nothing of what is in the file."""
+    return type(error) is sqlite3.OperationalError and any(word in str(error) for word in FAULTS)
 
 
 def unusable(folder: Path | None, error: Exception) -> UserError:

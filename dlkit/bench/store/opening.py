@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.store.database import FILE, PAGE, Damaged, Database, connect, make_tables, unusable
+from dlkit.bench.store.database import (
+    FILE,
+    PAGE,
+    Damaged,
+    Database,
+    connect,
+    is_fault,
+    make_durable,
+    make_tables,
+    unusable,
+)
 from dlkit.bench.store.given_files import require_plain_files, require_plain_tables
 from dlkit.bench.store.older_formats import OLDEST, rows_of_older
 from dlkit.bench.store.salvage import MANIFEST, Damage, salvage
@@ -92,7 +102,7 @@ class Opened:
         except (Damaged, sqlite3.DatabaseError) as error:
             if connection is not None:
                 connection.close()
-            if isinstance(error, sqlite3.OperationalError) and not isinstance(_meant(error), Damaged):
+            if is_fault(error):
                 raise
             return Database(self._salvaged(folder), folder)
         database = Database(connection, folder, heal=lambda: self._salvaged(folder))
@@ -133,12 +143,11 @@ class Opened:
                 _convert(folder)
             else:
                 require_sound(Database(connection, folder))
-                connection.execute("PRAGMA journal_mode=DELETE")
-                connection.execute("PRAGMA synchronous=EXTRA")
+                make_durable(connection)
                 return Database(connection, folder)
         except (Damaged, sqlite3.DatabaseError) as error:
             connection.close()
-            if isinstance(error, sqlite3.OperationalError) and not isinstance(_meant(error), Damaged):
+            if is_fault(error):
                 raise
             found_rows = salvage(folder)
             aside = _aside(folder, "damaged")
@@ -151,8 +160,7 @@ class Opened:
             _replace(folder, found_rows.rows, aside)
         connection.close()
         connection = connect(file)
-        connection.execute("PRAGMA journal_mode=DELETE")
-        connection.execute("PRAGMA synchronous=EXTRA")
+        make_durable(connection)
         return Database(connection, folder)
 
 
@@ -160,10 +168,6 @@ def _agreed(say: Say | None, text: str, refusal: str) -> None:
     if say is None:
         raise UserError(refusal)
     say(text)
-
-
-def _meant(error: sqlite3.DatabaseError) -> Exception:
-    return Database(sqlite3.connect(":memory:"), None).meant(error)
 
 
 def _format(connection: sqlite3.Connection, folder: Path) -> int:
