@@ -4,7 +4,7 @@ import os
 import zlib
 from importlib import metadata
 
-from dlkit.bench.machine.preparation import thread_variables
+from dlkit.bench.machine.preparation import prepare_own_process, thread_variables
 
 # Compilation is most of the session. With QUICK_COMPILATION programs are compiled unoptimized and, where jaxlib still
 # has them, by the emitters it had before the present ones: in a third of the time. Not for tests that compare bits.
@@ -25,6 +25,7 @@ import pytest
 from tests import typechecker
 
 typechecker.install()
+prepare_own_process()  # what a plugin has loaded before this file is set at run time
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
