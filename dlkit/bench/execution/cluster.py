@@ -24,7 +24,7 @@ from dlkit.bench.execution.waiting import Waiting
 from dlkit.bench.execution.work import Done, Task, Timed
 from dlkit.bench.execution.worker_side import run_on_worker
 from dlkit.bench.machine.interrupts import first_interrupt
-from dlkit.bench.machine.program import program_of_workers
+from dlkit.bench.machine.program import jax_settings, program_of_workers
 from dlkit.bench.spec.bound_plan import OwnProblem
 from dlkit.bench.store.software import differences, software_digest
 
@@ -35,7 +35,7 @@ CONNECT_SECONDS = 10.0
 LOOK_SECONDS = 2.0  # so often the scheduler is asked who is there
 GREETING_SECONDS = 120.0  # a worker that has not said what it is by then is not waited for at the start
 # No function of dlkit: a worker that has none ends when it is sent one.
-WHO_IS_IT = "__import__('importlib').import_module('dlkit.bench.execution.worker_side').introduced()"
+WHO_IS_IT = "__import__('importlib').import_module('dlkit.bench.execution.worker_side').introduced({settings!r})"
 
 
 @dataclass
@@ -271,7 +271,9 @@ class ClusterExecutor:
         with scheduler_is_there():
             self._client.subscribe_topic(address, hear)
             place = {"workers": [address], "allow_other_workers": False}
-            future = self._client.submit(eval, WHO_IS_IT, pure=False, retries=0, **place)
+            settings = {name: getattr(each, "value", each) for name, each in jax_settings().items()}  # no enumerations
+            question = WHO_IS_IT.format(settings=settings)
+            future = self._client.submit(eval, question, pure=False, retries=0, **place)
             self._greetings[address] = future
             future.add_done_callback(lambda _: self._events.put(_Event("greeted", address)))
 

@@ -1,12 +1,13 @@
 """What a worker of a cluster does: it says what it is, and runs tasks."""
 
 import socket
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from dlkit.bench.errors import UserError
-from dlkit.bench.execution.parcels import Parcel, unpack
+from dlkit.bench.execution.parcels import Parcel, unpack, use_settings
 from dlkit.bench.execution.work import Done, Task, Timed
 from dlkit.bench.machine.preparation import prepare_own_process, prepare_process
 from dlkit.bench.spec.bound_plan import OwnProblem
@@ -14,9 +15,12 @@ from dlkit.bench.spec.bound_plan import OwnProblem
 __all__ = ["introduced", "run_on_worker"]
 
 
-def introduced() -> dict[str, Any] | str:
-    """What this worker is: where, and its programs' identity; or why it cannot train."""
+def introduced(settings: Mapping[str, Any]) -> dict[str, Any] | str:
+    """What this worker is: where, and its programs' identity under JAX's settings, as tasks bring them; or why it
+    cannot train.
+    """
     _prepare_worker()
+    use_settings(settings)
     try:
         return {"host": socket.gethostname(), "program": dict(prepare_process())}
     except UserError as error:
