@@ -66,3 +66,14 @@ def test_nobody_has_to_read_what_is_printed(run: Path, shell: str, status: int, 
 
 def test_the_memory_there_is_is_what_another_library_finds() -> None:
     assert memory_limit() == distributed.system.memory_limit()
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_unbuffered_output_stays_so(stream: str) -> None:
+    """A log has each line at once, also of a process that is killed before it ends."""
+    script = (
+        "import os, sys\nfrom dlkit.bench.cli.letters import lasting\n"
+        f"print('a line', file=lasting(sys.{stream})[0])\nos._exit(0)"
+    )
+    shown = subprocess.run([sys.executable, "-u", "-c", script], capture_output=True, text=True, timeout=120)
+    assert getattr(shown, stream) == "a line\n"

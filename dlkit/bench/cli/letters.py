@@ -70,6 +70,9 @@ def lasting(stream: Any) -> tuple[Any, _Lasting | None]:
     except (AttributeError, OSError, ValueError):  # captured, closed, or none
         return stream, None
     text = io.TextIOWrapper(
-        io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=stream.line_buffering or raw.isatty()
+        io.BufferedWriter(raw),
+        stream.encoding,
+        stream.errors,
+        line_buffering=stream.line_buffering or stream.write_through or raw.isatty(),  # of `python -u`, too
     )
     return text, raw
