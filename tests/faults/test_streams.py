@@ -73,7 +73,7 @@ def test_unbuffered_output_stays_so(stream: str) -> None:
     """A log has each line at once, also of a process that is killed before it ends."""
     script = (
         "import os, sys\nfrom dlkit.bench.cli.letters import lasting\n"
-        f"print('a line', file=lasting(sys.{stream})[0])\nos._exit(0)"
+        f"kept, _ = lasting(sys.{stream})\nprint('a line', file=kept)\nos._exit(0)"
     )
     shown = subprocess.run([sys.executable, "-u", "-c", script], capture_output=True, text=True, timeout=120)
     assert getattr(shown, stream) == "a line\n"
