@@ -214,8 +214,19 @@ class Plan:
         shared = self._shared(problem, contender, point.static, stage, until)
         hyperparameters = dict(point.hyperparameters)
         before, between, after = shared.text
-        text = f"{before}{canonical(hyperparameters)}{between}{canonical(seed)}{after}"
+        text = f"{before}{self._written(point)}{between}{canonical(seed)}{after}"
         return Trial(digest_of(text), {**shared.identity, "hyperparameters": hyperparameters, "seed": seed})
+
+    def _written(self, point: Point) -> str:
+        """A point's hyperparameters as JSON: many trials have them."""
+        known = self._points.get(id(point))
+        if known is None or known[0] is not point:
+            known = self._points[id(point)] = (point, canonical(dict(point.hyperparameters)))
+        return known[1]
+
+    @cached_property
+    def _points(self) -> dict[int, tuple[Point, str]]:
+        return {}
 
     def _shared(
         self,

@@ -10,7 +10,8 @@ from dlkit.bench.identity.hashing import canonical, digest_of
 from dlkit.bench.plan.trials import Evaluations, Outcome, Trial
 from dlkit.bench.store.database import Database
 from dlkit.bench.store.example_scores import packed, unpacked
-from dlkit.bench.store.sound_trials import sound
+from dlkit.bench.store.sound_trials import require_sound_row, sound_identity
+from dlkit.bench.store.tables import TABLES
 
 __all__ = ["IDENTITIES", "OWN", "Record", "insert", "read", "row_of", "split_identity", "storable"]
 
@@ -119,14 +120,21 @@ class _Reader:
         self._identities: dict[str, dict[str, Any]] = {}
         self._metrics: dict[str, list[tuple[str, int]]] = {}
         self._steps: dict[bytes, np.ndarray[Any, Any]] = {}
+        self._kinds: set[tuple[type, ...]] = set()
 
     def outcome(self, row: Any) -> Outcome:
-        """The outcome in a row of the table `trial`."""
-        name, _, _, identity, hyperparameters, seed = row[:6]
-        status, reason, trace, diverged_at, seconds, compile_seconds = row[6:12]
+        """The outcome in a row of the table `trial`.
+
+        Raises:
+            ValueError: for a row of which no numbers can be made, and other such errors.
+        """
+        name, _, _, shared, text, seed, status, reason, trace, diverged_at, seconds, compile_seconds, values = row[:13]
         *counts, restored, steps, gradients, metrics, blob, shape, samples, examples, form, scores = row[13:]
-        found = Outcome(
-            Trial(name, {**self._identity(identity), "hyperparameters": json.loads(hyperparameters), "seed": seed}),
+        self._require_kinds(name, row)
+        hyperparameters, validation = json.loads(text), json.loads(values)
+        require_sound_row(name, (*counts, restored, diverged_at, seed), status, (hyperparameters, validation))
+        return Outcome(
+            Trial(name, {**self._identity(shared), "hyperparameters": hyperparameters, "seed": seed}),
             status,
             reason,
             trace,
@@ -135,18 +143,25 @@ class _Reader:
             compile_seconds,
             self._array(steps),
             self._curves(metrics, blob),
-            json.loads(row[12]),
+            validation,
             Evaluations(*counts),
             restored,
             None if samples is None else np.frombuffer(samples, "<f4").reshape(json.loads(shape)),
             None if scores is None else unpacked(examples, form, scores),
             None if gradients is None else np.frombuffer(gradients, "<f8"),
         )
-        return sound(found)
+
+    def _require_kinds(self, name: str, row: Row) -> None:
+        """Refuses a row with values of other kinds than its columns'."""
+        kinds = tuple(map(type, row))
+        if kinds not in self._kinds:
+            if not TABLES["trial"].fits(row):
+                raise ValueError(f"trial {name!r}: its row cannot be right")
+            self._kinds.add(kinds)
 
     def _identity(self, name: str) -> dict[str, Any]:
         if name not in self._identities:
-            self._identities[name] = json.loads(self._shared[name])
+            self._identities[name] = sound_identity(name, json.loads(self._shared[name]))
         return self._identities[name]
 
     def _array(self, blob: bytes) -> np.ndarray[Any, Any]:
@@ -156,7 +171,9 @@ class _Reader:
 
     def _curves(self, metrics: str, blob: bytes) -> dict[str, np.ndarray[Any, Any]]:
         if metrics not in self._metrics:
-            self._metrics[metrics] = [(name, count) for name, count in json.loads(metrics)]
+            known = self._metrics[metrics] = [(name, count) for name, count in json.loads(metrics)]
+            if not all(isinstance(name, str) and type(count) is int and count >= 0 for name, count in known):
+                raise ValueError("names of curves cannot be right")
         points, first = np.frombuffer(blob, "<f4"), 0
         curves = {}
         for name, count in self._metrics[metrics]:
