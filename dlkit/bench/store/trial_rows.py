@@ -18,6 +18,7 @@ __all__ = ["IDENTITIES", "OWN", "Record", "insert", "read", "row_of", "split_ide
 IDENTITIES = ("identity", "identity_copy")
 OWN = ("hyperparameters", "seed")  # what a trial does not share with others of its contender, problem and stage
 
+_DECODER = json.JSONDecoder()
 Row = Sequence[Any]
 
 
@@ -112,6 +113,14 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def _parsed(text: str) -> Any:
+    """What JSON text without blanks means, as `json.loads` has it, in half of the time."""
+    value, end = _DECODER.raw_decode(text)
+    if end != len(text):
+        raise ValueError(f"expected JSON and nothing else, got {text[:40]!r}")
+    return value
+
+
 class _Reader:
     """Makes outcomes of rows. What many rows have alike is parsed once, and is one object: nobody may write to it."""
 
@@ -131,7 +140,7 @@ class _Reader:
         name, _, _, shared, text, seed, status, reason, trace, diverged_at, seconds, compile_seconds, values = row[:13]
         *counts, restored, steps, gradients, metrics, blob, shape, samples, examples, form, scores = row[13:]
         self._require_kinds(name, row)
-        hyperparameters, validation = json.loads(text), json.loads(values)
+        hyperparameters, validation = _parsed(text), _parsed(values)
         require_sound_row(name, (*counts, restored, diverged_at, seed), status, (hyperparameters, validation))
         return Outcome(
             Trial(name, {**self._identity(shared), "hyperparameters": hyperparameters, "seed": seed}),
