@@ -65,6 +65,7 @@ class Store:
         """
         self.folder = folder
         self._opened = Opened(folder, write=write, say=say)
+        self._parsed: tuple[Any, str | None, Mapping[str, Record]] = (None, None, {})
 
     @property
     def _database(self) -> Database:
@@ -239,7 +240,7 @@ class Store:
 
     def broken(self) -> dict[str, Record]:
         """Returns the failures of stored trials of the current software that do not run any more, by id."""
-        return read(self._database, f"{self.software()}{BROKEN}", None)
+        return read(self._database, f"{self.software()}{BROKEN}")
 
     def finished(self) -> set[str]:
         """Returns the ids of the trials that need not run again: all but failed ones, by the current software."""
@@ -255,7 +256,15 @@ class Store:
         Returns:
             Id -> record, for those that are there.
         """
-        return read(self._database, self.software(), ids)
+        known = self._known(self.software())
+        return dict(known) if ids is None else {name: known[name] for name in set(ids) if name in known}
+
+    def _known(self, software: str | None) -> Mapping[str, Record]:
+        """The trials of a software, parsed once as long as nothing is written."""
+        rows = self._database.rows("trial")
+        if self._parsed[0] is not rows or self._parsed[1] != software:
+            self._parsed = (rows, software, read(self._database, software))
+        return self._parsed[2]
 
     def set_aside(
         self,
@@ -366,11 +375,12 @@ class Store:
 
     def keep_endings(self, endings: Mapping[str, tuple[float, Ending]]) -> None:
         """Stores how trials came out against a target, by id; an earlier ending of the same trial is replaced."""
-        software = self.software()
+        software, known = self.software(), {*self._database.rows("ending")}
         with self._database.transaction():
             for name, (target, (kind, step)) in endings.items():
-                goal = None if math.isnan(target) else target
-                self._database.put("ending", (name, software, goal, kind, step))
+                row = (name, software, None if math.isnan(target) else target, kind, step)
+                if row not in known:
+                    self._database.put("ending", row)
 
     def endings(self) -> dict[str, Ending]:
         """Returns how the current software's trials came out, by id."""

@@ -1,7 +1,7 @@
 """Trials as rows of a run folder's tables: `trial`, and what many of them share in `identity`."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,13 +82,12 @@ def row_of(outcome: Outcome, made: tuple[str, str, str, str, int]) -> tuple[Any,
     )
 
 
-def read(database: Database, software: str | None, ids: Iterable[str] | None) -> dict[str, Record]:
+def read(database: Database, software: str | None) -> dict[str, Record]:
     """Returns stored trials by id.
 
     Args:
         database: where they are.
         software: the digest of what made them.
-        ids: which; None for all.
 
     Returns:
         Id -> record, for those that are there.
@@ -97,15 +96,10 @@ def read(database: Database, software: str | None, ids: Iterable[str] | None) ->
         rows = database.rows("trial")  # first: where it is damaged, what is salvaged is read from then on
         made_by = {name: fields for name, _, fields in database.rows("program")}
         shared: dict[str, str] = dict(database.rows("identity"))
-    wanted = None if ids is None else set(ids)
     with database.parsing():
         reader = _Reader(shared)
         programs = {name: json.loads(fields) for name, fields in made_by.items()}
-        return {
-            row[0]: Record(reader.outcome(row), programs[row[2]])
-            for row in rows
-            if row[1] == software and (wanted is None or row[0] in wanted)
-        }
+        return {row[0]: Record(reader.outcome(row), programs[row[2]]) for row in rows if row[1] == software}
 
 
 def storable(text: str) -> str:
