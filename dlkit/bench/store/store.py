@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.identity.hashing import canonical, digest
@@ -19,29 +19,15 @@ from dlkit.bench.store.database import Database
 from dlkit.bench.store.kept_code import About, KeptCode, about, fetch, insert_code
 from dlkit.bench.store.manifest import manifest_of, write_manifest
 from dlkit.bench.store.opening import Opened
-from dlkit.bench.store.software import software_digest
+from dlkit.bench.store.software import Apart, software_digest
 from dlkit.bench.store.tables import TABLES
 from dlkit.bench.store.trial_rows import Record, insert, read, storable
 from dlkit.bench.tuning.targets import Ending, Frozen
 
-__all__ = ["Apart", "Store"]
+__all__ = ["Store"]
 
 ASIDE = ", set aside: "  # marks the software of rows that are kept and not found
 BROKEN = ", broken"  # marks that of rows which say why a stored trial does not run any more
-
-
-class Apart(NamedTuple):
-    """Trials that are kept in a run folder and not found, as they are not of the current software, or were set aside.
-
-    Attributes:
-        trials: their ids.
-        program: what made one of them.
-        set_aside: whether they were set aside.
-    """
-
-    trials: frozenset[str]
-    program: Mapping[str, str]
-    set_aside: bool
 
 
 class Store:
@@ -261,9 +247,10 @@ class Store:
 
     def _known(self, software: str | None) -> Mapping[str, Record]:
         """The trials of a software, parsed once as long as nothing is written."""
-        rows = self._database.rows("trial")
-        if self._parsed[0] is not rows or self._parsed[1] != software:
-            self._parsed = (rows, software, read(self._database, software))
+        with self._database.snapshot():
+            rows = self._database.rows("trial")
+            if self._parsed[0] is not rows or self._parsed[1] != software:
+                self._parsed = (rows, software, read(self._database, software))
         return self._parsed[2]
 
     def set_aside(
