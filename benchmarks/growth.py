@@ -8,6 +8,7 @@ digests cost is measured in one process: rows read and written with them, and th
 """
 
 import argparse
+import json
 import math
 import os
 import subprocess
@@ -132,44 +133,57 @@ def digests(folder: Path) -> dict[str, float]:
     return {"records": whole, "digests": alone}
 
 
+PARTS: dict[str, Callable[[Path, int], None]] = {
+    "write": lambda folder, trials: require(write_run(folder, planned(*SIZES[trials])) == trials),
+    "write long": lambda folder, trials: require(write_run(folder, planned(4, 2, 2, evaluations=10_000)) == trials),
+    "resume": lambda folder, trials: resume(folder, SIZES[trials]),
+    "plan": lambda folder, trials: require(len(planned(200, 20, 6).cells) == trials),
+    "digests": lambda folder, trials: print(json.dumps(digests(folder))),
+}
+
+
+def planned(*size: int, evaluations: int = 10) -> Plan:
+    """The experiment as a plan."""
+    from dlkit.bench.spec import planner
+
+    return planner.plan(experiment(*size, evaluations=evaluations)).plan
+
+
+def require(right: bool) -> None:
+    """Raises if something is not as it should be."""
+    assert right
+
+
 def main() -> None:
     """Prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, choices=sorted(SIZES), help="one size; by default all")
-    parser.add_argument("--part", choices=["plan", "resume"], help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--part", nargs=3, metavar=("WHAT", "FOLDER", "TRIALS"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    from dlkit.bench.spec import planner
+    if asked.part:
+        PARTS[asked.part[0]](Path(asked.part[1]), int(asked.part[2]))
+        return
 
-    if asked.part == "plan":
-        assert len(planner.plan(experiment(200, 20, 6)).plan.cells) == 4000
-        return
-    if asked.part == "resume":
-        resume(asked.folder, SIZES[asked.trials])
-        return
+    def part(what: str, folder: Path, trials: int) -> tuple[float, float]:
+        return measured("benchmarks.growth", "--part", what, str(folder), str(trials))
+
+    def row(what: str, found: tuple[float, float]) -> None:
+        print(f"| {what} | {found[0]:.1f} | {found[1]:.0f} |", flush=True)
+
     print("| what | CPU seconds | MiB |\n|---|---:|---:|")
     with tempfile.TemporaryDirectory() as name:
         for trials in [asked.trials] if asked.trials else sorted(SIZES):
             folder = Path(name) / str(trials)
-            began = time.process_time()
-            assert write_run(folder, planner.plan(experiment(*SIZES[trials])).plan) == trials
-            wrote = time.process_time() - began
-            size = (folder / "store.sqlite").stat().st_size / 2**20
-            print(f"| {trials:,} trials made up and stored, {size:.0f} MiB | {wrote:.1f} | |", flush=True)
-            shown = measured("dlkit.bench.cli", "show", str(folder))
-            print(f"| {trials:,} trials shown | {shown[0]:.1f} | {shown[1]:.0f} |", flush=True)
-            found = digests(folder)
-            share = f"digests {found['digests']:.2f} s of it"
-            print(f"| {trials:,} trials read ({share}) | {found['records']:.2f} | |", flush=True)
-            again = measured("benchmarks.growth", "--part", "resume", "--trials", str(trials), "--folder", str(folder))
-            print(f"| {trials:,} finished trials taken up again | {again[0]:.1f} | {again[1]:.0f} |", flush=True)
+            row(f"{trials:,} trials made up and stored", part("write", folder, trials))
+            row(f"{trials:,} trials shown", measured("dlkit.bench.cli", "show", str(folder)))
+            row(f"{trials:,} finished trials taken up again", part("resume", folder, trials))
+            command = [sys.executable, "-m", "benchmarks.growth", "--part", "digests", str(folder), str(trials)]
+            found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+            print(f"| {trials:,} trials read; {found['digests']:.2f} s of it digests | {found['records']:.2f} | |")
         if not asked.trials:
-            taken = measured("benchmarks.growth", "--part", "plan")
-            print(f"| 200 contenders on 20 problems planned | {taken[0]:.1f} | {taken[1]:.0f} |", flush=True)
-            folder = Path(name) / "long"
-            write_run(folder, planner.plan(experiment(4, 2, 2, evaluations=10_000)).plan)
-            shown = measured("dlkit.bench.cli", "show", str(folder))
-            print(f"| 400 trials with curves of 10,000 points shown | {shown[0]:.1f} | {shown[1]:.0f} |")
+            row("200 contenders on 20 problems planned", part("plan", Path(name), 4000))
+            part("write long", Path(name) / "long", 400)
+            row("400 trials of 10,000 points shown", measured("dlkit.bench.cli", "show", str(Path(name) / "long")))
 
 
 if __name__ == "__main__":
