@@ -149,7 +149,7 @@ def test_the_commands_and_examples_of_runs_work_in_their_order(
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "runs"}
     found = re.findall(r"```(toml|console|python)\n(.*?)```", page, re.DOTALL)
-    assert [kind for kind, _ in found].count("console") == 5
+    assert [kind for kind, _ in found].count("console") == 6
     for kind, text in found:
         if kind == "toml":
             (tmp_path / "spec.toml").write_text(text)

@@ -102,10 +102,9 @@ def test_no_flipped_bit_of_more_is_silent(whole: Path, run: Path, truth: Seen) -
 
 
 @pytest.mark.slow
-def test_no_flipped_bit_of_ten_thousand_is_silent(whole: Path, run: Path, truth: Seen, record_property: Any) -> None:
+def test_no_flipped_bit_of_ten_thousand_is_silent(whole: Path, run: Path, truth: Seen) -> None:
     found = flipped(whole, run, truth, FLIPS, 2)
-    for name, count in found.items():
-        record_property(name, count)
+    print(dict(found))
     assert sum(found.values()) == FLIPS
 
 

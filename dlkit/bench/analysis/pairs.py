@@ -108,15 +108,21 @@ def all_pairs(values: Sequence[Floats], *, singles: Singles | None = None, best_
         return {}
     blocks = min(map(len, values))
     asked = [(i, j) for i, j in keys if i == 0 or not best_alone]
-    singles = singles or {key: single(values, *key) for key in asked}
-    table = np.stack([block_differences(values[j][:blocks], values[i][:blocks]) for i, j in keys])
+    gaps = {(i, j): block_differences(values[j], values[i]) for i, j in keys}
+    singles = singles or {key: _of(gaps[key]) for key in asked}
+    table = np.stack(
+        [
+            gap if len(gap) == blocks else block_differences(values[j][:blocks], values[i][:blocks])
+            for (i, j), gap in gaps.items()
+        ]
+    )
     family = family_p_values(table) if len(keys) > 1 else np.zeros(1)
     adjusted = dict(zip(keys, family.tolist(), strict=True))
     return {
         (i, j): Pair(
             singles[i, j],
             max(singles[i, j].p_value, adjusted[i, j]),
-            keeps_order(block_differences(values[j], values[i]), estimate=singles[i, j].estimate),
+            keeps_order(gaps[i, j], estimate=singles[i, j].estimate),
         )
         for i, j in asked
     }
@@ -124,7 +130,10 @@ def all_pairs(values: Sequence[Floats], *, singles: Singles | None = None, best_
 
 def single(values: Sequence[Floats], i: int, j: int) -> PairedDifference:
     """Returns how a contender j differs from i, without the others: ``[contenders][blocks]``, lower is better."""
-    differences = block_differences(values[j], values[i])
+    return _of(block_differences(values[j], values[i]))
+
+
+def _of(differences: Floats) -> PairedDifference:
     return paired_difference(differences, np.zeros(len(differences)), level=LEVEL)
 
 

@@ -211,11 +211,30 @@ class Plan:
         until: int | None = None,
     ) -> Trial:
         """Returns a trial with its identity: the content that decides its numbers, and nothing else."""
-        shared = self._shared(problem, contender, point.static, stage, until)
-        hyperparameters = dict(point.hyperparameters)
-        before, between, after = shared.text
-        text = f"{before}{canonical(hyperparameters)}{between}{canonical(seed)}{after}"
-        return Trial(digest_of(text), {**shared.identity, "hyperparameters": hyperparameters, "seed": seed})
+        shared, own = self._shared(problem, contender, point.static, stage, until), self._written(point)
+        key = (id(shared), own, canonical(seed))
+        if key not in self._trials:
+            before, between, after = shared.text
+            name = digest_of(f"{before}{own}{between}{key[2]}{after}")
+            hyperparameters = dict(point.hyperparameters)
+            self._trials[key] = Trial(name, {**shared.identity, "hyperparameters": hyperparameters, "seed": seed})
+        return self._trials[key]
+
+    @cached_property
+    def _trials(self) -> dict[tuple[int, str, str], Trial]:
+        """Trials that were asked for: each is hashed once, whoever asks."""
+        return {}
+
+    def _written(self, point: Point) -> str:
+        """A point's hyperparameters as JSON: many trials have them."""
+        known = self._points.get(id(point))
+        if known is None or known[0] is not point:
+            known = self._points[id(point)] = (point, canonical(dict(point.hyperparameters)))
+        return known[1]
+
+    @cached_property
+    def _points(self) -> dict[int, tuple[Point, str]]:
+        return {}
 
     def _shared(
         self,

@@ -17,7 +17,8 @@ def samples(**named: ArrayLike) -> list[Floats]:
     for name, sample in samples.items():
         if sample.ndim != 1 or sample.size == 0:
             raise ValueError(f"{name} must be a vector of at least one number, got shape {sample.shape}")
-        if missing := np.flatnonzero(np.isnan(sample)).tolist():
+        if (is_missing := np.isnan(sample)).any():
+            missing = np.flatnonzero(is_missing).tolist()
             raise ValueError(f"{name} has NaN at {missing}; encode a diverged or missed trial as inf, leave others out")
     sizes = [sample.size for sample in samples.values()]
     if len(set(sizes)) > 1:

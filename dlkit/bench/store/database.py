@@ -82,6 +82,8 @@ class Database:
         self._connection = connection
         self._heal = heal
         self._changes: dict[str, Sum] = {}
+        self._version = -1  # SQLite's number for what other connections wrote
+        self._checked: dict[str, list[Row]] = {}  # tables that were read and checked since then
 
     def close(self) -> None:
         """Closes the file."""
@@ -125,6 +127,7 @@ class Database:
                 self.note(name, self._sum(name).plus(*change))
             self.execute("COMMIT")
         except BaseException:
+            self._checked = {}
             self._roll_back()
             raise
         finally:
@@ -155,6 +158,7 @@ class Database:
             name: of the table.
             row: its values, in the order of its columns.
         """
+        self._checked.pop(name, None)
         table = TABLES[name]
         stored = table.as_stored(row)
         self.remove(name, stored[: table.keys])
@@ -164,6 +168,7 @@ class Database:
 
     def remove(self, name: str, key: Sequence[Any]) -> None:
         """Deletes the row of a key, if there is one; inside a transaction."""
+        self._checked.pop(name, None)
         where = TABLES[name].where
         for (digest,) in self.execute(f"SELECT row_digest FROM {name} WHERE {where}", key):
             self.execute(f"DELETE FROM {name} WHERE {where}", key)
@@ -171,6 +176,7 @@ class Database:
 
     def put_all(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
         """Writes rows of keys that the table does not have; inside a transaction."""
+        self._checked.pop(name, None)
         table = TABLES[name]
         stored = [table.as_stored(row) for row in rows]
         digests = [row_digest(table, row) for row in stored]
@@ -183,7 +189,7 @@ class Database:
         self._changes[name] = self._changes.get(name, NOTHING).plus(*sum_of(summed))
 
     def rows(self, name: str) -> list[Row]:
-        """Returns all rows of a table, without their digests.
+        """Returns all rows of a table, without their digests; nobody may change the list.
 
         Raises:
             Damaged: if one of them, or how many there are, is not what was written.
@@ -207,12 +213,17 @@ class Database:
                 raise
             heal, self._heal = self._heal, None
             self._connection.close()
-            self._connection = heal()
+            self._connection, self._checked, self._version = heal(), {}, -1
             return read(*arguments)
 
     def _rows(self, name: str) -> list[Row]:
         table = TABLES[name]
         with self.snapshot():
+            ((version,),) = self.execute("PRAGMA data_version")
+            if version != self._version:
+                self._checked, self._version = {}, version
+            if name in self._checked:
+                return self._checked[name]
             found = self.execute(f"SELECT * FROM {name}")
             expected = self._sum(name)
         rows, digests = [row[:-1] for row in found], [row[-1] for row in found]
@@ -220,6 +231,8 @@ class Database:
             raise Damaged(self.folder, f"a row of the table {name} is not what was written")
         if sum_of(digest for row, digest in zip(rows, digests, strict=True) if _is_summed(name, row[0])) != expected:
             raise Damaged(self.folder, f"the table {name} has other rows than were written")
+        if name != "buffer":  # it may be large
+            self._checked[name] = rows
         return rows
 
     def _get(self, name: str, *key: Any) -> Row | None:

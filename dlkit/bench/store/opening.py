@@ -194,6 +194,8 @@ def _format(connection: sqlite3.Connection, folder: Path) -> int:
         if is_ours:
             return FORMAT
         raise Damaged(folder, "its tables are not those of its format")
+    if not said.isdecimal() and _has_rows(folder):
+        raise Damaged(folder, "nothing in it says its format")
     if not said.isdecimal() or int(said) < OLDEST or int(said) > FORMAT:
         what = (
             "use that dlkit, or a newer one, or name another folder"
@@ -222,13 +224,17 @@ def _require_plain(connection: sqlite3.Connection, folder: Path, *, has_more: bo
     try:
         require_plain_tables(connection, folder)
     except UserError as error:
-        if has_more:
+        if has_more or not _has_rows(folder):
             raise
-        try:
-            salvage(folder)
-        except UserError:
-            raise error from None
         raise Damaged(folder, str(error)) from None
+
+
+def _has_rows(folder: Path) -> bool:
+    """Whether a file has rows of a store of today's format, whatever SQLite says of it."""
+    try:
+        return bool(salvage(folder))
+    except UserError:
+        return False
 
 
 def require_sound(database: Database) -> None:

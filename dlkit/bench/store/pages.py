@@ -177,11 +177,7 @@ def _values(record: bytes, at: int, kinds: Sequence[int]) -> list[Any] | None:
 
 def _typed(table: Table, row: Sequence[Any]) -> Row | None:
     """A row as SQLite gives it back; None if a value is none of its column."""
-    kinds = {"TEXT": str, "INTEGER": int, "REAL": int | float, "BLOB": bytes}
-    for value, column in zip(row, table.columns, strict=True):
-        if not (isinstance(value, kinds[column.kind]) or (value is None and column.optional)):
-            return None
-    return table.as_stored(row)
+    return table.as_stored(row) if table.fits(row) else None
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

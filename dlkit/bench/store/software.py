@@ -1,11 +1,12 @@
 """What may stand in one comparison: trials of one software, on one kind of device; and how to say what differs."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.machine.program import software_of
 
-__all__ = ["differences", "software_digest"]
+__all__ = ["Apart", "differences", "software_digest"]
 
 NAMES = {
     "code": "dlkit's training code",
@@ -16,6 +17,20 @@ NAMES = {
     "blas_threads": "threads of linear algebra",
 }
 SEVERAL = ("jax_config", "optimization")  # fields of several settings: "name=value, name=value"
+
+
+class Apart(NamedTuple):
+    """Trials that are kept in a run folder and not found, as they are not of the current software, or were set aside.
+
+    Attributes:
+        trials: their ids.
+        program: what made one of them.
+        set_aside: whether they were set aside.
+    """
+
+    trials: frozenset[str]
+    program: Mapping[str, str]
+    set_aside: bool
 
 
 def software_digest(program: Mapping[str, str]) -> str:

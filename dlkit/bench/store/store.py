@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.identity.hashing import canonical, digest
@@ -19,29 +19,15 @@ from dlkit.bench.store.database import Database
 from dlkit.bench.store.kept_code import About, KeptCode, about, fetch, insert_code
 from dlkit.bench.store.manifest import manifest_of, write_manifest
 from dlkit.bench.store.opening import Opened
-from dlkit.bench.store.software import software_digest
+from dlkit.bench.store.software import Apart, software_digest
 from dlkit.bench.store.tables import TABLES
 from dlkit.bench.store.trial_rows import Record, insert, read, storable
 from dlkit.bench.tuning.targets import Ending, Frozen
 
-__all__ = ["Apart", "Store"]
+__all__ = ["Store"]
 
 ASIDE = ", set aside: "  # marks the software of rows that are kept and not found
 BROKEN = ", broken"  # marks that of rows which say why a stored trial does not run any more
-
-
-class Apart(NamedTuple):
-    """Trials that are kept in a run folder and not found, as they are not of the current software, or were set aside.
-
-    Attributes:
-        trials: their ids.
-        program: what made one of them.
-        set_aside: whether they were set aside.
-    """
-
-    trials: frozenset[str]
-    program: Mapping[str, str]
-    set_aside: bool
 
 
 class Store:
@@ -65,6 +51,7 @@ class Store:
         """
         self.folder = folder
         self._opened = Opened(folder, write=write, say=say)
+        self._parsed: tuple[Any, str | None, Mapping[str, Record]] = (None, None, {})
 
     @property
     def _database(self) -> Database:
@@ -239,7 +226,7 @@ class Store:
 
     def broken(self) -> dict[str, Record]:
         """Returns the failures of stored trials of the current software that do not run any more, by id."""
-        return read(self._database, f"{self.software()}{BROKEN}", None)
+        return read(self._database, f"{self.software()}{BROKEN}")
 
     def finished(self) -> set[str]:
         """Returns the ids of the trials that need not run again: all but failed ones, by the current software."""
@@ -255,7 +242,16 @@ class Store:
         Returns:
             Id -> record, for those that are there.
         """
-        return read(self._database, self.software(), ids)
+        known = self._known(self.software())
+        return dict(known) if ids is None else {name: known[name] for name in set(ids) if name in known}
+
+    def _known(self, software: str | None) -> Mapping[str, Record]:
+        """The trials of a software, parsed once as long as nothing is written."""
+        with self._database.snapshot():
+            rows = self._database.rows("trial")
+            if self._parsed[0] is not rows or self._parsed[1] != software:
+                self._parsed = (rows, software, read(self._database, software))
+        return self._parsed[2]
 
     def set_aside(
         self,
@@ -366,11 +362,12 @@ class Store:
 
     def keep_endings(self, endings: Mapping[str, tuple[float, Ending]]) -> None:
         """Stores how trials came out against a target, by id; an earlier ending of the same trial is replaced."""
-        software = self.software()
+        software, known = self.software(), {*self._database.rows("ending")}
         with self._database.transaction():
             for name, (target, (kind, step)) in endings.items():
-                goal = None if math.isnan(target) else target
-                self._database.put("ending", (name, software, goal, kind, step))
+                row = (name, software, None if math.isnan(target) else target, kind, step)
+                if row not in known:
+                    self._database.put("ending", row)
 
     def endings(self) -> dict[str, Ending]:
         """Returns how the current software's trials came out, by id."""

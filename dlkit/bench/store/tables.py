@@ -11,6 +11,7 @@ SUM = "sum:"  # begins the keys of the table `meta` that say how many rows a tab
 
 Value = str | int | float | bytes | None
 Kind = Literal["TEXT", "INTEGER", "REAL", "BLOB"]
+KINDS: dict[str, Any] = {"TEXT": str, "INTEGER": int, "REAL": (int, float), "BLOB": bytes}
 
 
 class Column(NamedTuple):
@@ -57,6 +58,13 @@ class Table(NamedTuple):
     def place(self, column: str) -> int:
         """Returns which of the columns has a name."""
         return [each.name for each in self.columns].index(column)
+
+    def fits(self, row: Sequence[Any]) -> bool:
+        """Whether each value is of its column's kind, as SQLite gives it back."""
+        return all(
+            isinstance(value, KINDS[kind]) or (value is None and optional)
+            for value, (_, kind, optional) in zip(row, self.columns, strict=True)
+        )
 
     def as_stored(self, row: Sequence[Any]) -> tuple[Value, ...]:
         """Returns a row as SQLite gives it back: its numbers of Python's own types, whole numbers of columns of floats

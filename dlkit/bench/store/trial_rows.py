@@ -1,7 +1,7 @@
 """Trials as rows of a run folder's tables: `trial`, and what many of them share in `identity`."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,13 +10,15 @@ from dlkit.bench.identity.hashing import canonical, digest_of
 from dlkit.bench.plan.trials import Evaluations, Outcome, Trial
 from dlkit.bench.store.database import Database
 from dlkit.bench.store.example_scores import packed, unpacked
-from dlkit.bench.store.sound_trials import sound
+from dlkit.bench.store.sound_trials import require_sound_row, sound_identity
+from dlkit.bench.store.tables import TABLES
 
 __all__ = ["IDENTITIES", "OWN", "Record", "insert", "read", "row_of", "split_identity", "storable"]
 
 IDENTITIES = ("identity", "identity_copy")
 OWN = ("hyperparameters", "seed")  # what a trial does not share with others of its contender, problem and stage
 
+_DECODER = json.JSONDecoder()
 Row = Sequence[Any]
 
 
@@ -80,13 +82,12 @@ def row_of(outcome: Outcome, made: tuple[str, str, str, str, int]) -> tuple[Any,
     )
 
 
-def read(database: Database, software: str | None, ids: Iterable[str] | None) -> dict[str, Record]:
+def read(database: Database, software: str | None) -> dict[str, Record]:
     """Returns stored trials by id.
 
     Args:
         database: where they are.
         software: the digest of what made them.
-        ids: which; None for all.
 
     Returns:
         Id -> record, for those that are there.
@@ -95,20 +96,23 @@ def read(database: Database, software: str | None, ids: Iterable[str] | None) ->
         rows = database.rows("trial")  # first: where it is damaged, what is salvaged is read from then on
         made_by = {name: fields for name, _, fields in database.rows("program")}
         shared: dict[str, str] = dict(database.rows("identity"))
-    wanted = None if ids is None else set(ids)
     with database.parsing():
         reader = _Reader(shared)
         programs = {name: json.loads(fields) for name, fields in made_by.items()}
-        return {
-            row[0]: Record(reader.outcome(row), programs[row[2]])
-            for row in rows
-            if row[1] == software and (wanted is None or row[0] in wanted)
-        }
+        return {row[0]: Record(reader.outcome(row), programs[row[2]]) for row in rows if row[1] == software}
 
 
 def storable(text: str) -> str:
     """Returns what SQLite can hold of a message: file names that are not UTF-8 leave halves of characters in it."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _parsed(text: str) -> Any:
+    """What JSON text without blanks means, as `json.loads` has it, in half of the time."""
+    value, end = _DECODER.raw_decode(text)
+    if end != len(text):
+        raise ValueError(f"expected JSON and nothing else, got {text[:40]!r}")
+    return value
 
 
 class _Reader:
@@ -119,14 +123,21 @@ class _Reader:
         self._identities: dict[str, dict[str, Any]] = {}
         self._metrics: dict[str, list[tuple[str, int]]] = {}
         self._steps: dict[bytes, np.ndarray[Any, Any]] = {}
+        self._kinds: set[tuple[type, ...]] = set()
 
     def outcome(self, row: Any) -> Outcome:
-        """The outcome in a row of the table `trial`."""
-        name, _, _, identity, hyperparameters, seed = row[:6]
-        status, reason, trace, diverged_at, seconds, compile_seconds = row[6:12]
+        """The outcome in a row of the table `trial`.
+
+        Raises:
+            ValueError: for a row of which no numbers can be made, and other such errors.
+        """
+        name, _, _, shared, text, seed, status, reason, trace, diverged_at, seconds, compile_seconds, values = row[:13]
         *counts, restored, steps, gradients, metrics, blob, shape, samples, examples, form, scores = row[13:]
-        found = Outcome(
-            Trial(name, {**self._identity(identity), "hyperparameters": json.loads(hyperparameters), "seed": seed}),
+        self._require_kinds(name, row)
+        hyperparameters, validation = _parsed(text), _parsed(values)
+        require_sound_row(name, (*counts, restored, diverged_at, seed), status, (hyperparameters, validation))
+        return Outcome(
+            Trial(name, {**self._identity(shared), "hyperparameters": hyperparameters, "seed": seed}),
             status,
             reason,
             trace,
@@ -135,18 +146,25 @@ class _Reader:
             compile_seconds,
             self._array(steps),
             self._curves(metrics, blob),
-            json.loads(row[12]),
+            validation,
             Evaluations(*counts),
             restored,
             None if samples is None else np.frombuffer(samples, "<f4").reshape(json.loads(shape)),
             None if scores is None else unpacked(examples, form, scores),
             None if gradients is None else np.frombuffer(gradients, "<f8"),
         )
-        return sound(found)
+
+    def _require_kinds(self, name: str, row: Row) -> None:
+        """Refuses a row with values of other kinds than its columns'."""
+        kinds = tuple(map(type, row))
+        if kinds not in self._kinds:
+            if not TABLES["trial"].fits(row):
+                raise ValueError(f"trial {name!r}: its row cannot be right")
+            self._kinds.add(kinds)
 
     def _identity(self, name: str) -> dict[str, Any]:
         if name not in self._identities:
-            self._identities[name] = json.loads(self._shared[name])
+            self._identities[name] = sound_identity(name, json.loads(self._shared[name]))
         return self._identities[name]
 
     def _array(self, blob: bytes) -> np.ndarray[Any, Any]:
@@ -156,7 +174,9 @@ class _Reader:
 
     def _curves(self, metrics: str, blob: bytes) -> dict[str, np.ndarray[Any, Any]]:
         if metrics not in self._metrics:
-            self._metrics[metrics] = [(name, count) for name, count in json.loads(metrics)]
+            known = self._metrics[metrics] = [(name, count) for name, count in json.loads(metrics)]
+            if not all(isinstance(name, str) and type(count) is int and count >= 0 for name, count in known):
+                raise ValueError("names of curves cannot be right")
         points, first = np.frombuffer(blob, "<f4"), 0
         curves = {}
         for name, count in self._metrics[metrics]:

@@ -63,7 +63,7 @@ def _of_trials(database: Database) -> Iterator[str]:
     """What trials say of themselves: that their ids are those of their content, and curves as long as their steps."""
     for software in sorted({row[1] for row in database.rows("trial")}):
         try:
-            records = read(database, software, None)
+            records = read(database, software)
         except (ValueError, KeyError, TypeError) as error:
             yield f"a trial of software {software} cannot be read: {error}"
             continue

@@ -137,6 +137,8 @@ def _summary(found: Search, space: Mapping[str, Range | float], *, in_order: boo
 
 def _standing(reached: Floats, scores: Floats) -> Floats:
     """Which points are better, as ranks: those that got further, then those with the better score."""
+    if not reached.any():
+        return scores
     return np.unique(np.stack([-reached, scores], axis=1), axis=0, return_inverse=True)[1].ravel().astype(np.float64)
 
 
