@@ -110,6 +110,7 @@ class ClusterExecutor:
         self._workers: dict[str, _Worker] = {}
         self._by_slot: list[_Worker] = []
         self._vacant: set[int] = set()
+        self._refusals: set[str] = set()  # that were said: a worker that loses its connection comes again
         self._greetings: dict[str, Any] = {}  # address -> future
         self._tasks: dict[str, tuple[int, Any]] = {}  # key -> slot, future
         self._sentences: list[str] = []
@@ -289,7 +290,9 @@ class ClusterExecutor:
             worker.device = program.get("device", "")
             wrong = _other_software(program, self.program or {**program_of_workers(), "device": worker.device})
         if wrong:
-            return -1, Changed(f"worker {worker.where} is refused: {wrong}; the others go on")
+            news = {f"worker {worker.where} is refused: {wrong}; the others go on"} - self._refusals
+            self._refusals |= news
+            return -1, Changed(*news)
         worker.slot = len(self._by_slot)
         self._by_slot.append(worker)
         return -1, Changed()
