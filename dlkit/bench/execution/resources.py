@@ -192,7 +192,12 @@ class Resources:
         """How many workers share the work, as far as this process knows."""
         if jobs := self.jobs:
             return jobs.jobs * jobs.processes
-        return 1 if self.executor in ("inline", TOGETHER) else self.workers or os.cpu_count() or 1
+        return 1 if self.is_here else self.workers or os.cpu_count() or 1
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this process trains: alone, or together with others."""
+        return self.executor == "inline" or self.is_together
 
     @property
     def is_together(self) -> bool:

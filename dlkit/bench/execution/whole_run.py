@@ -149,7 +149,7 @@ def _carried_out(
         look(examination)
         foresight, weights = examination.foresight._replace(sentences=opening(examination)), examination.cost.weights
     bound = with_groups(bound)
-    program = program_identity if allowed.executor == "inline" else program_of_workers
+    program = program_identity if allowed.is_here else program_of_workers
     with (
         Store(folder, say=say) as store,
         live_progress(progress, folder) as display,
@@ -167,7 +167,7 @@ def _carried_out(
             lanes=allowed.lanes,
             trust=allowed.trust,
             remote=allowed.is_remote,
-            here=allowed.executor == "inline",
+            here=allowed.is_here,
             shard=allowed.part,
             keep=experiment.keep == "best",
             checkpoints=checkpoints,
