@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,14 @@ def test_ctrl_c_ends_it_quietly(
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nothing: no run there .* once it has begun"):
         watch(tmp_path / "nothing")
+
+
+def test_a_plan_that_nobody_could_run_is_a_message(folder: Path) -> None:
+    """Somebody else's: going through all of its trials would not end."""
+    with Store(folder) as store:
+        store.use_plan(replace(PLAN, seeds=10**12), {})
+    with pytest.raises(UserError):
+        watch(folder, once=True)
 
 
 def test_a_run_in_which_nothing_has_ended_yet_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

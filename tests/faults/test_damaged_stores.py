@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from dlkit import bench
 from dlkit.bench.analysis.answer import answer
 from dlkit.bench.errors import UserError
 from dlkit.bench.store.database import FILE, PAGE
+from dlkit.bench.store.row_digests import row_digest
 from dlkit.bench.store.store import Store
+from dlkit.bench.store.tables import TABLES
 from dlkit.bench.upkeep import repair_run, verify_run
 from tests.bench.synthetic import PROGRAM, fill
 from tests.faults.stores import PLAN, Seen, make_full_store, see
@@ -263,3 +266,14 @@ def test_a_row_that_is_right_by_itself_is_looked_at_all_the_same(run: Path) -> N
     rewrite(run, "trial", lambda row: {"seed": row["seed"] + 1} if row["id"] == name else {})
     assert f"trial {name}: its content has another id" in verify_run(run).mistakes
     assert PROGRAM
+
+
+def test_a_number_of_rows_that_is_none_is_said(run: Path, truth: Seen) -> None:
+    """As somebody writes it who knows how rows are digested."""
+    with closing(sqlite3.connect(run / FILE)) as connection, connection:
+        row = ("sum:timing", "x")
+        connection.execute(
+            "UPDATE meta SET value = ?, row_digest = ? WHERE key = ?", (row[1], row_digest(TABLES["meta"], row), row[0])
+        )
+    seen = see(run)
+    assert seen.said and seen.parts["records"] == truth.parts["records"]

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import sqlite3
 import struct
 import subprocess
@@ -18,14 +19,19 @@ import pytest
 from dlkit.bench.api import open_run
 from dlkit.bench.cli.watch import look
 from dlkit.bench.errors import UserError
+from dlkit.bench.execution.checkpoints import kept_checkpoints
 from dlkit.bench.identity.local_code import LocalCode
 from dlkit.bench.plan.programs import Programs
+from dlkit.bench.plan.trials import Timing
 from dlkit.bench.runs import merge_runs
 from dlkit.bench.store.example_scores import MOST_EXAMPLES, unpacked
 from dlkit.bench.store.kept_code import About, KeptCode
 from dlkit.bench.store.models import PackedModel, every_model, write_model
+from dlkit.bench.store.opening import is_in_use
 from dlkit.bench.store.store import Store
-from tests.bench.synthetic import fill, make_plan
+from dlkit.bench.upkeep import verify_run
+from tests.bench.rewriting import rewrite
+from tests.bench.synthetic import PROGRAM, fill, make_plan
 
 JOURNAL = bytes([0xD9, 0xD5, 0x05, 0xF9, 0x20, 0xA1, 0x63, 0xD7])  # how SQLite's journals begin and end
 PLANTED = ("json.py", "sitecustomize.py", "usercustomize.py", "conftest.py", "numpy.py", "evil.pth", "dlkit.py")
@@ -221,6 +227,45 @@ def test_a_pipe_in_the_place_of_a_file_does_not_hold_anybody_up(run: Path) -> No
     os.mkfifo(run / "models" / "abcd.json")
     with pytest.raises(UserError, match="no plain file"):
         list(every_model(run))
+
+
+def test_other_pipes_hold_nobody_up_either(run: Path, tmp_path: Path) -> None:
+    """The lock, the manifest and a checkpoint, where whoever reads them would wait for a writer for ever."""
+    for name in ("lock", "manifest.json"):
+        (run / name).unlink()
+        os.mkfifo(run / name)
+    (run / "checkpoints").mkdir(mode=0o700)
+    os.mkfifo(run / "checkpoints/abcd.msgpack", mode=0o600)
+    assert verify_run(run).mistakes == [
+        "manifest.json cannot be read: it is no plain file; the next run writes it again"
+    ]
+    assert not is_in_use(run)
+    with kept_checkpoints(run, 1.0, dict, list) as (place, wrong):
+        assert place is not None and not wrong
+    assert not (run / "checkpoints").exists()
+    with (run / "store.sqlite").open("r+b") as file:  # what is damaged is looked up in the manifest
+        file.seek(4096)
+        file.write(bytes(4096))
+    with pytest.raises(UserError), Store(run, write=False) as store:
+        store.current_plan()
+
+
+def test_a_lock_that_is_a_link_makes_no_file_elsewhere(run: Path, tmp_path: Path) -> None:
+    (run / "lock").unlink()
+    (run / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="cannot be written"):
+        Store(run)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_program_that_a_timing_names_and_nobody_has_is_a_message(run: Path, tmp_path: Path) -> None:
+    with Store(run) as store:
+        store.keep_timings({"one": Timing((0.1,), 0.3, 10, 20)}, PROGRAM, "here")
+    rewrite(run, "timing", lambda row: {"program": "unknown"})
+    shutil.copytree(run, tmp_path / "other")
+    with pytest.raises(UserError, match="cannot be used"):
+        merge_runs([run, tmp_path / "other"], tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Where the output goes to: few letters, a pipe that nobody reads, no output at all, a full disk."""
 
+import io
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import distributed.system
 import pytest
 
 from dlkit import bench
+from dlkit.bench.execution.progress import say
 from dlkit.bench.machine.environment import memory_limit
 
 COMMAND = [sys.executable, "-m", "dlkit.bench.cli"]
@@ -62,6 +64,33 @@ def test_nobody_has_to_read_what_is_printed(run: Path, shell: str, status: int, 
     line = shell.format(command=f"{sys.executable} -m dlkit.bench.cli show {run} --trials")
     shown = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120)
     assert (shown.returncode, shown.stderr) == (status, said)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of POSIX")
+def test_what_is_opened_takes_no_place_of_closed_output(tmp_path: Path) -> None:
+    """A daemon has closed all three; a worker's own output would take the place of a pipe with such a number."""
+    script = (
+        "import os, sys\nfrom dlkit.bench.execution.progress import say\n"
+        "from dlkit.bench.machine.preparation import fill_standard_descriptors\n"
+        "fill_standard_descriptors()\nsay('nobody hears it')\ndescriptors = os.pipe()\n"
+        "with open(sys.argv[1], 'w') as file: print(min(descriptors), *map(os.readlink, "
+        "('/proc/self/fd/1', '/proc/self/fd/2')), file=file)\n"
+    )
+    line = f'{sys.executable} -c "$0" {tmp_path / "found"} 0<&- 1>&- 2>&-'
+    subprocess.run(["bash", "-c", line, script], check=True, timeout=120)
+    first, *places = (tmp_path / "found").read_text().split()
+    assert int(first) > 2 and places == ["/dev/null", "/dev/null"]
+
+
+def test_a_run_goes_on_if_nobody_hears_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NobodyReads(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stderr", NobodyReads())
+    say("nobody hears it")
+    monkeypatch.setattr("sys.stderr", None)
+    say("nobody hears it")
 
 
 def test_the_memory_there_is_is_what_another_library_finds() -> None:

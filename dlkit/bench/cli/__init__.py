@@ -20,7 +20,7 @@ from dlkit.bench.cli.replay import replay as run_again
 from dlkit.bench.errors import UserError
 from dlkit.bench.escapes import visible
 from dlkit.bench.machine.interrupts import ends_in_time, heard_like_ctrl_c
-from dlkit.bench.machine.preparation import prepare_own_process
+from dlkit.bench.machine.preparation import fill_standard_descriptors, prepare_own_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,6 +221,7 @@ def _shown(checks: "Iterator[Check]") -> bool:
 
 def main() -> None:
     """Runs the command line; a user's mistake ends with its message and exit code 2."""
+    fill_standard_descriptors()
     before = sys.stdout, sys.stderr
     sys.stdout, written = lasting(sys.stdout)
     sys.stderr, _ = lasting(sys.stderr)

@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from dlkit.bench.analysis.summary import summarize
+from dlkit.bench.api import open_run
 from dlkit.bench.errors import UserError
 from dlkit.bench.examination.costs import duration
 from dlkit.bench.execution.course import PROGRESS, State, kept
@@ -110,13 +110,13 @@ def watch(run: Path, /, *, once: bool = False) -> int:
 
 def _answer(run: Path, width: int) -> list[Text]:
     """The answer so far."""
-    with Store(run, write=False) as store:
-        try:
-            summary = summarize(store)
-        except UserError:
+    try:
+        summary = open_run(run).summary
+    except UserError:
+        with Store(run, write=False) as store:
             if store.software() is not None:  # something ran: this is no beginner's run
                 raise
-            return [Text(NOTHING_YET)]
+        return [Text(NOTHING_YET)]
     return answer_lines(summary, width, More.of(run))
 
 

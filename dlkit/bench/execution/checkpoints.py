@@ -335,7 +335,7 @@ def _bytes(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     """Opens a checkpoint of one's own; no link is followed."""
-    descriptor = os.open(path, os.O_RDONLY | _NO_LINKS)
+    descriptor = os.open(path, os.O_RDONLY | _NO_LINKS | getattr(os, "O_NONBLOCK", 0))  # a pipe is not waited for
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or not _is_own(found):

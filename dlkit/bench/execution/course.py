@@ -205,10 +205,14 @@ class Course(Silent):
 def keep(folder: Path, state: State) -> None:
     """Writes a state into a run folder, whole or not at all; where it cannot be written, nobody can follow the run."""
     with contextlib.suppress(OSError):
-        with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False, encoding="utf-8") as file:
-            json.dump(state._asdict(), file)
-        Path(file.name).chmod(0o644)
-        Path(file.name).replace(folder / PROGRESS)
+        descriptor, name = tempfile.mkstemp(".tmp", dir=folder)
+        try:
+            with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123
+                json.dump(state._asdict(), file)
+            Path(name).chmod(0o644)
+            Path(name).replace(folder / PROGRESS)
+        finally:
+            Path(name).unlink(missing_ok=True)  # of a disk that is full
 
 
 def kept(folder: Path) -> State | None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from dlkit.bench.analysis.foresight import Foresight
@@ -12,8 +13,10 @@ __all__ = ["Listener", "Silent", "added_blocks", "say"]
 
 
 def say(sentence: str) -> None:
-    """Says something on the standard error, on a line of its own."""
-    print(visible(sentence, keep="\n"), file=sys.stderr)  # noqa: T201
+    """Says something on the standard error, on a line of its own; a run goes on if nobody can hear it."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):  # nobody reads it, or it is closed
+            print(visible(sentence, keep="\n"), file=sys.stderr)  # noqa: T201
 
 
 class Listener(Protocol):

@@ -20,7 +20,7 @@ from dlkit.bench.execution.executor import Executor
 from dlkit.bench.execution.executors import early_workers, make_executor
 from dlkit.bench.execution.progress import say
 from dlkit.bench.execution.resources import Resources, resources_of
-from dlkit.bench.machine.preparation import bound_threads, prepare_process
+from dlkit.bench.machine.preparation import bound_threads, fill_standard_descriptors, prepare_process
 from dlkit.bench.machine.program import program_identity, program_of_workers
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.spec import planner
@@ -76,6 +76,7 @@ def carry_out(
     Raises:
         UserError: for input that cannot work, with every mistake found; and what `look` raises.
     """
+    fill_standard_descriptors()
     asked: Any = experiment
     if not isinstance(asked, Experiment):
         written = f"bench.load('{asked}')" if isinstance(asked, str | Path) else "bench.load('spec.toml')"

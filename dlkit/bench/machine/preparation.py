@@ -22,7 +22,14 @@ from typing import Any
 
 from dlkit.bench.machine.linear_algebra import libraries
 
-__all__ = ["bound_threads", "prepare_own_process", "prepare_process", "start_jax", "thread_variables"]
+__all__ = [
+    "bound_threads",
+    "fill_standard_descriptors",
+    "prepare_own_process",
+    "prepare_process",
+    "start_jax",
+    "thread_variables",
+]
 
 # Libraries of linear algebra and OpenMP, which read these when they are loaded.
 LIBRARIES = (
@@ -42,6 +49,18 @@ def thread_variables(threads: int = 1) -> dict[str, str]:
         threads: of each kind.
     """
     return dict.fromkeys((XLA, *LIBRARIES), str(threads))
+
+
+def fill_standard_descriptors() -> None:
+    """Opens nothing in the place of the standard input, output and error that are closed, as a daemon's are.
+
+    What is opened next would have their numbers: a worker's pipe, which the worker's own output then replaces.
+    """
+    descriptor = 0
+    while descriptor <= 2:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+        os.set_inheritable(descriptor, descriptor <= 2)
+    os.close(descriptor)
 
 
 def prepare_own_process(threads: int = 1) -> None:

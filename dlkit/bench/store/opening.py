@@ -28,6 +28,7 @@ __all__ = ["Lock", "Opened", "is_in_use", "require_sound"]
 
 Rows = Mapping[str, Sequence[tuple[Any, ...]]]
 Say = Callable[[str], None]
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # a file elsewhere would be made
 LARGE = ("trial", "buffer")  # tables that a reader checks when they are read
 HEAD = ((16, PAGE.to_bytes(2)), (18, b"\x01\x01\x00\x40\x20\x20"), (52, bytes(4)), (56, b"\x00\x00\x00\x01"))
 
@@ -341,7 +342,7 @@ class Lock:
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._descriptor: int | None = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+            self._descriptor: int | None = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o644)
         except OSError as error:
             raise UserError(
                 f"{folder}: the run folder cannot be written: {error.strerror}; name another folder"
@@ -377,7 +378,7 @@ def is_in_use(folder: Path) -> bool:
     try:
         import fcntl
 
-        descriptor = os.open(folder / "lock", os.O_RDONLY)
+        descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_NONBLOCK)  # somebody else may have put a pipe there
     except (ImportError, OSError):  # no locks, or nobody ever wrote here
         return False
     try:

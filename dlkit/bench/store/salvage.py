@@ -3,9 +3,11 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dlkit.bench.doors import MOST_UNPACKED, read_plain
 from dlkit.bench.errors import UserError
 from dlkit.bench.identity.hashing import canonical, digest, digest_of
 from dlkit.bench.store.database import FILE, PAGE
@@ -108,7 +110,7 @@ def salvage(folder: Path) -> Salvaged:
             "back from a copy, or name another folder"
         )
     meta = {key: value for key, value in rows["meta"].values() if not key.startswith(SUM)}
-    expected = {key[len(SUM) :]: Sum.parse(value) for key, value in rows["meta"].values() if key.startswith(SUM)}
+    expected = _sums(rows["meta"].values())
     counts = {name: len(meta if name == "meta" else rows[name]) for name in TABLES}
     lost = {name: expected[name].rows - counts[name] if name in expected else -1 for name in TABLES}
     broken = [row.row for row in found if row.table.name == "trial" and not row.is_right]
@@ -137,10 +139,20 @@ def salvage(folder: Path) -> Salvaged:
     return Salvaged(kept, damage)
 
 
+def _sums(meta: Iterable[Row]) -> dict[str, Sum]:
+    """How many rows tables had, as far as that can be read."""
+    found: dict[str, Sum] = {}
+    for key, value in meta:
+        if key.startswith(SUM):
+            with suppress(ValueError):
+                found[key[len(SUM) :]] = Sum.parse(value)
+    return found
+
+
 def manifest_beside(folder: Path) -> Mapping[str, Any]:
     """Returns what a run folder's manifest says; nothing if there is none, or it is not what was written."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(read_plain(folder / MANIFEST, MOST_UNPACKED))
         said = manifest.pop("digest", None)
         return manifest if said == digest(manifest, length=64) else {}
     except (OSError, ValueError, AttributeError):

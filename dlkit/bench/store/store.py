@@ -326,7 +326,7 @@ class Store:
     def copy_timings(self, other: "Store") -> None:
         """Stores the timings of another store of the same software; they stay timed side by side."""
         now, programs = self.software(), {row[0]: row for row in other._database.rows("program")}
-        with self._database.transaction():
+        with other._database.parsing(), self._database.transaction():
             for row in other._database.rows("timing"):
                 if row[1] == now:
                     if not self._database.has("program", row[2]):

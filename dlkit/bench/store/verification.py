@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from dlkit.bench.doors import MOST_UNPACKED, read_plain
 from dlkit.bench.errors import UserError
 from dlkit.bench.identity.hashing import digest, digest_of
 from dlkit.bench.plan.json import from_json
@@ -107,9 +108,9 @@ def _of_links(database: Database) -> Iterator[str]:
 def _of_the_manifest(folder: Path, database: Database, *, is_current: bool) -> Iterator[str]:
     """The manifest says what the store says."""
     try:
-        said = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        said = json.loads(read_plain(folder / MANIFEST, MOST_UNPACKED))
     except (OSError, ValueError) as error:
-        yield f"{MANIFEST} cannot be read: {error}; the next run writes it again"
+        yield f"{MANIFEST} cannot be read: {getattr(error, 'strerror', None) or error}; the next run writes it again"
         return
     if is_current and said != json.loads(json.dumps(manifest_of(database))):
         yield f"{MANIFEST} says something else than the store; the next run writes it again"

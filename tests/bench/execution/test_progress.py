@@ -1,5 +1,6 @@
 """What is said of a run while it goes on: one line that fits, time left by hand, and a file that others can read."""
 
+import errno
 import io
 import math
 import os
@@ -208,3 +209,14 @@ def test_nothing_but_warnings_is_said_where_no_progress_is_asked_for(capsys: pyt
         listener.advance("a / sgd", 1)
         listener.warn("mind this")
     assert capsys.readouterr().err == "mind this\n"
+
+
+def test_a_full_disk_leaves_no_half_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written once a second: what is left of each would fill the folder."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("json.dump", full)
+    keep(tmp_path, State())
+    assert not list(tmp_path.iterdir())
