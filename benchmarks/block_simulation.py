@@ -156,7 +156,7 @@ def _result(plan: Plan, place: int, drawn: Drawn, repeat: int, studies: int, see
 
 def _tuning(place: Floats, found: bool) -> Tuning:
     point = Point({f"x{number}": float(value) for number, value in enumerate(place)}, {})
-    return Tuning([point], np.zeros(1), 0 if found else None, np.zeros(1), {}, 0.0, 1, 1, 0)
+    return Tuning([point], np.zeros(1), 0 if found else None, 1, 1, 0, first=np.zeros(1))
 
 
 def _comparison(plan: Plan, drawn: Drawn, repeat: int) -> Comparison:

@@ -24,6 +24,7 @@ from dlkit.bench.execution import runner
 from dlkit.bench.execution.progress import Listener, Silent
 from dlkit.bench.execution.work import Done, Task, Work
 from dlkit.bench.identity.hashing import canonical
+from dlkit.bench.machine.preparation import bound_threads
 from dlkit.bench.machine.program import program_identity
 from dlkit.bench.optimizers import Optimizer
 from dlkit.bench.plan.metric import Metric
@@ -43,7 +44,8 @@ __all__ = ["Drawing", "Drawn", "Setting", "bound_plan_of_names", "judged", "rate
 PROBLEM = PlannedProblem(
     "quadratic", {"error": Metric("lower", "linear", "error")}, "error", 0.1, 40, 8, "d" * 16, "drawn", False, "drawn"
 )
-PROGRAM = program_identity()
+with bound_threads():  # as a run has them, whatever loaded NumPy before
+    PROGRAM = program_identity()
 NOISE: dict[str, Callable[[np.random.Generator], float]] = {
     "normal": lambda rng: float(rng.normal()),
     "lognormal": lambda rng: float(rng.lognormal()),

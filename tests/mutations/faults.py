@@ -200,8 +200,8 @@ RANDOM_STREAMS = [
     Fault(
         "winners of all studies meet on the same seeds",
         PLAN,
-        'winner, "final", first + seed)',
-        'winner, "final", seed)',
+        "range(first, first + self.seeds + added)",
+        "range(self.seeds + added)",
         STUDIES + "test_contenders_share_the_seeds_of_a_study_and_no_others",
     ),
     Fault(
@@ -814,15 +814,15 @@ COMPARED = [
     Fault(
         "an adjusted p-value forgets the pair's own",
         ANALYSIS,
-        "max(singles[i, j].p_value, adjusted[i, j])",
-        "adjusted[i, j]",
+        "max(singles[key].p_value, adjusted[key])",
+        "adjusted[key]",
         "bench/analysis/test_pairs.py::test_an_adjusted_p_is_never_below_the_pairs_own",
     ),
     Fault(
         "pairs are not adjusted over the family",
         ANALYSIS,
-        "max(singles[i, j].p_value, adjusted[i, j])",
-        "singles[i, j].p_value",
+        "max(singles[key].p_value, adjusted[key])",
+        "singles[key].p_value",
         "bench/analysis/test_ranking.py::test_a_winner_stands_alone_in_its_group",
     ),
     Fault(
@@ -908,8 +908,8 @@ FORMULAS = [
     Fault(
         "a tie keeps the order",
         STATS,
-        "(kept + 0.5 * ties) / values.size",
-        "(kept + ties) / values.size",
+        "(kept + 0.5 * ties) / blocks",
+        "(kept + ties) / blocks",
         "bench/stats/test_families.py::test_a_sign_that_most_blocks_keep",
     ),
     Fault(

@@ -15,8 +15,8 @@ from dlkit.bench.plan.policies import CONSTANT_SCHEDULE
 from dlkit.bench.plan.spending import ROUNDING, spent, spent_by
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.stats import Interval, expected_running_time, kaplan_meier, median_interval, restricted_mean
-from dlkit.bench.tuning.objective import first_at
-from dlkit.bench.tuning.targets import Ending, ending
+from dlkit.bench.tuning.objective import firsts_at
+from dlkit.bench.tuning.targets import Ending, endings
 
 __all__ = [
     "UNKNOWN",
@@ -24,6 +24,7 @@ __all__ = [
     "StepsToTarget",
     "amount_to",
     "amounts_along",
+    "amounts_to",
     "at_half",
     "compares_early",
     "log_steps",
@@ -78,8 +79,51 @@ class AlongCurve(NamedTuple):
 
 def amount_to(problem: PlannedProblem, contender: PlannedContender, outcome: Outcome, target: float) -> float:
     """Returns what a trial had spent at the first point of its curve at a target; +inf if it never was there."""
-    place = first_at(problem, outcome, target)
-    return math.inf if place is None else float(spent(problem, contender, outcome)[place])
+    return float(amounts_to(problem, contender, [outcome], target)[0])
+
+
+def amounts_to(
+    problem: PlannedProblem, contender: PlannedContender, outcomes: Sequence[Outcome], target: float
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Returns [trials] `amount_to` of many trials at once."""
+    cost, places = _Costs(problem, contender), firsts_at(problem, outcomes, target)
+    return np.array(
+        [
+            math.inf if place is None else float(cost.along(outcome)[place])
+            for outcome, place in zip(outcomes, places, strict=True)
+        ],
+        np.float64,
+    )
+
+
+class _Costs:
+    """What a contender's trials spend, computed once for those that were evaluated at the same steps.
+
+    Arrays are told apart as objects: it is made for a list of outcomes, and goes before they do.
+    """
+
+    def __init__(self, problem: PlannedProblem, contender: PlannedContender) -> None:
+        self._problem, self._contender = problem, contender
+        self._along: dict[tuple[int, int], Floats] = {}
+        self._by: dict[tuple[int, int, float], float] = {}
+
+    def along(self, outcome: Outcome) -> Floats:
+        """[points] As `spent`."""
+        key = (id(outcome.steps), id(outcome.gradients))
+        if key not in self._along:
+            self._along[key] = spent(self._problem, self._contender, outcome)
+        return self._along[key]
+
+    def by(self, outcome: Outcome, step: float) -> float:
+        """As `spent_by`."""
+        key = (id(outcome.steps), id(outcome.gradients), step)
+        if key not in self._by:
+            self._by[key] = spent_by(self._problem, self._contender, outcome, step)
+        return self._by[key]
+
+    def of_a_step(self, outcome: Outcome) -> float:
+        """What the first step cost; of a trial that has no point after it, what a plain step does."""
+        return self.by(outcome, 1.0) or self._problem.budget / self._problem.steps
 
 
 def amounts_along(
@@ -88,7 +132,7 @@ def amounts_along(
     """Returns [evaluations + 1] what is spent where `spending.along_budget` has values, in the units of the budget."""
     allowed, whole = problem.allowance(contender.label), problem.budget
     if allowed.gradients is None:  # rounded down to whole steps before each evaluation
-        whole = allowed.steps * max((_of_a_step(problem, contender, outcome) for outcome in outcomes), default=1.0)
+        whole = allowed.steps * max(map(_Costs(problem, contender).of_a_step, outcomes), default=1.0)
     return np.arange(evaluations + 1) / evaluations * whole
 
 
@@ -109,10 +153,10 @@ def steps_to_target(
     """
     if math.isnan(target) or not outcomes:
         return None
-    ends = [ending(problem, outcome, target) for outcome in outcomes]
+    ends, cost = endings(problem, outcomes, target), _Costs(problem, contender)
     kinds = [end.kind for end in ends]
     hit = np.array([kind == "reached" for kind in kinds])
-    used = [_spent(problem, contender, *each) for each in zip(outcomes, ends, strict=True)]
+    used = [_spent(cost, *each) for each in zip(outcomes, ends, strict=True)]
     is_known = [kind in ("reached", "cut off") for kind in kinds]
     times = np.where(is_known, used, math.inf)
     budget, last = problem.budget, times.max()
@@ -132,10 +176,10 @@ def steps_to_target(
     )
 
 
-def _spent(problem: PlannedProblem, contender: PlannedContender, outcome: Outcome, end: Ending) -> float:
+def _spent(cost: _Costs, outcome: Outcome, end: Ending) -> float:
     """What a trial spent on a target: until it was there, diverged, or ended."""
     last = int(outcome.steps[-1]) if len(outcome.steps) else 0
-    return spent_by(problem, contender, outcome, last if end.step is None else end.step)
+    return cost.by(outcome, last if end.step is None else end.step)
 
 
 def compares_early(contender: PlannedContender, finals: Sequence[Outcome]) -> bool:
@@ -166,16 +210,9 @@ def log_steps(
     """
     if math.isnan(target) or not compares_early(contender, finals):
         return None
-    amounts = [
-        max(amount_to(problem, contender, outcome, target), _of_a_step(problem, contender, outcome))
-        for outcome in finals  # who is there at step 0 is there as soon as one can
-    ]
-    return AlongCurve(np.log2(np.array(amounts, np.float64)))
-
-
-def _of_a_step(problem: PlannedProblem, contender: PlannedContender, outcome: Outcome) -> float:
-    """What the first step cost; of a trial that has no point after it, what a plain step does."""
-    return spent_by(problem, contender, outcome, 1.0) or problem.budget / problem.steps
+    # who is there at step 0 is there as soon as one can
+    least = np.array(list(map(_Costs(problem, contender).of_a_step, finals)), np.float64)
+    return AlongCurve(np.log2(np.maximum(amounts_to(problem, contender, finals, target), least)))
 
 
 def at_half(problem: PlannedProblem, contender: PlannedContender, finals: Sequence[Outcome]) -> AlongCurve | None:

@@ -13,7 +13,7 @@ from dlkit.bench.analysis.along_curves import (
     UNKNOWN,
     AlongCurve,
     StepsToTarget,
-    amount_to,
+    amounts_to,
     at_half,
     log_steps,
     steps_to_target,
@@ -218,10 +218,10 @@ def make_result(
     Returns:
         The result.
     """
-    plan, metric = history.plan, problem.metric
+    plan, metric, known = history.plan, problem.metric, history.outcomes
     studies = [_study(history, problem, contender, study) for study in plan.studies(problem, contender)]
     there = [outcome for each in studies for outcome in each.ended]
-    ladder = [np.array([amount_to(problem, contender, outcome, target) for outcome in there]) for target in targets]
+    ladder = [amounts_to(problem, contender, there, target) for target in targets]
     times = ladder[-1] if ladder else np.full(len(there), np.inf)
     scores = oriented(problem, metric, [final_value(outcome, metric) for outcome in there])
     selected = oriented(problem, metric, [outcome.validation.get(metric, math.nan) for outcome in there])
@@ -257,18 +257,18 @@ def make_result(
         required=plan.planned_blocks,
         example_scores=None if plan.splits_anew(problem) else block_scores(problem, _outcomes_of_blocks(plan, studies)),
         wrong_from_start=wrong_from_start(
-            problem, [history.outcomes.get(trial.id) for each in studies for trial in each.tuning.known]
+            problem, [known.get(trial.id) for each in studies for trial in each.tuning.known]
         ),
     )
 
 
 def _failures(history: History, studies: Sequence[StudyResult]) -> tuple[str, str]:
     """Why trials failed: the first reason among those of the blocks that were planned, and among the others."""
-    plan = history.plan
+    plan, outcomes = history.plan, history.outcomes
     reasons: dict[bool, list[str]] = {False: [], True: []}
     for each in studies:
         for place, trial in enumerate([*each.tuning.known, *each.trials]):
-            outcome = history.outcomes.get(trial.id)
+            outcome = outcomes.get(trial.id)
             if outcome is not None and not outcome.counts:
                 is_added = each.number >= plan.tuner.studies or place >= len(each.tuning.known) + plan.seeds
                 reasons[is_added].append(outcome.reason)
@@ -278,10 +278,10 @@ def _failures(history: History, studies: Sequence[StudyResult]) -> tuple[str, st
 def _study(history: History, problem: PlannedProblem, contender: PlannedContender, study: int) -> StudyResult:
     tuning = tune(history, problem, contender, study=study)
     trials = history.final_trials(problem, contender, tuning.point, study=study) if tuning.point else ()
-    outcomes = [history.outcomes.get(trial.id) for trial in trials]
-    required = history.plan.seeds
+    known, required = history.outcomes, history.plan.seeds
+    outcomes = [known.get(trial.id) for trial in trials]
     ended = [outcome for outcome in outcomes[:required] if outcome is not None and outcome.counts]
-    tried = [history.outcomes.get(trial.id) for trial in tuning.known]
+    tried = [known.get(trial.id) for trial in tuning.known]
     is_tuned = not tuning.missing and all(outcome is None or outcome.counts for outcome in tried)
     is_complete = is_tuned and len(ended) == len(outcomes[:required])
     for outcome in outcomes[required:]:

@@ -3,14 +3,16 @@
 import itertools
 import math
 import string
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from dlkit.bench.analysis.new_examples import NewExamples
-from dlkit.bench.stats import Interval, PairedDifference, family_p_values, fewest_blocks, keeps_order, paired_difference
-from dlkit.bench.stats.pairs import signed_differences
+from dlkit.bench.stats import Interval, PairedDifference, family_p_values, fewest_blocks
+from dlkit.bench.stats.families import keep_orders
+from dlkit.bench.stats.pairs import signed_difference_rows, signed_differences
+from dlkit.bench.stats.signed_ranks import paired_differences
 
 __all__ = [
     "ALPHA",
@@ -19,11 +21,11 @@ __all__ = [
     "Pair",
     "Pairs",
     "all_pairs",
+    "all_singles",
     "beats_all",
     "block_differences",
     "common",
     "letters",
-    "single",
     "turned",
 ]
 
@@ -32,6 +34,8 @@ ALPHA = 1 - LEVEL
 ROUNDING = float(np.finfo(np.float32).eps)  # metrics are float32: means of them are no more exact
 
 Floats = np.ndarray[Any, Any]
+Key = tuple[int, int]
+Answer = TypeVar("Answer")
 
 
 class Pair(NamedTuple):
@@ -73,8 +77,8 @@ class Pair(NamedTuple):
         return new is None or new.is_sure(self.difference.estimate, ALPHA, adjusted=adjusted)
 
 
-Pairs = Mapping[tuple[int, int], Pair]  # (i, j) with i < j: how j differs from i
-Singles = Mapping[tuple[int, int], PairedDifference]
+Pairs = Mapping[Key, Pair]  # (i, j) with i < j: how j differs from i
+Singles = Mapping[Key, PairedDifference]
 
 
 def beats_all(pairs: Iterable[Pair]) -> bool:
@@ -108,33 +112,54 @@ def all_pairs(values: Sequence[Floats], *, singles: Singles | None = None, best_
         return {}
     blocks = min(map(len, values))
     asked = [(i, j) for i, j in keys if i == 0 or not best_alone]
-    gaps = {(i, j): block_differences(values[j], values[i]) for i, j in keys}
-    singles = singles or {key: _of(gaps[key]) for key in asked}
-    table = np.stack(
-        [
-            gap if len(gap) == blocks else block_differences(values[j][:blocks], values[i][:blocks])
-            for (i, j), gap in gaps.items()
-        ]
-    )
-    family = family_p_values(table) if len(keys) > 1 else np.zeros(1)
+    gaps = _gaps(values, keys)
+    singles = singles or _of_gaps(gaps, asked)
+    if any(len(gap) > blocks for gap in gaps.values()):
+        in_common = _gaps([each[:blocks] for each in values], keys)
+    else:
+        in_common = gaps
+    family = family_p_values(np.stack(list(in_common.values()))) if len(keys) > 1 else np.zeros(1)
     adjusted = dict(zip(keys, family.tolist(), strict=True))
-    return {
-        (i, j): Pair(
-            singles[i, j],
-            max(singles[i, j].p_value, adjusted[i, j]),
-            keeps_order(gaps[i, j], estimate=singles[i, j].estimate),
-        )
-        for i, j in asked
-    }
+    kept = _by_length(gaps, asked, lambda rows, chosen: keep_orders(rows, [singles[key].estimate for key in chosen]))
+    return {key: Pair(singles[key], max(singles[key].p_value, adjusted[key]), kept[key]) for key in asked}
 
 
-def single(values: Sequence[Floats], i: int, j: int) -> PairedDifference:
-    """Returns how a contender j differs from i, without the others: ``[contenders][blocks]``, lower is better."""
-    return _of(block_differences(values[j], values[i]))
+def all_singles(values: Sequence[Floats]) -> Singles:
+    """Returns how each contender j differs from i < j, without the others.
+
+    Args:
+        values: as in `all_pairs`.
+    """
+    keys = list(itertools.combinations(range(len(values)), 2))
+    return _of_gaps(_gaps(values, keys), keys)
 
 
-def _of(differences: Floats) -> PairedDifference:
-    return paired_difference(differences, np.zeros(len(differences)), level=LEVEL)
+def _of_gaps(gaps: Mapping[Key, Floats], keys: Sequence[Key]) -> dict[Key, PairedDifference]:
+    return _by_length(gaps, keys, lambda rows, _: paired_differences(rows, level=LEVEL))
+
+
+def _gaps(values: Sequence[Floats], keys: Sequence[Key]) -> dict[Key, Floats]:
+    """`block_differences` of j from i, for each (i, j)."""
+    ours = dict(zip(keys, (common(values[j], values[i]) for i, j in keys), strict=True))
+    firsts = {key: first for key, (first, _) in ours.items()}
+
+    def rows(first: Floats, chosen: Sequence[Key]) -> Floats:
+        return signed_difference_rows(first, np.stack([ours[key][1] for key in chosen]), resolution=ROUNDING)
+
+    return _by_length(firsts, keys, rows)
+
+
+def _by_length(
+    gaps: Mapping[Key, Floats], keys: Sequence[Key], function: Callable[[Floats, Sequence[Key]], Iterable[Answer]]
+) -> dict[Key, Answer]:
+    """``function(rows, keys)`` of all rows of one length at once, by key in the order given."""
+    chosen = dict[int, list[Key]]()
+    for key in keys:
+        chosen.setdefault(len(gaps[key]), []).append(key)
+    found = dict[Key, Answer]()
+    for some in chosen.values():
+        found.update(zip(some, function(np.stack([gaps[key] for key in some]), some), strict=True))
+    return {key: found[key] for key in keys}
 
 
 def block_differences(values: Floats, others: Floats) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 from dlkit.bench.analysis.along_curves import AlongCurve
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.new_examples import on_new_examples
-from dlkit.bench.analysis.pairs import LEVEL, Pair, Pairs, all_pairs, beats_all, letters, single, turned
+from dlkit.bench.analysis.pairs import LEVEL, Pair, Pairs, all_pairs, all_singles, beats_all, letters, turned
 from dlkit.bench.stats import PairedDifference, friedman
 
 __all__ = ["Judge", "Ranked", "Ranking", "Standing", "compared"]
@@ -127,8 +127,8 @@ def _in_order(
     Returns:
         The contenders in order, and (i, j) with i < j -> how j differs from i, in that order.
     """
-    values, count = [each.blocks for each in results], len(results)
-    found = {(i, j): single(values, i, j) for i, j in itertools.combinations(range(count), 2)}
+    count = len(results)
+    found = dict(all_singles([each.blocks for each in results]))
     found |= {(j, i): turned(difference) for (i, j), difference in found.items()}
     behind = np.zeros((count, count))  # of the one of the row, the one of the column
     for key, difference in found.items():

@@ -14,7 +14,7 @@ from dlkit.bench.store.software import differences
 from dlkit.bench.store.store import Store
 from dlkit.bench.store.trial_rows import Record
 from dlkit.bench.tuning.history import History
-from dlkit.bench.tuning.targets import Ending, ending
+from dlkit.bench.tuning.targets import Ending, endings
 
 __all__ = ["Summary", "summarize"]
 
@@ -71,12 +71,12 @@ class Summary:
 
     def endings(self) -> dict[str, tuple[float, Ending]]:
         """Returns how each trial came out against its problem's hardest target: id -> (target, ending)."""
-        return {
-            trial.id: (each.target, ending(each.problem, self.records[trial.id].outcome, each.target))
-            for each in self.comparisons
-            for _, _, trial in each.trials()
-            if trial.id in self.records
-        }
+        found: dict[str, tuple[float, Ending]] = {}
+        for each in self.comparisons:
+            there = [self.records[trial.id].outcome for _, _, trial in each.trials() if trial.id in self.records]
+            came = endings(each.problem, there, each.target)
+            found.update((one.trial.id, (each.target, end)) for one, end in zip(there, came, strict=True))
+        return found
 
     def parameter_groups(self) -> Iterator[tuple[str, str, Sequence[ParameterGroup]]]:
         """Yields (problem, contender, groups) in the plan's order, for those whose groups are known."""

@@ -1,6 +1,6 @@
 """An experiment as data: the trials that its problems and contenders make, each with the hash of its content."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -211,29 +211,39 @@ class Plan:
         until: int | None = None,
     ) -> Trial:
         """Returns a trial with its identity: the content that decides its numbers, and nothing else."""
-        shared, own = self._shared(problem, contender, point.static, stage, until), self._written(point)
-        key = (id(shared), own, canonical(seed))
-        if key not in self._trials:
-            before, between, after = shared.text
-            name = digest_of(f"{before}{own}{between}{key[2]}{after}")
-            hyperparameters = dict(point.hyperparameters)
-            self._trials[key] = Trial(name, {**shared.identity, "hyperparameters": hyperparameters, "seed": seed})
-        return self._trials[key]
+        return self._trials_of(self._shared(problem, contender, point.static, stage, until), point, [seed])[0]
+
+    def _trials_of(self, shared: "_Shared", point: Point, seeds: Iterable[int]) -> list[Trial]:
+        """The trials of a point, one a seed."""
+        own, hyperparameters = self._written(point)
+        before, between, after = shared.text
+        known, made = self._trials, []
+        for seed in seeds:
+            text = str(seed) if type(seed) is int else canonical(seed)
+            key = (id(shared), own, text)
+            trial = known.get(key)
+            if trial is None:
+                name = digest_of(f"{before}{own}{between}{text}{after}")
+                identity = {**shared.identity, "hyperparameters": hyperparameters, "seed": seed}
+                trial = known[key] = Trial(name, identity)
+            made.append(trial)
+        return made
 
     @cached_property
     def _trials(self) -> dict[tuple[int, str, str], Trial]:
         """Trials that were asked for: each is hashed once, whoever asks."""
         return {}
 
-    def _written(self, point: Point) -> str:
-        """A point's hyperparameters as JSON: many trials have them."""
+    def _written(self, point: Point) -> tuple[str, dict[str, float]]:
+        """A point's hyperparameters as JSON, and as they are: many trials have them, and nobody may write to them."""
         known = self._points.get(id(point))
         if known is None or known[0] is not point:
-            known = self._points[id(point)] = (point, canonical(dict(point.hyperparameters)))
-        return known[1]
+            hyperparameters = dict(point.hyperparameters)
+            known = self._points[id(point)] = (point, canonical(hyperparameters), hyperparameters)
+        return known[1:]
 
     @cached_property
-    def _points(self) -> dict[int, tuple[Point, str]]:
+    def _points(self) -> dict[int, tuple[Point, str, dict[str, float]]]:
         return {}
 
     def _shared(
@@ -327,11 +337,9 @@ class Plan:
             again: on fresh seeds of the study, as many as the first ones.
         """
         first = self.first_seed(study) + (self.tuning_seeds if again else 0)
+        seeds = range(first, first + self.tuning_seeds)
         return [
-            [
-                self.trial(problem, contender, point, "tuning", seed, until)
-                for seed in range(first, first + self.tuning_seeds)
-            ]
+            self._trials_of(self._shared(problem, contender, point.static, "tuning", until), point, seeds)
             for point in (contender.points_of(study) if points is None else points)
         ]
 
@@ -341,7 +349,8 @@ class Plan:
         """Returns the trials of a study's winner on the study's fresh seeds, which all contenders share."""
         added = 0 if self.repeats_tuning else self.added_seeds.get(problem.name, {}).get(contender.label, 0)
         first = self.first_seed(study)
-        return [self.trial(problem, contender, winner, "final", first + seed) for seed in range(self.seeds + added)]
+        shared = self._shared(problem, contender, winner.static, "final", None)
+        return self._trials_of(shared, winner, range(first, first + self.seeds + added))
 
     @cached_property
     def digest(self) -> str:

@@ -5,6 +5,7 @@ between them is kept by flipping a block's signs in all of them together.
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -14,7 +15,7 @@ from dlkit.bench.stats.checks import Floats, array, error_rate, samples
 from dlkit.bench.stats.intervals import Interval, wilson_score
 from dlkit.bench.stats.signed_ranks import paired_difference
 
-__all__ = ["family_p_values", "fewest_blocks", "keeps_order"]
+__all__ = ["family_p_values", "fewest_blocks", "keep_orders", "keeps_order"]
 
 EXACT_BLOCKS = 12  # up to here all flips are counted: 2,048
 CLIP = 3.0  # sizes above so many median sizes count as so many
@@ -97,12 +98,30 @@ def keeps_order(differences: ArrayLike, *, level: float = 0.95, estimate: float 
         0.75
     """
     values = samples(differences=differences)[0]
-    above, ties = int(np.sum(values > 0)), int(np.sum(values == 0))
-    below = values.size - above - ties
     if estimate is None:
         estimate = paired_difference(values, np.zeros(values.size)).estimate
-    kept = max(above, below) if estimate == 0 else above if estimate > 0 else below
-    return wilson_score((kept + 0.5 * ties) / values.size, values.size, level)
+    return keep_orders(values[None], [estimate], level=level)[0]
+
+
+def keep_orders(differences: ArrayLike, estimates: Sequence[float], *, level: float = 0.95) -> list[Interval]:
+    """`keeps_order` of many comparisons at once.
+
+    Args:
+        differences: [comparisons, blocks] as in `family_p_values`.
+        estimates: [comparisons] those of `paired_difference`.
+        level: confidence level of the intervals, between 0 and 1.
+
+    Returns:
+        One a comparison.
+    """
+    rows = array("differences", differences, ("comparisons", "blocks"))
+    blocks, found = rows.shape[1], []
+    counts = ((rows > 0).sum(axis=1).tolist(), (rows == 0).sum(axis=1).tolist())
+    for above, ties, estimate in zip(*counts, estimates, strict=True):
+        below = blocks - above - ties
+        kept = max(above, below) if estimate == 0 else above if estimate > 0 else below
+        found.append(wilson_score((kept + 0.5 * ties) / blocks, blocks, level))
+    return found
 
 
 @lru_cache(maxsize=16)

@@ -2,6 +2,7 @@
 
 import math
 import operator
+from functools import lru_cache
 from itertools import accumulate
 from statistics import NormalDist
 from typing import NamedTuple
@@ -47,6 +48,7 @@ def wilson_interval(hits: int, trials: int, *, level: float = 0.95) -> Interval:
     return wilson_score(hits / trials, trials, level)
 
 
+@lru_cache(maxsize=1024)
 def wilson_score(share: float, trials: int, level: float) -> Interval:
     """Wilson's interval of a share, which need not be a whole number of hits: ties may count as half."""
     z = -NormalDist().inv_cdf(error_rate(level) / 2)

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dlkit.bench.stats.checks import Floats, error_rate
 
-__all__ = ["doubled_midranks", "ends", "median"]
+__all__ = ["doubled_midranks", "ends", "median", "tail_rank"]
 
 
 def median(ordered: Floats) -> float:
@@ -18,11 +18,17 @@ def median(ordered: Floats) -> float:
 
 def ends(lowest: Floats, highest: Floats, cdf: ArrayLike, level: float) -> tuple[float, float]:
     """The r-th smallest and the r-th largest, r being how many outcomes of the null distribution fit into one tail."""
-    rank = int(np.searchsorted(2 * np.asarray(cdf), error_rate(level), side="right"))
+    rank = tail_rank(cdf, level)
     return (float(lowest[rank - 1]), float(highest[-rank])) if rank else (-math.inf, math.inf)
+
+
+def tail_rank(cdf: ArrayLike, level: float) -> int:
+    """How many outcomes of a null distribution fit into one tail."""
+    return int(np.searchsorted(2 * np.asarray(cdf), error_rate(level), side="right"))
 
 
 def doubled_midranks(values: Floats) -> NDArray[np.int64]:
     """Twice the midranks, which are integers: 2 for the smallest of distinct values, 2n for the largest."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((2 * np.cumsum(counts) - counts + 1)[inverse], dtype=np.int64)
+    # b values are lower and t tie: the midrank is b + (t + 1) / 2
+    ordered = np.sort(values)
+    return ordered.searchsorted(values) + ordered.searchsorted(values, "right") + 1

@@ -5,13 +5,15 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from dlkit.bench.stats.checks import Floats, error_rate
-from dlkit.bench.stats.order_statistics import doubled_midranks, ends, median
-from dlkit.bench.stats.pairs import signed_differences
+from dlkit.bench.stats.checks import Floats, array, error_rate
+from dlkit.bench.stats.order_statistics import doubled_midranks, median, tail_rank
+from dlkit.bench.stats.pairs import signed_difference_rows, signed_differences
 
-__all__ = ["PairedDifference", "SignedRanks", "paired_difference", "wilcoxon"]
+__all__ = ["PairedDifference", "SignedRanks", "paired_difference", "paired_differences", "wilcoxon"]
+
+MOST_AVERAGES = 1 << 22  # that are held at a time
 
 
 class PairedDifference(NamedTuple):
@@ -57,21 +59,63 @@ def paired_difference(x: ArrayLike, y: ArrayLike, *, level: float = 0.95) -> Pai
         >>> paired_difference([1.0, 2.1, 3.2, 4.3, 5.4, 6.5], [2, 4, 6, 8, 10, 12]).p_value
         0.03125
     """
-    differences = signed_differences(x, y)
-    n = differences.size
-    p_value = _sign_flip_p_value(differences)
+    return _of_rows(signed_differences(x, y)[None], level)[0]
+
+
+def paired_differences(differences: ArrayLike, *, level: float = 0.95) -> list[PairedDifference]:
+    """`paired_difference` of many pairs at once, from their differences.
+
+    Args:
+        differences: [pairs, seeds] each pair's `x - y`.
+        level: confidence level of the intervals, between 0 and 1.
+
+    Returns:
+        One a pair.
+
+    Raises:
+        ValueError: if `differences` is empty or has NaN, or `level` is not between 0 and 1.
+
+    Example:
+        >>> [each.estimate for each in paired_differences([[1.0, 2.0, 3.0], [-1.0, 0.0, 1.0]])]
+        [2.0, 0.0]
+    """
+    rows = array("differences", differences, ("pairs", "seeds"))
+    gaps = signed_difference_rows(rows, np.zeros(rows.shape))
+    together = max(1, MOST_AVERAGES // gaps.shape[1] ** 2)
+    return [each for first in range(0, len(gaps), together) for each in _of_rows(gaps[first : first + together], level)]
+
+
+def _of_rows(differences: Floats, level: float) -> list[PairedDifference]:
+    """How each row [pairs, seeds] of signed differences is distributed."""
+    n, alpha = differences.shape[1], error_rate(level)
+    p_values = _sign_flip_p_values(differences)
+    halves = 0.5 * differences
     with np.errstate(invalid="ignore"):
-        walsh = np.add.outer(0.5 * differences, 0.5 * differences)[np.triu_indices(n)]
-    undefined = np.isnan(walsh)
-    middle = median(np.sort(walsh[~undefined]))
-    estimate = 0.0 if math.isnan(middle) else middle  # as many -inf as inf: x and y stand equal
-    lowest, highest = (np.sort(np.where(undefined, worst, walsh)) for worst in (-np.inf, np.inf))
-    low, high = ends(lowest, highest, _rank_sum_cdf(tuple(range(1, n + 1))), level)
-    # Ties change the null distribution a little; widening to 0 keeps the interval from claiming more than the test.
-    if p_value > error_rate(level):
-        low, high = min(low, 0.0), max(high, 0.0)
-    wins, losses = int(np.sum(differences < 0)), int(np.sum(differences > 0))
-    return PairedDifference(estimate, low, high, p_value, wins, losses, n - wins - losses)
+        averages = (halves[:, :, None] + halves[:, None, :]).reshape(len(halves), n * n)[:, _upper(n)]
+    averages.sort(axis=1)  # those without a value last
+    defined = averages.shape[1] - np.isnan(averages).sum(axis=1)
+    tail = tail_rank(_rank_sum_cdf(tuple(range(1, n + 1))), level)
+    wins, losses = (differences < 0).sum(axis=1).tolist(), (differences > 0).sum(axis=1).tolist()
+    found = []
+    for ordered, count, p_value, won, lost in zip(averages, defined.tolist(), p_values, wins, losses, strict=True):
+        middle = median(ordered[:count])
+        estimate = 0.0 if math.isnan(middle) else middle  # as many -inf as inf: x and y stand equal
+        low, high = _ends(ordered, count, tail)
+        # Ties change the null distribution a little; widening to 0 keeps the interval from claiming more than the test.
+        if p_value > alpha:
+            low, high = min(low, 0.0), max(high, 0.0)
+        found.append(PairedDifference(estimate, low, high, p_value, won, lost, n - won - lost))
+    return found
+
+
+def _ends(ordered: Floats, defined: int, tail: int) -> tuple[float, float]:
+    """The averages at which the tails end; each end takes the worse of those without a value, which are last."""
+    if not tail:
+        return -math.inf, math.inf
+    undefined = ordered.size - defined
+    if tail <= undefined:
+        return -math.inf, math.inf
+    return float(ordered[tail - 1 - undefined]), float(ordered[-tail])
 
 
 class SignedRanks(NamedTuple):
@@ -122,9 +166,26 @@ def _rank_sum_cdf(ranks: tuple[int, ...]) -> Floats:
     return cdf
 
 
+@lru_cache(maxsize=4)
+def _upper(n: int) -> NDArray[np.intp]:
+    """Where in a flat table [n, n] the places (i, j) with i <= j are."""
+    first, second = np.triu_indices(n)
+    return first * n + second
+
+
 def _sign_flip_p_value(differences: Floats) -> float:
-    """Two-sided exact p-value of the signed-rank statistic (Pratt's zeros, midranks)."""
-    ranks = doubled_midranks(np.abs(differences))
-    negative, positive = int(ranks[differences < 0].sum()), int(ranks[differences > 0].sum())
-    cdf = _rank_sum_cdf(tuple(np.sort(ranks[differences != 0]).tolist()))
-    return min(1.0, 2 * float(cdf[min(negative, positive)]))
+    return _sign_flip_p_values(differences[None])[0]
+
+
+def _sign_flip_p_values(differences: Floats) -> list[float]:
+    """Two-sided exact p-values of the signed-rank statistics of rows [pairs, seeds] (Pratt's zeros, midranks)."""
+    ranks = np.array([doubled_midranks(sizes) for sizes in np.abs(differences)])
+    negatives, positives = (
+        np.where(side, ranks, 0).sum(axis=1).tolist() for side in (differences < 0, differences > 0)
+    )
+    counted, found = np.sort(np.where(differences == 0, 0, ranks), axis=1), []
+    zeros = (differences == 0).sum(axis=1).tolist()
+    for row, first, negative, positive in zip(counted.tolist(), zeros, negatives, positives, strict=True):
+        cdf = _rank_sum_cdf(tuple(row[first:]))
+        found.append(min(1.0, 2 * float(cdf[min(negative, positive)])))
+    return found

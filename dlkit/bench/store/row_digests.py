@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from dlkit.bench.store.tables import TABLES, Table
 
-__all__ = ["NOTHING", "Sum", "row_digest", "sum_of", "written"]
+__all__ = ["NOTHING", "Sum", "digests_of", "row_digest", "sum_of", "written"]
 
 MODULUS = 2**256
 _NAMES = {name: name.encode() + b"\0" for name in TABLES}
@@ -46,7 +46,7 @@ def _value(value: Any) -> bytes:
 
 
 def _fast(row: Sequence[Any]) -> bytes:
-    return marshal.dumps(tuple(row), 2)
+    return marshal.dumps(row if type(row) is tuple else tuple(row), 2)
 
 
 _SAMPLE = ("a", "\xe4", b"\x00b", None, 0, -1, 2**31, -(2**62), 0.1, -0.0, "a", "")
@@ -89,6 +89,12 @@ def row_digest(table: Table, row: Sequence[Any]) -> bytes:
         row: its values as SQLite gives them, without the digest.
     """
     return hashlib.sha256(_NAMES[table.name] + _written(row)).digest()
+
+
+def digests_of(table: Table, rows: Iterable[tuple[Any, ...]]) -> list[bytes]:
+    """Returns the `row_digest` of many rows of a table."""
+    name, text, sha256 = _NAMES[table.name], _written, hashlib.sha256
+    return [sha256(name + text(row)).digest() for row in rows]
 
 
 def sum_of(digests: Iterable[bytes]) -> Sum:

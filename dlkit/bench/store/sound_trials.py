@@ -1,11 +1,12 @@
 """What a stored trial has to be before numbers are made of it: its parts are of their kinds."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, get_args, get_type_hints
 
 from dlkit.bench.plan.trials import Outcome
 
-__all__ = ["require_sound_row", "sound_identity"]
+__all__ = ["require_sound_row", "require_sound_rows", "sound_identity"]
 
 STATUSES = frozenset(get_args(get_type_hints(Outcome)["status"]))
 MOST = 2**62
@@ -55,6 +56,31 @@ def require_sound_row(trial: str, counts: Sequence[Any], status: str, numbers: S
     for each in numbers:
         if not isinstance(each, dict) or not NUMBERS.issuperset(map(type, each.values())):
             raise ValueError(f"trial {trial!r}: its numbers cannot be right")
+
+
+def require_sound_rows(
+    trials: Sequence[str],
+    counts: Sequence[Sequence[Any]],
+    statuses: Sequence[str],
+    numbers: Sequence[Sequence[Mapping[str, Any]]],
+) -> None:
+    """Refuses trials as `require_sound_row` does: most are sound, and all of those are seen at once.
+
+    Args:
+        trials: ids.
+        counts: each a column of whole numbers, or None.
+        statuses: how they ended.
+        numbers: their hyperparameters, and their values on validation.
+    """
+    is_sound = (
+        all(0 <= count < MOST for column in counts for count in {*column} - {None})
+        and STATUSES.issuperset(statuses)
+        and all({*map(type, each)} <= {dict} for each in numbers)
+        and NUMBERS.issuperset(map(type, chain.from_iterable(each.values() for column in numbers for each in column)))
+    )
+    if not is_sound:
+        for row in zip(trials, zip(*counts, strict=True), statuses, zip(*numbers, strict=True), strict=True):
+            require_sound_row(*row)
 
 
 def _is_count(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,14 +11,22 @@ from dlkit.bench.identity.hashing import canonical, digest_of
 from dlkit.bench.plan.trials import Evaluations, Outcome, Trial
 from dlkit.bench.store.database import Database
 from dlkit.bench.store.example_scores import packed, unpacked
-from dlkit.bench.store.sound_trials import require_sound_row, sound_identity
+from dlkit.bench.store.sound_trials import require_sound_rows, sound_identity
 from dlkit.bench.store.tables import TABLES
 
-__all__ = ["IDENTITIES", "OWN", "Record", "insert", "read", "row_of", "split_identity", "storable"]
+__all__ = ["IDENTITIES", "OWN", "Record", "insert", "parsed_objects", "read", "row_of", "split_identity", "storable"]
 
 IDENTITIES = ("identity", "identity_copy")
 OWN = ("hyperparameters", "seed")  # what a trial does not share with others of its contender, problem and stage
 
+COUNTS = (
+    "gradient_evaluations",
+    "value_evaluations",
+    "hvp_evaluations",
+    "restored_at",
+    "diverged_at",
+    "seed",
+)
 _DECODER = json.JSONDecoder()
 Row = Sequence[Any]
 
@@ -97,9 +106,10 @@ def read(database: Database, software: str | None) -> dict[str, Record]:
         made_by = {name: fields for name, _, fields in database.rows("program")}
         shared: dict[str, str] = dict(database.rows("identity"))
     with database.parsing():
-        reader = _Reader(shared)
         programs = {name: json.loads(fields) for name, fields in made_by.items()}
-        return {row[0]: Record(reader.outcome(row), programs[row[2]]) for row in rows if row[1] == software}
+        own = [row for row in rows if row[1] == software]
+        outcomes = _Reader(shared).outcomes(own)
+        return {row[0]: Record(outcome, programs[row[2]]) for row, outcome in zip(own, outcomes, strict=True)}
 
 
 def storable(text: str) -> str:
@@ -115,27 +125,58 @@ def _parsed(text: str) -> Any:
     return value
 
 
+def parsed_objects(texts: Sequence[str]) -> list[Any]:
+    """Returns what each of many JSON texts means; equal texts mean one object.
+
+    Texts that are objects without objects in them are parsed as one list: a raw line end is in no JSON string, so that
+    between two of them is where one ends and the next begins.
+    """
+    unique = list(dict.fromkeys(texts))
+    count, together = len(unique), ",\n".join(unique)
+    is_plain = (
+        count > 0
+        and together.count("\n") == together.count("},\n{") == count - 1
+        and together.count("{") == together.count("}") == count
+        and together[0] == "{"
+        and together[-1] == "}"
+    )
+    try:
+        values = _DECODER.decode(f"[{together}]") if is_plain else [*map(_parsed, unique)]
+    except ValueError:  # one by one, to say which
+        values = [*map(_parsed, unique)]
+    meaning = dict(zip(unique, values, strict=True))
+    return [meaning[text] for text in texts]
+
+
 class _Reader:
     """Makes outcomes of rows. What many rows have alike is parsed once, and is one object: nobody may write to it."""
 
     def __init__(self, shared: Mapping[str, str]) -> None:
         self._shared = shared
         self._identities: dict[str, dict[str, Any]] = {}
-        self._metrics: dict[str, list[tuple[str, int]]] = {}
+        self._metrics: dict[str, list[tuple[str, slice]]] = {}
         self._steps: dict[bytes, np.ndarray[Any, Any]] = {}
         self._kinds: set[tuple[type, ...]] = set()
 
-    def outcome(self, row: Any) -> Outcome:
-        """The outcome in a row of the table `trial`.
+    def outcomes(self, rows: Sequence[Row]) -> list[Outcome]:
+        """The outcomes in rows of the table `trial`.
 
         Raises:
             ValueError: for a row of which no numbers can be made, and other such errors.
         """
-        name, _, _, shared, text, seed, status, reason, trace, diverged_at, seconds, compile_seconds, values = row[:13]
+        for row in rows:
+            self._require_kinds(row)
+        if not rows:
+            return []
+        columns = list(zip(*rows, strict=True))
+        at = {each.name: place for place, each in enumerate(TABLES["trial"].columns)}
+        numbers = [parsed_objects(columns[at[name]]) for name in ("hyperparameters", "validation")]
+        require_sound_rows(columns[0], [columns[at[name]] for name in COUNTS], columns[at["status"]], numbers)
+        return list(map(self._outcome, rows, *numbers))
+
+    def _outcome(self, row: Row, hyperparameters: dict[str, float], validation: dict[str, float]) -> Outcome:
+        name, _, _, shared, _, seed, status, reason, trace, diverged_at, seconds, compile_seconds, _ = row[:13]
         *counts, restored, steps, gradients, metrics, blob, shape, samples, examples, form, scores = row[13:]
-        self._require_kinds(name, row)
-        hyperparameters, validation = _parsed(text), _parsed(values)
-        require_sound_row(name, (*counts, restored, diverged_at, seed), status, (hyperparameters, validation))
         return Outcome(
             Trial(name, {**self._identity(shared), "hyperparameters": hyperparameters, "seed": seed}),
             status,
@@ -154,12 +195,12 @@ class _Reader:
             None if gradients is None else np.frombuffer(gradients, "<f8"),
         )
 
-    def _require_kinds(self, name: str, row: Row) -> None:
+    def _require_kinds(self, row: Row) -> None:
         """Refuses a row with values of other kinds than its columns'."""
         kinds = tuple(map(type, row))
         if kinds not in self._kinds:
             if not TABLES["trial"].fits(row):
-                raise ValueError(f"trial {name!r}: its row cannot be right")
+                raise ValueError(f"trial {row[0]!r}: its row cannot be right")
             self._kinds.add(kinds)
 
     def _identity(self, name: str) -> dict[str, Any]:
@@ -174,12 +215,12 @@ class _Reader:
 
     def _curves(self, metrics: str, blob: bytes) -> dict[str, np.ndarray[Any, Any]]:
         if metrics not in self._metrics:
-            known = self._metrics[metrics] = [(name, count) for name, count in json.loads(metrics)]
+            known = [(name, count) for name, count in json.loads(metrics)]
             if not all(isinstance(name, str) and type(count) is int and count >= 0 for name, count in known):
                 raise ValueError("names of curves cannot be right")
-        points, first = np.frombuffer(blob, "<f4"), 0
-        curves = {}
-        for name, count in self._metrics[metrics]:
-            curves[name] = points[first : first + count]
-            first += count
-        return curves
+            ends = [0, *accumulate(count for _, count in known)]
+            self._metrics[metrics] = [
+                (name, slice(*between)) for (name, _), between in zip(known, pairwise(ends), strict=True)
+            ]
+        points = np.frombuffer(blob, "<f4")
+        return {name: points[part] for name, part in self._metrics[metrics]}

@@ -94,7 +94,10 @@ def centred(values: Sequence[Floats]) -> Floats:
 def _middle(scores: Floats) -> float:
     """The median of those that trained; 0 of none."""
     trained = scores[np.isfinite(scores)]
-    return float(np.median(trained)) if trained.size else 0.0
+    if not trained.size:
+        return 0.0
+    ordered = np.sort(trained)
+    return float(ordered[(trained.size - 1) // 2] + ordered[trained.size // 2]) / 2
 
 
 def _edges(space: Mapping[str, Range | float], ended: Sequence[Tuning]) -> dict[str, Side]:

@@ -50,7 +50,7 @@ class History:
         self._search_keys: dict[tuple[int, int, int], str] = {}
         self._trials: dict[tuple[str, int, int, int, int, int | None, bool], Sequence[Trial]] = {}
         self._answers: dict[Cell, dict[Any, Any]] = {}
-        self._asked: dict[str, list[Cell]] = {}  # id of a trial, or search key -> who may have looked at it
+        self._asked: dict[str, tuple[Cell, ...]] = {}  # id of a trial, or search key -> who may have looked at it
         self._alive: dict[int, object] = {}
 
     def with_plan(self, plan: Plan) -> "History":
@@ -110,15 +110,15 @@ class History:
         again: bool = False,
     ) -> list[Sequence[Trial]]:
         """Returns `Plan.tuning_trials`: one row a point, one column a seed."""
-        rows, cell = [], (self._id(problem), self._id(contender), study)
-        for point in points:
-            key = ("tuning", cell[0], cell[1], self._id(point), study, until, again)
-            if key not in self._trials:
-                (trials,) = self.plan.tuning_trials(problem, contender, [point], study=study, until=until, again=again)
-                self._trials[key] = tuple(trials)
-                self._remember([trial.id for trial in trials], cell)
-            rows.append(self._trials[key])
-        return rows
+        cell, known = (self._id(problem), self._id(contender), study), self._trials
+        keys = [("tuning", cell[0], cell[1], self._id(point), study, until, again) for point in points]
+        new = [(key, point) for key, point in zip(keys, points, strict=True) if key not in known]
+        if new:
+            of = [point for _, point in new]
+            rows = self.plan.tuning_trials(problem, contender, of, study=study, until=until, again=again)
+            known.update((key, tuple(row)) for (key, _), row in zip(new, rows, strict=True))
+            self._remember([trial.id for row in rows for trial in row], cell)
+        return [known[key] for key in keys]
 
     def final_trials(
         self, problem: PlannedProblem, contender: PlannedContender, winner: Point, *, study: int = 0
@@ -166,10 +166,11 @@ class History:
 
     def _remember(self, names: Iterable[str], cell: Cell) -> None:
         """Keeps who asked for trials, by id, or for a search key: contenders may share them."""
+        own = (cell,)
         for name in names:
-            asked = self._asked.setdefault(name, [])
+            asked = self._asked.setdefault(name, own)
             if cell not in asked:
-                asked.append(cell)
+                self._asked[name] = (*asked, cell)
 
     def _forget(self, name: str) -> None:
         """Drops the answers of who asked for a trial or a search key."""

@@ -12,7 +12,7 @@ from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.spending import along_budget
 from dlkit.bench.plan.trials import Outcome
 
-__all__ = ["first_at", "mean_finals", "mean_scores", "steps_to"]
+__all__ = ["first_at", "firsts_at", "mean_finals", "mean_scores"]
 
 Floats = np.ndarray[Any, Any]
 Row = Sequence[Outcome | None]
@@ -20,17 +20,26 @@ Row = Sequence[Outcome | None]
 
 def first_at(problem: PlannedProblem, outcome: Outcome, target: float) -> int | None:
     """Returns the first point of a curve at which the judged metric is at a target; None if it never is."""
-    if math.isnan(target) or not outcome.counts:
-        return None
-    values = oriented(problem, problem.metric, outcome.curves[problem.metric])
-    there = values <= oriented(problem, problem.metric, target)
-    return int(np.argmax(there)) if there.any() else None
+    return firsts_at(problem, [outcome], target)[0]
 
 
-def steps_to(problem: PlannedProblem, outcome: Outcome, target: float) -> float:
-    """Returns the first evaluated step at which the judged metric is at a target; +inf if it never is."""
-    place = first_at(problem, outcome, target)
-    return math.inf if place is None else float(outcome.steps[place])
+def firsts_at(problem: PlannedProblem, outcomes: Sequence[Outcome], target: float) -> list[int | None]:
+    """Returns `first_at` of many trials at once."""
+    found: list[int | None] = [None] * len(outcomes)
+    if math.isnan(target):
+        return found
+    by_length = dict[int, list[int]]()
+    for place, outcome in enumerate(outcomes):
+        if outcome.counts:
+            by_length.setdefault(len(outcome.curves[problem.metric]), []).append(place)
+    goal = oriented(problem, problem.metric, target)
+    for length, places in by_length.items():
+        if length:
+            curves = np.stack([outcomes[place].curves[problem.metric] for place in places])
+            there = oriented(problem, problem.metric, curves) <= goal
+            for place, first, is_there in zip(places, there.argmax(axis=1).tolist(), there.any(axis=1), strict=True):
+                found[place] = first if is_there else None
+    return found
 
 
 def mean_finals(problem: PlannedProblem, rows: Sequence[Row]) -> Floats:

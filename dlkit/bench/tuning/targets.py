@@ -18,10 +18,10 @@ from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.spending import ROUNDING, spent
 from dlkit.bench.plan.trials import Outcome, Trial
 from dlkit.bench.tuning.history import History
-from dlkit.bench.tuning.objective import steps_to
+from dlkit.bench.tuning.objective import firsts_at
 from dlkit.bench.tuning.winner import Tuning, tune
 
-__all__ = ["Ending", "Frozen", "Reruns", "declared", "ending", "freeze", "reruns", "sets_targets"]
+__all__ = ["Ending", "Frozen", "Reruns", "declared", "ending", "endings", "freeze", "reruns", "sets_targets"]
 
 
 class Ending(NamedTuple):
@@ -137,9 +137,18 @@ def _best_within(problem: PlannedProblem, contender: PlannedContender, outcome: 
 
 def ending(problem: PlannedProblem, outcome: Outcome, target: float) -> Ending:
     """Says how a trial came out against a target."""
-    step = steps_to(problem, outcome, target)
-    if math.isfinite(step):
-        return Ending("reached", int(step))
+    return endings(problem, [outcome], target)[0]
+
+
+def endings(problem: PlannedProblem, outcomes: Sequence[Outcome], target: float) -> list[Ending]:
+    """Says how each of many trials came out against a target."""
+    places = firsts_at(problem, outcomes, target)
+    return [_ending(outcome, place) for outcome, place in zip(outcomes, places, strict=True)]
+
+
+def _ending(outcome: Outcome, place: int | None) -> Ending:
+    if place is not None:
+        return Ending("reached", int(outcome.steps[place]))
     if outcome.status == "diverged":
         return Ending("diverged", outcome.diverged_at)
     if outcome.status == "cut off":

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,6 @@ class Tuning:
             successive halving dropped has the score at which it was. Of the tuner's objective, as `mean_scores` says.
             One that was scored again has the mean over all its seeds.
         winner: index of the best point; None if none trained to the end, or not all have run.
-        curve: [points] expected best final value of the first 1, 2, ... points drawn, oriented; for an adaptive tuner,
-            whose points are in no random order, the best so far. With successive halving, of those on its first rung,
-            which all points have.
-        edges: hyperparameters whose best value is the outermost tried, with scores improving towards that edge:
-            name -> ``"lower"`` or ``"upper"``.
-        gain: how much the last doubling of points improved the expected best, in oriented units.
         finite: how many points trained on every seed.
         trials: how many trials tuning has, as far as is known.
         missing: how many of them have not run; there is no winner before all have.
@@ -47,14 +42,15 @@ class Tuning:
         known: the trials that are known by now.
         seconds: of training that those took which have run.
         finals: [points] as `scores`, of final values whatever the objective: what figures show.
+        first: [points] final values on the first rung, which all points have.
+        standing: [points] which are better: `scores`, or ranks where successive halving dropped points.
+        space: hyperparameter -> range or fixed number.
+        in_order: whether points are in no random order: those of an adaptive tuner.
     """
 
     points: Sequence[Point]
     scores: Floats
     winner: int | None
-    curve: Floats
-    edges: Mapping[str, Side]
-    gain: float
     finite: int
     trials: int
     missing: int
@@ -64,11 +60,40 @@ class Tuning:
     known: Sequence[Trial] = ()
     seconds: float = 0.0
     finals: Floats = field(default_factory=lambda: np.zeros(0))
+    first: Floats = field(default_factory=lambda: np.zeros(0))
+    standing: Floats = field(default_factory=lambda: np.zeros(0))
+    space: Mapping[str, Range | float] = field(default_factory=dict)
+    in_order: bool = False
 
     @property
     def point(self) -> Point | None:
         """The best point."""
         return None if self.winner is None else self.points[self.winner]
+
+    @cached_property
+    def curve(self) -> Floats:
+        """[points] Expected best final value of the first 1, 2, ... points drawn, oriented.
+
+        For an adaptive tuner, whose points are in no random order, the best so far. With successive halving, of the
+        first rung.
+        """
+        is_sample = self.first.size and not self.in_order
+        return tuning_curve(self.first) if is_sample else np.minimum.accumulate(self.first)
+
+    @cached_property
+    def edges(self) -> Mapping[str, Side]:
+        """Hyperparameters whose best value is the outermost tried, with scores improving towards that edge, as
+        name -> ``"lower"`` or ``"upper"``.
+        """
+        return {} if self.winner is None else at_edges(self.points, self.standing, self.winner, self.space)
+
+    @property
+    def gain(self) -> float:
+        """How much the last doubling of points improved the expected best, in oriented units."""
+        count = self.first.size
+        if count < 2 or not np.isfinite(self.first).any():
+            return 0.0
+        return float(self.curve[math.ceil(count / 2) - 1] - self.curve[-1])
 
     @property
     def too_few(self) -> bool:
@@ -94,13 +119,14 @@ def tune(history: History, problem: PlannedProblem, contender: PlannedContender,
 def _tune(history: History, problem: PlannedProblem, contender: PlannedContender, study: int) -> Tuning:
     plan, outcomes = history.plan, history.outcomes
     found = search(history, problem, contender, study=study)
-    tuning = _summary(found, plan.space(problem, contender), in_order=plan.tuner.is_adaptive)
     known = [trial for rung in found.rungs for row in rung.trials for trial in row]
     ran = {trial.id: outcomes[trial.id].seconds for trial in known if trial.id in outcomes}
-    return replace(tuning, known=known, seconds=sum(ran.values()))
+    return _summary(found, plan.space(problem, contender), known, sum(ran.values()), in_order=plan.tuner.is_adaptive)
 
 
-def _summary(found: Search, space: Mapping[str, Range | float], *, in_order: bool = False) -> Tuning:
+def _summary(
+    found: Search, space: Mapping[str, Range | float], known: Sequence[Trial], seconds: float, *, in_order: bool
+) -> Tuning:
     """Sums up a search: each point by the last rung that it has finished."""
     points, first, last = found.points, found.rungs[0], found.rungs[-1]
     count = len(points)
@@ -114,24 +140,24 @@ def _summary(found: Search, space: Mapping[str, Range | float], *, in_order: boo
     missing = sum(int(rung.missing.sum()) for rung in found.rungs) + found.later
     is_over = not missing and last.until is None and np.isfinite(last.scores).any()
     winner = last.places[int(np.argmin(last.scores))] if is_over else None
-    is_sample = count and not in_order  # points of an adaptive tuner are in no random order
-    curve = tuning_curve(first.finals) if is_sample else np.minimum.accumulate(first.finals)
-    gain = float(curve[math.ceil(count / 2) - 1] - curve[-1]) if np.isfinite(first.finals).any() and count > 1 else 0.0
     tunes_ranges = any(isinstance(span, Range) for span in space.values())
     return Tuning(
         points,
         scores,
         winner,
-        curve,
-        {} if winner is None else at_edges(points, _standing(reached, scores), winner, space),
-        gain,
         finite,
         sum(len(row) for rung in found.rungs for row in rung.trials) + found.later,
         missing,
         FEWEST_FINITE if tunes_ranges else min(FEWEST_FINITE, count),
         [not missing for missing in first.missing],
         [found.rungs[level].until for level in reached.tolist()],
+        known=known,
+        seconds=seconds,
         finals=finals,
+        first=first.finals,
+        standing=_standing(reached, scores),
+        space=space,
+        in_order=in_order,
     )
 
 

@@ -66,7 +66,7 @@ def make_result(
     usual = {"edges": {}, "beyond": 0.0, "gain": 0.0, "finite": 5, "points": 5, "too_few": False}
     found = Doubts(**{**usual, **(doubts or {})})
     contender = make_contender(label)
-    tuning = Tuning(contender.points, np.zeros(5), winner, np.zeros(5), {}, 0.0, 5, 10, missing)
+    tuning = Tuning(contender.points, np.zeros(5), winner, 5, 10, missing, first=np.zeros(5))
     trials = [Trial(f"{label}{seed}", {"seed": seed}) for seed in range(len(values))]
     empty = np.zeros(0, np.int64)
     outcomes = [

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dlkit.bench.analysis.along_curves import amounts_along, at_half, log_steps, steps_to_target
+from dlkit.bench.analysis.along_curves import amount_to, amounts_along, amounts_to, at_half, log_steps, steps_to_target
 from dlkit.bench.plan.axes import Allowance
 from dlkit.bench.plan.metric import Metric
 from dlkit.bench.plan.policies import EarlyStopping
@@ -208,3 +208,24 @@ def test_where_costs_vary_curves_are_read_at_shares_of_the_budget():
     problem = counted("gradients", 100.0, allowance=Allowance(40))
     np.testing.assert_allclose(along_budget(even, "error", 4), even.curves["error"])
     np.testing.assert_allclose(amounts_along(problem, CONTENDER, [even], 4), [0, 24, 48, 72, 96])
+
+
+# --- many trials at once ---------------------------------------------------------------------------------------------
+
+
+def test_of_many_trials_at_once_each_has_its_own_first_step_at_the_target():
+    after, at_once, short = ended([1.0, 0.05, NAN], "diverged"), ended([0.05] * 5), ended([0.1])
+    outcomes = [hit_at(30), MISS, after, at_once, CUT, short, DIVERGED, hit_at(40), STOPPED]
+    expected = [30.0, INF, 10.0, 0.0, INF, 0.0, INF, 40.0, INF]
+    assert amounts_to(PROBLEM, CONTENDER, outcomes, 0.1).tolist() == expected
+    assert [amount_to(PROBLEM, CONTENDER, outcome, 0.1) for outcome in outcomes] == expected
+    assert amounts_to(PROBLEM, CONTENDER, outcomes, NAN).tolist() == [INF] * len(outcomes)
+    assert amounts_to(PROBLEM, CONTENDER, [], 0.1).tolist() == []
+
+
+def test_trials_that_were_evaluated_at_other_steps_are_charged_their_own():
+    late = replace(hit_at(20), steps=np.array([0, 15, 25, 35, 45]))
+    costly = replace(hit_at(20), gradients=np.array([0.0, 30.0, 60.0, 90.0, 120.0]))
+    assert amounts_to(PROBLEM, CONTENDER, [hit_at(20), late, hit_at(20)], 0.1).tolist() == [20.0, 25.0, 20.0]
+    by_gradients = replace(PROBLEM, axis="gradients")
+    assert amounts_to(by_gradients, CONTENDER, [costly, hit_at(20)], 0.1).tolist() == [60.0, 20.0]

@@ -26,7 +26,7 @@ def study(scores, *, places=PLACES, missing=0, too_few=False):
     finite = int(np.isfinite(scores).sum())
     winner = int(np.argmin(scores)) if finite and not missing else None
     needed = finite + 1 if too_few else min(finite, 3)
-    return Tuning(points, scores, winner, scores, {}, 0.0, finite, 5, missing, needed, finals=scores)
+    return Tuning(points, scores, winner, finite, 5, missing, needed, finals=scores)
 
 
 FALLING, RISING = [5.0, 4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0, 5.0]
@@ -93,9 +93,11 @@ def test_a_study_in_which_nothing_trained_does_not_dilute_the_trend():
 
 
 def test_with_one_study_doubts_are_those_of_its_tuning():
-    alone = replace(study(FALLING), edges={"learning_rate": "upper"}, gain=0.7)
+    scores = np.array(FALLING)
+    alone = replace(study(FALLING), standing=scores, first=scores, space=SPACE)
     found = doubts(SPACE, [alone])
-    assert (found.edges, found.gain) == ({"learning_rate": "upper"}, 0.7)
+    assert found.edges == {"learning_rate": "upper"}
+    assert found.gain == pytest.approx(6 / 4 - 1), "the least of three of 1 to 5 is 6/4 on average, of all 1"
     assert doubts(SPACE, [study(FALLING)]).edges == {}  # what `tune` did not say
 
 
@@ -224,7 +226,7 @@ def alarms(repeats, *, dimensions, curvature, points=4, studies=10, draw=halton_
             bowl = curvature * ((2 * places - 1) ** 2).sum(axis=1)
             scores = bowl + rng.normal(size=points)
             winner = int(np.argmin(scores))
-            tunings.append(Tuning(drawn, scores, winner, scores, {}, 0.0, points, points, 0, finals=scores))
+            tunings.append(Tuning(drawn, scores, winner, points, points, 0, finals=scores))
             blocks.append(bowl[winner] + rng.normal(size=2).mean())
         found = doubts(space, tunings)
         counts["edge"] += bool(found.edges)
@@ -264,3 +266,13 @@ def test_tuning_whose_optimum_is_in_the_middle_is_seldom_flagged(dimensions, dra
     found = alarms(60, dimensions=dimensions, curvature=1.0, draw=draw)
     assert found["edge"] <= 0.05 and found["too few"] == 0
     assert found["still falling"] <= 0.15
+
+
+def test_studies_are_centred_on_numpys_medians() -> None:
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=size) for size in (1, 2, 7, 20)]
+    values[2][:3], values[3][0] = INF, INF
+    middle = [np.median(each[np.isfinite(each)]) for each in (*values, np.concatenate(values))]
+    expected = np.concatenate([each - own for each, own in zip(values, middle, strict=False)]) + middle[-1]
+    assert centred(values).tolist() == expected.tolist()
+    assert centred([np.array([INF, INF]), np.array([2.0])]).tolist() == [INF, INF, 2.0]

@@ -28,7 +28,7 @@ from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.store.store import Store
 from dlkit.bench.tuning.history import History
-from dlkit.bench.tuning.objective import steps_to
+from dlkit.bench.tuning.objective import first_at
 from dlkit.bench.tuning.targets import Ending, Frozen, declared, ending, freeze, reruns, sets_targets
 from tests.bench.synthetic import PROGRAM, make_plan, make_problem
 
@@ -65,7 +65,7 @@ def test_the_five_ways_to_come_out(values: list[float], status: str, expected: E
 
 
 def test_without_a_target_nothing_is_reached() -> None:
-    assert steps_to(make_problem(), outcome(ANY, [1.0, 0.0]), math.nan) == INF
+    assert first_at(make_problem(), outcome(ANY, [1.0, 0.0]), math.nan) is None
     assert ending(make_problem(), outcome(ANY, [1.0, 0.0]), math.nan) == Ending("missed", None)
 
 
