@@ -1,5 +1,6 @@
 """The bench as functions: compare, run, open a run. What trains is imported when it is called: opening needs no JAX."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -310,6 +311,9 @@ def open_run(folder: str | Path) -> Result:
     Raises:
         UserError: if there is no run, or one of another format.
     """
+    if not isinstance(folder, str | os.PathLike):
+        hint = "; a run without a folder is its result alone" if folder is None else ""
+        raise UserError(f"bench.open_run takes a run's folder, such as 'runs/quickstart', got {folder!r}{hint}")
     with Store(Path(folder), write=False) as store:
         _require_bounds(store.current_plan(), folder)
         try:

@@ -2,14 +2,16 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from dlkit.hints import nearest
 
-__all__ = ["UserError", "nearest", "says_what_it_takes"]
+__all__ = ["UserError", "nearest", "said_once", "says_what_it_takes"]
 
 Callee = TypeVar("Callee", bound=Callable[..., Any])
+OWNED = re.compile(r"(?P<kind>optimizer|problem) (?P<name>'[^'\n]*')(?=[:, ])")
 
 
 class UserError(ValueError):
@@ -18,6 +20,29 @@ class UserError(ValueError):
     Its text is complete: it names the user's own thing, says what was expected and what to do. The command line prints
     it without a traceback and exits with code 2.
     """
+
+
+def said_once(lines: Iterable[str]) -> list[str]:
+    """Returns lines, each once; those that say the same of several optimizers, or of several problems, as one.
+
+    Args:
+        lines: such as ``"optimizer 'a': it returns nothing"``.
+
+    Example:
+        >>> said_once(["optimizer 'a': no", "problem 'p': no", "optimizer 'b': no", "optimizer 'c': yes"])
+        ["optimizers 'a', 'b': no", "problem 'p': no", "optimizer 'c': yes"]
+    """
+    names: dict[tuple[str, str], list[str]] = {}  # what kind of thing, what is said -> of whom
+    for line in lines:
+        match = OWNED.match(line)
+        key = (match["kind"], line[match.end() :]) if match else ("", line)
+        found = names.setdefault(key, [])
+        if match and match["name"] not in found:
+            found.append(match["name"])
+    return [
+        f"{kind}{'s' * (len(owners) > 1)} {', '.join(owners)}{said}" if owners else said
+        for (kind, said), owners in names.items()
+    ]
 
 
 def says_what_it_takes(

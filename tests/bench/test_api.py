@@ -304,3 +304,9 @@ def test_hyperparameters_that_are_missing_are_named_with_their_ranges(optimizer,
         bench.train("quadratic", optimizer, steps=4, evaluations=1, **given)
     assert all(name in str(refused.value) for name in names) and "_empty" not in str(refused.value)
     assert not any(f"'{name}' (" in str(refused.value) for name in given)
+
+
+@pytest.mark.parametrize("folder", [None, 3, []])
+def test_a_folder_that_is_none_is_said(folder: Any) -> None:
+    with pytest.raises(bench.UserError, match=r"bench.open_run takes a run's folder, such as 'runs/quickstart', got"):
+        bench.open_run(folder)

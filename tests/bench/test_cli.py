@@ -134,10 +134,11 @@ def test_list_and_doctor(work: Path) -> None:
     [
         (["run", "nothing.toml"], ["nothing.toml", "no such file"]),
         (["run", "wrong.toml"], ["wrong.toml: unknown key 'budget.sedes'; did you mean 'budget.seeds'?", "'adm'"]),
-        (["run", "spec.toml", "--seeds", "0"], ["budget.seeds", "at least 1"]),
+        (["run", "spec.toml", "--seeds", "0"], ["error: --seeds must be a whole number of at least 1, got 0"]),
+        (["run", "spec.toml", "--workers", "0"], ["error: --workers must be a whole number of at least 1, got 0"]),
         (["run", "spec.toml", "--seeds", "many"], ["--seeds", "many"]),
         (["run", "spec.toml", "--sedes", "3"], ["--sedes", "--seeds"]),
-        (["run", "spec.toml", "--tuner", "haltn"], ["budget.tuner", "did you mean 'halton'?"]),
+        (["run", "spec.toml", "--tuner", "haltn"], ["--tuner: no tuner 'haltn'; did you mean 'halton'?"]),
         (["run", "spec.toml", "--tuning-seconds", "1", "--halving", "2"], ["halving", "tuning_seconds"]),
         (
             ["run", "spec.toml", "--tuning-seconds", "1", "--tuning-points", "2"],
@@ -145,12 +146,12 @@ def test_list_and_doctor(work: Path) -> None:
         ),
         (
             ["run", "spec.toml", "--until-settled", "--max-seeds", "5"],
-            ["settling.max_seeds must be at least the 6 seeds", "got 5"],
+            ["--max-seeds must be at least the 6 seeds", "got 5"],
         ),
-        (["run", "spec.toml", "--margin", "1.1"], ["settling.margin: nothing is to be settled", "--until-settled"]),
+        (["run", "spec.toml", "--margin", "1.1"], ["--margin: nothing is to be settled", "--until-settled"]),
         (
             ["run", "spec.toml", "--until-settled", "--margin", "-1"],
-            ["settling.margin must be a number above 0, got -1.0"],
+            ["--margin must be a number above 0, got -1.0"],
         ),
         (["run", "spec.toml", "--executor", "dsk"], ["executor 'dsk'"]),
         (["run", "spec.toml", "--folder", "spec.toml/run"], ["spec.toml/run", "cannot be written"]),

@@ -5,7 +5,8 @@ import math
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -60,6 +61,23 @@ def _require(examination: "Examination", *, yes: bool) -> None:
             f"it takes {examination.cost.text}; --yes runs it. Fewer --steps, --tuning-points or --studies, or more "
             "--workers make it shorter"
         )
+
+
+@contextmanager
+def _as_typed(**given: Mapping[str, Any] | None) -> Iterator[None]:
+    """Lets messages on settings that the user typed name the option, such as ``--workers`` for ``resources.workers``.
+
+    Args:
+        **given: part of an experiment or a call, such as ``resources`` -> what was typed of it.
+    """
+    try:
+        yield
+    except UserError as error:
+        typed = {f"{part}.{name}": f"--{name.replace('_', '-')}" for part, each in given.items() for name in each or ()}
+        if not typed:
+            raise
+        setting = re.compile(rf"(?<![\w.])(?<!--set )({'|'.join(map(re.escape, typed))})(?![\w.])")
+        raise UserError(setting.sub(lambda match: typed[match[1]], str(error))) from None
 
 
 def _warn_of_strangers(folder: Path) -> None:
@@ -124,7 +142,7 @@ def run(
     from dlkit.bench.spec.toml import load
     from dlkit.bench.store.models import every_model
 
-    with imports_anew():  # once for spec and probes
+    with _as_typed(resources=resources, budget=budget, settling=settling), imports_anew():  # once for spec and probes
         experiment = changed(
             load(spec, settings=setting or ()),
             budget=budget,

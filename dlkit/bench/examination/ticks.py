@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from dlkit.bench.analysis.foresight import Foresight
-from dlkit.bench.errors import UserError
+from dlkit.bench.errors import UserError, said_once
 from dlkit.bench.examination.costs import Cost
 from dlkit.bench.identity.places import at
 
@@ -102,7 +102,7 @@ class Examination:
             UserError: with every tick that is wrong, and how to run all the same.
         """
         if self.failed:
-            lines = [tick.sentence for tick in self.failed]
+            lines = said_once(tick.sentence for tick in self.failed)
             raise UserError("\n".join([*lines, "nothing was trained; check=False (--no-check) runs it all the same"]))
 
     def __repr__(self) -> str:
@@ -115,4 +115,15 @@ class Examination:
         return f'<pre style="white-space:pre-wrap">{html.escape(str(self))}</pre>'
 
     def __str__(self) -> str:
-        return "\n".join(f"{MARKS[tick.right]} {tick.subject}: {tick.sentence}" for tick in self.ticks)
+        return "\n".join(f"{MARKS[tick.right]} {tick.subject}: {tick.sentence}" for tick in _said_once(self.ticks))
+
+
+def _said_once(ticks: Sequence[Tick]) -> list[Tick]:
+    """Ticks, those that are wrong in the same way of several owners as one."""
+    owners: dict[Tick, list[str]] = {}
+    for tick in ticks:
+        owners.setdefault(tick._replace(owner="") if tick.right is False else tick, []).append(tick.owner)
+    return [
+        tick._replace(owner=", ".join(each.removesuffix(":") for each in said_once(f"{name}:" for name in names)))
+        for tick, names in owners.items()
+    ]

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from dlkit.bench.errors import UserError
@@ -89,4 +89,5 @@ def early_workers(resources: Resources, folder: Path | None) -> Iterator[Nursery
         yield nursery
     finally:
         if nursery is not None:
-            nursery.close()
+            with suppress(TimeoutError):  # it was killed; what the run came to is not lost for that
+                nursery.close()

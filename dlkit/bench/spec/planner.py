@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from dlkit.bench.data.leakage import leaks
-from dlkit.bench.errors import UserError, nearest
+from dlkit.bench.errors import UserError, nearest, said_once
 from dlkit.bench.identity.fingerprints import source_files
 from dlkit.bench.identity.programs import forget_traces
 from dlkit.bench.identity.references import imports_anew
@@ -75,7 +75,7 @@ def plan(experiment: Experiment) -> BoundPlan:
     probes = load_probes(experiment.probes, mistakes)
     mistakes += unlookable(probes, sources, contenders)
     if mistakes:
-        raise UserError("\n".join(dict.fromkeys(mistakes)))
+        raise UserError("\n".join(said_once(mistakes)))
     own: list[Any] = [each for facts, method in contenders if facts.is_own for each in functions_of(method)]
     own += [each for facts, source in problems if facts.is_own for each in functions_of_problem(source.own)]
     own += [probe.compute for probe in probes.values()]

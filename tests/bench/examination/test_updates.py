@@ -7,6 +7,7 @@ import pytest
 
 from dlkit import bench
 from dlkit.bench import optimizers
+from dlkit.bench.examination.ticks import Examination
 from dlkit.bench.examination.updates import update_ticks
 from dlkit.bench.optimizers.schedules import get as get_schedule
 from dlkit.bench.optimizers.transformations import lookahead, sharpness_aware
@@ -170,3 +171,16 @@ def test_a_schedule_is_asked_for_no_step_beyond_the_last() -> None:
     own = bench.Optimizer("own", optax.sgd, {"learning_rate": bench.log_uniform(1e-3, 1e-1)})
     short = bench.Budget(steps=4, evaluations=2, studies=1, tuning_points=1, tuning_seeds=1, seeds=1)
     assert bench.check("quadratic", bench.Contender(optimizer=own, schedule=falling), budget=short).right
+
+
+def test_what_is_wrong_with_two_labels_of_one_optimizer_is_said_once():
+    climbing = bench.Optimizer("climbing", optax.scale, {"step_size": bench.log_uniform(1e-3, 0.1)})
+    recipe = Recipe(optimizer=climbing, steps=200, evaluations=2, static={}, schedule=get_schedule("constant"))
+    ticks = [each for label in ("one", "other") for each in update_ticks(bowl(), recipe, label=label)]
+    examination = Examination(ticks, None, None)  # type: ignore[arg-type]
+    with pytest.raises(bench.UserError) as caught:
+        examination.require_right()
+    first, _ = str(caught.value).splitlines()
+    assert first.startswith("optimizers 'one', 'other': ") and CLIMBS in first
+    (wrong,) = [line for line in str(examination).splitlines() if line.startswith("WRONG")]
+    assert first in wrong
