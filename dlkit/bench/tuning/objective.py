@@ -37,7 +37,9 @@ def firsts_at(problem: PlannedProblem, outcomes: Sequence[Outcome], target: floa
         if length:
             curves = np.stack([outcomes[place].curves[problem.metric] for place in places])
             there = oriented(problem, problem.metric, curves) <= goal
-            for place, first, is_there in zip(places, there.argmax(axis=1).tolist(), there.any(axis=1), strict=True):
+            for place, first, is_there in zip(
+                places, there.argmax(axis=1).tolist(), there.any(axis=1).tolist(), strict=True
+            ):
                 found[place] = first if is_there else None
     return found
 
