@@ -311,9 +311,10 @@ def open_run(folder: str | Path) -> Result:
     Raises:
         UserError: if there is no run, or one of another format.
     """
-    if not isinstance(folder, str | os.PathLike):
-        hint = "; a run without a folder is its result alone" if folder is None else ""
-        raise UserError(f"bench.open_run takes a run's folder, such as 'runs/quickstart', got {folder!r}{hint}")
+    asked: Any = folder
+    if not isinstance(asked, str | os.PathLike):
+        hint = "; a run without a folder is its result alone" if asked is None else ""
+        raise UserError(f"bench.open_run takes a run's folder, such as 'runs/quickstart', got {asked!r}{hint}")
     with Store(Path(folder), write=False) as store:
         _require_bounds(store.current_plan(), folder)
         try:

@@ -40,7 +40,7 @@ def firsts_at(problem: PlannedProblem, outcomes: Sequence[Outcome], target: floa
             for place, first, is_there in zip(
                 places, there.argmax(axis=1).tolist(), there.any(axis=1).tolist(), strict=True
             ):
-                found[place] = first if is_there else None
+                found[place] = int(first) if is_there else None
     return found
 
 
