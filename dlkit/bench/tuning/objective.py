@@ -37,10 +37,9 @@ def firsts_at(problem: PlannedProblem, outcomes: Sequence[Outcome], target: floa
         if length:
             curves = np.stack([outcomes[place].curves[problem.metric] for place in places])
             there = oriented(problem, problem.metric, curves) <= goal
-            for place, first, is_there in zip(
-                places, there.argmax(axis=1).tolist(), there.any(axis=1).tolist(), strict=True
-            ):
-                found[place] = int(first) if is_there else None
+            firsts: list[int] = np.where(there.any(axis=1), there.argmax(axis=1), -1).tolist()
+            for place, first in zip(places, firsts, strict=True):
+                found[place] = first if first >= 0 else None
     return found
 
 
