@@ -204,11 +204,17 @@ class Course(Silent):
 
 def keep(folder: Path, state: State) -> None:
     """Writes a state into a run folder, whole or not at all; where it cannot be written, nobody can follow the run."""
-    with contextlib.suppress(OSError):
+    temporary = None
+    try:
         with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False, encoding="utf-8") as file:
+            temporary = Path(file.name)
             json.dump(state._asdict(), file)
-        Path(file.name).chmod(0o644)
-        Path(file.name).replace(folder / PROGRESS)
+        temporary.chmod(0o644)
+        temporary.replace(folder / PROGRESS)
+    except OSError:
+        if temporary is not None:  # else a full disk would leave another file each second
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
 
 def kept(folder: Path) -> State | None:
