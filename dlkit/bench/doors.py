@@ -133,7 +133,7 @@ def stranger_in(folder: Path) -> str:
     """Returns who else may change what a folder holds, in words; empty where nobody can, or the system does not tell.
 
     A folder above in which everybody may write counts, unless it is sticky, as ``/tmp`` is: there a folder can be put
-    in the place of this one.
+    in the place of this one. Who owns one above, or shares its group, as in the folder of a project, is trusted.
 
     Args:
         folder: which; links are followed.

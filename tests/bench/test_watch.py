@@ -1,5 +1,6 @@
 """`dlkit watch`: it shows how far a run is, leaves the writer alone, and ends when the run ends."""
 
+import json
 import os
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from dlkit.bench.cli import watch as watching
 from dlkit.bench.cli.watch import Watched, look, watch
 from dlkit.bench.errors import UserError
-from dlkit.bench.execution.course import State, forget, keep
+from dlkit.bench.execution.course import PROGRESS, State, forget, keep
 from dlkit.bench.store.store import Store
 from tests.bench.synthetic import PROGRAM, fill, make_plan, make_problem, play, synthetic_outcome
 
@@ -65,6 +66,17 @@ def test_a_run_that_was_killed_is_told_from_one_that_goes_on(folder: Path, capsy
     assert not look(folder).goes_on
     assert watch(folder) == 0
     assert "ended without a word" in capsys.readouterr().out
+
+
+def test_a_full_disk_leaves_no_files_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    keep(tmp_path, HERE)
+    monkeypatch.setattr(json, "dump", full)
+    for _ in range(3):
+        keep(tmp_path, HERE)
+    assert [each.name for each in tmp_path.iterdir()] == [PROGRESS]
 
 
 def test_of_another_machine_the_last_sign_of_life_decides() -> None:

@@ -214,3 +214,26 @@ def test_workers_that_end_before_they_do_anything_are_given_up(monkeypatch: pyte
             run(broken)
     finally:
         broken.close()
+
+
+BROKEN = """
+from dlkit.bench.execution import nursery, worker_process
+def main(*_): raise RuntimeError("it cannot begin")
+worker_process.main = main
+nursery.main({control}, {owner})
+"""
+
+
+@pytest.mark.long
+def test_workers_that_raise_before_they_do_anything_say_why_and_leave_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def command(_: str, control: int, owner: int) -> list[str]:
+        return [sys.executable, "-c", BROKEN.format(control=control, owner=owner)]
+
+    monkeypatch.setattr(worker_handle, "command", command)
+    broken = ProcessExecutor(workers=1)
+    try:
+        with pytest.raises(bench.UserError, match=r"3 times by now: .*RuntimeError: it cannot begin"):
+            run(broken)
+    finally:
+        broken.close()
+    assert broken._nursery._process.poll() is not None

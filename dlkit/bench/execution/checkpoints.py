@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple
 import jax
 import numpy as np
 
+from dlkit.bench.errors import UserError
 from dlkit.bench.machine.program import BIT_FIELDS, SOFTWARE_FIELDS
 from dlkit.bench.training.snapshots import Leaf, Snapshot, Spent, host_arrays, on_host, points_of
 
@@ -126,12 +127,13 @@ class FileKeeper:
                 },
                 (each() for each in [*(_later(array) for _, array in leaves), *map(_now, on_this_host.values())]),
             )
-        except OSError as error:
+        except Exception as error:  # also where memory does not suffice for a copy
             if not self._is_told:
                 self._is_told = True
+                why = getattr(error, "strerror", None) or str(error) or type(error).__name__
                 self.note(
-                    f"{self._path.parent}: a checkpoint cannot be written: {error.strerror or error}; its trial goes "
-                    "on, and would begin anew if it was killed"
+                    f"{self._path.parent}: a checkpoint cannot be written: {why}; its trial goes on, and would begin "
+                    "anew if it was killed"
                 )
         ended = time.monotonic()
         self._due = ended + max(self._seconds, (ended - began) / SHARE)
@@ -228,7 +230,7 @@ def kept_checkpoints(
         _sweep(folder, program, finished)
         yield place, ""
     finally:
-        with suppress(OSError):
+        with suppress(OSError, UserError):  # what came of the run does not depend on it
             _sweep(folder, program, finished)
             folder.rmdir()  # which an interrupted run may still need: then it is not empty
 

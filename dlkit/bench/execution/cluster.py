@@ -116,6 +116,7 @@ class ClusterExecutor:
         self._sentences: list[str] = []
         self._own: dict[int, tuple[OwnProblem, Any]] = {}  # by the id of what is kept alive here
         self._looked = 0.0
+        self._alone_since: float | None = None  # since when there is no worker
         self.program: Mapping[str, str] = {}
         self._resources.enter_context(dask.config.set({"distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s"}))
         self._connection.enter_context(dask_is_silent())
@@ -167,7 +168,6 @@ class ClusterExecutor:
         Raises:
             UserError: if the scheduler is gone, or no worker is left and none comes.
         """
-        since, waits = time.monotonic(), False
         while True:
             if self._sentences:
                 return -1, Changed(self._sentences.pop(0))
@@ -176,12 +176,11 @@ class ClusterExecutor:
             try:
                 event = self._events.get(timeout=LOOK_SECONDS)
             except Empty:
-                if len(self._vacant) < len(self._by_slot) or self._greetings:
-                    since, waits = time.monotonic(), False
-                elif not waits:
-                    waits = True
+                is_alone = len(self._vacant) == len(self._by_slot) and not self._greetings
+                if is_alone and self._alone_since is None:
+                    self._alone_since = time.monotonic()
                     return -1, Changed(f"no worker is left at '{self._where}'; waiting for {self._waiting.whom}")
-                self._give_up(since, f"every worker is gone; {KEPT}")
+                self._give_up(self._alone_since or time.monotonic(), f"every worker is gone; {KEPT}")
                 continue
             answer = self._take(event)
             if answer is not None:
@@ -295,6 +294,7 @@ class ClusterExecutor:
             return -1, Changed(*news)
         worker.slot = len(self._by_slot)
         self._by_slot.append(worker)
+        self._alone_since = None
         return -1, Changed()
 
     def _dismiss(self, address: str, expected: bool) -> tuple[int, Lost | Changed] | None:

@@ -18,8 +18,6 @@ __all__ = ["ContenderJob", "Job", "PointStore", "TargetJob", "TargetStore"]
 
 MOST_LOST = 3  # trials of a contender that took their workers with them; then it is the contender, not a trial
 
-MOST_LOST = 3  # trials of a contender that took their workers with them; then it is the contender, not a trial
-
 
 class PointStore(Protocol):
     """What keeps drawn points."""

@@ -19,6 +19,7 @@ import struct
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -122,6 +123,8 @@ class _Nursery:
         if process == 0:
             try:
                 self._be_worker(mine, core, descriptors, is_copy=is_copy)
+            except BaseException:
+                traceback.print_exc()  # its last words: `os._exit` would say nothing
             finally:
                 os._exit(BROKEN)
         for each in descriptors:
@@ -156,7 +159,8 @@ class _Nursery:
         for process, status, used in _ended():
             if process in self._workers:
                 self._workers.discard(process)
-                _end(process)
+                with suppress(OSError):
+                    os.killpg(process, signal.SIGKILL)  # its number alone may be another process's by now
                 self._say(ENDED, process, status, used)
 
     def end(self) -> None:

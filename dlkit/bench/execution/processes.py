@@ -212,11 +212,11 @@ class ProcessExecutor:
             self._printed[slot].feed(content)
         self._printed[slot].end()
         sign, request = worker.lease.read(), worker.request
-        self._forget(worker)
         reason, kind = worker.ending or (how_it_ended(ending), "died")
         if request is None or sign.phase in (Phase.STARTING, Phase.WAITING):  # no fault of what it was to do
             self._useless += 1
             self._require_useful(f"a worker {reason}", self._printed[slot])
+        self._forget(worker)
         self._workers[slot] = self._start(slot)
         if request is None:
             return

@@ -18,6 +18,7 @@ from dlkit.bench.execution.replay_tasks import Again, WithThreads, group_of, poi
 from dlkit.bench.execution.step_times import as_stored
 from dlkit.bench.execution.work import Done, Task, Work, run_work
 from dlkit.bench.identity.hashing import canonical
+from dlkit.bench.machine.interrupts import first_interrupt
 from dlkit.bench.machine.preparation import bound_threads, prepare_process
 from dlkit.bench.plan.json import to_json
 from dlkit.bench.plan.plan import Plan
@@ -66,9 +67,7 @@ def replays(
             about = models.get(name)
             try:
                 done = again.run(name, hands_over=about is not None)
-                kept = (
-                    None if about is None or folder is None else PackedModel(read_model(folder, about), about.structure)
-                )
+                kept = _model(folder, about)
                 failed_now = tolerant and not done.outcomes[0].counts
                 shown = raised_again(outcome, then, done) if failed_now else compared(outcome, then, done, kept)
             except UserError as error:
@@ -197,7 +196,7 @@ class _Again:
         seed = trial.seed if outcome.samples is not None else None
         work = Work(group, (trial,), lanes=lanes, hands_over=hands_over, sampled_seed=seed)
         if on_accelerator() or prepare_process(threads)["threads"] == str(threads):
-            return run_work(work, threads=threads)
+            return _run_here(work, threads)
         return _answer(self._process(threads), WithThreads(work, threads))
 
     def _alone(self, trial: Trial) -> tuple[Plan, BoundPlan | None]:
@@ -275,6 +274,16 @@ def _say_whose(kept: Sequence[About], folder: Path) -> None:
         require_this_python(each)
     if kept:
         say(f"running code that {folder} has kept since {min(each.kept_at for each in kept)}: {whose(kept)}")
+
+
+def _run_here(work: Work, threads: int) -> Done:
+    """Runs work in this process. Ctrl-C ends it, though an executor that was started for other trials listens, too."""
+    with first_interrupt(_interrupt):
+        return run_work(work, threads=threads)
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 def _answer(executor: Executor, task: Task) -> Done:

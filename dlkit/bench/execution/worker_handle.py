@@ -86,7 +86,8 @@ class Printed:
             self._rest = b""
 
     def _show(self, lines: list[bytes]) -> None:
-        texts = [CONTROLS.sub("", each.decode("utf-8", "replace").rpartition("\r")[2] or "") for each in lines]
+        texts = [each.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2] for each in lines]
+        texts = [CONTROLS.sub("", text) for text in texts]
         shown = [text for text in texts if text.strip()]
         self.last = [*self.last, *shown][-5:]
         if shown:
@@ -161,6 +162,8 @@ class NurseryProcess:
             self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(1.0)
             raise TimeoutError(f"they were still there after {END_SECONDS:g} seconds") from None
         finally:
             os.close(self.output)

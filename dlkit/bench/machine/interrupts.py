@@ -112,6 +112,7 @@ def ends_in_time(seconds: float) -> Iterator[None]:
     os.set_blocking(woken, False)
     before = signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     handled = len(_HEARD)
+    over = threading.Event()  # this block is: another one may be there when a timer of this one rings
     _SETTLED.clear()
 
     def listen() -> None:
@@ -123,10 +124,11 @@ def ends_in_time(seconds: float) -> Iterator[None]:
                     timer = threading.Timer(seconds if came == 1 else AT_ONCE_SECONDS, late, (number, came))
                     timer.daemon = True
                     timer.start()
+        os.close(wake)
 
     def late(number: int, came: int) -> None:
         is_unheard = came > 1 and len(_HEARD) - handled < came
-        if not _SETTLED.is_set() and (came == 1 or is_unheard):
+        if not over.is_set() and not _SETTLED.is_set() and (came == 1 or is_unheard):
             _leave(128 + number)
 
     threading.Thread(target=listen, name="dlkit hears signals", daemon=True).start()
@@ -134,7 +136,7 @@ def ends_in_time(seconds: float) -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(before)
-        _SETTLED.set()
+        over.set()
         os.close(woken)
 
 

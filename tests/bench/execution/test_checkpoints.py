@@ -407,6 +407,21 @@ def test_a_disk_that_is_full_costs_one_note(tmp_path: Path, monkeypatch: pytest.
     assert path.read_bytes() == before and [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
+def test_memory_that_does_not_suffice_for_a_copy_costs_one_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(checkpoints, "on_host", too_large)
+    keeper = FileKeeper(tmp_path / "one.msgpack", 0.0, ["one"], program_identity(), "")
+    for _ in range(2):
+        keeper.keep(Snapshot(jnp.zeros(3), None, [], 1, host_loop.Spent()))
+    (note,) = keeper.notes
+    assert "a checkpoint cannot be written: MemoryError; its trial goes on" in note
+    assert not list(tmp_path.iterdir())
+
+
 # --- when, and how long ----------------------------------------------------------------------------------------------
 
 
@@ -497,6 +512,19 @@ def test_a_run_removes_what_nobody_needs(tmp_path: Path) -> None:
         assert trials_beside(place, "open") == ["open", "beside"] and trials_beside(place, "done") == ()
         checkpoints.forget_checkpoints(place, ["open", "done"])
     assert not folder.exists()
+
+
+def test_a_store_that_does_not_answer_at_the_end_costs_no_result(tmp_path: Path) -> None:
+    def finished() -> list[str]:
+        raise UserError("the store cannot be read")
+
+    def run() -> str:
+        with kept_checkpoints(tmp_path, 3.0, dict, finished) as (place, _):
+            assert place is not None
+            (Path(place.folder) / "one.msgpack").write_bytes(b"of a trial that was interrupted")
+            return "what came of it"
+
+    assert run() == "what came of it"
 
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Bits of replays: after runs that were interrupted, and of a folder that was copied, without the user's own files."""
 
 import shutil
+import signal
 import sqlite3
 import sys
 import threading
@@ -15,7 +16,7 @@ import pytest
 
 from dlkit import bench
 from dlkit.bench.analysis.summary import summarize
-from dlkit.bench.execution import runner
+from dlkit.bench.execution import replay, runner
 from dlkit.bench.execution.executor import InlineExecutor
 from dlkit.bench.execution.own_code import keep_own_code, open_kept, whose
 from dlkit.bench.execution.parcels import pack, unpack
@@ -23,6 +24,7 @@ from dlkit.bench.execution.progress import Silent
 from dlkit.bench.execution.races import Entrant, Race
 from dlkit.bench.execution.replay import replays
 from dlkit.bench.execution.replay_tasks import Again
+from dlkit.bench.machine.interrupts import first_interrupt
 from dlkit.bench.plan.json import to_json
 from dlkit.bench.plan.policies import EarlyStopping
 from dlkit.bench.spec import planner
@@ -370,6 +372,19 @@ def test_replaying_a_registered_optimizer_needs_no_other(tmp_path: Path) -> None
     summary = replace(result.summary, plan=replace(plan, contenders=[other, *plan.contenders]))
     (again,) = replays(summary, [name], folder=tmp_path)
     assert again.exact
+
+
+def test_ctrl_c_ends_a_trial_that_runs_here_while_an_executor_of_others_listens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(replay, "run_work", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    work: Any = None
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with first_interrupt(lambda: None), pytest.raises(KeyboardInterrupt):  # as `ProcessExecutor` has it
+            replay._run_here(work, 1)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_kept_arrays_can_be_written_to(tmp_path: Path) -> None:

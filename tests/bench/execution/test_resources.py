@@ -1,5 +1,6 @@
 """What a run may use: amounts of memory against dask's reading of them, mistakes, and what an import costs."""
 
+import os
 import subprocess
 import sys
 from typing import Any
@@ -85,6 +86,14 @@ def test_mistakes_are_named_all_at_once(given: dict[str, Any], expected: list[st
 )
 def test_what_can_be_is_accepted(given: dict[str, Any]) -> None:
     bench.Resources(**given)
+
+
+def test_workers_are_as_many_as_cores_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 7}, raising=False)
+    assert bench.Resources().count == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert bench.Resources().count == 64
 
 
 def test_another_type_is_refused_before_anything_runs() -> None:

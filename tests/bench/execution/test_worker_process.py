@@ -8,6 +8,7 @@ import pytest
 from dlkit.bench.execution import parcels
 from dlkit.bench.execution.outcomes import failed
 from dlkit.bench.execution.work import Done, Work
+from dlkit.bench.execution.worker_handle import Printed
 from dlkit.bench.execution.worker_process import Request, _answer
 from dlkit.bench.plan.trials import Trial
 
@@ -32,3 +33,11 @@ def test_the_first_trial_without_an_outcome_is_the_one_that_raised(
     *before, last = [(each.trial.id, each.reason) for each in answer.outcomes]
     assert [name for name, _ in before] == list(ended) and not answer.interrupted
     assert last == (next(each for each in "abc" if each not in ended), "sgd on bowl: raised KeyboardInterrupt")
+
+
+def test_what_a_worker_prints_is_shown_as_its_terminal_would_show_it() -> None:
+    said: list[str] = []
+    printed = Printed("worker 1", said.append)
+    printed.feed(b"one\r\n\x1b[31mtwo\x1b[0m\n 50%\r100%\r\nrest")
+    printed.end()
+    assert said == ["worker 1: one\nworker 1: two\nworker 1: 100%", "worker 1: rest"]
