@@ -52,7 +52,8 @@ def resize(shape: Sequence[int], *, method: str = "linear", antialias: bool = Tr
         _require_axes("resize", x, len(sizes))
         whole = (*x.shape[: x.ndim - len(sizes) - 1], *sizes, x.shape[-1])
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        return jax.image.resize(wide, whole, method, antialias=antialias).astype(x.dtype)
+        y: Array = jax.image.resize(wide, whole, method, antialias=antialias)
+        return y.astype(x.dtype)
 
     return lambda_(resized)
 

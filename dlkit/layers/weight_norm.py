@@ -67,7 +67,7 @@ def weight_norm(layer: Layer) -> Layer:
             name = jax.tree_util.keystr(path)
             if name not in params["scale"]:
                 return leaf
-            scale = params["scale"][name].reshape((1,) * (leaf.ndim - 1) + leaf.shape[-1:])
+            scale: Array = params["scale"][name].reshape((1,) * (leaf.ndim - 1) + leaf.shape[-1:])
             # W = g V / ||V||
             return (scale * _lengths(leaf)[1]).astype(leaf.dtype)
 
