@@ -10,6 +10,7 @@ __all__ = ["FORMULAS"]
 ACTIVATIONS = {
     "identity": r"x",
     "relu": r"\max(x, 0)",
+    "relu_squared": r"\max(x, 0)^2",
     "relu6": r"\min(\max(x, 0), 6)",
     "leaky_relu": r"\begin{cases} x & x \ge 0 \\ a\,x & x < 0 \end{cases} \qquad a = \mathtt{negative\_slope}",
     "prelu": r"\begin{cases} x & x \ge 0 \\ a\,x & x < 0 \end{cases} \qquad a = \mathtt{negative\_slope}",
@@ -30,7 +31,11 @@ ACTIVATIONS = {
     "squareplus": r"\frac{x + \sqrt{x^2 + b}}{2}",
     "softmax": r"\frac{e^{x_i}}{\sum_j e^{x_j}}",
     "log_softmax": r"x_i - \log \sum_j e^{x_j}",
+    "gumbel_softmax": r"\mathrm{softmax}\left(\frac{x + g}{\mathtt{temperature}}\right) \qquad "
+    r"g \sim \mathrm{Gumbel}(0, 1)",
     "glu": r"a \, \sigma(b) \qquad (a, b) = x",
+    "sparsemax": r"\operatorname{argmin}_p \|p - x\|^2 \qquad p_i \ge 0, \; \sum_i p_i = 1",
+    "geglu": r"a \, \Phi(a) \, b \qquad (a, b) = x",
     "swiglu": r"a \, \sigma(a) \, b \qquad (a, b) = x",
 }
 

@@ -96,12 +96,21 @@ def _shares(name: str) -> Plot:
     return Plot(f"{name} of the pair (x, 0)", "x", curves)
 
 
+def _gumbel_softmax() -> Plot:
+    """Without its noise, which shifts x."""
+    curves = {f"temperature {t}": lambda x, t=t: activations.softmax(_pair(x, 0.0) / t)[0] for t in (0.2, 1.0, 5.0)}
+    return Plot("gumbel_softmax of the pair (x, 0) with equal noise, for three temperatures", "x", curves)
+
+
 _ACTIVATIONS: dict[str, Plot] = {name: _activation(name) for name in activations.NAMES} | {
     "prelu": _prelu(),
     "softmax": _shares("softmax"),
     "log_softmax": _shares("log_softmax"),
+    "gumbel_softmax": _gumbel_softmax(),
+    "sparsemax": _shares("sparsemax"),
     "glu": _gate("glu", gated=True),
     "swiglu": _gate("swiglu", gated=False),
+    "geglu": _gate("geglu", gated=False),
 }
 
 # --- losses ---

@@ -176,7 +176,9 @@ def _scaled(x: Array) -> tuple[Array, Array, Array]:
     zero = scale < tiny  # NaN is not hidden
     # Capped, because compilers divide by multiplying with 1 / m, which must not be flushed to zero.
     scale = jnp.where(zero, 1.0, jnp.minimum(scale, 0.25 / tiny))
-    return x / scale, jnp.squeeze(scale, -1), jnp.squeeze(zero, -1)
+    largest = np.finfo(x.dtype).max
+    # Bounded, which changes nothing: of a constant m the compiler makes (x / m)^2 = x^2 / m^2, and m^2 may be 0.
+    return jnp.clip(x / scale, -largest, largest), jnp.squeeze(scale, -1), jnp.squeeze(zero, -1)
 
 
 def _scaled_norm(scaled: Array, zero: Array) -> Array:
