@@ -37,8 +37,8 @@ def cross_entropy(
     Integer targets c mean the one-hot t = e_c. With label smoothing s, t becomes (1 - s) t + s / classes. A class with
     t_c = 0 adds nothing, even where its logit is -inf (a masked class). Without class weights, w = 1.
 
-    For class indices it is log sum_c exp(x_c) - x_t: nothing of the size of the logits is kept but one array, which
-    becomes their gradient.
+    For class indices without smoothing it is log sum_c exp(x_c) - x_t: nothing of the size of the logits is kept but
+    one array, which becomes their gradient.
 
     Where examples are ignored or weighted, the mean over all of them is seldom what is wanted: divide the sum of the
     losses by the number of the examples that count, `(targets != ignored_index).sum()`, or by the sum of their weights,
