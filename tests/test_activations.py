@@ -261,6 +261,23 @@ def test_squareplus_keeps_its_precision_where_the_formula_cancels() -> None:
     assert jax.grad(activations.squareplus)(jnp.array(0.0)) == 0.5
 
 
+@pytest.mark.parametrize("name", ["gelu", "silu", "mish", "squareplus", "softsign", "hard_silu", "softplus", "tanh"])
+def test_values_and_slopes_at_infinity_are_the_limits(name: str) -> None:
+    slopes = {"softsign": (0.0, 0.0), "tanh": (0.0, 0.0)}.get(name, (0.0, 1.0))
+    values = {"softsign": (-1.0, 1.0), "tanh": (-1.0, 1.0)}.get(name, (0.0, math.inf))
+    for dtype in ("float32", "bfloat16"):
+        ends = jnp.asarray([-math.inf, math.inf], dtype)
+        got, slope = jax.vmap(jax.value_and_grad(activations.get(name)))(ends)
+        assert (got.dtype, tuple(got.tolist()), tuple(slope.tolist())) == (ends.dtype, values, slopes)
+    assert np.isnan(activations.get(name)(jnp.array(math.nan)))
+
+
+def test_the_approximate_gelu_and_any_squareplus_have_limits_too() -> None:
+    ends = jnp.array([-math.inf, math.inf])
+    assert activations.gelu(ends, approximate=True).tolist() == [0.0, math.inf]
+    assert activations.squareplus(ends, b=0.1).tolist() == [0.0, math.inf]
+
+
 @pytest.mark.parametrize(
     ("function", "setting", "x", "expected"),
     [
