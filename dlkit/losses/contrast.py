@@ -6,6 +6,7 @@ Computed in at least float32, returned in the dtype that the arguments promote t
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Integer
 
 from dlkit.checks import require_floating, require_number, require_same_shape
@@ -60,7 +61,8 @@ def nt_xent(
     # -log softmax_{j != i}(cos(z_i, z_j) / temperature) of the partner, in both directions
     forth = jnp.diagonal(log_shares[..., :pairs, pairs:], axis1=-2, axis2=-1)
     back = jnp.diagonal(log_shares[..., pairs:, :pairs], axis1=-2, axis2=-1)
-    return (-0.5 * (forth + back)).astype(dtype)
+    loss: Array = -0.5 * (forth + back)
+    return loss.astype(dtype)
 
 
 def supervised_contrastive(
@@ -126,5 +128,5 @@ def _log_shares(logits: Array) -> Array:
     """Log softmax over all but the example itself, `[*batch, n, n]`; 0 for itself."""
     itself = _diagonal(logits.shape[-1], logits.ndim)
     # The lowest number instead of -inf: alone in its batch, an example would have the logarithm of 0.
-    others = jnp.where(itself, jnp.finfo(logits.dtype).min, logits)
+    others = jnp.where(itself, np.finfo(logits.dtype).min, logits)
     return jnp.where(itself, 0.0, jax.nn.log_softmax(others, axis=-1))

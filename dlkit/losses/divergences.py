@@ -195,7 +195,8 @@ def _require_log_probabilities(where: str, log_predictions: Array) -> None:
     if isinstance(log_predictions, jax.core.Tracer) or log_predictions.size == 0:
         return
     # What rounding to the dtype may make of the sum of this many equal ones
-    rounding = float(jnp.finfo(log_predictions.dtype).eps) * (1.0 + math.log(log_predictions.shape[-1]))
+    eps = float(jnp.finfo(log_predictions.dtype).eps)  # type: ignore[no-untyped-call]
+    rounding = eps * (1.0 + math.log(log_predictions.shape[-1]))
     with np.errstate(over="ignore"):
         sums = np.exp(np.asarray(log_predictions).astype(np.float64)).sum(axis=-1)
     wrong = np.atleast_1d(np.abs(sums - 1.0) > max(1e-3, rounding))

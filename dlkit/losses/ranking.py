@@ -6,6 +6,7 @@ dtype that scores and relevances promote to.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float
 
 from dlkit.checks import require_floating, require_same_shape
@@ -46,7 +47,7 @@ def list_net(
         0.693
     """
     dtype, scores, targets, mask = _lists("list_net", scores, targets, mask)
-    lowest = jnp.finfo(scores.dtype).min
+    lowest = np.finfo(scores.dtype).min
     log_shares = jax.nn.log_softmax(jnp.where(mask, scores, lowest), axis=-1)
     shares = jnp.where(mask, jax.nn.softmax(jnp.where(mask, targets, lowest), axis=-1), 0.0)
     # -sum_i softmax(t)_i log softmax(s)_i
@@ -89,7 +90,7 @@ def list_mle(
     order = jnp.flip(jnp.argsort(-relevance, axis=-1, stable=True), axis=-1)
     within = jnp.take_along_axis(mask, order, axis=-1)
     s = jnp.take_along_axis(scores, order, axis=-1)
-    left = jax.lax.cumlogsumexp(jnp.where(within, s, jnp.finfo(s.dtype).min), axis=s.ndim - 1)
+    left = jax.lax.cumlogsumexp(jnp.where(within, s, np.finfo(s.dtype).min), axis=s.ndim - 1)
     # sum_i (log sum_{j not before i} exp(s_j) - s_i)
     return jnp.sum(jnp.where(within, left - s, 0.0), axis=-1).astype(dtype)
 
