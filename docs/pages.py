@@ -34,6 +34,7 @@ SHORT = {  # headings of modules whose first line is a longer one
     "dlkit.bench.stats.rank_bootstrap": "Mean ranks with intervals",
     "dlkit.bench.stats.runtime_profiles": "Runtime profiles over targets",
     "dlkit.bench.stats.simulated_power": "What more blocks would settle",
+    "dlkit.layers.adaptive_pool": "Pools to a given shape",
     "dlkit.layers.batch_norm": "Batch normalization",
     "dlkit.layers.by_name": "Normalization layers by name",
     "dlkit.layers.conv": "Convolutions",
@@ -45,12 +46,13 @@ SHORT = {  # headings of modules whose first line is a longer one
     "dlkit.losses.decisions": "Losses of yes-or-no decisions",
     "dlkit.losses.divergences": "Divergences",
     "dlkit.losses.likelihoods": "Negative log-likelihoods",
-    "dlkit.losses.multiclass": "Losses of classification: focused, overlapping, ordered",
+    "dlkit.losses.multiclass": "Focused, overlapping and ordered classes",
     "dlkit.losses.ranking": "Losses of ranking",
     "dlkit.losses.samples": "Distances between samples",
     "dlkit.losses.sequence": "Losses of sequences",
     "dlkit.losses.similarity": "Losses of embeddings",
     "dlkit.losses.survival": "Losses of times until an event",
+    "dlkit.regularizers.outputs": "Penalties of outputs",
     "dlkit.regularizers.proximal": "Proximal operators and projections",
 }
 

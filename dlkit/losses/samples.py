@@ -96,7 +96,7 @@ def sinkhorn(
 
     Example:
         >>> x = jnp.array([[0.0], [1.0]])
-        >>> round(float(sinkhorn(x, x + 2.0)), 3), round(float(sinkhorn(x, x)), 3)  # every point by 2: 2^2 / 2
+        >>> round(float(sinkhorn(x, x + 2.0)), 2), round(float(sinkhorn(x, x)), 2)  # every point by 2: 2^2 / 2
         (2.0, 0.0)
     """
     require_number("sinkhorn", "regularization", regularization, above=0)
