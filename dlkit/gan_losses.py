@@ -20,7 +20,7 @@ from jaxtyping import Float
 
 from dlkit.checks import require_floating, require_number, require_same_shape
 from dlkit.hints import closest
-from dlkit.losses.shared import norm
+from dlkit.losses.shared import Values, as_real, norm
 from dlkit.typing import Array, ArrayFunction, Key, Scalar
 
 # fmt: off
@@ -50,8 +50,9 @@ class GanLoss(NamedTuple):
     generator: ArrayFunction
 
 
-def _elementwise(where: str, function: ArrayFunction, scores: Array) -> Array:
+def _elementwise(where: str, function: ArrayFunction, scores: Array | Values) -> Array:
     """Apply a function in at least float32 to scores that are floating point."""
+    (scores,) = as_real(scores)
     require_floating(where, scores=scores)
     return function(scores.astype(jnp.promote_types(scores.dtype, jnp.float32))).astype(scores.dtype)
 
@@ -60,12 +61,12 @@ def _gan_loss(name: str, *, real: ArrayFunction, fake: ArrayFunction, generator:
     """A loss of three functions of one score."""
 
     def discriminator_losses(
-        real_scores: Float[Array, "*real_batch"], fake_scores: Float[Array, "*fake_batch"]
+        real_scores: Float[Array, "*real_batch"] | Values, fake_scores: Float[Array, "*fake_batch"] | Values
     ) -> tuple[Float[Array, "*real_batch"], Float[Array, "*fake_batch"]]:
         where = f"{name}.discriminator"
         return _elementwise(where, real, real_scores), _elementwise(where, fake, fake_scores)
 
-    def generator_losses(fake_scores: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    def generator_losses(fake_scores: Float[Array, "*batch"] | Values) -> Float[Array, "*batch"]:
         return _elementwise(f"{name}.generator", generator, fake_scores)
 
     return GanLoss(discriminator_losses, generator_losses)

@@ -10,6 +10,7 @@ __all__ = ["FORMULAS"]
 ACTIVATIONS = {
     "identity": r"x",
     "relu": r"\max(x, 0)",
+    "relu_squared": r"\max(x, 0)^2",
     "relu6": r"\min(\max(x, 0), 6)",
     "leaky_relu": r"\begin{cases} x & x \ge 0 \\ a\,x & x < 0 \end{cases} \qquad a = \mathtt{negative\_slope}",
     "prelu": r"\begin{cases} x & x \ge 0 \\ a\,x & x < 0 \end{cases} \qquad a = \mathtt{negative\_slope}",
@@ -30,7 +31,11 @@ ACTIVATIONS = {
     "squareplus": r"\frac{x + \sqrt{x^2 + b}}{2}",
     "softmax": r"\frac{e^{x_i}}{\sum_j e^{x_j}}",
     "log_softmax": r"x_i - \log \sum_j e^{x_j}",
+    "gumbel_softmax": r"\mathrm{softmax}\left(\frac{x + g}{\mathtt{temperature}}\right) \qquad "
+    r"g \sim \mathrm{Gumbel}(0, 1)",
     "glu": r"a \, \sigma(b) \qquad (a, b) = x",
+    "sparsemax": r"\operatorname{argmin}_p \|p - x\|^2 \qquad p_i \ge 0, \; \sum_i p_i = 1",
+    "geglu": r"a \, \Phi(a) \, b \qquad (a, b) = x",
     "swiglu": r"a \, \sigma(a) \, b \qquad (a, b) = x",
 }
 
@@ -61,6 +66,29 @@ LOSSES = {
     "info_nce": r"-\log \frac{e^{\cos(q_i, k_i) / \tau}}{\sum_j e^{\cos(q_i, k_j) / \tau}}"
     r"\qquad \tau = \mathtt{temperature}",
     "cox": r"\log \sum_{j: t_j \ge t_i} e^{r_j} - r_i",
+    "linear_cross_entropy": r"\log \sum_c e^{(x W + b)_c} - (x W + b)_t",
+    "distillation": r"T^2 \sum_c u_c \, (\log u_c - \log p_c) \qquad u = \mathrm{softmax}(\mathrm{teacher} / T), \;"
+    r" p = \mathrm{softmax}(x / T)",
+    "z_loss": r"\left(\log \sum_c e^{x_c}\right)^2",
+    "dice": r"1 - \frac{2 \sum_i p_i \, t_i + s}{\sum_i p_i + \sum_i t_i + s} \qquad "
+    r"p = \sigma(x), \; s = \mathtt{smoothing}",
+    "multiclass_dice": r"1 - \frac{2 \sum_i p_{i c} \, t_{i c} + s}{\sum_i p_{i c} + \sum_i t_{i c} + s} \qquad "
+    r"p = \mathrm{softmax}(x), \; s = \mathtt{smoothing}",
+    "multiclass_focal": r"-w_t \, (1 - p_t)^\gamma \log p_t \qquad p = \mathrm{softmax}(x)",
+    "ordinal": r"-\sum_{k < t} \log \sigma(x_k) - \sum_{k \ge t} \log \sigma(-x_k)",
+    "nt_xent": r"-\log \frac{e^{\cos(z_i, z_{p(i)}) / \tau}}{\sum_{j \ne i} e^{\cos(z_i, z_j) / \tau}}"
+    r"\qquad \tau = \mathtt{temperature}",
+    "supervised_contrastive": r"-\frac{1}{|P(i)|} \sum_{p \in P(i)} "
+    r"\log \frac{e^{\cos(z_i, z_p) / \tau}}{\sum_{a \ne i} e^{\cos(z_i, z_a) / \tau}} "
+    r"\qquad \tau = \mathtt{temperature}",
+    "list_net": r"-\sum_i \mathrm{softmax}(t)_i \log \mathrm{softmax}(s)_i",
+    "list_mle": r"\sum_i \left(\log \sum_{j \ge i} e^{s_j} - s_i\right)",
+    "student_t_nll": r"\log s + \frac{n + 1}{2} \log\left(1 + \frac{(t - m)^2}{n \, s^2}\right) \qquad "
+    r"n = \mathtt{degrees\_of\_freedom}",
+    "mixture_nll": r"-\log \sum_k \mathrm{softmax}(x)_k \, e^{-l_k}",
+    "maximum_mean_discrepancy": r"\overline{k(x, x')} + \overline{k(y, y')} - 2 \, \overline{k(x, y)} \qquad "
+    r"k = e^{-\|x - y\|^2 / (2 h^2)}, \; h = \mathtt{bandwidth}",
+    "sinkhorn": r"W(x, y) - \frac{W(x, x) + W(y, y)}{2}",
     "aft": r"\begin{cases} -\log f(t) & \text{an event} \\ -\log S(t) & \text{censored} \end{cases}"
     r"\qquad \log t = m + s \, e",
 }

@@ -96,12 +96,21 @@ def _shares(name: str) -> Plot:
     return Plot(f"{name} of the pair (x, 0)", "x", curves)
 
 
+def _gumbel_softmax() -> Plot:
+    """Without its noise, which shifts x."""
+    curves = {f"temperature {t}": lambda x, t=t: activations.softmax(_pair(x, 0.0) / t)[0] for t in (0.2, 1.0, 5.0)}
+    return Plot("gumbel_softmax of the pair (x, 0) with equal noise, for three temperatures", "x", curves)
+
+
 _ACTIVATIONS: dict[str, Plot] = {name: _activation(name) for name in activations.NAMES} | {
     "prelu": _prelu(),
     "softmax": _shares("softmax"),
     "log_softmax": _shares("log_softmax"),
+    "gumbel_softmax": _gumbel_softmax(),
+    "sparsemax": _shares("sparsemax"),
     "glu": _gate("glu", gated=True),
     "swiglu": _gate("swiglu", gated=False),
+    "geglu": _gate("geglu", gated=False),
 }
 
 # --- losses ---
@@ -266,6 +275,117 @@ _LOSSES: dict[str, Plot] = {
             for label, event in (("event", 1), ("censored", 0))
         },
         limits=(-2.0, 4.0),
+    ),
+    "linear_cross_entropy": Plot(
+        "cross-entropy of two classes whose logits are (x, 0), by a last layer",
+        "input of the layer",
+        {"linear_cross_entropy": lambda x: losses.linear_cross_entropy(x.reshape(1), jnp.asarray(0), [[1.0, 0.0]])},
+    ),
+    "distillation": Plot(
+        "distillation of a teacher whose logits are (1, 0), at two temperatures",
+        "the student's logit of the first class, that of the other being 0",
+        {
+            f"temperature {temperature}": lambda x, temperature=temperature: losses.distillation(
+                _pair(x, 0.0), jnp.asarray(_EAST), temperature=temperature
+            )
+            for temperature in (1.0, 4.0)
+        },
+    ),
+    "z_loss": Plot(
+        "z-loss of two logits", "one logit, the other being 0", {"z_loss": lambda x: losses.z_loss(_pair(x, 0.0))}
+    ),
+    "dice": Plot(
+        "Dice loss of two decisions with the targets 1 and 0, the second right",
+        "logit of the first",
+        {"dice": lambda x: losses.dice(_pair(x, -4.0), jnp.asarray(_EAST))},
+    ),
+    "multiclass_dice": Plot(
+        "Dice loss of the first of two classes, for two elements of one class each, the second right",
+        "logit of the first element's class - logit of the other",
+        {
+            "multiclass_dice": lambda x: losses.multiclass_dice(
+                jnp.stack([_pair(x, 0.0), jnp.asarray([0.0, 4.0])]), jnp.asarray([0, 1])
+            )[0]
+        },
+    ),
+    "multiclass_focal": Plot(
+        "focal loss of two classes, for three exponents",
+        "logit of the right class - logit of the other",
+        {f"gamma = {gamma}": _two_classes(losses.multiclass_focal, gamma=gamma) for gamma in (0.0, 2.0, 5.0)},
+    ),
+    "ordinal": Plot(
+        "ordinal loss of three classes with the thresholds -1 and 1",
+        "score",
+        {
+            f"class {target}": lambda x, target=target: losses.ordinal(_pair(x + 1.0, x - 1.0), jnp.asarray(target))
+            for target in (0, 1, 2)
+        },
+    ),
+    "nt_xent": Plot(
+        "NT-Xent of two pairs of directions, one view turned by an angle",
+        "angle between the first pair's views",
+        {
+            f"temperature {temperature}": lambda x, temperature=temperature: losses.nt_xent(
+                jnp.eye(2), jnp.stack([_angle(x), jnp.array([0.0, 1.0])]), temperature=temperature
+            ).mean()
+            for temperature in (0.2, 1.0)
+        },
+        (-3.1416, 3.1416),
+    ),
+    "supervised_contrastive": Plot(
+        "supervised contrastive loss of two directions of a class beside one of another, one of the two turned",
+        "angle between the two",
+        {
+            f"temperature {temperature}": lambda x, temperature=temperature: losses.supervised_contrastive(
+                jnp.stack([jnp.asarray(_EAST), _angle(x), jnp.array([0.0, 1.0])]),
+                jnp.asarray([0, 0, 1]),
+                temperature=temperature,
+            )[0]
+            for temperature in (0.2, 1.0)
+        },
+        (-3.1416, 3.1416),
+    ),
+    "list_net": Plot(
+        "ListNet of two items with the relevances 1 and 0",
+        "score of the first - score of the second",
+        {"list_net": lambda x: losses.list_net(_pair(x, 0.0), jnp.asarray(_EAST))},
+    ),
+    "list_mle": Plot(
+        "ListMLE of two items with the relevances 1 and 0",
+        "score of the first - score of the second",
+        {"list_mle": lambda x: losses.list_mle(_pair(x, 0.0), jnp.asarray(_EAST))},
+    ),
+    "student_t_nll": Plot(
+        "negative log-likelihood of Student's t of scale 1, for three numbers of degrees of freedom",
+        "location - target",
+        {
+            f"{n} degrees": lambda x, n=n: losses.student_t_nll(x, 0 * x, 0 * x, degrees_of_freedom=n)
+            for n in (1.0, 4.0, 100.0)
+        },
+    ),
+    "mixture_nll": Plot(
+        "negative log-likelihood of a mixture of two normals, at -2 and 2",
+        "target",
+        {
+            "mixture_nll": lambda x: losses.mixture_nll(
+                jnp.zeros(2), losses.gaussian_nll(jnp.asarray([-2.0, 2.0]), _pair(x, x), jnp.zeros(2), full=True)
+            )
+        },
+    ),
+    "maximum_mean_discrepancy": Plot(
+        "maximum mean discrepancy of a point from one at 0, for two bandwidths",
+        "place of the point",
+        {
+            f"bandwidth {h}": lambda x, h=h: losses.maximum_mean_discrepancy(
+                x.reshape(1, 1), jnp.zeros((1, 1)), bandwidth=h
+            )
+            for h in (0.5, 2.0)
+        },
+    ),
+    "sinkhorn": Plot(
+        "Sinkhorn divergence of a point from one at 0",
+        "place of the point",
+        {"sinkhorn": lambda x: losses.sinkhorn(x.reshape(1, 1), jnp.zeros((1, 1)), iterations=5)},
     ),
     "ctc": Plot("CTC of one label in three steps", "logit of the label - logit of the blank", {"ctc": _ctc}),
 }

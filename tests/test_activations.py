@@ -7,6 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import scipy.special
 from hypothesis import given
@@ -19,6 +20,7 @@ CLOSED_FORMS: dict[str, Callable[[float], float]] = {
     "identity": lambda x: x,
     "relu": lambda x: max(x, 0.0),
     "relu6": lambda x: min(max(x, 0.0), 6.0),
+    "relu_squared": lambda x: max(x, 0.0) ** 2,
     "leaky_relu": lambda x: x if x >= 0 else 0.01 * x,
     "elu": lambda x: x if x > 0 else math.expm1(x),
     "selu": lambda x: 1.0507009873554805 * (x if x > 0 else 1.6732632423543772 * math.expm1(x)),
@@ -36,6 +38,18 @@ CLOSED_FORMS: dict[str, Callable[[float], float]] = {
     "softsign": lambda x: x / (1.0 + abs(x)),
     "squareplus": lambda x: (x + math.sqrt(x * x + 4.0)) / 2.0,
 }
+
+
+def nearest_on_the_simplex(x: np.ndarray) -> np.ndarray:
+    """By bisection for the threshold at which max(x - threshold, 0) sums to 1."""
+    low, high = x.max(-1, keepdims=True) - 1.0, x.max(-1, keepdims=True)
+    for _ in range(80):
+        middle = (low + high) / 2
+        above = np.maximum(x - middle, 0.0).sum(-1, keepdims=True) > 1.0
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return np.maximum(x - low, 0.0)
+
+
 # Along the last axis of one array, in NumPy's double precision.
 AXIS_FORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "softmax": lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True),
@@ -44,10 +58,19 @@ AXIS_FORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "swiglu": lambda x: (
         x[..., : x.shape[-1] // 2] / (1.0 + np.exp(-x[..., : x.shape[-1] // 2])) * x[..., x.shape[-1] // 2 :]
     ),
+    "geglu": lambda x: (
+        x[..., : x.shape[-1] // 2] * scipy.special.ndtr(x[..., : x.shape[-1] // 2]) * x[..., x.shape[-1] // 2 :]
+    ),
+    "sparsemax": nearest_on_the_simplex,
 }
 # Away from the kinks, where a finite difference is a derivative.
 POINTS = np.array([-30.1, -7.3, -2.9, -1.1, -0.4, 0.3, 0.9, 2.7, 5.5, 20.2])
-REFERENCES = {"softsign": jax.nn.soft_sign, "gelu": lambda x: jax.nn.gelu(x, approximate=False), "tanh": jnp.tanh}
+REFERENCES = {
+    "softsign": jax.nn.soft_sign,
+    "relu_squared": lambda x: jnp.where(x > 0, x * x, 0),
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "tanh": jnp.tanh,
+}
 
 
 def test_every_name_has_a_formula() -> None:
@@ -133,6 +156,22 @@ def test_softmax_at_the_ends_of_the_range() -> None:
     assert np.isnan(activations.log_softmax(jnp.full(3, -jnp.inf))).all()
 
 
+@pytest.mark.parametrize("shape", [(7,), (3, 40), (2, 1)])
+def test_sparsemax_is_the_projection_on_the_simplex(shape: tuple[int, ...]) -> None:
+    x = jnp.asarray(np.random.default_rng(5).normal(size=shape), jnp.float32)
+    found = activations.sparsemax(x)
+    expected = [optax.projections.projection_simplex(row) for row in x.reshape(-1, shape[-1])]
+    np.testing.assert_allclose(found.reshape(-1, shape[-1]), expected, atol=1e-6)
+    np.testing.assert_allclose(found.sum(-1), np.ones(shape[:-1]), rtol=1e-6)
+    assert (found == 0).any() or shape[-1] == 1
+
+
+def test_sparsemax_at_the_ends_of_the_range() -> None:
+    extreme = jnp.array([[3.2e38, -3.2e38, 0.0], [-3.2e38, -3.2e38, -jnp.inf], [0.5, 0.5, -0.5]])
+    np.testing.assert_array_equal(activations.sparsemax(extreme), [[1, 0, 0], [0.5, 0.5, 0], [0.5, 0.5, 0]])
+    assert np.isnan(activations.sparsemax(jnp.full(3, -jnp.inf))).all()
+
+
 def test_softmax_of_half_precision_is_that_of_single_precision_rounded() -> None:
     x = jnp.asarray(np.random.default_rng(3).normal(0.0, 2.0, (5, 300)), jnp.bfloat16)
     exact = scipy.special.softmax(np.asarray(x, np.float64), axis=-1)
@@ -157,7 +196,7 @@ def test_which_half_is_the_gate() -> None:
     assert activations.swiglu(opened) == 7000.0 and activations.glu(opened[::-1]) == 7.0
 
 
-@pytest.mark.parametrize("name", ["glu", "swiglu"])
+@pytest.mark.parametrize("name", ["glu", "swiglu", "geglu"])
 def test_an_odd_axis_cannot_be_halved(name: str) -> None:
     with pytest.raises(ValueError, match=rf"^{name}: expected an even size along axis -1, got float32\[2,5\]"):
         activations.get(name)(jnp.ones((2, 5)))
@@ -222,6 +261,23 @@ def test_squareplus_keeps_its_precision_where_the_formula_cancels() -> None:
     assert jax.grad(activations.squareplus)(jnp.array(0.0)) == 0.5
 
 
+@pytest.mark.parametrize("name", ["gelu", "silu", "mish", "squareplus", "softsign", "hard_silu", "softplus", "tanh"])
+def test_values_and_slopes_at_infinity_are_the_limits(name: str) -> None:
+    slopes = {"softsign": (0.0, 0.0), "tanh": (0.0, 0.0)}.get(name, (0.0, 1.0))
+    values = {"softsign": (-1.0, 1.0), "tanh": (-1.0, 1.0)}.get(name, (0.0, math.inf))
+    for dtype in ("float32", "bfloat16"):
+        ends = jnp.asarray([-math.inf, math.inf], dtype)
+        got, slope = jax.vmap(jax.value_and_grad(activations.get(name)))(ends)
+        assert (got.dtype, tuple(got.tolist()), tuple(slope.tolist())) == (ends.dtype, values, slopes)
+    assert np.isnan(activations.get(name)(jnp.array(math.nan)))
+
+
+def test_the_approximate_gelu_and_any_squareplus_have_limits_too() -> None:
+    ends = jnp.array([-math.inf, math.inf])
+    assert activations.gelu(ends, approximate=True).tolist() == [0.0, math.inf]
+    assert activations.squareplus(ends, b=0.1).tolist() == [0.0, math.inf]
+
+
 @pytest.mark.parametrize(
     ("function", "setting", "x", "expected"),
     [
@@ -253,7 +309,7 @@ def test_bounds(x: float) -> None:
 
 def test_names_are_the_public_functions() -> None:
     functions = [name for name in activations.__all__ if inspect.isfunction(inspect.unwrap(getattr(activations, name)))]
-    assert sorted(activations.NAMES) == sorted(set(functions) - {"get", "prelu"})
+    assert sorted(activations.NAMES) == sorted(set(functions) - {"get", "prelu", "gumbel_softmax"})
     assert all(activations.get(name) is getattr(activations, name) for name in activations.NAMES)
 
 
@@ -267,3 +323,29 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
 def test_prelu_by_name_is_a_layer() -> None:
     with pytest.raises(ValueError, match=r"'prelu' learns its slope, so it is a layer: use layers\.prelu\(\)"):
         activations.get("prelu")
+
+
+def test_gumbel_softmax_is_the_softmax_of_noisy_logits() -> None:
+    x, key = jnp.asarray(np.random.default_rng(6).normal(size=(3, 5)), jnp.float32), jax.random.key(0)
+    noisy = np.asarray(x, np.float64) + np.asarray(jax.random.gumbel(key, x.shape), np.float64)
+    for axis in (0, -1):
+        found = activations.gumbel_softmax(key, x, temperature=0.3, axis=axis)
+        np.testing.assert_allclose(found, scipy.special.softmax(noisy / 0.3, axis=axis), rtol=1e-4, atol=1e-7)
+
+
+def test_hard_gumbel_softmax_draws_classes_with_the_gradient_of_the_soft_one() -> None:
+    x = jnp.array([2.0, 0.0, 1.0, -jnp.inf])
+    draws = activations.gumbel_softmax(jax.random.key(1), jnp.broadcast_to(x, (20_000, 4)), hard=True)
+    assert set(np.unique(draws)) == {0.0, 1.0}
+    expected = scipy.special.softmax(np.asarray(x, np.float64))
+    # Five standard errors of a binomial share.
+    np.testing.assert_allclose(draws.mean(0), expected, atol=5 * 0.5 / math.sqrt(20_000))
+    slopes = [
+        jax.grad(lambda x, hard=hard: activations.gumbel_softmax(jax.random.key(2), x, hard=hard)[0])(x[:3])
+        for hard in (True, False)
+    ]
+    np.testing.assert_allclose(*slopes, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"^gumbel_softmax: expected temperature above 0, got 0"):
+        activations.gumbel_softmax(jax.random.key(0), x, temperature=0)
+    with pytest.raises(ValueError, match=r"call activations\.gumbel_softmax"):
+        activations.get("gumbel_softmax")

@@ -1,15 +1,22 @@
 """Every primitive through the same properties. A new one is one row in tests/cases; forgetting it fails a test."""
 
 import inspect
+import json
+import os
+import subprocess
+import sys
 import zlib
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
 import chex
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from dlkit import activations, gan_losses, layers, losses, models, regularizers
 from tests.cases import activations as activation_cases
@@ -42,6 +49,20 @@ HELPERS = {
     "has_batch_statistics",
     "reestimate_batch_statistics",
 }
+# Whose first axis devices may not share, in the types.
+NOT_SHARED = {
+    "losses.cox": "sorts the times of the whole batch",
+    "losses.cox-breslow": "sorts the times of the whole batch",
+    "losses.ctc": "makes lengths where none are given, which no device shares",
+    "regularizers.orthogonality": "of parameters, not of a batch",
+}
+# Of parameters, whose sizes are numbers.
+NOT_EXPORTED = {
+    "regularizers.group_lasso",
+    "regularizers.proximal_group_lasso",
+}
+# They take averages over the batch.
+NEEDS_EXAMPLES = {"layers.batch_norm-train"}
 FAMILIES = (
     activation_cases,
     loss_cases,
@@ -164,6 +185,73 @@ def test_values_and_gradients_are_finite(case: Case, dtype: str) -> None:
         return value, gradients
 
     chex.assert_tree_all_finite(jax.jit(jax.vmap(example))(*inputs))
+
+
+MESH = AbstractMesh((4,), ("data",), axis_types=(AxisType.Explicit,))
+
+
+def differentiated(case: Case) -> Callable[..., tuple[jax.Array, object]]:
+    """Outputs of `(variables, *inputs)`, and gradients with respect to all that has one."""
+    function = case.parametrized()
+    floating = tuple(place for place, spec in enumerate(case.inputs, start=1) if not spec.classes)
+    learned = (0,) if case.apply is not None else ()
+
+    def both(*arguments: jax.Array) -> tuple[jax.Array, object]:
+        gradient = jax.grad(lambda *arguments: function(*arguments).sum(), (*learned, *floating), allow_int=True)
+        return function(*arguments), gradient(*arguments) if learned or floating else ()
+
+    return both
+
+
+@pytest.mark.long
+@every_case
+def test_devices_may_share_the_batch(case: Case) -> None:
+    """In a mesh as `jax.make_mesh` makes it, whose axes are part of the types. Tracing finds what does not fit."""
+    if case.name in NOT_SHARED:
+        pytest.skip(NOT_SHARED[case.name])
+    function = differentiated(case)
+    with jax.sharding.use_abstract_mesh(MESH):
+        everywhere, shared = NamedSharding(MESH, PartitionSpec()), NamedSharding(MESH, PartitionSpec("data"))
+        variables = jax.tree.map(lambda leaf: leaf.update(sharding=everywhere), jax.eval_shape(case.init))
+        inputs = [each.update(sharding=shared) for each in case.structures(8)]
+        outputs, _ = jax.eval_shape(function, variables, *inputs)
+    if case.batched:
+        assert outputs.sharding.spec[0] == "data"
+
+
+@pytest.mark.long
+@every_case
+def test_one_program_is_exported_for_every_batch(case: Case) -> None:
+    if case.name in NOT_EXPORTED:
+        pytest.skip("of parameters, not of a batch")
+    (batch,) = jax.export.symbolic_shape("batch")
+    arguments = (jax.eval_shape(case.init), *case.structures(batch))
+    exported = jax.export.export(jax.jit(differentiated(case)), platforms=("cpu", "cuda"))(*arguments)
+    if case.batched:
+        assert exported.out_avals[0].shape[0] == batch
+
+
+@every_case
+def test_a_batch_may_be_empty(case: Case) -> None:
+    arguments = (jax.eval_shape(case.init), *case.structures(0))
+    if case.name in NEEDS_EXAMPLES:
+        with pytest.raises(ValueError, match="expected inputs with values to average over"):
+            jax.eval_shape(differentiated(case), *arguments)
+        return
+    outputs, _ = jax.eval_shape(differentiated(case), *arguments)
+    if case.batched:
+        one = jax.eval_shape(case.parametrized(), arguments[0], *case.structures(1))
+        assert outputs.shape == (0, *one.shape[1:])
+
+
+@pytest.mark.slow
+def test_four_devices_no_examples_any_batch_and_constants_give_the_same_numbers() -> None:
+    """What the tests above trace, run: in a process of its own, which has four devices."""
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    command = [sys.executable, "-m", "tests.four_devices"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1500, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {}
 
 
 @pytest.mark.long

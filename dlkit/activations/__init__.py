@@ -8,9 +8,10 @@ Example:
 
 from typing import TYPE_CHECKING
 
-from dlkit.activations.gates import glu, log_softmax, softmax, swiglu
-from dlkit.activations.rectifiers import celu, elu, identity, leaky_relu, prelu, relu, relu6, selu
+from dlkit.activations.gates import geglu, glu, log_softmax, softmax, sparsemax, swiglu
+from dlkit.activations.rectifiers import celu, elu, identity, leaky_relu, prelu, relu, relu6, relu_squared, selu
 from dlkit.activations.registry import NAMES, get
+from dlkit.activations.sampling import gumbel_softmax
 from dlkit.activations.sigmoids import hard_sigmoid, hard_silu, hard_tanh, log_sigmoid, sigmoid, softsign, tanh
 from dlkit.activations.smooth import gelu, mish, silu, softplus, squareplus
 from dlkit.hints import missing_attribute
@@ -19,9 +20,11 @@ __all__ = [
     "NAMES",
     "celu",
     "elu",
+    "geglu",
     "gelu",
     "get",
     "glu",
+    "gumbel_softmax",
     "hard_sigmoid",
     "hard_silu",
     "hard_tanh",
@@ -33,12 +36,14 @@ __all__ = [
     "prelu",
     "relu",
     "relu6",
+    "relu_squared",
     "selu",
     "sigmoid",
     "silu",
     "softmax",
     "softplus",
     "softsign",
+    "sparsemax",
     "squareplus",
     "swiglu",
     "tanh",

@@ -1,13 +1,14 @@
-"""Activations along an axis: normalized exponentials, and gates that halve the axis."""
+"""Activations along an axis: shares that sum to 1, and gates that halve the axis."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from dlkit.activations.smooth import gelu
 from dlkit.checks import require_floating
 from dlkit.typing import Array
 
-__all__ = ["glu", "log_softmax", "softmax", "swiglu"]
+__all__ = ["geglu", "glu", "log_softmax", "softmax", "sparsemax", "swiglu"]
 
 
 def softmax(x: Float[Array, "*shape"], *, axis: int = -1) -> Float[Array, "*shape"]:
@@ -56,6 +57,48 @@ def log_softmax(x: Float[Array, "*shape"], *, axis: int = -1) -> Float[Array, "*
     return jax.nn.log_softmax(x.astype(jnp.promote_types(x.dtype, jnp.float32)), axis=axis).astype(x.dtype)
 
 
+def sparsemax(x: Float[Array, "*shape"], *, axis: int = -1) -> Float[Array, "*shape"]:
+    """Sparsemax: the point of the simplex nearest to x along an axis, max(x_i - threshold, 0), most of them exactly 0.
+
+    The threshold is such that the values sum to 1. Computed in at least float32.
+
+    Args:
+        x: logits, any shape. An entry of -inf (a masked class) gets 0; a row of nothing else gives NaN.
+        axis: the axis of the sum.
+
+    Returns:
+        Values in [0, 1] that sum to 1 along the axis. Where a logit is at least 1 below the largest, the value is 0.
+
+    Raises:
+        ValueError: x has no such axis.
+        TypeError: x is not floating point.
+
+    Reference:
+        Martins and Astudillo, "From softmax to sparsemax", 2016, https://arxiv.org/abs/1602.02068.
+
+    Example:
+        >>> sparsemax(jnp.array([1.0, 0.5, -1.0]))
+        Array([0.75, 0.25, 0.  ], dtype=float32)
+    """
+    _require_axis("sparsemax", x, axis)
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    # It does not change when a number is added to all, and nothing more than 1 below the largest has a share.
+    shifted = jnp.maximum(wide - jax.lax.stop_gradient(wide.max(axis, keepdims=True)), -2.0)
+    falling = -jnp.sort(-jax.lax.stop_gradient(shifted), axis=axis)
+    others = tuple(each for each in range(x.ndim) if each != axis % x.ndim)
+    places = jnp.expand_dims(jnp.arange(1, x.shape[axis] + 1, dtype=wide.dtype), others)
+    # The support: the largest k logits, with the largest k for which 1 + k x_(k) > x_(1) + ... + x_(k)
+    inside = 1.0 + places * falling > jnp.cumsum(falling, axis=axis)
+    least = jnp.min(jnp.where(inside, falling, 0.0), axis=axis, keepdims=True)
+    support = shifted >= least
+    count = support.sum(axis, keepdims=True).astype(wide.dtype)
+    # threshold = (sum of the support - 1) / k
+    threshold = (jnp.where(support, shifted, 0.0).sum(axis, keepdims=True) - 1.0) / jnp.maximum(count, 1.0)
+    # max(x_i - threshold, 0); a logit that just enters the support may be below it by rounding
+    shares = jnp.where(support, jnp.maximum(shifted - threshold, 0.0), 0.0)
+    return jnp.where(jnp.isnan(shifted), shifted, shares).astype(x.dtype)
+
+
 def glu(x: Float[Array, "*shape"], *, axis: int = -1) -> Float[Array, "*half"]:
     """Gated linear unit: a * sigmoid(b), where a and b are the first and the second half of x along an axis.
 
@@ -80,6 +123,34 @@ def glu(x: Float[Array, "*shape"], *, axis: int = -1) -> Float[Array, "*half"]:
     a, b = _halves("glu", x, axis)
     # a * sigmoid(b)
     return a * jax.nn.sigmoid(b)
+
+
+def geglu(x: Float[Array, "*shape"], *, axis: int = -1) -> Float[Array, "*half"]:
+    """Gated linear unit with gelu: gelu(a) * b, where a and b are the first and the second half of x along an axis.
+
+    The **first** half goes through gelu, as in `swiglu`; torch's users often write it the other way round.
+
+    Args:
+        x: inputs, with an even size along the axis.
+        axis: the axis that is halved.
+
+    Returns:
+        Values of the dtype of x, with half its size along the axis.
+
+    Raises:
+        ValueError: x has no such axis, or its size is odd.
+        TypeError: x is not floating point.
+
+    Reference:
+        Shazeer, "GLU variants improve transformer", 2020, https://arxiv.org/abs/2002.05202.
+
+    Example:
+        >>> geglu(jnp.array([0.0, 1000.0, 1.0, 2.0]))
+        Array([   0., 2000.], dtype=float32)
+    """
+    a, b = _halves("geglu", x, axis)
+    # gelu(a) * b
+    return gelu(a) * b
 
 
 def swiglu(x: Float[Array, "*shape"], *, axis: int = -1) -> Float[Array, "*half"]:

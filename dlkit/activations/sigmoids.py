@@ -1,12 +1,14 @@
 """Sigmoids: S-shaped functions, their piecewise linear approximations, and what is made of them.
 
-Elementwise: the same shape and dtype. Values and gradients are finite over the whole range of the dtype.
+Elementwise: the same shape and dtype. Values and gradients are finite over the whole range of the dtype,
+and are their limits at infinity.
 """
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from dlkit.activations.limits import at_the_ends, rectified
 from dlkit.typing import Array
 
 __all__ = ["hard_sigmoid", "hard_silu", "hard_tanh", "log_sigmoid", "sigmoid", "softsign", "tanh"]
@@ -76,7 +78,7 @@ def hard_silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         >>> hard_silu(jnp.array([-1.5, 3.0]))
         Array([-0.375,  3.   ], dtype=float32)
     """
-    return jax.nn.hard_silu(x)
+    return at_the_ends(jax.nn.hard_silu, x, rectified)
 
 
 def tanh(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -124,4 +126,4 @@ def softsign(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         >>> softsign(jnp.array([-1.0, 3.0]))
         Array([-0.5 ,  0.75], dtype=float32)
     """
-    return jax.nn.soft_sign(x)
+    return at_the_ends(jax.nn.soft_sign, x, jnp.sign)

@@ -1,12 +1,16 @@
 """Smooth rectifiers: like max(x, 0) far from 0, without its kink.
 
-Elementwise: the same shape and dtype. Values and gradients are finite over the whole range of the dtype.
+Elementwise: the same shape and dtype. Values and gradients are finite over the whole range of the dtype,
+and are their limits at infinity.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from dlkit.activations.limits import at_the_ends, rectified
 from dlkit.typing import Array, Scalar
 
 __all__ = ["gelu", "mish", "silu", "softplus", "squareplus"]
@@ -29,8 +33,15 @@ def gelu(x: Float[Array, "*shape"], *, approximate: bool = False) -> Float[Array
         >>> round(float(gelu(jnp.array(1.0))), 3)
         0.841
     """
-    if not approximate:
-        return jax.nn.gelu(x, approximate=False)
+    return at_the_ends(_tanh_gelu if approximate else _erf_gelu, x, rectified)
+
+
+def _erf_gelu(x: Array) -> Array:
+    # x * Phi(x)
+    return jax.nn.gelu(x, approximate=False)
+
+
+def _tanh_gelu(x: Array) -> Array:
     # Beyond |x| = 10 the tanh is +-1 in every dtype, while x^3 would overflow and its gradient be 0 * inf.
     z = jnp.clip(x, -10.0, 10.0)
     # x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))
@@ -53,7 +64,7 @@ def silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         >>> round(float(silu(jnp.array(1.0))), 3)
         0.731
     """
-    return jax.nn.silu(x)
+    return at_the_ends(jax.nn.silu, x, rectified)
 
 
 def mish(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -72,7 +83,7 @@ def mish(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         >>> round(float(mish(jnp.array(1.0))), 3)
         0.865
     """
-    return jax.nn.mish(x)
+    return at_the_ends(jax.nn.mish, x, rectified)
 
 
 def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -108,7 +119,10 @@ def squareplus(x: Float[Array, "*shape"], *, b: Scalar = 4.0) -> Float[Array, "*
         >>> squareplus(jnp.array([0.0, 1.5]))
         Array([1., 2.], dtype=float32)
     """
-    b = jnp.asarray(b, x.dtype)
+    return at_the_ends(functools.partial(_squareplus, b=jnp.asarray(b, x.dtype)), x, rectified)
+
+
+def _squareplus(x: Array, *, b: Array) -> Array:
     # jax.nn.squareplus overflows in x^2 and cancels for x << 0; hypot does not overflow, and the two roots of
     # y^2 - |x| y - b / 4 have the product -b / 4, which gives the small one without a difference.
     # (|x| + h) / 2 is written as |x| + (h - |x|) / 2 because the sum could overflow.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from dlkit.hints import missing_attribute
 from dlkit.layers.activation import activation, prelu
+from dlkit.layers.adaptive_pool import adaptive_average_pool, adaptive_max_pool
 from dlkit.layers.attention import dot_product_attention, multi_head_attention
 from dlkit.layers.base import ApplyFunction, InitFunction, Layer, RaggedFunction, as_layer, lambda_, output_shape
 from dlkit.layers.batch_norm import batch_norm, has_batch_statistics, reestimate_batch_statistics
@@ -20,15 +21,17 @@ from dlkit.layers.by_name import NORMALIZATIONS, normalization
 from dlkit.layers.combine import parallel, residual, serial
 from dlkit.layers.conv import conv, conv_transpose
 from dlkit.layers.dense import default_kernel_init, dense
-from dlkit.layers.dropout import dropout, gaussian_noise
+from dlkit.layers.dropout import alpha_dropout, drop_path, dropout, gaussian_noise
 from dlkit.layers.embed import embedding, learned_positions, rotary, sinusoidal_positions, tied_logits
 from dlkit.layers.norm import group_norm, instance_norm, layer_norm, rms_norm
 from dlkit.layers.pool import average_pool, global_average_pool, global_max_pool, max_pool
 from dlkit.layers.ragged import apply_ragged
 from dlkit.layers.recurrent.layers import gru, lstm, rnn
+from dlkit.layers.resize import pixel_shuffle, resize
 from dlkit.layers.shape import flatten, reshape
 from dlkit.layers.spectral_norm import spectral_norm
 from dlkit.layers.transformer import transformer_block
+from dlkit.layers.weight_norm import weight_norm
 
 __all__ = [
     "NORMALIZATIONS",
@@ -37,6 +40,9 @@ __all__ = [
     "Layer",
     "RaggedFunction",
     "activation",
+    "adaptive_average_pool",
+    "adaptive_max_pool",
+    "alpha_dropout",
     "apply_ragged",
     "as_layer",
     "average_pool",
@@ -46,6 +52,7 @@ __all__ = [
     "default_kernel_init",
     "dense",
     "dot_product_attention",
+    "drop_path",
     "dropout",
     "embedding",
     "flatten",
@@ -65,10 +72,12 @@ __all__ = [
     "normalization",
     "output_shape",
     "parallel",
+    "pixel_shuffle",
     "prelu",
     "reestimate_batch_statistics",
     "reshape",
     "residual",
+    "resize",
     "rms_norm",
     "rnn",
     "rotary",
@@ -77,6 +86,7 @@ __all__ = [
     "spectral_norm",
     "tied_logits",
     "transformer_block",
+    "weight_norm",
 ]
 
 if not TYPE_CHECKING:

@@ -236,13 +236,13 @@ def _linear(params: Params, x: Array) -> Array:
 
 def _split_heads(x: Array, heads: int) -> Array:
     """[*batch, time, heads * head_features] -> [*batch, heads, time, head_features]."""
-    return jnp.swapaxes(x.reshape(*x.shape[:-1], heads, -1), -2, -3)
+    return jnp.swapaxes(x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads), -2, -3)
 
 
 def _merge_heads(x: Array) -> Array:
     """[*batch, heads, time, head_features] -> [*batch, time, heads * head_features]."""
     x = jnp.swapaxes(x, -2, -3)
-    return x.reshape(*x.shape[:-2], -1)
+    return x.reshape(*x.shape[:-2], x.shape[-2] * x.shape[-1])
 
 
 def _allowed(shape: Shape, mask: Array | None, within: Array | None, *, causal: bool) -> Array | None:

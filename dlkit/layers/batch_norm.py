@@ -12,7 +12,7 @@ from dlkit.checks import require_floating, require_number
 from dlkit.layers.base import Layer
 from dlkit.layers.products import computed_once
 from dlkit.layers.ragged import steps_that_count
-from dlkit.layers.standardize import init_scale_and_bias, scale_and_bias, standardize
+from dlkit.layers.standardize import init_scale_and_bias, scale_and_bias, standardize, standardize_across
 from dlkit.typing import Array, Initializer, Key, Params, Scalar, Shape, State
 
 __all__ = ["batch_norm", "has_batch_statistics", "reestimate_batch_statistics"]
@@ -28,6 +28,7 @@ def batch_norm(
     use_bias: bool = True,
     scale_init: Initializer = jax.nn.initializers.ones,
     bias_init: Initializer = jax.nn.initializers.zeros,
+    axis_name: str | tuple[str, ...] | None = None,
 ) -> Layer:
     """Batch normalization: y = scale * (x - mean) / sqrt(var + epsilon) + bias, for every channel.
 
@@ -40,6 +41,9 @@ def batch_norm(
 
     `apply` takes `lengths=` beside the usual arguments: how many steps of each sequence count, `[*batch]`. The padding
     is in no statistics, whatever it holds, and gives 0. A batch without any step leaves the running statistics alone.
+
+    Where devices share the batch under `jax.jit`, mean and var are those of the whole batch. Under `jax.shard_map` or
+    `jax.pmap`, which show a layer one device's part, they are so with `axis_name`, by two all-reduces.
 
     Parameters: `{"scale": [channels], "bias": [channels]}`. State, in float32 and each `[channels]`: `"mean"` and
     `"var"`, the running statistics, at first 0 and 1; `"batch_mean"` and `"batch_var"`, those of the last training
@@ -54,6 +58,8 @@ def batch_norm(
         scale_init: `(key, shape, dtype) -> array`; ones. Zeros, in the last normalization of a residual branch, make
             the block start as the identity.
         bias_init: the same; zeros.
+        axis_name: names of the mapped axes over whose devices the statistics are taken too, while training: those of
+            `jax.shard_map`, `jax.pmap` or `jax.vmap`. None for those of the inputs alone.
 
     Returns:
         A layer for inputs `[*batch, ..., channels]`; the shape is kept.
@@ -108,9 +114,16 @@ def batch_norm(
                     "batch_norm: expected inputs with values to average over while training, "
                     f"[*batch, {x.shape[-1]}], got {jax.typeof(x)}; add a batch axis"
                 )
-            y, mean, variance = standardize(wide, tuple(range(x.ndim - 1)), epsilon=epsilon, where=counts)
+            axes = tuple(range(x.ndim - 1))
+            if axis_name is None:
+                y, mean, variance = standardize(wide, axes, epsilon=epsilon, where=counts)
+                any_counts = None if counts is None else counts.any()
+            else:
+                y, mean, variance, any_counts = standardize_across(
+                    wide, axes, axis_name=axis_name, epsilon=epsilon, where=counts
+                )
             new_state = _next_state(state, mean, variance, momentum)
-            state = new_state if counts is None else jax.tree.map(partial(jnp.where, counts.any()), new_state, state)
+            state = new_state if counts is None else jax.tree.map(partial(jnp.where, any_counts), new_state, state)
         else:
             channels = (1,) * (x.ndim - 1) + (x.shape[-1],)
             mean, variance = (state[name].astype(wide.dtype).reshape(channels) for name in ("mean", "var"))

@@ -135,10 +135,14 @@ def convolve_by_matmul(x: Array, kernel: Array, window: Window, *, product: Call
     groups = x.shape[-1] // kernel.shape[-2]
     if groups == 1:
         return _convolve_one_group(x, kernel, window, product)
-    # [..., groups * each] -> [groups, ..., each], and back
-    apart = [jnp.moveaxis(array.reshape(*array.shape[:-1], groups, -1), -2, 0) for array in (x, kernel)]
+    apart = [_apart(array, groups) for array in (x, kernel)]
     y = jax.vmap(functools.partial(_convolve_one_group, window=window, product=product))(*apart)
     return jnp.moveaxis(y, 0, -2).reshape(*y.shape[1:-1], kernel.shape[-1])
+
+
+def _apart(array: Array, groups: int) -> Array:
+    """[..., groups * each] -> [groups, ..., each]."""
+    return jnp.moveaxis(array.reshape(*array.shape[:-1], groups, array.shape[-1] // groups), -2, 0)
 
 
 def transposed_by_matmul(x: Array, kernel: Array, window: Window) -> Array:
@@ -199,7 +203,8 @@ def _convolve_one_group(x: Array, kernel: Array, window: Window, product: Callab
     taps, (inputs, features) = math.prod(window.size), kernel.shape[-2:]
     values = x.shape[0] * math.prod(outputs(x.shape[1:-1], window)) * taps * inputs
     row_width = math.prod(window.size[1:]) * inputs
-    large = taps > _TAPS_OF_ONE_PRODUCT or values > _VALUES_OF_ONE_PRODUCT
+    # A batch that is a symbol, in a program that is exported for every batch, may be large.
+    large = taps > _TAPS_OF_ONE_PRODUCT or not isinstance(values, int) or values > _VALUES_OF_ONE_PRODUCT
     first, *others = axes = range(len(window.size))
     if not (large and others and row_width >= _WIDE_ROW):
         return product(jnp.concatenate(shifted(x, window, axes), -1), kernel.reshape(taps * inputs, features))

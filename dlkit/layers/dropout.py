@@ -1,15 +1,15 @@
-"""Layers that add noise while training: dropout and Gaussian noise."""
+"""Layers that add noise while training: dropout and its kin, and Gaussian noise."""
 
 from collections.abc import Callable, Sequence
 
 from jaxtyping import Float
 
 from dlkit import regularizers
-from dlkit.checks import known_number, known_zero, require_floating, require_key, require_number
+from dlkit.checks import known_number, known_zero, require_floating, require_key, require_number, require_size
 from dlkit.layers.base import Layer
 from dlkit.typing import Array, Key, Params, Scalar, Shape, State
 
-__all__ = ["dropout", "gaussian_noise"]
+__all__ = ["alpha_dropout", "drop_path", "dropout", "gaussian_noise"]
 
 
 def dropout(rate: Scalar, *, shared_axes: Sequence[int] = ()) -> Layer:
@@ -52,6 +52,67 @@ def dropout(rate: Scalar, *, shared_axes: Sequence[int] = ()) -> Layer:
         )
     shared = tuple(shared_axes)
     return _noise("dropout", rate, lambda key, x: regularizers.dropout(key, x, rate=rate, shared_axes=shared))
+
+
+def drop_path(rate: Scalar, *, axes: int) -> Layer:
+    """Stochastic depth: whole examples are dropped, y = x m / (1 - rate) with one m ~ Bernoulli(1 - rate) per example.
+
+    It stands at the end of a residual branch: `residual(serial(..., drop_path(0.1, axes=3)))`. The identity when
+    `train` is false, or when rate is the Python number 0. See `regularizers.drop_path`.
+
+    Args:
+        rate: probability of **dropping** an example, in [0, 1); may be traced.
+        axes: how many trailing axes an example has: 3 for images `[height, width, channels]`, 2 for sequences, 1 for
+            features.
+
+    Returns:
+        A layer without parameters, for inputs `[*batch, *example]`.
+
+    Raises:
+        ValueError: rate is a Python number outside [0, 1); axes is no positive integer, or x has fewer; or there is no
+            key where one is needed.
+        TypeError: x is not floating point.
+
+    Reference:
+        Huang et al., "Deep networks with stochastic depth", 2016, https://arxiv.org/abs/1603.09382.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> y, state = drop_path(0.5, axes=1).apply({}, {}, jnp.ones((100, 4)), key=jax.random.key(0), train=True)
+        >>> sorted(set(y.flatten().tolist())), bool((y == y[:, :1]).all())
+        ([0.0, 2.0], True)
+    """
+    require_number("drop_path", "rate", rate, at_least=0, below=1)
+    require_size("drop_path", axes=axes)
+    return _noise("drop_path", rate, lambda key, x: regularizers.drop_path(key, x, rate=rate, axes=axes))
+
+
+def alpha_dropout(rate: Scalar) -> Layer:
+    """Alpha dropout, for chains with selu: dropped elements become -1.7581, and mean 0 and variance 1 stay.
+
+    The identity when `train` is false, or when rate is the Python number 0. See `regularizers.alpha_dropout`.
+
+    Args:
+        rate: probability of **dropping** an element, in [0, 1); may be traced.
+
+    Returns:
+        A layer without parameters, for inputs of any shape.
+
+    Raises:
+        ValueError: rate is a Python number outside [0, 1); or there is no key where one is needed.
+        TypeError: x is not floating point.
+
+    Reference:
+        Klambauer et al., "Self-normalizing neural networks", 2017, https://arxiv.org/abs/1706.02515.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> y, state = alpha_dropout(0.5).apply({}, {}, jnp.ones(100), key=jax.random.key(0), train=True)
+        >>> [round(value, 3) for value in sorted(set(y.tolist()))]
+        [-0.779, 1.666]
+    """
+    require_number("alpha_dropout", "rate", rate, at_least=0, below=1)
+    return _noise("alpha_dropout", rate, lambda key, x: regularizers.alpha_dropout(key, x, rate=rate))
 
 
 def gaussian_noise(deviation: Scalar) -> Layer:

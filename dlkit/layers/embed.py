@@ -7,7 +7,7 @@ from jaxtyping import Float, Integer
 
 from dlkit import checks
 from dlkit.layers.base import Layer
-from dlkit.layers.products import matmul
+from dlkit.layers.products import is_sharded, matmul
 from dlkit.typing import Array, Initializer, Key, Params, Shape, State
 
 __all__ = [
@@ -75,7 +75,10 @@ def embedding(vocabulary: int, features: int, *, embedding_init: Initializer = _
         # uint8 could not name a row past the last one of 256.
         ids = x.astype(jnp.int32) if x.dtype.itemsize < 4 else x
         # A gather, whose gradient is a scatter: on CPU too faster than one-hot vectors times the table.
-        return table.at[ids].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False), state
+        rows = table.at[ids].get(
+            mode="fill", fill_value=jnp.nan, wrap_negative_indices=False, out_sharding=_rows_sharding(ids)
+        )
+        return rows, state
 
     return Layer(init, apply)
 
@@ -283,6 +286,14 @@ def rotary(
     first, second = jnp.split(x.astype(compute_dtype), 2, axis=-1)
     # (a, b) -> (a cos - b sin, b cos + a sin)
     return jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1).astype(x.dtype)
+
+
+def _rows_sharding(ids: Array) -> jax.sharding.NamedSharding | None:
+    """Rows are where their ids are; None where the type of these says nothing of devices."""
+    if not is_sharded(ids, range(ids.ndim)):
+        return None
+    sharding = jax.typeof(ids).sharding
+    return jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec(*sharding.spec, None))
 
 
 def _sequence_shape(where: str, input_shape: Shape) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from jaxtyping import Float, Integer, Shaped
 from dlkit.checks import require_floating, require_size
 from dlkit.layers.base import Layer, lambda_
 from dlkit.layers.convolution_forms import shifted
+from dlkit.layers.products import with_example_shape
 from dlkit.layers.ragged import steps_that_count, with_padding_zero
 from dlkit.layers.window import Padding, PerAxis, Window, lengths_after, outputs, spatial_shape, window_for
 from dlkit.typing import Array, Key, Params, Shape, State
@@ -291,5 +292,5 @@ def _cut_into_tiles(x: Array, window: Window) -> tuple[Array, tuple[int, ...]]:
     counts = outputs(x.shape[1:-1], window)
     whole = tuple(slice(count * size) for count, size in zip(counts, window.size, strict=True))
     pairs = itertools.chain.from_iterable(zip(counts, window.size, strict=True))
-    cut = x[(slice(None), *whole)].reshape(x.shape[0], *pairs, x.shape[-1])
+    cut = with_example_shape(x[(slice(None), *whole)], (*pairs, x.shape[-1]), batch_axes=1)
     return cut, tuple(range(2, 2 * len(window.size) + 1, 2))

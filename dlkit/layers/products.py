@@ -20,9 +20,19 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Float
 
-from dlkit.typing import Array
+from dlkit.typing import Array, Shape
 
-__all__ = ["affine", "bilinear", "computed_once", "matmul", "of_kernel", "spread"]
+__all__ = [
+    "affine",
+    "bilinear",
+    "computed_once",
+    "is_sharded",
+    "matmul",
+    "of_kernel",
+    "shared_like",
+    "spread",
+    "with_example_shape",
+]
 
 _Form: TypeAlias = Callable[[Array, Array, Any], Array]
 
@@ -30,6 +40,9 @@ _Form: TypeAlias = Callable[[Array, Array, Any], Array]
 _MANY_ROWS = 1024
 _MANY_INPUTS = 4
 _LARGE_KERNEL = 2**15
+# Products in a batch with a side up to this take XLA's own layout: in another one, its CPU emitter for the smallest
+# products ends the process ("IsMonotonicWithDim0Major"): with value and gradient of attention over 3 positions.
+_TINY = 3
 _BARRIERS_OUTLAST_FUSION = jax.__version_info__ >= (0, 12)
 
 
@@ -94,7 +107,7 @@ def affine(
     """
     rows = matmul(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]), kernel)
     if bias is not None:
-        rows = rows + spread(bias, len(rows))
+        rows = rows + spread(bias, rows.shape[0])
     return rows.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
@@ -117,6 +130,71 @@ def spread(leaf: Float[Array, "*shape"], rows: int) -> Float[Array, "rows *shape
     """
     ones = jnp.ones((rows,) + (1,) * leaf.ndim, leaf.dtype)
     return _spread(ones, leaf.reshape(1, *leaf.shape), None)
+
+
+def is_sharded(x: Array, axes: Sequence[int]) -> bool:
+    """Whether the type of an array says that devices share it along some axes: in a mesh whose axes are explicit.
+
+    Args:
+        x: an array, also a traced one.
+        axes: which axes, negative ones from the end.
+
+    Returns:
+        False too where it is shared without its type saying so, and XLA finds the communication.
+
+    Example:
+        >>> is_sharded(jnp.ones((4, 2)), (0, 1))
+        False
+    """
+    spec = jax.typeof(x).sharding.spec
+    return any(spec[axis] is not None for axis in axes if -len(spec) <= axis < len(spec))
+
+
+def shared_like(y: Array, x: Array, axis: int) -> Array:
+    """The same values, whose first axis the devices share as they share an axis of x.
+
+    Args:
+        y: what stands beside x, such as a start of zeros.
+        x: an array whose type may say that devices share it.
+        axis: of x, of the size of the first axis of y.
+
+    Returns:
+        y.
+
+    Example:
+        >>> shared_like(jnp.zeros((2, 3)), jnp.ones((5, 2)), 1).shape
+        (2, 3)
+    """
+    if not is_sharded(x, (axis,)):
+        return y
+    sharding = jax.typeof(x).sharding
+    spec = jax.sharding.PartitionSpec(sharding.spec[axis], *(None,) * (y.ndim - 1))
+    shared: Array = jax.sharding.reshard(y, jax.sharding.NamedSharding(sharding.mesh, spec))
+    return shared
+
+
+def with_example_shape(x: Float[Array, "..."], shape: Shape, *, batch_axes: int) -> Float[Array, "..."]:
+    """The examples in another shape, the batch shared by the devices that shared it.
+
+    Args:
+        x: `[*batch, *example]`.
+        shape: of an example, of as many values.
+        batch_axes: how many batch axes there are.
+
+    Returns:
+        `[*batch, *shape]`.
+
+    Example:
+        >>> with_example_shape(jnp.ones((5, 2, 3)), (3, 2), batch_axes=1).shape
+        (5, 3, 2)
+    """
+    whole = (*x.shape[:batch_axes], *shape)
+    if is_sharded(x, range(batch_axes)) and not is_sharded(x, range(batch_axes, x.ndim)):
+        # JAX itself finds the type of a reshape only where it splits or merges one axis.
+        sharding = jax.typeof(x).sharding
+        spec = jax.sharding.PartitionSpec(*sharding.spec[:batch_axes], *(None,) * len(shape))
+        return lax.reshape(x, whole, out_sharding=jax.sharding.NamedSharding(sharding.mesh, spec))
+    return x.reshape(whole)
 
 
 @jax.custom_jvp
@@ -219,7 +297,7 @@ def _of_two_axes(choose: Callable[[Array, Array], _Form], x: Array, kernel: Arra
     shape = (*x.shape[:-1], kernel.shape[-1])
     batch = kernel.shape[:-2]
     # Without batch axes of the kernel, those of x are rows.
-    x = x.reshape(math.prod(batch), -1, x.shape[-1]) if batch else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    x = x.reshape(math.prod(batch), *x.shape[-2:]) if batch else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     kernel = kernel.reshape(x.shape[0], *kernel.shape[-2:]) if batch else kernel
     return choose(x, kernel)(x, kernel, dtype).reshape(shape)
 
@@ -232,6 +310,10 @@ def _product_for(x: Array, kernel: Array) -> _Form:
 def _form_of_kernel(x: Array, kernel: Array) -> _Form:
     """The form whose transpose is the kernel's gradient, as measured."""
     rows, (inputs, outputs) = x.shape[-2], kernel.shape[-2:]
+    if not all(isinstance(size, int) for size in (rows, inputs, outputs)):
+        return _dot  # a size is a symbol, while a program for every batch is exported
+    if x.ndim > 2 and min(rows, inputs, outputs) <= _TINY:
+        return _dot
     if x.ndim == 2 and rows >= _MANY_ROWS and inputs >= _MANY_INPUTS * outputs:
         return _dot_of_kernel_first
     if x.ndim == 2 and inputs >= outputs >= rows and inputs * outputs >= _LARGE_KERNEL:
@@ -287,13 +369,14 @@ def _copied(x: Array) -> Array:
     """The same values behind what XLA's CPU backend does not fuse, in either direction."""
     if not x.ndim:
         return x
-    if _BARRIERS_OUTLAST_FUSION:
+    # A row more cannot be shared equally by the devices that share the first axis.
+    if _BARRIERS_OUTLAST_FUSION or is_sharded(x, (0,)):
         once: Array = lax.optimization_barrier(x)
         return once
     # Earlier versions drop barriers before they fuse. What is one row longer than its readers see is not fused; and a
     # split, whose transpose is a concatenation, has the gradient one row longer as well.
     longer = lax.optimization_barrier(jnp.concatenate([x, jnp.zeros((1, *x.shape[1:]), x.dtype)]))
-    return lax.split(longer, (len(x), 1))[0]
+    return lax.split(longer, (x.shape[0], 1))[0]
 
 
 _spread = bilinear(_times, _times, cpu_kernel_tangent=_times_apart)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from dlkit.checks import require_size
 from dlkit.layers.base import Layer, lambda_
+from dlkit.layers.products import with_example_shape
 from dlkit.typing import Array, Shape
 
 __all__ = ["flatten", "reshape"]
@@ -39,7 +40,8 @@ def flatten(axes: int) -> Layer:
     def merged(x: Float[Array, "*batch_and_example"]) -> Float[Array, "*batch size"]:
         if x.ndim < axes:
             raise ValueError(f"flatten: expected inputs with {axes} axes to merge, got {jax.typeof(x)}")
-        return x.reshape(*x.shape[: x.ndim - axes], math.prod(x.shape[x.ndim - axes :]))
+        size = math.prod(x.shape[x.ndim - axes :])
+        return with_example_shape(x, (size,), batch_axes=x.ndim - axes)
 
     return lambda_(merged)
 
@@ -71,6 +73,6 @@ def reshape(input_shape: Shape, output_shape: Shape) -> Layer:
         batch = x.shape[: max(x.ndim - len(before), 0)]
         if x.shape != batch + before:
             raise ValueError(f"reshape: expected inputs that end in {before}, got {jax.typeof(x)}")
-        return x.reshape(batch + after)
+        return with_example_shape(x, after, batch_axes=len(batch))
 
     return lambda_(reshaped)

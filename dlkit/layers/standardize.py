@@ -5,15 +5,17 @@ of its own: nothing overflows up to the largest number of the dtype, a constant 
 costs no digits.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from dlkit.layers.products import spread
+from dlkit.layers.products import is_sharded, spread
 from dlkit.typing import Array, Initializer, Key, Params, Scalar, Shape
 
-__all__ = ["init_scale_and_bias", "scale_and_bias", "standardize"]
+__all__ = ["init_scale_and_bias", "scale_and_bias", "standardize", "standardize_across"]
 
 # Up to here squares and their sums stay far from overflow, and the unit is 1.
 _LARGE = 2.0**30
@@ -54,14 +56,14 @@ def standardize(
     if where is not None:
         x = jnp.where(where, x, 0)
     unit = _unit(jnp.max(jnp.abs(jax.lax.stop_gradient(x)), axis=axes, keepdims=True))
-    deviations = x / unit
+    # Bounded, which changes nothing: of a constant unit the compiler makes (x / unit)^2 = x^2 / unit^2, which overflow.
+    largest = np.finfo(x.dtype).max
+    deviations = x / unit if center else jnp.clip(x / unit, -largest, largest)
     mean = jnp.zeros_like(unit)
     if center:
         # x - mean = (x - origin) - mean(x - origin) for every origin; one of the values makes the difference exact
         # where they are close together.
-        origin = jax.lax.stop_gradient(deviations)
-        for axis in axes:
-            origin = jax.lax.slice_in_dim(origin, 0, 1, axis=axis % x.ndim)
+        origin = _origin(jax.lax.stop_gradient(deviations), axes)
         deviations = _counted(deviations - origin, where)
         offset = _mean(deviations, axes, counts)
         deviations = _counted(deviations - offset, where)
@@ -72,6 +74,61 @@ def standardize(
     # (x - mean) / sqrt(variance + epsilon)
     y = deviations * jax.lax.rsqrt(variance + least)
     return y, jnp.squeeze(mean, axes), jnp.squeeze(variance * unit * unit, axes)
+
+
+def standardize_across(
+    x: Float[Array, "*shape"],
+    axes: tuple[int, ...],
+    *,
+    axis_name: str | tuple[str, ...],
+    epsilon: Scalar,
+    where: Bool[Array, "..."] | None = None,
+) -> tuple[Float[Array, "*shape"], Float[Array, "*reduced"], Float[Array, "*reduced"], Bool[Array, "*reduced"]]:
+    """Standardize along axes and over the devices of a mapped axis together, by two all-reduces.
+
+    The first one brings a number near the mean, which is a constant to the gradient: standardizing does not depend on
+    it. The second one brings the sums of the deviations from it and of their squares.
+
+    Args:
+        x: a device's values, as in `standardize`; as many on each device.
+        axes: over which mean and variance are taken.
+        axis_name: names of the axes of `jax.shard_map`, `jax.pmap` or `jax.vmap`.
+        epsilon: added to the variance.
+        where: which values count, as in `standardize`.
+
+    Returns:
+        y, the mean and the variance of the values of all devices, and whether any of these counts.
+
+    Example:
+        >>> x = jnp.array([[1.0, 3.0], [5.0, 7.0]])
+        >>> each = jax.vmap(lambda x: standardize_across(x, (0,), axis_name="data", epsilon=0.0)[1:3], axis_name="data")
+        >>> [statistic.tolist() for statistic in each(x)]
+        [[4.0, 4.0], [5.0, 5.0]]
+    """
+    devices = jax.lax.psum(1, axis_name)
+    most = math.prod(x.shape[axis] for axis in axes)
+    x = _counted(x, where)
+    fixed = jax.lax.stop_gradient(x)
+    magnitude = jnp.max(jnp.abs(fixed), axis=axes, keepdims=True)
+    kept = magnitude.shape
+    share = jnp.ones_like(magnitude) if where is None else _total(where, axes, x) / most
+    _, mean, _ = standardize(fixed, axes, epsilon=epsilon, where=where)
+    # Parts of means, not sums: they cannot overflow.
+    parts = jnp.stack([mean.reshape(kept) * share / devices, magnitude / devices, share / devices])
+    mean, magnitude, share = jax.lax.psum(parts, axis_name)
+    any_counts = jnp.squeeze(share > 0, axes)
+    share = jnp.where(share > 0, share, 1.0)
+    unit = _unit(magnitude)
+    origin = mean / share / unit
+    deviations = _counted(x / unit - origin, where)
+    moments = [each.mean(axes, keepdims=True) / (devices * share) for each in (deviations, jnp.square(deviations))]
+    offset, square = jax.lax.psum(jnp.stack(moments), axis_name)
+    # mean((x - mean)^2) = mean((x - origin)^2) - (mean - origin)^2, where the origin differs from the mean by rounding
+    variance = jnp.maximum(square - jnp.square(offset), 0.0)
+    least = jnp.maximum(jnp.asarray(epsilon, x.dtype) / unit / unit, _LEAST_VARIANCE)
+    # (x - mean) / sqrt(variance + epsilon)
+    y = _counted(deviations - offset, where) * jax.lax.rsqrt(variance + least)
+    return y, jnp.squeeze((origin + offset) * unit, axes), jnp.squeeze(variance * unit * unit, axes), any_counts
 
 
 def init_scale_and_bias(
@@ -118,9 +175,18 @@ def scale_and_bias(y: Float[Array, "*shape"], params: Params) -> Float[Array, "*
     for name, combine in (("scale", jnp.multiply), ("bias", jnp.add)):
         if name in params:
             leaf = params[name].astype(y.dtype)
-            rows = y.reshape(-1, *leaf.shape)
-            y = combine(rows, spread(leaf, len(rows)))
+            rows = y.reshape(math.prod(shape[: len(shape) - leaf.ndim]), *leaf.shape)
+            y = combine(rows, spread(leaf, rows.shape[0]))
     return y.reshape(shape)
+
+
+def _origin(x: Array, axes: tuple[int, ...]) -> Array:
+    """One of the values along the axes; where devices share these, which would have to send it, the middle of all."""
+    if is_sharded(x, axes):
+        return 0.5 * x.max(axes, keepdims=True) + 0.5 * x.min(axes, keepdims=True)
+    for axis in axes:
+        x = jax.lax.slice_in_dim(x, 0, 1, axis=axis % x.ndim)
+    return x
 
 
 def _total(where: Array, axes: tuple[int, ...], x: Array) -> Array:

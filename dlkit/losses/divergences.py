@@ -7,18 +7,20 @@ where large terms cancel, a result is right to about 1e-7 (and may be that much 
 
 import math
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
 from dlkit.checks import require_floating, require_same_shape
-from dlkit.losses.shared import require_values, widen
+from dlkit.losses.shared import Values, as_real, require_values, widen
 from dlkit.typing import Array, DTypeLike
 
 __all__ = ["jensen_shannon", "kl_divergence", "kl_divergence_normal", "reverse_kl_divergence"]
 
 
 def kl_divergence(
-    log_predictions: Float[Array, "*batch classes"], targets: Float[Array, "*batch classes"]
+    log_predictions: Float[Array, "*batch classes"] | Values, targets: Float[Array, "*batch classes"] | Values
 ) -> Float[Array, "*batch"]:
     """Kullback-Leibler divergence from predictions p to targets t: KL(t || p) = sum_c t_c (log t_c - log p_c).
 
@@ -33,8 +35,8 @@ def kl_divergence(
         One divergence per example.
 
     Raises:
-        ValueError: the shapes differ, there is no axis, or a target is negative (inside `jit`, where it cannot be seen,
-            the result is NaN instead).
+        ValueError: the shapes differ, there is no axis, a target is negative (inside `jit`, where it cannot be seen,
+            the result is NaN instead), or the predictions are logits, no log-probabilities (not seen inside `jit`).
         TypeError: a dtype is not floating point.
 
     Reference:
@@ -53,7 +55,7 @@ def kl_divergence(
 
 
 def reverse_kl_divergence(
-    log_predictions: Float[Array, "*batch classes"], targets: Float[Array, "*batch classes"]
+    log_predictions: Float[Array, "*batch classes"] | Values, targets: Float[Array, "*batch classes"] | Values
 ) -> Float[Array, "*batch"]:
     """Kullback-Leibler divergence from targets t to predictions p: KL(p || t) = sum_c p_c (log p_c - log t_c).
 
@@ -68,8 +70,8 @@ def reverse_kl_divergence(
         One divergence per example.
 
     Raises:
-        ValueError: the shapes differ, there is no axis, or a target is negative (inside `jit`, where it cannot be seen,
-            the result is NaN instead).
+        ValueError: the shapes differ, there is no axis, a target is negative (inside `jit`, where it cannot be seen,
+            the result is NaN instead), or the predictions are logits, no log-probabilities (not seen inside `jit`).
         TypeError: a dtype is not floating point.
 
     Reference:
@@ -91,7 +93,7 @@ def reverse_kl_divergence(
 
 
 def jensen_shannon(
-    log_predictions: Float[Array, "*batch classes"], targets: Float[Array, "*batch classes"]
+    log_predictions: Float[Array, "*batch classes"] | Values, targets: Float[Array, "*batch classes"] | Values
 ) -> Float[Array, "*batch"]:
     """Jensen-Shannon divergence: KL(p || m) / 2 + KL(t || m) / 2 with the mixture m = (p + t) / 2.
 
@@ -106,8 +108,8 @@ def jensen_shannon(
         One divergence per example.
 
     Raises:
-        ValueError: the shapes differ, there is no axis, or a target is negative (inside `jit`, where it cannot be seen,
-            the result is NaN instead).
+        ValueError: the shapes differ, there is no axis, a target is negative (inside `jit`, where it cannot be seen,
+            the result is NaN instead), or the predictions are logits, no log-probabilities (not seen inside `jit`).
         TypeError: a dtype is not floating point.
 
     Reference:
@@ -134,7 +136,7 @@ def jensen_shannon(
 
 
 def kl_divergence_normal(
-    mean: Float[Array, "*batch features"], log_variance: Float[Array, "*batch features"]
+    mean: Float[Array, "*batch features"] | Values, log_variance: Float[Array, "*batch features"] | Values
 ) -> Float[Array, "*batch"]:
     """KL(N(mean, variance) || N(0, 1)) of independent normals: sum_i (m_i^2 + v_i - 1 - log v_i) / 2.
 
@@ -158,6 +160,7 @@ def kl_divergence_normal(
         >>> kl_divergence_normal(jnp.array([0.0, 2.0]), jnp.array([0.0, 0.0]))
         Array(2., dtype=float32)
     """
+    mean, log_variance = as_real(mean, log_variance)
     require_floating("kl_divergence_normal", mean=mean, log_variance=log_variance)
     require_same_shape("kl_divergence_normal", mean=mean, log_variance=log_variance)
     _require_axis("kl_divergence_normal", mean, "mean [*batch, features]")
@@ -167,12 +170,16 @@ def kl_divergence_normal(
     return jnp.sum(terms, axis=-1).astype(dtype)
 
 
-def _distributions(where: str, log_predictions: Array, targets: Array) -> tuple[DTypeLike, Array, Array]:
+def _distributions(
+    where: str, log_predictions: Array | Values, targets: Array | Values
+) -> tuple[DTypeLike, Array, Array]:
     """The dtype of the divergences and both distributions in at least float32, after checking them."""
+    log_predictions, targets = as_real(log_predictions, targets)
     require_floating(where, log_predictions=log_predictions, targets=targets)
     require_same_shape(where, log_predictions=log_predictions, targets=targets)
     _require_axis(where, targets, "distributions [*batch, classes]")
     require_values(where, "targets", targets, lambda values: values >= 0, "that are probabilities, at least 0")
+    _require_log_probabilities(where, log_predictions)
     dtype, (log_predictions, targets) = widen(log_predictions, targets)
     return dtype, log_predictions, targets
 
@@ -181,3 +188,22 @@ def _require_axis(where: str, x: Array, expected: str) -> None:
     """Refuse a scalar."""
     if x.ndim == 0:
         raise ValueError(f"{where}: expected {expected}, got a scalar")
+
+
+def _require_log_probabilities(where: str, log_predictions: Array) -> None:
+    """Refuse rows whose exponentials do not sum to 1, where their values are known: outside `jit`. NaN passes."""
+    if isinstance(log_predictions, jax.core.Tracer) or log_predictions.size == 0:
+        return
+    # What rounding to the dtype may make of the sum of this many equal ones
+    eps = float(jnp.finfo(log_predictions.dtype).eps)  # type: ignore[no-untyped-call]
+    rounding = eps * (1.0 + math.log(log_predictions.shape[-1]))
+    with np.errstate(over="ignore"):
+        sums = np.exp(np.asarray(log_predictions).astype(np.float64)).sum(axis=-1)
+    wrong = np.atleast_1d(np.abs(sums - 1.0) > max(1e-3, rounding))
+    if wrong.any():
+        position = tuple(int(index[0]) for index in np.nonzero(wrong))
+        at = f" at position {position}" if sums.ndim else ""
+        raise ValueError(
+            f"{where}: expected log_predictions to be log-probabilities, got some whose exponentials sum to "
+            f"{np.atleast_1d(sums)[position]:.4g}{at}; of logits, take jax.nn.log_softmax"
+        )

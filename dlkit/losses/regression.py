@@ -9,13 +9,15 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from dlkit.checks import require_floating, require_number, require_same_shape
-from dlkit.losses.shared import widen
+from dlkit.losses.shared import Values, as_real, widen
 from dlkit.typing import Array, DTypeLike, Scalar
 
 __all__ = ["absolute_error", "huber", "log_cosh", "quantile", "squared_error"]
 
 
-def squared_error(predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def squared_error(
+    predictions: Float[Array, "*shape"] | Values, targets: Float[Array, "*shape"] | Values
+) -> Float[Array, "*shape"]:
     """Squared error of every element: (p - t)^2, without a factor 1/2. Its mean is minimal at the mean.
 
     Args:
@@ -38,7 +40,9 @@ def squared_error(predictions: Float[Array, "*shape"], targets: Float[Array, "*s
     return jnp.square(errors).astype(dtype)
 
 
-def absolute_error(predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def absolute_error(
+    predictions: Float[Array, "*shape"] | Values, targets: Float[Array, "*shape"] | Values
+) -> Float[Array, "*shape"]:
     """Absolute error of every element: |p - t|. Its mean is minimal at the median; the gradient at 0 is 0.
 
     Args:
@@ -62,7 +66,7 @@ def absolute_error(predictions: Float[Array, "*shape"], targets: Float[Array, "*
 
 
 def huber(
-    predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"], *, delta: Scalar = 1.0
+    predictions: Float[Array, "*shape"] | Values, targets: Float[Array, "*shape"] | Values, *, delta: Scalar = 1.0
 ) -> Float[Array, "*shape"]:
     """Huber loss of every element: z^2 / 2 for |z| <= delta, and delta (|z| - delta / 2) beyond, with z = p - t.
 
@@ -98,7 +102,9 @@ def huber(
     return (quadratic + linear).astype(dtype)
 
 
-def log_cosh(predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def log_cosh(
+    predictions: Float[Array, "*shape"] | Values, targets: Float[Array, "*shape"] | Values
+) -> Float[Array, "*shape"]:
     """Logarithm of the hyperbolic cosine of every error: log cosh(p - t).
 
     About z^2 / 2 for small and |z| - log 2 for large errors, smooth between; its gradient is tanh(z).
@@ -134,7 +140,7 @@ def log_cosh(predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"
 
 
 def quantile(
-    predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"], *, level: Scalar
+    predictions: Float[Array, "*shape"] | Values, targets: Float[Array, "*shape"] | Values, *, level: Scalar
 ) -> Float[Array, "*shape"]:
     """Quantile (pinball) loss of every element: max(level (t - p), (level - 1) (t - p)).
 
@@ -167,8 +173,9 @@ def quantile(
     return jnp.maximum(-level * errors, (1.0 - level) * errors).astype(dtype)
 
 
-def _errors(where: str, predictions: Array, targets: Array) -> tuple[DTypeLike, Array]:
+def _errors(where: str, predictions: Array | Values, targets: Array | Values) -> tuple[DTypeLike, Array]:
     """The dtype of the losses, and p - t in at least float32, after checking both."""
+    predictions, targets = as_real(predictions, targets)
     require_floating(where, predictions=predictions, targets=targets)
     require_same_shape(where, predictions=predictions, targets=targets)
     dtype, (predictions, targets) = widen(predictions, targets)

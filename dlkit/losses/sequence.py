@@ -12,15 +12,15 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from dlkit.checks import require_class_indices, require_floating
-from dlkit.losses.shared import widen
+from dlkit.losses.shared import Values, as_real, widen
 from dlkit.typing import Array
 
 __all__ = ["ctc"]
 
 
 def ctc(
-    logits: Float[Array, "*batch time classes"],
-    labels: Integer[Array, "*batch labels"],
+    logits: Float[Array, "*batch time classes"] | Values,
+    labels: Integer[Array, "*batch labels"] | Values,
     *,
     logit_lengths: Integer[Array, "*batch"] | None = None,
     label_lengths: Integer[Array, "*batch"] | None = None,
@@ -58,6 +58,10 @@ def ctc(
         >>> round(float(jnp.exp(-ctc(logits, labels))), 4), round(5 / 27, 4)
         (0.1852, 0.1852)
     """
+    (logits,) = as_real(logits)
+    labels = jnp.asarray(labels)
+    logit_lengths = None if logit_lengths is None else jnp.asarray(logit_lengths)
+    label_lengths = None if label_lengths is None else jnp.asarray(label_lengths)
     require_floating("ctc", logits=logits)
     _check_shapes(logits, labels, logit_lengths, label_lengths, blank)
     batch, (time, classes), count = logits.shape[:-2], logits.shape[-2:], labels.shape[-1]

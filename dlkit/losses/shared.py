@@ -1,7 +1,8 @@
-"""What the families of losses share: the dtype to compute in, means over what counts, norms, checks of known values."""
+"""What the families of losses share: arrays of what is given, the dtype to compute in, norms, checks of values."""
 
 import math
 from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,70 @@ from numpy.typing import NDArray
 
 from dlkit.typing import Array, DTypeLike
 
-__all__ = ["masked_mean", "norm", "over_scale", "require_values", "unit_vectors", "widen"]
+__all__ = [
+    "Values",
+    "as_indices",
+    "as_real",
+    "masked_mean",
+    "norm",
+    "over_scale",
+    "require_values",
+    "times",
+    "unit_vectors",
+    "widen",
+]
+
+Values: TypeAlias = float | int | list[Any] | tuple[Any, ...] | np.ndarray
+"""What stands for an array beside one: a number, nested lists of numbers, an array of NumPy."""
+
+
+def as_real(*values: Array | Values) -> tuple[Array, ...]:
+    """Arrays of what stands for real ones; numbers and lists take the floating-point dtype of the arrays beside them.
+
+    Args:
+        *values: arrays, which keep their dtype, or Python numbers and lists of them.
+
+    Returns:
+        The arrays.
+
+    Example:
+        >>> x, t = as_real(jnp.ones(2, jnp.bfloat16), [0, 1])
+        >>> str(x.dtype), str(t.dtype)
+        ('bfloat16', 'bfloat16')
+    """
+    if all(isinstance(value, jax.Array) for value in values):
+        return values  # type: ignore[return-value]
+    typed = [jnp.asarray(value) for value in values if hasattr(value, "dtype")]
+    floating = [x for x in typed if jnp.issubdtype(x.dtype, jnp.floating)]
+    dtype = jnp.result_type(*floating) if floating else jnp.result_type(float)
+    return tuple(jnp.asarray(value) if hasattr(value, "dtype") else jnp.asarray(value, dtype) for value in values)
+
+
+def as_indices(values: Array | Values) -> Array:
+    """An array of what stands for class indices, or for weights of classes: Python numbers keep their kind.
+
+    Args:
+        values: an array, a number or a list of numbers.
+
+    Example:
+        >>> as_indices([0, 2])
+        Array([0, 2], dtype=int32)
+    """
+    return jnp.asarray(values)
+
+
+def times(factor: Array, values: Array) -> Array:
+    """The product, in which a factor of 0 leaves nothing of an infinite value: 0 * inf = 0, also in the gradient.
+
+    Args:
+        factor: of the shape of the values, or a scalar.
+        values: any shape.
+
+    Example:
+        >>> times(jnp.array([0.0, 2.0]), jnp.array([jnp.inf, 3.0])).tolist()
+        [0.0, 6.0]
+    """
+    return factor * jnp.where((factor == 0) & jnp.isinf(values), 0.0, values)
 
 
 def widen(*arrays: Array) -> tuple[DTypeLike, tuple[Array, ...]]:
@@ -176,7 +240,9 @@ def _scaled(x: Array) -> tuple[Array, Array, Array]:
     zero = scale < tiny  # NaN is not hidden
     # Capped, because compilers divide by multiplying with 1 / m, which must not be flushed to zero.
     scale = jnp.where(zero, 1.0, jnp.minimum(scale, 0.25 / tiny))
-    return x / scale, jnp.squeeze(scale, -1), jnp.squeeze(zero, -1)
+    largest = np.finfo(x.dtype).max
+    # Bounded, which changes nothing: of a constant m the compiler makes (x / m)^2 = x^2 / m^2, and m^2 may be 0.
+    return jnp.clip(x / scale, -largest, largest), jnp.squeeze(scale, -1), jnp.squeeze(zero, -1)
 
 
 def _scaled_norm(scaled: Array, zero: Array) -> Array:

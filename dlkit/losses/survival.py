@@ -15,19 +15,19 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from dlkit.checks import require_floating, require_same_shape
-from dlkit.losses.shared import over_scale, require_values, widen
+from dlkit.losses.shared import Values, as_real, over_scale, require_values, widen
 from dlkit.typing import Array
 
 __all__ = ["aft", "concordance_index", "cox"]
 
 TIES = ("efron", "breslow")
 
-Events: TypeAlias = Bool[Array, "*shape"] | Integer[Array, "*shape"] | Float[Array, "*shape"]
+Events: TypeAlias = Bool[Array, "*shape"] | Integer[Array, "*shape"] | Float[Array, "*shape"] | Values
 
 
 def cox(
-    log_hazards: Float[Array, "*batch examples"],
-    times: Float[Array, "*batch examples"],
+    log_hazards: Float[Array, "*batch examples"] | Values,
+    times: Float[Array, "*batch examples"] | Values,
     events: Events,
     *,
     ties: str = "efron",
@@ -67,6 +67,8 @@ def cox(
         >>> [round(loss, 3) for loss in losses.tolist()]
         [0.693, 1.099, 0.0]
     """
+    log_hazards, times = as_real(log_hazards, times)
+    events = jnp.asarray(events)
     if ties not in TIES:
         raise ValueError(f"cox: expected ties to be 'efron' or 'breslow', got {ties!r}")
     seen = _check("cox", times, events, log_hazards=log_hazards)
@@ -82,10 +84,10 @@ def cox(
 
 
 def aft(
-    location: Float[Array, "*shape"],
-    times: Float[Array, "*shape"],
+    location: Float[Array, "*shape"] | Values,
+    times: Float[Array, "*shape"] | Values,
     events: Events,
-    log_scale: Float[Array, "*shape"],
+    log_scale: Float[Array, "*shape"] | Values,
     *,
     distribution: str = "weibull",
 ) -> Float[Array, "*shape"]:
@@ -122,6 +124,8 @@ def aft(
         >>> [round(loss, 3) for loss in losses.tolist()]
         [1.0, 1.693]
     """
+    location, times, log_scale = as_real(location, times, log_scale)
+    events = jnp.asarray(events)
     if distribution not in _NEGATIVE_LOGS:
         raise ValueError(f"aft: expected a distribution among {', '.join(_NEGATIVE_LOGS)}, got {distribution!r}")
     seen = _check("aft", times, events, location=location, log_scale=log_scale)
@@ -136,7 +140,7 @@ def aft(
 
 
 def concordance_index(
-    risks: Float[Array, " examples"], times: Float[Array, " examples"], events: Events
+    risks: Float[Array, " examples"] | Values, times: Float[Array, " examples"] | Values, events: Events
 ) -> Float[Array, ""]:
     """Harrell's concordance index: of the pairs whose order is known, the share in which the earlier has more risk.
 
@@ -167,6 +171,8 @@ def concordance_index(
         >>> round(float(concordance_index(risks, times, jnp.array([1, 1, 0, 0]))), 3)
         0.8
     """
+    risks, times = as_real(risks, times)
+    events = jnp.asarray(events)
     seen = _check("concordance_index", times, events, risks=risks)
     if risks.ndim != 1:
         raise ValueError(f"concordance_index: expected risks [examples], got {jax.typeof(risks)}")

@@ -65,7 +65,8 @@ def group_norms(
     # stands in before the division and the root, or their gradients would be 0 * inf = NaN.
     # The scale is capped because compilers divide by multiplying with 1 / scale, which must not be flushed to zero.
     scale = jnp.where(nonzero, jnp.minimum(largest, 0.25 / tiny), 1.0)
-    scaled = leaf / scale
+    # Bounded, which changes nothing, because of a constant scale they make (w / scale)^2 = w^2 / scale^2, maybe over 0.
+    scaled = jnp.clip(leaf / scale, -np.finfo(leaf.dtype).max, np.finfo(leaf.dtype).max)
     # ||w|| = scale ||w / scale||
     length = jnp.sqrt(jnp.where(nonzero, jnp.sum(jnp.square(scaled), axis=axes, keepdims=True), 1.0))
     return jnp.where(nonzero, scale * length, 0.0), jnp.where(nonzero, scaled / length, 0.0)

@@ -6,10 +6,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from dlkit.checks import known_zero, require_floating, require_number
+from dlkit.checks import known_number, known_zero, require_floating, require_number, require_size
 from dlkit.typing import Array, Key, Scalar
 
-__all__ = ["dropout", "gaussian_noise", "label_smoothing", "mixup"]
+__all__ = ["alpha_dropout", "cutmix", "drop_path", "dropout", "gaussian_noise", "label_smoothing", "mixup"]
+
+# The limit of selu at -inf: minus its scale times its alpha.
+_SELU_FLOOR = -1.7580993408473766
 
 
 def dropout(
@@ -24,7 +27,8 @@ def dropout(
     Args:
         key: PRNG key of the mask.
         x: inputs, any shape.
-        rate: probability of **dropping**, in [0, 1); may be traced. The Python number 0 makes this the identity.
+        rate: probability of **dropping**, in [0, 1); may be traced, and gives NaN where it is then out of this range.
+            The Python number 0 makes this the identity.
         shared_axes: axes of x along which the mask does not vary.
 
     Returns:
@@ -56,7 +60,82 @@ def dropout(
     keep_rate = 1.0 - jnp.asarray(rate, jnp.promote_types(x.dtype, jnp.float32))
     keep = jax.random.bernoulli(key, keep_rate.astype(jnp.float32), tuple(mask_shape))  # one mask for every dtype
     # y = x m / (1 - rate)
-    return jnp.where(keep, x / keep_rate.astype(x.dtype), 0)
+    y = jnp.where(keep, x / keep_rate.astype(x.dtype), 0)
+    return y if known_number(rate) else _checked_rate(keep_rate, y)
+
+
+def drop_path(key: Key, x: Float[Array, "*shape"], *, rate: Scalar, axes: int) -> Float[Array, "*shape"]:
+    """Stochastic depth: whole examples are dropped, y = x m / (1 - rate) with one m ~ Bernoulli(1 - rate) per example.
+
+    At the end of a residual branch, what is left of a dropped example is the skip connection.
+
+    Args:
+        key: PRNG key of the mask.
+        x: what a branch computes, `[*batch, *example]`.
+        rate: probability of **dropping**, in [0, 1); may be traced. The Python number 0 makes this the identity.
+        axes: how many trailing axes an example has: 3 for images `[height, width, channels]`, 2 for sequences.
+
+    Returns:
+        Values of the shape and dtype of x.
+
+    Raises:
+        ValueError: rate is a Python number outside [0, 1), or x has fewer axes.
+        TypeError: x is not floating point.
+
+    Reference:
+        Huang et al., "Deep networks with stochastic depth", 2016, https://arxiv.org/abs/1603.09382.
+
+    Example:
+        >>> y = drop_path(jax.random.key(0), jnp.ones((100, 5)), rate=0.5, axes=1)
+        >>> sorted(set(y.flatten().tolist())), bool((y == y[:, :1]).all())
+        ([0.0, 2.0], True)
+    """
+    require_number("drop_path", "rate", rate, at_least=0, below=1)
+    require_size("drop_path", axes=axes)
+    if x.ndim < axes:
+        raise ValueError(f"drop_path: expected x whose examples have {axes} axes, got {jax.typeof(x)}")
+    return dropout(key, x, rate=rate, shared_axes=tuple(range(-axes, 0)))
+
+
+def alpha_dropout(key: Key, x: Float[Array, "*shape"], *, rate: Scalar) -> Float[Array, "*shape"]:
+    """Alpha dropout: y = a (x m + s (1 - m)) + b with m ~ Bernoulli(1 - rate) per element and s = -1.7581.
+
+    s is what selu has at -inf; a = (q + s^2 q (1 - q))^(-1/2) and b = -a (1 - q) s, with q = 1 - rate, keep the mean 0
+    and the variance 1 that selu makes.
+
+    Args:
+        key: PRNG key of the mask.
+        x: outputs of selu, any shape.
+        rate: probability of **dropping**, in [0, 1); may be traced. The Python number 0 makes this the identity.
+
+    Returns:
+        Values of the shape and dtype of x.
+
+    Raises:
+        ValueError: rate is a Python number outside [0, 1).
+        TypeError: x is not floating point.
+
+    Reference:
+        Klambauer et al., "Self-normalizing neural networks", 2017, https://arxiv.org/abs/1706.02515.
+
+    Example:
+        >>> y = alpha_dropout(jax.random.key(0), jax.random.normal(jax.random.key(1), (100_000,)), rate=0.3)
+        >>> bool(abs(y.mean()) < 0.02), bool(abs(y.var() - 1) < 0.02)
+        (True, True)
+    """
+    require_floating("alpha_dropout", x=x)
+    require_number("alpha_dropout", "rate", rate, at_least=0, below=1)
+    if known_zero(rate):
+        return x
+    compute_dtype = jnp.promote_types(x.dtype, jnp.float32)
+    keep_rate = 1.0 - jnp.asarray(rate, compute_dtype)
+    keep = jax.random.bernoulli(key, keep_rate.astype(jnp.float32), x.shape)
+    # a = (q + s^2 q (1 - q))^(-1/2), b = -a (1 - q) s
+    scale = jax.lax.rsqrt(keep_rate * (1.0 + _SELU_FLOOR**2 * (1.0 - keep_rate)))
+    shift = -scale * (1.0 - keep_rate) * _SELU_FLOOR
+    # a (x m + s (1 - m)) + b
+    y = scale * jnp.where(keep, x.astype(compute_dtype), _SELU_FLOOR) + shift
+    return _checked_rate(keep_rate, y).astype(x.dtype)
 
 
 def gaussian_noise(key: Key, x: Float[Array, "*shape"], *, deviation: Scalar) -> Float[Array, "*shape"]:
@@ -158,21 +237,93 @@ def mixup(
         got = f"got {jax.typeof(x)} and {jax.typeof(targets)}"
         raise ValueError(f"mixup: expected x [batch, ...] and targets [batch, ...] of one batch size, {got}")
     key_share, key_partner = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-    concentration = jnp.asarray(alpha, jnp.float32)
-    # Near 1e-38 the sampler's logarithms overflow. Already at 1e-6 practically every lambda is 0 or 1.
-    usable = jnp.maximum(concentration, 1e-6)
-    # lambda ~ Beta(alpha, alpha)
-    drawn = jax.random.beta(key_share, usable, usable, dtype=jnp.float32)
-    share = jnp.where(concentration > 0, drawn, 1.0)
+    share = _drawn_share(key_share, alpha)
     partner = jax.random.permutation(key_partner, x.shape[0])
 
     def mix(values: Array) -> Array:
         compute_dtype = jnp.promote_types(values.dtype, jnp.float32)
         wide, own = values.astype(compute_dtype), share.astype(compute_dtype)
         # lambda a_i + (1 - lambda) a_p(i)
-        return (own * wide + (1.0 - own) * wide[partner]).astype(values.dtype)
+        return (own * wide + (1.0 - own) * _of(wide, partner)).astype(values.dtype)
 
     return mix(x), mix(targets)
+
+
+def cutmix(
+    key: Key, x: Float[Array, "batch *spatial channels"], targets: Float[Array, "batch *target"], *, alpha: Scalar
+) -> tuple[Float[Array, "batch *spatial channels"], Float[Array, "batch *target"]]:
+    """Put a box of another example of the batch into every one, and mix the targets by the box's share of the volume.
+
+    With lambda ~ Beta(alpha, alpha), the box has the share 1 - lambda of the volume and a centre that is drawn evenly;
+    what of it lies outside is cut off, and the targets are mixed by what is left. One box and one random permutation
+    are drawn for the whole batch. alpha = 0 mixes nothing.
+
+    Args:
+        key: PRNG key of lambda, the permutation and the centre.
+        x: images `[batch, height, width, channels]`, or inputs with another number of spatial axes, at least one.
+        targets: soft or one-hot targets; the batch is axis 0.
+        alpha: parameter of the Beta distribution, at least 0; 1 in the paper; may be traced.
+
+    Returns:
+        The mixed inputs and targets, in their shapes and dtypes.
+
+    Raises:
+        ValueError: the batch sizes differ, there is no spatial axis, or alpha is a negative Python number.
+        TypeError: x or the targets are not floating point.
+
+    Reference:
+        Yun et al., "CutMix: Regularization strategy to train strong classifiers with localizable features", 2019,
+        https://arxiv.org/abs/1905.04899.
+
+    Example:
+        >>> images = jnp.stack([jnp.zeros((8, 8, 1)), jnp.ones((8, 8, 1))])
+        >>> x, targets = cutmix(jax.random.key(3), images, jnp.array([[0.0], [1.0]]), alpha=1.0)
+        >>> bool((x.mean(axis=(1, 2)) == targets).all())  # the share of ones
+        True
+    """
+    require_floating("cutmix", x=x)
+    _require_soft("cutmix", targets)
+    require_number("cutmix", "alpha", alpha, at_least=0)
+    if x.ndim < 3 or x.shape[:1] != targets.shape[:1]:
+        got = f"got {jax.typeof(x)} and {jax.typeof(targets)}"
+        raise ValueError(f"cutmix: expected x [batch, *spatial, channels] and targets of one batch size, {got}")
+    key_share, key_partner, key_centre = (jax.random.fold_in(key, purpose) for purpose in range(3))
+    spatial = x.shape[1:-1]
+    # The side of the box, as a share: (1 - lambda)^(1 / dimensions)
+    side = (1.0 - _drawn_share(key_share, alpha)) ** (1.0 / len(spatial))
+    partner = jax.random.permutation(key_partner, x.shape[0])
+    centres = jax.random.uniform(key_centre, (len(spatial),))
+    inside, volume = jnp.ones((1,) * x.ndim, bool), jnp.ones(())
+    for place, size in enumerate(spatial):
+        half = jnp.floor(0.5 * side * size)
+        centre = jnp.floor(centres[place] * size)
+        positions = jnp.arange(size)
+        within = (positions >= centre - half) & (positions < centre + half)
+        volume = volume * within.sum() / size
+        inside = inside & jnp.expand_dims(within, tuple(axis for axis in range(x.ndim) if axis != place + 1))
+    wide = targets.astype(jnp.promote_types(targets.dtype, jnp.float32))
+    share = volume.astype(wide.dtype)
+    mixed = (1.0 - share) * wide + share * _of(wide, partner)
+    return jnp.where(inside, _of(x, partner), x), mixed.astype(targets.dtype)
+
+
+def _of(values: Array, partner: Array) -> Array:
+    """The values of each example's partner, where those of the example are: devices that share the batch send them."""
+    sharding = jax.typeof(values).sharding
+    return values.at[partner].get(out_sharding=None if sharding.mesh.empty else sharding)
+
+
+def _drawn_share(key: Key, alpha: Scalar) -> Array:
+    """The share lambda ~ Beta(alpha, alpha); 1 where alpha is 0."""
+    concentration = jnp.asarray(alpha, jnp.float32)
+    # Near 1e-38 the sampler's logarithms overflow. Already at 1e-6 practically every lambda is 0 or 1.
+    usable = jnp.maximum(concentration, 1e-6)
+    return jnp.where(concentration > 0, jax.random.beta(key, usable, usable, dtype=jnp.float32), 1.0)
+
+
+def _checked_rate(keep_rate: Array, y: Array) -> Array:
+    """NaN where a rate that was traced is outside [0, 1)."""
+    return jnp.where((keep_rate > 0) & (keep_rate <= 1), y, jnp.nan)
 
 
 def _require_soft(where: str, targets: Array) -> None:

@@ -34,7 +34,14 @@ QUERIES, KEYS, VALUES = Input((3, 4)), Input((3, 4)), Input((3, 2))
 CASES: tuple[Case, ...] = (
     layer("layers.embedding", layers.embedding(5, 4), (3,), classes=5),
     layer("layers.embedding-scalar", layers.embedding(5, 4), (), classes=5),
-    Case("layers.tied_logits", tied_logits, (Input((4,)),), 1e37),
+    Case(
+        "layers.tied_logits",
+        tied_logits,
+        (Input((4,)),),
+        1e37,
+        init=lambda: layers.embedding(5, 4).init(jax.random.key(0), ())[0]["embedding"],
+        apply=lambda table, x: layers.tied_logits(x, table),
+    ),
     layer("layers.learned_positions", layers.learned_positions(max_length=5), (3, 4), limit=3e38),
     layer("layers.sinusoidal_positions", layers.sinusoidal_positions(), (3, 5), limit=3e38),
     Case("layers.rotary", plain(layers.rotary), (Input((3, 4)),), 1e38),

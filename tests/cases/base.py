@@ -27,6 +27,23 @@ class Case(NamedTuple):
     limit: float  # values and gradients are finite up to this magnitude of float32 inputs
     batched: bool = True  # leading axes are batch axes
     tolerance: float = 1.0  # a multiple of the usual one between two orders of the same arithmetic
+    # Of what learns: parameters and state, in float32; and the function of these and the inputs.
+    init: Callable[[], Any] = tuple
+    apply: Callable[..., jax.Array] | None = None
+
+    def parametrized(self) -> Callable[..., jax.Array]:
+        """The function of `(variables, *inputs)`; the variables are those of `init`."""
+        if self.apply is not None:
+            return self.apply
+        function = self.make("float32")
+        return lambda variables, *inputs: function(*inputs)
+
+    def structures(self, batch: Any) -> list[jax.ShapeDtypeStruct]:
+        """Shapes and dtypes of inputs with one batch axis."""
+        dtypes = [jnp.int32 if spec.classes else jnp.float32 for spec in self.inputs]
+        return [
+            jax.ShapeDtypeStruct((batch, *spec.shape), dtype) for spec, dtype in zip(self.inputs, dtypes, strict=True)
+        ]
 
 
 def initialized(layer: Any, shape: tuple[int, ...]) -> Callable[[str], tuple[Any, Any]]:
@@ -63,8 +80,20 @@ def layer(
         params, state = initial(dtype)
         return lambda x: layer.apply(params, state, x, key=jax.random.key(1), train=train)[0]
 
+    def apply(variables: Any, x: jax.Array) -> jax.Array:
+        return layer.apply(*variables, x, key=jax.random.key(1), train=train)[0]
+
     batched = not train if batched is None else batched
-    return Case(name, make, (Input(shape, classes),), limit, batched=batched, tolerance=tolerance)
+    return Case(
+        name,
+        make,
+        (Input(shape, classes),),
+        limit,
+        batched=batched,
+        tolerance=tolerance,
+        init=lambda: layer.init(jax.random.key(0), shape),
+        apply=apply,
+    )
 
 
 def plain(function: Callable[..., jax.Array], **settings: Any) -> Callable[[str], Callable[..., jax.Array]]:

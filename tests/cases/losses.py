@@ -31,6 +31,11 @@ def _ctc(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return losses.ctc(logits, 1 + labels)
 
 
+def _linear(dtype: str):
+    kernel = jnp.asarray([[1.0, -2.0, 0.5, 0.0], [0.0, 1.0, 1.0, -1.0], [2.0, 0.0, -1.0, 1.0]], dtype)
+    return lambda features, targets: losses.linear_cross_entropy(features, targets, kernel, chunk_size=4)
+
+
 def _aft(distribution: str):
     return lambda dtype: (
         lambda location, times, log_scale: losses.aft(
@@ -138,6 +143,41 @@ CASES = (
     Case("losses.cosine_distance", plain(losses.cosine_distance), TWO, 1e38),
     Case("losses.triplet", plain(losses.triplet), (*TWO, Input((3,))), 5e37),
     Case("losses.info_nce", plain(losses.info_nce), (Input((4, 3)), Input((4, 3))), 1e38),
+    Case("losses.linear_cross_entropy", _linear, (Input((3,)), Input((), classes=4)), 1e36),
+    Case("losses.distillation", plain(losses.distillation), (Input((4,)), Input((4,))), 1e36),
+    Case("losses.z_loss", plain(losses.z_loss), (Input((4,)),), 1e18),
+    Case("losses.dice", _decisions(losses.dice), TWO, 1e38),
+    Case("losses.multiclass_dice", plain(losses.multiclass_dice), (Input((3, 4)), Input((3,), classes=4)), 1e38),
+    Case("losses.multiclass_focal", plain(losses.multiclass_focal), LOGITS_AND_INDEX, 1e38),
+    Case("losses.multiclass_focal-half", plain(losses.multiclass_focal, gamma=0.5), LOGITS_AND_INDEX, 1e38),
+    Case("losses.ordinal", plain(losses.ordinal), (Input((3,)), Input((), classes=4)), 1e37),
+    Case("losses.nt_xent", plain(losses.nt_xent), (Input((4, 3)), Input((4, 3))), 1e38),
+    Case(
+        "losses.supervised_contrastive",
+        plain(losses.supervised_contrastive),
+        (Input((4, 3)), Input((4,), classes=2)),
+        1e38,
+    ),
+    Case("losses.list_net", plain(losses.list_net), (Input((4,)), Input((4,))), 1e37),
+    Case("losses.list_mle", plain(losses.list_mle), (Input((4,)), Input((4,))), 1e37),
+    Case(
+        "losses.student_t_nll",
+        lambda dtype: (
+            lambda location, targets, x: losses.student_t_nll(
+                location, targets, 20.0 * jnp.tanh(x), degrees_of_freedom=3.0, full=True
+            )
+        ),
+        (*TWO, Input((3,))),
+        1e28,
+    ),
+    Case("losses.mixture_nll", plain(losses.mixture_nll), TWO, 1e37),
+    Case(
+        "losses.maximum_mean_discrepancy",
+        plain(losses.maximum_mean_discrepancy),
+        (Input((3, 2)), Input((4, 2))),
+        1e18,
+    ),
+    Case("losses.sinkhorn", plain(losses.sinkhorn, iterations=5), (Input((3, 2)), Input((4, 2))), 1e15, tolerance=30.0),
     Case("losses.ctc", plain(_ctc), (Input((5, 3)), Input((2,), classes=2)), 1e37),
     Case("gan_losses.gradient_penalty", plain(_gradient_penalty), TWO, 1e18, batched=False),
     Case("gan_losses.r1_penalty", plain(_r1_penalty), (Input((3,)),), 1e18),

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from dlkit import regularizers
-from tests.cases.base import Case, Input
+from tests.cases.base import Case, Input, plain
 
 
 def penalty(name: str, limit: float, /, **settings: Any) -> Case:
@@ -46,6 +46,14 @@ def mixed(dtype: str) -> Callable[..., jax.Array]:
     return lambda x, targets: sum(regularizers.mixup(jax.random.key(0), x, targets, alpha=0.4))
 
 
+def cut(dtype: str) -> Callable[..., jax.Array]:
+    return lambda x, targets: sum(regularizers.cutmix(jax.random.key(0), x, targets, alpha=1.0))
+
+
+def jacobian(dtype: str) -> Callable[[jax.Array], jax.Array]:
+    return lambda x: regularizers.jacobian_penalty(jax.random.key(0), jax.numpy.tanh, x, projections=2)
+
+
 CASES = (
     penalty("l1", 5e37),
     penalty("l2", 1e18),
@@ -60,6 +68,8 @@ CASES = (
     operator("max_norm", 3e38, limit=1.5),
     noise("dropout", 1.5e38, rate=0.5),
     noise("dropout-shared", 1.5e38, rate=0.5, shared_axes=(-1,)),
+    noise("drop_path", 1.5e38, rate=0.5, axes=1),
+    noise("alpha_dropout", 1e38, rate=0.5),
     noise("gaussian_noise", 3e38, deviation=0.1),
     Case(
         "regularizers.label_smoothing",
@@ -67,5 +77,10 @@ CASES = (
         (Input((4,)),),
         3e38,
     ),
+    Case("regularizers.activity_l1", plain(regularizers.activity_l1), (Input((4,)),), 5e37),
+    Case("regularizers.activity_l2", plain(regularizers.activity_l2), (Input((4,)),), 1e18),
+    Case("regularizers.confidence_penalty", plain(regularizers.confidence_penalty), (Input((4,)),), 1.6e38),
+    Case("regularizers.jacobian_penalty", jacobian, (Input((4, 3)),), 3e38, batched=False),
+    Case("regularizers.cutmix", cut, (Input((4, 3, 1)), Input((4, 3, 1))), 5e37, batched=False),
     Case("regularizers.mixup", mixed, (Input((4, 3)), Input((4, 3))), 5e37, batched=False),
 )

@@ -280,3 +280,65 @@ def test_a_model_without_batch_norm_is_not_run() -> None:
 def test_no_batches_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected batches \[count, batch, ...\], got float32"):
         inspect.unwrap(layers.reestimate_batch_statistics)(layers.batch_norm(), {}, STATE, jnp.zeros(shape))
+
+
+@pytest.mark.parametrize("lengths", [None, jnp.array([5, 0, 3, 0, 0, 1])], ids=["whole", "padded"])
+def test_over_a_mapped_axis_it_is_that_of_the_whole_batch(lengths: jax.Array | None) -> None:
+    whole, mapped = layers.batch_norm(momentum=0.5), layers.batch_norm(momentum=0.5, axis_name="data")
+
+    def on_devices(params, x):
+        """Three devices with two examples each; in the padded batch the second one sees one sequence."""
+        apart = x.reshape(3, 2, 5, 4)
+        own = None if lengths is None else lengths.reshape(3, 2)
+        each = jax.vmap(
+            lambda x, own: mapped.apply(params, STATE, x, train=True, lengths=own),
+            in_axes=(0, None if own is None else 0),
+            axis_name="data",
+        )
+        y, state = each(apart, own)
+        return y.reshape(x.shape), jax.tree.map(lambda leaf: leaf[0], state)
+
+    def at_once(params, x):
+        return whole.apply(params, STATE, x, train=True, lengths=lengths)
+
+    chex.assert_trees_all_close(pull_back(on_devices, X), pull_back(at_once, X), rtol=1e-4, atol=1e-5)
+
+
+def test_over_a_mapped_axis_numbers_stay_in_range_and_constants_are_exact() -> None:
+    layer = layers.batch_norm(axis_name="data", use_scale=False, use_bias=False, momentum=0.0)
+    far = np.asarray(np.random.default_rng(0).normal(1e4, 1.0, (4, 16)), np.float32)
+    x = np.stack([far, np.full((4, 16), 3e38), np.full((4, 16), 0.1), 1e38 * np.sign(far - 1e4)], axis=-1)
+    exact = x.astype(np.float64)
+    apply = jax.vmap(lambda x: layer.apply({}, STATE, x, train=True), axis_name="data")
+    y, state = apply(jnp.asarray(x, jnp.float32))
+    expected = (exact - exact.mean((0, 1))) / np.sqrt(exact.var((0, 1)) + 1e-5)
+    np.testing.assert_allclose(y[..., 0], expected[..., 0], rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(y[..., 1:3], 0.0)
+    np.testing.assert_allclose(y[..., 3], expected[..., 3], rtol=1e-4)
+    np.testing.assert_allclose(state["mean"][0], exact.mean((0, 1)), rtol=1e-5)
+
+
+def test_devices_exchange_two_arrays() -> None:
+    layer = layers.batch_norm(axis_name="data")
+    mesh = jax.sharding.AbstractMesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    everywhere, shared = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec("data")
+    mapped = jax.shard_map(
+        lambda x, lengths: layer.apply(PARAMS, STATE, x, train=True, lengths=lengths),
+        mesh=mesh,
+        in_specs=shared,
+        out_specs=(shared, everywhere),
+    )
+    shapes = (jax.ShapeDtypeStruct((8, 5, 4), jnp.float32), jax.ShapeDtypeStruct((8,), jnp.int32))
+    primitives = [str(each) for each in primitives_of(jax.make_jaxpr(mapped)(*shapes).jaxpr)]
+    collective = [name for name in primitives if name.startswith(("psum", "pmax", "pmin", "all_", "ppermute"))]
+    assert len(collective) == 2 and all(name.startswith("psum") for name in collective)
+
+
+def primitives_of(jaxpr):
+    """Names of all that a program does, nested ones too."""
+    for equation in jaxpr.eqns:
+        yield equation.primitive.name
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda each: hasattr(each, "eqns")):
+            inner = getattr(inner, "jaxpr", inner)
+            if hasattr(inner, "eqns"):
+                yield from primitives_of(inner)

@@ -257,3 +257,11 @@ def test_a_layer_is_its_own_normalization_and_unknown_names_are_refused() -> Non
         layers.normalization("bach")
     with pytest.raises(ValueError, match="unknown normalization 'zzz'; known: none, batch, layer"):
         layers.normalization("zzz")
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e20, 3e38])
+def test_constants_that_the_compiler_folds(scale: float) -> None:
+    x = jnp.float32(scale) * jnp.array([1.0, -0.5, 0.25])
+    found = jax.jit(lambda: layers.rms_norm(use_scale=False).apply({}, {}, x)[0])()
+    expected = np.array([1.0, -0.5, 0.25]) / np.sqrt(np.mean(np.square([1.0, -0.5, 0.25])))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

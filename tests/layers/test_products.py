@@ -1,5 +1,8 @@
 """Products in the forms of CPU against jnp's: values and derivatives of any order and mode, for any shape."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,8 +26,9 @@ SHAPES = {
     "sequence, more inputs": ((2, 6, 5), (5, 3)),
     "sequence, more outputs": ((2, 6, 3), (3, 5)),
     "four axes": ((2, 3, 2, 4), (4, 4)),
-    "batch of products, more inputs": ((2, 3, 4, 5), (2, 3, 5, 2)),
-    "batch of products, more outputs": ((2, 3, 4, 2), (2, 3, 2, 5)),
+    "batch of products, more inputs": ((2, 3, 5, 6), (2, 3, 6, 4)),
+    "batch of products, more outputs": ((2, 3, 5, 4), (2, 3, 4, 6)),
+    "batch of tiny products": ((2, 3, 3, 3), (2, 3, 3, 2)),
     "no rows": ((0, 4), (4, 3)),
     "many rows, few outputs": ((1024, 8), (8, 2)),
     "large kernel": ((3, 512), (512, 64)),
@@ -146,7 +150,7 @@ def test_the_choice_of_a_gradients_form_follows_from_the_shape() -> None:
         assert products._form_of_kernel(jnp.ones((rows, inputs)), jnp.ones((inputs, outputs))) is form
 
 
-@pytest.mark.parametrize("shapes", [((6, 5), (5, 3)), ((2, 6, 3), (3, 5)), ((2, 3, 4), (2, 4, 5)), ((1024, 8), (8, 2))])
+@pytest.mark.parametrize("shapes", [((6, 5), (5, 3)), ((2, 6, 3), (3, 5)), ((2, 4, 5), (2, 5, 6)), ((1024, 8), (8, 2))])
 def test_the_form_for_rules_is_the_same_product(shapes: tuple[tuple[int, ...], ...]) -> None:
     with jax.enable_x64(True):
         x, kernel = arrays(shapes, jnp.float64)
@@ -234,10 +238,30 @@ def test_a_dense_layer_has_no_product_of_three_axes_in_either_direction() -> Non
 
 
 @CPU_ONLY
+def test_tiny_products_in_a_batch_take_the_layout_of_xla() -> None:
+    for rows, inputs, outputs in ((3, 9, 9), (9, 3, 9), (9, 9, 1)):
+        arguments = arrays(((2, rows, inputs), (2, inputs, outputs)))
+        traced = jax.make_jaxpr(jax.grad(lambda x, kernel: jnp.sum(matmul(x, kernel) ** 2), (0, 1)))(*arguments)
+        assert "optimization_barrier" not in {each.primitive.name for each in on_cpu(traced)}
+
+
+@pytest.mark.long
+def test_attention_over_three_positions_compiles_at_the_default_level_of_optimization() -> None:
+    code = (
+        "import jax; from dlkit import layers; f = layers.dot_product_attention; ones = jax.numpy.ones;"
+        "both = lambda *x: (f(*x), jax.grad(lambda *x: f(*x).sum(), (0, 1, 2))(*x));"
+        "print(jax.jit(both)(ones((8, 3, 4)), ones((8, 3, 4)), ones((8, 3, 2)))[0].sum())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "48.0", done.stderr
+
+
+@CPU_ONLY
 @pytest.mark.parametrize("batch", [(), (2,)])
 def test_the_kernels_gradient_transposes_the_smaller_operand_apart(batch: tuple[int, ...]) -> None:
-    # x [6, 5] and g [6, 3]: g is smaller, and so it and the result are transposed behind barriers
-    x, kernel = arrays(((*batch, 6, 5), (*batch, 5, 3)))
+    # x [6, 5] and g [6, 4]: g is smaller, and so it and the result are transposed behind barriers
+    x, kernel = arrays(((*batch, 6, 5), (*batch, 5, 4)))
     traced = jax.make_jaxpr(jax.grad(lambda kernel: jnp.sum(matmul(x, kernel) ** 2)))(kernel)
     barriers = [each.invars[0].aval.shape for each in on_cpu(traced) if each.primitive.name == "optimization_barrier"]
-    assert barriers == [(*batch, 3, 6), (*batch, 3, 5)]
+    assert barriers == [(*batch, 4, 6), (*batch, 4, 5)]

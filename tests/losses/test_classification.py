@@ -164,6 +164,70 @@ def test_integer_and_one_hot_targets_agree(logits: np.ndarray, indices: list[int
     )
 
 
+def test_every_mode_of_differentiation_of_indices_agrees_with_one_hot_targets() -> None:
+    logits, indices, one_hot = jnp.asarray(LOGITS), jnp.asarray(INDICES), jnp.eye(4)[INDICES]
+    for mode in (jax.jacfwd, jax.jacrev, jax.hessian):
+        ours, theirs = (
+            jax.jit(mode(lambda x, t=t: losses.cross_entropy(x, t, label_smoothing=0.1).sum()))(logits)
+            for t in (indices, one_hot)
+        )
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_gradient_for_indices_needs_no_memory_of_the_size_of_the_logits_beside_itself(smoothing: float) -> None:
+    logits, targets = jax.ShapeDtypeStruct((64, 5000), jnp.float32), jax.ShapeDtypeStruct((64,), jnp.int32)
+
+    def mean(logits: jax.Array, targets: jax.Array) -> jax.Array:
+        return losses.cross_entropy(logits, targets, label_smoothing=smoothing).mean()
+
+    memory = jax.jit(jax.grad(mean)).lower(logits, targets).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 0.1 * 64 * 5000 * 4
+
+
+def linear_arguments(tokens: int) -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(tokens, 3)), rng.integers(0, 6, tokens), rng.normal(size=(3, 6)), rng.normal(size=6)
+
+
+@pytest.mark.parametrize("chunk_size", [3, 7, 100])
+def test_linear_cross_entropy_follows_the_formula_for_any_chunks(chunk_size: int) -> None:
+    x, targets, kernel, bias = linear_arguments(7)
+    assert_follows(
+        lambda x, kernel, bias: losses.linear_cross_entropy(
+            x, jnp.asarray(targets), kernel, bias=bias, chunk_size=chunk_size, label_smoothing=0.1, ignored_index=2
+        ),
+        lambda x, kernel, bias: (
+            cross_entropy_formula(x @ kernel + bias, 0.9 * np.eye(6)[targets] + 0.1 / 6) * (targets != 2)
+        ),
+        x,
+        kernel,
+        bias,
+    )
+
+
+def test_linear_cross_entropy_never_has_all_logits() -> None:
+    shapes = [(4096, 16), (16, 1000)]
+    x, kernel = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+    targets = jax.ShapeDtypeStruct((4096,), jnp.int32)
+
+    def mean(x: jax.Array, kernel: jax.Array, targets: jax.Array) -> jax.Array:
+        return losses.linear_cross_entropy(x, targets, kernel, chunk_size=128).mean()
+
+    memory = jax.jit(jax.grad(mean, argnums=(0, 1))).lower(x, kernel, targets).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 0.25 * 4096 * 1000 * 4
+
+
+def test_linear_cross_entropy_refuses_what_does_not_belong_together() -> None:
+    x, targets, kernel = (jnp.asarray(each) for each in linear_arguments(4)[:3])
+    refuses(
+        losses.linear_cross_entropy, (x, targets[:3], kernel), ValueError, r"expected class indices of shape \(4,\)"
+    )
+    refuses(losses.linear_cross_entropy, (x, targets, kernel.T), ValueError, r"expected features \[\*batch, features\]")
+    refuses(losses.linear_cross_entropy, (x, targets, kernel), ValueError, "expected chunk_size", chunk_size=0)
+    refuses(losses.linear_cross_entropy, (x, targets + 6, kernel), ValueError, r"expected class indices in \[0, 6\)")
+
+
 # ── Yes-or-no decisions ──
 
 

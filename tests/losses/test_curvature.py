@@ -41,6 +41,20 @@ TABLE: dict[str, Callable[[jax.Array], jax.Array]] = {
     },
     "cross_entropy": _in_classes(losses.cross_entropy, jnp.int32(0)),
     "cross_entropy-soft": _in_classes(losses.cross_entropy, jnp.array([0.2, 0.5, 0.3])),
+    "distillation": _in_classes(lambda x, t: losses.distillation(x, t), jnp.array([0.2, 0.5, 0.3])),
+    "z_loss": _in_classes(lambda x, _: losses.z_loss(x), jnp.int32(0)),
+    **{
+        f"multiclass_focal-{gamma}": _in_classes(
+            lambda x, t, gamma=gamma: losses.multiclass_focal(x, t, gamma=gamma), jnp.int32(0)
+        )
+        for gamma in (0.0, 0.5, 2.0)
+    },
+    "dice": _in_classes(losses.dice, jnp.array([1.0, 0.0, 1.0])),
+    "ordinal": _in_classes(losses.ordinal, jnp.int32(2)),
+    "list_net": _in_classes(losses.list_net, jnp.array([2.0, 0.0, 1.0])),
+    "list_mle": _in_classes(losses.list_mle, jnp.array([2.0, 0.0, 1.0])),
+    "student_t_nll": _error(lambda x, t: losses.student_t_nll(x, t, 0 * t, degrees_of_freedom=2.0)),
+    "mixture_nll": _in_classes(losses.mixture_nll, jnp.array([2.0, 0.0, 1.0])),
     "multiclass_hinge": _in_classes(losses.multiclass_hinge, jnp.int32(1)),
     "hinge": _error(losses.hinge),
     "squared_hinge": _error(losses.squared_hinge),

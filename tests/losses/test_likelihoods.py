@@ -157,3 +157,45 @@ def test_negative_counts_are_refused() -> None:
     message = r"expected targets that are at least 0, got -1.0 at position \(1,\)"
     refuses(losses.poisson_nll, (jnp.zeros(2), jnp.array([1.0, -1.0])), ValueError, message)
     refuses(losses.poisson_nll, (jnp.zeros(()), jnp.array(-1.0)), ValueError, ".* at least 0, got -1.0$")
+
+
+@pytest.mark.parametrize("n", [0.7, 3.0, 200.0])
+def test_student_t_agrees_with_scipy(n: float) -> None:
+    rng = np.random.default_rng(0)
+    location, targets, log_scale = rng.normal(0, 3, 7), rng.normal(0, 3, 7), rng.normal(0, 1, 7)
+    assert_follows(
+        lambda m, t, s: losses.student_t_nll(m, t, s, degrees_of_freedom=n, full=True),
+        lambda m, t, s: -scipy.stats.t.logpdf(t, n, loc=m, scale=np.exp(s)),
+        location,
+        targets,
+        log_scale,
+    )
+
+
+def test_student_t_of_an_outlier_beyond_the_square_of_any_number() -> None:
+    value, slope = jax.value_and_grad(
+        lambda m: losses.student_t_nll(m, jnp.float32(0.0), jnp.float32(0.0), degrees_of_freedom=1.0)
+    )(jnp.float32(1e30))
+    assert value == pytest.approx(2 * 30 * np.log(10), rel=1e-6) and slope == pytest.approx(2e-30, rel=1e-5)
+
+
+def test_a_mixture_density_agrees_with_scipy() -> None:
+    rng = np.random.default_rng(1)
+    logits, means, targets = rng.normal(size=(5, 3)), rng.normal(0, 2, (5, 3)), rng.normal(0, 2, 5)
+
+    def ours(logits: jax.Array, means: jax.Array) -> jax.Array:
+        each = jnp.broadcast_to(jnp.asarray(targets).reshape(-1, 1), means.shape)
+        return losses.mixture_nll(logits, losses.gaussian_nll(means, each, jnp.zeros_like(means), full=True))
+
+    def formula(logits: np.ndarray, means: np.ndarray) -> np.ndarray:
+        return -np.log((scipy.special.softmax(logits, -1) * scipy.stats.norm.pdf(targets[:, None], means)).sum(-1))
+
+    assert_follows(ours, formula, logits, means)
+
+
+def test_a_component_that_excludes_the_target_adds_nothing() -> None:
+    loss, gradient = jax.value_and_grad(losses.mixture_nll)(jnp.zeros(2), jnp.array([1.0, jnp.inf]))
+    assert loss == pytest.approx(1.0 + np.log(2.0), rel=1e-6)
+    np.testing.assert_allclose(gradient, [-0.5, 0.5], rtol=1e-6)
+    nowhere, slopes = jax.value_and_grad(losses.mixture_nll)(jnp.zeros(2), jnp.full(2, jnp.inf))
+    assert nowhere == jnp.inf and np.isfinite(slopes).all()

@@ -34,6 +34,13 @@ def test_cosine_distance_follows_the_formula() -> None:
     assert_follows(losses.cosine_distance, lambda p, t: 1.0 - (unit(p) * unit(t)).sum(-1), A, B)
 
 
+@pytest.mark.parametrize("length", [1e-37, 1e-20, 1.0, 1e38])
+def test_a_constant_of_any_length_has_its_direction(length: float) -> None:
+    constant = jnp.array([length, 0.0])
+    found = jax.jit(lambda p: losses.cosine_distance(p, constant))(jnp.array([3.0, 4.0]))
+    assert found == pytest.approx(1 - 3 / 5, rel=1e-6)
+
+
 def test_cosine_distance_agrees_with_scipy_and_optax() -> None:
     a, b = A.astype(np.float32), B.astype(np.float32)
     expected = [scipy.spatial.distance.cosine(p, t) for p, t in zip(A, B, strict=True)]

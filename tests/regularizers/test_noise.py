@@ -220,3 +220,66 @@ def test_dropout_of_the_inputs_of_a_linear_model_is_ridge_regression() -> None:
     # It would notice another alpha: without dropout the minimiser is far away.
     unpenalized = np.linalg.lstsq(x, y)[0]
     assert np.linalg.norm(unpenalized - expected) > 0.1 * np.linalg.norm(expected)
+
+
+def test_drop_path_drops_whole_examples() -> None:
+    y = np.asarray(regularizers.drop_path(KEY, jnp.ones((400, 3, 2)), rate=0.25, axes=2))
+    assert (y == y[:, :1, :1]).all() and set(np.unique(y)) == {0.0, np.float32(1 / 0.75)}
+    # Five standard errors of a binomial share.
+    assert (y[:, 0, 0] == 0).mean() == pytest.approx(0.25, abs=5 * math.sqrt(0.25 * 0.75 / 400))
+    with pytest.raises(ValueError, match=r"^drop_path: expected x whose examples have 3 axes, got float32\[2,2\]"):
+        regularizers.drop_path(KEY, jnp.ones((2, 2)), rate=0.5, axes=3)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
+def test_alpha_dropout_has_the_values_of_torch_and_keeps_mean_and_variance(rate: float) -> None:
+    torch = pytest.importorskip("torch", reason="torch is a development-only second opinion")
+    theirs = torch.nn.functional.alpha_dropout(torch.full((2000,), 0.7), rate, training=True).unique().numpy()
+    ours = np.unique(regularizers.alpha_dropout(KEY, jnp.full(2000, 0.7), rate=rate))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    n = 40_000
+    x = jax.random.normal(jax.random.key(9), (n,))
+    y = np.asarray(regularizers.alpha_dropout(KEY, x, rate=rate))
+    # Five standard errors; that of the variance with the fourth moment, which is at most 9.
+    assert y.mean() == pytest.approx(0.0, abs=5 / math.sqrt(n)) and y.var() == pytest.approx(1.0, abs=15 / math.sqrt(n))
+    assert regularizers.alpha_dropout(KEY, x, rate=0) is x
+
+
+@pytest.mark.parametrize("name", ["dropout", "alpha_dropout"])
+def test_a_traced_rate_out_of_range_gives_nan(name: str) -> None:
+    function = jax.jit(lambda rate: getattr(regularizers, name)(KEY, jnp.ones(4), rate=rate))
+    for rate in (1.0, 1.5, -0.1):
+        assert np.isnan(function(jnp.float32(rate))).all()
+
+
+@pytest.mark.parametrize("shape", [(9,), (8, 6)])
+def test_cutmix_mixes_targets_by_the_volume_of_a_box(shape: tuple[int, ...]) -> None:
+    batch = 5
+    x = jnp.broadcast_to(jnp.arange(float(batch)).reshape(batch, *(1,) * (len(shape) + 1)), (batch, *shape, 2))
+    function = jax.jit(lambda key: regularizers.cutmix(key, x, jnp.eye(batch), alpha=1.0))
+    shares = []
+    for seed in range(30):
+        mixed, targets = map(np.asarray, function(jax.random.key(seed)))
+        for place in range(batch):
+            (partner,) = set(np.unique(mixed[place])) - {place} or {place}
+            taken = (mixed[place] == partner) if partner != place else np.zeros_like(mixed[place], bool)
+            assert (taken == taken[..., :1]).all()
+            if taken.any():
+                assert targets[place, int(partner)] == pytest.approx(taken.mean(), abs=1e-6)
+                inside = np.argwhere(taken[..., 0])
+                assert len(inside) == np.prod(np.ptp(inside, axis=0) + 1)  # a box
+                shares.append(taken.mean())
+        np.testing.assert_allclose(targets.sum(axis=1), np.ones(batch), rtol=1e-6)
+    assert min(shares) < 0.3 and max(shares) > 0.4
+
+
+def test_cutmix_without_alpha_mixes_nothing_and_refuses_what_does_not_fit() -> None:
+    x, targets = jax.random.normal(KEY, (4, 3, 2)), jnp.eye(4)
+    for each, expected in zip(regularizers.cutmix(KEY, x, targets, alpha=0), (x, targets), strict=True):
+        np.testing.assert_array_equal(each, expected)
+    with pytest.raises(ValueError, match=r"^cutmix: expected x .* of one batch size"):
+        inspect.unwrap(regularizers.cutmix)(KEY, x, jnp.eye(3), alpha=1.0)
+    with pytest.raises(ValueError, match=r"^cutmix: expected x"):
+        inspect.unwrap(regularizers.cutmix)(KEY, jnp.ones((4, 2)), targets, alpha=1.0)
+    with pytest.raises(TypeError, match=r"^cutmix: .* jax.nn.one_hot"):
+        inspect.unwrap(regularizers.cutmix)(KEY, x, jnp.arange(4), alpha=1.0)

@@ -209,3 +209,10 @@ def test_orthogonality_of_a_vector_is_refused() -> None:
 def test_a_ratio_outside_its_range_is_refused(ratio: float) -> None:
     with pytest.raises(ValueError, match=r"^elastic_net: expected l1_ratio at least 0 and at most 1, got"):
         regularizers.elastic_net({}, l1_ratio=ratio)
+
+
+@pytest.mark.parametrize("length", [1e-37, 1e-20, 1e37])
+def test_the_norm_of_a_constant_group_of_any_length(length: float) -> None:
+    constant = {"w": jnp.full((4, 1), length)}
+    found = jax.jit(lambda: regularizers.group_lasso(constant, size_weighted=False))()
+    assert found == pytest.approx(2 * length, rel=1e-6)

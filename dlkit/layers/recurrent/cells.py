@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
+from dlkit.layers.products import is_sharded, shared_like
 from dlkit.typing import Array, ArrayFunction, Params
 
 __all__ = ["GRU_CELL", "LSTM_CELL", "Carry", "Cell", "recurrence", "simple_cell"]
@@ -181,7 +182,7 @@ def recurrence(
         >>> hidden.ravel()
         Array([1.  , 1.5 , 1.75], dtype=float32)
     """
-    time, batch, features = inputs.shape
+    time, batch, _ = inputs.shape
     kernel = params["recurrent_kernel"]
     units, columns = kernel.shape
     dtype = jnp.promote_types(jnp.result_type(inputs, kernel), jnp.float32)
@@ -189,8 +190,8 @@ def recurrence(
 
     def project(inputs: Array) -> Array:
         """x_t W + b for all t at once, [x_t 1] times W over b: so is the bias' gradient a row of the product's."""
-        # In two dimensions: XLA transposes all it reads when it differentiates a product in three.
-        flat = jnp.pad(inputs.reshape(-1, features), ((0, 0), (0, 1)), constant_values=1)
+        rows = _rows(inputs)
+        flat = jnp.pad(rows, ((0, 0),) * (rows.ndim - 1) + ((0, 1),), constant_values=1)
         return (flat @ input_kernel).astype(dtype).reshape(*inputs.shape[:-1], columns)
 
     # b' is 0 but for the last gate, the candidate of a GRU.
@@ -199,11 +200,12 @@ def recurrence(
     mask = None if mask is None else jax.lax.stop_gradient(mask).astype(dtype)
     loop = _loop(cell, unroll)
     if carry is not None:
-        start = tuple(part.astype(dtype) for part in carry)
+        start = tuple(shared_like(part.astype(dtype), inputs, 1) for part in carry)
         return loop(kernel, bias, project(inputs), start, valid, mask)
     # h_0 = 0: the first step needs no product, neither here nor in the gradient.
-    zeros = tuple(jnp.zeros((batch, units), dtype) for _ in cell.parts)
-    recurrent = jnp.zeros((batch, columns), dtype) if bias is None else jnp.tile(bias, (batch, 1))
+    zeros = tuple(shared_like(jnp.zeros((batch, units), dtype), inputs, 1) for _ in cell.parts)
+    recurrent = jnp.zeros((batch, columns), dtype)
+    recurrent = shared_like(recurrent if bias is None else recurrent + bias.reshape(1, columns), inputs, 1)
     advanced, _ = cell.step(zeros, cell.join(project(inputs[0]), recurrent))
     first = _where(None if valid is None else valid[0], advanced, zeros)
     if time == 1:
@@ -224,7 +226,15 @@ def _product(hidden: Array, kernel: Array, bias: Array | None, mask: Array | Non
     if mask is not None:
         hidden = hidden * mask
     product = (hidden.astype(kernel.dtype) @ kernel).astype(hidden.dtype)
-    return product if bias is None else product + bias.reshape(1, -1)
+    return product if bias is None else product + bias.reshape((1,) * (product.ndim - 1) + bias.shape)
+
+
+def _rows(x: Array) -> Array:
+    """All steps, or one, as [rows, features]: in three dimensions XLA transposes all that a gradient reads.
+
+    Where devices share the batch it stays as it is, or they would have to exchange it.
+    """
+    return x if x.ndim == 2 or is_sharded(x, (1,)) else x.reshape(x.shape[0] * x.shape[1], x.shape[2])
 
 
 def _loop(cell: Cell, unroll: int) -> Callable[..., tuple[Array, Carry]]:
@@ -263,7 +273,7 @@ def _loop(cell: Cell, unroll: int) -> Callable[..., tuple[Array, Carry]]:
         if mask is not None:
             before = before * jnp.expand_dims(mask, 0)
         # d(h_{t-1} U + b') = h_{t-1} dU + db' + dh_{t-1} U: the first two here, for all t at once
-        d_recurrent = _product(before.reshape(-1, kernel.shape[0]), d_kernel, d_bias, None).reshape(projected.shape)
+        d_recurrent = _product(_rows(before), d_kernel, d_bias, None).reshape(projected.shape)
         d_z = cell.join(d_projected, d_recurrent)
 
         def tangent_step(d_carry, now):  # type: ignore[no-untyped-def]

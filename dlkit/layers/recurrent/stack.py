@@ -1,5 +1,6 @@
 """Recurrent layers in a stack, whatever their cell: directions, lengths, dropout, and a carried state."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -102,16 +103,20 @@ def recurrent_stack(where: str, cell: Cell, settings: Settings, initializers: In
             if train and place:
                 hidden = _dropped(where, settings.dropout, key_layer, 0, hidden)
             masks = _masks(where, settings, key_layer, hidden) if train else (None,) * len(directions)
-            start = tuple(carried[name][part].reshape(-1, settings.units) for part in cell.parts) if carried else None
+            start = (
+                tuple(carried[name][part].reshape(math.prod(batch), settings.units) for part in cell.parts)
+                if carried
+                else None
+            )
             hidden, last, carry = _read(cell, params[name], hidden, start, valid, masks, settings.unroll)
             hidden = hidden.astype(dtype)
             if carried:
                 new_state[name] = _like(carried[name], dict(zip(cell.parts, carry, strict=True)))
         if settings.output == "last":
-            return last.astype(dtype).reshape(*batch, -1), new_state if carried else state
+            return last.astype(dtype).reshape(*batch, last.shape[-1]), new_state if carried else state
         if valid is not None:
             hidden = jnp.where(valid, hidden, 0)
-        y = jnp.moveaxis(hidden.reshape(hidden.shape[0], *batch, -1), 0, -2)
+        y = jnp.moveaxis(hidden.reshape(hidden.shape[0], *batch, hidden.shape[-1]), 0, -2)
         return y, new_state if carried else state
 
     return Layer(init, apply, removes_time(apply) if settings.output == "last" else None)
@@ -182,13 +187,13 @@ def _time_major(
     where: str, x: Array, lengths: Array | None
 ) -> tuple[Float[Array, "time batch features"], Bool[Array, "time batch 1"] | None]:
     """Time first, one batch axis; and which steps count, None for all. Where they do not, x is 0."""
-    time, features = x.shape[-2:]
+    (time, features), rows = x.shape[-2:], math.prod(x.shape[:-2])
     if lengths is None:
-        return jnp.moveaxis(x, -2, 0).reshape(time, -1, features), None
+        return jnp.moveaxis(x, -2, 0).reshape(time, rows, features), None
     within = within_lengths(where, lengths, x.shape[:-1])
-    valid = jnp.moveaxis(within, -1, 0).reshape(time, -1, 1)
+    valid = jnp.moveaxis(within, -1, 0).reshape(time, rows, 1)
     # A step that is skipped afterwards would not stop a NaN in the gradient: 0 * NaN is NaN.
-    return jnp.where(valid, jnp.moveaxis(x, -2, 0).reshape(time, -1, features), 0), valid
+    return jnp.where(valid, jnp.moveaxis(x, -2, 0).reshape(time, rows, features), 0), valid
 
 
 def _carried(where: str, settings: Settings, state: State, batch: Shape, *, train: bool) -> State:

@@ -32,7 +32,7 @@ Score = Callable[[Any, Any], Array]
 # Losses of class indices: they return something for any index, also one that the model has no output for.
 LOSSES_OF_LABELS = (optax.softmax_cross_entropy_with_integer_labels, losses.cross_entropy, losses.multiclass_hinge)
 # Losses whose values depend on the other examples.
-OF_BATCHES = (losses.cox, losses.info_nce)
+OF_BATCHES = (losses.cox, losses.info_nce, losses.nt_xent, losses.supervised_contrastive)
 # Arguments of a module's call that say whether it trains.
 TRUE_IN_TRAINING = ("train", "training", "is_training")
 FALSE_IN_TRAINING = ("deterministic", "use_running_average")
