@@ -28,6 +28,7 @@ AT_ONCE_SECONDS = 0.5  # that Python has to hear a second Ctrl-C in
 
 _HEARD: list[int] = []  # the signals that came, in order
 _SETTLED = threading.Event()  # set where nothing that takes long is left to do
+_TIMED = threading.Event()  # set while this process ends in time
 
 
 def settled() -> None:
@@ -100,18 +101,20 @@ def ends_in_time(seconds: float) -> Iterator[None]:
     """Ends this process so long after the first signal that asks for it, whatever it is at; after the second at once.
 
     Python hears a signal only between two of its own instructions: not while XLA compiles, or a function of C runs. So
-    a thread listens, too. What a process writes to its store is whole or not there, whenever it ends.
+    a thread listens, too. What a process writes to its store is whole or not there, whenever it ends. Within such a
+    block another one changes nothing.
 
     Args:
         seconds: from the first signal on, unless `settled` was called by then.
     """
-    if threading.current_thread() is not threading.main_thread() or os.name == "nt":
+    if threading.current_thread() is not threading.main_thread() or os.name == "nt" or _TIMED.is_set():
         yield
         return
+    _TIMED.set()
     wake, woken = os.pipe()
     os.set_blocking(woken, False)
     before = signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-    handled = len(_HEARD)
+    handled, timers = len(_HEARD), list[threading.Timer]()
     _SETTLED.clear()
 
     def listen() -> None:
@@ -122,7 +125,9 @@ def ends_in_time(seconds: float) -> Iterator[None]:
                     came += 1
                     timer = threading.Timer(seconds if came == 1 else AT_ONCE_SECONDS, late, (number, came))
                     timer.daemon = True
+                    timers.append(timer)
                     timer.start()
+        os.close(wake)
 
     def late(number: int, came: int) -> None:
         is_unheard = came > 1 and len(_HEARD) - handled < came
@@ -136,6 +141,9 @@ def ends_in_time(seconds: float) -> Iterator[None]:
         signal.set_wakeup_fd(before)
         _SETTLED.set()
         os.close(woken)
+        for timer in timers:
+            timer.cancel()  # the next block has signals of its own
+        _TIMED.clear()
 
 
 def _leave(status: int) -> None:
