@@ -137,7 +137,8 @@ def test_code_that_never_returns_or_ends_its_process_costs_its_trial_alone(tmp_p
     outcomes = [result.summary.records[name].outcome for name in hanging.trial]
     assert all(outcome.is_empty and "trained without a sign" in outcome.reason for outcome in outcomes)
     assert all("its worker died of SIGSEGV, a fault in native code" in each for each in result.failures)
-    assert all("at tcp://127.0.0.1:" in each and "twice, the second time alone" in each for each in result.failures)
+    assert all("at tcp://127.0.0.1:" in each for each in result.failures), result.failures
+    assert all("twice, the second time alone" in each for each in result.failures), result.failures
 
 
 @pytest.mark.slow
