@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from dlkit import bench
 from dlkit.bench.execution.whole_run import carry_out
 from dlkit.bench.spec.toml import load
 from tests.faults.namespaces import PATIENCE, ROOT, Machines, certificates, eventually, machines, stored
+from tests.faults.test_signals import ALLOWED
+from tests.faults.test_workers import FINISHED, statuses, struck
 
 pytestmark = pytest.mark.long
 
@@ -123,6 +126,49 @@ def test_workers_join_die_and_leave_and_no_trial_is_lost_or_another(net: Machine
     assert net.said("driver").count("once more") == 1, "who leaves in order is not blamed"
     carry_out(load(spec), folder=tmp_path / "here", resources=bench.Resources(executor="inline"), progress=False)
     assert bits(run) == bits(tmp_path / "here")
+
+
+def test_code_that_never_returns_or_ends_its_process_costs_its_trial_alone(tmp_path: Path) -> None:
+    """Workers on loopback. The script says that dask's processes are the same ones afterwards."""
+    result, _, _ = struck(tmp_path, "cluster", "hang", "segfault")
+    assert statuses(result, "sgd") == FINISHED
+    assert set(statuses(result, "hang")) == {"cut off"} and set(statuses(result, "segfault")) == {"failed"}
+    hanging = result.trials().query("optimizer == 'hang'")
+    outcomes = [result.summary.records[name].outcome for name in hanging.trial]
+    assert all(outcome.is_empty and "trained without a sign" in outcome.reason for outcome in outcomes)
+    assert all("its worker died of SIGSEGV, a fault in native code" in each for each in result.failures)
+    assert all("at tcp://127.0.0.1:" in each for each in result.failures), result.failures
+    assert all("twice, the second time alone" in each for each in result.failures), result.failures
+
+
+@pytest.mark.slow
+def test_a_trial_has_no_more_memory_than_the_limit_of_its_worker(tmp_path: Path) -> None:
+    result, _, _ = struck(tmp_path, "cluster", "grow")
+    assert statuses(result, "sgd") == FINISHED and set(statuses(result, "grow")) == {"failed"}
+    assert all("GiB of memory, where --memory-limit allows 0.6" in each for each in result.failures)
+
+
+def test_a_worker_whose_driver_is_gone_is_of_use_to_the_next_one(net: Machines, spec: Path, tmp_path: Path) -> None:
+    """What it trains for nobody never ends: the driver was killed, or gave it up a few seconds after a signal."""
+    trace, run, hold = tmp_path / "trace", tmp_path / "runs" / "far", tmp_path / "hold"
+    net.scheduler("scheduler of three drivers")
+    net.worker("the only worker", env=held(tmp_path))
+    eventually(lambda: net.is_there("the only worker"))
+    hold.touch()
+    killed = net.driver(spec, "driver that is killed")
+    eventually(lambda: len(who(trace)) == 1)
+    net.kill(killed)
+    ended = net.driver(spec, "driver that is ended")
+    eventually(lambda: len(who(trace)) == 2)
+    began = time.monotonic()
+    ended.send_signal(signal.SIGTERM)
+    assert ended.wait(PATIENCE) == 128 + signal.SIGTERM and time.monotonic() - began < ALLOWED
+    said = net.said("driver that is ended")
+    assert "interrupted: 0 of" in said and "Traceback" not in said
+    hold.unlink()
+    last = net.driver(spec, "the last driver")
+    assert last.wait(PATIENCE) == 0, net.said("the last driver")
+    assert stored(run) == TRIALS and len(who(trace)) == 3
 
 
 def test_a_lost_scheduler_is_said_and_the_same_command_goes_on(net: Machines, spec: Path, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import psutil
 import pytest
 
 from tests.bench.command_line import in_background
+from tests.bench.training.test_split_batches import free_port
+from tests.faults.namespaces import ROOT, eventually
 from tests.faults.test_interruptions import stored, wait_for
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -116,6 +118,22 @@ def test_a_script_whose_workers_hang_ends_as_soon(tmp_path: Path, numbers: list[
     if not status:
         assert out == "interrupted\n"
         assert stored(tmp_path / "run") >= 0
+
+
+@pytest.mark.long
+def test_ctrl_c_ends_processes_that_train_a_trial_together_in_the_middle_of_a_call(tmp_path: Path) -> None:
+    """The call never ends."""
+    run, port = tmp_path / "run", str(free_port())
+    module = ("-m", "tests.bench.training.two_processes", "endless", port)
+    first, second = (start(ROOT, *module, place, str(run)) for place in ("0", "1"))
+    eventually(lambda: all(Path(f"{run}.{place}").exists() for place in (0, 1)))
+    time.sleep(1.0)  # from compiled to called
+    began = time.monotonic()
+    os.kill(first.pid, signal.SIGINT)
+    _, err = first.communicate(timeout=60)
+    assert first.returncode == 130 and "interrupted" in err
+    second.communicate(timeout=60)
+    assert second.returncode and time.monotonic() - began < ALLOWED, "JAX ends who waits for the first"
 
 
 WAITS = {"at the start": 1.5, "while it plans": 4.0}

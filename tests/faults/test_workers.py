@@ -20,11 +20,12 @@ from dlkit.bench.spec.bound_plan import OwnProblem, ProblemSource
 
 SCRIPT = """
 import ctypes, os, signal, sys, time
+from contextlib import nullcontext
 import jax, jax.numpy as jnp, optax
 from dlkit import bench
-from dlkit.bench.execution import processes
+from dlkit.bench.execution import in_hand
 
-processes.TRAINING_MARGIN = 1.0
+in_hand.TRAINING_MARGIN = 1.0
 DRIVER = os.getpid()
 
 def struck(name, strike):
@@ -59,28 +60,58 @@ FAULTS = {
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL), "interrupt": interrupt, "flood": flood,
     "hang": lambda: time.sleep(1e6), "grow": grow,
 }
-arguments = sys.argv[1:]
-trial_seconds = 0.5 if "hang" in arguments else None
-worker_memory = "700MiB" if "grow" in arguments else None
-budget = bench.Budget(
-    steps=20, evaluations=4, studies=1, tuning_points=1, tuning_seeds=1, seeds=2, trial_seconds=trial_seconds
-)
-result = bench.compare(
-    problems=["quadratic"], optimizers=["sgd", *(struck(name, FAULTS[name]) for name in arguments)], budget=budget,
-    resources=bench.Resources(workers=2, worker_memory=worker_memory), folder="run", progress=False,
-)
-assert not {"dask", "distributed"} & sys.modules.keys()
-print(result.summary.missing, "missing")
+
+def run(place, arguments):
+    trial_seconds = 0.5 if "hang" in arguments else None
+    bound = "700MiB" if "grow" in arguments else None
+    if place == "cluster":  # whose workers have a nanny, which would end them where memory is at a bound
+        from distributed import LocalCluster
+
+        workers = LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs="CRITICAL",
+            memory_limit=bound and "738MiB",
+        )
+    else:
+        workers = nullcontext()
+    with workers as cluster:
+        resources = (
+            bench.Resources(workers=2, worker_memory=bound)
+            if cluster is None
+            else bench.Resources(executor=cluster.scheduler_address, insecure=True)
+        )
+        there = None if cluster is None else {each.pid for each in cluster.workers.values()}
+        budget = bench.Budget(
+            steps=20, evaluations=4, studies=1, tuning_points=1, tuning_seeds=1, seeds=2, trial_seconds=trial_seconds
+        )
+        result = bench.compare(
+            problems=["quadratic"], optimizers=["sgd", *(struck(name, FAULTS[name]) for name in arguments)],
+            budget=budget, resources=resources, folder="run", progress=False,
+        )
+        if cluster is not None:
+            assert there == {each.pid for each in cluster.workers.values()}, "no worker had to be started again"
+    return result
+
+if __name__ == "__main__":  # workers of a cluster import it
+    place, *arguments = sys.argv[1:]
+    result = run(place, arguments)
+    assert place == "cluster" or not {"dask", "distributed"} & sys.modules.keys()
+    print(result.summary.missing, "missing")
 """
 
 
 FINISHED = ["finished"] * 3  # of one point, and its two fresh seeds
 
 
-def struck(folder: Path, *faults: str) -> tuple[bench.Result, str, str]:
-    """A run in which a healthy contender stands beside some whose callbacks do what they should not."""
+def struck(folder: Path, place: str, *faults: str) -> tuple[bench.Result, str, str]:
+    """A run in which a healthy contender stands beside some whose callbacks do what they should not.
+
+    Args:
+        folder: where the script lies, and runs.
+        place: whose workers train: this machine's, or those of a cluster.
+        faults: what callbacks do.
+    """
     (folder / "script.py").write_text(SCRIPT)
-    command = [sys.executable, "script.py", *faults]
+    command = [sys.executable, "script.py", place, *faults]
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
     assert ended.returncode == 0 and "Traceback (most recent call last)" not in _own(ended.stderr), ended.stderr
     return bench.open_run(folder / "run"), ended.stdout, ended.stderr
@@ -98,7 +129,7 @@ def statuses(result: bench.Result, optimizer: str) -> list[str]:
 
 @pytest.mark.long
 def test_code_that_ends_its_process_costs_its_trial_alone(tmp_path: Path) -> None:
-    result, _, said = struck(tmp_path, "segfault", "exit at once", "killed", "exit", "interrupt", "flood")
+    result, _, said = struck(tmp_path, "here", "segfault", "exit at once", "killed", "exit", "interrupt", "flood")
     assert statuses(result, "sgd") == FINISHED
     for name in ("segfault", "exit at once", "killed", "exit", "interrupt"):
         assert set(statuses(result, name)) == {"failed"}, name
@@ -118,7 +149,7 @@ def test_code_that_ends_its_process_costs_its_trial_alone(tmp_path: Path) -> Non
 
 @pytest.mark.long
 def test_code_that_never_returns_is_cut_off(tmp_path: Path) -> None:
-    result, _, _ = struck(tmp_path, "hang")
+    result, _, _ = struck(tmp_path, "here", "hang")
     assert statuses(result, "sgd") == FINISHED and set(statuses(result, "hang")) == {"cut off"}
     assert not result.failures
     hanging = result.trials().query("optimizer == 'hang'")
@@ -133,7 +164,7 @@ def test_code_that_never_returns_is_cut_off(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_a_worker_has_no_more_memory_than_it_may(tmp_path: Path) -> None:
-    result, _, _ = struck(tmp_path, "grow")
+    result, _, _ = struck(tmp_path, "here", "grow")
     assert statuses(result, "sgd") == FINISHED and set(statuses(result, "grow")) == {"failed"}
     (reason,) = {each.partition("used")[0] for each in result.failures}
     assert reason == "quadratic / grow: its worker "

@@ -34,11 +34,12 @@ def replay(
     sample: int | None = None,
     seed: int = 0,
     spec: Path | None = None,
+    yes: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Run trials again and say whether they match bit for bit: curves, counts, scores of examples, samples, models.
 
     Trials of somebody's own code run the code that the run's folder keeps, in a process of its own, after saying whose
-    it is.
+    it is. Code that was not made here is shown if you like, and runs only if you agree.
 
     Ends with 0 where every number matches; with 1 where one differs although the same bits are promised; with 3 where
     one differs, or cannot run, on another machine or with other software, for which they are not.
@@ -50,13 +51,17 @@ def replay(
         sample: so many of them, of as many contenders and problems as there are.
         seed: of the draw of the sample.
         spec: the spec that ran, to take functions from files of your own instead of the run's folder.
+        yes: run also code that was not made here, without asking, as where no terminal is there.
     """
     from dlkit.bench import api
+    from dlkit.bench.cli.consent import require_consent
     from dlkit.bench.spec.toml import load
 
     if sum((bool(trial), every, sample is not None)) != 1:
         raise UserError("name the trials to replay, or give --all or --sample N; `dlkit show RUN --trials` lists them")
     result, experiment = api.open_run(run), load(spec) if spec else None
+    if experiment is None:
+        require_consent(run, yes=yes)
     if trial:
         return _shown(result.replays(trial, experiment))
     replays = result.replays(experiment=experiment, sample=sample, seed=seed)

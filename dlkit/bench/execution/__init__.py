@@ -10,15 +10,16 @@
 - `executor`: this process as an executor; `processes`: workers of this machine; `together`: several that train each
   trial together; `executors`: which of them a run asks for.
 - `nursery`: the workers' parent process; `worker_process`: a worker; `worker_handle`: as the run sees it; `lease`: what
-  it has in hand.
-- `cluster`: workers that join, leave and die, on other machines; `worker_side`: what they do; `certificates`: who they
-  are; `connection`: to their scheduler; `batch_system`: as jobs of SLURM or PBS; `job_options`: what these ask for;
-  `memory`: how much, as it is written; `waiting`: for the first of them.
+  it is at; `in_hand`: with which task, and for how long without a sign.
+- `cluster`: workers that join, leave and die, on other machines; `newcomers`: what those are that come; `worker_side`:
+  what they do; `certificates`: who they are; `connection`: to their scheduler; `batch_system`: as jobs of SLURM or PBS;
+  `job_options`: what these ask for; `memory`: how much, as it is written; `waiting`: for the first of them.
 - `parcels`: values with the code that they need, to be opened in another process; `by_value`: how they are pickled.
 - `races`: which contenders are timed side by side; `step_times`: before training, for budgets of seconds.
 - `progress`: what a run reports while it goes on; `course`: how far it has come; `time_left`: how long it goes on;
   `displays`: how that is shown.
-- `own_code`: what is one's own in a plan, kept in the run folder and bound again.
+- `own_code`: what is one's own in a plan, kept in the run folder and bound again; `known_code`: which of it was made
+  here.
 - `checkpoints`: files that a killed trial goes on from.
 - `keeping`: the best models, kept at the end of a run; `models`: those, or trained again; `packed_models`: as bytes.
 - `replay`: runs stored trials again; `replay_tasks`: in other processes; `bit_comparison`: beside the stored ones.
@@ -42,13 +43,16 @@ __all__ = [
     "executor",
     "executors",
     "guard",
+    "in_hand",
     "job_options",
     "jobs",
     "keeping",
+    "known_code",
     "lease",
     "lost_trials",
     "memory",
     "models",
+    "newcomers",
     "nursery",
     "outcomes",
     "own_code",

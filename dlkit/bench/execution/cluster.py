@@ -9,52 +9,33 @@ import atexit
 import sys
 import threading
 import time
+import uuid
 import warnings
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Literal, NamedTuple
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.connection import GONE, dask_is_silent, innermost, scheduler_is_there
 from dlkit.bench.execution.executor import KEPT, Changed, Lost
+from dlkit.bench.execution.in_hand import InHand
+from dlkit.bench.execution.newcomers import Member, introduction, other_software, question
 from dlkit.bench.execution.parcels import pack
 from dlkit.bench.execution.waiting import Waiting
 from dlkit.bench.execution.work import Done, Task, Timed
-from dlkit.bench.execution.worker_side import run_on_worker
+from dlkit.bench.execution.worker_side import Sent, Unable, run_on_worker, stop_on_worker
 from dlkit.bench.machine.interrupts import first_interrupt
-from dlkit.bench.machine.program import jax_settings, program_of_workers
+from dlkit.bench.machine.program import program_of_workers
 from dlkit.bench.spec.bound_plan import OwnProblem
-from dlkit.bench.store.software import differences, software_digest
 
 __all__ = ["ClusterExecutor"]
 
 END_SECONDS = 20.0  # that the end of this process waits for the connection, and for jobs, to end
 CONNECT_SECONDS = 10.0
 LOOK_SECONDS = 2.0  # so often the scheduler is asked who is there
+STOP_SECONDS = 3.5  # that trials in hand have after Ctrl-C: the workers' two, and the way there and back
 GREETING_SECONDS = 120.0  # a worker that has not said what it is by then is not waited for at the start
-# No function of dlkit: a worker that has none ends when it is sent one.
-WHO_IS_IT = "__import__('importlib').import_module('dlkit.bench.execution.worker_side').introduced({settings!r})"
-
-
-@dataclass
-class _Worker:
-    """A worker of the cluster.
-
-    Attributes:
-        address: where it listens.
-        where: how messages call it.
-        slot: the slot it has; None before it has said what it is, and for one that is refused.
-        device: the kind of device that it trains on.
-        is_leaving: whether it said that it ends.
-    """
-
-    address: str
-    where: str
-    slot: int | None = None
-    device: str = ""
-    is_leaving: bool = False
 
 
 class _Event(NamedTuple):
@@ -107,14 +88,16 @@ class ClusterExecutor:
         self._memory, self._waiting = memory, waiting or Waiting()
         self._resources, self._connection = ExitStack(), ExitStack()
         self._events: SimpleQueue[_Event] = SimpleQueue()
-        self._workers: dict[str, _Worker] = {}
-        self._by_slot: list[_Worker] = []
+        self._workers: dict[str, Member] = {}
+        self._by_slot: list[Member] = []
         self._vacant: set[int] = set()
         self._refusals: set[str] = set()  # that were said: a worker that loses its connection comes again
         self._greetings: dict[str, Any] = {}  # address -> future
         self._tasks: dict[str, tuple[int, Any]] = {}  # key -> slot, future
         self._sentences: list[str] = []
-        self._own: dict[int, tuple[OwnProblem, Any]] = {}  # by the id of what is kept alive here
+        self._run = uuid.uuid4().hex
+        self._own: dict[int, tuple[int, OwnProblem, Any]] = {}  # by the id of what is kept alive here: number, future
+        self._given_up_at: float | None = None
         self._looked = 0.0
         self._alone_since: float | None = None  # since when there is no worker
         self.program: Mapping[str, str] = {}
@@ -155,15 +138,17 @@ class ClusterExecutor:
         parcel = pack(work.within(self._memory).with_own(None))
         place = {"workers": [self._by_slot[slot].address], "allow_other_workers": False}
         with scheduler_is_there():
-            own = self._sent(work.problem.own)
-            future = self._client.submit(run_on_worker, parcel, own, pure=False, retries=0, **place)
+            number, own = self._sent(work.problem.own)
+            sent = Sent(self._run, InHand.of(work), parcel, number)
+            future = self._client.submit(run_on_worker, sent, own, pure=False, retries=0, **place)
             self._tasks[future.key] = slot, future
             future.add_done_callback(lambda ended: self._events.put(_Event("ended", ended.key)))
 
     def next(self) -> tuple[int, Done | Timed | UserError | Lost | Changed]:
         """Waits for any worker: for its answer, or for its end; or until workers have come.
 
-        The first Ctrl-C is raised here and nowhere else, so that it costs no answer.
+        The first Ctrl-C is raised here and nowhere else, so that it costs no answer. Trials in hand have a few seconds
+        from then on; a worker that has not answered by then is given up.
 
         Raises:
             UserError: if the scheduler is gone, or no worker is left and none comes.
@@ -171,10 +156,12 @@ class ClusterExecutor:
         while True:
             if self._sentences:
                 return -1, Changed(self._sentences.pop(0))
+            if self._given_up_at is not None and time.monotonic() > self._given_up_at and self._tasks:
+                return self._given_up()
             if time.monotonic() - self._looked > LOOK_SECONDS:
                 self._look()
             try:
-                event = self._events.get(timeout=LOOK_SECONDS)
+                event = self._events.get(timeout=LOOK_SECONDS if self._given_up_at is None else 0.1)
             except Empty:
                 is_alone = len(self._vacant) == len(self._by_slot) and not self._greetings
                 if is_alone and self._alone_since is None:
@@ -190,6 +177,7 @@ class ClusterExecutor:
         """What follows from an event, for who runs the tasks; None for nothing."""
         match event.kind:
             case "interrupt":
+                self._ask_to_stop()
                 raise KeyboardInterrupt
             case "joined":
                 self._greet(event.whose)
@@ -221,24 +209,53 @@ class ClusterExecutor:
             self._events.put(_Event("ended", future.key))
             return None
         del self._tasks[future.key]
+        if isinstance(found, Unable):
+            self._vacant.add(slot)
+            self._sentences.append(f"worker {self._by_slot[slot].where} can train no more: {found.reason}")
+            return slot, Lost("can train no more", kind="left")
+        if isinstance(found, Lost):  # its process ended, and it has another one
+            return slot, found._replace(reason=f"{found.reason}; at {self._by_slot[slot].where}")
         if error is None:
             return slot, found
         if type(error).__name__ == "KilledWorker":
             return slot, Lost(f"at {self._by_slot[slot].where} died")
         return slot, UserError(f"the worker at {self._by_slot[slot].where} raised {type(error).__name__}: {error}")
 
-    def _sent(self, problem: OwnProblem | None) -> Any:
-        """The future of a problem of the user's own, which is sent again where every worker that had it is gone."""
+    def _sent(self, problem: OwnProblem | None) -> tuple[int | None, Any]:
+        """The number and the future of a problem of the user's own.
+
+        It is sent again where every worker that had it is gone.
+        """
         if problem is None:
-            return None
-        known = self._own.get(id(problem))
-        if known is None or known[1].status != "finished":
+            return None, None
+        number, _, future = self._own.get(id(problem), (uuid.uuid4().int, problem, None))
+        if future is None or future.status != "finished":
             content = pack(problem)
             # To those that train, and to no others: dlkit's own objects are nothing to a worker without dlkit.
             there = [worker.address for worker in self._by_slot if worker.slot not in self._vacant]
             future = self._client.scatter(content, workers=there, broadcast=True, hash=False)
-            self._own[id(problem)] = problem, future
-        return self._own[id(problem)][1]
+            self._own[id(problem)] = number, problem, future
+        return number, future
+
+    def _ask_to_stop(self) -> None:
+        """Lets trials in hand stop where they can be kept, within a few seconds."""
+        self._given_up_at = time.monotonic() + STOP_SECONDS
+        there = [self._by_slot[slot].address for slot, _ in self._tasks.values()]
+
+        def ask() -> None:
+            with suppress(Exception):  # who does not hear it is given up
+                self._client.run(stop_on_worker, self._run, workers=there, on_error="ignore")
+
+        if there:
+            threading.Thread(target=ask, name="dlkit stops its cluster", daemon=True).start()
+
+    def _given_up(self) -> tuple[int, Lost]:
+        """A task that has not been answered a few seconds after Ctrl-C; its worker hears that nobody waits for it."""
+        key, (slot, future) = next(iter(self._tasks.items()))
+        del self._tasks[key]
+        with suppress(Exception):
+            future.cancel()
+        return slot, Lost("was given up")
 
     # --- workers ---
 
@@ -259,7 +276,7 @@ class ClusterExecutor:
         """Asks a worker that has come what it is."""
         if address in self._workers:
             return
-        self._workers[address] = _Worker(address, address)
+        self._workers[address] = Member(address, address)
 
         def hear(event: tuple[float, Any]) -> None:  # in a thread of dask's
             said = event[1] if isinstance(event[1], dict) else {}
@@ -271,9 +288,7 @@ class ClusterExecutor:
         with scheduler_is_there():
             self._client.subscribe_topic(address, hear)
             place = {"workers": [address], "allow_other_workers": False}
-            settings = {name: getattr(each, "value", each) for name, each in jax_settings().items()}  # no enumerations
-            question = WHO_IS_IT.format(settings=settings)
-            future = self._client.submit(eval, question, pure=False, retries=0, **place)
+            future = self._client.submit(eval, question(self._run), pure=False, retries=0, **place)
             self._greetings[address] = future
             future.add_done_callback(lambda _: self._events.put(_Event("greeted", address)))
 
@@ -282,12 +297,12 @@ class ClusterExecutor:
         future, worker = self._greetings.pop(address, None), self._workers.get(address)
         if future is None or worker is None:
             return None
-        said, wrong = _introduction(future)
+        said, wrong = introduction(future)
         if said is not None:
             worker.where = f"{address} ({said['host']})"
             program = said["program"]
             worker.device = program.get("device", "")
-            wrong = _other_software(program, self.program or {**program_of_workers(), "device": worker.device})
+            wrong = other_software(program, self.program or {**program_of_workers(), "device": worker.device})
         if wrong:
             news = {f"worker {worker.where} is refused: {wrong}; the others go on"} - self._refusals
             self._refusals |= news
@@ -380,21 +395,3 @@ class ClusterExecutor:
         except Exception as error:
             note = f"note: the cluster could not be left ({type(error).__name__}: {error}); no result depends on it"
             print(note, file=sys.stderr)  # noqa: T201
-
-
-def _introduction(future: Any) -> tuple[Any, str]:
-    """What a worker said of itself, or why it could not."""
-    try:
-        said = future.result(timeout=LOOK_SECONDS)
-    except ImportError as error:
-        return None, f"it has no dlkit, or another one ({error}); install the same there"
-    except Exception as error:
-        return None, f"it cannot say what it is: {type(error).__name__}: {error}"
-    return (said, "") if isinstance(said, dict) else (None, str(said))
-
-
-def _other_software(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
-    """In what a worker's software differs from what trials are compared under; empty if in nothing."""
-    if theirs.keys() >= ours.keys() and software_digest(theirs) == software_digest(ours):
-        return ""
-    return f"{differences(theirs, ours, there='there', here='here')}; install the same on both"

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from dlkit.bench.errors import UserError
+from dlkit.bench.execution.known_code import remember
 from dlkit.bench.execution.parcels import Parcel, pack, unpack
 from dlkit.bench.execution.progress import Listener
 from dlkit.bench.machine.program import jax_settings
@@ -77,6 +78,7 @@ def _keep(owner: str, value: Any, store: Store, progress: Listener) -> About | N
             f"than {MOST_BYTES // 2**20} MiB of them: it alone cannot replay trials"
         )
         return None
+    remember(name)
     return facts._replace(digest=name)
 
 

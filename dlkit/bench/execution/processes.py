@@ -12,11 +12,12 @@ from contextlib import ExitStack, suppress
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.examination.costs import duration
-from dlkit.bench.execution.executor import KEPT, Kind, Lost
+from dlkit.bench.execution.executor import KEPT, Lost
+from dlkit.bench.execution.in_hand import InHand, hanging
 from dlkit.bench.execution.lease import Phase, Sign
 from dlkit.bench.execution.parcels import Parcel, pack
 from dlkit.bench.execution.progress import say
-from dlkit.bench.execution.work import Done, Task, Timed, Work
+from dlkit.bench.execution.work import Done, Task, Timed
 from dlkit.bench.execution.worker_handle import Ending, NurseryProcess, Printed, Worker, how_it_ended
 from dlkit.bench.execution.worker_process import Own, Request, receive, send
 from dlkit.bench.machine.interrupts import first_interrupt
@@ -24,9 +25,6 @@ from dlkit.bench.spec.bound_plan import OwnProblem
 
 __all__ = ["ProcessExecutor"]
 
-TRAINING_FACTOR, TRAINING_MARGIN = 2.0, 10.0  # without a sign for so many times its seconds, and so many more: it hangs
-PREPARING_SECONDS = 120.0  # without a sign, at least, while it is not compiled, where a trial has a bound
-COMPILING_SECONDS = 1800.0  # of one program, where a trial has a bound
 QUIET_SECONDS = 300.0  # without a sign: it is said, and again after twice as long
 GRACE_SECONDS = 2.0  # that trials in hand have after Ctrl-C
 LOOK_SECONDS = 0.5  # between looks at workers with a bound
@@ -45,6 +43,8 @@ class ProcessExecutor:
         workers: int | None = None,
         memory: int | None = None,
         worker_memory: int | None = None,
+        bound_by: str = "worker_memory",
+        pinned: bool = True,
         say: Callable[[str], None] = say,
         nursery: NurseryProcess | None = None,
     ) -> None:
@@ -54,19 +54,22 @@ class ProcessExecutor:
             workers: how many; None for one per core this process may use.
             memory: bytes that a worker's training examples may take; None for what suits its device.
             worker_memory: bytes of memory that a worker may have; None for no bound.
+            bound_by: how messages call that bound.
+            pinned: whether each worker has a core of its own, where there are enough.
             say: shows what workers print, and what is to be known of them.
             nursery: the workers' parent, if it was started before; None to start it now.
         """
-        self._memory, self._worker_memory, self._say = memory, worker_memory, say
-        self._cores = _cores()
+        self._memory, self._worker_memory, self._bound_by, self._say = memory, worker_memory, bound_by, say
+        self._cores, self._pinned = _cores(), pinned and hasattr(os, "sched_setaffinity")
         self.slots = workers or len(self._cores)
-        self._own: dict[int, tuple[int, OwnProblem, Parcel]] = {}  # by the id of what is kept alive here
-        self._tasks: dict[int, Task] = {}  # by the slot that has it in hand
+        self._packed: dict[int, tuple[OwnProblem, Own]] = {}  # by the id of what is kept alive here
+        self._own: dict[int, Own] = {}  # by number
+        self._tasks: dict[int, InHand] = {}  # by the slot that has it in hand
         self._said: dict[int, float] = {}  # slot -> seconds of silence that were told
         self._found: list[tuple[int, Done | Timed | UserError | Lost]] = []
         self._useless = 0  # starts in a row that came to nothing
         self._given_up_at: float | None = None
-        self._is_interrupted = False
+        self._is_interrupted = self._has_stopped = False
         self._printed = {slot: Printed(f"worker {slot + 1}", say) for slot in range(self.slots)}
         self._resources = ExitStack()
         self._wake, self._woken = os.pipe()
@@ -87,7 +90,7 @@ class ProcessExecutor:
         self._workers = {slot: self._start(slot) for slot in range(self.slots)}
 
     def _start(self, slot: int) -> Worker:
-        core = self._cores[slot % len(self._cores)] if hasattr(os, "sched_setaffinity") else None
+        core = self._cores[slot % len(self._cores)] if self._pinned else None
         worker = Worker(self._nursery, slot, core)
         self._ready.register(worker.pipe, selectors.EVENT_READ, ("answer", slot))
         self._ready.register(worker.output, selectors.EVENT_READ, ("printed", slot))
@@ -103,28 +106,43 @@ class ProcessExecutor:
         """
         problem = work.problem.own
         parcel = pack(work.within(self._memory).with_own(None))
-        if problem is not None and id(problem) not in self._own:
-            self._own[id(problem)] = len(self._own), problem, pack(problem)
-        self._tasks[slot] = work
-        self._send(slot, Request(parcel, None if problem is None else self._own[id(problem)][0]))
+        if problem is not None and id(problem) not in self._packed:
+            self._packed[id(problem)] = problem, Own(len(self._packed), pack(problem))
+        self.hand_on(slot, InHand.of(work), parcel, None if problem is None else self._packed[id(problem)][1])
+
+    def hand_on(self, slot: int, what: InHand, parcel: Parcel, own: Own | None = None) -> None:
+        """Sends a task that is packed already.
+
+        Args:
+            slot: whose worker gets it.
+            what: the task.
+            parcel: the task, without a problem of the user's own.
+            own: that problem, which is sent once; None where there is none.
+        """
+        if own is not None:
+            self._own.setdefault(own.number, own)
+        self._tasks[slot] = what
+        self._send(slot, Request(parcel, None if own is None else own.number))
 
     def _send(self, slot: int, request: Request) -> None:
         """Sends a request; if nobody is there to read it, that is heard from the nursery."""
         worker = self._workers[slot]
         worker.request = request
         with suppress(OSError):
-            for number, _, parcel in self._own.values():
-                if number == request.own and number not in worker.owned:
-                    worker.owned.add(number)
-                    send(worker.pipe, Own(number, parcel))
+            if request.own is not None and request.own not in worker.owned:
+                worker.owned.add(request.own)
+                send(worker.pipe, self._own[request.own])
             send(worker.pipe, request)
 
     # --- what comes back ---
 
-    def next(self) -> tuple[int, Done | Timed | UserError | Lost]:
+    def next(self, *, is_wanted: Callable[[], bool] | None = None) -> tuple[int, Done | Timed | UserError | Lost]:
         """Waits for any worker. The first Ctrl-C is raised here and nowhere else, so that it costs no answer.
 
         Trials in hand have a few seconds from then on; a worker that has not answered by then is given up.
+
+        Args:
+            is_wanted: asked now and then; where it says no, trials in hand are stopped as by Ctrl-C.
 
         Raises:
             UserError: if workers end before they do anything.
@@ -135,31 +153,38 @@ class ProcessExecutor:
                 raise KeyboardInterrupt
             if self._found:
                 return self._found.pop(0)
+            if is_wanted is not None and not self._has_stopped and not is_wanted():
+                self._ask_to_stop()
             if self._given_up_at is not None and time.monotonic() > self._given_up_at:
                 self._give_up()
                 continue
-            for key, _ in sorted(self._ready.select(self._patience()), key=lambda each: each[0].data[0]):
+            patience = self._patience(LOOK_SECONDS if is_wanted is not None else QUIET_SECONDS / 10)
+            for key, _ in sorted(self._ready.select(patience), key=lambda each: each[0].data[0]):
                 what, slot = key.data
                 if self._ready.get_map().get(key.fd) is not key:
                     continue  # of a worker that has ended meanwhile
                 _HEARING[what](self, slot)
             self._look_at_bounds()
 
-    def _patience(self) -> float | None:
+    def _patience(self, longest: float) -> float | None:
         """How long nothing has to be looked at; None for as long as nothing comes."""
         if self._given_up_at is not None:
             return max(self._given_up_at - time.monotonic(), 0.01)
         if not self._tasks:
             return None
-        bounded = any(self._seconds(slot) is not None for slot in self._tasks)
-        return LOOK_SECONDS if bounded or self._worker_memory is not None else QUIET_SECONDS / 10
+        bounded = any(task.patience is not None for task in self._tasks.values())
+        return LOOK_SECONDS if bounded or self._worker_memory is not None else longest
 
     def _hear_ctrl_c(self, _: int) -> None:
         os.read(self._wake, 64)
-        self._given_up_at = time.monotonic() + GRACE_SECONDS
+        self._ask_to_stop()
+        self._is_interrupted = True
+
+    def _ask_to_stop(self) -> None:
+        """Lets trials in hand stop where they can be kept, within a few seconds."""
+        self._given_up_at, self._has_stopped = time.monotonic() + GRACE_SECONDS, True
         for worker in self._workers.values():
             worker.lease.stop()
-        self._is_interrupted = True
 
     def _hear_words(self, _: int) -> None:
         """Hears what the workers' parent prints."""
@@ -225,7 +250,34 @@ class ProcessExecutor:
             return
         task = self._tasks.pop(slot)
         self._said.pop(slot, None)
-        self._found.append((slot, Lost(reason, self._trial_in_hand(task, sign), kind)))
+        self._found.append((slot, Lost(reason, task.trial(sign), kind)))
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether workers were asked to stop: they do no more, until each is renewed."""
+        return self._has_stopped
+
+    def renew(self, slot: int) -> None:
+        """Starts a new worker in the place of one, which knows nothing of what was done before, and has no task.
+
+        Args:
+            slot: whose.
+
+        Raises:
+            UserError: if workers end before they do anything.
+        """
+        while (process := self._workers[slot].process) is None:
+            self._hear_nursery(0)
+        self._nursery.kill(process)
+        for number in self._workers[slot].owned:
+            self._own.pop(number, None)
+        self._forget(self._workers[slot])
+        self._workers[slot] = self._start(slot)
+        self._printed[slot] = Printed(f"worker {slot + 1}", self._say)
+        self._tasks.pop(slot, None)
+        self._said.pop(slot, None)
+        self._found = [each for each in self._found if each[0] != slot]
+        self._given_up_at, self._has_stopped = None, False
 
     def _start_again(self) -> None:
         """Starts everything anew after the workers' parent was ended, and its workers with it."""
@@ -279,12 +331,11 @@ class ProcessExecutor:
             if worker.process is None or worker.ending is not None:
                 continue
             if self._worker_memory is not None and (used := worker.memory) > self._worker_memory:
-                bound = self._worker_memory / 2**30
-                reason = f"used {used / 2**30:.3g} GiB of memory, where worker_memory allows {bound:.3g}, and was ended"
-                worker.ending = reason, "died"
+                allowed = f"where {self._bound_by} allows {self._worker_memory / 2**30:.3g}"
+                worker.ending = f"used {used / 2**30:.3g} GiB of memory, {allowed}, and was ended", "died"
             else:
-                sign, seconds = worker.lease.read(), self._seconds(slot)
-                worker.ending = None if seconds is None else _hanging(sign, seconds)
+                sign, seconds = worker.lease.read(), self._tasks[slot].patience
+                worker.ending = None if seconds is None else hanging(sign, seconds)
                 self._say_if_silent(slot, sign)
             if worker.ending is not None:
                 self._nursery.kill(worker.process)
@@ -294,21 +345,9 @@ class ProcessExecutor:
         told = self._said.get(slot, 0.0)
         if sign.silent > max(QUIET_SECONDS, 2 * told) and sign.phase != Phase.WAITING:
             self._said[slot] = sign.silent
-            task = self._tasks[slot]
-            whom = f"{task.problem.name} / {task.group.recipe.optimizer.name}" if isinstance(task, Work) else "its task"
+            whom = self._tasks[slot].label
             doing = "compiling" if sign.is_compiling else _DOING.get(sign.phase, "at")
             self._say(f"worker {slot + 1} has been {doing} {whom} for {duration(sign.silent)} without a sign")
-
-    def _seconds(self, slot: int) -> float | None:
-        """How long the trial in hand may train; None for no bound."""
-        task = self._tasks[slot]
-        return task.patience if isinstance(task, Work) else None
-
-    @staticmethod
-    def _trial_in_hand(task: Task, sign: Sign) -> str | None:
-        if not isinstance(task, Work) or sign.phase not in (Phase.PREPARING, Phase.TRAINING):
-            return None
-        return task.trials[sign.trial].id
 
     def close(self) -> None:
         """Ends the workers and whatever they started.
@@ -335,23 +374,6 @@ _HEARING: dict[str, Callable[[ProcessExecutor, int], None]] = {
     "words": ProcessExecutor._hear_words,
 }
 _DOING = {Phase.OPENING: "opening", Phase.PREPARING: "preparing", Phase.TRAINING: "training"}
-
-
-def _hanging(sign: Sign, seconds: float) -> tuple[str, Kind] | None:
-    """How a worker is said to be ended whose trial may train for so long; None if it goes on."""
-    bound = TRAINING_FACTOR * seconds + TRAINING_MARGIN
-    if sign.phase == Phase.TRAINING and not sign.is_compiling:
-        if sign.silent > bound:
-            return (
-                f"trained without a sign for {duration(sign.silent)}, where trial_seconds is {seconds:g}; it was ended",
-                "hung",
-            )
-        return None
-    bound = COMPILING_SECONDS if sign.is_compiling else max(bound, PREPARING_SECONDS)
-    if sign.phase in (Phase.OPENING, Phase.PREPARING, Phase.TRAINING) and sign.silent > bound:
-        what = "compiled" if sign.is_compiling else "did not begin to train"
-        return f"{what} for {duration(sign.silent)} without a sign; it was ended", "never began"
-    return None
 
 
 def _cores() -> list[int]:

@@ -24,11 +24,12 @@ from dlkit.bench.execution.resources import Resources
 from dlkit.bench.execution.step_times import needs_step_times
 from dlkit.bench.execution.work import Done, Task, Timed, Work, forget_own_programs
 from dlkit.bench.machine.boundary import ask_to_stop, forget_to_stop, is_asked_to_stop
-from dlkit.bench.machine.interrupts import first_interrupt
+from dlkit.bench.machine.interrupts import ends_in_time, first_interrupt
 from dlkit.bench.spec.bound_plan import BoundPlan, OwnProblem
 
 __all__ = ["TogetherExecutor", "follow", "follows", "join", "make_executor", "over_all", "telling_the_others"]
 
+END_SECONDS = 4.5  # that a call of what trains may go on after Ctrl-C
 HOW = "docs/cluster.md (More than one device) shows how to start them"
 
 
@@ -94,6 +95,7 @@ class TogetherExecutor:
         self._resources = ExitStack()
         self._resources.callback(forget_own_programs)
         self._resources.callback(forget_to_stop)
+        self._resources.enter_context(ends_in_time(END_SECONDS))  # a call cannot be stopped in its middle
         self._resources.enter_context(first_interrupt(_give_up))  # the second Ctrl-C
         self._resources.enter_context(first_interrupt(ask_to_stop))
 
@@ -109,7 +111,10 @@ class TogetherExecutor:
         _send((pack(self._work.with_own(None)), own and id(own), pack(own) if is_new else None))
 
     def next(self) -> tuple[int, Done | Timed | UserError]:
-        """Runs the task. Ctrl-C stops it between two calls, in all processes; a second one at once, in this one."""
+        """Runs the task. Ctrl-C stops it between two calls, in all processes; a second one at once, in this one.
+
+        A call that goes on for seconds after Ctrl-C ends with this process, and JAX ends the others, which wait for it.
+        """
         assert self._work is not None
         _TRAINING.set()
         try:

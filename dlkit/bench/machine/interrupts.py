@@ -28,6 +28,7 @@ AT_ONCE_SECONDS = 0.5  # that Python has to hear a second Ctrl-C in
 
 _HEARD: list[int] = []  # the signals that came, in order
 _SETTLED = threading.Event()  # set where nothing that takes long is left to do
+_TIMED = threading.Event()  # set while this process ends in time
 
 
 def settled() -> None:
@@ -100,14 +101,16 @@ def ends_in_time(seconds: float) -> Iterator[None]:
     """Ends this process so long after the first signal that asks for it, whatever it is at; after the second at once.
 
     Python hears a signal only between two of its own instructions: not while XLA compiles, or a function of C runs. So
-    a thread listens, too. What a process writes to its store is whole or not there, whenever it ends.
+    a thread listens, too. What a process writes to its store is whole or not there, whenever it ends. Within such a
+    block another one changes nothing.
 
     Args:
         seconds: from the first signal on, unless `settled` was called by then.
     """
-    if threading.current_thread() is not threading.main_thread() or os.name == "nt":
+    if threading.current_thread() is not threading.main_thread() or os.name == "nt" or _TIMED.is_set():
         yield
         return
+    _TIMED.set()
     wake, woken = os.pipe()
     os.set_blocking(woken, False)
     before = signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
@@ -138,6 +141,7 @@ def ends_in_time(seconds: float) -> Iterator[None]:
         signal.set_wakeup_fd(before)
         over.set()
         os.close(woken)
+        _TIMED.clear()
 
 
 def _leave(status: int) -> None:

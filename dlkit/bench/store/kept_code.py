@@ -10,7 +10,7 @@ from dlkit.bench.identity.local_code import LocalCode
 from dlkit.bench.identity.local_imports import LocalModule
 from dlkit.bench.store.database import Database
 
-__all__ = ["MOST_BYTES", "About", "KeptCode", "about", "fetch", "insert_code", "sources_of"]
+__all__ = ["MOST_BYTES", "About", "KeptCode", "about", "content_digest", "fetch", "insert_code", "sources_of"]
 
 MOST_BYTES = 512 * 2**20  # that a run folder keeps of code and the arrays it holds
 
@@ -56,6 +56,13 @@ class KeptCode(NamedTuple):
     buffers: Sequence[Any]
 
 
+def content_digest(kept: KeptCode) -> str:
+    """Returns the digest of all that opening some code runs, whatever its folder calls it."""
+    *names, data = (hashlib.sha256(each).hexdigest() for each in (*kept.buffers, kept.data))
+    modules = {name: list(each) for name, each in kept.about.code.modules.items()}
+    return digest([data, names, modules, dict(kept.about.settings), kept.about.python, kept.about.owner])
+
+
 def insert_code(database: Database, kept: KeptCode) -> str | None:
     """Writes code, each of its arrays once; inside a transaction.
 
@@ -74,7 +81,7 @@ def insert_code(database: Database, kept: KeptCode) -> str | None:
         return None
     modules = {name: list(each) for name, each in kept.about.code.modules.items()}
     settings = dict(kept.about.settings)
-    name = digest([data, names, modules, settings, kept.about.python, kept.about.owner])
+    name = content_digest(kept)
     for each, content in new.items():
         database.put("buffer", (each, bytes(content)))
     facts: dict[str, Any] = {"owner": kept.about.owner, "python": kept.about.python, "kept_at": kept.about.kept_at}

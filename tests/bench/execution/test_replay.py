@@ -1,5 +1,6 @@
 """Bits of replays: after runs that were interrupted, and of a folder that was copied, without the user's own files."""
 
+import io
 import shutil
 import signal
 import sqlite3
@@ -16,8 +17,10 @@ import pytest
 
 from dlkit import bench
 from dlkit.bench.analysis.summary import summarize
+from dlkit.bench.cli.consent import require_consent
 from dlkit.bench.execution import replay, runner
 from dlkit.bench.execution.executor import InlineExecutor
+from dlkit.bench.execution.known_code import strange_code
 from dlkit.bench.execution.own_code import keep_own_code, open_kept, whose
 from dlkit.bench.execution.parcels import pack, unpack
 from dlkit.bench.execution.progress import Silent
@@ -31,6 +34,7 @@ from dlkit.bench.spec import planner
 from dlkit.bench.spec.budget import Budget
 from dlkit.bench.spec.entries import Contender, Experiment, ProblemChoice
 from dlkit.bench.store import kept_code
+from dlkit.bench.store.kept_code import KeptCode
 from dlkit.bench.store.store import Store
 from dlkit.bench.training.lanes import ALONE
 from tests.bench.command_line import dlkit
@@ -193,6 +197,59 @@ def test_every_trial_of_own_code_replays_without_its_files(copied: Path) -> None
     with sqlite3.connect(copied / "store.sqlite") as connection:
         assert {row[0] for row in connection.execute("SELECT sources FROM spec")} == {"{}"}, "texts are kept once"
     connection.close()
+
+
+@pytest.mark.long
+def test_code_that_was_not_made_here_runs_only_if_the_user_agrees(copied: Path, tmp_path: Path) -> None:
+    """Elsewhere is another cache folder: that of another user, or another machine."""
+    trial = next(iter(bench.open_run(copied).summary.records))
+    elsewhere = {"DLKIT_CACHE": str(tmp_path / "cache")}
+    refused = dlkit("replay", copied, trial, cwd=tmp_path, **elsewhere)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"error: {copied} keeps code that was not made here, and a replay runs it: problem 'plane'" in refused.stderr
+    assert "--yes runs it" in refused.stderr and "running code" not in refused.stderr
+    assert dlkit("verify", copied, "--replay", "1", cwd=tmp_path, **elsewhere).stderr == refused.stderr
+    agreed = dlkit("replay", copied, trial, "--yes", cwd=tmp_path, **elsewhere)
+    assert (agreed.returncode, agreed.stdout) == (0, f"trial {trial}: every number matches, bit for bit\n")
+    assert not strange(copied, tmp_path / "cache"), "once is enough"
+    edited(copied, tmp_path, "modules", "SCALE = 1.5", "SCALE = 2.5")  # under the name of what was agreed to
+    (edit,) = strange(tmp_path / "run", tmp_path / "cache")
+    assert "SCALE = 2.5" in "".join(edit.about.sources.values())
+    (tmp_path / "cache" / "known_code").chmod(0o777)
+    assert strange(copied, tmp_path / "cache"), "anybody can have written there"
+
+
+def strange(run: Path, cache: Path) -> list[KeptCode]:
+    """The code of a run that was not made where this cache folder is."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("DLKIT_CACHE", str(cache))
+        return strange_code(run)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("answers", "agrees"), [("s\ny\n", True), ("show\n\n", False), ("", False), ("perhaps\nno\n", False)]
+)
+def test_who_is_asked_sees_the_text(
+    copied: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    answers: str,
+    agrees: bool,
+) -> None:
+    monkeypatch.setenv("DLKIT_CACHE", str(tmp_path))
+    terminal = io.StringIO(answers)
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    if agrees:
+        require_consent(copied, yes=False)
+    else:
+        with pytest.raises(bench.UserError, match="nothing was run; --spec SPEC takes the functions"):
+            require_consent(copied, yes=False)
+    said = capsys.readouterr().err
+    assert ("SCALE = 1.5" in said) == answers.startswith("s") and "[y]es, [n]o, [s]how" in said
+    assert bool(strange_code(copied)) != agrees
 
 
 def test_the_file_of_a_script_is_said(tmp_path: Path) -> None:

@@ -1,19 +1,23 @@
 """Trains in two processes with two CPU devices each.
 
 ``python -m tests.bench.training.two_processes train PORT PLACE`` trains one trial, ``alone`` in one process; ``run PORT
-PLACE FOLDER`` makes a run that only the first process keeps.
+PLACE FOLDER`` makes a run that only the first process keeps; ``endless PORT PLACE FOLDER`` begins one whose first call
+never ends, and makes the file FOLDER.PLACE when that call begins.
 """
 
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from dlkit import bench
+from dlkit.bench.execution import lease
 
 
 def data() -> bench.Dataset:
@@ -82,14 +86,44 @@ def run(folder: str) -> dict[str, Any]:
     }
 
 
+def endless(folder: str, place: str) -> None:
+    """A run that nothing but a signal ends."""
+
+    def make(learning_rate: Any) -> Any:
+        def update(gradients: Any, state: Any, params: Any = None) -> Any:
+            forever = jax.lax.while_loop(lambda each: each >= 0, lambda each: (each + 1) % 1000, jnp.int32(0))
+            return jax.tree.map(lambda gradient: -learning_rate * gradient * forever, gradients), state
+
+        return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+    def listen(event: str, duration_secs: float, **facts: Any) -> None:
+        if event == lease.COMPILED and lease.SEGMENT in str(facts.get("fun_name", "")):
+            Path(f"{folder}.{place}").touch()
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    result = bench.compare(
+        problems=[problem()],
+        optimizers=[bench.Optimizer("endless", make, {"learning_rate": bench.log_uniform(0.1, 1.0)})],
+        budget=bench.Budget(steps=4, evaluations=2, studies=1, tuning_points=1, tuning_seeds=1, seeds=2),
+        folder=folder,
+        executor="jax.distributed",
+        progress=False,
+        check=False,
+    )
+    print(json.dumps({"interrupted": result.interrupted}))
+
+
 def main() -> None:
     """Prints what was found, as JSON."""
     if sys.argv[1] == "alone":
         print(json.dumps({"curve": curve(1)}))
-    elif sys.argv[1] == "run":
+    elif sys.argv[1] in ("run", "endless"):
         names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
         os.environ.update(zip(names, (f"127.0.0.1:{sys.argv[2]}", "2", sys.argv[3]), strict=True))
-        print(json.dumps(run(sys.argv[4])))
+        if sys.argv[1] == "run":
+            print(json.dumps(run(sys.argv[4])))
+        else:
+            endless(sys.argv[4], sys.argv[3])
     else:
         jax.distributed.initialize(f"127.0.0.1:{sys.argv[2]}", 2, int(sys.argv[3]))
         counts = [jax.local_device_count(), jax.device_count()]
