@@ -82,7 +82,7 @@ class _Beside:
 
         What nobody waits for any more is ended: the driver is gone, or this worker ends.
         """
-        from distributed.worker import thread_state
+        from distributed.worker import thread_state  # type: ignore[attr-defined]
 
         key = getattr(thread_state, "key", None)
         with self._lock:
