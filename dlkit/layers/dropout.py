@@ -6,12 +6,13 @@ from jaxtyping import Float
 
 from dlkit import regularizers
 from dlkit.checks import known_number, known_zero, require_floating, require_key, require_number
-from dlkit.layers.base import Layer
+from dlkit.layers.base import Layer, described
 from dlkit.typing import Array, Key, Params, Scalar, Shape, State
 
 __all__ = ["dropout", "gaussian_noise"]
 
 
+@described
 def dropout(rate: Scalar, *, shared_axes: Sequence[int] = ()) -> Layer:
     """Inverted dropout: y = x m / (1 - rate) with m ~ Bernoulli(1 - rate) per element, so that E[y] = x.
 
@@ -54,6 +55,7 @@ def dropout(rate: Scalar, *, shared_axes: Sequence[int] = ()) -> Layer:
     return _noise("dropout", rate, lambda key, x: regularizers.dropout(key, x, rate=rate, shared_axes=shared))
 
 
+@described
 def gaussian_noise(deviation: Scalar) -> Layer:
     """Additive Gaussian noise: y = x + deviation * n with n ~ Normal(0, 1) per element.
 
