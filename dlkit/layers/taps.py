@@ -5,8 +5,6 @@ from typing import Any
 
 import jax
 
-from dlkit.typing import Array, State
-
 __all__ = ["Tapped", "untapped"]
 
 
@@ -23,7 +21,7 @@ class Tapped:
         {'stem': 1}
     """
 
-    def __init__(self, outputs: Mapping[str, Any], state: State) -> None:
+    def __init__(self, outputs: Mapping[str, Any], state: Any) -> None:
         """Bind what was tapped to a state.
 
         Args:
@@ -32,7 +30,7 @@ class Tapped:
         """
         self.outputs, self.state = dict(outputs), state
 
-    def tree_flatten(self) -> tuple[tuple[dict[str, Any], State], None]:
+    def tree_flatten(self) -> tuple[tuple[dict[str, Any], Any], None]:
         """For JAX: both are trees.
 
         Example:
@@ -42,7 +40,7 @@ class Tapped:
         return (self.outputs, self.state), None
 
     @classmethod
-    def tree_unflatten(cls, _: None, children: tuple[dict[str, Any], State]) -> "Tapped":
+    def tree_unflatten(cls, _: None, children: tuple[dict[str, Any], Any]) -> "Tapped":
         """For JAX: from what `tree_flatten` returned.
 
         Example:
@@ -54,7 +52,7 @@ class Tapped:
         return made
 
 
-def untapped(state: State) -> tuple[dict[str, Array], State]:
+def untapped(state: Any) -> tuple[dict[str, Any], Any]:
     """The outputs in a state, wherever in it, and the state without them.
 
     Example:
@@ -64,7 +62,7 @@ def untapped(state: State) -> tuple[dict[str, Array], State]:
     nodes, structure = jax.tree.flatten(state, is_leaf=_is_tapped)
     if not any(map(_is_tapped, nodes)):
         return {}, state
-    outputs: dict[str, Array] = {}
+    outputs: dict[str, Any] = {}
     plain = []
     for node in nodes:
         if _is_tapped(node):
