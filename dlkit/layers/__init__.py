@@ -15,7 +15,18 @@ from dlkit.hints import missing_attribute
 from dlkit.layers.activation import activation, prelu
 from dlkit.layers.adaptive_pool import adaptive_average_pool, adaptive_max_pool
 from dlkit.layers.attention import dot_product_attention, multi_head_attention
-from dlkit.layers.base import ApplyFunction, InitFunction, Layer, RaggedFunction, as_layer, lambda_, output_shape
+from dlkit.layers.base import (
+    About,
+    ApplyFunction,
+    InitFunction,
+    Layer,
+    Part,
+    RaggedFunction,
+    as_layer,
+    described,
+    lambda_,
+    output_shape,
+)
 from dlkit.layers.batch_norm import batch_norm, has_batch_statistics, reestimate_batch_statistics
 from dlkit.layers.by_name import NORMALIZATIONS, normalization
 from dlkit.layers.combine import parallel, residual, serial
@@ -23,22 +34,34 @@ from dlkit.layers.conv import conv, conv_transpose
 from dlkit.layers.dense import default_kernel_init, dense
 from dlkit.layers.dropout import alpha_dropout, drop_path, dropout, gaussian_noise
 from dlkit.layers.embed import embedding, learned_positions, rotary, sinusoidal_positions, tied_logits
+from dlkit.layers.functions import EvaluateFunction, TrainFunction, evaluate, train
+from dlkit.layers.graph import graph
+from dlkit.layers.inside import capture, replaced
 from dlkit.layers.norm import group_norm, instance_norm, layer_norm, rms_norm
 from dlkit.layers.pool import average_pool, global_average_pool, global_max_pool, max_pool
 from dlkit.layers.ragged import apply_ragged
 from dlkit.layers.recurrent.layers import gru, lstm, rnn
 from dlkit.layers.resize import pixel_shuffle, resize
 from dlkit.layers.shape import flatten, reshape
+from dlkit.layers.sharing import shared, unembedding
 from dlkit.layers.spectral_norm import spectral_norm
+from dlkit.layers.stacked import ensemble, repeat
+from dlkit.layers.summary import Summary, parameter_count, summary
 from dlkit.layers.transformer import transformer_block
 from dlkit.layers.weight_norm import weight_norm
+from dlkit.layers.wrapped import remat, renamed
 
 __all__ = [
     "NORMALIZATIONS",
+    "About",
     "ApplyFunction",
+    "EvaluateFunction",
     "InitFunction",
     "Layer",
+    "Part",
     "RaggedFunction",
+    "Summary",
+    "TrainFunction",
     "activation",
     "adaptive_average_pool",
     "adaptive_max_pool",
@@ -47,18 +70,23 @@ __all__ = [
     "as_layer",
     "average_pool",
     "batch_norm",
+    "capture",
     "conv",
     "conv_transpose",
     "default_kernel_init",
     "dense",
+    "described",
     "dot_product_attention",
     "drop_path",
     "dropout",
     "embedding",
+    "ensemble",
+    "evaluate",
     "flatten",
     "gaussian_noise",
     "global_average_pool",
     "global_max_pool",
+    "graph",
     "group_norm",
     "gru",
     "has_batch_statistics",
@@ -72,9 +100,14 @@ __all__ = [
     "normalization",
     "output_shape",
     "parallel",
+    "parameter_count",
     "pixel_shuffle",
     "prelu",
     "reestimate_batch_statistics",
+    "remat",
+    "renamed",
+    "repeat",
+    "replaced",
     "reshape",
     "residual",
     "resize",
@@ -82,10 +115,14 @@ __all__ = [
     "rnn",
     "rotary",
     "serial",
+    "shared",
     "sinusoidal_positions",
     "spectral_norm",
+    "summary",
     "tied_logits",
+    "train",
     "transformer_block",
+    "unembedding",
     "weight_norm",
 ]
 

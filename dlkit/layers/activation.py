@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from dlkit import activations
 from dlkit.checks import require_floating, require_number
-from dlkit.layers.base import Layer, as_layer, lambda_
+from dlkit.layers.base import Layer, as_layer, described, lambda_
 from dlkit.typing import Array, ArrayFunction, Key, Params, Shape, State
 
 __all__ = ["MARK", "activation", "prelu"]
@@ -19,6 +19,7 @@ MARK = "activation"
 """The name that the outputs of activation layers carry."""
 
 
+@described
 def activation(function: str | ArrayFunction | Layer) -> Layer:
     """Make a layer of an activation.
 
@@ -53,6 +54,7 @@ def activation(function: str | ArrayFunction | Layer) -> Layer:
     return lambda_(marked)
 
 
+@described
 def prelu(*, initial_slope: float = 0.25, shared: bool = False) -> Layer:
     """Parametric rectified linear unit: y = x if x >= 0, else negative_slope * x, with learned slopes.
 

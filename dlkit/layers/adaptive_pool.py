@@ -7,12 +7,13 @@ import jax.numpy as jnp
 from jaxtyping import Float, Shaped
 
 from dlkit.checks import require_floating, require_size
-from dlkit.layers.base import Layer, lambda_
+from dlkit.layers.base import Layer, described, lambda_
 from dlkit.typing import Array
 
 __all__ = ["adaptive_average_pool", "adaptive_max_pool"]
 
 
+@described
 def adaptive_average_pool(shape: Sequence[int]) -> Layer:
     """Average-pooling to a given shape: output p is the mean from floor(p size / new) to ceil((p + 1) size / new).
 
@@ -42,6 +43,7 @@ def adaptive_average_pool(shape: Sequence[int]) -> Layer:
     return _adaptive("adaptive_average_pool", shape, mean)
 
 
+@described
 def adaptive_max_pool(shape: Sequence[int]) -> Layer:
     """Max-pooling to a given shape: output p is the largest from floor(p size / new) to ceil((p + 1) size / new).
 

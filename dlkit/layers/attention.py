@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from dlkit import checks
-from dlkit.layers.base import Layer
+from dlkit.layers.base import About, Layer, described
 from dlkit.layers.products import affine, matmul
 from dlkit.layers.ragged import within_lengths
 from dlkit.typing import Array, ArrayFunction, Initializer, Key, Params, Scalar, Shape, State
@@ -82,6 +82,7 @@ def dot_product_attention(
     return matmul(weights.astype(dtype), values.astype(dtype))
 
 
+@described
 def multi_head_attention(
     heads: int,
     *,
@@ -188,7 +189,9 @@ def multi_head_attention(
         averages = dot_product_attention(queries, keys, values, mask=allowed, dropout=rate, key=key)
         return _linear(params["output"], _merge_heads(averages)), state
 
-    return Layer(init, apply)
+    # Self-attention takes no context: in a model it stands beside layers that do.
+    taken = {"mask", "lengths"} if context_features is None else {"context", "mask", "lengths"}
+    return Layer(init, apply, about=About(inputs=frozenset(taken)))
 
 
 def _kernel_shapes(

@@ -2,61 +2,124 @@
 
 A layer is a pair of pure functions. `init` makes its parameters and state from a key and the shape of one example;
 `apply` maps a batch of examples. Nothing else is hidden in it, so it works under jit, vmap, grad and scan as it is.
+What made it, and which layers are inside, is kept beside the functions: for its text, for equality, and for pickle.
 """
 
-from typing import NamedTuple, Protocol, runtime_checkable
+import functools
+import inspect
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, ParamSpec, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
+from dlkit.layers.descriptions import Made, key_of
 from dlkit.typing import Array, ArrayFunction, DTypeLike, Key, Params, Shape, State
 
-__all__ = ["ApplyFunction", "InitFunction", "Layer", "RaggedFunction", "as_layer", "lambda_", "output_shape"]
+__all__ = [
+    "About",
+    "ApplyFunction",
+    "InitFunction",
+    "Layer",
+    "Part",
+    "RaggedFunction",
+    "as_layer",
+    "described",
+    "lambda_",
+    "output_shape",
+]
 
 _PROBE_BATCH = 2
+_USUAL = frozenset({"key", "train"})
+_Arguments = ParamSpec("_Arguments")
 
 
 @runtime_checkable
 class InitFunction(Protocol):
-    """`init(key, input_shape) -> (params, state)`."""
+    """`init(key, input_shape) -> (params, state)`.
 
-    def __call__(self, key: Key, input_shape: Shape) -> tuple[Params, State]:
+    That of layers made of others also takes the shapes of side inputs by name: `init(key, (10, 64), context=(12, 32))`.
+    """
+
+    def __call__(self, key: Key, input_shape: Shape, *args: Any, **kwargs: Any) -> tuple[Params, State]:
         """Make the parameters and the state for examples of this shape."""
         ...
 
 
+@runtime_checkable
 class ApplyFunction(Protocol):
-    """`apply(params, state, x, *, key=None, train=False) -> (y, state)`."""
+    """`apply(params, state, x, *, key=None, train=False) -> (y, state)`, and side inputs by name."""
 
-    def __call__(
-        self, params: Params, state: State, x: Array, *, key: Key | None = None, train: bool = False
-    ) -> tuple[Array, State]:
+    def __call__(self, params: Params, state: State, x: Array, *args: Any, **kwargs: Any) -> tuple[Array, State]:
         """Map a batch of examples; return the outputs and the next state."""
         ...
 
 
 @runtime_checkable
 class RaggedFunction(Protocol):
-    """`ragged(params, state, x, lengths, *, key=None, train=False) -> (y, state, lengths)`."""
+    """`ragged(params, state, x, lengths, *, key=None, train=False) -> (y, state, lengths)`, and side inputs by name."""
 
     def __call__(
-        self, params: Params, state: State, x: Array, lengths: Array, *, key: Key | None = None, train: bool = False
+        self, params: Params, state: State, x: Array, lengths: Array, *args: Any, **kwargs: Any
     ) -> tuple[Array, State, Array | None]:
         """Map a batch of padded sequences; return the outputs, the next state and how many steps count now."""
         ...
 
 
-class Layer(NamedTuple):
+class Part(NamedTuple):
+    """A layer inside another one.
+
+    Attributes:
+        name: under which its parameters and its state stand in those of the other; "" if they are the other's own.
+        layer: the layer.
+        apart: whether its parameters are not those it would have alone: stacked, as in `repeat`, or changed.
+    """
+
+    name: str
+    layer: "Layer"
+    apart: bool = False
+
+
+class About(NamedTuple):
+    """What a layer is made of, beside its functions. All of it may be left out.
+
+    Attributes:
+        made: the call that made it; `described` enters it.
+        parts: the layers inside.
+        rebuild: `rebuild(layers) -> Layer`: the same with other layers inside, in the order of the parts.
+        inputs: the side inputs that `apply` takes; None reads them from its signature.
+        token: one object for all uses of a layer that is `shared`.
+    """
+
+    made: Made | None = None
+    parts: tuple[Part, ...] = ()
+    rebuild: "Callable[[tuple[Layer, ...]], Layer] | None" = None
+    inputs: frozenset[str] | None = None
+    token: object | None = None
+
+
+_UNKNOWN = About()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Layer:
     """A pair of pure functions.
+
+    Two layers are equal if one constructor made them with equal arguments; those of one's own, if their functions are
+    the same objects. The text of a layer is the call that makes it, as a tree. Layers can be pickled where their
+    arguments can.
 
     Attributes:
         init: `init(key, input_shape) -> (params, state)`. `input_shape` is the shape of **one example**, without batch
             axes. A layer without parameters returns `{}` for them; a layer without state returns `{}` for it.
         apply: `apply(params, state, x, *, key=None, train=False) -> (y, state)`, with x of shape
             `[*batch, *input_shape]` and y of shape `[*batch, *output_shape]`. Stochastic layers require `key` while
-            `train` is true. Layers that look at several steps of a sequence at once also take `lengths=`.
+            `train` is true. Layers that look at several steps of a sequence at once also take `lengths=`. What else
+            `apply` takes by name is a side input, such as `mask=`: layers made of others hand it on.
         ragged: for layers that change or remove the time axis: `apply` for sequences of unequal lengths, which also
             returns the lengths after it. `layers.apply_ragged` tells the whole protocol.
+        about: what it is made of, where that is known.
 
     Example:
         >>> double = Layer(
@@ -70,8 +133,112 @@ class Layer(NamedTuple):
     init: InitFunction
     apply: ApplyFunction
     ragged: RaggedFunction | None = None
+    about: About = _UNKNOWN
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The layers inside this one.
+
+        Example:
+            >>> lambda_(jnp.abs).parts
+            ()
+        """
+        return self.about.parts
+
+    @functools.cached_property
+    def side_inputs(self) -> frozenset[str]:
+        """What `apply` takes beside key and train, by name, such as `mask` and `lengths`.
+
+        Example:
+            >>> sorted(lambda_(jnp.abs).side_inputs)
+            []
+        """
+        if self.about.inputs is not None:
+            return self.about.inputs
+        parameters = list(inspect.signature(self.apply).parameters.values())[3:]
+        named = (each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD))
+        return frozenset(named) - _USUAL
+
+    @functools.cached_property
+    def sublayers(self) -> Mapping[str, "Layer"]:
+        """Path -> layer, of all layers inside, outer ones first: `{"stem": ..., "stem/conv": ...}`.
+
+        Example:
+            >>> lambda_(jnp.abs).sublayers
+            {}
+        """
+        return dict(_below(self, ""))
+
+    @functools.cached_property
+    def identity_key(self) -> Hashable:
+        """What is the same for layers that are equal.
+
+        Example:
+            >>> lambda_(jnp.abs).identity_key == lambda_(jnp.abs).identity_key
+            True
+        """
+        made = self.about.made
+        if self.about.token is not None:
+            return ("shared", key_of(self.about.token))
+        if made is None:
+            return ("functions", *map(key_of, (self.init, self.apply, self.ragged)))
+        return ("made", key_of(made.constructor), *((name, key_of(value)) for name, value in made.arguments()))
+
+    def _replace(self, **fields: Any) -> "Layer":
+        """The layer with other functions; it is no longer what its constructor made."""
+        about = self.about._replace(made=None, rebuild=None, token=None)
+        return Layer(**{"init": self.init, "apply": self.apply, "ragged": self.ragged, "about": about, **fields})
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Layer) and self.identity_key == other.identity_key)
+
+    def __hash__(self) -> int:
+        return hash(self.identity_key)
+
+    def __repr__(self) -> str:
+        if self.about.made is not None:
+            return str(self.about.made)
+        if self.parts:
+            inner = "".join(f"    {part.name or 'layer'}={part.layer!r},\n" for part in self.parts)
+            return f"Layer(\n{inner})"
+        return f"Layer({getattr(self.apply, '__qualname__', 'apply')})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        made = self.about.made
+        if made is None:
+            return Layer, (self.init, self.apply, self.ragged, self.about)
+        return _made_again, (made.constructor, made.args, dict(made.kwargs))
 
 
+def described(make: Callable[_Arguments, Layer]) -> Callable[_Arguments, Layer]:
+    """Let the layers that a function makes know the call that made them. A decorator, for layers of one's own too.
+
+    Args:
+        make: a function that returns a layer; of a module's top level, for its layers to be pickled.
+
+    Returns:
+        The same function; a layer that it was given and returns as it is stays what it was.
+
+    Example:
+        >>> @described
+        ... def scaled(factor: float, *, shift: float = 0.0) -> Layer:
+        ...     return lambda_(lambda x: factor * x + shift)
+        >>> scaled(2.0), scaled(factor=2.0, shift=0.0) == scaled(2.0)
+        (scaled(2.0), True)
+    """
+
+    @functools.wraps(make)
+    def constructor(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Layer:
+        layer = make(*args, **kwargs)
+        if any(layer is each for each in (*args, *kwargs.values())):
+            return layer
+        made = Made(constructor, args, kwargs)
+        return Layer(layer.init, layer.apply, layer.ragged, layer.about._replace(made=made))
+
+    return constructor
+
+
+@described
 def lambda_(function: ArrayFunction) -> Layer:
     """Make a layer of a plain function: y = f(x), without parameters and state.
 
@@ -127,7 +294,13 @@ def as_layer(layer: Layer | ArrayFunction) -> Layer:
 
 
 def output_shape(
-    layer: Layer, params: Params, state: State, input_shape: Shape, *, input_dtype: DTypeLike = jnp.float32
+    layer: Layer,
+    params: Params,
+    state: State,
+    input_shape: Shape,
+    *,
+    input_dtype: DTypeLike = jnp.float32,
+    **side_shapes: Shape | jax.ShapeDtypeStruct,
 ) -> jax.ShapeDtypeStruct:
     """Shape and dtype of what a layer makes of one example, found by tracing: nothing is computed.
 
@@ -137,6 +310,8 @@ def output_shape(
         state: its state.
         input_shape: shape of one example, without batch axes.
         input_dtype: dtype of the example, e.g. `jnp.int32` for token ids.
+        **side_shapes: shapes of what `apply` takes by name, for one example: `context=(12, 32)`; a
+            `jax.ShapeDtypeStruct` where it is not float32. Names that the layer does not take are passed over.
 
     Returns:
         Shape (without batch axes) and dtype.
@@ -149,8 +324,8 @@ def output_shape(
         (8, 2)
     """
 
-    def first_output(params: Params, state: State, x: Array) -> Array:
-        y, _ = layer.apply(params, state, x)
+    def first_output(params: Params, state: State, x: Array, side: dict[str, Array]) -> Array:
+        y, _ = layer.apply(params, state, x, **side)
         if y.shape[:1] != (_PROBE_BATCH,):
             raise ValueError(
                 f"expected an output [*batch, ...] for inputs {jax.typeof(x)}, got {jax.typeof(y)}; "
@@ -159,7 +334,11 @@ def output_shape(
         return y[0]
 
     outputs: jax.ShapeDtypeStruct = jax.eval_shape(
-        first_output, params, state, _struct((_PROBE_BATCH, *input_shape), input_dtype)
+        first_output,
+        params,
+        state,
+        _struct((_PROBE_BATCH, *input_shape), input_dtype),
+        {name: _batch_of(shape) for name, shape in side_shapes.items() if name in layer.side_inputs},
     )
     return outputs
 
@@ -173,3 +352,24 @@ def _struct(shape: Shape, dtype: DTypeLike) -> jax.ShapeDtypeStruct:
     """An array's shape and dtype without the array."""
     struct: jax.ShapeDtypeStruct = jax.eval_shape(lambda: jnp.zeros(shape, dtype))
     return struct
+
+
+def _batch_of(shape: Shape | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    """A side input as `apply` gets it."""
+    if isinstance(shape, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct((_PROBE_BATCH, *shape.shape), shape.dtype)
+    return _struct((_PROBE_BATCH, *shape), jnp.float32)
+
+
+def _made_again(constructor: Callable[..., Layer], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Layer:
+    """A layer out of a pickle."""
+    return constructor(*args, **kwargs)
+
+
+def _below(layer: Layer, path: str) -> Iterable[tuple[str, Layer]]:
+    """The layers inside another one with their paths."""
+    for part in layer.parts:
+        inner = "/".join(filter(None, (path, part.name)))
+        if part.name:
+            yield inner, part.layer
+        yield from _below(part.layer, inner)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Integer, PyTree
 
 from dlkit.checks import require_floating, require_number
-from dlkit.layers.base import Layer
+from dlkit.layers.base import Layer, described
 from dlkit.layers.products import computed_once
 from dlkit.layers.ragged import steps_that_count
 from dlkit.layers.standardize import init_scale_and_bias, scale_and_bias, standardize, standardize_across
@@ -20,6 +20,7 @@ __all__ = ["batch_norm", "has_batch_statistics", "reestimate_batch_statistics"]
 _STATE_KEYS = frozenset({"mean", "var", "batch_mean", "batch_var"})
 
 
+@described
 def batch_norm(
     *,
     momentum: Scalar = 0.99,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Integer
 
 from dlkit.checks import require_floating, require_size
-from dlkit.layers.base import Layer, RaggedFunction
+from dlkit.layers.base import Layer, RaggedFunction, described
 from dlkit.layers.convolution_forms import convolve, convolve_transposed
 from dlkit.layers.ragged import with_padding_zero
 from dlkit.layers.window import (
@@ -27,6 +27,7 @@ __all__ = ["conv", "conv_transpose"]
 _lecun_normal: Initializer = jax.nn.initializers.lecun_normal()
 
 
+@described
 def conv(
     channels: int,
     kernel_size: Sequence[int],
@@ -121,6 +122,7 @@ def conv(
     return Layer(init, apply, _ragged("conv", dimensions, apply, after))
 
 
+@described
 def conv_transpose(
     channels: int,
     kernel_size: Sequence[int],

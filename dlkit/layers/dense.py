@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from dlkit.checks import require_floating, require_size
-from dlkit.layers.base import Layer
+from dlkit.layers.base import Layer, described
 from dlkit.layers.products import affine
 from dlkit.typing import Array, Initializer, Key, Params, Shape, State
 
@@ -15,6 +15,7 @@ default_kernel_init: Initializer = jax.nn.initializers.lecun_normal()
 """Truncated normal with variance 1 / in_features, as in flax."""
 
 
+@described
 def dense(
     features: int,
     *,

@@ -6,12 +6,13 @@ from jaxtyping import Float
 
 from dlkit import regularizers
 from dlkit.checks import known_number, known_zero, require_floating, require_key, require_number, require_size
-from dlkit.layers.base import Layer
+from dlkit.layers.base import Layer, described
 from dlkit.typing import Array, Key, Params, Scalar, Shape, State
 
 __all__ = ["alpha_dropout", "drop_path", "dropout", "gaussian_noise"]
 
 
+@described
 def dropout(rate: Scalar, *, shared_axes: Sequence[int] = ()) -> Layer:
     """Inverted dropout: y = x m / (1 - rate) with m ~ Bernoulli(1 - rate) per element, so that E[y] = x.
 
@@ -54,6 +55,7 @@ def dropout(rate: Scalar, *, shared_axes: Sequence[int] = ()) -> Layer:
     return _noise("dropout", rate, lambda key, x: regularizers.dropout(key, x, rate=rate, shared_axes=shared))
 
 
+@described
 def drop_path(rate: Scalar, *, axes: int) -> Layer:
     """Stochastic depth: whole examples are dropped, y = x m / (1 - rate) with one m ~ Bernoulli(1 - rate) per example.
 
@@ -87,6 +89,7 @@ def drop_path(rate: Scalar, *, axes: int) -> Layer:
     return _noise("drop_path", rate, lambda key, x: regularizers.drop_path(key, x, rate=rate, axes=axes))
 
 
+@described
 def alpha_dropout(rate: Scalar) -> Layer:
     """Alpha dropout, for chains with selu: dropped elements become -1.7581, and mean 0 and variance 1 stay.
 
@@ -115,6 +118,7 @@ def alpha_dropout(rate: Scalar) -> Layer:
     return _noise("alpha_dropout", rate, lambda key, x: regularizers.alpha_dropout(key, x, rate=rate))
 
 
+@described
 def gaussian_noise(deviation: Scalar) -> Layer:
     """Additive Gaussian noise: y = x + deviation * n with n ~ Normal(0, 1) per element.
 

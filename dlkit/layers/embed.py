@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from dlkit import checks
-from dlkit.layers.base import Layer
+from dlkit.layers.base import Layer, described
 from dlkit.layers.products import is_sharded, matmul
 from dlkit.typing import Array, Initializer, Key, Params, Shape, State
 
@@ -22,6 +22,7 @@ _unit_rows: Initializer = jax.nn.initializers.variance_scaling(1.0, "fan_in", "n
 _small_normal: Initializer = jax.nn.initializers.normal(0.02)
 
 
+@described
 def embedding(vocabulary: int, features: int, *, embedding_init: Initializer = _unit_rows) -> Layer:
     """Embedding of token ids: y = E[id], the row of a table of vectors that are learned.
 
@@ -114,6 +115,7 @@ def tied_logits(x: Float[Array, "*batch features"], table: Float[Array, "vocabul
     return matmul(x, table.T)
 
 
+@described
 def learned_positions(*, max_length: int | None = None, embedding_init: Initializer = _small_normal) -> Layer:
     """Add a learned vector to each position: y_t = x_t + P_t.
 
@@ -177,6 +179,7 @@ def learned_positions(*, max_length: int | None = None, embedding_init: Initiali
     return Layer(init, apply)
 
 
+@described
 def sinusoidal_positions(*, base: float = 10_000.0) -> Layer:
     """Add waves of different lengths to each position t = 0, 1, ...: y_t = x_t + P_t.
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Integer
 
 from dlkit.checks import require_floating, require_number, require_size
-from dlkit.layers.base import Layer
+from dlkit.layers.base import Layer, described
 from dlkit.layers.ragged import steps_that_count, with_padding_zero
 from dlkit.layers.standardize import init_scale_and_bias, scale_and_bias, standardize
 from dlkit.typing import Array, Initializer, Key, Params, Scalar, Shape, State
@@ -20,6 +20,7 @@ from dlkit.typing import Array, Initializer, Key, Params, Scalar, Shape, State
 __all__ = ["group_norm", "instance_norm", "layer_norm", "rms_norm"]
 
 
+@described
 def layer_norm(
     *,
     axes: int = 1,
@@ -72,6 +73,7 @@ def layer_norm(
     )
 
 
+@described
 def rms_norm(
     *,
     axes: int = 1,
@@ -116,6 +118,7 @@ def rms_norm(
     return _per_example("rms_norm", standardized, axes, axes, scale_init if use_scale else None, None)
 
 
+@described
 def group_norm(
     groups: int,
     *,
@@ -185,6 +188,7 @@ def group_norm(
     )
 
 
+@described
 def instance_norm(
     *,
     dimensions: int,

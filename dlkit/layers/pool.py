@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Integer, Shaped
 
 from dlkit.checks import require_floating, require_size
-from dlkit.layers.base import Layer, lambda_
+from dlkit.layers.base import Layer, described, lambda_
 from dlkit.layers.convolution_forms import shifted
 from dlkit.layers.products import with_example_shape
 from dlkit.layers.ragged import steps_that_count, with_padding_zero
@@ -25,6 +25,7 @@ from dlkit.typing import Array, Key, Params, Shape, State
 __all__ = ["average_pool", "global_average_pool", "global_max_pool", "max_pool"]
 
 
+@described
 def max_pool(window: Sequence[int], *, strides: PerAxis | None = None, padding: Padding = "VALID") -> Layer:
     """Max-pooling: y[p, c] = max over the positions t of the window of x[p stride + t, c].
 
@@ -52,6 +53,7 @@ def max_pool(window: Sequence[int], *, strides: PerAxis | None = None, padding: 
     return _pool("max_pool", window, strides, padding, _largest)
 
 
+@described
 def average_pool(window: Sequence[int], *, strides: PerAxis | None = None, padding: Padding = "VALID") -> Layer:
     """Average-pooling: y[p, c] = mean over the positions t of the window of x[p stride + t, c].
 
@@ -79,6 +81,7 @@ def average_pool(window: Sequence[int], *, strides: PerAxis | None = None, paddi
     return _pool("average_pool", window, strides, padding, _mean)
 
 
+@described
 def global_max_pool(dimensions: int) -> Layer:
     """The largest value over all positions: y[c] = max over p of x[p, c].
 
@@ -102,6 +105,7 @@ def global_max_pool(dimensions: int) -> Layer:
     return _global_pool("global_max_pool", dimensions, lambda x, axes: x.max(axes), -jnp.inf)
 
 
+@described
 def global_average_pool(dimensions: int) -> Layer:
     """The mean over all positions: y[c] = mean over p of x[p, c].
 

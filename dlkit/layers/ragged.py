@@ -13,6 +13,7 @@ The time axis is the one after the batch axes, of which there are as many as the
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,12 +35,12 @@ def apply_ragged(
     *,
     key: Key | None = None,
     train: bool = False,
-    mask: Bool[Array, "..."] | None = None,
+    **side: Any,
 ) -> tuple[Shaped[Array, "..."], State, Integer[Array, "..."] | None]:
     """Apply any layer to padded sequences. What the padding holds matters to nothing, not even NaN, nor to a gradient.
 
     The layer is shown zeros in place of the padding, and its outputs after a sequence's length are 0. It gets lengths
-    and mask where its `apply` takes them.
+    and side inputs, such as `mask=`, where its `apply` takes them.
 
     Args:
         layer: the layer.
@@ -49,7 +50,7 @@ def apply_ragged(
         lengths: how many steps of each sequence count, `[*batch]`; None for all of them.
         key: as for `apply`.
         train: as for `apply`.
-        mask: for attention: true where a position may attend to another one.
+        **side: side inputs by name, such as the mask of attention; None is as none.
 
     Returns:
         The outputs, the next state, and how many steps of the outputs count: for the layer that follows, or a loss such
@@ -67,20 +68,17 @@ def apply_ragged(
         >>> y.shape, lengths.tolist()
         ((2, 4, 4), [4, 2])
     """
-    call: Callable[..., tuple[Array, State]] = layer.apply
+    given = {name: value for name, value in side.items() if value is not None and name in layer.side_inputs}
     if lengths is None:
-        given = {"mask": mask} if mask is not None and takes(call, "mask") else {}
-        y, state = call(params, state, x, key=key, train=train, **given)
+        y, state = layer.apply(params, state, x, key=key, train=train, **given)
         return y, state, None
     x = with_padding_zero("apply", x, lengths)
     if layer.ragged is not None:
-        ragged: Callable[..., tuple[Array, State, Array | None]] = layer.ragged
-        given = {"mask": mask} if mask is not None and takes(ragged, "mask") else {}
-        y, state, after = ragged(params, state, x, lengths, key=key, train=train, **given)
+        given = {name: value for name, value in given.items() if takes(layer.ragged, name)}
+        y, state, after = layer.ragged(params, state, x, lengths, key=key, train=train, **given)
     else:
-        offered = {"lengths": lengths, "mask": mask}
-        given = {name: value for name, value in offered.items() if value is not None and takes(call, name)}
-        y, state = call(params, state, x, key=key, train=train, **given)
+        given |= {"lengths": lengths} if "lengths" in layer.side_inputs else {}
+        y, state = layer.apply(params, state, x, key=key, train=train, **given)
         _require_same_time(x.shape, y.shape, lengths.ndim)
         after = lengths
     return (y if after is None else with_padding_zero("apply", y, after)), state, after
@@ -96,21 +94,29 @@ def removes_time(apply: Callable[..., tuple[Array, State]]) -> RaggedFunction:
     """
 
     def ragged(
-        params: Params, state: State, x: Array, lengths: Array, *, key: Key | None = None, train: bool = False
+        params: Params,
+        state: State,
+        x: Array,
+        lengths: Array,
+        *,
+        key: Key | None = None,
+        train: bool = False,
+        **side: Any,
     ) -> tuple[Array, State, None]:
-        return *apply(params, state, x, key=key, train=train, lengths=lengths), None
+        return *apply(params, state, x, key=key, train=train, lengths=lengths, **side), None
 
     return ragged
 
 
 def takes(function: Callable[..., object], name: str) -> bool:
-    """Whether a function has a parameter of this name, such as `lengths` or `mask`.
+    """Whether a function has a parameter of this name, such as `lengths` or `mask`, or takes any name.
 
     Example:
-        >>> takes(lambda x, *, lengths=None: x, "lengths"), takes(lambda x, **options: x, "lengths")
+        >>> takes(lambda x, *, lengths=None: x, "lengths"), takes(lambda x, *, mask=None: x, "lengths")
         (True, False)
     """
-    return name in inspect.signature(function).parameters
+    parameters = inspect.signature(function).parameters
+    return name in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
 
 def with_padding_zero(where: str, x: Shaped[Array, "..."], lengths: Integer[Array, "..."]) -> Shaped[Array, "..."]:

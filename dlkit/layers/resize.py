@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Shaped
 
 from dlkit.checks import require_floating, require_size
-from dlkit.layers.base import Layer, lambda_
+from dlkit.layers.base import Layer, described, lambda_
 from dlkit.layers.products import with_example_shape
 from dlkit.typing import Array
 
@@ -17,6 +17,7 @@ __all__ = ["pixel_shuffle", "resize"]
 _METHODS = ("nearest", "linear", "cubic")
 
 
+@described
 def resize(shape: Sequence[int], *, method: str = "linear", antialias: bool = True) -> Layer:
     """Interpolate the spatial axes to other sizes.
 
@@ -58,6 +59,7 @@ def resize(shape: Sequence[int], *, method: str = "linear", antialias: bool = Tr
     return lambda_(resized)
 
 
+@described
 def pixel_shuffle(factor: int, *, dimensions: int = 2) -> Layer:
     """Move channels into space: factor^dimensions channels become one, at as many times the positions.
 

@@ -6,13 +6,14 @@ import jax
 from jaxtyping import Float
 
 from dlkit.checks import require_size
-from dlkit.layers.base import Layer, lambda_
+from dlkit.layers.base import Layer, described, lambda_
 from dlkit.layers.products import with_example_shape
 from dlkit.typing import Array, Shape
 
 __all__ = ["flatten", "reshape"]
 
 
+@described
 def flatten(axes: int) -> Layer:
     """Merge the last axes into one, in row-major order.
 
@@ -46,6 +47,7 @@ def flatten(axes: int) -> Layer:
     return lambda_(merged)
 
 
+@described
 def reshape(input_shape: Shape, output_shape: Shape) -> Layer:
     """Give every example another shape, in row-major order.
 

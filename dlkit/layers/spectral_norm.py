@@ -5,11 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Integer
 
 from dlkit.checks import require_size
-from dlkit.layers.base import Layer
-from dlkit.layers.ragged import apply_ragged
+from dlkit.layers.base import About, Layer, Part, described
+from dlkit.layers.calls import Call, Ran, Shapes, apply_inside, composite, init_inside
 from dlkit.typing import Array, Key, Params, Shape, State
 
 __all__ = ["spectral_norm"]
@@ -18,6 +17,7 @@ _TINY = 1e-30  # keeps the norm of a vector of zeros from dividing
 _START_ITERATIONS = 30  # at the start, when no step has been made that could have begun the iteration
 
 
+@described
 def spectral_norm(layer: Layer, *, iterations: int = 1) -> Layer:
     """Spectral normalization: a layer with each of its kernels W divided by sigma(W), its largest singular value.
 
@@ -31,7 +31,7 @@ def spectral_norm(layer: Layer, *, iterations: int = 1) -> Layer:
     Parameters: those of the layer, from the same bits. State: `{"layer": the layer's, "singular": {kernel: u}}`.
 
     Args:
-        layer: what to normalize; `lengths=` reaches it.
+        layer: what to normalize; `lengths=` and side inputs reach it.
         iterations: of the power method at each application with `train`.
 
     Returns:
@@ -53,25 +53,17 @@ def spectral_norm(layer: Layer, *, iterations: int = 1) -> Layer:
     """
     require_size("spectral_norm", iterations=iterations)
 
-    def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
-        params, state = layer.init(key, input_shape)
+    def init(key: Key, input_shape: Shape, shapes: Shapes) -> tuple[Params, State]:
+        params, state = init_inside(layer, key, input_shape, shapes)
         singular = {}
         for name, kernel in _kernels(params).items():
             start = jax.random.normal(jax.random.fold_in(key, zlib.crc32(name.encode())), kernel.shape[-1:])
             singular[name] = _iterated(kernel, _unit(start), _START_ITERATIONS)
         return params, {"layer": state, "singular": singular}
 
-    def ragged(
-        params: Params,
-        state: State,
-        x: Float[Array, "..."],
-        lengths: Integer[Array, "..."] | None,
-        *,
-        key: Key | None = None,
-        train: bool = False,
-    ) -> tuple[Float[Array, "..."], State, Integer[Array, "..."] | None]:
+    def run(params: Params, state: State, x: Array, call: Call) -> Ran:
         singular = state["singular"]
-        if train:
+        if call.train:
             kernels = _kernels(jax.lax.stop_gradient(params))
             singular = {name: _iterated(kernel, singular[name], iterations) for name, kernel in kernels.items()}
 
@@ -80,21 +72,13 @@ def spectral_norm(layer: Layer, *, iterations: int = 1) -> Layer:
             return leaf / _largest(leaf, singular[name]).astype(leaf.dtype) if name in singular else leaf
 
         params = jax.tree_util.tree_map_with_path(normalized, params)
-        y, inner, after = apply_ragged(layer, params, state["layer"], x, lengths, key=key, train=train)
+        y, inner, after = apply_inside(layer, params, state["layer"], x, call)
         return y, {"layer": inner, "singular": singular}, after
 
-    def apply(
-        params: Params,
-        state: State,
-        x: Float[Array, "..."],
-        *,
-        key: Key | None = None,
-        train: bool = False,
-        lengths: Integer[Array, "..."] | None = None,
-    ) -> tuple[Float[Array, "..."], State]:
-        return ragged(params, state, x, lengths, key=key, train=train)[:2]
+    def rebuild(layers: tuple[Layer, ...]) -> Layer:
+        return spectral_norm(layers[0], iterations=iterations)
 
-    return Layer(init, apply, ragged)
+    return composite("spectral_norm", init, run, About(parts=(Part("", layer, apart=True),), rebuild=rebuild))
 
 
 def _kernels(params: Params) -> dict[str, Array]:

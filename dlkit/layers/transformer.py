@@ -1,25 +1,28 @@
 """The transformer block."""
 
-from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Integer
 
 from dlkit import checks
 from dlkit.layers.activation import activation as activation_layer
 from dlkit.layers.attention import multi_head_attention
-from dlkit.layers.base import Layer
+from dlkit.layers.base import About, Layer, described
 from dlkit.layers.by_name import normalization as normalization_layer
+from dlkit.layers.calls import Call, Ran, Shapes, composite
+from dlkit.layers.children import Children, named_children
 from dlkit.layers.combine import serial
 from dlkit.layers.dense import default_kernel_init, dense
+from dlkit.layers.descriptions import Made
 from dlkit.layers.dropout import dropout as dropout_layer
-from dlkit.layers.ragged import apply_ragged, within_lengths
+from dlkit.layers.ragged import within_lengths
 from dlkit.typing import Array, ArrayFunction, Initializer, Key, Params, Scalar, Shape, State
 
 __all__ = ["transformer_block"]
 
 
+@described
 def transformer_block(
     heads: int,
     *,
@@ -83,90 +86,94 @@ def transformer_block(
     attention = multi_head_attention(
         heads, causal=causal, rotation=rotation, dropout=dropout, use_bias=use_bias, kernel_init=kernel_init
     )
-    norm, function, drop = normalization_layer(normalization), activation_layer(activation), dropout_layer(dropout)
+    norm, drop = normalization_layer(normalization), dropout_layer(dropout)
+    mlp = _perceptron(mlp_features, activation_layer(activation), drop, use_bias=use_bias, kernel_init=kernel_init)
+    return _block((norm, attention, drop, norm, mlp, drop), pre_norm=pre_norm)
 
-    def parts(features: int) -> dict[str, Layer]:
-        hidden = dense(mlp_features or 4 * features, use_bias=use_bias, kernel_init=kernel_init)
-        output = dense(features, use_bias=use_bias, kernel_init=kernel_init)
-        return {
-            "attention_norm": norm,
-            "attention": attention,
-            "attention_dropout": drop,
-            "mlp_norm": norm,
-            "mlp": serial(hidden, function, drop, output, names=("hidden", "activation", "dropout", "output")),
-            "mlp_dropout": drop,
-        }
 
-    def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
+_PARTS = ("attention_norm", "attention", "attention_dropout", "mlp_norm", "mlp", "mlp_dropout")
+
+
+def _block(layers: tuple[Layer, ...], *, pre_norm: bool) -> Layer:
+    """The block with these layers inside, in the order of `_PARTS`."""
+    inside = Children(named_children("transformer_block", layers, _PARTS))
+
+    def init(key: Key, input_shape: Shape, shapes: Shapes) -> tuple[Params, State]:
         if len(input_shape) != 2 or min(input_shape) < 1:
             raise ValueError(f"transformer_block: expected an example shape (time, features), got {tuple(input_shape)}")
-        return _init_parts(parts(input_shape[1]), key, input_shape)
+        beginning = inside.begin(key, shapes)
+        for name in _PARTS:
+            beginning.init(name, input_shape)
+        return beginning.params, beginning.state
 
-    def apply(
-        params: Params,
-        state: State,
-        x: Float[Array, "*batch time features"],
-        *,
-        key: Key | None = None,
-        train: bool = False,
-        mask: Bool[Array, "..."] | None = None,
-        lengths: Integer[Array, "*batch"] | None = None,
-    ) -> tuple[Float[Array, "*batch time features"], State]:
-        checks.require_floating("transformer_block", inputs=x)
-        features = params["attention"]["query"]["kernel"].shape[0]
-        if x.ndim < 2 or x.shape[-1] != features:
-            raise ValueError(f"transformer_block: expected inputs [*batch, time, {features}], got {jax.typeof(x)}")
-        if lengths is not None:
-            within = within_lengths("transformer_block", lengths, x.shape[:-1])
-            x = jnp.where(jnp.expand_dims(within, -1), x, 0)
-        run, new_state = _runner(parts(features), params, state, lengths, key=key, train=train, mask=mask)
+    def run(params: Params, state: State, x: Array, call: Call) -> Ran:
+        lengths = call.lengths
+        x = _checked(params["attention"]["query"]["kernel"].shape[0], x, lengths)
+        running = inside.run(params, state, call)
 
-        def attend(x: Array) -> Array:
-            return run("attention_dropout", run("attention", x))
-
-        def transform(x: Array) -> Array:
-            return run("mlp_dropout", run("mlp", x))
+        def through(x: Array, *names: str) -> Array:
+            for name in names:
+                x, _ = running.apply(name, x, lengths)
+            return x
 
         if pre_norm:
-            h = x + attend(run("attention_norm", x))
-            return h + transform(run("mlp_norm", h)), new_state
-        h = run("attention_norm", x + attend(x))
-        return run("mlp_norm", h + transform(h)), new_state
+            h = x + through(x, "attention_norm", "attention", "attention_dropout")
+            y = h + through(h, "mlp_norm", "mlp", "mlp_dropout")
+        else:
+            h = through(x + through(x, "attention", "attention_dropout"), "attention_norm")
+            y = through(h + through(h, "mlp", "mlp_dropout"), "mlp_norm")
+        return y, running.next_state(), lengths
 
-    return Layer(init, apply)
-
-
-def _init_parts(parts: dict[str, Layer], key: Key, input_shape: Shape) -> tuple[Params, State]:
-    """Initialize layers with the same input shape; those without parameters or state have no entry there."""
-    params: dict[str, Params] = {}
-    state: dict[str, State] = {}
-    for place, (name, layer) in enumerate(parts.items()):
-        layer_params, layer_state = layer.init(jax.random.fold_in(key, place), input_shape)
-        params |= {name: layer_params} if layer_params else {}
-        state |= {name: layer_state} if layer_state else {}
-    return params, state
+    about = About(parts=inside.parts(), rebuild=lambda layers: _block(layers, pre_norm=pre_norm))
+    return composite("transformer_block", init, run, about)
 
 
-def _runner(
-    parts: dict[str, Layer],
-    params: Params,
-    state: State,
-    lengths: Array | None,
-    *,
-    key: Key | None,
-    train: bool,
-    mask: Array | None,
-) -> tuple[Callable[[str, Array], Array], dict[str, State]]:
-    """A function that applies one of the layers by name, and the dictionary in which it enters their next state."""
-    places = {name: place for place, name in enumerate(parts)}
-    new_state: dict[str, State] = {}
+def _checked(features: int, x: Array, lengths: Array | None) -> Array:
+    """The inputs, if they fit, with 0 as padding."""
+    checks.require_floating("transformer_block", inputs=x)
+    if x.ndim < 2 or x.shape[-1] != features:
+        raise ValueError(f"transformer_block: expected inputs [*batch, time, {features}], got {jax.typeof(x)}")
+    if lengths is None:
+        return x
+    within = within_lengths("transformer_block", lengths, x.shape[:-1])
+    return jnp.where(jnp.expand_dims(within, -1), x, 0)
 
-    def run(name: str, x: Array) -> Array:
-        layer_key = None if key is None else jax.random.fold_in(key, places[name])
-        own = params.get(name, {}), state.get(name, {})
-        y, layer_state, _ = apply_ragged(parts[name], *own, x, lengths, key=layer_key, train=train, mask=mask)
-        if layer_state:
-            new_state[name] = layer_state
-        return y
 
-    return run, new_state
+class _OfFeatures(str):
+    """A size that is known when the features of the inputs are."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _perceptron(
+    mlp_features: int | None, function: Layer, drop: Layer, *, use_bias: bool, kernel_init: Initializer
+) -> Layer:
+    """What the block does at each position: a chain of two dense layers, whose sizes follow from the features."""
+
+    def sized(size: int | None, label: str) -> Layer:
+        made = dense(size or 1, use_bias=use_bias, kernel_init=kernel_init)
+        if size is not None:
+            return made
+        call = Made(dense, (_OfFeatures(label),), {"use_bias": use_bias})
+        return Layer(made.init, made.apply, about=About(made=call))
+
+    hidden, output = sized(mlp_features, "4 * features"), sized(None, "features")
+
+    def chained(layers: tuple[Layer, ...]) -> Layer:
+        chain = serial(*layers, names=("hidden", "activation", "dropout", "output"))
+
+        def init(key: Key, input_shape: Shape, **shapes: Any) -> tuple[Params, State]:
+            features = input_shape[-1]
+            sizes = {id(hidden): mlp_features or 4 * features, id(output): features}
+            known = [
+                dense(sizes[id(layer)], use_bias=use_bias, kernel_init=kernel_init) if id(layer) in sizes else layer
+                for layer in layers
+            ]
+            return serial(*known, names=tuple(part.name for part in chain.parts)).init(key, input_shape, **shapes)
+
+        return Layer(init, chain.apply, chain.ragged, chain.about._replace(rebuild=chained))
+
+    return chained((hidden, function, drop, output))

@@ -4,16 +4,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Integer
 
-from dlkit.layers.base import Layer
-from dlkit.layers.ragged import apply_ragged
+from dlkit.layers.base import About, Layer, Part, described
+from dlkit.layers.calls import Call, Ran, Shapes, apply_inside, composite, init_inside
 from dlkit.regularizers.groups import group_norms
 from dlkit.typing import Array, Key, Params, Shape, State
 
 __all__ = ["weight_norm"]
 
 
+@described
 def weight_norm(layer: Layer) -> Layer:
     """Weight normalization: a layer with each of its kernels W = g V / ||V||, for every output by itself.
 
@@ -24,7 +24,7 @@ def weight_norm(layer: Layer) -> Layer:
     a column of V is zero, so is that of W.
 
     Args:
-        layer: what to normalize; `lengths=` reaches it.
+        layer: what to normalize; `lengths=` and side inputs reach it.
 
     Returns:
         A layer of the same inputs and outputs.
@@ -44,8 +44,8 @@ def weight_norm(layer: Layer) -> Layer:
         [14.0, 1.0]
     """
 
-    def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
-        params, state = layer.init(key, input_shape)
+    def init(key: Key, input_shape: Shape, shapes: Shapes) -> tuple[Params, State]:
+        params, state = init_inside(layer, key, input_shape, shapes)
         leaves = jax.tree_util.tree_leaves_with_path(params)
         scales = {
             jax.tree_util.keystr(path): _lengths(leaf)[0].reshape(leaf.shape[-1:]).astype(leaf.dtype)
@@ -54,15 +54,7 @@ def weight_norm(layer: Layer) -> Layer:
         }
         return {"layer": params, "scale": scales}, state
 
-    def ragged(
-        params: Params,
-        state: State,
-        x: Float[Array, "..."],
-        lengths: Integer[Array, "..."] | None,
-        *,
-        key: Key | None = None,
-        train: bool = False,
-    ) -> tuple[Float[Array, "..."], State, Integer[Array, "..."] | None]:
+    def run(params: Params, state: State, x: Array, call: Call) -> Ran:
         def kernel(path: tuple[Any, ...], leaf: Array) -> Array:
             name = jax.tree_util.keystr(path)
             if name not in params["scale"]:
@@ -72,20 +64,12 @@ def weight_norm(layer: Layer) -> Layer:
             return (scale * _lengths(leaf)[1]).astype(leaf.dtype)
 
         kernels = jax.tree_util.tree_map_with_path(kernel, params["layer"])
-        return apply_ragged(layer, kernels, state, x, lengths, key=key, train=train)
+        return apply_inside(layer, kernels, state, x, call)
 
-    def apply(
-        params: Params,
-        state: State,
-        x: Float[Array, "..."],
-        *,
-        key: Key | None = None,
-        train: bool = False,
-        lengths: Integer[Array, "..."] | None = None,
-    ) -> tuple[Float[Array, "..."], State]:
-        return ragged(params, state, x, lengths, key=key, train=train)[:2]
+    def rebuild(layers: tuple[Layer, ...]) -> Layer:
+        return weight_norm(layers[0])
 
-    return Layer(init, apply, ragged)
+    return composite("weight_norm", init, run, About(parts=(Part("", layer, apart=True),), rebuild=rebuild))
 
 
 def _lengths(kernel: Array) -> tuple[Array, Array]:

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from jaxtyping import Float
 
 from dlkit import layers
-from dlkit.layers import Layer
+from dlkit.layers import About, Layer, Part
 from dlkit.models.parts import dense_block, flattened, flattened_init
 from dlkit.typing import Array, ArrayFunction, Initializer, Key, Params, Scalar, Shape, State
 
 __all__ = ["mlp"]
 
 
+@layers.described
 def mlp(
     features: Sequence[int],
     *,
@@ -66,13 +67,20 @@ def mlp(
     names = (*(f"hidden_{position}" for position in range(len(hidden))), "output")
     chain = layers.serial(*hidden, output, names=names)
 
+    return _of_flattened(chain, names[0])
+
+
+def _of_flattened(chain: Layer, first: str) -> Layer:
+    """The chain, of examples of any shape."""
+
     def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
         return chain.init(key, flattened_init("mlp", input_shape))
 
     def apply(
         params: Params, state: State, x: Float[Array, "..."], *, key: Key | None = None, train: bool = False
     ) -> tuple[Float[Array, "*batch outputs"], State]:
-        size = params[names[0]]["dense"]["kernel"].shape[0]
+        size = params[first]["dense"]["kernel"].shape[0]
         return chain.apply(params, state, flattened("mlp", x, size), key=key, train=train)
 
-    return Layer(init, apply)
+    about = About(parts=(Part("", chain),), rebuild=lambda layers: _of_flattened(layers[0], first))
+    return Layer(init, apply, about=about)

@@ -97,6 +97,7 @@ def recurrent_language_model(
     normalization: str | None = None,
     dropout: Scalar = 0.0,
     carry_batch_shape: Shape | None = None,
+    tied: bool = False,
 ) -> Layer:
     """Recurrent network that predicts, at every step, the next token from those read so far.
 
@@ -116,6 +117,8 @@ def recurrent_language_model(
         dropout: probability of dropping a value; may be traced.
         carry_batch_shape: shape of the batch axes, for truncated backpropagation: the state then carries the recurrent
             state from one call to the next; None starts every call afresh.
+        tied: whether the logits are x E^T, with the table E of the embedding, and no layer of their own; the last
+            hidden layer then has `units` features.
 
     Returns:
         A layer for examples `(time,)` of integer token ids; its outputs are logits `[*batch, time, vocabulary]`. Its
@@ -147,6 +150,7 @@ def recurrent_language_model(
             cell: recurrent,
             **_head(units, hidden, vocabulary, activation=activation, normalization=normalization, dropout=dropout),
         },
+        tied=tied,
     )
 
 
@@ -224,6 +228,7 @@ def transformer_language_model(
     activation: str | ArrayFunction = "gelu",
     normalization: str | None = "layer",
     dropout: Scalar = 0.0,
+    tied: bool = False,
 ) -> Layer:
     """Transformer that predicts, at every step, the next token from those up to there (causal attention).
 
@@ -237,6 +242,7 @@ def transformer_language_model(
         activation: of the blocks: a name that `layers.activation` knows, or a function.
         normalization: of the blocks: a name that `layers.normalization` knows; None for none.
         dropout: probability of dropping a value; may be traced.
+        tied: whether the logits are x E^T, with the table E of the embedding, and no layer of their own.
 
     Returns:
         A layer for examples `(time,)` of integer token ids; its outputs are logits `[*batch, time, vocabulary]`. Its
@@ -272,6 +278,7 @@ def transformer_language_model(
             "normalization": feature_normalization(normalization, features),
             "output": layers.dense(vocabulary),
         },
+        tied=tied,
     )
 
 
@@ -282,12 +289,18 @@ def _cell(where: str, name: str, activation: str | ArrayFunction) -> Callable[..
     return functools.partial(layers.rnn, activation=activation) if name == "rnn" else _CELLS[name]
 
 
-def _sequence_model(where: str, vocabulary: int | None, features: int, parts: dict[str, Layer]) -> Layer:
-    """The chain of the parts, after an embedding where the examples are token ids."""
+def _sequence_model(
+    where: str, vocabulary: int | None, features: int, parts: dict[str, Layer], *, tied: bool = False
+) -> Layer:
+    """The chain of the parts, after an embedding where the examples are token ids; if tied, it is the output too."""
     if vocabulary is None:
         return layers.serial(*parts.values(), names=tuple(parts))
     checks.require_size(where, vocabulary=vocabulary)
-    parts = {"embedding": layers.embedding(vocabulary, features), **parts}
+    embedding = layers.embedding(vocabulary, features)
+    if tied:
+        embedding = layers.shared(embedding)
+        parts = {**parts, "output": layers.unembedding(embedding)}
+    parts = {"embedding": embedding, **parts}
     return layers.serial(*parts.values(), names=tuple(parts), input_dtype=jnp.int32)
 
 

@@ -1,7 +1,16 @@
 """Conformance rows of the layers that have no module of their own."""
 
+from typing import Any
+
 from dlkit import activations, layers
+from dlkit.typing import Array
 from tests.cases.base import layer
+
+
+def skip(inside: Any, x: Array) -> Array:
+    """A skip around two layers."""
+    return x + inside.up(activations.tanh(inside.down(x)))
+
 
 CASES = (
     layer("layers.dense", layers.dense(3), (4,)),
@@ -21,6 +30,13 @@ CASES = (
     layer("layers.parallel-sum", layers.parallel(layers.dense(3), layers.dense(3), combine=sum), (4,)),
     layer("layers.residual", layers.residual(layers.dense(4)), (4,)),
     layer("layers.residual-shortcut", layers.residual(layers.dense(3), shortcut=layers.dense(3)), (4,)),
+    layer("layers.repeat", layers.repeat(layers.serial(layers.dense(4), activations.tanh), 2), (4,)),
+    layer("layers.ensemble", layers.ensemble(layers.dense(3), 2), (4,)),
+    layer("layers.remat", layers.remat(layers.serial(layers.dense(3), activations.tanh)), (4,)),
+    layer("layers.renamed", layers.renamed(layers.layer_norm(), lengths="steps"), (4,)),
+    layer("layers.shared", layers.shared(layers.dense(3)), (4,)),
+    layer("layers.unembedding", layers.unembedding(layers.embedding(3, 4)), (4,)),
+    layer("layers.graph", layers.graph(skip, down=layers.dense(2), up=layers.dense(4)), (4,)),
     layer("layers.spectral_norm", layers.spectral_norm(layers.dense(3)), (4,)),
     layer("layers.weight_norm", layers.weight_norm(layers.dense(3)), (4,)),
     layer("layers.weight_norm-conv", layers.weight_norm(layers.conv(3, (2,))), (4, 2)),

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from dlkit import activations, checks
-from dlkit.layers.base import Layer
+from dlkit.layers.base import Layer, described
 from dlkit.layers.dense import default_kernel_init
 from dlkit.layers.recurrent.cells import GRU_CELL, LSTM_CELL, simple_cell
 from dlkit.layers.recurrent.stack import Initializers, Settings, recurrent_stack
@@ -20,6 +20,7 @@ _orthogonal: Initializer = jax.nn.initializers.orthogonal()
 _zeros: Initializer = jax.nn.initializers.zeros
 
 
+@described
 def rnn(
     units: int,
     *,
@@ -84,6 +85,7 @@ def rnn(
     )
 
 
+@described
 def gru(
     units: int,
     *,
@@ -145,6 +147,7 @@ def gru(
     )
 
 
+@described
 def lstm(
     units: int,
     *,
