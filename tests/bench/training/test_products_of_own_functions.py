@@ -20,8 +20,8 @@ EQUATIONS = {
     "kernel first": ("of,btf->bto", (3, 4), (2, 5, 4)),
     "kernel of heads": ("btf,fhd->bthd", (2, 5, 4), (4, 2, 2)),
     "heads merged": ("bthd,hdf->btf", (2, 5, 2, 3), (2, 3, 4)),
-    "logits of attention": ("bqhd,bkhd->bhqk", (2, 5, 2, 3), (2, 4, 2, 3)),
-    "averages of attention": ("bhqk,bkhd->bqhd", (2, 2, 5, 4), (2, 4, 2, 3)),
+    "logits of attention": ("bqhd,bkhd->bhqk", (2, 5, 2, 6), (2, 4, 2, 6)),
+    "averages of attention": ("bhqk,bkhd->bqhd", (2, 2, 5, 4), (2, 4, 2, 6)),
 }
 LEFT = {
     "two axes": ("bf,fo->bo", (5, 4), (4, 3)),
