@@ -91,8 +91,10 @@ def endless(folder: str, place: str) -> None:
 
     def make(learning_rate: Any) -> Any:
         def update(gradients: Any, state: Any, params: Any = None) -> Any:
-            forever = jax.lax.while_loop(lambda each: each >= 0, lambda each: (each + 1) % 1000, jnp.int32(0))
-            return jax.tree.map(lambda gradient: -learning_rate * gradient * forever, gradients), state
+            # Training has gradients of both signs; those that planning tries are positive, or zero.
+            trains = jnp.any(jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(gradients)]) < 0)
+            forever = jax.lax.while_loop(lambda _: trains, lambda each: (each + 1) % 1000, jnp.int32(0))
+            return jax.tree.map(lambda gradient: -learning_rate * gradient + 0.0 * forever, gradients), state
 
         return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
