@@ -264,6 +264,14 @@ def z_loss(logits: Float[Array, "*batch classes"] | Values) -> Float[Array, "*ba
     return jnp.square(jax.nn.logsumexp(logits, axis=-1)).astype(dtype)
 
 
+def _of_targets(class_weights: Array, targets: Array) -> Array:
+    """The weight of each target's class, where its target is."""
+    sharding = jax.typeof(targets).sharding
+    if all(each is None for each in sharding.spec):
+        return jnp.take(class_weights, targets)
+    return class_weights.at[targets].get(mode="fill", out_sharding=sharding)
+
+
 def _of_indices(
     shifted: Array, log_total: Array, targets: Array, smoothing: Scalar, class_weights: Array | None
 ) -> Array:
@@ -272,7 +280,7 @@ def _of_indices(
     # -log softmax(logits)_t
     losses = log_total - of_class(shifted, targets)
     if class_weights is not None:
-        weights = jnp.take(class_weights.reshape(-1), targets)
+        weights = _of_targets(class_weights.reshape(-1), targets)
         losses = weights * jnp.where((weights == 0) & jnp.isposinf(losses), 0.0, losses)
     if not known_zero(smoothing):
         smoothing = jnp.asarray(smoothing, shifted.dtype)

@@ -116,9 +116,12 @@ def _entropic_transport(costs: Array, regularization: Array, iterations: int) ->
 
     def soft_minimum(values: Array, axis: int) -> Array:
         """-e log mean exp(-v / e)."""
-        return -regularization * jax.scipy.special.logsumexp(
-            -values / regularization, axis=axis, b=jnp.asarray(1.0 / values.shape[axis], values.dtype)
-        )
+        least = jax.lax.stop_gradient(jnp.min(values, axis=axis, keepdims=True))
+        above = (values - least) / regularization
+        # Compilers may round the values here otherwise than in the least one: of large ones the difference would be
+        # far below 0.
+        above = jnp.where(above < 0, 0.0, above)
+        return jnp.squeeze(least, axis) - regularization * jnp.log(jnp.mean(jnp.exp(-above), axis=axis))
 
     @jax.checkpoint
     def rounds(potentials: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
