@@ -1,4 +1,5 @@
-"""What comes from others, before it is opened: plain files of bounded size, and folders that nobody else writes to.
+"""What comes from others, before it is opened: plain files of bounded size, and folders that nobody else writes to; and
+files that are written whole or not at all.
 
 A stranger's file may say that it unpacks to more than there is memory for, be a pipe that never ends, or a link to a
 file of one's own. A folder that others may write to may hold anything, at any time.
@@ -8,8 +9,10 @@ import contextlib
 import io
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Literal, Protocol
 
 from dlkit.bench.errors import UserError
 
@@ -24,6 +27,7 @@ __all__ = [
     "stranger_in",
     "too_much",
     "unpacked_within",
+    "whole_file",
 ]
 
 MOST_UNPACKED = 16 * 2**30  # bytes that a packed file may hold, unless $DLKIT_MOST_BYTES says another number
@@ -211,3 +215,32 @@ def private_folder(folder: Path) -> Path:
     if said := stranger_in(folder):
         raise OSError(None, f"{said}, so it is not used (chmod go-w it)", str(folder))
     return folder
+
+
+@contextlib.contextmanager
+def whole_file(
+    path: Path, kind: Literal["w", "wb"] = "wb", *, permissions: int = 0o644, durable: bool = False
+) -> Iterator[IO[Any]]:
+    """Opens a file to be written, which is there whole or not at all, and leaves nothing else, whatever happens.
+
+    Args:
+        path: of the file, in a folder that is there.
+        kind: text in UTF-8, or bytes.
+        permissions: of the file.
+        durable: whether it is on the disk before it takes the place of the one before.
+
+    Raises:
+        OSError: if it cannot be written: the one before, if there was one, is as it was.
+    """
+    descriptor, name = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, kind, encoding=None if kind == "wb" else "utf-8") as file:
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.chmod(permissions)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 """Arrays that take long to load, kept in the user's cache folder."""
 
 import hashlib
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from dlkit.bench.data.arrays import Arrays
 from dlkit.bench.data.base import add_arrays
-from dlkit.bench.doors import open_ours, private_folder
+from dlkit.bench.doors import open_ours, private_folder, whole_file
 from dlkit.bench.machine.environment import cache_folder
 
 __all__ = ["cached"]
@@ -48,10 +47,8 @@ def _digest(arrays: Arrays) -> str:
 
 
 def _write_atomically(path: Path, arrays: Arrays) -> None:
-    """Writes an ``.npz`` beside its place and moves it there; a cache that cannot be written is no error."""
+    """Writes an ``.npz``, whole or not at all; a cache that cannot be written is no error."""
     with suppress(OSError):
         private_folder(path.parent)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # gone with what is in it if the disk is full
-            file = Path(folder) / path.name
+        with whole_file(path) as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.replace(path)

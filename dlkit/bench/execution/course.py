@@ -5,14 +5,13 @@ import json
 import math
 import os
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dlkit.bench.doors import read_plain
+from dlkit.bench.doors import read_plain, whole_file
 from dlkit.bench.examination.costs import duration
 from dlkit.bench.execution.progress import Silent
 from dlkit.bench.execution.time_left import TimeLeft
@@ -204,15 +203,8 @@ class Course(Silent):
 
 def keep(folder: Path, state: State) -> None:
     """Writes a state into a run folder, whole or not at all; where it cannot be written, nobody can follow the run."""
-    with contextlib.suppress(OSError):
-        descriptor, name = tempfile.mkstemp(".tmp", dir=folder)
-        try:
-            with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123
-                json.dump(state._asdict(), file)
-            Path(name).chmod(0o644)
-            Path(name).replace(folder / PROGRESS)
-        finally:
-            Path(name).unlink(missing_ok=True)  # of a disk that is full
+    with contextlib.suppress(OSError), whole_file(folder / PROGRESS, "w") as file:
+        json.dump(state._asdict(), file)
 
 
 def kept(folder: Path) -> State | None:

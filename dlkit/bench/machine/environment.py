@@ -3,12 +3,11 @@
 import hashlib
 import os
 import platform
-import tempfile
 import warnings
 from functools import cache
 from pathlib import Path
 
-from dlkit.bench.doors import private_folder
+from dlkit.bench.doors import private_folder, whole_file
 
 __all__ = [
     "cache_folder",
@@ -40,9 +39,8 @@ def keep(path: Path, content: bytes) -> None:
     """
     try:
         private_folder(path.parent)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        with whole_file(path, permissions=0o600) as file:
             file.write(content)
-        Path(file.name).replace(path)
     except OSError:
         pass
 

@@ -1,11 +1,11 @@
 """The manifest: what a run's numbers rest on, for people to read."""
 
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dlkit.bench.doors import whole_file
 from dlkit.bench.errors import UserError
 from dlkit.bench.identity.hashing import digest
 from dlkit.bench.store.database import Database
@@ -52,9 +52,7 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
         UserError: if it cannot be written.
     """
     try:
-        with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False, encoding="utf-8") as file:
+        with whole_file(folder / "manifest.json", "w") as file:
             json.dump(manifest, file, indent=1, sort_keys=True)
-        Path(file.name).chmod(0o644)
-        Path(file.name).replace(folder / "manifest.json")
     except OSError as error:
         raise UserError(f"{folder}: manifest.json cannot be written: {error.strerror}") from None

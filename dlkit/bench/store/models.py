@@ -2,15 +2,13 @@
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dlkit.bench.doors import most_unpacked, read_plain
+from dlkit.bench.doors import most_unpacked, read_plain, whole_file
 from dlkit.bench.errors import UserError
 
 __all__ = ["FOLDER", "ModelFile", "PackedModel", "copy_models", "every_model", "read_model", "write_model"]
@@ -160,13 +158,5 @@ def _about_file(folder: Path, trial: str) -> Path:
 
 def _write_whole(path: Path, data: bytes) -> None:
     """Writes a file that is there whole or not at all."""
-    with tempfile.NamedTemporaryFile("wb", dir=path.parent, suffix=".tmp", delete=False) as file:
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        except OSError:
-            Path(file.name).unlink(missing_ok=True)
-            raise
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)
+    with whole_file(path, durable=True) as file:
+        file.write(data)

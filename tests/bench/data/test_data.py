@@ -458,7 +458,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
 
 def test_a_full_disk_leaves_nothing_behind(cache, monkeypatch):
     def full(file, **arrays):
-        file.write_bytes(b"the beginning")
+        file.write(b"the beginning")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)

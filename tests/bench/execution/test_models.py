@@ -1,6 +1,7 @@
 """Trained models: as bytes and back, which trial they are of, kept at the end of a run, trained again."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -126,7 +127,7 @@ def full(*_: Any) -> None:
 
 def test_a_full_disk_leaves_the_model_from_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_model(tmp_path, "aaaa", "bowl", "adam", PACKED)
-    monkeypatch.setattr(models.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="model of adam on bowl cannot be written: No space left on device; make room"):
         write_model(tmp_path, "bbbb", "bowl", "adam", PackedModel(b"other", "array"))
     (about,) = every_model(tmp_path)

@@ -1,7 +1,5 @@
 """Writes the report: one HTML file with the answer, tables and figures, which opens without a network."""
 
-import os
-import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from dlkit.bench.analysis.summary import Summary
+from dlkit.bench.doors import whole_file
 from dlkit.bench.errors import UserError
 from dlkit.bench.escapes import visible
 from dlkit.bench.report.page.contents import contents
@@ -64,22 +63,12 @@ def write_text(path: Path, text: str) -> Path:
     Raises:
         UserError: if it cannot be written there.
     """
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False, encoding="utf-8"
-        ) as file:
-            temporary = Path(file.name)
+        with whole_file(path, "w") as file:
             file.write(text)
-        temporary.chmod(0o644)
-        os.replace(temporary, path)  # noqa: PTH105
-        temporary = None
     except OSError as error:
         raise UserError(f"{path}: the report cannot be written: {error.strerror}; name another file") from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
     return path
 
 
