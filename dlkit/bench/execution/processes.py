@@ -20,6 +20,7 @@ from dlkit.bench.execution.progress import say
 from dlkit.bench.execution.work import Done, Task, Timed
 from dlkit.bench.execution.worker_handle import Ending, NurseryProcess, Printed, Worker, how_it_ended
 from dlkit.bench.execution.worker_process import Own, Request, receive, send
+from dlkit.bench.machine.environment import own_cores
 from dlkit.bench.machine.interrupts import first_interrupt
 from dlkit.bench.spec.bound_plan import OwnProblem
 
@@ -60,7 +61,7 @@ class ProcessExecutor:
             nursery: the workers' parent, if it was started before; None to start it now.
         """
         self._memory, self._worker_memory, self._bound_by, self._say = memory, worker_memory, bound_by, say
-        self._cores, self._pinned = _cores(), pinned and hasattr(os, "sched_setaffinity")
+        self._cores, self._pinned = own_cores(), pinned and hasattr(os, "sched_setaffinity")
         self.slots = workers or len(self._cores)
         self._packed: dict[int, tuple[OwnProblem, Own]] = {}  # by the id of what is kept alive here
         self._own: dict[int, Own] = {}  # by number
@@ -374,10 +375,3 @@ _HEARING: dict[str, Callable[[ProcessExecutor, int], None]] = {
     "words": ProcessExecutor._hear_words,
 }
 _DOING = {Phase.OPENING: "opening", Phase.PREPARING: "preparing", Phase.TRAINING: "training"}
-
-
-def _cores() -> list[int]:
-    """The cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))

@@ -1,7 +1,6 @@
 """What a run may use: processes, lanes, memory. Nothing here decides a result, but for the last bits of its numbers."""
 
 import math
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlkit.bench.errors import UserError, says_what_it_takes
 from dlkit.bench.execution.memory import memory_bytes
+from dlkit.bench.machine.environment import own_cores
 
 if TYPE_CHECKING:
     from dlkit.bench.execution.job_options import BatchSystem, JobOptions
@@ -192,7 +192,7 @@ class Resources:
         """How many workers share the work, as far as this process knows."""
         if jobs := self.jobs:
             return jobs.jobs * jobs.processes
-        return 1 if self.is_here else self.workers or _cores()
+        return 1 if self.is_here else self.workers or len(own_cores())
 
     @property
     def is_here(self) -> bool:
@@ -225,11 +225,6 @@ def resources_of(asked: Mapping[str, Any], given: Mapping[str, Any] | None = Non
         return Resources(**{**asked, **chosen})
     kept = {name: value for name, value in asked.items() if name not in (*WORKERS, *DOORS)}
     return Resources(**{**kept, **chosen})
-
-
-def _cores() -> int:
-    """How many cores this process may use, which a batch system or a container may have fewer of than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _is_whole(value: Any, *, at_least: int) -> bool:

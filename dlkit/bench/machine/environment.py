@@ -17,6 +17,7 @@ __all__ = [
     "cpu_model",
     "keep",
     "memory_limit",
+    "own_cores",
     "threads",
 ]
 
@@ -79,6 +80,13 @@ def compiler_options() -> dict[str, int]:
     import jax
 
     return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else {}
+
+
+def own_cores() -> list[int]:
+    """Returns the cores this process may run on: a batch system or a container may give fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def threads() -> int:

@@ -148,11 +148,7 @@ def _statements(tree: ast.AST) -> Iterator[ast.AST]:
     waiting = [tree]
     while waiting:
         for value in vars(waiting.pop()).values():
-            if (
-                isinstance(value, list)
-                and value
-                and isinstance(value[0], ast.stmt | ast.excepthandler | ast.match_case)
-            ):
+            if isinstance(value, list) and value and isinstance(value[0], WITH_STATEMENTS):
                 yield from value
                 waiting += value
 

@@ -58,9 +58,14 @@ class KeptCode(NamedTuple):
 
 def content_digest(kept: KeptCode) -> str:
     """Returns the digest of all that opening some code runs, whatever its folder calls it."""
-    *names, data = (hashlib.sha256(each).hexdigest() for each in (*kept.buffers, kept.data))
-    modules = {name: list(each) for name, each in kept.about.code.modules.items()}
-    return digest([data, names, modules, dict(kept.about.settings), kept.about.python, kept.about.owner])
+    return _digest(kept.about, [hashlib.sha256(each).hexdigest() for each in (*kept.buffers, kept.data)])
+
+
+def _digest(about: About, hashes: Sequence[str]) -> str:
+    """The digest of code by the hashes of its arrays and, last, of its packed object."""
+    *names, data = hashes
+    modules = {name: list(each) for name, each in about.code.modules.items()}
+    return digest([data, names, modules, dict(about.settings), about.python, about.owner])
 
 
 def insert_code(database: Database, kept: KeptCode) -> str | None:
@@ -73,15 +78,16 @@ def insert_code(database: Database, kept: KeptCode) -> str | None:
     Returns:
         Its digest; None if the folder would keep more than `MOST_BYTES`.
     """
-    contents = {hashlib.sha256(each).hexdigest(): each for each in (*kept.buffers, kept.data)}
-    *names, data = (hashlib.sha256(each).hexdigest() for each in (*kept.buffers, kept.data))
+    hashes = [hashlib.sha256(each).hexdigest() for each in (*kept.buffers, kept.data)]
+    contents = dict(zip(hashes, (*kept.buffers, kept.data), strict=True))
+    *names, data = hashes
     new = {name: each for name, each in contents.items() if not database.has("buffer", name)}
     ((held,),) = database.execute("SELECT COALESCE(SUM(LENGTH(bytes)), 0) FROM buffer")
     if held + sum(memoryview(each).nbytes for each in new.values()) > MOST_BYTES:
         return None
     modules = {name: list(each) for name, each in kept.about.code.modules.items()}
     settings = dict(kept.about.settings)
-    name = content_digest(kept)
+    name = _digest(kept.about, hashes)
     for each, content in new.items():
         database.put("buffer", (each, bytes(content)))
     facts: dict[str, Any] = {"owner": kept.about.owner, "python": kept.about.python, "kept_at": kept.about.kept_at}

@@ -9,6 +9,7 @@ import numpy as np
 from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.space import Range, Side
 from dlkit.bench.stats import expected_best, rank_correlation
+from dlkit.bench.stats.order_statistics import median
 from dlkit.bench.tuning.history import History
 from dlkit.bench.tuning.winner import EDGE_CORRELATION, FEWEST_FINITE, Tuning, tune
 
@@ -94,10 +95,7 @@ def centred(values: Sequence[Floats]) -> Floats:
 def _middle(scores: Floats) -> float:
     """The median of those that trained; 0 of none."""
     trained = scores[np.isfinite(scores)]
-    if not trained.size:
-        return 0.0
-    ordered = np.sort(trained)
-    return float(ordered[(trained.size - 1) // 2] + ordered[trained.size // 2]) / 2
+    return median(np.sort(trained)) if trained.size else 0.0
 
 
 def _edges(space: Mapping[str, Range | float], ended: Sequence[Tuning]) -> dict[str, Side]:
