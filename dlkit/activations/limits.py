@@ -1,11 +1,10 @@
 """Activations at infinity, where their formulas are inf * 0 or inf / inf."""
 
-import jax
 import jax.numpy as jnp
 
 from dlkit.typing import Array, ArrayFunction
 
-__all__ = ["at_the_ends", "rectified"]
+__all__ = ["at_the_ends"]
 
 
 def at_the_ends(function: ArrayFunction, x: Array, limit: ArrayFunction) -> Array:
@@ -14,7 +13,8 @@ def at_the_ends(function: ArrayFunction, x: Array, limit: ArrayFunction) -> Arra
     Args:
         function: elementwise.
         x: inputs, any shape.
-        limit: elementwise: its value and its derivative at -inf and at inf are those that the function tends to.
+        limit: elementwise: its value and its derivative at -inf and at inf are those that the function tends to. That
+            of smooth rectifiers is `jax.nn.relu`.
 
     Example:
         >>> at_the_ends(lambda x: x / (1.0 + jnp.abs(x)), jnp.array([-jnp.inf, 1.0]), jnp.sign).tolist()
@@ -23,13 +23,3 @@ def at_the_ends(function: ArrayFunction, x: Array, limit: ArrayFunction) -> Arra
     infinite = jnp.isinf(x)
     # Replaced beforehand, not only in the result: the gradient would be 0 * NaN.
     return jnp.where(infinite, limit(x), function(jnp.where(infinite, 0.0, x)))
-
-
-def rectified(x: Array) -> Array:
-    """The limit of smooth rectifiers: 0 with the slope 0 at -inf, inf with the slope 1 at inf.
-
-    Example:
-        >>> rectified(jnp.array([-jnp.inf, jnp.inf])).tolist()
-        [0.0, inf]
-    """
-    return jax.nn.relu(x)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from dlkit.activations.limits import at_the_ends, rectified
+from dlkit.activations.limits import at_the_ends
 from dlkit.typing import Array
 
 __all__ = ["hard_sigmoid", "hard_silu", "hard_tanh", "log_sigmoid", "sigmoid", "softsign", "tanh"]
@@ -78,7 +78,7 @@ def hard_silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         >>> hard_silu(jnp.array([-1.5, 3.0]))
         Array([-0.375,  3.   ], dtype=float32)
     """
-    return at_the_ends(jax.nn.hard_silu, x, rectified)
+    return at_the_ends(jax.nn.hard_silu, x, jax.nn.relu)
 
 
 def tanh(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from dlkit.activations.limits import at_the_ends, rectified
+from dlkit.activations.limits import at_the_ends
 from dlkit.typing import Array, Scalar
 
 __all__ = ["gelu", "mish", "silu", "softplus", "squareplus"]
@@ -33,7 +33,7 @@ def gelu(x: Float[Array, "*shape"], *, approximate: bool = False) -> Float[Array
         >>> round(float(gelu(jnp.array(1.0))), 3)
         0.841
     """
-    return at_the_ends(_tanh_gelu if approximate else _erf_gelu, x, rectified)
+    return at_the_ends(_tanh_gelu if approximate else _erf_gelu, x, jax.nn.relu)
 
 
 def _erf_gelu(x: Array) -> Array:
@@ -64,7 +64,7 @@ def silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         >>> round(float(silu(jnp.array(1.0))), 3)
         0.731
     """
-    return at_the_ends(jax.nn.silu, x, rectified)
+    return at_the_ends(jax.nn.silu, x, jax.nn.relu)
 
 
 def mish(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -83,7 +83,7 @@ def mish(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         >>> round(float(mish(jnp.array(1.0))), 3)
         0.865
     """
-    return at_the_ends(jax.nn.mish, x, rectified)
+    return at_the_ends(jax.nn.mish, x, jax.nn.relu)
 
 
 def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -119,7 +119,7 @@ def squareplus(x: Float[Array, "*shape"], *, b: Scalar = 4.0) -> Float[Array, "*
         >>> squareplus(jnp.array([0.0, 1.5]))
         Array([1., 2.], dtype=float32)
     """
-    return at_the_ends(functools.partial(_squareplus, b=jnp.asarray(b, x.dtype)), x, rectified)
+    return at_the_ends(functools.partial(_squareplus, b=jnp.asarray(b, x.dtype)), x, jax.nn.relu)
 
 
 def _squareplus(x: Array, *, b: Array) -> Array:

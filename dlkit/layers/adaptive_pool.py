@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Shaped
 
-from dlkit.checks import require_floating, require_size
 from dlkit.layers.base import Layer, described, lambda_
+from dlkit.layers.resize import new_sizes, require_spatial
 from dlkit.typing import Array
 
 __all__ = ["adaptive_average_pool", "adaptive_max_pool"]
@@ -70,20 +70,11 @@ def adaptive_max_pool(shape: Sequence[int]) -> Layer:
 
 def _adaptive(where: str, shape: Sequence[int], reduce: Callable[[Array, int], Array]) -> Layer:
     """A layer that reduces windows along one spatial axis after the other: a window is a product of intervals."""
-    sizes = tuple(shape)
-    if not sizes:
-        raise ValueError(f"{where}: expected a size per spatial axis, such as (7, 7), got ()")
-    for place, size in enumerate(sizes):
-        require_size(where, **{f"shape[{place}]": size})
+    sizes = new_sizes(where, shape, (7, 7))
 
     def pooled(x: Shaped[Array, "*batch_and_spatial channels"]) -> Float[Array, "*batch_and_new_spatial channels"]:
-        require_floating(where, inputs=x)
+        require_spatial(where, x, len(sizes))
         first = x.ndim - len(sizes) - 1
-        if first < 0 or 0 in x.shape[first:]:
-            raise ValueError(
-                f"{where}: expected inputs with {len(sizes)} spatial axes and channels, none of size 0, "
-                f"got {jax.typeof(x)}"
-            )
         y = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         for axis, new in enumerate(sizes, start=first):
             size = y.shape[axis]

@@ -25,9 +25,11 @@ __all__ = [
     "Part",
     "RaggedFunction",
     "as_layer",
+    "batched",
     "described",
     "lambda_",
     "output_shape",
+    "path_of",
 ]
 
 _PROBE_BATCH = 2
@@ -337,28 +339,45 @@ def output_shape(
         first_output,
         params,
         state,
-        _struct((_PROBE_BATCH, *input_shape), input_dtype),
-        {name: _batch_of(shape) for name, shape in side_shapes.items() if name in layer.side_inputs},
+        batched(input_shape, input_dtype),
+        {name: batched(shape) for name, shape in side_shapes.items() if name in layer.side_inputs},
     )
     return outputs
+
+
+def batched(
+    shape: Shape | jax.ShapeDtypeStruct, dtype: DTypeLike = jnp.float32, *, batch: int = _PROBE_BATCH
+) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of a batch of examples, as `apply` gets it.
+
+    Args:
+        shape: of one example, perhaps with its dtype.
+        dtype: where the shape says none.
+        batch: how many.
+
+    Example:
+        >>> batched((8, 3), jnp.int32), batched(jax.ShapeDtypeStruct((3,), jnp.bool_), batch=1)
+        (ShapeDtypeStruct(shape=(2, 8, 3), dtype=int32), ShapeDtypeStruct(shape=(1, 3), dtype=bool))
+    """
+    if isinstance(shape, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct((batch, *shape.shape), shape.dtype)
+    struct: jax.ShapeDtypeStruct = jax.eval_shape(lambda: jnp.zeros((batch, *shape), dtype))
+    return struct
+
+
+def path_of(path: str, name: str) -> str:
+    """The path of a part by its name, in a layer at a path; a part without a name has the layer's own.
+
+    Example:
+        >>> path_of("body", "head"), path_of("", "head"), path_of("body", "")
+        ('body/head', 'head', 'body')
+    """
+    return "/".join(filter(None, (path, name)))
 
 
 def _require_function(expected: str, function: object) -> None:
     if not callable(function):
         raise TypeError(f"{expected}, got {type(function).__name__}: {function!r}")
-
-
-def _struct(shape: Shape, dtype: DTypeLike) -> jax.ShapeDtypeStruct:
-    """An array's shape and dtype without the array."""
-    struct: jax.ShapeDtypeStruct = jax.eval_shape(lambda: jnp.zeros(shape, dtype))
-    return struct
-
-
-def _batch_of(shape: Shape | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    """A side input as `apply` gets it."""
-    if isinstance(shape, jax.ShapeDtypeStruct):
-        return jax.ShapeDtypeStruct((_PROBE_BATCH, *shape.shape), shape.dtype)
-    return _struct((_PROBE_BATCH, *shape), jnp.float32)
 
 
 def _made_again(constructor: Callable[..., Layer], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Layer:
@@ -369,7 +388,7 @@ def _made_again(constructor: Callable[..., Layer], args: tuple[Any, ...], kwargs
 def _below(layer: Layer, path: str) -> Iterable[tuple[str, Layer]]:
     """The layers inside another one with their paths."""
     for part in layer.parts:
-        inner = "/".join(filter(None, (path, part.name)))
+        inner = path_of(path, part.name)
         if part.name:
             yield inner, part.layer
         yield from _below(part.layer, inner)

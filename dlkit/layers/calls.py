@@ -9,11 +9,21 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 import jax
 
 from dlkit.hints import nearest
-from dlkit.layers.base import About, Layer
+from dlkit.layers.base import About, Layer, Part
 from dlkit.layers.ragged import apply_ragged
 from dlkit.typing import Array, Key, Params, Shape, State
 
-__all__ = ["Call", "Ran", "RunFunction", "Shapes", "apply_inside", "composite", "init_inside", "known_shapes"]
+__all__ = [
+    "Call",
+    "Ran",
+    "RunFunction",
+    "Shapes",
+    "apply_inside",
+    "around",
+    "composite",
+    "init_inside",
+    "known_shapes",
+]
 
 Shapes: TypeAlias = Mapping[str, Shape | jax.ShapeDtypeStruct]
 """Of side inputs, for one example."""
@@ -70,7 +80,6 @@ def composite(
         The layer.
 
     Example:
-        >>> from dlkit.layers.base import Part
         >>> from dlkit.layers.dense import dense
         >>> inner = dense(2)
         >>> layer = composite(
@@ -131,6 +140,31 @@ def apply_inside(layer: Layer, params: Params, state: State, x: Array, call: Cal
         1.0
     """
     return apply_ragged(layer, params, state, x, call.lengths, key=call.key, train=call.train, **call.side)
+
+
+def around(where: str, layer: Layer, run: RunFunction, rebuild: Callable[[tuple[Layer, ...]], Layer]) -> Layer:
+    """A layer around one other, with the same parameters and state.
+
+    Args:
+        where: its name, first in messages.
+        layer: the layer inside.
+        run: what it does.
+        rebuild: makes it of another layer inside.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from dlkit.layers.base import as_layer
+        >>> def same(layer: Layer) -> Layer:
+        ...     run = lambda params, state, x, call: apply_inside(layer, params, state, x, call)
+        ...     return around("same", layer, run, lambda layers: same(layers[0]))
+        >>> same(as_layer(jnp.abs)).apply({}, {}, jnp.array(-1.0))[0].item()
+        1.0
+    """
+
+    def init(key: Key, input_shape: Shape, shapes: Shapes) -> tuple[Params, State]:
+        return init_inside(layer, key, input_shape, shapes)
+
+    return composite(where, init, run, About(parts=(Part("", layer),), rebuild=rebuild))
 
 
 def init_inside(layer: Layer, key: Key, input_shape: Shape, shapes: Shapes) -> tuple[Params, State]:

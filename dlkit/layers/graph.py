@@ -8,15 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from dlkit.hints import nearest
-from dlkit.layers.base import About, Layer, as_layer, described
+from dlkit.layers.base import About, Layer, as_layer, batched, described
 from dlkit.layers.calls import Call, Ran, Shapes, composite, init_inside
 from dlkit.layers.children import Children, Running, named_children
 from dlkit.layers.ragged import with_padding_zero
 from dlkit.typing import Array, ArrayFunction, DTypeLike, Key, Params, Shape, State
 
 __all__ = ["graph"]
-
-_PROBE_BATCH = 2
 
 
 @described
@@ -70,13 +68,13 @@ def graph(
 
     def init(key: Key, input_shape: Shape, shapes: Shapes) -> tuple[Params, State]:
         found = _Shapes(inside, shapes)
-        side = {name: _struct(shapes[name]) for name in shapes}
+        side = {name: batched(shape) for name, shape in shapes.items()}
 
         def trace(x: Array, side: dict[str, Array]) -> Array:
             found.side = side
             return function(_Inside(inside, found.apply), x, **_own(side, own))
 
-        jax.eval_shape(trace, jax.ShapeDtypeStruct((_PROBE_BATCH, *input_shape), input_dtype), side)
+        jax.eval_shape(trace, batched(input_shape, input_dtype), side)
         beginning = inside.begin(key, shapes)
         for child in children:
             if child.name in found.of:
@@ -150,9 +148,3 @@ def _applied(running: Running, name: str, x: Array, given: dict[str, Any]) -> Ar
 
 def _own(side: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return {name: side[name] for name in names if name in side}
-
-
-def _struct(shape: Shape | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    if isinstance(shape, jax.ShapeDtypeStruct):
-        return jax.ShapeDtypeStruct((_PROBE_BATCH, *shape.shape), shape.dtype)
-    return jax.ShapeDtypeStruct((_PROBE_BATCH, *shape), jnp.float32)

@@ -4,14 +4,14 @@ A path is the names of layers, from outside: `body/block_3/attention`. `Layer.su
 """
 
 import fnmatch
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxtyping import Shaped
 
 from dlkit.hints import nearest
-from dlkit.layers.base import About, Layer, Part, as_layer
-from dlkit.layers.calls import Call, Ran, apply_inside, composite, init_inside
+from dlkit.layers.base import Layer, as_layer, path_of
+from dlkit.layers.calls import Call, Ran, apply_inside, around
 from dlkit.layers.taps import Tapped, untapped
 from dlkit.typing import Array, ArrayFunction, Key, Params, State
 
@@ -97,7 +97,7 @@ def replaced(layer: Layer, path: str, other: Layer | ArrayFunction) -> Layer:
     """
     if path not in layer.sublayers:
         raise ValueError(f"replaced: no layer inside is at {path!r}; {nearest(path, layer.sublayers)}")
-    return _with(layer, {path: as_layer(other)}, "")
+    return _with(layer, path, as_layer(other), "")
 
 
 def tapped(layer: Layer, paths: set[str]) -> Layer:
@@ -137,22 +137,22 @@ def _each(layer: Layer, change: Callable[[str, Layer], Layer], path: str) -> Lay
         return layer
     parts = []
     for part in layer.parts:
-        inner = "/".join(filter(None, (path, part.name)))
+        inner = path_of(path, part.name)
         new = _each(part.layer, change, inner)
         parts.append(change(inner, new) if part.name else new)
     same = all(new is part.layer for new, part in zip(parts, layer.parts, strict=True))
     return layer if same else layer.about.rebuild(tuple(parts))
 
 
-def _with(layer: Layer, others: Mapping[str, Layer], path: str) -> Layer:
-    """The layer with others at their paths."""
+def _with(layer: Layer, place: str, other: Layer, path: str) -> Layer:
+    """The layer at a path, with another one at a place inside."""
     parts = []
     for part in layer.parts:
-        inner = "/".join(filter(None, (path, part.name)))
-        if part.name and inner in others:
-            parts.append(others[inner])
-        elif any(each.startswith(f"{inner}/") or not inner for each in others):
-            parts.append(_with(part.layer, others, inner))
+        inner = path_of(path, part.name)
+        if part.name and inner == place:
+            parts.append(other)
+        elif not inner or place.startswith(f"{inner}/"):
+            parts.append(_with(part.layer, place, other, inner))
         else:
             parts.append(part.layer)
     if all(new is part.layer for new, part in zip(parts, layer.parts, strict=True)):
@@ -172,8 +172,7 @@ def _tap(layer: Layer, path: str) -> Layer:
         y, state, after = apply_inside(layer, params, state, x, call)
         return y, Tapped({path: y}, state), after
 
-    about = About(parts=(Part("", layer),), rebuild=lambda layers: _tap(layers[0], path))
-    return composite("capture", lambda key, shape, shapes: init_inside(layer, key, shape, shapes), run, about)
+    return around("capture", layer, run, lambda layers: _tap(layers[0], path))
 
 
 def _order(layer: Layer) -> Any:

@@ -12,7 +12,7 @@ from dlkit.layers.base import Layer, described, lambda_
 from dlkit.layers.products import with_example_shape
 from dlkit.typing import Array
 
-__all__ = ["pixel_shuffle", "resize"]
+__all__ = ["new_sizes", "pixel_shuffle", "require_spatial", "resize"]
 
 _METHODS = ("nearest", "linear", "cubic")
 
@@ -41,16 +41,12 @@ def resize(shape: Sequence[int], *, method: str = "linear", antialias: bool = Tr
         >>> y[:, 0].tolist()
         [0.0, 0.25, 0.75, 1.0]
     """
-    sizes = tuple(shape)
-    if not sizes:
-        raise ValueError("resize: expected a size per spatial axis, such as (64, 64), got ()")
-    for place, size in enumerate(sizes):
-        require_size("resize", **{f"shape[{place}]": size})
+    sizes = new_sizes("resize", shape, (64, 64))
     if method not in _METHODS:
         raise ValueError(f"resize: expected method to be one of {', '.join(map(repr, _METHODS))}, got {method!r}")
 
     def resized(x: Shaped[Array, "*batch_and_spatial channels"]) -> Float[Array, "*batch_and_new_spatial channels"]:
-        _require_axes("resize", x, len(sizes))
+        require_spatial("resize", x, len(sizes))
         whole = (*x.shape[: x.ndim - len(sizes) - 1], *sizes, x.shape[-1])
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         y: Array = jax.image.resize(wide, whole, method, antialias=antialias)
@@ -94,7 +90,7 @@ def pixel_shuffle(factor: int, *, dimensions: int = 2) -> Layer:
     def shuffled(
         x: Shaped[Array, "*batch_and_spatial channels"],
     ) -> Float[Array, "*batch_and_new_spatial new_channels"]:
-        _require_axes("pixel_shuffle", x, dimensions)
+        require_spatial("pixel_shuffle", x, dimensions)
         if x.shape[-1] % block:
             raise ValueError(f"pixel_shuffle: expected channels that {block} divides, got {jax.typeof(x)}")
         batch = x.ndim - dimensions - 1
@@ -109,8 +105,30 @@ def pixel_shuffle(factor: int, *, dimensions: int = 2) -> Layer:
     return lambda_(shuffled)
 
 
-def _require_axes(where: str, x: Array, dimensions: int) -> None:
-    """Refuse what has fewer axes than the spatial ones and channels, or nothing along them."""
+def new_sizes(where: str, shape: Sequence[int], such_as: tuple[int, ...]) -> tuple[int, ...]:
+    """The sizes that spatial axes are to have, once they are checked.
+
+    Example:
+        >>> new_sizes("resize", [4, 6], (64, 64))
+        (4, 6)
+    """
+    sizes = tuple(shape)
+    if not sizes:
+        raise ValueError(f"{where}: expected a size per spatial axis, such as {such_as}, got ()")
+    for place, size in enumerate(sizes):
+        require_size(where, **{f"shape[{place}]": size})
+    return sizes
+
+
+def require_spatial(where: str, x: Array, dimensions: int) -> None:
+    """Refuse what has fewer axes than the spatial ones and channels, or nothing along them.
+
+    Example:
+        >>> require_spatial("resize", jnp.zeros((8, 0, 3)), 2)
+        Traceback (most recent call last):
+            ...
+        ValueError: resize: expected inputs with 2 spatial axes and channels, none of size 0, got float32[8,0,3]
+    """
     require_floating(where, inputs=x)
     if x.ndim < dimensions + 1 or math.prod(x.shape[x.ndim - dimensions - 1 :]) == 0:
         raise ValueError(

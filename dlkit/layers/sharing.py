@@ -136,8 +136,9 @@ def borrowed(layers: Sequence[tuple[str, Layer]]) -> dict[str, list[Borrowed]]:
     found: dict[str, list[Borrowed]] = {}
     for name, layer in layers:
         here: set[int] = set()
-        inside = {id(token) for token, _, is_apart in _places(layer, (), apart=False) if is_apart}
-        for token, path, is_apart in _places(layer, (), apart=False):
+        places = list(_places(layer, (), apart=False))
+        inside = {id(token) for token, _, is_apart in places if is_apart}
+        for token, path, is_apart in places:
             place = id(token)
             if apart.get(place, name) != name or (place in first and place in inside):
                 raise ValueError(

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-from dlkit.layers.base import About, Layer, Part, as_layer
-from dlkit.layers.calls import Call, Ran, apply_inside, composite, init_inside
+from dlkit.layers.base import Layer, as_layer, batched
+from dlkit.layers.calls import Call, Ran, apply_inside, around, init_inside
 from dlkit.layers.inside import with_each
 from dlkit.typing import Array, ArrayFunction, DTypeLike, Key, Params, Shape, State
 
@@ -131,14 +131,14 @@ def summary(
     shape = tuple(input_shape)
     shapes = {name: each for name, each in side_shapes.items() if name in model.side_inputs}
     params, state = jax.eval_shape(lambda: init_inside(model, jax.random.key(0), shape, shapes))
-    side = {name: _batch_of_one(each, jnp.float32) for name, each in shapes.items()}
+    side = {name: batched(each, batch=1) for name, each in shapes.items()}
     found: dict[str, Row] = {}
     watched = _watched(with_each(model, lambda path, inner: _watched(inner, path, found)), "", found)
     jax.eval_shape(
         lambda params, state, x, side: watched.apply(params, state, x, **side)[0],
         params,
         state,
-        _batch_of_one(shape, input_dtype),
+        batched(shape, input_dtype, batch=1),
         side,
     )
     whole = found[""]._replace(layer=_name(model), parameters=parameter_count(params))
@@ -163,8 +163,7 @@ def _watched(layer: Layer, path: str, found: dict[str, Row]) -> Layer:
         found.setdefault(path, Row(path, "", example, parameter_count(params), _operations(program.jaxpr)))
         return made
 
-    about = About(parts=(Part("", layer),), rebuild=lambda layers: _watched(layers[0], path, found))
-    return composite("summary", lambda key, shape, shapes: init_inside(layer, key, shape, shapes), run, about)
+    return around("summary", layer, run, lambda layers: _watched(layers[0], path, found))
 
 
 def _operations(program: core.Jaxpr) -> int:
@@ -219,9 +218,3 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _sized(line: tuple[str, ...], widths: list[int]) -> Iterator[tuple[int, tuple[str, int]]]:
     return enumerate(zip(line, widths, strict=True))
-
-
-def _batch_of_one(shape: Shape | jax.ShapeDtypeStruct, dtype: DTypeLike) -> jax.ShapeDtypeStruct:
-    if isinstance(shape, jax.ShapeDtypeStruct):
-        return jax.ShapeDtypeStruct((1, *shape.shape), shape.dtype)
-    return jax.ShapeDtypeStruct((1, *shape), dtype)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from dlkit.layers.base import About, Layer, Part, as_layer, described
-from dlkit.layers.calls import Call, Ran, Shapes, apply_inside, composite, init_inside
+from dlkit.layers.calls import Call, Ran, Shapes, apply_inside, around, composite, init_inside
 from dlkit.typing import Array, ArrayFunction, Key, Params, Shape, State
 
 __all__ = ["remat", "renamed"]
@@ -47,8 +47,7 @@ def remat(layer: Layer | ArrayFunction, *, policy: Callable[..., Any] | None = N
         ran: Ran = jax.checkpoint(recomputed, policy=policy)(params, state, x, call.key, call.lengths)
         return ran
 
-    about = About(parts=(Part("", inner),), rebuild=lambda layers: remat(layers[0], policy=policy))
-    return composite("remat", _init_of(inner), run, about)
+    return around("remat", inner, run, lambda layers: remat(layers[0], policy=policy))
 
 
 @described
@@ -103,7 +102,3 @@ def renamed(layer: Layer | ArrayFunction, **names: str) -> Layer:
 
     about = About(parts=(Part("", inner),), rebuild=lambda layers: renamed(layers[0], **names))
     return composite("renamed", init, run, about, renamed=names)
-
-
-def _init_of(layer: Layer) -> Callable[[Key, Shape, Shapes], tuple[Params, State]]:
-    return lambda key, input_shape, shapes: init_inside(layer, key, input_shape, shapes)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from dlkit.checks import require_class_indices, require_floating
 from dlkit.typing import Array
 
-__all__ = ["check_indices", "is_class", "known_classes", "of_class", "require_classes", "wide_indices"]
+__all__ = ["check_indices", "is_class", "known_classes", "of_class", "require_classes", "weight_of", "wide_indices"]
 
 
 def require_classes(where: str, **scores: Array) -> None:
@@ -107,3 +107,17 @@ def of_class(scores: Array, targets: Array) -> Array:
     if len(axes) == scores.ndim and axes[-1] is not None:
         return jnp.sum(jnp.where(is_class(targets, scores.shape[-1]), scores, 0.0), axis=-1)
     return jnp.squeeze(jnp.take_along_axis(scores, jnp.expand_dims(targets, -1), axis=-1), -1)
+
+
+def weight_of(class_weights: Array, targets: Array) -> Array:
+    """The weight of the class that is meant: `[classes]` and indices in range `[*batch]` to `[*batch]`.
+
+    It is where its target is, also where devices share the batch.
+
+    Example:
+        >>> weight_of(jnp.array([1.0, 2.0]), jnp.array([1, 0])).tolist()
+        [2.0, 1.0]
+    """
+    sharding = jax.typeof(targets).sharding
+    is_shared = any(each is not None for each in sharding.spec)
+    return class_weights.at[targets].get(mode="fill", out_sharding=sharding if is_shared else None)

@@ -17,7 +17,14 @@ from dlkit.checks import (
     require_same_shape,
     require_size,
 )
-from dlkit.losses.class_targets import check_indices, known_classes, of_class, require_classes, wide_indices
+from dlkit.losses.class_targets import (
+    check_indices,
+    known_classes,
+    of_class,
+    require_classes,
+    weight_of,
+    wide_indices,
+)
 from dlkit.losses.shared import Values, as_indices, as_real, widen
 from dlkit.typing import Array, Scalar
 
@@ -264,14 +271,6 @@ def z_loss(logits: Float[Array, "*batch classes"] | Values) -> Float[Array, "*ba
     return jnp.square(jax.nn.logsumexp(logits, axis=-1)).astype(dtype)
 
 
-def _of_targets(class_weights: Array, targets: Array) -> Array:
-    """The weight of each target's class, where its target is."""
-    sharding = jax.typeof(targets).sharding
-    if all(each is None for each in sharding.spec):
-        return jnp.take(class_weights, targets)
-    return class_weights.at[targets].get(mode="fill", out_sharding=sharding)
-
-
 def _of_indices(
     shifted: Array, log_total: Array, targets: Array, smoothing: Scalar, class_weights: Array | None
 ) -> Array:
@@ -280,7 +279,7 @@ def _of_indices(
     # -log softmax(logits)_t
     losses = log_total - of_class(shifted, targets)
     if class_weights is not None:
-        weights = _of_targets(class_weights.reshape(-1), targets)
+        weights = weight_of(class_weights.reshape(-1), targets)
         losses = weights * jnp.where((weights == 0) & jnp.isposinf(losses), 0.0, losses)
     if not known_zero(smoothing):
         smoothing = jnp.asarray(smoothing, shifted.dtype)

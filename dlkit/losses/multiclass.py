@@ -8,7 +8,15 @@ import jax.numpy as jnp
 from jaxtyping import Float, Integer
 
 from dlkit.checks import require_class_indices, require_number
-from dlkit.losses.class_targets import check_indices, is_class, known_classes, of_class, require_classes, wide_indices
+from dlkit.losses.class_targets import (
+    check_indices,
+    is_class,
+    known_classes,
+    of_class,
+    require_classes,
+    weight_of,
+    wide_indices,
+)
 from dlkit.losses.decisions import soft_dice
 from dlkit.losses.shared import Values, as_indices, as_real, times, widen
 from dlkit.typing import Array, Scalar
@@ -113,7 +121,7 @@ def multiclass_focal(
                 f"multiclass_focal: expected floating-point class_weights of shape {logits.shape[-1:]}, "
                 f"got {jax.typeof(class_weights)}"
             )
-        losses = times(jnp.take(class_weights.astype(logits.dtype), targets), losses)
+        losses = times(weight_of(class_weights.astype(logits.dtype), targets), losses)
     return jnp.where(valid, losses, jnp.nan).astype(dtype)
 
 
