@@ -25,6 +25,7 @@ __all__ = [
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 AT_ONCE_SECONDS = 0.5  # that Python has to hear a second Ctrl-C in
+AGAIN_SECONDS = 0.02  # until a signal comes again that came where Python cannot raise
 
 _HEARD: list[int] = []  # the signals that came, in order
 _SETTLED = threading.Event()  # set where nothing that takes long is left to do
@@ -45,23 +46,35 @@ def ending_signal() -> int:
 def heard_like_ctrl_c() -> Iterator[None]:
     """Lets every signal that asks for the end raise KeyboardInterrupt while the block runs.
 
-    One that is ignored, as `nohup` has it, stays so.
+    One that is ignored, as `nohup` has it, stays so. Python drops what is raised in a finalizer, or in a callback of
+    its garbage collector, such as JAX's: such a signal comes again.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in ENDING}
+    say_dropped = sys.unraisablehook
 
     def handle(number: int, frame: FrameType | None) -> None:
         _HEARD.append(number)
         raise KeyboardInterrupt
 
+    def raise_again(dropped: "sys.UnraisableHookArgs") -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            timer = threading.Timer(AGAIN_SECONDS, signal.raise_signal, (ending_signal(),))
+            timer.daemon = True
+            timer.start()
+        else:
+            say_dropped(dropped)
+
     for number, handler in before.items():
         if handler not in (signal.SIG_IGN, None):
             signal.signal(number, handle)
+    sys.unraisablehook = raise_again
     try:
         yield
     finally:
+        sys.unraisablehook = say_dropped
         for number, handler in before.items():
             if handler is not None:
                 signal.signal(number, handler)

@@ -56,6 +56,29 @@ def test_a_signal_ends_the_block_that_it_came_in_and_no_later_one(monkeypatch: p
     assert ended == [130], "the one before was over in time"
 
 
+class Finalized:
+    """Does something where Python drops what it raises."""
+
+    def __init__(self, last: Callable[[], Any]) -> None:
+        self.last = last
+
+    def __del__(self) -> None:
+        self.last()
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_a_signal_that_comes_in_a_finalizer_is_heard_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = list[Any]()
+    monkeypatch.setattr("sys.unraisablehook", said.append)
+    with pytest.raises(KeyboardInterrupt), heard_like_ctrl_c():
+        Finalized(lambda: signal.raise_signal(signal.SIGINT))
+        assert not wait_for(lambda: False), "it comes again before this ends"
+    Finalized(lambda: 1 / 0)
+    with heard_like_ctrl_c():
+        Finalized(lambda: 1 / 0)
+    assert [each.exc_type for each in said] == [ZeroDivisionError, ZeroDivisionError], "all else is said as ever"
+
+
 @pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="nothing says which descriptors there are")
 def test_no_descriptor_is_left_of_a_block() -> None:
     def descriptors() -> int:
