@@ -6,9 +6,10 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from dlkit import checks
-from dlkit.layers.base import Layer, described
+from dlkit.layers.base import About, Layer, described
 from dlkit.layers.products import is_sharded, matmul
-from dlkit.typing import Array, Initializer, Key, Params, Shape, State
+from dlkit.layers.steps import Steps, counted, start
+from dlkit.typing import Array, DTypeLike, Initializer, Key, Params, Shape, State
 
 __all__ = [
     "embedding",
@@ -176,7 +177,33 @@ def learned_positions(*, max_length: int | None = None, embedding_init: Initiali
         # y_t = x_t + P_t
         return x + table[: x.shape[-2]].reshape((1,) * (x.ndim - 2) + x.shape[-2:]), state
 
-    return Layer(init, apply)
+    def stepwise(steps: Steps) -> Layer:
+        def begin(key: Key, input_shape: Shape) -> tuple[Params, State]:
+            _, features = _sequence_shape("learned_positions", input_shape)
+            rows = steps.max_length if max_length is None else max_length
+            return {"embedding": embedding_init(key, (rows, features), jnp.float32)}, {"index": start(steps)}
+
+        def go_on(
+            params: Params,
+            state: State,
+            x: Float[Array, "*batch time features"],
+            *,
+            key: Key | None = None,
+            train: bool = False,
+            lengths: Integer[Array, "*batch"] | None = None,
+        ) -> tuple[Float[Array, "*batch time features"], State]:
+            def moved(x: Array, index: Array) -> Array:
+                places = jnp.expand_dims(index, -1) + jnp.arange(x.shape[-2]).reshape((1,) * index.ndim + (-1,))
+                return x + params["embedding"].at[places].get(mode="clip")
+
+            rows = min(steps.max_length, params["embedding"].shape[0])
+            _, apply_at = counted("learned_positions", moved, steps, rows)
+            y, after = apply_at({}, state, x, key=key, train=train, lengths=lengths)
+            return y, after
+
+        return Layer(begin, go_on)
+
+    return Layer(init, apply, about=About(stepwise=stepwise))
 
 
 @described
@@ -223,20 +250,32 @@ def sinusoidal_positions(*, base: float = 10_000.0) -> Layer:
         checks.require_floating("sinusoidal_positions", inputs=x)
         if x.ndim < 2:
             raise ValueError(f"sinusoidal_positions: expected inputs [*batch, time, features], got {jax.typeof(x)}")
-        time, features = x.shape[-2:]
+        waves = table(*x.shape[-2:], jnp.promote_types(x.dtype, jnp.float32))
+        return added(x, waves.reshape((1,) * (x.ndim - 2) + waves.shape)), state
+
+    def table(time: int, features: int, dtype: DTypeLike) -> Array:
         # t / base^(2i / features), in NumPy: a constant of the program, exact also at late positions.
         angles = np.arange(time)[:, None] * base ** (-np.arange(0, features, 2) / features)
         # An odd number of features has a last sine without its cosine.
-        table = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(time, -1)[:, :features]
-        compute_dtype = jnp.promote_types(x.dtype, jnp.float32)
-        waves = jnp.asarray(table, compute_dtype).reshape((1,) * (x.ndim - 2) + (time, features))
-        return (x.astype(compute_dtype) + waves).astype(x.dtype), state
+        waves = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(time, -1)[:, :features]
+        return jnp.asarray(waves, dtype)
 
-    return Layer(init, apply)
+    def added(x: Array, waves: Array) -> Array:
+        return (x.astype(waves.dtype) + waves).astype(x.dtype)
+
+    def stepwise(steps: Steps) -> Layer:
+        def moved(x: Array, index: Array) -> Array:
+            waves = table(steps.max_length, x.shape[-1], jnp.promote_types(x.dtype, jnp.float32))
+            places = jnp.expand_dims(index, -1) + jnp.arange(x.shape[-2]).reshape((1,) * index.ndim + (-1,))
+            return added(x, waves.at[places].get(mode="clip"))
+
+        return Layer(*counted("sinusoidal_positions", moved, steps), about=About(inputs=frozenset({"lengths"})))
+
+    return Layer(init, apply, about=About(stepwise=stepwise))
 
 
 def rotary(
-    x: Float[Array, "*batch time features"], *, base: float = 10_000.0, offset: int | Integer[Array, ""] = 0
+    x: Float[Array, "*batch time features"], *, base: float = 10_000.0, offset: int | Integer[Array, "..."] = 0
 ) -> Float[Array, "*batch time features"]:
     """Rotary position embedding: turn pairs of features by angles that grow with the position.
 
@@ -250,7 +289,8 @@ def rotary(
     Args:
         x: vectors along time; an even number of features. Heads stand among the batch axes.
         base: ratio of the longest wavelength to the shortest, about; `functools.partial` sets another one.
-        offset: position of the first vector; may be traced.
+        offset: position of the first vector; may be traced, and `[*batch]`, where any axis may be of size 1: another
+            one for each sequence.
 
     Returns:
         The turned vectors, in the shape and dtype of x.
@@ -281,10 +321,11 @@ def rotary(
         angles = (offset + np.arange(time))[:, None] * frequencies
         cosine, sine = jnp.asarray(np.cos(angles), compute_dtype), jnp.asarray(np.sin(angles), compute_dtype)
     else:
-        positions = (offset + jnp.arange(time)).astype(compute_dtype)
-        turns = positions.reshape(-1, 1) * jnp.asarray(frequencies, compute_dtype).reshape(1, -1)
+        steps = jnp.arange(time, dtype=offset.dtype).reshape((1,) * offset.ndim + (-1, 1))
+        positions = (jnp.expand_dims(offset, (-2, -1)) + steps).astype(compute_dtype)
+        turns = positions * jnp.asarray(frequencies, compute_dtype).reshape((1,) * (positions.ndim - 1) + (-1,))
         cosine, sine = jnp.cos(turns), jnp.sin(turns)
-    shape = (1,) * (x.ndim - 2) + cosine.shape
+    shape = (1,) * (x.ndim - cosine.ndim) + cosine.shape
     cosine, sine = cosine.reshape(shape), sine.reshape(shape)
     first, second = jnp.split(x.astype(compute_dtype), 2, axis=-1)
     # (a, b) -> (a cos - b sin, b cos + a sin)

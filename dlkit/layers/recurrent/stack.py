@@ -8,10 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Integer
 
 from dlkit import checks, regularizers
-from dlkit.layers.base import Layer
-from dlkit.layers.ragged import removes_time, within_lengths
+from dlkit.layers.base import About, Layer
+from dlkit.layers.lengths import within_lengths
+from dlkit.layers.ragged import removes_time
 from dlkit.layers.recurrent.cells import Carry, Cell, recurrence
-from dlkit.typing import Array, Initializer, Key, Params, Scalar, Shape, State
+from dlkit.layers.steps import Steps
+from dlkit.typing import Array, DTypeLike, Initializer, Key, Params, Scalar, Shape, State
 
 __all__ = ["Initializers", "Settings", "recurrent_stack"]
 
@@ -29,6 +31,7 @@ class Settings(NamedTuple):
     output: str = "sequence"
     carry_batch_shape: Shape | None = None
     unroll: int = 1
+    carry_dtype: DTypeLike = jnp.float32
 
 
 class Initializers(NamedTuple):
@@ -82,7 +85,7 @@ def recurrent_stack(where: str, cell: Cell, settings: Settings, initializers: In
         if settings.carry_batch_shape is None:
             return params, {}
         shape = (*settings.carry_batch_shape, settings.units)
-        return params, {name: {part: jnp.zeros(shape, jnp.float32) for part in cell.parts} for name in names}
+        return params, {name: {part: jnp.zeros(shape, settings.carry_dtype) for part in cell.parts} for name in names}
 
     def apply(
         params: Params,
@@ -119,7 +122,13 @@ def recurrent_stack(where: str, cell: Cell, settings: Settings, initializers: In
         y = jnp.moveaxis(hidden.reshape(hidden.shape[0], *batch, hidden.shape[-1]), 0, -2)
         return y, new_state if carried else state
 
-    return Layer(init, apply, removes_time(apply) if settings.output == "last" else None)
+    def stepwise(steps: Steps) -> Layer:
+        if settings.bidirectional:
+            raise ValueError(f"{where}: expected a layer that reads from the start, got one that is bidirectional")
+        carried = settings._replace(carry_batch_shape=steps.batch_shape, carry_dtype=steps.dtype)
+        return recurrent_stack(where, cell, carried, initializers)
+
+    return Layer(init, apply, removes_time(apply) if settings.output == "last" else None, About(stepwise=stepwise))
 
 
 def _init_cell(key: Key, cell: Cell, features: int, units: int, initializers: Initializers) -> dict[str, Array]:
