@@ -49,7 +49,7 @@ from dlkit.layers.sharing import shared, unembedding
 from dlkit.layers.spectral_norm import spectral_norm
 from dlkit.layers.stacked import ensemble, repeat
 from dlkit.layers.steps import Steps
-from dlkit.layers.stepwise import initial_state, stepwise
+from dlkit.layers.stepwise import at_once, initial_state, stepwise
 from dlkit.layers.summary import Summary, parameter_count, summary
 from dlkit.layers.transformer import transformer_block
 from dlkit.layers.weight_norm import weight_norm
@@ -74,6 +74,7 @@ __all__ = [
     "alpha_dropout",
     "apply_ragged",
     "as_layer",
+    "at_once",
     "average_pool",
     "batch_norm",
     "capture",

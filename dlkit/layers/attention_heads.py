@@ -146,11 +146,13 @@ def attend(
     """
     heads, time, groups = queries.shape[-3], queries.shape[-2], queries.shape[-3] // keys.shape[-3]
     if groups > 1:
-        queries = queries.reshape(*queries.shape[:-3], keys.shape[-3], groups * time, queries.shape[-1])
+        apart = queries.reshape(*queries.shape[:-3], keys.shape[-3], groups, time, queries.shape[-1])
+        queries = apart.reshape(*apart.shape[:-3], groups * time, apart.shape[-1])
         bias, mask = (None if each is None else _in_groups(each, groups, time) for each in (bias, mask))
     averages = dot_product_attention(queries, keys, values, bias=bias, mask=mask, dropout=dropout, key=key)
     if groups > 1:
-        averages = averages.reshape(*averages.shape[:-3], heads, time, averages.shape[-1])
+        apart = averages.reshape(*averages.shape[:-2], groups, time, averages.shape[-1])
+        averages = apart.reshape(*apart.shape[:-4], heads, time, apart.shape[-1])
     averages = jnp.swapaxes(averages, -2, -3)
     return averages.reshape(*averages.shape[:-2], averages.shape[-2] * averages.shape[-1])
 

@@ -89,7 +89,7 @@ class About(NamedTuple):
         token: one object for all uses of a layer that is `shared`.
         stepwise: makes the layer for sequences that come a piece at a time, whose whole state is what it keeps of the
             steps before; for a layer that looks at several steps.
-        each_step: whether a layer looks at each step by itself, though it takes lengths.
+        each_step: whether `stepwise` leaves the layer as it is, though it takes lengths or has layers inside.
     """
 
     made: Made | None = None
@@ -273,8 +273,10 @@ def lambda_(function: ArrayFunction) -> Layer:
         return function(x), state
 
     def stepwise(steps: Steps) -> Layer:
+        moved: Callable[..., Array] = function
+
         def at(x: Array, index: Array) -> Array:
-            return function(x, offset=index)
+            return moved(x, offset=index)
 
         return Layer(*counted("lambda_", at, steps), about=About(inputs=frozenset({"lengths"})))
 

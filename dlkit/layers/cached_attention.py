@@ -1,7 +1,7 @@
 """Attention to the steps before, of sequences that come a piece at a time: their keys and values are kept."""
 
-import inspect
 import math
+from collections.abc import Callable
 
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Integer
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Integer
 from dlkit.layers.attention_heads import WHERE, Heads, attend, check_inputs, linear, project, project_together
 from dlkit.layers.base import About, InitFunction, Layer
 from dlkit.layers.lengths import within_lengths
-from dlkit.layers.steps import Piece, Steps, beyond, piece_of, start
+from dlkit.layers.steps import Piece, Steps, beyond, piece_of, start, takes_offset
 from dlkit.typing import Array, Key, Params, Shape, State
 
 __all__ = ["cached_attention"]
@@ -44,7 +44,7 @@ def cached_attention(heads: Heads, init: InitFunction, steps: Steps) -> Layer:
             f"{WHERE}: expected causal attention, got one whose positions may attend to later ones, which are not "
             "there yet; pass causal=True"
         )
-    if heads.rotation is not None and "offset" not in inspect.signature(heads.rotation).parameters:
+    if heads.rotation is not None and not takes_offset(heads.rotation):
         raise ValueError(
             f"{WHERE}: expected a rotation that takes offset=, the positions `[*batch, 1]` of the first vectors, as "
             f"layers.rotary does, got {heads.rotation!r}"
@@ -77,8 +77,9 @@ def _of_steps(heads: Heads, init: InitFunction, steps: Steps) -> Layer:
         maps = [params[name] for name in ("query", "key", "value")]
         queries, keys, values = project_together(maps, x, [heads.heads, heads.kv_heads, heads.kv_heads])
         if heads.rotation is not None:
+            rotation: Callable[..., Array] = heads.rotation
             offset = jnp.expand_dims(state["index"], -1)
-            queries, keys = heads.rotation(queries, offset=offset), heads.rotation(keys, offset=offset)
+            queries, keys = rotation(queries, offset=offset), rotation(keys, offset=offset)
         cache = {name: _written(state[name], new, piece) for name, new in (("keys", keys), ("values", values))}
         shape = (*x.shape[:-1], steps.max_length)
         places = jnp.arange(steps.max_length).reshape((1,) * (x.ndim - 1) + (-1,))

@@ -78,7 +78,7 @@ def embedding(vocabulary: int, features: int, *, embedding_init: Initializer = _
         ids = x.astype(jnp.int32) if x.dtype.itemsize < 4 else x
         # A gather, whose gradient is a scatter: on CPU too faster than one-hot vectors times the table.
         rows = table.at[ids].get(
-            mode="fill", fill_value=jnp.nan, wrap_negative_indices=False, out_sharding=_rows_sharding(ids)
+            mode="fill", fill_value=jnp.nan, wrap_negative_indices=False, out_sharding=rows_sharding(ids)
         )
         return rows, state
 
@@ -194,7 +194,8 @@ def learned_positions(*, max_length: int | None = None, embedding_init: Initiali
         ) -> tuple[Float[Array, "*batch time features"], State]:
             def moved(x: Array, index: Array) -> Array:
                 places = jnp.expand_dims(index, -1) + jnp.arange(x.shape[-2]).reshape((1,) * index.ndim + (-1,))
-                return x + params["embedding"].at[places].get(mode="clip")
+                rows: Array = params["embedding"].at[places].get(mode="clip")
+                return x + rows
 
             rows = min(steps.max_length, params["embedding"].shape[0])
             _, apply_at = counted("learned_positions", moved, steps, rows)
@@ -250,7 +251,7 @@ def sinusoidal_positions(*, base: float = 10_000.0) -> Layer:
         checks.require_floating("sinusoidal_positions", inputs=x)
         if x.ndim < 2:
             raise ValueError(f"sinusoidal_positions: expected inputs [*batch, time, features], got {jax.typeof(x)}")
-        waves = table(*x.shape[-2:], jnp.promote_types(x.dtype, jnp.float32))
+        waves = table(x.shape[-2], x.shape[-1], jnp.promote_types(x.dtype, jnp.float32))
         return added(x, waves.reshape((1,) * (x.ndim - 2) + waves.shape)), state
 
     def table(time: int, features: int, dtype: DTypeLike) -> Array:
@@ -332,8 +333,13 @@ def rotary(
     return jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1).astype(x.dtype)
 
 
-def _rows_sharding(ids: Array) -> jax.sharding.NamedSharding | None:
-    """Rows are where their ids are; None where the type of these says nothing of devices."""
+def rows_sharding(ids: Array) -> jax.sharding.NamedSharding | None:
+    """Where the rows of a table are that ids name: where the ids are; None where their type says nothing of devices.
+
+    Example:
+        >>> rows_sharding(jnp.array([1, 2])) is None
+        True
+    """
     if not is_sharded(ids, range(ids.ndim)):
         return None
     sharding = jax.typeof(ids).sharding

@@ -9,6 +9,7 @@ from jaxtyping import Float, Integer
 
 from dlkit import checks
 from dlkit.layers.base import Layer, described
+from dlkit.layers.embed import rows_sharding
 from dlkit.typing import Array, Initializer, Key, Params, Shape, State
 
 __all__ = ["alibi", "relative_positions"]
@@ -142,7 +143,8 @@ def relative_positions(
         bucket = jnp.where(before < exact, before, jnp.minimum(far, one_side - 1))
         if bidirectional:
             bucket = bucket + one_side * (x > 0).astype(x.dtype)
-        return jnp.moveaxis(params["embedding"][bucket], -1, -3), state
+        biases = params["embedding"].at[bucket].get(out_sharding=rows_sharding(bucket))
+        return jnp.moveaxis(biases, -1, -3), state
 
     return Layer(init, apply)
 

@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from dlkit import checks
-from dlkit.layers.base import Layer, described, path_of
+from dlkit.layers.base import Layer, as_layer, described, path_of
+from dlkit.layers.calls import apply_inside, around
 from dlkit.layers.probe import is_probe
 from dlkit.layers.steps import Steps
-from dlkit.typing import Array, DTypeLike, Key, Params, Shape, State
+from dlkit.typing import Array, ArrayFunction, DTypeLike, Key, Params, Shape, State
 
-__all__ = ["initial_state", "stepwise"]
+__all__ = ["at_once", "initial_state", "stepwise"]
 
 _KEPT = "steps"
 
@@ -76,6 +77,32 @@ def stepwise(
     return _stepwise(layer, Steps(tuple(batch_shape), max_length, context_length, dtype), "")
 
 
+@described
+def at_once(layer: Layer | ArrayFunction) -> Layer:
+    """The same layer, which `stepwise` leaves as it is: what it reads does not come in pieces.
+
+    Such is the encoder of a model whose decoder goes on step by step.
+
+    Args:
+        layer: the layer.
+
+    Returns:
+        The layer, with the same parameters and state.
+
+    Raises:
+        TypeError: the layer is neither a layer nor a function.
+
+    Example:
+        >>> from dlkit.layers import global_average_pool
+        >>> layer = stepwise(at_once(global_average_pool(1)), max_length=4)
+        >>> layer.apply({}, {}, jnp.ones((5, 3)))[0].tolist()
+        [1.0, 1.0, 1.0]
+    """
+    inner = as_layer(layer)
+    made = around("at_once", inner, lambda *given: apply_inside(inner, *given), lambda layers: at_once(layers[0]))
+    return Layer(made.init, made.apply, made.ragged, made.about._replace(each_step=True))
+
+
 def initial_state(
     layer: Layer,
     input_shape: Shape,
@@ -113,6 +140,8 @@ def initial_state(
 
 def _stepwise(layer: Layer, steps: Steps, path: str) -> Layer:
     """The layer at a path, for pieces."""
+    if layer.about.each_step:
+        return layer
     if layer.about.stepwise is not None:
         try:
             return _kept_apart(layer, layer.about.stepwise(steps))
@@ -129,7 +158,7 @@ def _stepwise(layer: Layer, steps: Steps, path: str) -> Layer:
             f"stepwise: the layer at {path or 'the top'!r} cannot be made with other layers inside; it was changed by "
             "hand, or has no about.rebuild"
         )
-    if not layer.about.each_step and (layer.ragged is not None or "lengths" in layer.side_inputs):
+    if layer.ragged is not None or "lengths" in layer.side_inputs:
         raise ValueError(
             f"stepwise: {layer!r} at {path or 'the top'!r} looks at several steps at once, and does not say how it "
             "goes on; use causal attention or recurrent layers, or give yours about.stepwise"

@@ -16,6 +16,7 @@ from dlkit.models.sequences import (
     transformer_classifier,
     transformer_language_model,
 )
+from dlkit.models.translation import generate, transformer_encoder_decoder
 
 __all__ = [
     "Autoencoder",
@@ -27,11 +28,13 @@ __all__ = [
     "cnn",
     "convolutional_gan",
     "dense_gan",
+    "generate",
     "mlp",
     "recurrent_classifier",
     "recurrent_language_model",
     "resnet",
     "transformer_classifier",
+    "transformer_encoder_decoder",
     "transformer_language_model",
     "vae",
 ]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 
 from dlkit import models
-from tests.cases.base import Case, Input, initialized, layer
+from tests.cases.base import Case, Input, initialized, layer, with_side
 
 AUTOENCODER = models.autoencoder((2, 3), latent=2, hidden=(4,))
 DENSE_GAN = models.dense_gan((2,), latent=3, hidden=(4,))
@@ -46,6 +46,12 @@ CASES = (
         models.transformer_language_model(vocabulary=5, features=4, heads=2, depth=1),
         (3,),
         classes=5,
+    ),
+    with_side(
+        "models.transformer_encoder_decoder",
+        models.transformer_encoder_decoder(vocabulary=5, features=4, heads=2, depth=1),
+        Input((3,), 5),
+        source=Input((4, 2)),
     ),
     layer("models.autoencoder", AUTOENCODER.layer, (2, 3), limit=1e18),
     Case("models.vae", vae(train=False), (Input((2, 3)),), 1e18),

@@ -82,6 +82,7 @@ def test_pieces_give_what_the_whole_gives(name: str) -> None:
             )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["grouped", "learned", "waves", "rotated", "gru", "block", "repeated", "statistics"])
 def test_a_piece_of_unequal_lengths_goes_on_where_each_sequence_ends(name: str) -> None:
     """Prompts are padded at their ends; what stands there matters to nothing, not even NaN."""
@@ -104,6 +105,7 @@ def test_a_piece_of_unequal_lengths_goes_on_where_each_sequence_ends(name: str) 
             np.testing.assert_allclose(ended[row, 0], expected[0, length], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.long
 def test_a_context_is_given_once() -> None:
     with jax.enable_x64(True):
         layer = layers.transformer_block(2, kv_heads=1, context_features=5, causal=True)
@@ -141,6 +143,7 @@ def test_language_models_decode_what_they_predict(model: Layer) -> None:
         np.testing.assert_allclose(jnp.moveaxis(logits, 0, 1), expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.long
 def test_a_step_reads_one_position() -> None:
     """Its products grow with the features, not with the steps before: but for the look at the keys."""
     layer = layers.transformer_block(2, causal=True)
