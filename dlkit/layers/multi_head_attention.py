@@ -165,25 +165,9 @@ def _attention(heads: Heads, widths: _Widths, initializers: _Initializers) -> La
             # A weight of 0 alone would not stop a NaN: 0 * NaN is NaN.
             around = jnp.where(jnp.expand_dims(within, -1), around, 0)
             x = around if context is None else x
-        queries, keys, values = _queries_keys_values(params, x, around, heads)
-        if heads.rotation is not None:
-            queries, keys = heads.rotation(queries), heads.rotation(keys)
-        shape, ones = (*x.shape[:-1], around.shape[-2]), (1,) * (x.ndim - 2)
-        distances = jnp.arange(shape[-1])[None, :] - jnp.arange(shape[-2])[:, None]
-        averages = attend(
-            queries,
-            keys,
-            values,
-            bias=heads.bias(params, shape, bias, distances.reshape(ones + distances.shape)),
-            mask=heads.allowed(
-                shape,
-                causal=(distances <= 0).reshape(ones + distances.shape) if heads.is_causal else None,
-                mask=mask,
-                within=None if within is None else jnp.expand_dims(within, -2),
-            ),
-            dropout=heads.dropout if train else 0.0,
-            key=key,
-        )
+        conditions = {"mask": mask, "within": None if within is None else jnp.expand_dims(within, -2)}
+        rate = heads.dropout if train else 0.0
+        averages = _averages(heads, params, x, around, bias, conditions, rate, key)
         return linear(params["output"], averages), state
 
     # Self-attention takes no context: in a model it stands beside layers that do.
@@ -195,6 +179,36 @@ def _attention(heads: Heads, widths: _Widths, initializers: _Initializers) -> La
             rebuild=lambda layers: _attention(heads._replace(position_bias=layers[0]), widths, initializers),
         )
     return Layer(init, apply, about=about)
+
+
+def _averages(
+    heads: Heads,
+    params: Params,
+    x: Array,
+    around: Array,
+    bias: Array | None,
+    conditions: dict[str, Array | None],
+    dropout: Scalar,
+    key: Key | None,
+) -> Array:
+    """What each position takes of the others, all heads side by side."""
+    queries, keys, values = _queries_keys_values(params, x, around, heads)
+    if heads.rotation is not None:
+        queries, keys = heads.rotation(queries), heads.rotation(keys)
+    shape = (*x.shape[:-1], around.shape[-2])
+    distances = jnp.arange(shape[-1])[None, :] - jnp.arange(shape[-2])[:, None]
+    distances = distances.reshape((1,) * (x.ndim - 2) + distances.shape)
+    if heads.is_causal:
+        conditions = {"causal": distances <= 0, **conditions}
+    return attend(
+        queries,
+        keys,
+        values,
+        bias=heads.bias(params, shape, bias, distances),
+        mask=heads.allowed(shape, **conditions),
+        dropout=dropout,
+        key=key,
+    )
 
 
 def _kernel_shapes(input_shape: Shape, widths: _Widths) -> dict[str, Shape]:

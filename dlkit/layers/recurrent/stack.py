@@ -122,13 +122,16 @@ def recurrent_stack(where: str, cell: Cell, settings: Settings, initializers: In
         y = jnp.moveaxis(hidden.reshape(hidden.shape[0], *batch, hidden.shape[-1]), 0, -2)
         return y, new_state if carried else state
 
-    def stepwise(steps: Steps) -> Layer:
-        if settings.bidirectional:
-            raise ValueError(f"{where}: expected a layer that reads from the start, got one that is bidirectional")
-        carried = settings._replace(carry_batch_shape=steps.batch_shape, carry_dtype=steps.dtype)
-        return recurrent_stack(where, cell, carried, initializers)
+    about = About(stepwise=lambda steps: _carrying(where, cell, settings, initializers, steps))
+    return Layer(init, apply, removes_time(apply) if settings.output == "last" else None, about)
 
-    return Layer(init, apply, removes_time(apply) if settings.output == "last" else None, About(stepwise=stepwise))
+
+def _carrying(where: str, cell: Cell, settings: Settings, initializers: Initializers, steps: Steps) -> Layer:
+    """The layers for sequences that come a piece at a time."""
+    if settings.bidirectional:
+        raise ValueError(f"{where}: expected a layer that reads from the start, got one that is bidirectional")
+    carried = settings._replace(carry_batch_shape=steps.batch_shape, carry_dtype=steps.dtype)
+    return recurrent_stack(where, cell, carried, initializers)
 
 
 def _init_cell(key: Key, cell: Cell, features: int, units: int, initializers: Initializers) -> dict[str, Array]:
