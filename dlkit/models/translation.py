@@ -60,8 +60,9 @@ def transformer_encoder_decoder(
     Example:
         >>> model = transformer_encoder_decoder(vocabulary=20, source_vocabulary=30, features=16, heads=2, depth=1)
         >>> source = jnp.zeros((5, 12), jnp.int32)
-        >>> params, state = model.init(jax.random.key(0), (8,), source=jax.ShapeDtypeStruct((12,), jnp.int32))
-        >>> model.apply(params, state, jnp.zeros((5, 8), jnp.int32), source=source)[0].shape
+        >>> of_source = jax.ShapeDtypeStruct((12,), jnp.int32)
+        >>> variables = jax.eval_shape(lambda key: model.init(key, (8,), source=of_source), jax.random.key(0))
+        >>> jax.eval_shape(model.apply, *variables, jnp.zeros((5, 8), jnp.int32), source=source)[0].shape
         (5, 8, 20)
     """
     where = "transformer_encoder_decoder"
