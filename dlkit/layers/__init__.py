@@ -39,6 +39,7 @@ from dlkit.layers.graph import graph
 from dlkit.layers.inside import capture, replaced
 from dlkit.layers.norm import group_norm, instance_norm, layer_norm, rms_norm
 from dlkit.layers.pool import average_pool, global_average_pool, global_max_pool, max_pool
+from dlkit.layers.precision import Precision, with_precision
 from dlkit.layers.ragged import apply_ragged
 from dlkit.layers.recurrent.layers import gru, lstm, rnn
 from dlkit.layers.resize import pixel_shuffle, resize
@@ -59,6 +60,7 @@ __all__ = [
     "InitFunction",
     "Layer",
     "Part",
+    "Precision",
     "RaggedFunction",
     "Summary",
     "TrainFunction",
@@ -124,6 +126,7 @@ __all__ = [
     "transformer_block",
     "unembedding",
     "weight_norm",
+    "with_precision",
 ]
 
 if not TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, ParamSpec, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from dlkit.layers.descriptions import Made, key_of
+from dlkit.layers.descriptions import Made, key_of, require_arguments
 from dlkit.typing import Array, ArrayFunction, DTypeLike, Key, Params, Shape, State
 
 __all__ = [
@@ -92,6 +92,7 @@ class About(NamedTuple):
         rebuild: `rebuild(layers) -> Layer`: the same with other layers inside, in the order of the parts.
         inputs: the side inputs that `apply` takes; None reads them from its signature.
         token: one object for all uses of a layer that is `shared`.
+        own_precision: whether it casts its parameters itself, so that a layer around it must not.
     """
 
     made: Made | None = None
@@ -99,6 +100,7 @@ class About(NamedTuple):
     rebuild: "Callable[[tuple[Layer, ...]], Layer] | None" = None
     inputs: frozenset[str] | None = None
     token: object | None = None
+    own_precision: bool = False
 
 
 _UNKNOWN = About()
@@ -231,7 +233,11 @@ def described(make: Callable[_Arguments, Layer]) -> Callable[_Arguments, Layer]:
 
     @functools.wraps(make)
     def constructor(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Layer:
-        layer = make(*args, **kwargs)
+        try:
+            layer = make(*args, **kwargs)
+        except TypeError:
+            require_arguments(make, kwargs)
+            raise
         if any(layer is each for each in (*args, *kwargs.values())):
             return layer
         made = Made(constructor, args, kwargs)
