@@ -9,15 +9,30 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+import numpy as np
+from jaxtyping import Float, PyTree
 
 from dlkit.checks import as_real, known_number, require_number
 from dlkit.typing import Array, ArrayFunction, Params, Scalar
 
-__all__ = ["Mask", "all_of", "by_name", "map_leaves", "mask_tree", "none_of", "sum_leaves", "weighed", "weights_only"]
+__all__ = [
+    "Mask",
+    "Weights",
+    "all_of",
+    "by_name",
+    "map_leaves",
+    "mask_tree",
+    "none_of",
+    "sum_leaves",
+    "weighed",
+    "weights_only",
+]
 
 Mask: TypeAlias = Callable[[tuple[str, ...], Any], bool]
 """`(path, leaf) -> bool`: whether a leaf is regularized; decided from names and shapes, not values."""
+
+Weights: TypeAlias = PyTree[Array | np.ndarray | float | int]
+"""Parameters whose leaves may also be numbers, or arrays of NumPy."""
 
 _NOT_WEIGHTS = frozenset({"bias", "scale", "shift", "offset", "gamma", "beta"})
 
@@ -125,7 +140,7 @@ def mask_tree(params: Any, *, mask: Mask | None = None) -> Any:
 
 
 def sum_leaves(
-    where: str, function: ArrayFunction, params: Params, *, strength: Scalar = 1.0, mask: Mask | None
+    where: str, function: ArrayFunction, params: Weights, *, strength: Scalar = 1.0, mask: Mask | None
 ) -> Float[Array, ""]:
     """Sum a penalty over the leaves that a mask takes, in at least float32, and weigh it.
 
@@ -198,7 +213,7 @@ def map_leaves(where: str, function: ArrayFunction, params: Params, *, mask: Mas
 
 
 def _split(
-    where: str, params: Params, mask: Mask | None
+    where: str, params: Weights, mask: Mask | None
 ) -> tuple[list[tuple[tuple[str, ...], Array, bool]], jax.tree_util.PyTreeDef]:
     """Every leaf with its path and whether the mask takes it; and the structure of the tree."""
     chosen = weights_only if mask is None else mask

@@ -13,13 +13,13 @@ from jaxtyping import Float
 
 from dlkit.checks import require_number
 from dlkit.regularizers.groups import group_norms, group_size
-from dlkit.regularizers.masks import Mask, sum_leaves
-from dlkit.typing import Array, Params, Scalar
+from dlkit.regularizers.masks import Mask, Weights, sum_leaves
+from dlkit.typing import Array, Scalar
 
 __all__ = ["elastic_net", "group_lasso", "l1", "l2", "orthogonality"]
 
 
-def l1(params: Params, *, strength: Scalar = 1.0, mask: Mask | None = None) -> Float[Array, ""]:
+def l1(params: Weights, *, strength: Scalar = 1.0, mask: Mask | None = None) -> Float[Array, ""]:
     """Sum of magnitudes over the penalized parameters: sum_i |w_i|. The gradient at 0 is 0.
 
     Gradient steps make weights small, not zero; `proximal_l1` makes them exactly zero.
@@ -47,7 +47,7 @@ def l1(params: Params, *, strength: Scalar = 1.0, mask: Mask | None = None) -> F
     return sum_leaves("l1", lambda leaf: jnp.sum(_magnitudes(leaf)), params, strength=strength, mask=mask)
 
 
-def l2(params: Params, *, strength: Scalar = 1.0, mask: Mask | None = None) -> Float[Array, ""]:
+def l2(params: Weights, *, strength: Scalar = 1.0, mask: Mask | None = None) -> Float[Array, ""]:
     """Sum of squares over the penalized parameters: sum_i w_i^2, without a factor 1/2.
 
     With the strength c, the gradient is 2 c w: under plain SGD this is weight decay of 2 c times the learning rate.
@@ -76,7 +76,7 @@ def l2(params: Params, *, strength: Scalar = 1.0, mask: Mask | None = None) -> F
 
 
 def elastic_net(
-    params: Params, *, strength: Scalar = 1.0, l1_ratio: Scalar = 0.5, mask: Mask | None = None
+    params: Weights, *, strength: Scalar = 1.0, l1_ratio: Scalar = 0.5, mask: Mask | None = None
 ) -> Float[Array, ""]:
     """Mixture of l1 and l2: sum_i (r |w_i| + (1 - r) / 2 w_i^2) with r = l1_ratio.
 
@@ -113,7 +113,7 @@ def elastic_net(
 
 
 def group_lasso(
-    params: Params,
+    params: Weights,
     *,
     strength: Scalar = 1.0,
     group_axes: Sequence[int] | None = None,
@@ -159,7 +159,7 @@ def group_lasso(
     return sum_leaves("group_lasso", penalty, params, strength=strength, mask=mask)
 
 
-def orthogonality(params: Params, *, strength: Scalar = 1.0, mask: Mask | None = None) -> Float[Array, ""]:
+def orthogonality(params: Weights, *, strength: Scalar = 1.0, mask: Mask | None = None) -> Float[Array, ""]:
     """Soft orthogonality: ||W^T W - I||_F^2 for every kernel W, reshaped to `[fan_in, out]`.
 
     It is 0 where the columns are orthonormal. A kernel with more columns than rows cannot have that: for it, the rows
