@@ -88,6 +88,12 @@ ALIASES = MappingProxyType(
         "l1": ("l1", "absolute_error"),
         "l2": ("l2", "squared_error", "weight_decay"),
         # layers, activations, models
+        **dict.fromkeys(
+            ("units", "channels", "filters", "outchannels", "outfeatures", "hiddensize", "hiddenfeatures"),
+            ("features",),
+        ),
+        **dict.fromkeys(("labels", "label"), ("targets",)),
+        **dict.fromkeys(("labellengths",), ("target_lengths",)),
         **dict.fromkeys(("linear", "fc", "fullyconnected"), ("dense", "linear", "identity")),
         **dict.fromkeys(("sequential", "chain", "stack"), ("serial",)),
         **dict.fromkeys(("embed",), ("embedding",)),
@@ -105,6 +111,7 @@ ALIASES = MappingProxyType(
         **dict.fromkeys(("skip", "shortcut"), ("residual",)),
         **dict.fromkeys(("scanlayers", "layerstack", "scan"), ("repeat",)),
         **dict.fromkeys(("checkpoint", "rematerialize"), ("remat",)),
+        **dict.fromkeys(("mixedprecision", "policy", "amp", "autocast", "dtypepolicy"), ("with_precision",)),
         **dict.fromkeys(("tabulate",), ("summary",)),
         **dict.fromkeys(("sow", "captureintermediates", "intermediates"), ("capture",)),
         "swish": ("silu",),

@@ -62,6 +62,7 @@ HELPERS = {
     "train",
     "output_shape",
     "default_kernel_init",
+    "mask_tree",
     "weights_only",
     "all_of",
     "by_name",

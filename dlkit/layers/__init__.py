@@ -40,6 +40,7 @@ from dlkit.layers.multi_head_attention import multi_head_attention
 from dlkit.layers.norm import group_norm, instance_norm, layer_norm, rms_norm
 from dlkit.layers.pool import average_pool, global_average_pool, global_max_pool, max_pool
 from dlkit.layers.position_bias import alibi, relative_positions
+from dlkit.layers.precision import Precision, with_precision
 from dlkit.layers.probe import output_shape
 from dlkit.layers.ragged import apply_ragged
 from dlkit.layers.recurrent.layers import gru, lstm, rnn
@@ -63,6 +64,7 @@ __all__ = [
     "InitFunction",
     "Layer",
     "Part",
+    "Precision",
     "RaggedFunction",
     "Steps",
     "Summary",
@@ -134,6 +136,7 @@ __all__ = [
     "transformer_block",
     "unembedding",
     "weight_norm",
+    "with_precision",
 ]
 
 if not TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, ParamSpec, Protocol, runtime_checkable
 
-from dlkit.layers.descriptions import Made, key_of
+from dlkit.layers.descriptions import Made, key_of, require_arguments
 from dlkit.layers.steps import Steps, counted, takes_offset
 from dlkit.typing import Array, ArrayFunction, Key, Params, Shape, State
 
@@ -90,6 +90,7 @@ class About(NamedTuple):
         stepwise: makes the layer for sequences that come a piece at a time, whose whole state is what it keeps of the
             steps before; for a layer that looks at several steps.
         each_step: whether `stepwise` leaves the layer as it is, though it takes lengths or has layers inside.
+        own_precision: whether it casts its parameters itself, so that a layer around it must not.
     """
 
     made: Made | None = None
@@ -99,6 +100,7 @@ class About(NamedTuple):
     token: object | None = None
     stepwise: "Callable[[Steps], Layer] | None" = None
     each_step: bool = False
+    own_precision: bool = False
 
 
 _UNKNOWN = About()
@@ -232,7 +234,11 @@ def described(make: Callable[_Arguments, Layer]) -> Callable[_Arguments, Layer]:
 
     @functools.wraps(make)
     def constructor(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Layer:
-        layer = make(*args, **kwargs)
+        try:
+            layer = make(*args, **kwargs)
+        except TypeError:
+            require_arguments(make, kwargs)
+            raise
         if any(layer is each for each in (*args, *kwargs.values())):
             return layer
         made = Made(constructor, args, kwargs)

@@ -29,7 +29,7 @@ _lecun_normal: Initializer = jax.nn.initializers.lecun_normal()
 
 @described
 def conv(
-    channels: int,
+    features: int,
     kernel_size: Sequence[int],
     *,
     strides: PerAxis = 1,
@@ -42,9 +42,9 @@ def conv(
 ) -> Layer:
     """Convolution: y[p, o] = sum over taps t and channels i of x[p stride + t dilation, i] W[t, i, o] + b[o].
 
-    Parameters: `{"kernel": [*kernel_size, in / groups, channels], "bias": [channels]}`, made in float32, with the
+    Parameters: `{"kernel": [*kernel_size, in / groups, features], "bias": [features]}`, made in float32, with the
     structure of flax. The output has the dtype that x and the parameters promote to. With `groups` equal to the input's
-    channels, every channel has kernels of its own (a depthwise convolution) and `channels / groups` outputs.
+    channels, every channel has kernels of its own (a depthwise convolution) and `features / groups` outputs.
 
     On CPU it is computed by matrix products over patches, because XLA's convolution is slow in compiled loops, and
     elsewhere by XLA's convolution. The two agree up to the order of a sum.
@@ -53,7 +53,7 @@ def conv(
     the new lengths. "SAME" with a stride along time, whose zeros depend on the length, is refused there.
 
     Args:
-        channels: the output's channels.
+        features: the output's channels.
         kernel_size: taps per spatial axis; its length, 1, 2 or 3, is the number of spatial axes.
         strides: steps between two outputs; one number for all axes, or one for each.
         dilation: steps between two taps, likewise.
@@ -66,11 +66,11 @@ def conv(
 
     Returns:
         A layer for inputs `[*batch, *spatial, in]`, where batch may have any number of axes, also none; its outputs are
-        `[*batch, *new_spatial, channels]`.
+        `[*batch, *new_spatial, features]`.
 
     Raises:
-        ValueError: a setting is out of range; groups does not divide the channels; the inputs have other channels than
-            the kernel; or the kernel is larger than a padded axis.
+        ValueError: a setting is out of range; groups does not divide features or the inputs' channels; the inputs
+            have other channels than the kernel; or the kernel is larger than a padded axis.
         TypeError: x is not floating point.
 
     Reference:
@@ -85,9 +85,9 @@ def conv(
         >>> y.shape
         (5, 4, 4, 16)
     """
-    require_size("conv", channels=channels, groups=groups)
-    if channels % groups:
-        raise ValueError(f"conv: expected groups to divide channels, got groups {groups} and channels {channels}")
+    require_size("conv", features=features, groups=groups)
+    if features % groups:
+        raise ValueError(f"conv: expected groups to divide features, got groups {groups} and features {features}")
     fit = window_for("conv", "kernel_size", kernel_size, strides=strides, padding=padding, dilation=dilation)
     dimensions = len(kernel_size)
 
@@ -99,7 +99,7 @@ def conv(
                 f"conv: expected groups to divide the input's channels, got groups {groups} and channels "
                 f"{input_shape[-1]}"
             )
-        shape = (*kernel_size, input_shape[-1] // groups, channels)
+        shape = (*kernel_size, input_shape[-1] // groups, features)
         return _init_params(key, shape, kernel_init, bias_init if use_bias else None), {}
 
     def apply(
@@ -124,7 +124,7 @@ def conv(
 
 @described
 def conv_transpose(
-    channels: int,
+    features: int,
     kernel_size: Sequence[int],
     *,
     strides: PerAxis = 1,
@@ -138,14 +138,14 @@ def conv_transpose(
 
     y[p, o] = sum over taps t and channels i of s[p + t dilation, i] W[t, i, o] + b[o], with s the spread, padded x.
 
-    Parameters: `{"kernel": [*kernel_size, in, channels], "bias": [channels]}`, made in float32; structure and result
+    Parameters: `{"kernel": [*kernel_size, in, features], "bias": [features]}`, made in float32; structure and result
     are those of flax's ConvTranspose. It is the gradient, with respect to its input, of the convolution with the same
     strides whose kernel is this one flipped along the spatial axes, in and out exchanged. Torch's ConvTranspose holds
     that kernel, as `[in, out, *size]`; its padding p is `padding=[(k - 1 - p, k - 1 - p + output_padding)]` here, for
     k = (kernel_size - 1) dilation + 1.
 
     Args:
-        channels: the output's channels.
+        features: the output's channels.
         kernel_size: taps per spatial axis; its length, 1, 2 or 3, is the number of spatial axes.
         strides: how many times larger the output is; one number for all axes, or one for each.
         dilation: steps between two taps, likewise.
@@ -157,7 +157,7 @@ def conv_transpose(
 
     Returns:
         A layer for inputs `[*batch, *spatial, in]`, where batch may have any number of axes, also none; its outputs are
-        `[*batch, *new_spatial, channels]`.
+        `[*batch, *new_spatial, features]`.
 
     Raises:
         ValueError: a setting is out of range; the inputs have other channels than the kernel; or no output is left.
@@ -175,14 +175,14 @@ def conv_transpose(
         (5, 8, 8, 3)
     """
     where = "conv_transpose"
-    require_size(where, channels=channels)
+    require_size(where, features=features)
     fit = transposed_window_for(where, "kernel_size", kernel_size, strides=strides, padding=padding, dilation=dilation)
     dimensions = len(kernel_size)
 
     def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
         _require_example(where, input_shape, dimensions)
         fit(input_shape[:-1])
-        shape = (*kernel_size, input_shape[-1], channels)
+        shape = (*kernel_size, input_shape[-1], features)
         return _init_params(key, shape, kernel_init, bias_init if use_bias else None), {}
 
     def apply(

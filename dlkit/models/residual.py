@@ -19,7 +19,7 @@ def resnet18(
     *,
     outputs: int,
     stem: str = "imagenet",
-    width: int = 64,
+    features: int = 64,
     activation: str | ArrayFunction = "relu",
     normalization: str | None = "batch",
     kernel_init: Initializer = _he_normal,
@@ -33,7 +33,7 @@ def resnet18(
     Args:
         outputs: number of outputs, e.g. classes.
         stem: "imagenet" or "cifar".
-        width: channels of the first stage.
+        features: channels of the first stage.
         activation: a name that `layers.activation` knows, or a function.
         normalization: a name that `layers.normalization` knows; None for none, and the convolutions get a bias.
         kernel_init: initialization of the convolutions; He normal by their outputs. That of the output is LeCun normal.
@@ -48,7 +48,7 @@ def resnet18(
         He et al., "Deep residual learning for image recognition", 2015, https://arxiv.org/abs/1512.03385, table 1.
 
     Example:
-        >>> model = resnet18(outputs=10, stem="cifar", width=4)
+        >>> model = resnet18(outputs=10, stem="cifar", features=4)
         >>> params, _ = jax.eval_shape(lambda key: model.init(key, (32, 32, 3)), jax.random.key(0))
         >>> params["output"]["kernel"].shape
         (32, 10)
@@ -58,7 +58,7 @@ def resnet18(
         (2, 2, 2, 2),
         outputs,
         stem,
-        width,
+        features,
         _Convolutions(activation, normalization, kernel_init),
         is_bottleneck=False,
     )
@@ -68,7 +68,7 @@ def resnet50(
     *,
     outputs: int,
     stem: str = "imagenet",
-    width: int = 64,
+    features: int = 64,
     activation: str | ArrayFunction = "relu",
     normalization: str | None = "batch",
     kernel_init: Initializer = _he_normal,
@@ -81,7 +81,7 @@ def resnet50(
     Args:
         outputs: number of outputs, e.g. classes.
         stem: "imagenet" or "cifar".
-        width: channels inside the blocks of the first stage; their outputs have four times as many.
+        features: channels inside the blocks of the first stage; their outputs have four times as many.
         activation: a name that `layers.activation` knows, or a function.
         normalization: a name that `layers.normalization` knows; None for none, and the convolutions get a bias.
         kernel_init: initialization of the convolutions; He normal by their outputs. That of the output is LeCun normal.
@@ -96,7 +96,7 @@ def resnet50(
         He et al., "Deep residual learning for image recognition", 2015, https://arxiv.org/abs/1512.03385, table 1.
 
     Example:
-        >>> model = resnet50(outputs=10, stem="cifar", width=4)
+        >>> model = resnet50(outputs=10, stem="cifar", features=4)
         >>> params, _ = jax.eval_shape(lambda key: model.init(key, (32, 32, 3)), jax.random.key(0))
         >>> params["output"]["kernel"].shape
         (128, 10)
@@ -106,7 +106,7 @@ def resnet50(
         (3, 4, 6, 3),
         outputs,
         stem,
-        width,
+        features,
         _Convolutions(activation, normalization, kernel_init),
         is_bottleneck=True,
     )
@@ -165,18 +165,18 @@ def _network(
     blocks: Sequence[int],
     outputs: int,
     stem: str,
-    width: int,
+    features: int,
     convolutions: _Convolutions,
     *,
     is_bottleneck: bool,
 ) -> Layer:
     """Stem, stages, the mean over the image, a linear output."""
-    checks.require_size(where, outputs=outputs, width=width)
+    checks.require_size(where, outputs=outputs, features=features)
     if stem not in STEMS:
         raise ValueError(f"{where}: expected a stem among {', '.join(STEMS)}, got {stem!r}")
     large = stem == "imagenet"
     begin: dict[str, Layer] = {
-        "first": convolutions.conv(width, 7 if large else 3, 2 if large else 1),
+        "first": convolutions.conv(features, 7 if large else 3, 2 if large else 1),
         "activation": layers.activation(convolutions.activation),
     }
     if large:
@@ -186,7 +186,7 @@ def _network(
         for place in range(count):
             is_first = place == 0
             chain[f"stage_{stage}_block_{place}"] = convolutions.block(
-                width * 2**stage,
+                features * 2**stage,
                 2 if stage and is_first else 1,
                 is_bottleneck=is_bottleneck,
                 changes=is_first and (stage > 0 or is_bottleneck),

@@ -161,7 +161,7 @@ def torch_names(model: Layer) -> dict[str, str]:
 
     Example:
         >>> from dlkit.models import resnet18
-        >>> names = torch_names(resnet18(outputs=10, width=4))
+        >>> names = torch_names(resnet18(outputs=10, features=4))
         >>> names["stem/first/conv"], names["stage_1_block_0/residual/shortcut/normalization"], names["output"]
         ('conv1', 'layer2.0.downsample.1', 'fc')
     """

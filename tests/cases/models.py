@@ -44,8 +44,8 @@ def diffuse(dtype: str) -> Callable[..., jax.Array]:
 
 
 CASES = (
-    layer("models.resnet18", models.resnet18(outputs=3, width=2, stem="cifar"), (8, 8, 2), limit=1e15),
-    layer("models.resnet50", models.resnet50(outputs=3, width=1), (8, 8, 2), limit=1e15),
+    layer("models.resnet18", models.resnet18(outputs=3, features=2, stem="cifar"), (8, 8, 2), limit=1e15),
+    layer("models.resnet50", models.resnet50(outputs=3, features=1), (8, 8, 2), limit=1e15),
     layer("models.vit", models.vit(outputs=3, patch_size=2, features=4, heads=2, depth=1), (4, 6, 2), limit=1e15),
     with_side("models.u_net", models.u_net((2, 4), outputs=3, time_features=4), Input((4, 4, 2)), time=Input(())),
     Case(
@@ -75,11 +75,11 @@ CASES = (
     layer("models.mlp", models.mlp((6, 5, 3)), (2, 2)),
     layer("models.mlp-train", models.mlp((6, 3), dropout=0.5), (4,), train=True),
     layer("models.cnn", models.cnn(((2,),), outputs=3, hidden=(4,)), (4, 4, 2), limit=1e18),
-    layer("models.resnet", models.resnet((1, 1), outputs=3, width=2), (4, 4, 1), limit=1e18),
-    layer("models.recurrent_classifier", models.recurrent_classifier("gru", outputs=3, units=4), (3, 2), limit=1e18),
+    layer("models.resnet", models.resnet((1, 1), outputs=3, features=2), (4, 4, 1), limit=1e18),
+    layer("models.recurrent_classifier", models.recurrent_classifier("gru", outputs=3, features=4), (3, 2), limit=1e18),
     layer(
         "models.recurrent_language_model",
-        models.recurrent_language_model("lstm", vocabulary=5, units=4),
+        models.recurrent_language_model("lstm", vocabulary=5, features=4),
         (3,),
         classes=5,
     ),

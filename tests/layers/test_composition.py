@@ -155,7 +155,7 @@ def test_a_language_model_whose_embedding_is_tied(model: str) -> None:
     made = (
         models.transformer_language_model(vocabulary=7, features=4, heads=2, depth=1, tied=True)
         if model == "transformer"
-        else models.recurrent_language_model("gru", vocabulary=7, units=4, tied=True)
+        else models.recurrent_language_model("gru", vocabulary=7, features=4, tied=True)
     )
     params, state = made.init(KEY, (3,))
     assert "output" not in params

@@ -297,14 +297,14 @@ def test_a_scan_over_training_steps_compiles_once() -> None:
 @pytest.mark.parametrize(
     ("arguments", "settings", "message"),
     [
-        ((0, (3,)), {}, "conv: expected channels to be an integer of at least 1, got 0"),
+        ((0, (3,)), {}, "conv: expected features to be an integer of at least 1, got 0"),
         ((4, ()), {}, r"conv: expected kernel_size to hold 1, 2 or 3 integers, one per spatial axis, got \(\)"),
         ((4, (1, 2, 3, 4)), {}, "conv: expected kernel_size to hold 1, 2 or 3 integers"),
         ((4, (3, 0)), {}, r"conv: expected kernel_size\[1\] to be an integer of at least 1, got 0"),
         ((4, (3,)), {"strides": -1}, "conv: expected strides to be an integer of at least 1, got -1"),
         ((4, (3,)), {"strides": (1, 2)}, r"conv: expected strides to be an integer or 1 of them, got \(1, 2\)"),
         ((4, (3,)), {"dilation": 0}, "conv: expected dilation to be an integer of at least 1, got 0"),
-        ((4, (3,)), {"groups": 3}, "conv: expected groups to divide channels, got groups 3 and channels 4"),
+        ((4, (3,)), {"groups": 3}, "conv: expected groups to divide features, got groups 3 and features 4"),
         ((4, (3,)), {"padding": "same"}, "conv: expected padding to be 'SAME', 'VALID' or 1 pairs"),
         ((4, (3,)), {"padding": ((1, -1),)}, "conv: expected padding to be 'SAME', 'VALID' or 1 pairs"),
         ((4, (3,)), {"padding": ((1, 1), (1, 1))}, "conv: expected padding to be 'SAME', 'VALID' or 1 pairs"),

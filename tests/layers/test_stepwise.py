@@ -124,7 +124,7 @@ def test_a_context_is_given_once() -> None:
     "model",
     [
         models.transformer_language_model(vocabulary=11, features=8, heads=2, depth=2, tied=True),
-        models.recurrent_language_model("lstm", vocabulary=11, units=4, depth=2, hidden=(5,), tied=False),
+        models.recurrent_language_model("lstm", vocabulary=11, features=4, depth=2, hidden=(5,), tied=False),
     ],
     ids=["transformer", "lstm"],
 )

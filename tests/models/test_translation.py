@@ -65,7 +65,7 @@ def test_generate_takes_the_likeliest_tokens_one_after_the_other() -> None:
     "model",
     [
         models.transformer_language_model(vocabulary=6, features=8, heads=2, depth=1),
-        models.recurrent_language_model("gru", vocabulary=6, units=4),
+        models.recurrent_language_model("gru", vocabulary=6, features=4),
     ],
     ids=["transformer", "gru"],
 )
@@ -80,7 +80,7 @@ def test_generate_goes_on_with_prompts_of_unequal_lengths(model: Layer) -> None:
 
 @pytest.mark.long
 def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
-    model = models.recurrent_language_model("gru", vocabulary=6, units=4)
+    model = models.recurrent_language_model("gru", vocabulary=6, features=4)
     params, state = filled(model, (2,))
     rows, temperature = 20_000, 0.7
     prompt = jnp.tile(TARGET[:1, :2], (rows, 1))

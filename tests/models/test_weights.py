@@ -168,7 +168,7 @@ def resnet_of_torch(functional: Any, x: Any, weights: dict[str, Any], blocks: tu
 @pytest.mark.parametrize(("make", "convs"), [(models.resnet18, 2), (models.resnet50, 3)], ids=["18", "50"])
 def test_a_resnet_is_that_of_torchvision(make: Callable[..., Layer], convs: int) -> None:
     torch = pytest.importorskip("torch", reason="torch is a development-only second opinion")
-    model = make(outputs=3, width=2)
+    model = make(outputs=3, features=2)
     params, state = filled(model, (33, 33, 3))
     params = jax.tree.map(lambda leaf: (leaf - 0.6) / np.sqrt(max(leaf[..., 0].size, 1)), params)
     names = models.torch_names(model)

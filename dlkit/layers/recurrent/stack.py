@@ -178,7 +178,7 @@ def _dropped(where: str, rate: Scalar, key: Key | None, purpose: int, x: Array) 
     """Drop values of x at a rate, with the subkey of this purpose."""
     if checks.known_zero(rate):
         return x
-    return regularizers.dropout(jax.random.fold_in(checks.require_key(where, key), purpose), x, rate=rate)
+    return regularizers.dropout(x, key=jax.random.fold_in(checks.require_key(where, key), purpose), rate=rate)
 
 
 def _masks(where: str, settings: Settings, key: Key | None, x: Array) -> tuple[Array | None, ...]:
@@ -229,7 +229,7 @@ def _carried(where: str, settings: Settings, state: State, batch: Shape, *, trai
 
 def _check_settings(where: str, settings: Settings) -> None:
     """Refuse what is wrong whatever the inputs."""
-    checks.require_size(where, units=settings.units, depth=settings.depth, unroll=settings.unroll)
+    checks.require_size(where, features=settings.units, depth=settings.depth, unroll=settings.unroll)
     checks.require_number(where, "dropout", settings.dropout, at_least=0, below=1)
     checks.require_number(where, "recurrent_dropout", settings.recurrent_dropout, at_least=0, below=1)
     if settings.output not in ("sequence", "last"):
