@@ -16,9 +16,9 @@ __all__ = ["u_net"]
 
 
 def u_net(
-    features: Sequence[int] = (64, 128, 256),
     *,
     outputs: int,
+    features: Sequence[int] = (64, 128, 256),
     time_features: int | None = None,
     activation: str | ArrayFunction = "silu",
     normalization: str | None = "group",
@@ -33,8 +33,8 @@ def u_net(
     the convolutions of each block.
 
     Args:
-        features: channels at each size, the largest image first.
         outputs: channels of the output.
+        features: channels at each size, the largest image first.
         time_features: size of the vector of waves, even; None for a network without a time.
         activation: a name that `layers.activation` knows, or a function.
         normalization: a name that `layers.normalization` knows; None for none.
@@ -53,7 +53,7 @@ def u_net(
         https://arxiv.org/abs/1505.04597; with a time: Ho, Jain and Abbeel, 2020, https://arxiv.org/abs/2006.11239.
 
     Example:
-        >>> model = u_net((4, 8), outputs=1, time_features=8)
+        >>> model = u_net(features=(4, 8), outputs=1, time_features=8)
         >>> variables = jax.eval_shape(lambda key: model.init(key, (8, 8, 3), time=()), jax.random.key(0))
         >>> jax.eval_shape(model.apply, *variables, jnp.zeros((5, 8, 8, 3)), time=jnp.arange(5.0))[0].shape
         (5, 8, 8, 1)

@@ -47,7 +47,9 @@ CASES = (
     layer("models.resnet18", models.resnet18(outputs=3, features=2, stem="cifar"), (8, 8, 2), limit=1e15),
     layer("models.resnet50", models.resnet50(outputs=3, features=1), (8, 8, 2), limit=1e15),
     layer("models.vit", models.vit(outputs=3, patch_size=2, features=4, heads=2, depth=1), (4, 6, 2), limit=1e15),
-    with_side("models.u_net", models.u_net((2, 4), outputs=3, time_features=4), Input((4, 4, 2)), time=Input(())),
+    with_side(
+        "models.u_net", models.u_net(features=(2, 4), outputs=3, time_features=4), Input((4, 4, 2)), time=Input(())
+    ),
     Case(
         "models.vq_vae",
         vq_vae,

@@ -67,7 +67,7 @@ def test_samples_have_the_distribution_of_the_data() -> None:
 
 @pytest.mark.long
 def test_a_u_net_sees_the_time_and_all_of_the_image() -> None:
-    model = models.u_net((4, 8), outputs=2, time_features=4)
+    model = models.u_net(features=(4, 8), outputs=2, time_features=4)
     params, state = jax.jit(lambda: model.init(jax.random.key(0), (8, 8, 1), time=()))()
     apply = jax.jit(lambda x, time: model.apply(params, state, x, time=time)[0])
     x = jax.random.normal(jax.random.key(1), (2, 8, 8, 1))
@@ -89,7 +89,7 @@ def test_a_u_net_learns_to_denoise() -> None:
     import optax
 
     schedule = models.noise_schedule(50)
-    model = models.u_net((8,), outputs=1, time_features=8)
+    model = models.u_net(features=(8,), outputs=1, time_features=8)
     params, state = jax.jit(lambda: model.init(jax.random.key(0), (4, 4, 1), time=()))()
     optimizer = optax.adam(3e-3)
 
