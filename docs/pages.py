@@ -38,6 +38,7 @@ SHORT = {  # headings of modules whose first line is a longer one
     "dlkit.layers.by_name": "Normalization layers by name",
     "dlkit.layers.conv": "Convolutions",
     "dlkit.layers.embed": "Embeddings",
+    "dlkit.layers.lowering": "Forms of convolutions",
     "dlkit.layers.ragged": "Sequences of unequal lengths",
     "dlkit.layers.shape": "Layers that change the shape",
     "dlkit.losses.classification": "Losses of classification",

@@ -35,6 +35,7 @@ HELPERS = {
     "as_layer",
     "output_shape",
     "default_kernel_init",
+    "default_lowering",
     "weights_only",
     "all_of",
     "by_name",

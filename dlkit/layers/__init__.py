@@ -22,6 +22,7 @@ from dlkit.layers.conv import conv, conv_transpose
 from dlkit.layers.dense import default_kernel_init, dense
 from dlkit.layers.dropout import dropout, gaussian_noise
 from dlkit.layers.embed import embedding, learned_positions, rotary, sinusoidal_positions, tied_logits
+from dlkit.layers.lowering import default_lowering
 from dlkit.layers.norm import group_norm, instance_norm, layer_norm, rms_norm
 from dlkit.layers.pool import average_pool, global_average_pool, global_max_pool, max_pool
 from dlkit.layers.ragged import apply_ragged
@@ -44,6 +45,7 @@ __all__ = [
     "conv",
     "conv_transpose",
     "default_kernel_init",
+    "default_lowering",
     "dense",
     "dot_product_attention",
     "dropout",

@@ -9,12 +9,16 @@ from jaxtyping import Float, Integer
 
 from dlkit.checks import require_floating, require_size
 from dlkit.layers.base import Layer, RaggedFunction
-from dlkit.layers.convolution_forms import convolve, convolve_transposed
+from dlkit.layers.convolution_forms import convolve_transposed
+from dlkit.layers.lowering import Lowering, checked_lowering
+from dlkit.layers.measured_convolutions import convolve_lowered
 from dlkit.layers.ragged import with_padding_zero
 from dlkit.layers.window import (
     Padding,
     PerAxis,
     lengths_after,
+    padded,
+    padding_with_zeros,
     spatial_shape,
     transposed_lengths_after,
     transposed_window_for,
@@ -38,6 +42,7 @@ def conv(
     use_bias: bool = True,
     kernel_init: Initializer = _lecun_normal,
     bias_init: Initializer = jax.nn.initializers.zeros,
+    lowering: Lowering = "auto",
 ) -> Layer:
     """Convolution: y[p, o] = sum over taps t and channels i of x[p stride + t dilation, i] W[t, i, o] + b[o].
 
@@ -45,8 +50,9 @@ def conv(
     structure of flax. The output has the dtype that x and the parameters promote to. With `groups` equal to the input's
     channels, every channel has kernels of its own (a depthwise convolution) and `channels / groups` outputs.
 
-    On CPU it is computed by matrix products over patches, because XLA's convolution is slow in compiled loops, and
-    elsewhere by XLA's convolution. The two agree up to the order of a sum.
+    On CPU, outputs and both gradients are each computed in the form that was measured to be fast, inside of compiled
+    loops, too: XLA's convolution in the layout of its fast kernel, or matrix products over patches. Elsewhere it is
+    XLA's convolution. The forms agree up to the order of a sum.
 
     In a chain that is given lengths, a sequence's end is padded with zeros, as if it stood alone, and what follows gets
     the new lengths. "SAME" with a stride along time, whose zeros depend on the length, is refused there.
@@ -57,11 +63,15 @@ def conv(
         strides: steps between two outputs; one number for all axes, or one for each.
         dilation: steps between two taps, likewise.
         groups: the channels are cut into so many parts, and part g of the outputs sees part g of the inputs only.
-        padding: with zeros: "SAME" for ceil(size / stride) outputs per axis, the odd one after; "VALID" for none; or
-            a pair (before, after) per axis.
+        padding: with zeros: "SAME" for ceil(size / stride) outputs per axis, the odd one after; "VALID" for none;
+            "CAUSAL", of one spatial axis, for all of it before, so that no output sees a later input; or a pair
+            (before, after) per axis. With the inputs themselves, as many as for "SAME" with stride 1: "CIRCULAR" goes
+            on at the other end of the axis, "REFLECT" back from its last position.
         use_bias: whether there is a bias b.
         kernel_init: `(key, shape, dtype) -> array` for W; LeCun normal, variance groups / (in * taps).
         bias_init: the same for b; zeros.
+        lowering: the form on CPU: "auto" for the measured one, "xla" for XLA's convolution, "matmul" for matrix
+            products. `dlkit.layers.default_lowering` sets what "auto" means for a part of a program.
 
     Returns:
         A layer for inputs `[*batch, *spatial, in]`, where batch may have any number of axes, also none; its outputs are
@@ -87,7 +97,9 @@ def conv(
     require_size("conv", channels=channels, groups=groups)
     if channels % groups:
         raise ValueError(f"conv: expected groups to divide channels, got groups {groups} and channels {channels}")
-    fit = window_for("conv", "kernel_size", kernel_size, strides=strides, padding=padding, dilation=dilation)
+    checked_lowering("conv", lowering)
+    zeros = padding_with_zeros("conv", "kernel_size", kernel_size, padding=padding, dilation=dilation)
+    fit = window_for("conv", "kernel_size", kernel_size, strides=strides, padding=zeros, dilation=dilation)
     dimensions = len(kernel_size)
 
     def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
@@ -113,9 +125,16 @@ def conv(
         _require_inputs("conv", x, params["kernel"].shape[-2] * groups, dimensions)
         window = fit(spatial_shape("conv", x, dimensions))
         examples, kernel = _examples(x, params["kernel"], dimensions)
-        return _with_batch(convolve(examples, kernel, window), x, params, dimensions, use_bias), state
+        examples, window = padded(examples, window, padding)
+        y = convolve_lowered(examples, kernel, window, lowering)
+        return _with_batch(y, x, params, dimensions, use_bias), state
 
     def after(x: Array, lengths: Array) -> Array:
+        if padding in ("CIRCULAR", "REFLECT"):
+            raise ValueError(
+                f"conv: expected padding of sequences with zeros, got {padding!r}, whose values depend on the length; "
+                "use padding='SAME', 'CAUSAL', 'VALID' or pairs (before, after)"
+            )
         return lengths_after("conv", lengths, fit(spatial_shape("conv", x, dimensions)), named=padding == "SAME")
 
     return Layer(init, apply, _ragged("conv", dimensions, apply, after))
