@@ -6,6 +6,7 @@ out of training, which takes it 20 times as long. MiB are those that a compiled 
 and results. `python -m benchmarks.convolutions [PART OF A NAME ...]`; an idle machine takes a quarter of an hour.
 """
 
+import importlib
 import importlib.util
 import math
 import sys
@@ -117,7 +118,7 @@ def compiled(row: Row, form: str, *, training: bool, steps: int) -> tuple[Callab
 
 def torchs(row: Row, *, training: bool) -> Callable[[], Any]:
     """The same step of eager torch."""
-    import torch
+    torch: Any = importlib.import_module("torch")
 
     torch.set_num_threads(1)
     dimensions = len(row.size)

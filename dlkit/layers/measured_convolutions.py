@@ -85,7 +85,7 @@ def _block_diagonal(kernel: Array, groups: int) -> Array:
     if groups == 1:
         return kernel
     *size, width, features = kernel.shape
-    own = jnp.eye(groups, dtype=kernel.dtype)[:, None, :, None]
+    own = jnp.eye(groups, dtype=kernel.dtype).reshape((1,) * len(size) + (groups, 1, groups, 1))
     return (own * kernel.reshape(*size, 1, width, groups, -1)).reshape(*size, groups * width, features)
 
 
@@ -137,8 +137,9 @@ def _kernel_tangent(x: Array, dkernel: Array, window: Window) -> Array:
     def body(_: None, x: Array) -> tuple[None, Array]:
         return None, _times_patches(x, dkernel, window)
 
-    _, y = lax.scan(body, None, x.reshape(examples // together, together, *x.shape[1:]))
-    return y.reshape(examples, *y.shape[2:])
+    _, parts = lax.scan(body, None, x.reshape(examples // together, together, *x.shape[1:]))
+    y: Array = parts.reshape(examples, *parts.shape[2:])
+    return y
 
 
 def _times_patches(x: Array, dkernel: Array, window: Window) -> Array:
