@@ -58,4 +58,4 @@ def checked_lowering(where: str, lowering: str) -> Lowering:
     """
     if lowering not in LOWERINGS:
         raise ValueError(f"{where}: expected lowering to be 'auto', 'xla' or 'matmul', got {lowering!r}")
-    return cast(Lowering, lowering)
+    return lowering
