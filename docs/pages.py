@@ -42,6 +42,7 @@ SHORT = {  # headings of modules whose first line is a longer one
     "dlkit.layers.functions": "Layers as plain functions",
     "dlkit.layers.graph": "Graphs of layers",
     "dlkit.layers.inside": "What is inside a model",
+    "dlkit.layers.lowering": "Forms of convolutions",
     "dlkit.layers.ragged": "Sequences of unequal lengths",
     "dlkit.layers.shape": "Layers that change the shape",
     "dlkit.layers.sharing": "Shared parameters",

@@ -63,6 +63,7 @@ HELPERS = {
     "output_shape",
     "default_kernel_init",
     "mask_tree",
+    "default_lowering",
     "weights_only",
     "all_of",
     "by_name",

@@ -36,6 +36,7 @@ from dlkit.layers.embed import embedding, learned_positions, rotary, sinusoidal_
 from dlkit.layers.functions import EvaluateFunction, TrainFunction, evaluate, train
 from dlkit.layers.graph import graph
 from dlkit.layers.inside import capture, replaced
+from dlkit.layers.lowering import default_lowering
 from dlkit.layers.multi_head_attention import multi_head_attention
 from dlkit.layers.norm import group_norm, instance_norm, layer_norm, rms_norm
 from dlkit.layers.pool import average_pool, global_average_pool, global_max_pool, max_pool
@@ -83,6 +84,7 @@ __all__ = [
     "conv",
     "conv_transpose",
     "default_kernel_init",
+    "default_lowering",
     "dense",
     "described",
     "dot_product_attention",
