@@ -5,7 +5,8 @@ Outside of loops it brings every convolution of one group into it. Inside of a c
 gradient by a naive kernel. Here transpositions behind a barrier make the layout, so that the kernel is the same in
 either place. It never writes patches down, and is fastest for outputs and the gradient of inputs, but for few channels,
 three spatial axes, and kernels larger than the inputs. The gradient of a kernel is fastest as products of patches, made
-for a few examples at a time so that they stay in a cache. `benchmarks/convolutions.py` measures it on other shapes, too.
+for a few examples at a time so that they stay in a cache. `benchmarks/convolutions.py` measures it on more
+shapes.
 
 JAX transposes the forms: what is written as a tangent is chosen for what its transpose is.
 """
