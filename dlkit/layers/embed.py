@@ -197,8 +197,12 @@ def learned_positions(*, max_length: int | None = None, embedding_init: Initiali
                 rows: Array = params["embedding"].at[places].get(mode="clip")
                 return x + rows
 
-            rows = min(steps.max_length, params["embedding"].shape[0])
-            _, apply_at = counted("learned_positions", moved, steps, rows)
+            if params["embedding"].shape[0] < steps.max_length:
+                raise ValueError(
+                    f"learned_positions: expected a table of at least max_length = {steps.max_length} positions, got "
+                    f"{jax.typeof(params['embedding'])}"
+                )
+            _, apply_at = counted("learned_positions", moved, steps)
             y, after = apply_at({}, state, x, key=key, train=train, lengths=lengths)
             return y, after
 

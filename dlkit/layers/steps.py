@@ -96,15 +96,14 @@ def beyond(y: Float[Array, "..."], piece: Piece, longest: int) -> Float[Array, "
 
 
 def counted(
-    where: str, function: Callable[[Array, Array], Array], steps: Steps, longest: int | None = None
+    where: str, function: Callable[[Array, Array], Array], steps: Steps
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """`init` and `apply` of a layer without parameters whose function has to know the positions.
 
     Args:
         where: its name, first in messages.
         function: `(x, index) -> y`, with the position of the first step of each sequence, `[*batch]`.
-        steps: how many sequences.
-        longest: how many steps a sequence may have; None takes that of the steps.
+        steps: how many sequences, and how long.
 
     Example:
         >>> steps = Steps((2,), 8, None, jnp.float32)
@@ -113,7 +112,6 @@ def counted(
         >>> apply(params, {"index": jnp.array([0, 4])}, jnp.zeros((2, 1, 1)))[0].reshape(-1).tolist()
         [0.0, 4.0]
     """
-    longest = steps.max_length if longest is None else longest
 
     def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
         del key, input_shape
@@ -130,8 +128,8 @@ def counted(
     ) -> tuple[Array, State]:
         del params, key, train
         index = state["index"]
-        piece = piece_of(where, index, x.shape[: index.ndim + 1], lengths, longest)
-        return beyond(function(x, index), piece, longest), {"index": piece.after}
+        piece = piece_of(where, index, x.shape[: index.ndim + 1], lengths, steps.max_length)
+        return beyond(function(x, index), piece, steps.max_length), {"index": piece.after}
 
     return init, apply
 

@@ -19,7 +19,7 @@ _KEPT = "steps"
 
 @described
 def stepwise(
-    layer: Layer,
+    layer: Layer | ArrayFunction,
     *,
     max_length: int,
     batch_shape: Shape = (),
@@ -56,6 +56,7 @@ def stepwise(
         The layer.
 
     Raises:
+        TypeError: the layer is neither a layer nor a function.
         ValueError: a size is no positive integer; or a layer inside looks at several steps in a way that does not go
             on, such as pooling over time, a bidirectional recurrent layer, attention to later positions, a convolution.
 
@@ -74,7 +75,7 @@ def stepwise(
     checks.require_size("stepwise", max_length=max_length)
     if context_length is not None:
         checks.require_size("stepwise", context_length=context_length)
-    return _stepwise(layer, Steps(tuple(batch_shape), max_length, context_length, dtype), "")
+    return _stepwise(as_layer(layer), Steps(tuple(batch_shape), max_length, context_length, dtype), "")
 
 
 @described

@@ -168,6 +168,12 @@ def generate(
     if is_drawn and key is None:
         raise ValueError("generate: expected a key for a temperature above 0, got None; pass key=jax.random.key(0)")
     batch, time = prompt.shape[:-1], prompt.shape[-1]
+    if time < 1:
+        raise ValueError(f"generate: expected prompts of at least one token, got {jax.typeof(prompt)}")
+    if lengths is not None and not isinstance(lengths, jax.core.Tracer) and (lengths < 1).any():
+        raise ValueError(
+            f"generate: expected at least one token of each prompt to count, got lengths {lengths.tolist()}"
+        )
     decoder = layers.stepwise(
         model, batch_shape=batch, max_length=time + steps - 1, context_length=context_length, dtype=_dtype(params)
     )

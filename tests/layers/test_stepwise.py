@@ -184,6 +184,29 @@ def test_too_many_steps_are_refused_and_under_jit_nan() -> None:
         layer.apply(params, state, x[:2, :1])
 
 
+def test_a_table_of_positions_has_to_be_long_enough() -> None:
+    params, _ = layers.learned_positions().init(jax.random.key(0), (3, FEATURES))
+    layer = layers.stepwise(layers.learned_positions(), max_length=4)
+    state = layers.initial_state(layer, (1, FEATURES))
+    with pytest.raises(ValueError, match=r"at least max_length = 4 positions, got float32\[3,8\]"):
+        jax.jit(layer.apply)(params, state, jnp.zeros((1, FEATURES)))
+
+
+def test_half_precision_goes_on_step_by_step() -> None:
+    """The policy is that of the layer: its values, but for what bfloat16 rounds."""
+    layer = layers.with_precision(
+        layers.serial(layers.dense(FEATURES), layers.transformer_block(2, causal=True)),
+        layers.Precision(compute="bfloat16", output="float32"),
+    )
+    params, _ = layer.init(jax.random.key(0), (TIME, FEATURES))
+    pieces = layers.stepwise(layer, batch_shape=BATCH, max_length=TIME)
+    x, state = jnp.asarray(X, jnp.float32), layers.initial_state(pieces, (1, FEATURES))
+    expected, _ = layer.apply(params, {}, x)
+    actual = in_pieces(pieces, params, state, x, (2, 1, 3))
+    assert actual.dtype == jnp.float32
+    assert jnp.abs(actual - expected).max() < 0.1
+
+
 @pytest.mark.parametrize(
     ("layer", "words"),
     [
