@@ -50,6 +50,7 @@ SHORT = {  # headings of modules whose first line is a longer one
     "dlkit.layers.shape": "Layers that change the shape",
     "dlkit.layers.sharing": "Shared parameters",
     "dlkit.layers.stacked": "Copies of a layer",
+    "dlkit.layers.steps": "What is kept of steps",
     "dlkit.layers.summary": "Models as tables",
     "dlkit.layers.wrapped": "Layers that call another one",
     "dlkit.models.residual": "Residual networks as published",

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 
 from dlkit import checks, layers
 from dlkit.layers import InitFunction, Layer
@@ -20,15 +20,15 @@ class Quantized(NamedTuple):
     """Vectors, each in the place of the nearest entry of a codebook.
 
     Attributes:
-        vectors: the entries; their gradient goes on to the vectors that they replace (straight through).
-        codes: which entries, integers.
-        penalty: |sg(z) - e|^2 + commitment |z - sg(e)|^2, the sum over the features, where sg has no gradient: it draws
-            the entries to the vectors, and the vectors to the entries.
+        vectors: the entries, `[*batch, features]`; their gradient goes on to the vectors that they replace (straight through).
+        codes: which entries, integers `[*batch]`.
+        penalty: of each vector, `[*batch]`: the squared distance to its entry, once with a gradient for the entry alone
+            and, times the commitment, once for the vector alone.
     """
 
-    vectors: Float[Array, "*batch features"]
-    codes: Integer[Array, "*batch"]
-    penalty: Float[Array, "*batch"]
+    vectors: Array
+    codes: Array
+    penalty: Array
 
 
 class VqVaeOutput(NamedTuple):

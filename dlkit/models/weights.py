@@ -125,7 +125,7 @@ def to_flax(layer: Layer, params: Params, state: State, names: Mapping[str, str]
         names: as for `from_flax`.
 
     Returns:
-        `{"params": ...}`, and `"batch_stats"` where there are any.
+        The collection "params" and, where there are running statistics, "batch_stats".
 
     Raises:
         ValueError: a path is unknown, or a parameter is in no layer that has a name.
