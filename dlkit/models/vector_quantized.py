@@ -20,7 +20,7 @@ class Quantized(NamedTuple):
     """Vectors, each in the place of the nearest entry of a codebook.
 
     Attributes:
-        vectors: the entries, `[*batch, features]`; their gradient goes on to the vectors that they replace (straight through).
+        vectors: the entries, `[*batch, features]`; their gradient goes on to what they replace (straight through).
         codes: which entries, integers `[*batch]`.
         penalty: of each vector, `[*batch]`: the squared distance to its entry, once with a gradient for the entry alone
             and, times the commitment, once for the vector alone.
