@@ -308,7 +308,7 @@ def test_the_penalties_keep_the_dtype(dtype: str) -> None:
 )
 def test_the_gradient_penalty_refuses(arguments: Any, more: dict[str, Any], error: type, message: str) -> None:
     with pytest.raises(error, match=rf"^gradient_penalty: {message}"):
-        inspect.unwrap(gan_losses.gradient_penalty)(linear, KEY, *arguments, **more)
+        inspect.unwrap(gan_losses.gradient_penalty)(linear, *arguments, key=KEY, **more)
 
 
 def test_a_critic_that_returns_no_score_per_example_is_refused() -> None:
