@@ -5,6 +5,7 @@ Shapes include empty batches, batches of one, masks that allow nothing and seque
 
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from dlkit import activations, layers, losses
 torch = pytest.importorskip("torch", reason="torch is a development-only second opinion")
 functional = torch.nn.functional
 
-COUNT = int(__import__("os").environ.get("COUNT", 300))
+COUNT = int(os.environ.get("CONFIGURATIONS", "300"))  # of a family
 BATCHES = ((), (0,), (1,), (3,), (2, 3), (2, 0))
 Rng = np.random.Generator
 
