@@ -162,6 +162,7 @@ def pooling(rng: Rng) -> Case:
 
 def normalization(rng: Rng) -> Case:
     kind, batch = pick(rng, ("layer", "rms", "group", "instance", "batch", "batch, evaluated")), pick(rng, BATCHES)
+    batch = (3,) if kind == "batch" and 0 in batch else batch  # nothing to average over is refused
     dimensions, groups = int(rng.integers(1, 3)), pick(rng, (1, 2, 3))
     channels, epsilon = groups * int(rng.integers(2, 4)), pick(rng, (1e-5, 1e-3, 0.1))
     shape = (*batch, *(int(rng.integers(2, 5)) for _ in range(dimensions)), channels)
