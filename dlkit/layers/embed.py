@@ -177,38 +177,44 @@ def learned_positions(*, max_length: int | None = None, embedding_init: Initiali
         # y_t = x_t + P_t
         return x + table[: x.shape[-2]].reshape((1,) * (x.ndim - 2) + x.shape[-2:]), state
 
-    def stepwise(steps: Steps) -> Layer:
-        def begin(key: Key, input_shape: Shape) -> tuple[Params, State]:
-            _, features = _sequence_shape("learned_positions", input_shape)
-            rows = steps.max_length if max_length is None else max_length
-            return {"embedding": embedding_init(key, (rows, features), jnp.float32)}, {"index": start(steps)}
+    about = About(stepwise=lambda steps: _learned_steps(steps, max_length or steps.max_length, embedding_init))
+    return Layer(init, apply, about=about)
 
-        def go_on(
-            params: Params,
-            state: State,
-            x: Float[Array, "*batch time features"],
-            *,
-            key: Key | None = None,
-            train: bool = False,
-            lengths: Integer[Array, "*batch"] | None = None,
-        ) -> tuple[Float[Array, "*batch time features"], State]:
-            def moved(x: Array, index: Array) -> Array:
-                places = jnp.expand_dims(index, -1) + jnp.arange(x.shape[-2]).reshape((1,) * index.ndim + (-1,))
-                rows: Array = params["embedding"].at[places].get(mode="clip")
-                return x + rows
 
-            if params["embedding"].shape[0] < steps.max_length:
-                raise ValueError(
-                    f"learned_positions: expected a table of at least max_length = {steps.max_length} positions, got "
-                    f"{jax.typeof(params['embedding'])}"
-                )
-            _, apply_at = counted("learned_positions", moved, steps)
-            y, after = apply_at({}, state, x, key=key, train=train, lengths=lengths)
-            return y, after
+def _learned_steps(steps: Steps, table_rows: int, embedding_init: Initializer) -> Layer:
+    """Learned positions of sequences that come a piece at a time."""
+    where = "learned_positions"
 
-        return Layer(begin, go_on)
+    def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
+        _, features = _sequence_shape(where, input_shape)
+        return {"embedding": embedding_init(key, (table_rows, features), jnp.float32)}, {"index": start(steps)}
 
-    return Layer(init, apply, about=About(stepwise=stepwise))
+    def apply(
+        params: Params,
+        state: State,
+        x: Float[Array, "*batch time features"],
+        *,
+        key: Key | None = None,
+        train: bool = False,
+        lengths: Integer[Array, "*batch"] | None = None,
+    ) -> tuple[Float[Array, "*batch time features"], State]:
+        table = params["embedding"]
+        if table.shape[0] < steps.max_length:
+            raise ValueError(
+                f"{where}: expected a table of at least max_length = {steps.max_length} positions, got "
+                f"{jax.typeof(table)}"
+            )
+
+        def moved(x: Array, index: Array) -> Array:
+            places = jnp.expand_dims(index, -1) + jnp.arange(x.shape[-2]).reshape((1,) * index.ndim + (-1,))
+            rows: Array = table.at[places].get(mode="clip")
+            return x + rows
+
+        _, at_index = counted(where, moved, steps)
+        y, after = at_index({}, state, x, key=key, train=train, lengths=lengths)
+        return y, after
+
+    return Layer(init, apply)
 
 
 @described
