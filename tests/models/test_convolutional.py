@@ -131,7 +131,7 @@ def test_resnet_20_has_the_papers_number_of_parameters() -> None:
     ("model", "changes"),
     [
         (models.cnn, {"stages": ((4,),), "hidden": (5,), "outputs": 3}),
-        (models.resnet, {"blocks": (1,), "width": 4, "outputs": 3}),
+        (models.resnet, {"blocks": (1,), "features": 4, "outputs": 3}),
     ],
 )
 @pytest.mark.parametrize("normalization", [None, "batch", "layer", "group", "instance"])
