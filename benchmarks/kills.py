@@ -3,10 +3,10 @@
     python -m benchmarks.kills                     1,000 kills, three quarters of an hour on two cores
     python -m benchmarks.kills --kills 20          a minute or two
 
-A run is started, and after a random time one of its processes is killed: the driver, one of the workers, or all of
-them at once. After each kill the store is read: every trial that it had before has to be there, with the same bytes.
-When the driver was killed the same command runs again; a run that ends in spite of a worker's death is compared with
-one that nobody disturbed, all trials and the printed answer, and a new one begins.
+A run is started, and at random moments one of its processes is killed: the driver, one of the workers, or all of
+them at once. When the driver was killed its store is read: every trial that it had before has to be there, with the
+same bytes, and the same command runs again. A run that ends in spite of all is compared with one that nobody disturbed,
+all trials and the printed answer, and a new one begins.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,15 @@ name = "kills"
 problems = ["digits-mlp", "quadratic"]
 optimizers = ["sgd", "momentum", "adam"]
 [budget]
-studies = 2
-tuning_points = 4
+steps = 400
+studies = 4
+tuning_points = 12
 tuning_seeds = 2
-seeds = 4
+seeds = 8
 """
 COMMAND = [sys.executable, "-m", "dlkit.bench.cli", "run", "spec.toml", "--no-report", "--tables"]
 LONGEST_WAIT = 4.0  # seconds from a start to a kill; a run trains from its second one
+REST = 1.5  # seconds that workers are left alone after a kill: a trial that ends two of them is blamed, rightly
 LONGEST_RUN = 300.0  # seconds that what is left of a run may take
 LEFT_BEHIND = 5.0  # seconds after which no process of a run may be there any more
 VICTIMS = ("driver", "worker", "all")
@@ -128,29 +131,27 @@ class Campaign:
         self.counts[kind] += 1
         self.notes.append(f"{kind}: {note}")
 
+    @property
+    def killed(self) -> int:
+        """How many processes were killed, where all of a run at once are one."""
+        return sum(self.counts[f"killed: {each}"] for each in VICTIMS)
+
     def run(self, kills: int) -> None:
         """Starts, kills and compares until so many processes were killed."""
-        attempt = killed = 0
-        while killed < kills:
+        attempt = 0
+        while self.killed < kills:
             attempt += 1
             self.until_done(self.work / f"killed-{attempt}", kills)
-            killed = sum(self.counts[f"killed: {each}"] for each in VICTIMS)
-            print(f"{killed} of {kills} kills: {dict(self.counts)}", file=sys.stderr, flush=True)  # it takes long
 
     def until_done(self, folder: Path, kills: int) -> None:
         """Kills processes of one run until it ends in spite of that, or all kills are spent."""
         seen: dict[str, tuple[Any, ...]] = {}
         while True:
             process = start(self.work, folder, self.workers)
-            is_over = sum(self.counts[f"killed: {each}"] for each in VICTIMS) >= kills
-            victim = "nobody" if is_over else self.rng.choice(VICTIMS if self.workers else VICTIMS[:1])
-            if not is_over:
-                time.sleep(self.rng.uniform(0.2, LONGEST_WAIT))
-                if process.poll() is None and kill(process, victim, self.rng):
-                    self.counts[f"killed: {victim}"] += 1
+            ending = self.disturb(process, kills)
             out, error = process.communicate(timeout=LONGEST_RUN)
             if not gone(process.pid):
-                self.fault("processes left behind", f"after the death of {victim}: {processes(process.pid)}")
+                self.fault("processes left behind", f"after {ending}: {processes(process.pid)}")
                 for each in processes(process.pid):
                     os.kill(each, signal.SIGKILL)
             if "Traceback" in error:
@@ -158,19 +159,36 @@ class Campaign:
             now = trials(folder)
             for name in seen:
                 if name not in now:
-                    self.fault("trials lost", f"{folder.name} {name[:12]} after the death of {victim}")
+                    self.fault("trials lost", f"{folder.name} {name[:12]} after {ending}")
                 elif now[name] != seen[name]:
-                    self.fault("trials changed", f"{folder.name} {name[:12]} after the death of {victim}")
+                    self.fault("trials changed", f"{folder.name} {name[:12]} after {ending}")
             seen = now
+            print(f"{self.killed} of {kills} kills: {dict(self.counts)}", file=sys.stderr, flush=True)  # it takes long
             if process.returncode == 0:
                 self.counts["runs that ended"] += 1
-                if trials(folder) != self.expected or out != self.answer:
+                if now != self.expected or out != self.answer:
                     self.fault("other answers", folder.name)
                 return
             if process.returncode != -signal.SIGKILL:
                 self.fault(
                     "runs that gave up", f"{folder.name}, exit status {process.returncode}: {error.strip()[-300:]}"
                 )
+
+    def disturb(self, process: subprocess.Popen[str], kills: int) -> str:
+        """Kills workers, and in the end the driver unless the run ends before; returns what came last, in words."""
+        last, rest = "nothing", 0.2
+        while self.killed < kills:
+            victim = self.rng.choice(VICTIMS if self.workers else VICTIMS[:1])
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(self.rng.uniform(rest, LONGEST_WAIT))
+                return last
+            if kill(process, victim, self.rng):
+                self.counts[f"killed: {victim}"] += 1
+                last = f"the death of {victim}"
+                if victim != "worker":
+                    return last
+                rest = REST
+        return last
 
 
 FAULTS = ("trials lost", "trials changed", "other answers", "processes left behind", "tracebacks", "runs that gave up")

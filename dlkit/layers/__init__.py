@@ -34,6 +34,7 @@ from dlkit.layers.dense import default_kernel_init, dense
 from dlkit.layers.dropout import alpha_dropout, drop_path, dropout, gaussian_noise
 from dlkit.layers.embed import embedding, learned_positions, rotary, sinusoidal_positions, tied_logits
 from dlkit.layers.functions import EvaluateFunction, TrainFunction, evaluate, train
+from dlkit.layers.fused_attention import fused_attention
 from dlkit.layers.graph import graph
 from dlkit.layers.inside import capture, replaced
 from dlkit.layers.lowering import default_lowering
@@ -94,6 +95,7 @@ __all__ = [
     "ensemble",
     "evaluate",
     "flatten",
+    "fused_attention",
     "gaussian_noise",
     "global_average_pool",
     "global_max_pool",

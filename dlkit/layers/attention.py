@@ -1,6 +1,8 @@
 """Attention: every position takes a weighted average over the positions it may attend to."""
 
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,9 @@ from dlkit import checks
 from dlkit.layers.products import matmul
 from dlkit.typing import Array, Key, Scalar, Shape
 
-__all__ = ["dot_product_attention"]
+__all__ = ["AttentionFunction", "check_arguments", "dot_product_attention"]
+
+AttentionFunction: TypeAlias = Callable[..., Array]  # with the arguments of dot_product_attention
 
 
 def dot_product_attention(
@@ -58,7 +62,7 @@ def dot_product_attention(
                [2.]], dtype=float32)
     """
     where = "dot_product_attention"
-    _check_arguments(queries, keys, values, bias, mask)
+    check_arguments(where, queries, keys, values, bias, mask)
     checks.require_number(where, "dropout", dropout, at_least=0, below=1)
     compute_dtype = jnp.promote_types(jnp.result_type(queries, keys), jnp.float32)
     dtype = jnp.result_type(queries, keys, values)
@@ -90,9 +94,18 @@ def _check_shape(where: str, name: str, array: Array, shape: Shape) -> None:
         )
 
 
-def _check_arguments(queries: Array, keys: Array, values: Array, bias: Array | None, mask: Array | None) -> None:
-    """Check what `dot_product_attention` gets."""
-    where = "dot_product_attention"
+def check_arguments(
+    where: str, queries: Array, keys: Array, values: Array, bias: Array | None, mask: Array | None
+) -> None:
+    """Check what attention gets: shapes and types as those of `dot_product_attention`.
+
+    Raises:
+        ValueError: the shapes do not belong together.
+        TypeError: the mask is not boolean, or another argument is not floating point.
+
+    Example:
+        >>> check_arguments("attention", jnp.ones((3, 2)), jnp.ones((4, 2)), jnp.ones((4, 1)), None, None)
+    """
     checks.require_floating(where, queries=queries, keys=keys, values=values)
     got = ", ".join(
         f"{name} {jax.typeof(x)}" for name, x in {"queries": queries, "keys": keys, "values": values}.items()

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 
 from dlkit import checks
-from dlkit.layers.attention import dot_product_attention
+from dlkit.layers.attention import AttentionFunction, dot_product_attention
 from dlkit.layers.base import Layer
 from dlkit.layers.products import affine
 from dlkit.typing import Array, ArrayFunction, Key, Params, Scalar, Shape
 
-__all__ = ["Heads", "attend", "check_inputs", "linear", "project", "project_together", "with_heads"]
+__all__ = ["Heads", "check_inputs", "linear", "project", "project_together", "with_heads"]
 
 WHERE = "multi_head_attention"
 
@@ -26,6 +26,7 @@ class Heads(NamedTuple):
     rotation: ArrayFunction | None
     position_bias: Layer | None
     dropout: Scalar
+    attention: AttentionFunction = dot_product_attention
 
     def allowed(self, shape: Shape, **conditions: Array | None) -> Array | None:
         """Where a position may attend: all conditions that there are must allow it; None for everywhere.
@@ -75,6 +76,53 @@ class Heads(NamedTuple):
             )
         return of_positions if given is None else given + of_positions
 
+    def attend(
+        self,
+        queries: Array,
+        keys: Array,
+        values: Array,
+        *,
+        bias: Array | None,
+        mask: Array | None,
+        key: Key | None,
+        train: bool,
+    ) -> Array:
+        """The averages of all heads side by side: `[*batch, time, heads * head_features]`.
+
+        Where there are fewer heads of keys and values, each serves a group of queries that stand one after the other.
+        The queries of a group are further positions to it: nothing is copied.
+
+        Args:
+            queries: `[*batch, heads, time, head_features]`.
+            keys: `[*batch, kv_heads, context_time, head_features]`.
+            values: the same.
+            bias: as `with_heads` returns it.
+            mask: as `with_heads` returns it.
+            key: as that of `dot_product_attention`.
+            train: whether weights are dropped.
+
+        Returns:
+            The averages.
+
+        Example:
+            >>> x = jnp.ones((4, 5, 2))
+            >>> attention = Heads(4, 2, False, False, None, None, 0.0)
+            >>> attention.attend(x, x[:2], x[:2], bias=None, mask=None, key=None, train=False).shape
+            (5, 8)
+        """
+        heads, time, groups = queries.shape[-3], queries.shape[-2], queries.shape[-3] // keys.shape[-3]
+        if groups > 1:
+            apart = queries.reshape(*queries.shape[:-3], keys.shape[-3], groups, time, queries.shape[-1])
+            queries = apart.reshape(*apart.shape[:-3], groups * time, apart.shape[-1])
+            bias, mask = (None if each is None else _in_groups(each, groups, time) for each in (bias, mask))
+        rate = self.dropout if train else 0.0
+        averages = self.attention(queries, keys, values, bias=bias, mask=mask, dropout=rate, key=key)
+        if groups > 1:
+            apart = averages.reshape(*averages.shape[:-2], groups, time, averages.shape[-1])
+            averages = apart.reshape(*apart.shape[:-4], heads, time, apart.shape[-1])
+        averages = jnp.swapaxes(averages, -2, -3)
+        return averages.reshape(*averages.shape[:-2], averages.shape[-2] * averages.shape[-1])
+
 
 def linear(params: Params, x: Array) -> Array:
     """Map the last axis: x W + b.
@@ -110,51 +158,6 @@ def project_together(params: list[Params], x: Array, heads: list[int]) -> list[A
         ends.append(ends[-1] + own["kernel"].shape[-1])
     parts = jnp.split(linear(joined, x), ends[1:-1], axis=-1)
     return [_apart(part, count) for part, count in zip(parts, heads, strict=True)]
-
-
-def attend(
-    queries: Array,
-    keys: Array,
-    values: Array,
-    *,
-    bias: Array | None = None,
-    mask: Array | None = None,
-    dropout: Scalar = 0.0,
-    key: Key | None = None,
-) -> Array:
-    """Attention of heads, the averages side by side: `[*batch, time, heads * head_features]`.
-
-    Where there are fewer heads of keys and values, each serves a group of queries that stand one after the other. The
-    queries of a group are further positions to it: nothing is copied.
-
-    Args:
-        queries: `[*batch, heads, time, head_features]`.
-        keys: `[*batch, kv_heads, context_time, head_features]`; kv_heads divides heads.
-        values: the same.
-        bias: as `with_heads` returns it.
-        mask: as `with_heads` returns it.
-        dropout: as that of `dot_product_attention`.
-        key: as that of `dot_product_attention`.
-
-    Returns:
-        The averages.
-
-    Example:
-        >>> x = jnp.ones((4, 5, 2))
-        >>> attend(x, x[:2], x[:2]).shape
-        (5, 8)
-    """
-    heads, time, groups = queries.shape[-3], queries.shape[-2], queries.shape[-3] // keys.shape[-3]
-    if groups > 1:
-        apart = queries.reshape(*queries.shape[:-3], keys.shape[-3], groups, time, queries.shape[-1])
-        queries = apart.reshape(*apart.shape[:-3], groups * time, apart.shape[-1])
-        bias, mask = (None if each is None else _in_groups(each, groups, time) for each in (bias, mask))
-    averages = dot_product_attention(queries, keys, values, bias=bias, mask=mask, dropout=dropout, key=key)
-    if groups > 1:
-        apart = averages.reshape(*averages.shape[:-2], groups, time, averages.shape[-1])
-        averages = apart.reshape(*apart.shape[:-4], heads, time, apart.shape[-1])
-    averages = jnp.swapaxes(averages, -2, -3)
-    return averages.reshape(*averages.shape[:-2], averages.shape[-2] * averages.shape[-1])
 
 
 def with_heads(name: str, array: Array, shape: Shape, heads: int) -> Array:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Integer
 
-from dlkit.layers.attention_heads import WHERE, Heads, attend, check_inputs, linear, project, project_together
+from dlkit.layers.attention_heads import WHERE, Heads, check_inputs, linear, project, project_together
 from dlkit.layers.base import About, InitFunction, Layer
 from dlkit.layers.lengths import within_lengths
 from dlkit.layers.steps import Piece, Steps, beyond, piece_of, start, takes_offset
@@ -84,14 +84,14 @@ def _of_steps(heads: Heads, init: InitFunction, steps: Steps) -> Layer:
         shape = (*x.shape[:-1], steps.max_length)
         places = jnp.arange(steps.max_length).reshape((1,) * (x.ndim - 1) + (-1,))
         distances = places - jnp.expand_dims(piece.positions, -1)
-        averages = attend(
+        averages = heads.attend(
             queries,
             cache["keys"].astype(keys.dtype),
             cache["values"].astype(values.dtype),
             bias=heads.bias(params, shape, bias, distances),
             mask=heads.allowed(shape, causal=distances <= 0, mask=mask),
-            dropout=heads.dropout if train else 0.0,
             key=key,
+            train=train,
         )
         y = linear(params["output"], averages)
         return beyond(y, piece, steps.max_length), {**cache, "index": piece.after}
@@ -149,14 +149,14 @@ def _of_context(heads: Heads, init: InitFunction, steps: Steps) -> Layer:
         shape = (*x.shape[:-1], longest)
         places = jnp.arange(longest).reshape((1,) * (x.ndim - 1) + (-1,))
         within = places < state["lengths"].reshape(*state["lengths"].shape, 1, 1)
-        averages = attend(
+        averages = heads.attend(
             queries,
             state["keys"].astype(queries.dtype),
             state["values"].astype(queries.dtype),
             bias=heads.bias(params, shape, bias, places - jnp.expand_dims(piece.positions, -1)),
             mask=heads.allowed(shape, mask=mask, within=within),
-            dropout=heads.dropout if train else 0.0,
             key=key,
+            train=train,
         )
         return linear(params["output"], averages), {**state, "index": piece.after}
 
@@ -176,6 +176,6 @@ def _written(cache: Array, new: Array, piece: Piece) -> Array:
     rows = math.prod(batch)
     flat = cache.reshape(rows, heads, longest, features)
     pieces = jnp.swapaxes(new, -2, -3).reshape(rows, new.shape[-2], heads, features)
-    positions = piece.positions.reshape(rows, -1)
-    places = jnp.arange(rows).reshape(-1, 1)
+    positions = piece.positions.reshape(rows, new.shape[-2])
+    places = jnp.arange(rows)[:, None]
     return flat.at[places, :, positions].set(pieces.astype(cache.dtype), mode="drop").reshape(cache.shape)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Integer
 
 from dlkit import checks
-from dlkit.layers.attention_heads import WHERE, Heads, attend, check_inputs, linear, project, project_together
+from dlkit.layers.attention import AttentionFunction, dot_product_attention
+from dlkit.layers.attention_heads import WHERE, Heads, check_inputs, linear, project, project_together
 from dlkit.layers.base import About, Layer, Part, as_layer, described
 from dlkit.layers.cached_attention import cached_attention
 from dlkit.layers.lengths import within_lengths
@@ -29,6 +30,7 @@ def multi_head_attention(
     causal: bool = False,
     position_bias: Layer | ArrayFunction | None = None,
     rotation: ArrayFunction | None = None,
+    attention: AttentionFunction = dot_product_attention,
     dropout: Scalar = 0.0,
     use_bias: bool = True,
     kernel_init: Initializer = _lecun_normal,
@@ -70,6 +72,8 @@ def multi_head_attention(
         position_bias: a layer, or function, that makes biases `[*batch, heads, time, context_time]` of the distances of
             keys from queries `[*batch, time, context_time]`: `layers.alibi(heads)`, `layers.relative_positions(heads)`.
         rotation: applied to queries and keys `[*batch, heads, time, head_features]`, e.g. `layers.rotary`.
+        attention: computes what `layers.dot_product_attention` does, with its arguments. `layers.fused_attention` uses
+            the kernels of an accelerator.
         dropout: probability of dropping an attention weight while training; may be traced.
         use_bias: whether the four maps have a bias.
         kernel_init: `(key, shape, dtype) -> array` for the kernels; LeCun normal, variance 1 / in.
@@ -109,9 +113,9 @@ def multi_head_attention(
     widths = _Widths(heads, kv_heads or heads, features, head_features, context_features)
     own = _Initializers(kernel_init, bias_init if use_bias else None)
     biased = None if position_bias is None else as_layer(position_bias)
-    return _attention(
-        Heads(heads, kv_heads or heads, causal, context_features is not None, rotation, biased, dropout), widths, own
-    )
+    is_cross = context_features is not None
+    made = Heads(heads, kv_heads or heads, causal, is_cross, rotation, biased, dropout, attention)
+    return _attention(made, widths, own)
 
 
 class _Widths(NamedTuple):
@@ -166,8 +170,7 @@ def _attention(heads: Heads, widths: _Widths, initializers: _Initializers) -> La
             around = jnp.where(jnp.expand_dims(within, -1), around, 0)
             x = around if context is None else x
         conditions = {"mask": mask, "within": None if within is None else jnp.expand_dims(within, -2)}
-        rate = heads.dropout if train else 0.0
-        averages = _averages(heads, params, x, around, bias, conditions, rate, key)
+        averages = _averages(heads, params, x, around, bias, conditions, key=key, train=train)
         return linear(params["output"], averages), state
 
     # Self-attention takes no context: in a model it stands beside layers that do.
@@ -188,8 +191,9 @@ def _averages(
     around: Array,
     bias: Array | None,
     conditions: dict[str, Array | None],
-    dropout: Scalar,
+    *,
     key: Key | None,
+    train: bool,
 ) -> Array:
     """What each position takes of the others, all heads side by side."""
     queries, keys, values = _queries_keys_values(params, x, around, heads)
@@ -200,14 +204,14 @@ def _averages(
     distances = distances.reshape((1,) * (x.ndim - 2) + distances.shape)
     if heads.is_causal:
         conditions = {"causal": distances <= 0, **conditions}
-    return attend(
+    return heads.attend(
         queries,
         keys,
         values,
         bias=heads.bias(params, shape, bias, distances),
         mask=heads.allowed(shape, **conditions),
-        dropout=dropout,
         key=key,
+        train=train,
     )
 
 

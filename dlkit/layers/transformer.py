@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from dlkit import checks
 from dlkit.layers.activation import activation as activation_layer
+from dlkit.layers.attention import AttentionFunction, dot_product_attention
 from dlkit.layers.base import About, Layer, described
 from dlkit.layers.by_name import normalization as normalization_layer
 from dlkit.layers.calls import Call, Ran, Shapes, composite
@@ -36,6 +37,7 @@ def transformer_block(
     causal: bool = False,
     position_bias: Layer | ArrayFunction | None = None,
     rotation: ArrayFunction | None = None,
+    attention: AttentionFunction = dot_product_attention,
     dropout: Scalar = 0.0,
     use_bias: bool = True,
     kernel_init: Initializer = default_kernel_init,
@@ -70,6 +72,7 @@ def transformer_block(
         position_bias: what is added to the logits of self-attention for the distance of two positions, as
             `multi_head_attention` takes it.
         rotation: applied to queries and keys of self-attention, e.g. `layers.rotary`.
+        attention: computes what `layers.dot_product_attention` does, as `multi_head_attention` takes it.
         dropout: probability of dropping a value; may be traced.
         use_bias: whether the maps of attention and perceptron have a bias.
         kernel_init: initialization of every kernel; LeCun normal.
@@ -96,13 +99,18 @@ def transformer_block(
     """
     sizes = {"heads": heads} if mlp_features is None else {"heads": heads, "mlp_features": mlp_features}
     checks.require_size("transformer_block", **sizes)
-    same: dict[str, Any] = {"dropout": dropout, "use_bias": use_bias, "kernel_init": kernel_init}
-    attention = multi_head_attention(
+    same: dict[str, Any] = {
+        "attention": attention,
+        "dropout": dropout,
+        "use_bias": use_bias,
+        "kernel_init": kernel_init,
+    }
+    to_itself = multi_head_attention(
         heads, kv_heads=kv_heads, causal=causal, position_bias=position_bias, rotation=rotation, **same
     )
     norm, drop = normalization_layer(normalization), dropout_layer(dropout)
     mlp = _perceptron(mlp_features, activation_layer(activation), drop, use_bias=use_bias, kernel_init=kernel_init)
-    parts = {"attention_norm": norm, "attention": attention, "attention_dropout": drop}
+    parts = {"attention_norm": norm, "attention": to_itself, "attention_dropout": drop}
     if context_features is not None:
         around = multi_head_attention(heads, kv_heads=kv_heads, context_features=context_features, **same)
         told = {"mask": "context_mask", "bias": "context_bias", "lengths": "context_lengths"}

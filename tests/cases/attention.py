@@ -48,6 +48,7 @@ CASES: tuple[Case, ...] = (
     Case("layers.rotary-offset", plain(layers.rotary, offset=7, base=100.0), (Input((3, 4)),), 1e38),
     Case("layers.dot_product_attention", plain(layers.dot_product_attention), (QUERIES, KEYS, VALUES), PRODUCT),
     Case("layers.dot_product_attention-masked", masked, (QUERIES, KEYS, VALUES), PRODUCT),
+    Case("layers.fused_attention", plain(layers.fused_attention), (QUERIES, KEYS, Input((3, 4))), PRODUCT),
     layer("layers.multi_head_attention", layers.multi_head_attention(2), (3, 4), limit=PRODUCT),
     layer(
         "layers.multi_head_attention-causal_rotary",

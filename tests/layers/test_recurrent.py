@@ -363,8 +363,8 @@ def test_the_activation_of_a_simple_network() -> None:
             "lstm: expected bidirectional or carry_batch_shape, got both",
         ),
         (
-            lambda: layers.lstm(3, carry_batch_shape=(0,)),
-            r"lstm: expected carry_batch_shape to be a tuple .* got \(0,\)",
+            lambda: layers.lstm(3, carry_batch_shape=(-1,)),
+            r"lstm: expected carry_batch_shape to be a tuple .* got \(-1,\)",
         ),
         (
             lambda: layers.rnn(4, activation="glu"),

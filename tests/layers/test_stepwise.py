@@ -83,6 +83,18 @@ def test_pieces_give_what_the_whole_gives(name: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("name", MAKE)
+def test_a_batch_of_no_sequences_is_decoded(name: str) -> None:
+    layer = MAKE[name]()
+    params, trained = layer.init(jax.random.key(0), (TIME, FEATURES))
+    x = jnp.zeros((0, TIME, FEATURES))
+    expected, _ = layer.apply(params, trained, x)
+    pieces = layers.stepwise(layer, batch_shape=(0,), max_length=TIME)
+    state = layers.initial_state(pieces, (1, FEATURES), state=trained)
+    y, _ = pieces.apply(params, state, x[:, :2])
+    assert y.shape == (0, 2, *expected.shape[2:])
+
+
 @pytest.mark.parametrize("name", ["grouped", "learned", "waves", "rotated", "gru", "block", "repeated", "statistics"])
 def test_a_piece_of_unequal_lengths_goes_on_where_each_sequence_ends(name: str) -> None:
     """Prompts are padded at their ends; what stands there matters to nothing, not even NaN."""

@@ -241,8 +241,8 @@ def _check_settings(where: str, settings: Settings) -> None:
         raise ValueError(
             f"{where}: expected bidirectional or carry_batch_shape, got both; what is read from the end cannot go on"
         )
-    if not isinstance(shape, tuple) or not all(isinstance(size, int) and size >= 1 for size in shape):
-        raise ValueError(f"{where}: expected carry_batch_shape to be a tuple of positive integers, got {shape!r}")
+    if not isinstance(shape, tuple) or not all(isinstance(size, int) and size >= 0 for size in shape):
+        raise ValueError(f"{where}: expected carry_batch_shape to be a tuple of integers, none below 0, got {shape!r}")
 
 
 def _check_inputs(where: str, params: Params, x: Array) -> None:
