@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from dlkit.bench.errors import UserError
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.store.store import Store
 
@@ -39,11 +40,12 @@ tuning_seeds = 2
 seeds = 8
 """
 COMMAND = [sys.executable, "-m", "dlkit.bench.cli", "run", "spec.toml", "--no-report", "--tables"]
-LONGEST_WAIT = 4.0  # seconds from a start to a kill; a run trains from its second one
+LONGEST_WAIT = 3.0  # seconds from a start to a kill; a run trains from its second one
 REST = 1.5  # seconds that workers are left alone after a kill: a trial that ends two of them is blamed, rightly
 LONGEST_RUN = 300.0  # seconds that what is left of a run may take
+MARK = "KILLED_RUN"  # a variable of the environment that all processes of a run inherit
 LEFT_BEHIND = 5.0  # seconds after which no process of a run may be there any more
-VICTIMS = ("driver", "worker", "all")
+VICTIMS = ("driver", "worker", "worker", "all")  # a worker twice as often: its death ends no run
 
 
 def start(work: Path, folder: Path, workers: int) -> subprocess.Popen[str]:
@@ -51,20 +53,22 @@ def start(work: Path, folder: Path, workers: int) -> subprocess.Popen[str]:
     arguments = [*COMMAND, "--folder", folder.name]
     arguments += ["--workers", str(workers)] if workers else ["--executor", "inline"]
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(
-        arguments, cwd=work, env={**os.environ, "COLUMNS": "200"}, start_new_session=True, **streams
-    )
+    environment = {**os.environ, "COLUMNS": "200", MARK: str(work)}
+    return subprocess.Popen(arguments, cwd=work, env=environment, start_new_session=True, **streams)
 
 
-def processes(session: int) -> list[int]:
-    """Returns the processes of a session that are there, but for those that have ended and wait to be noticed."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
+def processes(work: Path) -> list[int]:
+    """Returns the processes of a run that are there, also those that have left its session: all inherit a variable.
+
+    Those that have ended and wait to be noticed are not among them: they have no environment any more.
+    """
+    found, mark = [], f"{MARK}={work}".encode()
+    for path in Path("/proc").glob("[0-9]*/environ"):
         try:
-            state, _, _, owner, *_ = path.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended meanwhile
+            is_one = mark in path.read_bytes().split(b"\0")
+        except OSError:  # it has ended meanwhile, or is another user's
             continue
-        if int(owner) == session and state != "Z":
+        if is_one:
             found.append(int(path.parent.name))
     return sorted(found)
 
@@ -73,8 +77,13 @@ def trials(folder: Path) -> dict[str, tuple[Any, ...]]:
     """Returns every stored trial's status, steps and curves, as bytes, by id."""
     if not (folder / "store.sqlite").exists():
         return {}
-    with Store(folder, write=False) as store:
-        records = store.records()
+    try:
+        with Store(folder, write=False) as store:
+            records = store.records()
+    except UserError as error:
+        if "nothing ran" in str(error):  # killed before it had written anything
+            return {}
+        raise
     return {name: _numbers(record.outcome) for name, record in records.items()}
 
 
@@ -83,25 +92,20 @@ def _numbers(outcome: Outcome) -> tuple[Any, ...]:
     return outcome.status, outcome.diverged_at, outcome.steps.tobytes(), *curves
 
 
-def kill(process: subprocess.Popen[str], victim: str, rng: random.Random) -> bool:
-    """Kills a process of a run; returns whether there was one of the kind."""
-    if victim == "all":
-        os.killpg(process.pid, signal.SIGKILL)
-        return True
-    others = [each for each in processes(process.pid) if each != process.pid]
-    if victim == "worker" and not others:
-        return False
-    try:
-        os.kill(process.pid if victim == "driver" else rng.choice(others), signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
+def kill(process: subprocess.Popen[str], victim: str, work: Path, rng: random.Random) -> bool:
+    """Kills a process of a run, or all of them; returns whether there was one of the kind."""
+    others = [each for each in processes(work) if each != process.pid]
+    chosen = {"driver": [process.pid], "worker": others and [rng.choice(others)], "all": [process.pid, *others]}[victim]
+    for each in chosen:
+        with suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
+    return bool(chosen)
 
 
-def gone(session: int) -> bool:
-    """Whether all processes of a session end within the time that is promised."""
+def gone(work: Path) -> bool:
+    """Whether all processes of a run end within the time that is promised."""
     deadline = time.monotonic() + LEFT_BEHIND
-    while processes(session):
+    while processes(work):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
@@ -134,7 +138,7 @@ class Campaign:
     @property
     def killed(self) -> int:
         """How many processes were killed, where all of a run at once are one."""
-        return sum(self.counts[f"killed: {each}"] for each in VICTIMS)
+        return sum(self.counts[f"killed: {each}"] for each in set(VICTIMS))
 
     def run(self, kills: int) -> None:
         """Starts, kills and compares until so many processes were killed."""
@@ -150,9 +154,9 @@ class Campaign:
             process = start(self.work, folder, self.workers)
             ending = self.disturb(process, kills)
             out, error = process.communicate(timeout=LONGEST_RUN)
-            if not gone(process.pid):
-                self.fault("processes left behind", f"after {ending}: {processes(process.pid)}")
-                for each in processes(process.pid):
+            if not gone(self.work):
+                self.fault("processes left behind", f"after {ending}: {processes(self.work)}")
+                for each in processes(self.work):
                     os.kill(each, signal.SIGKILL)
             if "Traceback" in error:
                 self.fault("tracebacks", error.strip().splitlines()[-1])
@@ -182,7 +186,7 @@ class Campaign:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(self.rng.uniform(rest, LONGEST_WAIT))
                 return last
-            if kill(process, victim, self.rng):
+            if kill(process, victim, self.work, self.rng):
                 self.counts[f"killed: {victim}"] += 1
                 last = f"the death of {victim}"
                 if victim != "worker":
@@ -207,7 +211,7 @@ def main() -> None:
         campaign.run(asked.kills)
         print(f"{asked.kills} kills, {asked.workers} workers, {time.monotonic() - began:.0f} s\n")
         print("| what | times |\n|---|---:|")
-        for what in (*(f"killed: {each}" for each in VICTIMS), "runs that ended", *FAULTS):
+        for what in (*(f"killed: {each}" for each in dict.fromkeys(VICTIMS)), "runs that ended", *FAULTS):
             print(f"| {what} | {campaign.counts[what]} |")
         for note in campaign.notes:
             print(note)
