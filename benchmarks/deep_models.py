@@ -5,7 +5,8 @@
 
 Processor seconds of this process: of `init` traced without computing, and of compiling the gradient of the loss with
 the blocks one by one (`transformer_language_model`) and in a loop (`layers.repeat`). Each number is the smallest of a
-few repetitions; the persistent cache of JAX is off.
+few repetitions; the persistent cache of JAX is off. Then what a token costs: as one of a whole sequence, as the next
+one with the keys and values of those before (`layers.stepwise`), and without them, from the start again.
 """
 
 import argparse
@@ -67,6 +68,39 @@ def seconds(function: Callable[[], Any], repetitions: int) -> float:
     return min(found)
 
 
+def token_costs(model: Layer, calls: int = 20) -> dict[str, float]:
+    """Returns milliseconds of the processor for one token of each sequence, by how it is computed."""
+    params, state = jax.jit(lambda key: model.init(key, (TIME,)))(jax.random.key(0))
+    decoder = layers.stepwise(model, batch_shape=(BATCH,), max_length=TIME)
+    begun = layers.initial_state(decoder, (1,), state=state)
+    tokens = jnp.zeros((BATCH, TIME), jnp.int32)
+    whole = jax.jit(lambda params, tokens: model.apply(params, state, tokens)[0])
+    _, late = jax.jit(decoder.apply)(params, begun, tokens[:, : TIME - calls - 1])
+    step = jax.jit(decoder.apply, donate_argnums=1)
+
+    def cost(function: Callable[[], Any]) -> float:
+        jax.block_until_ready(function())
+        found = []
+        for _ in range(calls):
+            before = time.process_time()
+            jax.block_until_ready(function())
+            found.append(1000 * (time.process_time() - before))
+        return min(found)
+
+    def next_step() -> Any:
+        nonlocal late
+        y, late = step(params, late, tokens[:, :1])
+        return y
+
+    again = cost(lambda: whole(params, tokens))
+    return {
+        "of a whole sequence": again / TIME,
+        "the next one, with a cache": cost(next_step),
+        "alone, of a sequence of one": cost(lambda: whole(params, tokens[:, :1])),
+        "the next one, from the start again": again,
+    }
+
+
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -80,6 +114,9 @@ def main() -> None:
         start = seconds(lambda model=model: abstract_start(model), asked.repetitions)  # type: ignore[misc]
         compiled = seconds(lambda model=model: compiled_gradient(model), asked.repetitions)  # type: ignore[misc]
         print(f"| {name} | {start:.2f} | {compiled:.2f} |", flush=True)
+    print(f"\n| a token of {BATCH} sequences of {TIME} | CPU ms |\n|---|---|")
+    for name, each in token_costs(made["one by one"]).items():
+        print(f"| {name} | {each:.2f} |")
 
 
 if __name__ == "__main__":

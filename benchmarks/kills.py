@@ -130,10 +130,12 @@ class Campaign:
 
     def run(self, kills: int) -> None:
         """Starts, kills and compares until so many processes were killed."""
-        attempt = 0
-        while sum(self.counts[f"killed: {each}"] for each in VICTIMS) < kills:
+        attempt = killed = 0
+        while killed < kills:
             attempt += 1
             self.until_done(self.work / f"killed-{attempt}", kills)
+            killed = sum(self.counts[f"killed: {each}"] for each in VICTIMS)
+            print(f"{killed} of {kills} kills: {dict(self.counts)}", file=sys.stderr, flush=True)  # it takes long
 
     def until_done(self, folder: Path, kills: int) -> None:
         """Kills processes of one run until it ends in spite of that, or all kills are spent."""

@@ -1,4 +1,6 @@
-"""Checks of arguments that the primitives share; each raises an error that says what was expected and what came.
+"""Checks of arguments that the primitives share, and arrays of what stands for them.
+
+Each check raises an error that says what was expected and what came.
 
 Only what is known while tracing is checked (shapes, dtypes, Python numbers), and values where they are at hand: under
 `jit` a number that depends on the data cannot be looked at.
@@ -11,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlkit.typing import Array, Key
+from dlkit.typing import Array, Key, Values
 
 __all__ = [
+    "as_real",
     "known_number",
     "known_zero",
     "require_class_indices",
@@ -30,6 +33,28 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "at most": operator.le,
     "below": operator.lt,
 }
+
+
+def as_real(*values: Array | Values) -> tuple[Array, ...]:
+    """Arrays of what stands for real ones; numbers and lists take the floating-point dtype of the arrays beside them.
+
+    Args:
+        *values: arrays, which keep their dtype, or Python numbers and lists of them.
+
+    Returns:
+        The arrays.
+
+    Example:
+        >>> x, t = as_real(jnp.ones(2, jnp.bfloat16), [0, 1])
+        >>> str(x.dtype), str(t.dtype)
+        ('bfloat16', 'bfloat16')
+    """
+    if all(isinstance(value, jax.Array) for value in values):
+        return values  # type: ignore[return-value]
+    typed = [jnp.asarray(value) for value in values if hasattr(value, "dtype")]
+    floating = [x for x in typed if jnp.issubdtype(x.dtype, jnp.floating)]
+    dtype = jnp.result_type(*floating) if floating else jnp.result_type(float)
+    return tuple(jnp.asarray(value) if hasattr(value, "dtype") else jnp.asarray(value, dtype) for value in values)
 
 
 def require_floating(where: str, **arrays: Array) -> None:

@@ -18,10 +18,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from dlkit.checks import require_floating, require_number, require_same_shape
+from dlkit.checks import as_real, require_floating, require_number, require_same_shape
 from dlkit.hints import closest
-from dlkit.losses.shared import Values, as_real, norm
-from dlkit.typing import Array, ArrayFunction, Key, Scalar
+from dlkit.losses.shared import norm
+from dlkit.regularizers.masks import weighed
+from dlkit.typing import Array, ArrayFunction, Key, Scalar, Values
 
 # fmt: off
 __all__ = [
@@ -166,32 +167,34 @@ def get(name: str) -> GanLoss:
 
 def gradient_penalty(
     critic: ArrayFunction,
-    key: Key,
-    real: Float[Array, "batch *example"],
-    fake: Float[Array, "batch *example"],
+    real: Float[Array, "batch *example"] | Values,
+    fake: Float[Array, "batch *example"] | Values,
     *,
+    key: Key,
     target: Scalar = 1.0,
+    strength: Scalar = 1.0,
 ) -> Float[Array, " batch"]:
     """Gradient penalty between real and fake: (|grad D(x)| - target)^2 at x = e r + (1 - e) f, e ~ U[0, 1] per example.
 
-    The caller multiplies it by a strength (10 in the paper) and adds its mean to the discriminator's loss. It may be
+    The caller adds its mean to the discriminator's loss. It may be
     differentiated with respect to what the critic closes over (its parameters), and to real and fake. Where the
     gradient of the critic is zero, that of its norm is taken as zero.
 
     Args:
         critic: one batch `[batch, *example]` to one score per example `[batch]`. A score may depend on its own example
             only: no normalization over the batch, or the penalty is not the one of the paper.
-        key: for e.
         real: a batch of real examples.
         fake: a batch of generated examples, of the same shape.
+        key: for e.
         target: the norm to hold; 1 in the paper, 0 for a critic that is to be flat.
+        strength: factor of the penalty, at least 0, 10 in the paper; may be traced.
 
     Returns:
         One penalty per example.
 
     Raises:
-        ValueError: the shapes differ, there is no batch axis, target is a Python number below 0, or the critic does not
-            return `[batch]`.
+        ValueError: the shapes differ, there is no batch axis, target or strength is a Python number below 0, or the
+            critic does not return `[batch]`.
         TypeError: a dtype is not floating point.
 
     Reference:
@@ -199,10 +202,12 @@ def gradient_penalty(
 
     Example:
         >>> real, fake = jnp.ones((2, 2)), jnp.zeros((2, 2))
-        >>> gradient_penalty(lambda x: x @ jnp.array([3.0, 4.0]), jax.random.key(0), real, fake)  # (5 - 1)^2
+        >>> gradient_penalty(lambda x: x @ jnp.array([3.0, 4.0]), real, fake, key=jax.random.key(0))  # (5 - 1)^2
         Array([16., 16.], dtype=float32)
     """
+    real, fake = as_real(real, fake)
     require_number("gradient_penalty", "target", target, at_least=0)
+    require_number("gradient_penalty", "strength", strength, at_least=0)
     require_floating("gradient_penalty", real=real, fake=fake)
     require_same_shape("gradient_penalty", real=real, fake=fake)
     _require_batch("gradient_penalty", real)
@@ -213,25 +218,30 @@ def gradient_penalty(
     between = share * real.astype(compute_dtype) + (1.0 - share) * fake.astype(compute_dtype)
     gradients = _score_gradients("gradient_penalty", critic, between.astype(dtype))
     # (|grad D(x)| - target)^2
-    return jnp.square(norm(gradients) - jnp.asarray(target, compute_dtype)).astype(dtype)
+    penalties = jnp.square(norm(gradients) - jnp.asarray(target, compute_dtype))
+    return weighed(penalties, strength).astype(dtype)
 
 
-def r1_penalty(critic: ArrayFunction, real: Float[Array, "batch *example"]) -> Float[Array, " batch"]:
+def r1_penalty(
+    critic: ArrayFunction, real: Float[Array, "batch *example"] | Values, *, strength: Scalar = 1.0
+) -> Float[Array, " batch"]:
     """Zero-centred gradient penalty on real examples: |grad D(x)|^2.
 
-    The caller multiplies it by gamma / 2 (gamma = 10 in the paper) and adds its mean to the discriminator's loss. The
+    The caller adds its mean to the discriminator's loss; the strength is gamma / 2, with gamma = 10 in the paper. The
     R2 penalty of the same paper is this function of a batch of fake examples.
 
     Args:
         critic: one batch `[batch, *example]` to one score per example `[batch]`; a score may depend on its own example
             only: no normalization over the batch.
         real: a batch of real examples.
+        strength: factor of the penalty, at least 0; may be traced.
 
     Returns:
         One penalty per example.
 
     Raises:
-        ValueError: there is no batch axis, or the critic does not return `[batch]`.
+        ValueError: there is no batch axis, strength is a Python number below 0, or the critic does not return
+            `[batch]`.
         TypeError: the examples are not floating point.
 
     Reference:
@@ -242,11 +252,13 @@ def r1_penalty(critic: ArrayFunction, real: Float[Array, "batch *example"]) -> F
         >>> r1_penalty(lambda x: x @ jnp.array([3.0, 4.0]), jnp.ones((2, 2)))
         Array([25., 25.], dtype=float32)
     """
+    (real,) = as_real(real)
+    require_number("r1_penalty", "strength", strength, at_least=0)
     require_floating("r1_penalty", real=real)
     _require_batch("r1_penalty", real)
     gradients = _score_gradients("r1_penalty", critic, real)
     # |grad D(x)|^2
-    return jnp.sum(jnp.square(gradients), axis=-1).astype(real.dtype)
+    return weighed(jnp.sum(jnp.square(gradients), axis=-1), strength).astype(real.dtype)
 
 
 def _require_batch(where: str, x: Array) -> None:

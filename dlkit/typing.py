@@ -5,14 +5,15 @@ with beartype; at run time they cost nothing.
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import numpy as np
 from jax import Array
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 from jaxtyping import Float, PRNGKeyArray, PyTree
 
-__all__ = ["Array", "ArrayFunction", "DTypeLike", "Initializer", "Key", "Params", "Scalar", "Shape", "State"]
+__all__ = ["Array", "ArrayFunction", "DTypeLike", "Initializer", "Key", "Params", "Scalar", "Shape", "State", "Values"]
 
 ArrayFunction: TypeAlias = Callable[[Array], Array]
 """A plain function of one array, such as an activation."""
@@ -31,3 +32,6 @@ Scalar: TypeAlias = float | int | Float[Array, ""]
 
 Shape: TypeAlias = tuple[int, ...]
 """The sizes of an array's axes."""
+
+Values: TypeAlias = float | int | list[Any] | tuple[Any, ...] | np.ndarray
+"""What stands for an array beside one: a number, nested lists of numbers, an array of NumPy."""

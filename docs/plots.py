@@ -161,7 +161,7 @@ def _divergence(name: str) -> Plot:
 def _ctc(x: Array) -> Array:
     """Three steps that each give the only label the logit x, the blank 0."""
     logits = jnp.stack([jnp.zeros(3), jnp.full(3, 1.0) * x], axis=-1)
-    return losses.ctc(logits, jnp.array([1]), logit_lengths=jnp.asarray(3), label_lengths=jnp.asarray(1))
+    return losses.ctc(logits, jnp.array([1]), logit_lengths=jnp.asarray(3), target_lengths=jnp.asarray(1))
 
 
 def _angle(x: Array) -> Array:

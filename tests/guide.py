@@ -25,7 +25,11 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 EVERY = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
-TESTED_ELSEWHERE = {"docs/runs.md", "docs/sharing.md"}  # their code and commands belong together, in their order
+TESTED_ELSEWHERE = {
+    "docs/models.md",
+    "docs/runs.md",
+    "docs/sharing.md",
+}  # their code and commands belong together, in their order
 
 
 def pages(language: str) -> list[str]:

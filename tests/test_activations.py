@@ -329,23 +329,23 @@ def test_gumbel_softmax_is_the_softmax_of_noisy_logits() -> None:
     x, key = jnp.asarray(np.random.default_rng(6).normal(size=(3, 5)), jnp.float32), jax.random.key(0)
     noisy = np.asarray(x, np.float64) + np.asarray(jax.random.gumbel(key, x.shape), np.float64)
     for axis in (0, -1):
-        found = activations.gumbel_softmax(key, x, temperature=0.3, axis=axis)
+        found = activations.gumbel_softmax(x, key=key, temperature=0.3, axis=axis)
         np.testing.assert_allclose(found, scipy.special.softmax(noisy / 0.3, axis=axis), rtol=1e-4, atol=1e-7)
 
 
 def test_hard_gumbel_softmax_draws_classes_with_the_gradient_of_the_soft_one() -> None:
     x = jnp.array([2.0, 0.0, 1.0, -jnp.inf])
-    draws = activations.gumbel_softmax(jax.random.key(1), jnp.broadcast_to(x, (20_000, 4)), hard=True)
+    draws = activations.gumbel_softmax(jnp.broadcast_to(x, (20_000, 4)), key=jax.random.key(1), hard=True)
     assert set(np.unique(draws)) == {0.0, 1.0}
     expected = scipy.special.softmax(np.asarray(x, np.float64))
     # Five standard errors of a binomial share.
     np.testing.assert_allclose(draws.mean(0), expected, atol=5 * 0.5 / math.sqrt(20_000))
     slopes = [
-        jax.grad(lambda x, hard=hard: activations.gumbel_softmax(jax.random.key(2), x, hard=hard)[0])(x[:3])
+        jax.grad(lambda x, hard=hard: activations.gumbel_softmax(x, key=jax.random.key(2), hard=hard)[0])(x[:3])
         for hard in (True, False)
     ]
     np.testing.assert_allclose(*slopes, rtol=1e-6)
     with pytest.raises(ValueError, match=r"^gumbel_softmax: expected temperature above 0, got 0"):
-        activations.gumbel_softmax(jax.random.key(0), x, temperature=0)
+        activations.gumbel_softmax(x, key=jax.random.key(0), temperature=0)
     with pytest.raises(ValueError, match=r"call activations\.gumbel_softmax"):
         activations.get("gumbel_softmax")

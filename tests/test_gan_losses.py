@@ -190,7 +190,7 @@ def quadratic(x: jax.Array) -> jax.Array:
 @pytest.mark.parametrize(("target", "expected"), [(1.0, 16.0), (0.0, 25.0), (5.0, 0.0), (jnp.float32(7.0), 4.0)])
 def test_the_gradient_penalty_of_a_linear_critic(target: Any, expected: float) -> None:
     # The gradient is (3, 4) everywhere.
-    penalty = gan_losses.gradient_penalty(linear, KEY, jnp.asarray(REAL), jnp.asarray(FAKE), target=target)
+    penalty = gan_losses.gradient_penalty(linear, jnp.asarray(REAL), jnp.asarray(FAKE), key=KEY, target=target)
     np.testing.assert_allclose(penalty, np.full(5, expected), rtol=1e-6)
 
 
@@ -198,15 +198,19 @@ def test_the_gradient_penalty_of_a_linear_critic(target: Any, expected: float) -
 def test_the_gradient_penalty_is_taken_between_real_and_fake() -> None:
     # The gradient of the quadratic critic is the point itself: e r + (1 - e) f, so its norm tells e.
     real, fake = jnp.tile(jnp.array([[4.0, 0.0]]), (2000, 1)), jnp.tile(jnp.array([[2.0, 0.0]]), (2000, 1))
-    shares = (jnp.sqrt(gan_losses.gradient_penalty(quadratic, KEY, real, fake, target=0.0)) - 2.0) / 2.0
+    shares = (jnp.sqrt(gan_losses.gradient_penalty(quadratic, real, fake, key=KEY, target=0.0)) - 2.0) / 2.0
     assert scipy.stats.kstest(np.asarray(shares), "uniform").pvalue > 1e-3
-    again = gan_losses.gradient_penalty(quadratic, KEY, real, fake, target=0.0)
-    other = gan_losses.gradient_penalty(quadratic, jax.random.key(1), real, fake, target=0.0)
+    again = gan_losses.gradient_penalty(quadratic, real, fake, key=KEY, target=0.0)
+    other = gan_losses.gradient_penalty(quadratic, real, fake, key=jax.random.key(1), target=0.0)
     np.testing.assert_array_equal((jnp.sqrt(again) - 2.0) / 2.0, shares)
     assert (again != other).all()
     # One share for the whole example: the point lies on the segment.
     images = gan_losses.gradient_penalty(
-        lambda x: 0.5 * jnp.sum(jnp.square(x), axis=(1, 2)), KEY, jnp.ones((6, 2, 2)), jnp.zeros((6, 2, 2)), target=0.0
+        lambda x: 0.5 * jnp.sum(jnp.square(x), axis=(1, 2)),
+        jnp.ones((6, 2, 2)),
+        jnp.zeros((6, 2, 2)),
+        key=KEY,
+        target=0.0,
     )
     shares = np.asarray(jax.random.uniform(KEY, (6,)))
     np.testing.assert_allclose(images, 4.0 * shares**2, rtol=1e-5)
@@ -233,7 +237,7 @@ def test_the_second_order_gradients_of_the_penalties() -> None:
 
     # D(x) = w x: the gradient penalty is (|w| - 1)^2 per example, with the slope 2 (|w| - 1) w / |w|.
     def penalty(weights: jax.Array) -> jax.Array:
-        return gan_losses.gradient_penalty(lambda x: x @ weights, KEY, jnp.asarray(REAL), jnp.asarray(FAKE)).mean()
+        return gan_losses.gradient_penalty(lambda x: x @ weights, jnp.asarray(REAL), jnp.asarray(FAKE), key=KEY).mean()
 
     np.testing.assert_allclose(jax.grad(penalty)(WEIGHTS), 2 * 4 * np.array([0.6, 0.8]), rtol=1e-5)
     # A flat critic has no direction to grow in: 1, and no gradient, instead of NaN.
@@ -261,7 +265,7 @@ def test_the_penalties_agree_with_torch() -> None:
 
     def ours(weights: jax.Array) -> jax.Array:
         return gan_losses.gradient_penalty(
-            lambda x: jnp.tanh(x @ weights) @ second, KEY, jnp.asarray(REAL), jnp.asarray(FAKE)
+            lambda x: jnp.tanh(x @ weights) @ second, jnp.asarray(REAL), jnp.asarray(FAKE), key=KEY
         )
 
     np.testing.assert_allclose(ours(jnp.asarray(first)), expected.detach().numpy(), rtol=1e-4)
@@ -277,9 +281,9 @@ def test_the_penalties_keep_the_dtype(dtype: str) -> None:
         return x @ WEIGHTS.astype(x.dtype)
 
     assert gan_losses.r1_penalty(critic, real).tolist() == [25.0] * 5
-    assert gan_losses.gradient_penalty(critic, KEY, real, fake).tolist() == [16.0] * 5
+    assert gan_losses.gradient_penalty(critic, real, fake, key=KEY).tolist() == [16.0] * 5
     assert gan_losses.r1_penalty(critic, real).dtype == real.dtype
-    assert gan_losses.gradient_penalty(critic, KEY, real, fake).dtype == real.dtype
+    assert gan_losses.gradient_penalty(critic, real, fake, key=KEY).dtype == real.dtype
 
 
 @pytest.mark.parametrize(
@@ -304,7 +308,7 @@ def test_the_penalties_keep_the_dtype(dtype: str) -> None:
 )
 def test_the_gradient_penalty_refuses(arguments: Any, more: dict[str, Any], error: type, message: str) -> None:
     with pytest.raises(error, match=rf"^gradient_penalty: {message}"):
-        inspect.unwrap(gan_losses.gradient_penalty)(linear, KEY, *arguments, **more)
+        inspect.unwrap(gan_losses.gradient_penalty)(linear, *arguments, key=KEY, **more)
 
 
 def test_a_critic_that_returns_no_score_per_example_is_refused() -> None:
@@ -313,7 +317,7 @@ def test_a_critic_that_returns_no_score_per_example_is_refused() -> None:
     with pytest.raises(ValueError, match=f"^r1_penalty: {message}"):
         gan_losses.r1_penalty(lambda x: x @ WEIGHTS.reshape(2, 1), ones)
     with pytest.raises(ValueError, match=f"^gradient_penalty: {message}"):
-        gan_losses.gradient_penalty(lambda x: x @ WEIGHTS.reshape(2, 1), KEY, ones, ones)
+        gan_losses.gradient_penalty(lambda x: x @ WEIGHTS.reshape(2, 1), ones, ones, key=KEY)
     with pytest.raises(
         ValueError, match=r"^r1_penalty: expected a batch of examples \[batch, \*example\], got a scalar"
     ):

@@ -46,7 +46,7 @@ def get(name: str) -> ArrayFunction:
     if name == "prelu":
         raise ValueError("activation 'prelu' learns its slope, so it is a layer: use layers.prelu()")
     if name == "gumbel_softmax":
-        raise ValueError("activation 'gumbel_softmax' draws at random: call activations.gumbel_softmax(key, x)")
+        raise ValueError("activation 'gumbel_softmax' draws at random: call activations.gumbel_softmax(x, key=key)")
     meant = closest(name, NAMES)
     hint = f"did you mean {meant!r}?" if meant else f"known: {', '.join(NAMES)}"
     raise ValueError(f"unknown activation {name!r}; {hint}")

@@ -11,7 +11,7 @@ __all__ = ["gumbel_softmax"]
 
 
 def gumbel_softmax(
-    key: Key, x: Float[Array, "*shape"], *, temperature: Scalar = 1.0, axis: int = -1, hard: bool = False
+    x: Float[Array, "*shape"], *, key: Key, temperature: Scalar = 1.0, axis: int = -1, hard: bool = False
 ) -> Float[Array, "*shape"]:
     """Gumbel-softmax: softmax((x + g) / temperature) along an axis, with g ~ Gumbel(0, 1) per element.
 
@@ -19,8 +19,8 @@ def gumbel_softmax(
     nearer are the values to one-hot. Computed in at least float32.
 
     Args:
-        key: PRNG key of the noise.
         x: logits, any shape. An entry of -inf (a masked class) gets 0; a row of nothing else gives NaN.
+        key: PRNG key of the noise.
         temperature: divides the noisy logits, above 0; may be traced.
         axis: the axis of the classes.
         hard: whether the values are exactly one-hot. The gradient stays that of the soft ones (straight-through).
@@ -37,7 +37,7 @@ def gumbel_softmax(
         Maddison, Mnih and Teh, "The concrete distribution", 2016, https://arxiv.org/abs/1611.00712.
 
     Example:
-        >>> draws = gumbel_softmax(jax.random.key(0), jnp.zeros((1000, 2)), hard=True)
+        >>> draws = gumbel_softmax(jnp.zeros((1000, 2)), key=jax.random.key(0), hard=True)
         >>> sorted(set(draws.flatten().tolist())), bool(abs(draws.mean(axis=0) - 0.5).max() < 0.1)
         ([0.0, 1.0], True)
     """

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dlkit.hints import missing_attribute
 from dlkit.layers.activation import activation, prelu
 from dlkit.layers.adaptive_pool import adaptive_average_pool, adaptive_max_pool
-from dlkit.layers.attention import dot_product_attention, multi_head_attention
+from dlkit.layers.attention import dot_product_attention
 from dlkit.layers.base import (
     About,
     ApplyFunction,
@@ -25,7 +25,6 @@ from dlkit.layers.base import (
     as_layer,
     described,
     lambda_,
-    output_shape,
 )
 from dlkit.layers.batch_norm import batch_norm, has_batch_statistics, reestimate_batch_statistics
 from dlkit.layers.by_name import NORMALIZATIONS, normalization
@@ -37,8 +36,13 @@ from dlkit.layers.embed import embedding, learned_positions, rotary, sinusoidal_
 from dlkit.layers.functions import EvaluateFunction, TrainFunction, evaluate, train
 from dlkit.layers.graph import graph
 from dlkit.layers.inside import capture, replaced
+from dlkit.layers.lowering import default_lowering
+from dlkit.layers.multi_head_attention import multi_head_attention
 from dlkit.layers.norm import group_norm, instance_norm, layer_norm, rms_norm
 from dlkit.layers.pool import average_pool, global_average_pool, global_max_pool, max_pool
+from dlkit.layers.position_bias import alibi, relative_positions
+from dlkit.layers.precision import Precision, with_precision
+from dlkit.layers.probe import output_shape
 from dlkit.layers.ragged import apply_ragged
 from dlkit.layers.recurrent.layers import gru, lstm, rnn
 from dlkit.layers.resize import pixel_shuffle, resize
@@ -46,6 +50,8 @@ from dlkit.layers.shape import flatten, reshape
 from dlkit.layers.sharing import shared, unembedding
 from dlkit.layers.spectral_norm import spectral_norm
 from dlkit.layers.stacked import ensemble, repeat
+from dlkit.layers.steps import Steps
+from dlkit.layers.stepwise import at_once, initial_state, stepwise
 from dlkit.layers.summary import Summary, parameter_count, summary
 from dlkit.layers.transformer import transformer_block
 from dlkit.layers.weight_norm import weight_norm
@@ -59,21 +65,26 @@ __all__ = [
     "InitFunction",
     "Layer",
     "Part",
+    "Precision",
     "RaggedFunction",
+    "Steps",
     "Summary",
     "TrainFunction",
     "activation",
     "adaptive_average_pool",
     "adaptive_max_pool",
+    "alibi",
     "alpha_dropout",
     "apply_ragged",
     "as_layer",
+    "at_once",
     "average_pool",
     "batch_norm",
     "capture",
     "conv",
     "conv_transpose",
     "default_kernel_init",
+    "default_lowering",
     "dense",
     "described",
     "dot_product_attention",
@@ -90,6 +101,7 @@ __all__ = [
     "group_norm",
     "gru",
     "has_batch_statistics",
+    "initial_state",
     "instance_norm",
     "lambda_",
     "layer_norm",
@@ -104,6 +116,7 @@ __all__ = [
     "pixel_shuffle",
     "prelu",
     "reestimate_batch_statistics",
+    "relative_positions",
     "remat",
     "renamed",
     "repeat",
@@ -118,12 +131,14 @@ __all__ = [
     "shared",
     "sinusoidal_positions",
     "spectral_norm",
+    "stepwise",
     "summary",
     "tied_logits",
     "train",
     "transformer_block",
     "unembedding",
     "weight_norm",
+    "with_precision",
 ]
 
 if not TYPE_CHECKING:

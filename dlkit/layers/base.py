@@ -11,11 +11,9 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, ParamSpec, Protocol, runtime_checkable
 
-import jax
-import jax.numpy as jnp
-
-from dlkit.layers.descriptions import Made, key_of
-from dlkit.typing import Array, ArrayFunction, DTypeLike, Key, Params, Shape, State
+from dlkit.layers.descriptions import Made, key_of, require_arguments
+from dlkit.layers.steps import Steps, counted, takes_offset
+from dlkit.typing import Array, ArrayFunction, Key, Params, Shape, State
 
 __all__ = [
     "About",
@@ -25,14 +23,11 @@ __all__ = [
     "Part",
     "RaggedFunction",
     "as_layer",
-    "batched",
     "described",
     "lambda_",
-    "output_shape",
     "path_of",
 ]
 
-_PROBE_BATCH = 2
 _USUAL = frozenset({"key", "train"})
 _Arguments = ParamSpec("_Arguments")
 
@@ -92,6 +87,10 @@ class About(NamedTuple):
         rebuild: `rebuild(layers) -> Layer`: the same with other layers inside, in the order of the parts.
         inputs: the side inputs that `apply` takes; None reads them from its signature.
         token: one object for all uses of a layer that is `shared`.
+        stepwise: makes the layer for sequences that come a piece at a time, whose whole state is what it keeps of the
+            steps before; for a layer that looks at several steps.
+        each_step: whether `stepwise` leaves the layer as it is, though it takes lengths or has layers inside.
+        own_precision: whether it casts its parameters itself, so that a layer around it must not.
     """
 
     made: Made | None = None
@@ -99,6 +98,9 @@ class About(NamedTuple):
     rebuild: "Callable[[tuple[Layer, ...]], Layer] | None" = None
     inputs: frozenset[str] | None = None
     token: object | None = None
+    stepwise: "Callable[[Steps], Layer] | None" = None
+    each_step: bool = False
+    own_precision: bool = False
 
 
 _UNKNOWN = About()
@@ -124,6 +126,7 @@ class Layer:
         about: what it is made of, where that is known.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> double = Layer(
         ...     init=lambda key, input_shape: ({}, {}),
         ...     apply=lambda params, state, x, *, key=None, train=False: (2 * x, state),
@@ -142,7 +145,7 @@ class Layer:
         """The layers inside this one.
 
         Example:
-            >>> lambda_(jnp.abs).parts
+            >>> lambda_(abs).parts
             ()
         """
         return self.about.parts
@@ -152,7 +155,7 @@ class Layer:
         """What `apply` takes beside key and train, by name, such as `mask` and `lengths`.
 
         Example:
-            >>> sorted(lambda_(jnp.abs).side_inputs)
+            >>> sorted(lambda_(abs).side_inputs)
             []
         """
         if self.about.inputs is not None:
@@ -166,7 +169,7 @@ class Layer:
         """Path -> layer, of all layers inside, outer ones first: `{"stem": ..., "stem/conv": ...}`.
 
         Example:
-            >>> lambda_(jnp.abs).sublayers
+            >>> lambda_(abs).sublayers
             {}
         """
         return dict(_below(self, ""))
@@ -176,7 +179,7 @@ class Layer:
         """What is the same for layers that are equal.
 
         Example:
-            >>> lambda_(jnp.abs).identity_key == lambda_(jnp.abs).identity_key
+            >>> lambda_(abs).identity_key == lambda_(abs).identity_key
             True
         """
         made = self.about.made
@@ -231,7 +234,11 @@ def described(make: Callable[_Arguments, Layer]) -> Callable[_Arguments, Layer]:
 
     @functools.wraps(make)
     def constructor(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Layer:
-        layer = make(*args, **kwargs)
+        try:
+            layer = make(*args, **kwargs)
+        except TypeError:
+            require_arguments(make, kwargs)
+            raise
         if any(layer is each for each in (*args, *kwargs.values())):
             return layer
         made = Made(constructor, args, kwargs)
@@ -246,7 +253,7 @@ def lambda_(function: ArrayFunction) -> Layer:
 
     Args:
         function: of one array, such as an activation. It sees the batch axes too, `[*batch, *input_shape]`, and has to
-            keep them.
+            keep them. In `stepwise`, one that takes `offset=` gets the positions `[*batch]` of the first steps.
 
     Returns:
         The layer.
@@ -255,6 +262,7 @@ def lambda_(function: ArrayFunction) -> Layer:
         TypeError: the argument is no function.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> lambda_(jnp.abs).apply({}, {}, jnp.array([-1.0]))
         (Array([1.], dtype=float32), {})
     """
@@ -270,7 +278,15 @@ def lambda_(function: ArrayFunction) -> Layer:
         del params, key, train
         return function(x), state
 
-    return Layer(init, apply)
+    def stepwise(steps: Steps) -> Layer:
+        moved: Callable[..., Array] = function
+
+        def at(x: Array, index: Array) -> Array:
+            return moved(x, offset=index)
+
+        return Layer(*counted("lambda_", at, steps), about=About(inputs=frozenset({"lengths"})))
+
+    return Layer(init, apply, about=About(stepwise=stepwise if takes_offset(function) else None))
 
 
 def as_layer(layer: Layer | ArrayFunction) -> Layer:
@@ -286,6 +302,7 @@ def as_layer(layer: Layer | ArrayFunction) -> Layer:
         TypeError: the argument is neither.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> as_layer(jnp.abs).apply({}, {}, jnp.array([-1.0]))
         (Array([1.], dtype=float32), {})
     """
@@ -293,76 +310,6 @@ def as_layer(layer: Layer | ArrayFunction) -> Layer:
         return layer
     _require_function("expected a Layer or a function of one array", layer)
     return lambda_(layer)
-
-
-def output_shape(
-    layer: Layer,
-    params: Params,
-    state: State,
-    input_shape: Shape,
-    *,
-    input_dtype: DTypeLike = jnp.float32,
-    **side_shapes: Shape | jax.ShapeDtypeStruct,
-) -> jax.ShapeDtypeStruct:
-    """Shape and dtype of what a layer makes of one example, found by tracing: nothing is computed.
-
-    Args:
-        layer: the layer.
-        params: its parameters.
-        state: its state.
-        input_shape: shape of one example, without batch axes.
-        input_dtype: dtype of the example, e.g. `jnp.int32` for token ids.
-        **side_shapes: shapes of what `apply` takes by name, for one example: `context=(12, 32)`; a
-            `jax.ShapeDtypeStruct` where it is not float32. Names that the layer does not take are passed over.
-
-    Returns:
-        Shape (without batch axes) and dtype.
-
-    Raises:
-        ValueError: the output has lost the batch axis.
-
-    Example:
-        >>> output_shape(as_layer(lambda x: x[..., :2]), {}, {}, (8, 3)).shape
-        (8, 2)
-    """
-
-    def first_output(params: Params, state: State, x: Array, side: dict[str, Array]) -> Array:
-        y, _ = layer.apply(params, state, x, **side)
-        if y.shape[:1] != (_PROBE_BATCH,):
-            raise ValueError(
-                f"expected an output [*batch, ...] for inputs {jax.typeof(x)}, got {jax.typeof(y)}; "
-                "a layer maps every example by itself and keeps the batch axes"
-            )
-        return y[0]
-
-    outputs: jax.ShapeDtypeStruct = jax.eval_shape(
-        first_output,
-        params,
-        state,
-        batched(input_shape, input_dtype),
-        {name: batched(shape) for name, shape in side_shapes.items() if name in layer.side_inputs},
-    )
-    return outputs
-
-
-def batched(
-    shape: Shape | jax.ShapeDtypeStruct, dtype: DTypeLike = jnp.float32, *, batch: int = _PROBE_BATCH
-) -> jax.ShapeDtypeStruct:
-    """Shape and dtype of a batch of examples, as `apply` gets it.
-
-    Args:
-        shape: of one example, perhaps with its dtype.
-        dtype: where the shape says none.
-        batch: how many.
-
-    Example:
-        >>> batched((8, 3), jnp.int32), batched(jax.ShapeDtypeStruct((3,), jnp.bool_), batch=1)
-        (ShapeDtypeStruct(shape=(2, 8, 3), dtype=int32), ShapeDtypeStruct(shape=(1, 3), dtype=bool))
-    """
-    if isinstance(shape, jax.ShapeDtypeStruct):
-        return jax.ShapeDtypeStruct((batch, *shape.shape), shape.dtype)
-    struct: jax.ShapeDtypeStruct = jax.eval_shape(lambda: jnp.zeros((batch, *shape), dtype))
-    return struct
 
 
 def path_of(path: str, name: str) -> str:

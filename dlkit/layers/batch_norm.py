@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Integer, PyTree
 
 from dlkit.checks import require_floating, require_number
-from dlkit.layers.base import Layer, described
+from dlkit.layers.base import About, Layer, described
 from dlkit.layers.products import computed_once
 from dlkit.layers.ragged import steps_that_count
 from dlkit.layers.standardize import init_scale_and_bias, scale_and_bias, standardize, standardize_across
@@ -134,7 +134,7 @@ def batch_norm(
         y = computed_once(scale_and_bias(y, params).astype(dtype))
         return y if counts is None else jnp.where(counts, y, 0), state
 
-    return Layer(init, apply)
+    return Layer(init, apply, about=About(each_step=True))
 
 
 def reestimate_batch_statistics(

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dlkit.layers.base import Layer, Part, as_layer, output_shape
+from dlkit.layers.base import Layer, Part, as_layer
 from dlkit.layers.calls import Call, Shapes, init_inside, known_shapes
+from dlkit.layers.probe import output_shape
 from dlkit.layers.ragged import apply_ragged
 from dlkit.layers.sharing import Borrowed, borrowed, grafted, pruned, within
 from dlkit.layers.taps import Tapped, untapped

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -88,7 +89,7 @@ def serial(
 def parallel(
     *layers: Layer | ArrayFunction,
     names: Sequence[str] | None = None,
-    combine: Callable[[list[Array]], Array] | None = None,
+    combine: Callable[[list[Array]], Any] | None = None,
     **named: Layer | ArrayFunction,
 ) -> Layer:
     """Give the same input to several layers and combine their outputs: y = combine([f_1(x), ..., f_n(x)]).
@@ -173,7 +174,7 @@ def residual(layer: Layer | ArrayFunction, *, shortcut: Layer | ArrayFunction | 
 
 
 def _branches(
-    children: tuple[Child, ...], combine: Callable[[list[Array]], Array], rebuild: Callable[[tuple[Layer, ...]], Layer]
+    children: tuple[Child, ...], combine: Callable[[list[Array]], Any], rebuild: Callable[[tuple[Layer, ...]], Layer]
 ) -> Layer:
     """Layers with the same input, and a function of the list of their outputs."""
     where, inside = children[0].where, Children(children)

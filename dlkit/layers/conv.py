@@ -9,13 +9,18 @@ from jaxtyping import Float, Integer
 
 from dlkit.checks import require_floating, require_size
 from dlkit.layers.base import Layer, RaggedFunction, described
-from dlkit.layers.convolution_forms import convolve, convolve_transposed
+from dlkit.layers.convolution_forms import convolve_transposed
+from dlkit.layers.lowering import Lowering, checked_lowering
+from dlkit.layers.measured_convolutions import convolve_lowered
 from dlkit.layers.ragged import with_padding_zero
 from dlkit.layers.window import (
     Padding,
     PerAxis,
     lengths_after,
+    padded,
+    padding_with_zeros,
     spatial_shape,
+    taps_of,
     transposed_lengths_after,
     transposed_window_for,
     window_for,
@@ -29,8 +34,8 @@ _lecun_normal: Initializer = jax.nn.initializers.lecun_normal()
 
 @described
 def conv(
-    channels: int,
-    kernel_size: Sequence[int],
+    features: int,
+    kernel_size: int | Sequence[int],
     *,
     strides: PerAxis = 1,
     dilation: PerAxis = 1,
@@ -39,38 +44,45 @@ def conv(
     use_bias: bool = True,
     kernel_init: Initializer = _lecun_normal,
     bias_init: Initializer = jax.nn.initializers.zeros,
+    lowering: Lowering = "auto",
 ) -> Layer:
     """Convolution: y[p, o] = sum over taps t and channels i of x[p stride + t dilation, i] W[t, i, o] + b[o].
 
-    Parameters: `{"kernel": [*kernel_size, in / groups, channels], "bias": [channels]}`, made in float32, with the
+    Parameters: `{"kernel": [*kernel_size, in / groups, features], "bias": [features]}`, made in float32, with the
     structure of flax. The output has the dtype that x and the parameters promote to. With `groups` equal to the input's
-    channels, every channel has kernels of its own (a depthwise convolution) and `channels / groups` outputs.
+    channels, every channel has kernels of its own (a depthwise convolution) and `features / groups` outputs.
 
-    On CPU it is computed by matrix products over patches, because XLA's convolution is slow in compiled loops, and
-    elsewhere by XLA's convolution. The two agree up to the order of a sum.
+    On CPU, outputs and both gradients are each computed in the form that was measured to be fast, inside of compiled
+    loops, too: XLA's convolution in the layout of its fast kernel, or matrix products over patches. Elsewhere it is
+    XLA's convolution. The forms agree up to the order of a sum.
 
     In a chain that is given lengths, a sequence's end is padded with zeros, as if it stood alone, and what follows gets
     the new lengths. "SAME" with a stride along time, whose zeros depend on the length, is refused there.
 
     Args:
-        channels: the output's channels.
-        kernel_size: taps per spatial axis; its length, 1, 2 or 3, is the number of spatial axes.
+        features: the output's channels.
+        kernel_size: taps per spatial axis; its length, 1, 2 or 3, is the number of spatial axes. One number is for the
+            two axes of an image.
         strides: steps between two outputs; one number for all axes, or one for each.
         dilation: steps between two taps, likewise.
         groups: the channels are cut into so many parts, and part g of the outputs sees part g of the inputs only.
-        padding: with zeros: "SAME" for ceil(size / stride) outputs per axis, the odd one after; "VALID" for none; or
-            a pair (before, after) per axis.
+        padding: with zeros: "SAME" for ceil(size / stride) outputs per axis, the odd one after; "VALID" for none;
+            "CAUSAL", of one spatial axis, for all of it before, so that no output sees a later input; or a pair
+            (before, after) per axis. With the inputs themselves, as many as for "SAME" with stride 1: "CIRCULAR" goes
+            on at the other end of the axis, "REFLECT" back from its last position.
         use_bias: whether there is a bias b.
         kernel_init: `(key, shape, dtype) -> array` for W; LeCun normal, variance groups / (in * taps).
         bias_init: the same for b; zeros.
+        lowering: the form on CPU: "auto" for the measured one, "xla" for XLA's convolution, "matmul" for matrix
+            products. `dlkit.layers.default_lowering` sets what "auto" means for a part of a program.
 
     Returns:
         A layer for inputs `[*batch, *spatial, in]`, where batch may have any number of axes, also none; its outputs are
-        `[*batch, *new_spatial, channels]`.
+        `[*batch, *new_spatial, features]`.
 
     Raises:
-        ValueError: a setting is out of range; groups does not divide the channels; the inputs have other channels than
-            the kernel; or the kernel is larger than a padded axis.
+        ValueError: a setting is out of range; groups does not divide features or the inputs' channels; the inputs
+            have other channels than the kernel; or the kernel is larger than a padded axis.
         TypeError: x is not floating point.
 
     Reference:
@@ -85,11 +97,14 @@ def conv(
         >>> y.shape
         (5, 4, 4, 16)
     """
-    require_size("conv", channels=channels, groups=groups)
-    if channels % groups:
-        raise ValueError(f"conv: expected groups to divide channels, got groups {groups} and channels {channels}")
-    fit = window_for("conv", "kernel_size", kernel_size, strides=strides, padding=padding, dilation=dilation)
-    dimensions = len(kernel_size)
+    require_size("conv", features=features, groups=groups)
+    if features % groups:
+        raise ValueError(f"conv: expected groups to divide features, got groups {groups} and features {features}")
+    size = taps_of(kernel_size)
+    checked_lowering("conv", lowering)
+    zeros = padding_with_zeros("conv", "kernel_size", size, padding=padding, dilation=dilation)
+    fit = window_for("conv", "kernel_size", size, strides=strides, padding=zeros, dilation=dilation)
+    dimensions = len(size)
 
     def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
         _require_example("conv", input_shape, dimensions)
@@ -99,7 +114,7 @@ def conv(
                 f"conv: expected groups to divide the input's channels, got groups {groups} and channels "
                 f"{input_shape[-1]}"
             )
-        shape = (*kernel_size, input_shape[-1] // groups, channels)
+        shape = (*size, input_shape[-1] // groups, features)
         return _init_params(key, shape, kernel_init, bias_init if use_bias else None), {}
 
     def apply(
@@ -114,9 +129,16 @@ def conv(
         _require_inputs("conv", x, params["kernel"].shape[-2] * groups, dimensions)
         window = fit(spatial_shape("conv", x, dimensions))
         examples, kernel = _examples(x, params["kernel"], dimensions)
-        return _with_batch(convolve(examples, kernel, window), x, params, dimensions, use_bias), state
+        examples, window = padded(examples, window, padding)
+        y = convolve_lowered(examples, kernel, window, lowering)
+        return _with_batch(y, x, params, dimensions, use_bias), state
 
     def after(x: Array, lengths: Array) -> Array:
+        if padding in ("CIRCULAR", "REFLECT"):
+            raise ValueError(
+                f"conv: expected padding of sequences with zeros, got {padding!r}, whose values depend on the length; "
+                "use padding='SAME', 'CAUSAL', 'VALID' or pairs (before, after)"
+            )
         return lengths_after("conv", lengths, fit(spatial_shape("conv", x, dimensions)), named=padding == "SAME")
 
     return Layer(init, apply, _ragged("conv", dimensions, apply, after))
@@ -124,8 +146,8 @@ def conv(
 
 @described
 def conv_transpose(
-    channels: int,
-    kernel_size: Sequence[int],
+    features: int,
+    kernel_size: int | Sequence[int],
     *,
     strides: PerAxis = 1,
     dilation: PerAxis = 1,
@@ -138,15 +160,16 @@ def conv_transpose(
 
     y[p, o] = sum over taps t and channels i of s[p + t dilation, i] W[t, i, o] + b[o], with s the spread, padded x.
 
-    Parameters: `{"kernel": [*kernel_size, in, channels], "bias": [channels]}`, made in float32; structure and result
+    Parameters: `{"kernel": [*kernel_size, in, features], "bias": [features]}`, made in float32; structure and result
     are those of flax's ConvTranspose. It is the gradient, with respect to its input, of the convolution with the same
     strides whose kernel is this one flipped along the spatial axes, in and out exchanged. Torch's ConvTranspose holds
     that kernel, as `[in, out, *size]`; its padding p is `padding=[(k - 1 - p, k - 1 - p + output_padding)]` here, for
     k = (kernel_size - 1) dilation + 1.
 
     Args:
-        channels: the output's channels.
-        kernel_size: taps per spatial axis; its length, 1, 2 or 3, is the number of spatial axes.
+        features: the output's channels.
+        kernel_size: taps per spatial axis; its length, 1, 2 or 3, is the number of spatial axes. One number is for the
+            two axes of an image.
         strides: how many times larger the output is; one number for all axes, or one for each.
         dilation: steps between two taps, likewise.
         padding: "SAME" for size * stride outputs per axis; "VALID" for all that an input reaches, at least
@@ -157,7 +180,7 @@ def conv_transpose(
 
     Returns:
         A layer for inputs `[*batch, *spatial, in]`, where batch may have any number of axes, also none; its outputs are
-        `[*batch, *new_spatial, channels]`.
+        `[*batch, *new_spatial, features]`.
 
     Raises:
         ValueError: a setting is out of range; the inputs have other channels than the kernel; or no output is left.
@@ -175,14 +198,15 @@ def conv_transpose(
         (5, 8, 8, 3)
     """
     where = "conv_transpose"
-    require_size(where, channels=channels)
-    fit = transposed_window_for(where, "kernel_size", kernel_size, strides=strides, padding=padding, dilation=dilation)
-    dimensions = len(kernel_size)
+    require_size(where, features=features)
+    size = taps_of(kernel_size)
+    fit = transposed_window_for(where, "kernel_size", size, strides=strides, padding=padding, dilation=dilation)
+    dimensions = len(size)
 
     def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
         _require_example(where, input_shape, dimensions)
         fit(input_shape[:-1])
-        shape = (*kernel_size, input_shape[-1], channels)
+        shape = (*size, input_shape[-1], features)
         return _init_params(key, shape, kernel_init, bias_init if use_bias else None), {}
 
     def apply(

@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["Made", "key_of", "shown"]
+from dlkit.hints import nearest
+
+__all__ = ["Made", "key_of", "require_arguments", "shown"]
 
 _WIDTH = 100  # of a line, above which each argument has its own
 _INDENT = "    "
@@ -113,6 +115,26 @@ def key_of(value: Any) -> Hashable:
     if isinstance(value, bool | int | float | complex | str | bytes | type(None) | np.generic):
         return (type(value), value)
     return _Same(value)
+
+
+def require_arguments(make: Callable[..., Any], kwargs: Mapping[str, Any]) -> None:
+    """Refuse arguments by names that a function does not have, with the name that was meant.
+
+    Args:
+        make: the function.
+        kwargs: what it was given by name.
+
+    Raises:
+        TypeError: it has no argument of a name.
+
+    Example:
+        >>> require_arguments(lambda features: features, {"features": 3})
+    """
+    parameters = inspect.signature(make).parameters
+    unknown = [name for name in kwargs if name not in parameters]
+    if unknown and all(each.kind is not each.VAR_KEYWORD for each in parameters.values()):
+        name = make.__name__
+        raise TypeError(f"{name}: there is no argument {unknown[0]!r}; {nearest(unknown[0], parameters)}") from None
 
 
 def _named(arguments: list[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:

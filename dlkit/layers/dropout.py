@@ -52,7 +52,7 @@ def dropout(rate: Scalar, *, shared_axes: Sequence[int] = ()) -> Layer:
             f"batch axes; got {tuple(shared_axes)}"
         )
     shared = tuple(shared_axes)
-    return _noise("dropout", rate, lambda key, x: regularizers.dropout(key, x, rate=rate, shared_axes=shared))
+    return _noise("dropout", rate, lambda key, x: regularizers.dropout(x, key=key, rate=rate, shared_axes=shared))
 
 
 @described
@@ -86,7 +86,7 @@ def drop_path(rate: Scalar, *, axes: int) -> Layer:
     """
     require_number("drop_path", "rate", rate, at_least=0, below=1)
     require_size("drop_path", axes=axes)
-    return _noise("drop_path", rate, lambda key, x: regularizers.drop_path(key, x, rate=rate, axes=axes))
+    return _noise("drop_path", rate, lambda key, x: regularizers.drop_path(x, key=key, rate=rate, axes=axes))
 
 
 @described
@@ -115,7 +115,7 @@ def alpha_dropout(rate: Scalar) -> Layer:
         [-0.779, 1.666]
     """
     require_number("alpha_dropout", "rate", rate, at_least=0, below=1)
-    return _noise("alpha_dropout", rate, lambda key, x: regularizers.alpha_dropout(key, x, rate=rate))
+    return _noise("alpha_dropout", rate, lambda key, x: regularizers.alpha_dropout(x, key=key, rate=rate))
 
 
 @described
@@ -145,7 +145,9 @@ def gaussian_noise(deviation: Scalar) -> Layer:
         0.5
     """
     require_number("gaussian_noise", "deviation", deviation, at_least=0)
-    return _noise("gaussian_noise", deviation, lambda key, x: regularizers.gaussian_noise(key, x, deviation=deviation))
+    return _noise(
+        "gaussian_noise", deviation, lambda key, x: regularizers.gaussian_noise(x, key=key, deviation=deviation)
+    )
 
 
 def _noise(where: str, strength: Scalar, function: Callable[[Key, Array], Array]) -> Layer:

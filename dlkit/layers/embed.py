@@ -6,9 +6,10 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from dlkit import checks
-from dlkit.layers.base import Layer, described
+from dlkit.layers.base import About, Layer, described
 from dlkit.layers.products import is_sharded, matmul
-from dlkit.typing import Array, Initializer, Key, Params, Shape, State
+from dlkit.layers.steps import Steps, counted, start
+from dlkit.typing import Array, DTypeLike, Initializer, Key, Params, Shape, State
 
 __all__ = [
     "embedding",
@@ -77,7 +78,7 @@ def embedding(vocabulary: int, features: int, *, embedding_init: Initializer = _
         ids = x.astype(jnp.int32) if x.dtype.itemsize < 4 else x
         # A gather, whose gradient is a scatter: on CPU too faster than one-hot vectors times the table.
         rows = table.at[ids].get(
-            mode="fill", fill_value=jnp.nan, wrap_negative_indices=False, out_sharding=_rows_sharding(ids)
+            mode="fill", fill_value=jnp.nan, wrap_negative_indices=False, out_sharding=rows_sharding(ids)
         )
         return rows, state
 
@@ -176,6 +177,43 @@ def learned_positions(*, max_length: int | None = None, embedding_init: Initiali
         # y_t = x_t + P_t
         return x + table[: x.shape[-2]].reshape((1,) * (x.ndim - 2) + x.shape[-2:]), state
 
+    about = About(stepwise=lambda steps: _learned_steps(steps, max_length or steps.max_length, embedding_init))
+    return Layer(init, apply, about=about)
+
+
+def _learned_steps(steps: Steps, table_rows: int, embedding_init: Initializer) -> Layer:
+    """Learned positions of sequences that come a piece at a time."""
+    where = "learned_positions"
+
+    def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
+        _, features = _sequence_shape(where, input_shape)
+        return {"embedding": embedding_init(key, (table_rows, features), jnp.float32)}, {"index": start(steps)}
+
+    def apply(
+        params: Params,
+        state: State,
+        x: Float[Array, "*batch time features"],
+        *,
+        key: Key | None = None,
+        train: bool = False,
+        lengths: Integer[Array, "*batch"] | None = None,
+    ) -> tuple[Float[Array, "*batch time features"], State]:
+        table = params["embedding"]
+        if table.shape[0] < steps.max_length:
+            raise ValueError(
+                f"{where}: expected a table of at least max_length = {steps.max_length} positions, got "
+                f"{jax.typeof(table)}"
+            )
+
+        def moved(x: Array, index: Array) -> Array:
+            places = jnp.expand_dims(index, -1) + jnp.arange(x.shape[-2]).reshape((1,) * index.ndim + (-1,))
+            rows: Array = table.at[places].get(mode="clip")
+            return x + rows
+
+        _, at_index = counted(where, moved, steps)
+        y, after = at_index({}, state, x, key=key, train=train, lengths=lengths)
+        return y, after
+
     return Layer(init, apply)
 
 
@@ -223,20 +261,32 @@ def sinusoidal_positions(*, base: float = 10_000.0) -> Layer:
         checks.require_floating("sinusoidal_positions", inputs=x)
         if x.ndim < 2:
             raise ValueError(f"sinusoidal_positions: expected inputs [*batch, time, features], got {jax.typeof(x)}")
-        time, features = x.shape[-2:]
+        waves = table(x.shape[-2], x.shape[-1], jnp.promote_types(x.dtype, jnp.float32))
+        return added(x, waves.reshape((1,) * (x.ndim - 2) + waves.shape)), state
+
+    def table(time: int, features: int, dtype: DTypeLike) -> Array:
         # t / base^(2i / features), in NumPy: a constant of the program, exact also at late positions.
         angles = np.arange(time)[:, None] * base ** (-np.arange(0, features, 2) / features)
         # An odd number of features has a last sine without its cosine.
-        table = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(time, -1)[:, :features]
-        compute_dtype = jnp.promote_types(x.dtype, jnp.float32)
-        waves = jnp.asarray(table, compute_dtype).reshape((1,) * (x.ndim - 2) + (time, features))
-        return (x.astype(compute_dtype) + waves).astype(x.dtype), state
+        waves = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(time, -1)[:, :features]
+        return jnp.asarray(waves, dtype)
 
-    return Layer(init, apply)
+    def added(x: Array, waves: Array) -> Array:
+        return (x.astype(waves.dtype) + waves).astype(x.dtype)
+
+    def stepwise(steps: Steps) -> Layer:
+        def moved(x: Array, index: Array) -> Array:
+            waves = table(steps.max_length, x.shape[-1], jnp.promote_types(x.dtype, jnp.float32))
+            places = jnp.expand_dims(index, -1) + jnp.arange(x.shape[-2]).reshape((1,) * index.ndim + (-1,))
+            return added(x, waves.at[places].get(mode="clip"))
+
+        return Layer(*counted("sinusoidal_positions", moved, steps), about=About(inputs=frozenset({"lengths"})))
+
+    return Layer(init, apply, about=About(stepwise=stepwise))
 
 
 def rotary(
-    x: Float[Array, "*batch time features"], *, base: float = 10_000.0, offset: int | Integer[Array, ""] = 0
+    x: Float[Array, "*batch time features"], *, base: float = 10_000.0, offset: int | Integer[Array, "..."] = 0
 ) -> Float[Array, "*batch time features"]:
     """Rotary position embedding: turn pairs of features by angles that grow with the position.
 
@@ -250,7 +300,8 @@ def rotary(
     Args:
         x: vectors along time; an even number of features. Heads stand among the batch axes.
         base: ratio of the longest wavelength to the shortest, about; `functools.partial` sets another one.
-        offset: position of the first vector; may be traced.
+        offset: position of the first vector; may be traced, and `[*batch]`, where any axis may be of size 1: another
+            one for each sequence.
 
     Returns:
         The turned vectors, in the shape and dtype of x.
@@ -281,18 +332,24 @@ def rotary(
         angles = (offset + np.arange(time))[:, None] * frequencies
         cosine, sine = jnp.asarray(np.cos(angles), compute_dtype), jnp.asarray(np.sin(angles), compute_dtype)
     else:
-        positions = (offset + jnp.arange(time)).astype(compute_dtype)
-        turns = positions.reshape(-1, 1) * jnp.asarray(frequencies, compute_dtype).reshape(1, -1)
+        steps = jnp.arange(time, dtype=offset.dtype).reshape((1,) * offset.ndim + (-1, 1))
+        positions = (jnp.expand_dims(offset, (-2, -1)) + steps).astype(compute_dtype)
+        turns = positions * jnp.asarray(frequencies, compute_dtype).reshape((1,) * (positions.ndim - 1) + (-1,))
         cosine, sine = jnp.cos(turns), jnp.sin(turns)
-    shape = (1,) * (x.ndim - 2) + cosine.shape
+    shape = (1,) * (x.ndim - cosine.ndim) + cosine.shape
     cosine, sine = cosine.reshape(shape), sine.reshape(shape)
     first, second = jnp.split(x.astype(compute_dtype), 2, axis=-1)
     # (a, b) -> (a cos - b sin, b cos + a sin)
     return jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1).astype(x.dtype)
 
 
-def _rows_sharding(ids: Array) -> jax.sharding.NamedSharding | None:
-    """Rows are where their ids are; None where the type of these says nothing of devices."""
+def rows_sharding(ids: Array) -> jax.sharding.NamedSharding | None:
+    """Where the rows of a table are that ids name: where the ids are; None where their type says nothing of devices.
+
+    Example:
+        >>> rows_sharding(jnp.array([1, 2])) is None
+        True
+    """
     if not is_sharded(ids, range(ids.ndim)):
         return None
     sharding = jax.typeof(ids).sharding

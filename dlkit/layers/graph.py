@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from dlkit.hints import nearest
-from dlkit.layers.base import About, Layer, as_layer, batched, described
+from dlkit.layers.base import About, Layer, as_layer, described
 from dlkit.layers.calls import Call, Ran, Shapes, composite, init_inside
 from dlkit.layers.children import Children, Running, named_children
+from dlkit.layers.probe import batched, probing
 from dlkit.layers.ragged import with_padding_zero
 from dlkit.typing import Array, ArrayFunction, DTypeLike, Key, Params, Shape, State
 
@@ -74,7 +75,8 @@ def graph(
             found.side = side
             return function(_Inside(inside, found.apply), x, **_own(side, own))
 
-        jax.eval_shape(trace, batched(input_shape, input_dtype), side)
+        with probing():
+            jax.eval_shape(trace, batched(input_shape, input_dtype), side)
         beginning = inside.begin(key, shapes)
         for child in children:
             if child.name in found.of:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Integer
 
 from dlkit.checks import require_floating, require_number, require_size
-from dlkit.layers.base import Layer, described
+from dlkit.layers.base import About, Layer, described
 from dlkit.layers.ragged import steps_that_count, with_padding_zero
 from dlkit.layers.standardize import init_scale_and_bias, scale_and_bias, standardize
 from dlkit.typing import Array, Initializer, Key, Params, Scalar, Shape, State
@@ -287,7 +287,7 @@ def _per_example(
         y = scale_and_bias(y, params).astype(dtype)
         return y if lengths is None else with_padding_zero(where, y, lengths), state
 
-    return Layer(init, apply)
+    return Layer(init, apply, about=About(each_step=spanned_axes == 1))
 
 
 def _require_axes(where: str, x: Array, expected: str, axes: int) -> None:

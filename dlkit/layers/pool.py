@@ -19,21 +19,22 @@ from dlkit.layers.base import Layer, described, lambda_
 from dlkit.layers.convolution_forms import shifted
 from dlkit.layers.products import with_example_shape
 from dlkit.layers.ragged import steps_that_count, with_padding_zero
-from dlkit.layers.window import Padding, PerAxis, Window, lengths_after, outputs, spatial_shape, window_for
+from dlkit.layers.window import Padding, PerAxis, Window, lengths_after, outputs, spatial_shape, taps_of, window_for
 from dlkit.typing import Array, Key, Params, Shape, State
 
 __all__ = ["average_pool", "global_average_pool", "global_max_pool", "max_pool"]
 
 
 @described
-def max_pool(window: Sequence[int], *, strides: PerAxis | None = None, padding: Padding = "VALID") -> Layer:
+def max_pool(window: int | Sequence[int], *, strides: PerAxis | None = None, padding: Padding = "VALID") -> Layer:
     """Max-pooling: y[p, c] = max over the positions t of the window of x[p stride + t, c].
 
     Padding never wins. The gradient goes to the first of the largest values of a window, in row-major order, as in
     torch and flax; a window with a NaN gives NaN.
 
     Args:
-        window: its size per spatial axis; its length, 1, 2 or 3, is the number of spatial axes.
+        window: its size per spatial axis; its length, 1, 2 or 3, is the number of spatial axes. One number is for the
+            two axes of an image.
         strides: steps between two windows; one number for all axes, or one for each; None for the window's size.
         padding: "VALID" for none (what is left at the end of an axis is dropped), "SAME" for ceil(size / stride)
             windows per axis, or a pair (before, after) per axis, each smaller than the window.
@@ -50,18 +51,19 @@ def max_pool(window: Sequence[int], *, strides: PerAxis | None = None, padding: 
         >>> y[:, 0].tolist()
         [3.0, 2.0]
     """
-    return _pool("max_pool", window, strides, padding, _largest)
+    return _pool("max_pool", taps_of(window), strides, padding, _largest)
 
 
 @described
-def average_pool(window: Sequence[int], *, strides: PerAxis | None = None, padding: Padding = "VALID") -> Layer:
+def average_pool(window: int | Sequence[int], *, strides: PerAxis | None = None, padding: Padding = "VALID") -> Layer:
     """Average-pooling: y[p, c] = mean over the positions t of the window of x[p stride + t, c].
 
     Padding does not count: at the border, the mean is over the values that are there. (Flax and torch divide by the
     window's size unless told otherwise; without padding there is no difference.)
 
     Args:
-        window: its size per spatial axis; its length, 1, 2 or 3, is the number of spatial axes.
+        window: its size per spatial axis; its length, 1, 2 or 3, is the number of spatial axes. One number is for the
+            two axes of an image.
         strides: steps between two windows; one number for all axes, or one for each; None for the window's size.
         padding: "VALID" for none (what is left at the end of an axis is dropped), "SAME" for ceil(size / stride)
             windows per axis, or a pair (before, after) per axis, each smaller than the window.
@@ -78,7 +80,7 @@ def average_pool(window: Sequence[int], *, strides: PerAxis | None = None, paddi
         >>> y[:, 0].tolist()
         [2.0, 2.0]
     """
-    return _pool("average_pool", window, strides, padding, _mean)
+    return _pool("average_pool", taps_of(window), strides, padding, _mean)
 
 
 @described

@@ -233,6 +233,7 @@ def bilinear(
     cpu: _Form,
     default: _Form,
     *,
+    cpu_inputs_tangent: _Form | None = None,
     cpu_kernel_tangent: _Form | None = None,
 ) -> _Form:
     """A product of inputs and kernel that takes the form of the platform, in derivatives of any order and mode too.
@@ -243,6 +244,7 @@ def bilinear(
     Args:
         cpu: ``form(x, kernel, setting)`` on CPU.
         default: the form elsewhere.
+        cpu_inputs_tangent: the form on CPU whose transpose is the gradient of the inputs, where it differs.
         cpu_kernel_tangent: the form on CPU whose transpose is the gradient of the kernel, where it differs.
 
     Returns:
@@ -256,11 +258,12 @@ def bilinear(
 
     @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
     def product(x: Array, kernel: Array, setting: Hashable) -> Array:
-        if cpu is default:
+        if cpu is default and cpu_inputs_tangent is None:
             return default(x, kernel, setting)
         y: Array = _by_platform(cpu, default, x, kernel, setting)
         return y
 
+    of_inputs = product if cpu_inputs_tangent is None else bilinear(cpu_inputs_tangent, default)
     of_kernel = product if cpu_kernel_tangent is None else bilinear(cpu_kernel_tangent, default)
 
     def rule(
@@ -270,7 +273,7 @@ def bilinear(
         # d(x * k) = dx * k + x * dk
         terms = []
         if not isinstance(dx, SymbolicZero):
-            terms.append(product(dx, kernel, setting))
+            terms.append(of_inputs(dx, kernel, setting))
         if not isinstance(dkernel, SymbolicZero):
             terms.append(of_kernel(x, dkernel, setting))
         return product(x, kernel, setting), functools.reduce(jnp.add, terms)

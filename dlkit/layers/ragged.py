@@ -17,13 +17,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Bool, Integer, Shaped
 
 from dlkit.layers.base import Layer, RaggedFunction
+from dlkit.layers.lengths import within_lengths
 from dlkit.typing import Array, Key, Params, Shape, State
 
-__all__ = ["apply_ragged", "removes_time", "steps_that_count", "takes", "with_padding_zero", "within_lengths"]
+__all__ = ["apply_ragged", "removes_time", "steps_that_count", "takes", "with_padding_zero"]
 
 
 def apply_ragged(
@@ -146,42 +146,6 @@ def steps_that_count(where: str, lengths: Integer[Array, "..."], x: Shaped[Array
         )
     within = within_lengths(where, lengths, x.shape[: lengths.ndim + 1])
     return within.reshape(within.shape + (1,) * (x.ndim - within.ndim))
-
-
-def within_lengths(where: str, lengths: Integer[Array, "*batch"], shape: Shape) -> Bool[Array, "*batch time"]:
-    """Which positions of sequences of given lengths count: t < length.
-
-    Args:
-        where: the function that asks, first in a message.
-        lengths: how many positions of each sequence count.
-        shape: that of the result, `(*batch, time)`.
-
-    Returns:
-        True at the first positions, false at the padding after them.
-
-    Raises:
-        ValueError: there is not one length per sequence, or one is known (outside `jit`) to be out of range.
-        TypeError: the lengths are not integers.
-
-    Example:
-        >>> within_lengths("attention", jnp.array([1, 3]), (2, 3)).tolist()
-        [[True, False, False], [True, True, True]]
-    """
-    if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise TypeError(f"{where}: expected integer lengths, got {jax.typeof(lengths)}")
-    if lengths.shape != shape[:-1]:
-        raise ValueError(
-            f"{where}: expected one length per sequence, shape {list(shape[:-1])}, got {jax.typeof(lengths)}"
-        )
-    if not isinstance(lengths, jax.core.Tracer):
-        values = np.asarray(lengths)
-        wrong = np.argwhere((values < 0) | (values > shape[-1]))
-        if len(wrong):
-            position = tuple(wrong[0].tolist())
-            at = f" at position {position}" if position else ""
-            raise ValueError(f"{where}: expected lengths in [0, {shape[-1]}], got {values[position]}{at}")
-    # t < length
-    return jnp.arange(shape[-1]).reshape((1,) * lengths.ndim + (-1,)) < jnp.expand_dims(lengths, -1)
 
 
 def _require_same_time(before: Shape, after: Shape, batch_axes: int) -> None:

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from dlkit.checks import require_size
-from dlkit.layers.base import About, Layer, Part, as_layer, described, output_shape
+from dlkit.layers.base import About, Layer, Part, as_layer, described
 from dlkit.layers.calls import Call, Ran, Shapes, apply_inside, composite, init_inside
+from dlkit.layers.probe import output_shape
 from dlkit.typing import Array, ArrayFunction, DTypeLike, Key, Params, Shape, State
 
 __all__ = ["ensemble", "repeat"]

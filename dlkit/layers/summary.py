@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-from dlkit.layers.base import Layer, as_layer, batched
+from dlkit.layers.base import Layer, as_layer
 from dlkit.layers.calls import Call, Ran, apply_inside, around, init_inside
 from dlkit.layers.inside import with_each
+from dlkit.layers.probe import batched, probing
 from dlkit.typing import Array, ArrayFunction, DTypeLike, Key, Params, Shape, State
 
 __all__ = ["Row", "Summary", "parameter_count", "summary"]
@@ -134,13 +135,14 @@ def summary(
     side = {name: batched(each, batch=1) for name, each in shapes.items()}
     found: dict[str, Row] = {}
     watched = _watched(with_each(model, lambda path, inner: _watched(inner, path, found)), "", found)
-    jax.eval_shape(
-        lambda params, state, x, side: watched.apply(params, state, x, **side)[0],
-        params,
-        state,
-        batched(shape, input_dtype, batch=1),
-        side,
-    )
+    with probing():
+        jax.eval_shape(
+            lambda params, state, x, side: watched.apply(params, state, x, **side)[0],
+            params,
+            state,
+            batched(shape, input_dtype, batch=1),
+            side,
+        )
     whole = found[""]._replace(layer=_name(model), parameters=parameter_count(params))
     inside = [found[path]._replace(layer=_name(inner)) for path, inner in model.sublayers.items() if path in found]
     return Summary((whole, *inside))

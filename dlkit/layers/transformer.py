@@ -7,7 +7,6 @@ import jax.numpy as jnp
 
 from dlkit import checks
 from dlkit.layers.activation import activation as activation_layer
-from dlkit.layers.attention import multi_head_attention
 from dlkit.layers.base import About, Layer, described
 from dlkit.layers.by_name import normalization as normalization_layer
 from dlkit.layers.calls import Call, Ran, Shapes, composite
@@ -16,7 +15,9 @@ from dlkit.layers.combine import serial
 from dlkit.layers.dense import default_kernel_init, dense
 from dlkit.layers.descriptions import Made
 from dlkit.layers.dropout import dropout as dropout_layer
-from dlkit.layers.ragged import within_lengths
+from dlkit.layers.lengths import within_lengths
+from dlkit.layers.multi_head_attention import multi_head_attention
+from dlkit.layers.wrapped import renamed
 from dlkit.typing import Array, ArrayFunction, Initializer, Key, Params, Scalar, Shape, State
 
 __all__ = ["transformer_block"]
@@ -26,11 +27,14 @@ __all__ = ["transformer_block"]
 def transformer_block(
     heads: int,
     *,
+    kv_heads: int | None = None,
     mlp_features: int | None = None,
+    context_features: int | None = None,
     activation: str | ArrayFunction | Layer = "gelu",
     normalization: str | Layer | None = "layer",
     pre_norm: bool = True,
     causal: bool = False,
+    position_bias: Layer | ArrayFunction | None = None,
     rotation: ArrayFunction | None = None,
     dropout: Scalar = 0.0,
     use_bias: bool = True,
@@ -42,21 +46,30 @@ def transformer_block(
     false the normalization comes last, as in the paper: h = norm(x + attention(x)), y = norm(h + mlp(h)). While
     training, dropout acts on the attention weights, after the activation, and on what is added to a shortcut.
 
-    `apply` takes `mask=` and `lengths=` beside the usual arguments, as that of `multi_head_attention`. With lengths,
-    padding enters as 0, so that what it holds matters to nothing, even if it is NaN; nor does a batch normalization
-    count it.
+    With `context_features` it is a block of a decoder: between the two stands attention to a context, such as what an
+    encoder makes of its sequence, likewise around a shortcut.
 
-    Parameters: `{"attention_norm", "attention", "mlp_norm", "mlp": {"hidden", "output"}}`, each as its layer makes it.
+    `apply` takes `mask=`, `bias=` and `lengths=` beside the usual arguments, as that of `multi_head_attention`. With
+    lengths, padding enters as 0, so that what it holds matters to nothing, even if it is NaN; nor does a batch
+    normalization count it. With a context, it takes `context=`, `context_mask=`, `context_bias=` and
+    `context_lengths=`, too. In `stepwise` it has to be causal.
+
+    Parameters: `{"attention_norm", "attention", "mlp_norm", "mlp": {"hidden", "output"}}`, each as its layer makes it,
+    with a context `"context_norm"` and `"context_attention"`, too.
 
     Args:
         heads: number of attention heads; divides the features.
+        kv_heads: number of heads of keys and values, which divides heads; None takes heads.
         mlp_features: outputs of W_1; None takes 4 features. A gated activation halves them before W_2: "swiglu" with
             16/3 features has as many weights as "gelu" with 4.
+        context_features: size of the context's last axis; None for a block without a context.
         activation: a name, function or layer, as `layers.activation` takes it.
         normalization: a name or layer, as `layers.normalization` takes it; None for none.
         pre_norm: whether the normalization comes before attention and perceptron, or after their shortcuts.
         causal: whether a position may attend to itself and earlier ones only.
-        rotation: applied to queries and keys, e.g. `layers.rotary`.
+        position_bias: what is added to the logits of self-attention for the distance of two positions, as
+            `multi_head_attention` takes it.
+        rotation: applied to queries and keys of self-attention, e.g. `layers.rotary`.
         dropout: probability of dropping a value; may be traced.
         use_bias: whether the maps of attention and perceptron have a bias.
         kernel_init: initialization of every kernel; LeCun normal.
@@ -83,26 +96,31 @@ def transformer_block(
     """
     sizes = {"heads": heads} if mlp_features is None else {"heads": heads, "mlp_features": mlp_features}
     checks.require_size("transformer_block", **sizes)
+    same: dict[str, Any] = {"dropout": dropout, "use_bias": use_bias, "kernel_init": kernel_init}
     attention = multi_head_attention(
-        heads, causal=causal, rotation=rotation, dropout=dropout, use_bias=use_bias, kernel_init=kernel_init
+        heads, kv_heads=kv_heads, causal=causal, position_bias=position_bias, rotation=rotation, **same
     )
     norm, drop = normalization_layer(normalization), dropout_layer(dropout)
     mlp = _perceptron(mlp_features, activation_layer(activation), drop, use_bias=use_bias, kernel_init=kernel_init)
-    return _block((norm, attention, drop, norm, mlp, drop), pre_norm=pre_norm)
+    parts = {"attention_norm": norm, "attention": attention, "attention_dropout": drop}
+    if context_features is not None:
+        around = multi_head_attention(heads, kv_heads=kv_heads, context_features=context_features, **same)
+        told = {"mask": "context_mask", "bias": "context_bias", "lengths": "context_lengths"}
+        parts |= {"context_norm": norm, "context_attention": renamed(around, **told), "context_dropout": drop}
+    return _block({**parts, "mlp_norm": norm, "mlp": mlp, "mlp_dropout": drop}, pre_norm=pre_norm)
 
 
-_PARTS = ("attention_norm", "attention", "attention_dropout", "mlp_norm", "mlp", "mlp_dropout")
-
-
-def _block(layers: tuple[Layer, ...], *, pre_norm: bool) -> Layer:
-    """The block with these layers inside, in the order of `_PARTS`."""
-    inside = Children(named_children("transformer_block", layers, _PARTS))
+def _block(layers: dict[str, Layer], *, pre_norm: bool) -> Layer:
+    """The block with these layers inside: normalization, what it does, dropout, again and again."""
+    inside = Children(named_children("transformer_block", (), None, layers))
+    names = tuple(layers)
+    thirds = tuple(zip(names[::3], names[1::3], names[2::3], strict=True))
 
     def init(key: Key, input_shape: Shape, shapes: Shapes) -> tuple[Params, State]:
         if len(input_shape) != 2 or min(input_shape) < 1:
             raise ValueError(f"transformer_block: expected an example shape (time, features), got {tuple(input_shape)}")
         beginning = inside.begin(key, shapes)
-        for name in _PARTS:
+        for name in names:
             beginning.init(name, input_shape)
         return beginning.params, beginning.state
 
@@ -116,16 +134,17 @@ def _block(layers: tuple[Layer, ...], *, pre_norm: bool) -> Layer:
                 x, _ = running.apply(name, x, lengths)
             return x
 
-        if pre_norm:
-            h = x + through(x, "attention_norm", "attention", "attention_dropout")
-            y = h + through(h, "mlp_norm", "mlp", "mlp_dropout")
-        else:
-            h = through(x + through(x, "attention", "attention_dropout"), "attention_norm")
-            y = through(h + through(h, "mlp", "mlp_dropout"), "mlp_norm")
-        return y, running.next_state(), lengths
+        for norm, change, drop in thirds:
+            if pre_norm:
+                x = x + through(x, norm, change, drop)
+            else:
+                x = through(x + through(x, change, drop), norm)
+        return x, running.next_state(), lengths
 
-    about = About(parts=inside.parts(), rebuild=lambda layers: _block(layers, pre_norm=pre_norm))
-    return composite("transformer_block", init, run, about)
+    def rebuild(others: tuple[Layer, ...]) -> Layer:
+        return _block(dict(zip(names, others, strict=True)), pre_norm=pre_norm)
+
+    return composite("transformer_block", init, run, About(parts=inside.parts(), rebuild=rebuild))
 
 
 def _checked(features: int, x: Array, lengths: Array | None) -> Array:

@@ -16,7 +16,10 @@ __all__ = [
     "Window",
     "lengths_after",
     "outputs",
+    "padded",
+    "padding_with_zeros",
     "spatial_shape",
+    "taps_of",
     "transposed_lengths_after",
     "transposed_outputs",
     "transposed_window_for",
@@ -28,6 +31,8 @@ PerAxis: TypeAlias = int | Sequence[int]
 
 Padding: TypeAlias = str | Sequence[Sequence[int]]
 """`"SAME"`, `"VALID"`, or a pair (before, after) for each spatial axis."""
+
+_MODES = {"CIRCULAR": "wrap", "REFLECT": "reflect"}  # of jnp.pad
 
 _Pairs: TypeAlias = tuple[tuple[int, int], ...]
 
@@ -46,6 +51,16 @@ class Window(NamedTuple):
     strides: Shape
     dilation: Shape
     padding: tuple[tuple[int, int], ...]
+
+
+def taps_of(size: int | Sequence[int]) -> Sequence[int]:
+    """The taps per axis; one number is for the two axes of an image.
+
+    Example:
+        >>> taps_of(3), taps_of((5,))
+        ((3, 3), (5,))
+    """
+    return (size, size) if isinstance(size, int) else size
 
 
 def window_for(
@@ -130,6 +145,53 @@ def transposed_window_for(
         return checked
 
     return fit
+
+
+def padding_with_zeros(
+    where: str, name: str, size: Sequence[int], *, padding: Padding, dilation: PerAxis = 1
+) -> Padding:
+    """The padding of a convolution as `window_for` takes it: what pads by a rule of its own as pairs.
+
+    Args:
+        where: the layer, first in messages.
+        name: what the layer calls the size.
+        size: taps per spatial axis.
+        padding: also "CAUSAL", all before; "CIRCULAR" and "REFLECT", halved and the odd one after.
+        dilation: steps between two taps.
+
+    Raises:
+        ValueError: a setting is out of range; or the padding is "CAUSAL" and there is more than one axis.
+
+    Example:
+        >>> padding_with_zeros("conv", "kernel_size", (4,), padding="CAUSAL")
+        ((3, 0),)
+    """
+    if not isinstance(padding, str) or padding not in ("CAUSAL", *_MODES):
+        return padding
+    extents = _extents(_checked(where, name, size, 1, "VALID", dilation))
+    if padding != "CAUSAL":
+        return tuple(((extent - 1) // 2, extent // 2) for extent in extents)
+    if len(extents) > 1:
+        raise ValueError(
+            f"{where}: expected padding 'CAUSAL' with one spatial axis, got {name} {tuple(size)}; give a pair "
+            "(before, after) per axis"
+        )
+    return ((extents[0] - 1, 0),)
+
+
+def padded(x: Array, window: Window, padding: Padding) -> tuple[Array, Window]:
+    """Inputs `[batch, *spatial, channels]` with what pads them, and the window with what padding is left.
+
+    Example:
+        >>> x = jnp.array([1.0, 2.0, 3.0]).reshape(1, 3, 1)
+        >>> y, window = padded(x, Window((3,), (1,), (1,), ((1, 1),)), "CIRCULAR")
+        >>> y[0, :, 0].tolist(), window.padding
+        ([3.0, 1.0, 2.0, 3.0, 1.0], ((0, 0),))
+    """
+    if not isinstance(padding, str) or padding not in _MODES:
+        return x, window
+    y = jnp.pad(x, ((0, 0), *window.padding, (0, 0)), mode=_MODES[padding])
+    return y, window._replace(padding=((0, 0),) * len(window.size))
 
 
 def outputs(spatial: Shape, window: Window) -> Shape:

@@ -73,7 +73,7 @@ def renamed(layer: Layer | ArrayFunction, **names: str) -> Layer:
         >>> from dlkit.layers import multi_head_attention
         >>> attention = renamed(multi_head_attention(2, context_features=4), mask="context_mask", context="memory")
         >>> sorted(attention.side_inputs)
-        ['context_mask', 'lengths', 'memory']
+        ['bias', 'context_mask', 'lengths', 'memory']
     """
     inner = as_layer(layer)
     unknown = sorted(set(names) - inner.side_inputs)

@@ -20,10 +20,10 @@ __all__ = ["ctc"]
 
 def ctc(
     logits: Float[Array, "*batch time classes"] | Values,
-    labels: Integer[Array, "*batch labels"] | Values,
+    targets: Integer[Array, "*batch labels"] | Values,
     *,
     logit_lengths: Integer[Array, "*batch"] | None = None,
-    label_lengths: Integer[Array, "*batch"] | None = None,
+    target_lengths: Integer[Array, "*batch"] | None = None,
     blank: int = 0,
 ) -> Float[Array, "*batch"]:
     """Connectionist temporal classification: -log of the total probability of all alignments with the labels.
@@ -36,9 +36,9 @@ def ctc(
     Args:
         logits: unnormalized log-probabilities of the classes, the blank among them, at every time; padded at the end
             with anything.
-        labels: class indices in [0, classes) without the blank, padded at the end with anything.
+        targets: the labels, class indices in [0, classes) without the blank, padded at the end with anything.
         logit_lengths: how many times are valid, from the first; None for all.
-        label_lengths: how many labels are valid, from the first; None for all.
+        target_lengths: how many labels are valid, from the first; None for all.
         blank: the class index of the blank.
 
     Returns:
@@ -54,26 +54,26 @@ def ctc(
         https://www.cs.toronto.edu/~graves/icml_2006.pdf.
 
     Example:
-        >>> labels, logits = jnp.array([1, 2]), jnp.zeros((3, 3))  # 5 of 27 paths: 0 1 2, 1 0 2, 1 2 0, 1 1 2, 1 2 2
-        >>> round(float(jnp.exp(-ctc(logits, labels))), 4), round(5 / 27, 4)
+        >>> targets, logits = jnp.array([1, 2]), jnp.zeros((3, 3))  # 5 of 27 paths: 0 1 2, 1 0 2, 1 2 0, 1 1 2, 1 2 2
+        >>> round(float(jnp.exp(-ctc(logits, targets))), 4), round(5 / 27, 4)
         (0.1852, 0.1852)
     """
     (logits,) = as_real(logits)
-    labels = jnp.asarray(labels)
+    labels = jnp.asarray(targets)
     logit_lengths = None if logit_lengths is None else jnp.asarray(logit_lengths)
-    label_lengths = None if label_lengths is None else jnp.asarray(label_lengths)
+    target_lengths = None if target_lengths is None else jnp.asarray(target_lengths)
     require_floating("ctc", logits=logits)
-    _check_shapes(logits, labels, logit_lengths, label_lengths, blank)
+    _check_shapes(logits, labels, logit_lengths, target_lengths, blank)
     batch, (time, classes), count = logits.shape[:-2], logits.shape[-2:], labels.shape[-1]
     labels = labels.astype(jnp.int32)
     logit_lengths = jnp.full(batch, time, jnp.int32) if logit_lengths is None else logit_lengths.astype(jnp.int32)
-    label_lengths = jnp.full(batch, count, jnp.int32) if label_lengths is None else label_lengths.astype(jnp.int32)
-    _check_values(labels, logit_lengths, label_lengths, time, classes, blank)
+    target_lengths = jnp.full(batch, count, jnp.int32) if target_lengths is None else target_lengths.astype(jnp.int32)
+    _check_values(labels, logit_lengths, target_lengths, time, classes, blank)
 
     dtype, (logits,) = widen(logits)
     size = math.prod(batch)
     losses = jax.vmap(functools.partial(_example_loss, blank=blank))(
-        logits.reshape(size, time, classes), labels.reshape(size, count), logit_lengths.ravel(), label_lengths.ravel()
+        logits.reshape(size, time, classes), labels.reshape(size, count), logit_lengths.ravel(), target_lengths.ravel()
     )
     return losses.reshape(batch).astype(dtype)
 
@@ -142,21 +142,21 @@ def _log_sum_exp(x: Array) -> Array:
 
 
 def _check_shapes(
-    logits: Array, labels: Array, logit_lengths: Array | None, label_lengths: Array | None, blank: int
+    logits: Array, labels: Array, logit_lengths: Array | None, target_lengths: Array | None, blank: int
 ) -> None:
     """Check shapes and dtypes against each other."""
     if logits.ndim < 2:
         raise ValueError(f"ctc: expected logits [*batch, time, classes], got {jax.typeof(logits)}")
     batch, classes = logits.shape[:-2], logits.shape[-1]
-    for name, x in (("labels", labels), ("logit_lengths", logit_lengths), ("label_lengths", label_lengths)):
+    for name, x in (("targets", labels), ("logit_lengths", logit_lengths), ("target_lengths", target_lengths)):
         if x is not None and not jnp.issubdtype(x.dtype, jnp.integer):
             raise TypeError(f"ctc: expected integer {name}, got {jax.typeof(x)}")
     if labels.ndim != len(batch) + 1 or labels.shape[:-1] != batch:
         raise ValueError(
-            f"ctc: expected labels of shape {(*batch, 'labels')} for logits {jax.typeof(logits)}, "
+            f"ctc: expected targets of shape {(*batch, 'labels')} for logits {jax.typeof(logits)}, "
             f"got {jax.typeof(labels)}"
         )
-    for name, lengths in (("logit_lengths", logit_lengths), ("label_lengths", label_lengths)):
+    for name, lengths in (("logit_lengths", logit_lengths), ("target_lengths", target_lengths)):
         if lengths is not None and lengths.shape != batch:
             raise ValueError(f"ctc: expected {name} of shape {batch}, one per sequence, got {jax.typeof(lengths)}")
     if not 0 <= blank < classes:
@@ -164,19 +164,19 @@ def _check_shapes(
 
 
 def _check_values(
-    labels: Array, logit_lengths: Array, label_lengths: Array, time: int, classes: int, blank: int
+    labels: Array, logit_lengths: Array, target_lengths: Array, time: int, classes: int, blank: int
 ) -> None:
     """Check lengths and valid labels where their values are known: outside `jit`."""
     count = labels.shape[-1]
-    for name, lengths, largest in (("logit_lengths", logit_lengths, time), ("label_lengths", label_lengths, count)):
+    for name, lengths, largest in (("logit_lengths", logit_lengths, time), ("target_lengths", target_lengths, count)):
         if not isinstance(lengths, jax.core.Tracer):
             values = np.asarray(lengths)
             if ((values < 0) | (values > largest)).any():
                 raise ValueError(f"ctc: expected {name} in [0, {largest}], got {values.tolist()}")
-    if isinstance(labels, jax.core.Tracer) or isinstance(label_lengths, jax.core.Tracer):
+    if isinstance(labels, jax.core.Tracer) or isinstance(target_lengths, jax.core.Tracer):
         return
-    used = np.arange(count) < np.asarray(label_lengths)[..., None]
+    used = np.arange(count) < np.asarray(target_lengths)[..., None]
     # Padding is replaced by a class, because it may be anything.
     require_class_indices("ctc", jnp.asarray(np.where(used, np.asarray(labels), 0)), classes)
     if (used & (np.asarray(labels) == blank)).any():
-        raise ValueError(f"ctc: expected labels without the blank {blank}, got {np.asarray(labels).tolist()}")
+        raise ValueError(f"ctc: expected targets without the blank {blank}, got {np.asarray(labels).tolist()}")

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 from numpy.typing import NDArray
 
-from dlkit.typing import Array, DTypeLike
+from dlkit.checks import as_real
+from dlkit.typing import Array, DTypeLike, Values
 
 __all__ = [
     "Values",
@@ -24,31 +24,6 @@ __all__ = [
     "unit_vectors",
     "widen",
 ]
-
-Values: TypeAlias = float | int | list[Any] | tuple[Any, ...] | np.ndarray
-"""What stands for an array beside one: a number, nested lists of numbers, an array of NumPy."""
-
-
-def as_real(*values: Array | Values) -> tuple[Array, ...]:
-    """Arrays of what stands for real ones; numbers and lists take the floating-point dtype of the arrays beside them.
-
-    Args:
-        *values: arrays, which keep their dtype, or Python numbers and lists of them.
-
-    Returns:
-        The arrays.
-
-    Example:
-        >>> x, t = as_real(jnp.ones(2, jnp.bfloat16), [0, 1])
-        >>> str(x.dtype), str(t.dtype)
-        ('bfloat16', 'bfloat16')
-    """
-    if all(isinstance(value, jax.Array) for value in values):
-        return values  # type: ignore[return-value]
-    typed = [jnp.asarray(value) for value in values if hasattr(value, "dtype")]
-    floating = [x for x in typed if jnp.issubdtype(x.dtype, jnp.floating)]
-    dtype = jnp.result_type(*floating) if floating else jnp.result_type(float)
-    return tuple(jnp.asarray(value) if hasattr(value, "dtype") else jnp.asarray(value, dtype) for value in values)
 
 
 def as_indices(values: Array | Values) -> Array:
@@ -98,7 +73,10 @@ def widen(*arrays: Array) -> tuple[DTypeLike, tuple[Array, ...]]:
 
 
 def masked_mean(
-    values: Shaped[Array, "..."], mask: Bool[Array, "..."], *, axis: int | tuple[int, ...] | None = None
+    values: Shaped[Array, "..."] | Values,
+    mask: Bool[Array, "..."] | Values,
+    *,
+    axis: int | tuple[int, ...] | None = None,
 ) -> Shaped[Array, "..."]:
     """The mean of the values that count, such as losses of the steps before a sequence's padding.
 
@@ -125,6 +103,7 @@ def masked_mean(
         >>> masked_mean(errors, within), masked_mean(errors, within, axis=1)
         (Array(3., dtype=float32), Array([2., 5.], dtype=float32))
     """
+    values, mask = jnp.asarray(values), jnp.asarray(mask)
     if mask.dtype != jnp.bool_:
         raise TypeError(f"masked_mean: expected a boolean mask, true where a value counts, got {jax.typeof(mask)}")
     if values.shape[: mask.ndim] != mask.shape:

@@ -103,7 +103,7 @@ def resnet(
     blocks: Sequence[int] = (2, 2, 2),
     *,
     outputs: int,
-    width: int = 16,
+    features: int = 16,
     activation: str | ArrayFunction = "relu",
     normalization: str | None = "batch",
     dropout: Scalar = 0.0,
@@ -111,15 +111,15 @@ def resnet(
 ) -> Layer:
     """Residual network of basic blocks for small images (the paper's form for CIFAR-10).
 
-    A 3x3 convolution, then stages of blocks with `width`, 2 `width`, 4 `width`, ... channels; each stage but the first
-    halves height and width; then the mean over the image and a linear output. A block is activation(s(x) + f(x)) with
-    f = conv, normalization, activation, dropout, conv, normalization, and s the identity, or a strided 1x1 convolution
-    and normalization where the shape changes. `blocks=(3, 3, 3)` is ResNet-20.
+    A 3x3 convolution, then stages of blocks with `features`, 2 `features`, 4 `features`, ... channels; each stage but
+    the first halves height and width; then the mean over the image and a linear output. A block is activation(s(x) +
+    f(x)) with f = conv, normalization, activation, dropout, conv, normalization, and s the identity, or a strided 1x1
+    convolution and normalization where the shape changes. `blocks=(3, 3, 3)` is ResNet-20.
 
     Args:
         blocks: number of basic blocks per stage.
         outputs: number of outputs, e.g. classes.
-        width: channels of the first stage.
+        features: channels of the first stage.
         activation: a name that `layers.activation` knows, or a function.
         normalization: a name that `layers.normalization` knows; None for none, and the convolutions get a bias.
         dropout: probability of dropping a value between the two convolutions of a block; may be traced.
@@ -136,12 +136,12 @@ def resnet(
 
     Example:
         >>> import jax.numpy as jnp
-        >>> model = resnet((1, 1), outputs=10, width=4)
+        >>> model = resnet((1, 1), outputs=10, features=4)
         >>> params, state = model.init(jax.random.key(0), (8, 8, 1))
         >>> model.apply(params, state, jnp.zeros((5, 8, 8, 1)))[0].shape
         (5, 10)
     """
-    checks.require_size("resnet", outputs=outputs, width=width)
+    checks.require_size("resnet", outputs=outputs, features=features)
     if not blocks:
         raise ValueError("resnet: expected blocks to list the number of blocks of at least one stage, got none")
     checks.require_size("resnet", **{f"blocks[{place}]": count for place, count in enumerate(blocks)})
@@ -172,11 +172,11 @@ def resnet(
             layers.residual(branch, shortcut=shortcut), layers.activation(activation), names=("residual", "activation")
         )
 
-    chain = [layers.serial(convolution(width, 3), layers.activation(activation), names=("first", "activation"))]
+    chain = [layers.serial(convolution(features, 3), layers.activation(activation), names=("first", "activation"))]
     names = ["stem"]
     for stage, count in enumerate(blocks):
         for place in range(count):
             first = stage > 0 and place == 0
-            chain.append(block(width * 2**stage, 2 if first else 1, same=not first))
+            chain.append(block(features * 2**stage, 2 if first else 1, same=not first))
             names.append(f"stage_{stage}_block_{place}")
     return layers.serial(*chain, layers.global_average_pool(2), layers.dense(outputs), names=(*names, "pool", "output"))

@@ -25,7 +25,7 @@ def recurrent_classifier(
     cell: str,
     *,
     outputs: int,
-    units: int = 64,
+    features: int = 64,
     depth: int = 1,
     bidirectional: bool = False,
     hidden: Sequence[int] = (),
@@ -41,11 +41,11 @@ def recurrent_classifier(
     Args:
         cell: "rnn", "gru" or "lstm".
         outputs: number of outputs, e.g. classes.
-        units: size of the recurrent state.
+        features: size of the recurrent state.
         depth: number of recurrent layers.
         bidirectional: whether the sequence is read from both ends.
         hidden: widths of dense hidden layers after the recurrent ones.
-        vocabulary: number of token ids, for examples that are ids, which are embedded in `units` features; None
+        vocabulary: number of token ids, for examples that are ids, which are embedded in so many features; None
             for examples that are vectors.
         activation: of the dense hidden layers, and of the cell "rnn", where it has no parameters: a name that
             `layers.activation` knows, or a function.
@@ -65,7 +65,7 @@ def recurrent_classifier(
 
     Example:
         >>> import jax
-        >>> model = recurrent_classifier("lstm", outputs=10, units=16)
+        >>> model = recurrent_classifier("lstm", outputs=10, features=16)
         >>> params, state = model.init(jax.random.key(0), (8, 4))
         >>> x = jnp.zeros((5, 8, 4))
         >>> model.apply(params, state, x, lengths=jnp.array([8, 3, 1, 8, 8]))[0].shape
@@ -73,14 +73,14 @@ def recurrent_classifier(
     """
     where = "recurrent_classifier"
     make = _cell(where, cell, activation)
-    checks.require_size(where, outputs=outputs, units=units)
-    width = 2 * units if bidirectional else units
+    checks.require_size(where, outputs=outputs, features=features)
+    width = 2 * features if bidirectional else features
     return _sequence_model(
         where,
         vocabulary,
-        units,
+        features,
         {
-            cell: make(units, depth=depth, bidirectional=bidirectional, dropout=dropout, output="last"),
+            cell: make(features, depth=depth, bidirectional=bidirectional, dropout=dropout, output="last"),
             **_head(width, hidden, outputs, activation=activation, normalization=normalization, dropout=dropout),
         },
     )
@@ -90,7 +90,7 @@ def recurrent_language_model(
     cell: str,
     *,
     vocabulary: int,
-    units: int = 128,
+    features: int = 128,
     depth: int = 1,
     hidden: Sequence[int] = (),
     activation: str | ArrayFunction = "tanh",
@@ -107,7 +107,7 @@ def recurrent_language_model(
     Args:
         cell: "rnn", "gru" or "lstm".
         vocabulary: number of token ids.
-        units: size of the embedding and of the recurrent state.
+        features: size of the embedding and of the recurrent state.
         depth: number of recurrent layers.
         hidden: widths of dense hidden layers after the recurrent ones.
         activation: of the dense hidden layers, and of the cell "rnn", where it has no parameters: a name that
@@ -118,7 +118,7 @@ def recurrent_language_model(
         carry_batch_shape: shape of the batch axes, for truncated backpropagation: the state then carries the recurrent
             state from one call to the next; None starts every call afresh.
         tied: whether the logits are x E^T, with the table E of the embedding, and no layer of their own; the last
-            hidden layer then has `units` features.
+            hidden layer then has `features` of them.
 
     Returns:
         A layer for examples `(time,)` of integer token ids; its outputs are logits `[*batch, time, vocabulary]`. Its
@@ -132,7 +132,7 @@ def recurrent_language_model(
 
     Example:
         >>> import jax
-        >>> model = recurrent_language_model("gru", vocabulary=20, units=16)
+        >>> model = recurrent_language_model("gru", vocabulary=20, features=16)
         >>> params, state = model.init(jax.random.key(0), (8,))
         >>> model.apply(params, state, jnp.zeros((5, 8), jnp.int32))[0].shape
         (5, 8, 20)
@@ -140,15 +140,15 @@ def recurrent_language_model(
     where = "recurrent_language_model"
     make = _cell(where, cell, activation)
     checks.require_size(where, vocabulary=vocabulary)
-    recurrent = make(units, depth=depth, dropout=dropout, output="sequence", carry_batch_shape=carry_batch_shape)
+    recurrent = make(features, depth=depth, dropout=dropout, output="sequence", carry_batch_shape=carry_batch_shape)
     return _sequence_model(
         where,
         vocabulary,
-        units,
+        features,
         {
             "input_dropout": layers.dropout(dropout),
             cell: recurrent,
-            **_head(units, hidden, vocabulary, activation=activation, normalization=normalization, dropout=dropout),
+            **_head(features, hidden, vocabulary, activation=activation, normalization=normalization, dropout=dropout),
         },
         tied=tied,
     )

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from dlkit.hints import missing_attribute
-from dlkit.regularizers.masks import Mask, all_of, by_name, none_of, weights_only
+from dlkit.regularizers.masks import Mask, all_of, by_name, mask_tree, none_of, weights_only
 from dlkit.regularizers.noise import alpha_dropout, cutmix, drop_path, dropout, gaussian_noise, label_smoothing, mixup
 from dlkit.regularizers.outputs import activity_l1, activity_l2, confidence_penalty, jacobian_penalty
 from dlkit.regularizers.penalties import elastic_net, group_lasso, l1, l2, orthogonality
@@ -27,6 +27,7 @@ __all__ = [
     "l1",
     "l2",
     "label_smoothing",
+    "mask_tree",
     "max_norm",
     "mixup",
     "none_of",

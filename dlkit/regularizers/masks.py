@@ -9,14 +9,30 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+import numpy as np
+from jaxtyping import Float, PyTree
 
-from dlkit.typing import Array, ArrayFunction, Params
+from dlkit.checks import as_real, known_number, require_number
+from dlkit.typing import Array, ArrayFunction, Params, Scalar
 
-__all__ = ["Mask", "all_of", "by_name", "map_leaves", "none_of", "sum_leaves", "weights_only"]
+__all__ = [
+    "Mask",
+    "Weights",
+    "all_of",
+    "by_name",
+    "map_leaves",
+    "mask_tree",
+    "none_of",
+    "sum_leaves",
+    "weighed",
+    "weights_only",
+]
 
 Mask: TypeAlias = Callable[[tuple[str, ...], Any], bool]
 """`(path, leaf) -> bool`: whether a leaf is regularized; decided from names and shapes, not values."""
+
+Weights: TypeAlias = PyTree[Array | np.ndarray | float | int]
+"""Parameters whose leaves may also be numbers, or arrays of NumPy."""
 
 _NOT_WEIGHTS = frozenset({"bias", "scale", "shift", "offset", "gamma", "beta"})
 
@@ -99,31 +115,72 @@ def none_of(*masks: Mask) -> Mask:
     return lambda path, leaf: not any(mask(path, leaf) for mask in masks)
 
 
-def sum_leaves(where: str, function: ArrayFunction, params: Params, *, mask: Mask | None) -> Float[Array, ""]:
-    """Sum a penalty over the leaves that a mask takes, in at least float32.
+def mask_tree(params: Any, *, mask: Mask | None = None) -> Any:
+    """Booleans in the structure of the parameters: which leaves a mask takes. Optimizers of optax take them as masks.
+
+    Optax also takes a function of parameters, made by `functools.partial`:
+    `optax.adamw(1e-3, weight_decay=0.1, mask=partial(mask_tree, mask=by_name("*/kernel")))`. To train a part alone,
+    give each leaf a label: `optax.partition({True: optax.adam(1e-3), False: optax.set_to_zero()}, mask_tree(params,
+    mask=by_name("head/*")))`.
+
+    Args:
+        params: a tree of arrays, or of their shapes.
+        mask: which leaves are taken; None means `weights_only`.
+
+    Returns:
+        True for each leaf that is taken, False for each other.
+
+    Example:
+        >>> params = {"head": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}}
+        >>> mask_tree(params), mask_tree(params, mask=by_name("*/bias"))
+        ({'head': {'bias': False, 'kernel': True}}, {'head': {'bias': True, 'kernel': False}})
+    """
+    chosen = weights_only if mask is None else mask
+    return jax.tree_util.tree_map_with_path(lambda keys, leaf: bool(chosen(_path_of(keys), leaf)), params)
+
+
+def sum_leaves(
+    where: str, function: ArrayFunction, params: Weights, *, strength: Scalar = 1.0, mask: Mask | None
+) -> Float[Array, ""]:
+    """Sum a penalty over the leaves that a mask takes, in at least float32, and weigh it.
 
     Args:
         where: the penalty, for messages.
         function: maps a leaf to a scalar.
         params: a tree of arrays.
+        strength: factor of the sum, at least 0; may be traced.
         mask: which leaves are taken; None means `weights_only`.
 
     Returns:
         A scalar in the dtype that these leaves promote to; 0 in float32 without any.
 
     Raises:
+        ValueError: strength is a negative Python number.
         TypeError: a leaf that the mask takes is not floating point; the message names its path.
 
     Example:
         >>> sum_leaves("total", jnp.sum, {"a": jnp.ones(2), "b": jnp.ones(3)}, mask=by_name("a"))
         Array(2., dtype=float32)
     """
+    require_number(where, "strength", strength, at_least=0)
     taken = [(path, leaf) for path, leaf, taken in _split(where, params, mask)[0] if taken]
     dtype = jnp.result_type(*(leaf for _, leaf in taken)) if taken else jnp.dtype(jnp.float32)
     total = jnp.zeros((), jnp.promote_types(dtype, jnp.float32))
     for path, leaf in taken:
         total += _evaluate(where, function, path, leaf.astype(total.dtype))
-    return total.astype(dtype)
+    return weighed(total, strength).astype(dtype)
+
+
+def weighed(value: Array, strength: Scalar) -> Array:
+    """A penalty times its strength; the penalty itself where that is the plain number 1.
+
+    Example:
+        >>> weighed(jnp.array([2.0, 3.0]), 0.5).tolist()
+        [1.0, 1.5]
+    """
+    if known_number(strength) and strength == 1:
+        return value
+    return jnp.asarray(strength, value.dtype) * value
 
 
 def map_leaves(where: str, function: ArrayFunction, params: Params, *, mask: Mask | None) -> Params:
@@ -156,15 +213,17 @@ def map_leaves(where: str, function: ArrayFunction, params: Params, *, mask: Mas
 
 
 def _split(
-    where: str, params: Params, mask: Mask | None
+    where: str, params: Weights, mask: Mask | None
 ) -> tuple[list[tuple[tuple[str, ...], Array, bool]], jax.tree_util.PyTreeDef]:
     """Every leaf with its path and whether the mask takes it; and the structure of the tree."""
     chosen = weights_only if mask is None else mask
     keyed, structure = jax.tree_util.tree_flatten_with_path(params)
     leaves = []
     for keys, leaf in keyed:
-        path = tuple(jax.tree_util.keystr((key,), simple=True) for key in keys)
+        path = _path_of(keys)
         taken = bool(chosen(path, leaf))
+        if taken:
+            (leaf,) = as_real(leaf)
         if taken and not jnp.issubdtype(leaf.dtype, jnp.floating):
             got = f"got {jax.typeof(leaf)} at {'/'.join(path)!r}"
             raise TypeError(f"{where}: expected floating-point parameters, {got}; cast them or pass another mask=")
@@ -178,6 +237,10 @@ def _evaluate(where: str, function: ArrayFunction, path: tuple[str, ...], leaf: 
     except Exception as error:
         error.add_note(f"in {where}: parameter {'/'.join(path)!r}, {jax.typeof(leaf)}")
         raise
+
+
+def _path_of(keys: tuple[Any, ...]) -> tuple[str, ...]:
+    return tuple(jax.tree_util.keystr((key,), simple=True) for key in keys)
 
 
 def _names(path: tuple[str, ...]) -> tuple[str, ...]:

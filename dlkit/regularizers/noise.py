@@ -16,7 +16,7 @@ _SELU_FLOOR = -1.7580993408473766
 
 
 def dropout(
-    key: Key, x: Float[Array, "*shape"], *, rate: Scalar, shared_axes: Sequence[int] = ()
+    x: Float[Array, "*shape"], *, key: Key, rate: Scalar, shared_axes: Sequence[int] = ()
 ) -> Float[Array, "*shape"]:
     """Inverted dropout: y = x m / (1 - rate) with m ~ Bernoulli(1 - rate), so that E[y] = x.
 
@@ -25,8 +25,8 @@ def dropout(
     drops the same features at every time (variational dropout).
 
     Args:
-        key: PRNG key of the mask.
         x: inputs, any shape.
+        key: PRNG key of the mask.
         rate: probability of **dropping**, in [0, 1); may be traced, and gives NaN where it is then out of this range.
             The Python number 0 makes this the identity.
         shared_axes: axes of x along which the mask does not vary.
@@ -44,7 +44,7 @@ def dropout(
         Gal and Ghahramani, 2015, https://arxiv.org/abs/1512.05287 (variational).
 
     Example:
-        >>> y = dropout(jax.random.key(0), jnp.ones((4, 100)), rate=0.5, shared_axes=(0,))
+        >>> y = dropout(jnp.ones((4, 100)), key=jax.random.key(0), rate=0.5, shared_axes=(0,))
         >>> sorted(set(y.flatten().tolist())), bool((y == y[:1]).all())
         ([0.0, 2.0], True)
     """
@@ -64,14 +64,14 @@ def dropout(
     return y if known_number(rate) else _checked_rate(keep_rate, y)
 
 
-def drop_path(key: Key, x: Float[Array, "*shape"], *, rate: Scalar, axes: int) -> Float[Array, "*shape"]:
+def drop_path(x: Float[Array, "*shape"], *, key: Key, rate: Scalar, axes: int) -> Float[Array, "*shape"]:
     """Stochastic depth: whole examples are dropped, y = x m / (1 - rate) with one m ~ Bernoulli(1 - rate) per example.
 
     At the end of a residual branch, what is left of a dropped example is the skip connection.
 
     Args:
-        key: PRNG key of the mask.
         x: what a branch computes, `[*batch, *example]`.
+        key: PRNG key of the mask.
         rate: probability of **dropping**, in [0, 1); may be traced. The Python number 0 makes this the identity.
         axes: how many trailing axes an example has: 3 for images `[height, width, channels]`, 2 for sequences.
 
@@ -86,7 +86,7 @@ def drop_path(key: Key, x: Float[Array, "*shape"], *, rate: Scalar, axes: int) -
         Huang et al., "Deep networks with stochastic depth", 2016, https://arxiv.org/abs/1603.09382.
 
     Example:
-        >>> y = drop_path(jax.random.key(0), jnp.ones((100, 5)), rate=0.5, axes=1)
+        >>> y = drop_path(jnp.ones((100, 5)), key=jax.random.key(0), rate=0.5, axes=1)
         >>> sorted(set(y.flatten().tolist())), bool((y == y[:, :1]).all())
         ([0.0, 2.0], True)
     """
@@ -94,18 +94,18 @@ def drop_path(key: Key, x: Float[Array, "*shape"], *, rate: Scalar, axes: int) -
     require_size("drop_path", axes=axes)
     if x.ndim < axes:
         raise ValueError(f"drop_path: expected x whose examples have {axes} axes, got {jax.typeof(x)}")
-    return dropout(key, x, rate=rate, shared_axes=tuple(range(-axes, 0)))
+    return dropout(x, key=key, rate=rate, shared_axes=tuple(range(-axes, 0)))
 
 
-def alpha_dropout(key: Key, x: Float[Array, "*shape"], *, rate: Scalar) -> Float[Array, "*shape"]:
+def alpha_dropout(x: Float[Array, "*shape"], *, key: Key, rate: Scalar) -> Float[Array, "*shape"]:
     """Alpha dropout: y = a (x m + s (1 - m)) + b with m ~ Bernoulli(1 - rate) per element and s = -1.7581.
 
     s is what selu has at -inf; a = (q + s^2 q (1 - q))^(-1/2) and b = -a (1 - q) s, with q = 1 - rate, keep the mean 0
     and the variance 1 that selu makes.
 
     Args:
-        key: PRNG key of the mask.
         x: outputs of selu, any shape.
+        key: PRNG key of the mask.
         rate: probability of **dropping**, in [0, 1); may be traced. The Python number 0 makes this the identity.
 
     Returns:
@@ -119,7 +119,7 @@ def alpha_dropout(key: Key, x: Float[Array, "*shape"], *, rate: Scalar) -> Float
         Klambauer et al., "Self-normalizing neural networks", 2017, https://arxiv.org/abs/1706.02515.
 
     Example:
-        >>> y = alpha_dropout(jax.random.key(0), jax.random.normal(jax.random.key(1), (100_000,)), rate=0.3)
+        >>> y = alpha_dropout(jax.random.normal(jax.random.key(1), (100_000,)), key=jax.random.key(0), rate=0.3)
         >>> bool(abs(y.mean()) < 0.02), bool(abs(y.var() - 1) < 0.02)
         (True, True)
     """
@@ -138,12 +138,12 @@ def alpha_dropout(key: Key, x: Float[Array, "*shape"], *, rate: Scalar) -> Float
     return _checked_rate(keep_rate, y).astype(x.dtype)
 
 
-def gaussian_noise(key: Key, x: Float[Array, "*shape"], *, deviation: Scalar) -> Float[Array, "*shape"]:
+def gaussian_noise(x: Float[Array, "*shape"], *, key: Key, deviation: Scalar) -> Float[Array, "*shape"]:
     """Additive Gaussian noise: y = x + deviation * n with n ~ Normal(0, 1) per element.
 
     Args:
-        key: PRNG key of the noise.
         x: inputs, any shape.
+        key: PRNG key of the noise.
         deviation: standard deviation in the unit of x, at least 0; may be traced.
 
     Returns:
@@ -157,7 +157,7 @@ def gaussian_noise(key: Key, x: Float[Array, "*shape"], *, deviation: Scalar) ->
         Bishop, "Training with noise is equivalent to Tikhonov regularization", Neural Computation 7, 1995.
 
     Example:
-        >>> y = gaussian_noise(jax.random.key(0), jnp.full(10_000, 3.0), deviation=0.5)
+        >>> y = gaussian_noise(jnp.full(10_000, 3.0), key=jax.random.key(0), deviation=0.5)
         >>> round(float(y.mean()), 1), round(float(y.std()), 1)
         (3.0, 0.5)
     """
@@ -202,7 +202,7 @@ def label_smoothing(targets: Float[Array, "*batch classes"], *, smoothing: Scala
 
 
 def mixup(
-    key: Key, x: Float[Array, "batch *shape"], targets: Float[Array, "batch *target"], *, alpha: Scalar
+    x: Float[Array, "batch *shape"], targets: Float[Array, "batch *target"], *, key: Key, alpha: Scalar
 ) -> tuple[Float[Array, "batch *shape"], Float[Array, "batch *target"]]:
     """Mix every example, and its target, with another one of the batch: lambda a_i + (1 - lambda) a_p(i).
 
@@ -210,9 +210,9 @@ def mixup(
     nearer is lambda to 0 or 1; alpha = 0 mixes nothing.
 
     Args:
-        key: PRNG key of lambda and of the permutation.
         x: inputs; the batch is axis 0.
         targets: soft or one-hot targets (or real ones of a regression); the batch is axis 0.
+        key: PRNG key of lambda and of the permutation.
         alpha: parameter of the Beta distribution, at least 0; may be traced.
 
     Returns:
@@ -226,7 +226,7 @@ def mixup(
         Zhang et al., "mixup: Beyond empirical risk minimization", 2017, https://arxiv.org/abs/1710.09412.
 
     Example:
-        >>> x, targets = mixup(jax.random.key(0), jnp.eye(2), jnp.eye(2), alpha=1.0)
+        >>> x, targets = mixup(jnp.eye(2), jnp.eye(2), key=jax.random.key(0), alpha=1.0)
         >>> bool((x == targets).all()), targets.sum(axis=1).tolist()
         (True, [1.0, 1.0])
     """
@@ -250,7 +250,7 @@ def mixup(
 
 
 def cutmix(
-    key: Key, x: Float[Array, "batch *spatial channels"], targets: Float[Array, "batch *target"], *, alpha: Scalar
+    x: Float[Array, "batch *spatial channels"], targets: Float[Array, "batch *target"], *, key: Key, alpha: Scalar
 ) -> tuple[Float[Array, "batch *spatial channels"], Float[Array, "batch *target"]]:
     """Put a box of another example of the batch into every one, and mix the targets by the box's share of the volume.
 
@@ -259,9 +259,9 @@ def cutmix(
     are drawn for the whole batch. alpha = 0 mixes nothing.
 
     Args:
-        key: PRNG key of lambda, the permutation and the centre.
         x: images `[batch, height, width, channels]`, or inputs with another number of spatial axes, at least one.
         targets: soft or one-hot targets; the batch is axis 0.
+        key: PRNG key of lambda, the permutation and the centre.
         alpha: parameter of the Beta distribution, at least 0; 1 in the paper; may be traced.
 
     Returns:
@@ -277,7 +277,7 @@ def cutmix(
 
     Example:
         >>> images = jnp.stack([jnp.zeros((8, 8, 1)), jnp.ones((8, 8, 1))])
-        >>> x, targets = cutmix(jax.random.key(3), images, jnp.array([[0.0], [1.0]]), alpha=1.0)
+        >>> x, targets = cutmix(images, jnp.array([[0.0], [1.0]]), key=jax.random.key(3), alpha=1.0)
         >>> bool((x.mean(axis=(1, 2)) == targets).all())  # the share of ones
         True
     """

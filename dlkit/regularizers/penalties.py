@@ -1,4 +1,4 @@
-"""Penalties: params -> scalar, to be multiplied by a strength and added to the mean loss.
+"""Penalties: params -> scalar, weighed by `strength=` and added to the mean loss.
 
 They skip biases and normalization parameters unless told otherwise: `weights_only` is that rule, and `mask=` takes
 another one. The value has the dtype that the penalized leaves promote to, and is computed in at least float32.
@@ -13,25 +13,27 @@ from jaxtyping import Float
 
 from dlkit.checks import require_number
 from dlkit.regularizers.groups import group_norms, group_size
-from dlkit.regularizers.masks import Mask, sum_leaves
-from dlkit.typing import Array, Params, Scalar
+from dlkit.regularizers.masks import Mask, Weights, sum_leaves
+from dlkit.typing import Array, Scalar
 
 __all__ = ["elastic_net", "group_lasso", "l1", "l2", "orthogonality"]
 
 
-def l1(params: Params, *, mask: Mask | None = None) -> Float[Array, ""]:
+def l1(params: Weights, *, strength: Scalar = 1.0, mask: Mask | None = None) -> Float[Array, ""]:
     """Sum of magnitudes over the penalized parameters: sum_i |w_i|. The gradient at 0 is 0.
 
     Gradient steps make weights small, not zero; `proximal_l1` makes them exactly zero.
 
     Args:
         params: a tree of arrays of floating-point dtypes.
+        strength: factor of the penalty, at least 0; may be traced.
         mask: which leaves are penalized; None means `weights_only`.
 
     Returns:
         A scalar; 0 without any penalized leaf.
 
     Raises:
+        ValueError: strength is a negative Python number.
         TypeError: a penalized leaf is not floating point; the message names its path.
 
     Reference:
@@ -42,22 +44,24 @@ def l1(params: Params, *, mask: Mask | None = None) -> Float[Array, ""]:
         Array(3., dtype=float32)
     """
     # sum_i |w_i|
-    return sum_leaves("l1", lambda leaf: jnp.sum(_magnitudes(leaf)), params, mask=mask)
+    return sum_leaves("l1", lambda leaf: jnp.sum(_magnitudes(leaf)), params, strength=strength, mask=mask)
 
 
-def l2(params: Params, *, mask: Mask | None = None) -> Float[Array, ""]:
+def l2(params: Weights, *, strength: Scalar = 1.0, mask: Mask | None = None) -> Float[Array, ""]:
     """Sum of squares over the penalized parameters: sum_i w_i^2, without a factor 1/2.
 
     With the strength c, the gradient is 2 c w: under plain SGD this is weight decay of 2 c times the learning rate.
 
     Args:
         params: a tree of arrays of floating-point dtypes.
+        strength: factor of the penalty, at least 0; may be traced.
         mask: which leaves are penalized; None means `weights_only`.
 
     Returns:
         A scalar; 0 without any penalized leaf.
 
     Raises:
+        ValueError: strength is a negative Python number.
         TypeError: a penalized leaf is not floating point; the message names its path.
 
     Example:
@@ -68,16 +72,19 @@ def l2(params: Params, *, mask: Mask | None = None) -> Float[Array, ""]:
         Array(20000., dtype=float32)
     """
     # sum_i w_i^2
-    return sum_leaves("l2", lambda leaf: jnp.sum(jnp.square(leaf)), params, mask=mask)
+    return sum_leaves("l2", lambda leaf: jnp.sum(jnp.square(leaf)), params, strength=strength, mask=mask)
 
 
-def elastic_net(params: Params, *, l1_ratio: Scalar = 0.5, mask: Mask | None = None) -> Float[Array, ""]:
+def elastic_net(
+    params: Weights, *, strength: Scalar = 1.0, l1_ratio: Scalar = 0.5, mask: Mask | None = None
+) -> Float[Array, ""]:
     """Mixture of l1 and l2: sum_i (r |w_i| + (1 - r) / 2 w_i^2) with r = l1_ratio.
 
     This is scikit-learn's ElasticNet: there, `alpha` is the strength. At r = 1 it is `l1`, at r = 0 **half** of `l2`.
 
     Args:
         params: a tree of arrays of floating-point dtypes.
+        strength: factor of the penalty, at least 0; may be traced.
         l1_ratio: share of l1, in [0, 1]; may be traced.
         mask: which leaves are penalized; None means `weights_only`.
 
@@ -85,7 +92,7 @@ def elastic_net(params: Params, *, l1_ratio: Scalar = 0.5, mask: Mask | None = N
         A scalar; 0 without any penalized leaf.
 
     Raises:
-        ValueError: l1_ratio is a Python number outside [0, 1].
+        ValueError: strength is a negative Python number, or l1_ratio one outside [0, 1].
         TypeError: a penalized leaf is not floating point; the message names its path.
 
     Reference:
@@ -102,11 +109,16 @@ def elastic_net(params: Params, *, l1_ratio: Scalar = 0.5, mask: Mask | None = N
         # r |w| + (1 - r) / 2 w^2; the factor goes before the square, which may overflow where the factor is 0.
         return jnp.sum(ratio * _magnitudes(leaf) + (0.5 * (1.0 - ratio) * leaf) * leaf)
 
-    return sum_leaves("elastic_net", penalty, params, mask=mask)
+    return sum_leaves("elastic_net", penalty, params, strength=strength, mask=mask)
 
 
 def group_lasso(
-    params: Params, *, group_axes: Sequence[int] | None = None, size_weighted: bool = True, mask: Mask | None = None
+    params: Weights,
+    *,
+    strength: Scalar = 1.0,
+    group_axes: Sequence[int] | None = None,
+    size_weighted: bool = True,
+    mask: Mask | None = None,
 ) -> Float[Array, ""]:
     """Sum over groups of their norms: sum_g sqrt(|g|) ||w_g||_2. The gradient at a group of zeros is 0.
 
@@ -116,6 +128,7 @@ def group_lasso(
 
     Args:
         params: a tree of arrays of floating-point dtypes.
+        strength: factor of the penalty, at least 0; may be traced.
         group_axes: the axes that a group spans, in every penalized leaf; None means all but the last.
         size_weighted: whether the factor sqrt(|g|) is there, which makes groups of different sizes comparable.
         mask: which leaves are penalized; None means `weights_only`.
@@ -124,7 +137,7 @@ def group_lasso(
         A scalar; 0 without any penalized leaf.
 
     Raises:
-        ValueError: a penalized leaf has no such axes.
+        ValueError: strength is a negative Python number; or a penalized leaf has no such axes.
         TypeError: a penalized leaf is not floating point; the message names its path.
 
     Reference:
@@ -143,10 +156,10 @@ def group_lasso(
         # sum_g sqrt(|g|) ||w_g||
         return math.sqrt(size) * jnp.sum(norms)
 
-    return sum_leaves("group_lasso", penalty, params, mask=mask)
+    return sum_leaves("group_lasso", penalty, params, strength=strength, mask=mask)
 
 
-def orthogonality(params: Params, *, mask: Mask | None = None) -> Float[Array, ""]:
+def orthogonality(params: Weights, *, strength: Scalar = 1.0, mask: Mask | None = None) -> Float[Array, ""]:
     """Soft orthogonality: ||W^T W - I||_F^2 for every kernel W, reshaped to `[fan_in, out]`.
 
     It is 0 where the columns are orthonormal. A kernel with more columns than rows cannot have that: for it, the rows
@@ -155,13 +168,14 @@ def orthogonality(params: Params, *, mask: Mask | None = None) -> Float[Array, "
 
     Args:
         params: a tree of arrays of floating-point dtypes.
+        strength: factor of the penalty, at least 0; may be traced.
         mask: which leaves are penalized; None means `weights_only`.
 
     Returns:
         A scalar; 0 without any penalized leaf.
 
     Raises:
-        ValueError: a penalized leaf has less than two axes.
+        ValueError: strength is a negative Python number; or a penalized leaf has less than two axes.
         TypeError: a penalized leaf is not floating point; the message names its path.
 
     Reference:
@@ -185,7 +199,7 @@ def orthogonality(params: Params, *, mask: Mask | None = None) -> Float[Array, "
         # ||W^T W - I||_F^2
         return jnp.sum(jnp.square(gram - jnp.eye(gram.shape[0], dtype=gram.dtype)))
 
-    return sum_leaves("orthogonality", penalty, params, mask=mask)
+    return sum_leaves("orthogonality", penalty, params, strength=strength, mask=mask)
 
 
 def _magnitudes(leaf: Array) -> Array:

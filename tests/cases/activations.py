@@ -24,11 +24,11 @@ def channel_slopes(x: jax.Array) -> jax.Array:
 
 
 def gumbel(dtype: str) -> Callable[[jax.Array], jax.Array]:
-    return lambda x: activations.gumbel_softmax(jax.random.key(0), x, temperature=0.5)
+    return lambda x: activations.gumbel_softmax(x, key=jax.random.key(0), temperature=0.5)
 
 
 def hard_gumbel(dtype: str) -> Callable[[jax.Array], jax.Array]:
-    return lambda x: activations.gumbel_softmax(jax.random.key(0), x, hard=True)
+    return lambda x: activations.gumbel_softmax(x, key=jax.random.key(0), hard=True)
 
 
 CASES = (

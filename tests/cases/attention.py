@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from dlkit import layers
-from tests.cases.base import Case, Input, layer, plain
+from tests.cases.base import Case, Input, layer, plain, with_side
 
 # A logit is a product of two values: 1e18 squared is still finite.
 PRODUCT = 1e18
@@ -61,6 +61,26 @@ CASES: tuple[Case, ...] = (
         (3, 4),
         limit=PRODUCT,
         train=True,
+    ),
+    layer(
+        "layers.multi_head_attention-grouped",
+        layers.multi_head_attention(4, kv_heads=2, causal=True, position_bias=layers.alibi(4)),
+        (3, 4),
+        limit=PRODUCT,
+    ),
+    layer(
+        "layers.multi_head_attention-relative",
+        layers.multi_head_attention(2, position_bias=layers.relative_positions(2, buckets=4, max_distance=3)),
+        (3, 4),
+        limit=PRODUCT,
+    ),
+    layer("layers.alibi", layers.alibi(3), (3, 3), classes=4),
+    layer("layers.relative_positions", layers.relative_positions(2, buckets=4, max_distance=3), (3, 3), classes=4),
+    with_side(
+        "layers.transformer_block-context",
+        layers.transformer_block(2, context_features=5, causal=True),
+        Input((3, 4)),
+        context=Input((4, 5)),
     ),
     layer("layers.transformer_block", layers.transformer_block(2), (3, 4), limit=1e30),
     layer(

@@ -96,6 +96,36 @@ def layer(
     )
 
 
+def with_side(name: str, layer: layers.Layer, first: Input, *, limit: float = 1e15, **side: Input) -> Case:
+    """A layer that takes other arrays by name beside its inputs."""
+    shapes = {
+        each: jax.ShapeDtypeStruct(spec.shape, jnp.int32 if spec.classes else jnp.float32)
+        for each, spec in side.items()
+    }
+
+    @cache
+    def initial() -> tuple[Any, Any]:
+        with jax.enable_x64(False):
+            return jax.jit(lambda: layer.init(jax.random.key(0), first.shape, **shapes))()
+
+    def make(dtype: str) -> Callable[..., jax.Array]:
+        params, state = initial()
+        params = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf).astype(jnp.dtype(dtype))), params)
+        return lambda *inputs: apply((params, state), *inputs)
+
+    def apply(variables: Any, x: jax.Array, *others: jax.Array) -> jax.Array:
+        return layer.apply(*variables, x, **dict(zip(side, others, strict=True)))[0]
+
+    return Case(
+        name,
+        make,
+        (first, *side.values()),
+        limit,
+        init=lambda: layer.init(jax.random.key(0), first.shape, **shapes),
+        apply=apply,
+    )
+
+
 def plain(function: Callable[..., jax.Array], **settings: Any) -> Callable[[str], Callable[..., jax.Array]]:
     """A function that makes nothing beforehand."""
     return lambda dtype: lambda *inputs: function(*inputs, **settings)

@@ -33,6 +33,12 @@ CASES = (
     layer("layers.repeat", layers.repeat(layers.serial(layers.dense(4), activations.tanh), 2), (4,)),
     layer("layers.ensemble", layers.ensemble(layers.dense(3), 2), (4,)),
     layer("layers.remat", layers.remat(layers.serial(layers.dense(3), activations.tanh)), (4,)),
+    layer(
+        "layers.with_precision",
+        layers.with_precision(layers.dense(3), layers.Precision("bfloat16")),
+        (4,),
+        tolerance=2e4,
+    ),
     layer("layers.renamed", layers.renamed(layers.layer_norm(), lengths="steps"), (4,)),
     layer("layers.shared", layers.shared(layers.dense(3)), (4,)),
     layer("layers.unembedding", layers.unembedding(layers.embedding(3, 4)), (4,)),

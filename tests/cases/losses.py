@@ -55,7 +55,7 @@ def _quadratic_critic(x: jax.Array) -> jax.Array:
 # The penalties take one batch axis; here any number of axes, also none, is made into one.
 def _gradient_penalty(real: jax.Array, fake: jax.Array) -> jax.Array:
     penalties = gan_losses.gradient_penalty(
-        _quadratic_critic, jax.random.key(0), real.reshape(-1, 3), fake.reshape(-1, 3)
+        _quadratic_critic, real.reshape(-1, 3), fake.reshape(-1, 3), key=jax.random.key(0)
     )
     return penalties.reshape(real.shape[:-1])
 

@@ -35,7 +35,7 @@ def noise(name: str, limit: float, /, **settings: Any) -> Case:
     function = getattr(regularizers, name.split("-")[0])
     return Case(
         f"regularizers.{name}",
-        lambda dtype: lambda x: function(jax.random.key(0), x, **settings),
+        lambda dtype: lambda x: function(x, key=jax.random.key(0), **settings),
         (Input((4, 3)),),
         limit,
         batched=False,
@@ -43,15 +43,15 @@ def noise(name: str, limit: float, /, **settings: Any) -> Case:
 
 
 def mixed(dtype: str) -> Callable[..., jax.Array]:
-    return lambda x, targets: sum(regularizers.mixup(jax.random.key(0), x, targets, alpha=0.4))
+    return lambda x, targets: sum(regularizers.mixup(x, targets, key=jax.random.key(0), alpha=0.4))
 
 
 def cut(dtype: str) -> Callable[..., jax.Array]:
-    return lambda x, targets: sum(regularizers.cutmix(jax.random.key(0), x, targets, alpha=1.0))
+    return lambda x, targets: sum(regularizers.cutmix(x, targets, key=jax.random.key(0), alpha=1.0))
 
 
 def jacobian(dtype: str) -> Callable[[jax.Array], jax.Array]:
-    return lambda x: regularizers.jacobian_penalty(jax.random.key(0), jax.numpy.tanh, x, projections=2)
+    return lambda x: regularizers.jacobian_penalty(jax.numpy.tanh, x, key=jax.random.key(0), projections=2)
 
 
 CASES = (

@@ -11,7 +11,7 @@ import pytest
 from flax import linen
 
 from dlkit import layers
-from dlkit.layers.attention import within_lengths
+from dlkit.layers.lengths import within_lengths
 
 RNG = np.random.default_rng(0)
 KEY = jax.random.key(0)
@@ -166,6 +166,114 @@ def test_multi_head_attention_equals_torch(cross: bool) -> None:
     # In self-attention, what stands past the length is a query of 0 here.
     seen = np.ones((2, TIME), bool) if cross else np.asarray(WITHIN)
     np.testing.assert_allclose(actual[seen], y.detach().numpy()[seen], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2])
+def test_grouped_queries_equal_heads_whose_keys_and_values_are_repeated(kv_heads: int) -> None:
+    heads, size = 4, 3
+    layer = layers.multi_head_attention(heads, kv_heads=kv_heads, head_features=size)
+    params, _ = filled(layer)
+    assert params["key"]["kernel"].shape == params["value"]["kernel"].shape == (FEATURES, kv_heads * size)
+
+    def repeated(leaf: jax.Array) -> jax.Array:
+        apart = leaf.reshape(*leaf.shape[:-1], kv_heads, size)
+        return jnp.repeat(apart, heads // kv_heads, axis=-2).reshape(*leaf.shape[:-1], heads * size)
+
+    whole = params | {name: jax.tree.map(repeated, params[name]) for name in ("key", "value")}
+    per_head = jnp.asarray(RNG.random((2, heads, TIME, TIME)) < 0.6)
+    bias = jnp.asarray(RNG.normal(size=(2, 1, TIME, TIME)), jnp.float32)
+    plain = layers.multi_head_attention(heads, head_features=size)
+    for given in ({}, {"mask": MASK}, {"mask": per_head, "bias": bias}, {"bias": bias[:, :, :1], "lengths": LENGTHS}):
+        expected, _ = plain.apply(whole, {}, X, **given)
+        actual, _ = layer.apply(params, {}, X, **given)
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_grouped_queries_and_biases_equal_torch() -> None:
+    torch = pytest.importorskip("torch", reason="torch is a development-only second opinion")
+    heads, kv_heads, size = 4, 2, 3
+    layer = layers.multi_head_attention(heads, kv_heads=kv_heads, head_features=size)
+    params, _ = filled(layer)
+    bias = RNG.normal(size=(2, heads, TIME, TIME)).astype(np.float32)
+
+    def project(name: str, count: int) -> "torch.Tensor":
+        kernel, shift = (torch.tensor(np.asarray(params[name][part])) for part in ("kernel", "bias"))
+        return (torch.tensor(np.asarray(X)) @ kernel + shift).unflatten(-1, (count, size)).movedim(-2, -3)
+
+    y = torch.nn.functional.scaled_dot_product_attention(
+        project("query", heads),
+        project("key", kv_heads),
+        project("value", kv_heads),
+        attn_mask=torch.tensor(bias),
+        enable_gqa=True,
+    )
+    kernel, shift = (torch.tensor(np.asarray(params["output"][part])) for part in ("kernel", "bias"))
+    expected = y.movedim(-3, -2).flatten(-2) @ kernel + shift
+    actual, _ = layer.apply(params, {}, X, bias=jnp.asarray(bias))
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_each_head_may_have_a_mask_of_its_own() -> None:
+    layer = layers.multi_head_attention(HEADS)
+    params, _ = filled(layer)
+    masks = jnp.asarray(RNG.random((2, HEADS, TIME, TIME)) < 0.5).at[..., 0].set(True)
+    size = FEATURES // HEADS
+    expected = params["output"]["bias"].reshape(1, 1, -1)
+    for head in range(HEADS):
+        # One head alone: what it adds to the output.
+        own = slice(head * size, (head + 1) * size)
+        alone = {
+            name: {"kernel": params[name]["kernel"][:, own], "bias": params[name]["bias"][own]}
+            for name in ("query", "key", "value")
+        }
+        alone["output"] = {"kernel": params["output"]["kernel"][own], "bias": jnp.zeros(FEATURES)}
+        one = layers.multi_head_attention(1, head_features=size, features=FEATURES)
+        expected = expected + one.apply(alone, {}, X, mask=masks[:, head])[0]
+    actual, _ = layer.apply(params, {}, X, mask=masks)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_alibi_has_the_slopes_of_the_paper() -> None:
+    """1/2, 1/4, ... for eight heads; for twelve, those of eight and every other one of sixteen."""
+    bias, _ = layers.alibi(8).apply({}, {}, jnp.array([[-1, 0, 2]]))
+    np.testing.assert_allclose(bias[:, 0, 0], -(2.0 ** -np.arange(1, 9)))
+    np.testing.assert_allclose(bias[:, 0, 2], 2 * bias[:, 0, 0])
+    twelve, _ = layers.alibi(12).apply({}, {}, jnp.array([[1]]))
+    np.testing.assert_allclose(
+        -twelve[:, 0, 0], [2.0**-n for n in range(1, 9)] + [2.0**-n for n in (0.5, 1.5, 2.5, 3.5)]
+    )
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_relative_positions_have_the_buckets_of_t5(bidirectional: bool) -> None:
+    """By hand, of 32 buckets up to distance 128: 16 a side if bidirectional, of which 8 have a distance each."""
+    layer = layers.relative_positions(2, bidirectional=bidirectional)
+    params = {"embedding": jnp.arange(32.0)[:, None] + jnp.array([[0.0, 100.0]])}
+    side, exact = (16, 8) if bidirectional else (32, 16)
+
+    def bucket(distance: int) -> int:
+        away = abs(distance) if bidirectional else max(-distance, 0)
+        further = side if bidirectional and distance > 0 else 0
+        if away < exact:
+            return further + away
+        log = np.log(away / exact) / np.log(128 / exact) * (side - exact)
+        return further + min(exact + int(log), side - 1)
+
+    distances = np.setdiff1d(np.arange(-200, 200), [-128, 128, -32, 32, -64, 64, -16, 16])  # where a log is whole
+    bias, _ = layer.apply(params, {}, jnp.asarray(distances)[None])
+    np.testing.assert_array_equal(bias[0, 0], [bucket(int(distance)) for distance in distances])
+    np.testing.assert_array_equal(bias[1], bias[0] + 100)
+
+
+def test_a_position_bias_is_added_to_the_logits() -> None:
+    layer = layers.multi_head_attention(HEADS, position_bias=layers.alibi(HEADS))
+    params, _ = filled(layer)
+    distances = np.arange(TIME)[None, :] - np.arange(TIME)[:, None]
+    bias, _ = layers.alibi(HEADS).apply({}, {}, jnp.asarray(distances))
+    expected, _ = layers.multi_head_attention(HEADS).apply(params, {}, X, bias=bias[None])
+    np.testing.assert_allclose(layer.apply(params, {}, X)[0], expected, rtol=1e-6, atol=1e-6)
+    with pytest.raises(ValueError, match=r"position_bias that makes \[1, 3, 5, 5\] of distances \[1, 5, 5\]"):
+        layers.multi_head_attention(HEADS, position_bias=layers.alibi(2)).apply(params, {}, X)
 
 
 def test_what_may_attend_to_nothing_gives_zero_with_gradient_zero() -> None:
@@ -340,8 +448,13 @@ def test_bad_settings_are_refused(make, message: str) -> None:
         (jnp.ones(FEATURES), {}, ValueError, r"expected inputs \[\*batch, time, 6\], got float32\[6\]"),
         (jnp.ones((2, TIME, 6), jnp.int32), {}, TypeError, r"expected floating-point inputs, got int32\[2,5,6\]"),
         (X, {"context": X}, ValueError, r"expected no context in self-attention, got .*; make the layer with context_"),
-        (X, {"mask": MASK[0]}, ValueError, r"expected a mask \[2, 5, 5\], any of its axes may be of size 1, got "),
-        (X, {"mask": MASK[..., :2]}, ValueError, r"expected a mask \[2, 5, 5\], any .*, got bool\[2,5,2\]"),
+        (
+            X,
+            {"mask": MASK[0]},
+            ValueError,
+            r"expected a mask \[2, 5, 5\], or \[2, 2, 5, 5\] for each head, any of its axes may ",
+        ),
+        (X, {"mask": MASK[..., :2]}, ValueError, r"expected a mask \[2, 5, 5\], or .*, got bool\[2,5,2\]"),
         (X, {"mask": MASK.astype(jnp.float32)}, TypeError, r"expected a boolean mask, true where .*, got float32\[2,5"),
         (X, {"lengths": jnp.array([1, 2, 3])}, ValueError, r"one length per sequence, shape \[2\], got int32\[3\]"),
     ],

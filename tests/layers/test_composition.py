@@ -74,7 +74,7 @@ def test_self_and_cross_attention_in_one_chain_have_masks_of_their_own() -> None
         own=layers.multi_head_attention(2, causal=True),
         cross=layers.renamed(cross, mask="context_mask", lengths="context_lengths"),
     )
-    assert decoder.side_inputs == {"mask", "lengths", "context", "context_mask", "context_lengths"}
+    assert decoder.side_inputs == {"mask", "bias", "lengths", "context", "context_mask", "context_lengths"}
     params, state = decoder.init(KEY, (3, 4), context=(6, 5))
     context = jnp.linspace(0.0, 1.0, 60).reshape(2, 6, 5)
     counts = jnp.array([6, 2])
@@ -87,7 +87,7 @@ def test_self_and_cross_attention_in_one_chain_have_masks_of_their_own() -> None
 def test_names_that_a_layer_does_not_take_cannot_be_renamed() -> None:
     with pytest.raises(ValueError, match="renamed: expected side inputs that the layer takes, offset, got 'mask'"):
         layers.renamed(added(), mask="other")
-    with pytest.raises(ValueError, match="renamed: expected different names, got lengths, lengths, mask"):
+    with pytest.raises(ValueError, match="renamed: expected different names, got bias, lengths, lengths, mask"):
         layers.renamed(layers.multi_head_attention(2, context_features=4), context="lengths")
 
 
@@ -155,7 +155,7 @@ def test_a_language_model_whose_embedding_is_tied(model: str) -> None:
     made = (
         models.transformer_language_model(vocabulary=7, features=4, heads=2, depth=1, tied=True)
         if model == "transformer"
-        else models.recurrent_language_model("gru", vocabulary=7, units=4, tied=True)
+        else models.recurrent_language_model("gru", vocabulary=7, features=4, tied=True)
     )
     params, state = made.init(KEY, (3,))
     assert "output" not in params

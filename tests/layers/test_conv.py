@@ -13,7 +13,8 @@ import pytest
 from flax import linen
 
 from dlkit import layers
-from dlkit.layers import convolution_forms
+from dlkit.layers import convolution_forms, measured_convolutions
+from dlkit.layers.measured_convolutions import convolve_lowered
 from dlkit.layers.window import Window
 
 RNG = np.random.default_rng(0)
@@ -165,6 +166,87 @@ def test_the_forms_agree_in_derivatives_of_every_order_and_mode(name: str) -> No
             chex.assert_trees_all_close(derivatives(form, x, kernel), expected, rtol=1e-9, atol=1e-9)
 
 
+MEASURED = {
+    "channels first": ((3, 5, 6, 3), 1, Window((3, 2), (1, 2), (2, 1), ((2, 1), (1, 2)))),
+    "patches": ((3, 4, 3, 17), 1, Window((2, 3), (2, 1), (1, 1), ((0, 1), (1, 1)))),
+    "groups": ((2, 4, 5, 8), 2, Window((3, 2), (1, 2), (1, 1), ((1, 1), (1, 0)))),
+    "groups joined": ((2, 4, 5, 8), 4, Window((3, 2), (1, 2), (1, 1), ((1, 1), (1, 0)))),
+    "3d": ((3, 2, 3, 4, 2), 1, Window((2, 2, 3), (1, 2, 1), (1, 1, 1), ((0, 1), (1, 0), (1, 1)))),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("lowering", ["auto", "xla"])
+@pytest.mark.parametrize("name", MEASURED)
+def test_the_measured_forms_are_xlas_convolution_and_its_gradients(
+    name: str, lowering: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape, groups, window = MEASURED[name]
+    # few examples at a time, however small they are
+    monkeypatch.setattr(measured_convolutions, "_PATCHES_AT_ONCE", 0)
+    monkeypatch.setattr(measured_convolutions, "_PATCHES_IN_CACHE", 0)
+    monkeypatch.setattr(measured_convolutions, "_WIDE_GROUP", 4)
+
+    @partial(jax.jit, static_argnums=0)
+    def derivatives(form, x, kernel):
+        def loss(x, kernel):
+            return jnp.sum(jnp.sin(form(x, kernel, window)))
+
+        gradient = jax.grad(loss, argnums=(0, 1))
+        return {
+            "value": form(x, kernel, window),
+            "forward over reverse": jax.jvp(gradient, (x, kernel), (jnp.sin(x), jnp.cos(kernel))),
+            "of each example": jax.vmap(lambda x: gradient(x[None], kernel))(x),
+        }
+
+    with jax.enable_x64(True):
+        x = jnp.asarray(RNG.normal(size=shape), jnp.float64)
+        kernel = jnp.asarray(RNG.normal(size=(*window.size, shape[-1] // groups, 4)), jnp.float64)
+        actual = derivatives(partial(convolve_lowered, lowering=lowering), x, kernel)
+        expected = derivatives(convolution_forms.convolve_by_xla, x, kernel)
+        chex.assert_trees_all_close(actual, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_the_lowering_is_that_of_the_layer_or_else_of_the_surroundings() -> None:
+    x, kernel = jnp.ones((2, 8, 8, 16)), jnp.ones((3, 3, 16, 8))
+    steps = {
+        lowering: jax.jit(
+            lambda kernel, lowering=lowering: layers.conv(8, (3, 3), use_bias=False, lowering=lowering).apply(
+                {"kernel": kernel}, {}, x
+            )[0]
+        )
+        for lowering in ("auto", "xla", "matmul")
+    }
+
+    def is_convolution(lowering: str) -> bool:
+        text = steps[lowering].trace(kernel).lower(lowering_platforms=("cpu",)).as_text()
+        assert ("stablehlo.dot_general" in text) != ("stablehlo.convolution" in text)
+        return "stablehlo.convolution" in text
+
+    assert is_convolution("auto") and is_convolution("xla") and not is_convolution("matmul")
+    with layers.default_lowering("matmul"):  # the trace from before is not used
+        assert not is_convolution("auto") and is_convolution("xla")
+    assert is_convolution("auto")
+
+
+@pytest.mark.parametrize("padding", ["CAUSAL", "CIRCULAR", "REFLECT"])
+@pytest.mark.parametrize(("size", "strides", "dilation"), [(3, 1, 2), (4, 2, 1)])
+def test_padding_by_a_rule_equals_flax(padding: str, size: int, strides: int, dilation: int) -> None:
+    layer = layers.conv(2, (size,), strides=strides, dilation=dilation, padding=padding)
+    reference = linen.Conv(2, (size,), (strides,), padding=padding, kernel_dilation=(dilation,))
+    params, state = layer.init(jax.random.key(0), (9, 3))
+    x = jnp.asarray(RNG.normal(size=(2, 9, 3)), jnp.float32)
+    expected = reference.apply({"params": params}, x)
+    np.testing.assert_allclose(layer.apply(params, state, x)[0], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_padding_with_values_of_a_sequence_is_refused_over_time() -> None:
+    layer = layers.conv(2, (3,), padding="CIRCULAR")
+    params, state = layer.init(jax.random.key(0), (9, 3))
+    with pytest.raises(ValueError, match="conv: expected padding of sequences with zeros, got 'CIRCULAR'"):
+        layers.apply_ragged(layer, params, state, jnp.ones((2, 9, 3)), jnp.array([9, 4]))
+
+
 @pytest.mark.parametrize("name", WINDOWS)
 def test_each_platform_gets_its_form_only(name: str) -> None:
     window, groups = WINDOWS[name]
@@ -297,14 +379,16 @@ def test_a_scan_over_training_steps_compiles_once() -> None:
 @pytest.mark.parametrize(
     ("arguments", "settings", "message"),
     [
-        ((0, (3,)), {}, "conv: expected channels to be an integer of at least 1, got 0"),
+        ((0, (3,)), {}, "conv: expected features to be an integer of at least 1, got 0"),
         ((4, ()), {}, r"conv: expected kernel_size to hold 1, 2 or 3 integers, one per spatial axis, got \(\)"),
         ((4, (1, 2, 3, 4)), {}, "conv: expected kernel_size to hold 1, 2 or 3 integers"),
         ((4, (3, 0)), {}, r"conv: expected kernel_size\[1\] to be an integer of at least 1, got 0"),
         ((4, (3,)), {"strides": -1}, "conv: expected strides to be an integer of at least 1, got -1"),
         ((4, (3,)), {"strides": (1, 2)}, r"conv: expected strides to be an integer or 1 of them, got \(1, 2\)"),
         ((4, (3,)), {"dilation": 0}, "conv: expected dilation to be an integer of at least 1, got 0"),
-        ((4, (3,)), {"groups": 3}, "conv: expected groups to divide channels, got groups 3 and channels 4"),
+        ((4, (3,)), {"groups": 3}, "conv: expected groups to divide features, got groups 3 and features 4"),
+        ((4, (3,)), {"lowering": "fast"}, "conv: expected lowering to be 'auto', 'xla' or 'matmul', got 'fast'"),
+        ((4, (3, 3)), {"padding": "CAUSAL"}, r"padding 'CAUSAL' with one spatial axis, got kernel_size \(3, 3\)"),
         ((4, (3,)), {"padding": "same"}, "conv: expected padding to be 'SAME', 'VALID' or 1 pairs"),
         ((4, (3,)), {"padding": ((1, -1),)}, "conv: expected padding to be 'SAME', 'VALID' or 1 pairs"),
         ((4, (3,)), {"padding": ((1, 1), (1, 1))}, "conv: expected padding to be 'SAME', 'VALID' or 1 pairs"),
@@ -341,3 +425,17 @@ def test_bad_inputs_are_refused(make: Any, x: jax.Array, error: type, message: s
     params, state = layer.init(jax.random.key(0), (8, 3))
     with pytest.raises(error, match=message):
         inspect.unwrap(layer.apply)(params, state, x)
+
+
+def test_one_number_is_the_size_along_both_axes_of_an_image() -> None:
+    x = jnp.asarray(RNG.normal(size=(2, 6, 5, 3)), jnp.float32)
+    pairs = [
+        (layers.conv(4, 3), layers.conv(4, (3, 3))),
+        (layers.conv_transpose(4, 2, strides=2), layers.conv_transpose(4, (2, 2), strides=2)),
+        (layers.max_pool(2), layers.max_pool((2, 2))),
+        (layers.average_pool(3, strides=1), layers.average_pool((3, 3), strides=1)),
+    ]
+    for short, long in pairs:
+        params, _ = long.init(jax.random.key(0), x.shape[1:])
+        chex.assert_trees_all_equal(short.init(jax.random.key(0), x.shape[1:])[0], params)
+        np.testing.assert_array_equal(short.apply(params, {}, x)[0], long.apply(params, {}, x)[0])

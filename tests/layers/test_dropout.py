@@ -79,7 +79,7 @@ def test_a_traced_rate_gives_the_same_values_and_compiles_once(rate: float) -> N
 
 def test_float64_is_scaled_in_float64() -> None:
     with jax.enable_x64(True):
-        y = regularizers.dropout(KEY, jnp.ones(20, jnp.float64), rate=0.3)
+        y = regularizers.dropout(jnp.ones(20, jnp.float64), key=KEY, rate=0.3)
     assert sorted({float(each) for each in y}) == pytest.approx([0.0, 1.0 / 0.7], rel=1e-15)
 
 
@@ -97,7 +97,7 @@ def test_another_key_drops_other_elements() -> None:
 
 def test_the_mask_is_that_of_the_regularizer_and_of_bernoulli() -> None:
     x = jnp.linspace(1.0, 2.0, 30).reshape(5, 6)
-    np.testing.assert_array_equal(drop(0.3, x), regularizers.dropout(KEY, x, rate=0.3))
+    np.testing.assert_array_equal(drop(0.3, x), regularizers.dropout(x, key=KEY, rate=0.3))
     keep = jax.random.bernoulli(KEY, jnp.float32(0.7), x.shape)
     np.testing.assert_allclose(drop(0.3, x), np.where(keep, np.asarray(x) / 0.7, 0.0), rtol=1e-6)
 

@@ -66,9 +66,9 @@ TABLE: dict[str, Layer] = {
     "spectral_norm": layers.serial(layers.spectral_norm(layers.conv(3, (3,))), layers.lstm(2, output="last")),
     "activations": layers.serial(layers.prelu(), jax.nn.softplus, layers.rms_norm(), layers.dropout(0.5)),
     "own": layers.serial(scaled(), every_other(), layers.gru(2, output="last")),
-    "recurrent_classifier": models.recurrent_classifier("gru", outputs=2, units=3, bidirectional=True),
+    "recurrent_classifier": models.recurrent_classifier("gru", outputs=2, features=3, bidirectional=True),
     "transformer_classifier": models.transformer_classifier(outputs=2, features=4, heads=2, depth=1),
-    "recurrent_language_model": models.recurrent_language_model("lstm", vocabulary=5, units=3),
+    "recurrent_language_model": models.recurrent_language_model("lstm", vocabulary=5, features=3),
 }
 
 

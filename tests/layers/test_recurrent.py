@@ -352,7 +352,7 @@ def test_the_activation_of_a_simple_network() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: layers.lstm(0), "lstm: expected units to be an integer of at least 1, got 0"),
+        (lambda: layers.lstm(0), "lstm: expected features to be an integer of at least 1, got 0"),
         (lambda: layers.gru(3, depth=0), "gru: expected depth to be an integer of at least 1, got 0"),
         (lambda: layers.rnn(3, unroll=0), "rnn: expected unroll to be an integer of at least 1, got 0"),
         (lambda: layers.gru(3, dropout=1.0), "gru: expected dropout at least 0 and below 1, got 1.0"),

@@ -259,3 +259,53 @@ def test_bad_inputs_are_refused(x, inputs, error: type[Exception], message: str)
     params, state = filled(layer)
     with pytest.raises(error, match=message):
         inspect.unwrap(layer.apply)(params, state, x, **inputs)
+
+
+@pytest.mark.long
+def test_a_block_with_a_context_equals_the_decoder_layer_of_torch() -> None:
+    torch = pytest.importorskip("torch", reason="torch is a development-only second opinion")
+    heads, features, hidden = 2, 6, 5
+    block = layers.transformer_block(
+        heads,
+        mlp_features=hidden,
+        context_features=features,
+        causal=True,
+        activation="relu",
+        normalization=layers.layer_norm(epsilon=1e-5),
+    )
+    params, _ = block.init(jax.random.key(0), (4, features), context=(3, features))
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0.0, 0.5, leaf.shape), jnp.float32), params)
+    reference = torch.nn.TransformerDecoderLayer(features, heads, hidden, 0.0, batch_first=True, norm_first=True)
+
+    def tensor(array: jax.Array) -> "torch.Tensor":
+        return torch.tensor(np.array(array))
+
+    values = {
+        f"linear{place}.{kind}": tensor(params["mlp"][name][part].T)
+        for place, name in ((1, "hidden"), (2, "output"))
+        for kind, part in (("weight", "kernel"), ("bias", "bias"))
+    }
+    for theirs, ours in (("self_attn", "attention"), ("multihead_attn", "context_attention")):
+        parts = [params[ours][name] for name in ("query", "key", "value")]
+        values[f"{theirs}.in_proj_weight"] = torch.cat([tensor(part["kernel"].T) for part in parts])
+        values[f"{theirs}.in_proj_bias"] = torch.cat([tensor(part["bias"]) for part in parts])
+        values[f"{theirs}.out_proj.weight"] = tensor(params[ours]["output"]["kernel"].T)
+        values[f"{theirs}.out_proj.bias"] = tensor(params[ours]["output"]["bias"])
+    for place, name in enumerate(("attention_norm", "context_norm", "mlp_norm"), start=1):
+        values[f"norm{place}.weight"], values[f"norm{place}.bias"] = map(
+            tensor, (params[name]["scale"], params[name]["bias"])
+        )
+    reference.load_state_dict(values)
+    x, context = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 4, features), (2, 3, features)))
+    lengths = np.array([3, 1])
+    expected = reference.eval()(
+        torch.tensor(x),
+        torch.tensor(context),
+        tgt_mask=torch.nn.Transformer.generate_square_subsequent_mask(4),
+        memory_key_padding_mask=torch.arange(3)[None] >= torch.tensor(lengths)[:, None],
+    )
+    actual, _ = block.apply(
+        params, {}, jnp.asarray(x), context=jnp.asarray(context), context_lengths=jnp.asarray(lengths)
+    )
+    np.testing.assert_allclose(actual, expected.detach().numpy(), rtol=1e-4, atol=1e-5)

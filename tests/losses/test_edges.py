@@ -109,6 +109,16 @@ def test_lists_are_taken_by_every_family() -> None:
         (losses.aft([0.0], [2], [0], [0.0]), [2.0]),
         (losses.ctc([[0.0, 0.0]], [1]), log2),
         (gan_losses.hinge.generator([1, 2]), [-1.0, -2.0]),
+        (gan_losses.r1_penalty(lambda x: x @ jnp.array([3.0, 4.0]), [[1, 1]]), [25.0]),
+        (
+            gan_losses.gradient_penalty(
+                lambda x: x @ jnp.array([3.0, 4.0]), [[1, 1]], np.zeros((1, 2)), key=jax.random.key(0)
+            ),
+            [16.0],
+        ),
+        (losses.masked_mean([1, 3.0, 8], [True, True, False]), 2.0),
+        (losses.masked_mean(3.0, True), 3.0),
+        (losses.masked_mean([[1, 3], [5, 7]], [True, False], axis=1), [2.0, 0.0]),
     ):
         np.testing.assert_allclose(got, expected, rtol=1e-6)
 

@@ -58,7 +58,7 @@ def test_lengths_leave_out_the_padding() -> None:
             logits,
             jnp.asarray(padded),
             logit_lengths=jnp.asarray(logit_lengths),
-            label_lengths=jnp.asarray(label_lengths),
+            target_lengths=jnp.asarray(label_lengths),
         )
 
     expected = [by_enumeration(LOGITS[n, : logit_lengths[n]], LABELS[n, : label_lengths[n]].tolist()) for n in range(3)]
@@ -78,7 +78,7 @@ def test_agrees_with_optax() -> None:
     times, counts = jnp.array([5, 4, 5]), jnp.array([2, 2, 1])
 
     def ours(logits: jax.Array) -> jax.Array:
-        return losses.ctc(logits, labels, logit_lengths=times, label_lengths=counts)
+        return losses.ctc(logits, labels, logit_lengths=times, target_lengths=counts)
 
     def reference(logits: jax.Array) -> jax.Array:
         logit_paddings = jnp.asarray(np.arange(5) >= np.array(times)[:, None], jnp.float32)
@@ -100,7 +100,7 @@ def test_agrees_with_torch() -> None:
         return torch.nn.functional.ctc_loss(log_probabilities, labels, *lengths, reduction="none")
 
     def ours(logits: jax.Array) -> jax.Array:
-        return losses.ctc(logits, jnp.asarray(LABELS), logit_lengths=jnp.array(times), label_lengths=jnp.array(counts))
+        return losses.ctc(logits, jnp.asarray(LABELS), logit_lengths=jnp.array(times), target_lengths=jnp.array(counts))
 
     assert_agrees_with_torch(ours, reference, LOGITS)
 
@@ -111,7 +111,7 @@ def test_by_hand() -> None:
     # No labels at all: the product of the probabilities of the blank.
     even, labels = jnp.zeros((3, 2, 3)), jnp.array([[1, 0], [1, 2], [2, 2]])
     expected = [math.log(9 / 3), math.log(9), math.log(9)]
-    np.testing.assert_allclose(compiled(even, labels, label_lengths=jnp.array([1, 2, 0])), expected, rtol=1e-6)
+    np.testing.assert_allclose(compiled(even, labels, target_lengths=jnp.array([1, 2, 0])), expected, rtol=1e-6)
     assert compiled(even[0], jnp.zeros((0,), int)) == pytest.approx(math.log(9))
 
 
@@ -153,7 +153,7 @@ def test_the_probabilities_of_all_labellings_add_up_to_one() -> None:
     labellings = [list(each) for n in range(4) for each in itertools.product((1, 2), repeat=n)]
     padded = jnp.array([each + [1] * (3 - len(each)) for each in labellings])
     counts = jnp.array([len(each) for each in labellings])
-    together = compiled(jnp.broadcast_to(logits[None], (len(labellings), 3, 3)), padded, label_lengths=counts)
+    together = compiled(jnp.broadcast_to(logits[None], (len(labellings), 3, 3)), padded, target_lengths=counts)
     assert jnp.exp(-together).sum() == pytest.approx(1.0, rel=1e-5)
 
 
@@ -167,9 +167,9 @@ ONES, LABEL = jnp.ones((2, 4, 3)), jnp.ones((2, 2), int)
     [
         ((jnp.ones(3), LABEL), {}, ValueError, r"expected logits \[\*batch, time, classes\], got float32\[3\]"),
         ((ONES.astype(int), LABEL), {}, TypeError, r"expected floating-point logits, got int32\[2,4,3\]; cast them"),
-        ((ONES, LABEL.astype(float)), {}, TypeError, r"expected integer labels, got float32\[2,2\]"),
-        ((ONES, LABEL[0]), {}, ValueError, r"expected labels of shape \(2, 'labels'\) for logits .*, got int32\[2\]"),
-        ((ONES, jnp.ones((3, 2), int)), {}, ValueError, r"expected labels of shape .* got int32\[3,2\]"),
+        ((ONES, LABEL.astype(float)), {}, TypeError, r"expected integer targets, got float32\[2,2\]"),
+        ((ONES, LABEL[0]), {}, ValueError, r"expected targets of shape \(2, 'labels'\) for logits .*, got int32\[2\]"),
+        ((ONES, jnp.ones((3, 2), int)), {}, ValueError, r"expected targets of shape .* got int32\[3,2\]"),
         ((ONES, LABEL), {"blank": 3}, ValueError, r"expected blank in \[0, 3\), got 3"),
         ((ONES, LABEL), {"blank": -1}, ValueError, r"expected blank in \[0, 3\), got -1"),
         (
@@ -178,16 +178,26 @@ ONES, LABEL = jnp.ones((2, 4, 3)), jnp.ones((2, 2), int)
             ValueError,
             r"expected logit_lengths of shape \(2,\), one per sequence, got int32\[3\]",
         ),
-        ((ONES, LABEL), {"label_lengths": jnp.ones(2)}, TypeError, r"expected integer label_lengths, got float32\[2\]"),
+        (
+            (ONES, LABEL),
+            {"target_lengths": jnp.ones(2)},
+            TypeError,
+            r"expected integer target_lengths, got float32\[2\]",
+        ),
         (
             (ONES, LABEL),
             {"logit_lengths": jnp.array([5, 1])},
             ValueError,
             r"expected logit_lengths in \[0, 4\], got \[5",
         ),
-        ((ONES, LABEL), {"label_lengths": jnp.array([2, -1])}, ValueError, r"expected label_lengths in \[0, 2\], got"),
+        (
+            (ONES, LABEL),
+            {"target_lengths": jnp.array([2, -1])},
+            ValueError,
+            r"expected target_lengths in \[0, 2\], got",
+        ),
         ((ONES, 3 * LABEL), {}, ValueError, r"expected class indices in \[0, 3\), got 3 at position \(0, 0\)"),
-        ((ONES, 0 * LABEL), {}, ValueError, r"expected labels without the blank 0, got \[\[0, 0\], \[0, 0\]\]"),
+        ((ONES, 0 * LABEL), {}, ValueError, r"expected targets without the blank 0, got \[\[0, 0\], \[0, 0\]\]"),
     ],
 )
 def test_refuses(arguments: tuple[Any, ...], more: dict[str, Any], error: type, message: str) -> None:
@@ -195,7 +205,7 @@ def test_refuses(arguments: tuple[Any, ...], more: dict[str, Any], error: type, 
 
 
 def test_what_cannot_be_seen_in_a_compiled_function_is_nan_for_its_example_only() -> None:
-    ctc = jax.jit(lambda labels, times, counts: losses.ctc(ONES, labels, logit_lengths=times, label_lengths=counts))
+    ctc = jax.jit(lambda labels, times, counts: losses.ctc(ONES, labels, logit_lengths=times, target_lengths=counts))
     good = (LABEL, jnp.array([4, 4]), jnp.array([2, 2]))
     wrong = (
         (LABEL.at[1, 0].set(0), *good[1:]),

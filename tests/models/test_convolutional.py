@@ -97,7 +97,7 @@ def merged(first, second):
 @pytest.mark.long
 @pytest.mark.parametrize("train", [True, False])
 def test_resnet_equals_flax(train: bool) -> None:
-    model = compiled(models.resnet((1, 1), outputs=3, width=4))
+    model = compiled(models.resnet((1, 1), outputs=3, features=4))
     params, state = model.init(jax.random.key(0), (8, 8, 2))
     state = jax.tree.map(lambda leaf: leaf + 0.25, state)
     copied = merged(linen_tree(params, "conv"), linen_tree(params, "norm")) | {"output": params["output"]}
@@ -131,7 +131,7 @@ def test_resnet_20_has_the_papers_number_of_parameters() -> None:
     ("model", "changes"),
     [
         (models.cnn, {"stages": ((4,),), "hidden": (5,), "outputs": 3}),
-        (models.resnet, {"blocks": (1,), "width": 4, "outputs": 3}),
+        (models.resnet, {"blocks": (1,), "features": 4, "outputs": 3}),
     ],
 )
 @pytest.mark.parametrize("normalization", [None, "batch", "layer", "group", "instance"])
@@ -164,7 +164,7 @@ def test_the_same_seed_gives_the_same_bits_with_another_activation_or_normalizat
 
 @pytest.mark.parametrize("normalization", [None, "none"])
 def test_without_normalization_a_resnet_has_biases(normalization) -> None:
-    model = models.resnet((1,), outputs=3, width=4, normalization=normalization)
+    model = models.resnet((1,), outputs=3, features=4, normalization=normalization)
     params, _ = jax.eval_shape(lambda: model.init(jax.random.key(0), (8, 8, 2)))
     assert params["stem"]["first"]["conv"]["bias"].shape == (4,)
 

@@ -17,12 +17,12 @@ LENGTHS = jnp.array([6, 2, 4])
 
 
 def classifiers(**changes):
-    yield from (models.recurrent_classifier(cell, outputs=2, units=5, hidden=(4,), **changes) for cell in CELLS)
+    yield from (models.recurrent_classifier(cell, outputs=2, features=5, hidden=(4,), **changes) for cell in CELLS)
     yield models.transformer_classifier(outputs=2, features=8, heads=2, depth=2, **changes)
 
 
 def language_models(**changes):
-    yield from (models.recurrent_language_model(cell, vocabulary=7, units=5, **changes) for cell in CELLS)
+    yield from (models.recurrent_language_model(cell, vocabulary=7, features=5, **changes) for cell in CELLS)
     yield models.transformer_language_model(vocabulary=7, features=8, heads=2, depth=2, **changes)
 
 
@@ -92,8 +92,8 @@ def test_gradients_reach_every_parameter(model) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_carried_state_continues_the_sequence(cell) -> None:
-    whole = compiled(models.recurrent_language_model(cell, vocabulary=7, units=5))
-    chunked = compiled(models.recurrent_language_model(cell, vocabulary=7, units=5, carry_batch_shape=(3,)))
+    whole = compiled(models.recurrent_language_model(cell, vocabulary=7, features=5))
+    chunked = compiled(models.recurrent_language_model(cell, vocabulary=7, features=5, carry_batch_shape=(3,)))
     params, _ = whole.init(jax.random.key(0), (6,))
     _, state = chunked.init(jax.random.key(0), (2,))
     outputs = []
@@ -118,7 +118,7 @@ def test_activation_normalization_and_dropout_are_arguments(normalization) -> No
 
 def test_groups_divide_any_width() -> None:
     for model in (
-        models.recurrent_classifier("gru", outputs=2, units=5, bidirectional=True, normalization="group"),
+        models.recurrent_classifier("gru", outputs=2, features=5, bidirectional=True, normalization="group"),
         models.transformer_classifier(outputs=2, features=20, heads=2, depth=1, normalization="group"),
     ):
         params, state = jax.eval_shape(lambda model=model: model.init(jax.random.key(0), (6, 4)))
@@ -130,7 +130,7 @@ def test_the_activation_is_that_of_the_simple_cell_too() -> None:
     x = jnp.ones((1, 3, 1))
     outputs = {}
     for name in ("relu", "tanh"):
-        model = compiled(models.recurrent_classifier("rnn", outputs=1, units=2, activation=name))
+        model = compiled(models.recurrent_classifier("rnn", outputs=1, features=2, activation=name))
         params, state = model.init(jax.random.key(0), (3, 1))
         params = jax.tree.map(jnp.ones_like, params)
         outputs[name] = float(model.apply(params, state, x)[0][0, 0])

@@ -1,7 +1,11 @@
 """Masks: what they take by name and shape, in dlkit's and in flax's parameters."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
 from flax import linen, nnx
 
@@ -75,3 +79,30 @@ def test_masks_combine() -> None:
 def test_a_mask_by_name_needs_a_pattern() -> None:
     with pytest.raises(ValueError, match=r"^by_name: expected at least one pattern"):
         regularizers.by_name()
+
+
+def test_a_tree_of_a_mask_is_a_mask_of_optax() -> None:
+    params = {"head": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}, "body": {"kernel": jnp.full((2, 2), 3.0)}}
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    heads = regularizers.by_name("head/*")
+    for mask, decayed in (
+        (regularizers.mask_tree(params), {"head/kernel", "body/kernel"}),
+        (regularizers.mask_tree, {"head/kernel", "body/kernel"}),
+        (regularizers.mask_tree(params, mask=heads), {"head/kernel", "head/bias"}),
+        (partial(regularizers.mask_tree, mask=heads), {"head/kernel", "head/bias"}),
+    ):
+        optimizer = optax.adamw(0.1, weight_decay=0.5, mask=mask)
+        updates, _ = jax.jit(optimizer.update)(zeros, optimizer.init(params), params)
+        # Without a gradient AdamW's update is the decay alone: - rate * decay * w.
+        for keys, update in jax.tree_util.tree_leaves_with_path(updates):
+            path = "/".join(key.key for key in keys)
+            w = params[keys[0].key][keys[1].key]
+            np.testing.assert_allclose(update, -0.05 * w if path in decayed else 0 * w, rtol=1e-6)
+
+
+def test_a_tree_of_a_mask_freezes_a_part() -> None:
+    params = {"head": {"kernel": jnp.ones((2, 2))}, "body": {"kernel": jnp.ones((2, 2))}}
+    labels = regularizers.mask_tree(jax.eval_shape(lambda: params), mask=regularizers.by_name("head/*"))
+    optimizer = optax.partition({True: optax.sgd(0.5), False: optax.set_to_zero()}, labels)
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    assert (updates["head"]["kernel"] == -0.5).all() and not updates["body"]["kernel"].any()

@@ -22,7 +22,7 @@ KEY = jax.random.key(3)
 @pytest.mark.parametrize("shared_axes", [(), (-2,), (-3, -2), (0,), (3, 1)])
 def test_dropout_shares_its_mask_along_the_axes_and_nowhere_else(shared_axes: tuple[int, ...]) -> None:
     x = jnp.ones((5, 6, 7, 8))
-    y = np.asarray(regularizers.dropout(KEY, x, rate=0.5, shared_axes=shared_axes))
+    y = np.asarray(regularizers.dropout(x, key=KEY, rate=0.5, shared_axes=shared_axes))
     assert set(np.unique(y)) == {0.0, 2.0}
     for axis in range(4):
         varies = (y != y.take([0], axis)).any()
@@ -37,7 +37,7 @@ def test_dropout_shares_its_mask_along_the_axes_and_nowhere_else(shared_axes: tu
 @pytest.mark.parametrize("shared_axes", [(), (1,)])
 def test_dropout_keeps_the_mean_and_drops_at_the_rate(rate: float, shared_axes: tuple[int, ...]) -> None:
     n = 20_000
-    y = regularizers.dropout(KEY, jnp.full((n, 2), 3.0), rate=rate, shared_axes=shared_axes)
+    y = regularizers.dropout(jnp.full((n, 2), 3.0), key=KEY, rate=rate, shared_axes=shared_axes)
     # Five standard errors of a binomial share.
     assert float((y[:, 0] == 0).mean()) == pytest.approx(rate, abs=5 * math.sqrt(rate * (1 - rate) / n))
     np.testing.assert_allclose(y[y != 0], 3.0 / (1.0 - rate), rtol=1e-6)
@@ -45,10 +45,10 @@ def test_dropout_keeps_the_mean_and_drops_at_the_rate(rate: float, shared_axes: 
 
 def test_dropout_takes_a_traced_rate_and_is_the_identity_at_zero() -> None:
     x = jnp.linspace(1.0, 2.0, 50)
-    traced = jax.jit(lambda rate: regularizers.dropout(KEY, x, rate=rate))
-    np.testing.assert_allclose(traced(jnp.float32(0.25)), regularizers.dropout(KEY, x, rate=0.25), rtol=2e-7)
+    traced = jax.jit(lambda rate: regularizers.dropout(x, key=KEY, rate=rate))
+    np.testing.assert_allclose(traced(jnp.float32(0.25)), regularizers.dropout(x, key=KEY, rate=0.25), rtol=2e-7)
     np.testing.assert_array_equal(traced(jnp.float32(0.0)), x)
-    assert regularizers.dropout(KEY, x, rate=0) is x and regularizers.dropout(KEY, x, rate=0.0) is x
+    assert regularizers.dropout(x, key=KEY, rate=0) is x and regularizers.dropout(x, key=KEY, rate=0.0) is x
 
 
 @pytest.mark.parametrize(
@@ -62,19 +62,19 @@ def test_dropout_takes_a_traced_rate_and_is_the_identity_at_zero() -> None:
 )
 def test_dropout_refuses(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^dropout: {message}"):
-        regularizers.dropout(KEY, jnp.ones((3, 4)), **settings)
+        regularizers.dropout(jnp.ones((3, 4)), key=KEY, **settings)
 
 
 def test_the_noise_is_gaussian_of_the_given_deviation() -> None:
     x = jnp.full(20_000, 5.0)
-    noise = np.asarray(regularizers.gaussian_noise(KEY, x, deviation=0.3)) - 5.0
+    noise = np.asarray(regularizers.gaussian_noise(x, key=KEY, deviation=0.3)) - 5.0
     assert scipy.stats.kstest(noise / 0.3, "norm").pvalue > 1e-3
-    traced = jax.jit(lambda deviation: regularizers.gaussian_noise(KEY, x, deviation=deviation))
+    traced = jax.jit(lambda deviation: regularizers.gaussian_noise(x, key=KEY, deviation=deviation))
     np.testing.assert_allclose(traced(jnp.float32(0.3)) - 5.0, noise, atol=1e-6)
-    np.testing.assert_array_equal(regularizers.gaussian_noise(KEY, x, deviation=0), x)
-    assert regularizers.gaussian_noise(KEY, x.astype(jnp.bfloat16), deviation=1.0).dtype == jnp.bfloat16
+    np.testing.assert_array_equal(regularizers.gaussian_noise(x, key=KEY, deviation=0), x)
+    assert regularizers.gaussian_noise(x.astype(jnp.bfloat16), key=KEY, deviation=1.0).dtype == jnp.bfloat16
     with pytest.raises(ValueError, match=r"^gaussian_noise: expected deviation at least 0, got -1"):
-        regularizers.gaussian_noise(KEY, x, deviation=-1)
+        regularizers.gaussian_noise(x, key=KEY, deviation=-1)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
@@ -89,7 +89,7 @@ def test_label_smoothing_agrees_with_optax(smoothing: float) -> None:
 def test_mixup_mixes_inputs_and_targets_alike_with_one_ratio_and_a_permutation() -> None:
     # One row of the identity per example: the mixed rows show who was mixed with whom, and how much.
     for seed in range(5):
-        x, targets = regularizers.mixup(jax.random.key(seed), jnp.eye(6).reshape(6, 2, 3), jnp.eye(6), alpha=1.0)
+        x, targets = regularizers.mixup(jnp.eye(6).reshape(6, 2, 3), jnp.eye(6), key=jax.random.key(seed), alpha=1.0)
         np.testing.assert_array_equal(x.reshape(6, 6), targets)
         np.testing.assert_allclose(targets.sum(axis=1), 1.0, rtol=1e-6)
         np.testing.assert_allclose(targets.sum(axis=0), 1.0, rtol=1e-6)  # every example is one partner
@@ -102,7 +102,7 @@ def test_mixup_mixes_inputs_and_targets_alike_with_one_ratio_and_a_permutation()
 @functools.partial(jax.vmap, in_axes=(0, None))
 def mixing_ratios(key: jax.Array, alpha: jax.Array) -> tuple[jax.Array, jax.Array]:
     # Two examples: 0 and 1. If they are partners, the first becomes 1 - lambda; otherwise it stays 0.
-    x, _ = regularizers.mixup(key, jnp.array([0.0, 1.0]), jnp.zeros(2), alpha=alpha)
+    x, _ = regularizers.mixup(jnp.array([0.0, 1.0]), jnp.zeros(2), key=key, alpha=alpha)
     return 1.0 - x[0], x.sum()
 
 
@@ -126,7 +126,7 @@ def test_the_ratio_of_mixup_is_beta_distributed(alpha: float) -> None:
 
 @jax.jit
 def compiled_mixup(x: jax.Array, targets: jax.Array, alpha: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return regularizers.mixup(KEY, x, targets, alpha=alpha)
+    return regularizers.mixup(x, targets, key=KEY, alpha=alpha)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1e-38, 1e-7, 1e30])
@@ -144,17 +144,17 @@ def test_mixup_at_the_ends_of_alpha(alpha: float) -> None:
     ("call", "error", "message"),
     [
         (
-            lambda f: f.mixup(KEY, jnp.ones((3, 2)), jnp.ones((2, 2)), alpha=1.0),
+            lambda f: f.mixup(jnp.ones((3, 2)), jnp.ones((2, 2)), key=KEY, alpha=1.0),
             ValueError,
             "mixup: expected x .* one batch",
         ),
         (
-            lambda f: f.mixup(KEY, jnp.ones((2, 2)), jnp.ones(2, jnp.int32), alpha=1.0),
+            lambda f: f.mixup(jnp.ones((2, 2)), jnp.ones(2, jnp.int32), key=KEY, alpha=1.0),
             TypeError,
             "mixup: .* jax.nn.one_hot",
         ),
         (
-            lambda f: f.mixup(KEY, jnp.ones((2, 2)), jnp.ones(2), alpha=-1.0),
+            lambda f: f.mixup(jnp.ones((2, 2)), jnp.ones(2), key=KEY, alpha=-1.0),
             ValueError,
             "mixup: expected alpha at least 0",
         ),
@@ -169,9 +169,13 @@ def test_mixup_at_the_ends_of_alpha(alpha: float) -> None:
             ValueError,
             "label_smoothing: expected smoothing at least",
         ),
-        (lambda f: f.dropout(KEY, jnp.ones(2, jnp.int32), rate=0.5), TypeError, "dropout: expected floating-point x"),
         (
-            lambda f: f.gaussian_noise(KEY, jnp.ones(2, jnp.int32), deviation=1),
+            lambda f: f.dropout(jnp.ones(2, jnp.int32), key=KEY, rate=0.5),
+            TypeError,
+            "dropout: expected floating-point x",
+        ),
+        (
+            lambda f: f.gaussian_noise(jnp.ones(2, jnp.int32), key=KEY, deviation=1),
             TypeError,
             "gaussian_noise: expected float",
         ),
@@ -203,7 +207,7 @@ def test_dropout_of_the_inputs_of_a_linear_model_is_ridge_regression() -> None:
     alpha = n * (1.0 - keep_rate) / keep_rate
 
     def moments(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        dropped = regularizers.dropout(key, jnp.asarray(x, jnp.float32), rate=1.0 - keep_rate)
+        dropped = regularizers.dropout(jnp.asarray(x, jnp.float32), key=key, rate=1.0 - keep_rate)
         return dropped.T @ dropped, dropped.T @ jnp.asarray(y, jnp.float32)
 
     # The mean loss over the draws is the quadratic w^T G w - 2 m^T w + y^T y of the mean moments, exactly.
@@ -223,31 +227,31 @@ def test_dropout_of_the_inputs_of_a_linear_model_is_ridge_regression() -> None:
 
 
 def test_drop_path_drops_whole_examples() -> None:
-    y = np.asarray(regularizers.drop_path(KEY, jnp.ones((400, 3, 2)), rate=0.25, axes=2))
+    y = np.asarray(regularizers.drop_path(jnp.ones((400, 3, 2)), key=KEY, rate=0.25, axes=2))
     assert (y == y[:, :1, :1]).all() and set(np.unique(y)) == {0.0, np.float32(1 / 0.75)}
     # Five standard errors of a binomial share.
     assert (y[:, 0, 0] == 0).mean() == pytest.approx(0.25, abs=5 * math.sqrt(0.25 * 0.75 / 400))
     with pytest.raises(ValueError, match=r"^drop_path: expected x whose examples have 3 axes, got float32\[2,2\]"):
-        regularizers.drop_path(KEY, jnp.ones((2, 2)), rate=0.5, axes=3)
+        regularizers.drop_path(jnp.ones((2, 2)), key=KEY, rate=0.5, axes=3)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
 def test_alpha_dropout_has_the_values_of_torch_and_keeps_mean_and_variance(rate: float) -> None:
     torch = pytest.importorskip("torch", reason="torch is a development-only second opinion")
     theirs = torch.nn.functional.alpha_dropout(torch.full((2000,), 0.7), rate, training=True).unique().numpy()
-    ours = np.unique(regularizers.alpha_dropout(KEY, jnp.full(2000, 0.7), rate=rate))
+    ours = np.unique(regularizers.alpha_dropout(jnp.full(2000, 0.7), key=KEY, rate=rate))
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
     n = 40_000
     x = jax.random.normal(jax.random.key(9), (n,))
-    y = np.asarray(regularizers.alpha_dropout(KEY, x, rate=rate))
+    y = np.asarray(regularizers.alpha_dropout(x, key=KEY, rate=rate))
     # Five standard errors; that of the variance with the fourth moment, which is at most 9.
     assert y.mean() == pytest.approx(0.0, abs=5 / math.sqrt(n)) and y.var() == pytest.approx(1.0, abs=15 / math.sqrt(n))
-    assert regularizers.alpha_dropout(KEY, x, rate=0) is x
+    assert regularizers.alpha_dropout(x, key=KEY, rate=0) is x
 
 
 @pytest.mark.parametrize("name", ["dropout", "alpha_dropout"])
 def test_a_traced_rate_out_of_range_gives_nan(name: str) -> None:
-    function = jax.jit(lambda rate: getattr(regularizers, name)(KEY, jnp.ones(4), rate=rate))
+    function = jax.jit(lambda rate: getattr(regularizers, name)(jnp.ones(4), key=KEY, rate=rate))
     for rate in (1.0, 1.5, -0.1):
         assert np.isnan(function(jnp.float32(rate))).all()
 
@@ -256,7 +260,7 @@ def test_a_traced_rate_out_of_range_gives_nan(name: str) -> None:
 def test_cutmix_mixes_targets_by_the_volume_of_a_box(shape: tuple[int, ...]) -> None:
     batch = 5
     x = jnp.broadcast_to(jnp.arange(float(batch)).reshape(batch, *(1,) * (len(shape) + 1)), (batch, *shape, 2))
-    function = jax.jit(lambda key: regularizers.cutmix(key, x, jnp.eye(batch), alpha=1.0))
+    function = jax.jit(lambda key: regularizers.cutmix(x, jnp.eye(batch), key=key, alpha=1.0))
     shares = []
     for seed in range(30):
         mixed, targets = map(np.asarray, function(jax.random.key(seed)))
@@ -275,11 +279,11 @@ def test_cutmix_mixes_targets_by_the_volume_of_a_box(shape: tuple[int, ...]) -> 
 
 def test_cutmix_without_alpha_mixes_nothing_and_refuses_what_does_not_fit() -> None:
     x, targets = jax.random.normal(KEY, (4, 3, 2)), jnp.eye(4)
-    for each, expected in zip(regularizers.cutmix(KEY, x, targets, alpha=0), (x, targets), strict=True):
+    for each, expected in zip(regularizers.cutmix(x, targets, key=KEY, alpha=0), (x, targets), strict=True):
         np.testing.assert_array_equal(each, expected)
     with pytest.raises(ValueError, match=r"^cutmix: expected x .* of one batch size"):
-        inspect.unwrap(regularizers.cutmix)(KEY, x, jnp.eye(3), alpha=1.0)
+        inspect.unwrap(regularizers.cutmix)(x, jnp.eye(3), key=KEY, alpha=1.0)
     with pytest.raises(ValueError, match=r"^cutmix: expected x"):
-        inspect.unwrap(regularizers.cutmix)(KEY, jnp.ones((4, 2)), targets, alpha=1.0)
+        inspect.unwrap(regularizers.cutmix)(jnp.ones((4, 2)), targets, key=KEY, alpha=1.0)
     with pytest.raises(TypeError, match=r"^cutmix: .* jax.nn.one_hot"):
-        inspect.unwrap(regularizers.cutmix)(KEY, x, jnp.arange(4), alpha=1.0)
+        inspect.unwrap(regularizers.cutmix)(x, jnp.arange(4), key=KEY, alpha=1.0)

@@ -41,14 +41,14 @@ def test_the_confidence_penalty_at_its_ends() -> None:
 
 def test_the_jacobian_penalty_is_exact_for_one_output() -> None:
     x = jnp.asarray(RNG.normal(size=(3, 4)), jnp.float32)
-    found = regularizers.jacobian_penalty(jax.random.key(0), lambda x: jnp.sin(x).sum(-1, keepdims=True), x)
+    found = regularizers.jacobian_penalty(lambda x: jnp.sin(x).sum(-1, keepdims=True), x, key=jax.random.key(0))
     np.testing.assert_allclose(found, np.square(np.cos(x)).sum(-1), rtol=1e-5)
 
 
 def test_the_jacobian_penalty_is_unbiased() -> None:
     kernel = jnp.asarray(RNG.normal(size=(4, 3)), jnp.float32)
     x = jnp.ones((2000, 4))
-    draws = np.asarray(regularizers.jacobian_penalty(jax.random.key(1), lambda x: x @ kernel, x, projections=2))
+    draws = np.asarray(regularizers.jacobian_penalty(lambda x: x @ kernel, x, key=jax.random.key(1), projections=2))
     # Five standard errors of the mean.
     assert draws.mean() == pytest.approx(float(jnp.square(kernel).sum()), abs=5 * draws.std() / np.sqrt(len(draws)))
     assert draws.std() > 0
@@ -59,7 +59,7 @@ def test_the_jacobian_penalty_has_a_gradient_of_parameters() -> None:
 
     def penalty(kernel: jax.Array) -> jax.Array:
         function = lambda x: layer.apply({"kernel": kernel}, {}, x)[0]  # noqa: E731
-        return regularizers.jacobian_penalty(jax.random.key(0), function, jnp.ones((1, 3)))[0]
+        return regularizers.jacobian_penalty(function, jnp.ones((1, 3)), key=jax.random.key(0))[0]
 
     kernel = jnp.array([[1.0], [-2.0], [3.0]])
     np.testing.assert_allclose(jax.grad(penalty)(kernel), 2 * kernel, rtol=1e-5)  # of |w|^2
@@ -68,11 +68,20 @@ def test_the_jacobian_penalty_has_a_gradient_of_parameters() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     key = jax.random.key(0)
     with pytest.raises(ValueError, match=r"^jacobian_penalty: expected outputs \[2, ...\] of a function of a batch"):
-        regularizers.jacobian_penalty(key, jnp.sum, jnp.ones((2, 3)))
+        regularizers.jacobian_penalty(jnp.sum, jnp.ones((2, 3)), key=key)
     with pytest.raises(ValueError, match=r"^jacobian_penalty: expected projections to be an integer of at least 1"):
-        regularizers.jacobian_penalty(key, jnp.sin, jnp.ones((2, 3)), projections=0)
+        regularizers.jacobian_penalty(jnp.sin, jnp.ones((2, 3)), key=key, projections=0)
     for name in ("activity_l1", "activity_l2", "confidence_penalty"):
         with pytest.raises(ValueError, match=rf"^{name}: expected x \[\*batch, features\], got a scalar"):
             inspect.unwrap(getattr(regularizers, name))(jnp.ones(()))
         with pytest.raises(TypeError, match=rf"^{name}: expected floating-point x, got int32"):
             inspect.unwrap(getattr(regularizers, name))(jnp.ones(2, jnp.int32))
+
+
+def test_numbers_and_lists_are_taken() -> None:
+    np.testing.assert_allclose(regularizers.activity_l1([[1, -2.0]]), [3.0])
+    np.testing.assert_allclose(regularizers.activity_l2((1, 2)), 5.0)
+    np.testing.assert_allclose(regularizers.confidence_penalty([0, 0]), -np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(
+        regularizers.jacobian_penalty(lambda x: 3.0 * x, [[1], [2]], key=jax.random.key(0)), [9.0, 9.0], rtol=1e-6
+    )

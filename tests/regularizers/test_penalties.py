@@ -216,3 +216,9 @@ def test_the_norm_of_a_constant_group_of_any_length(length: float) -> None:
     constant = {"w": jnp.full((4, 1), length)}
     found = jax.jit(lambda: regularizers.group_lasso(constant, size_weighted=False))()
     assert found == pytest.approx(2 * length, rel=1e-6)
+
+
+def test_leaves_may_be_numbers_and_numpy_arrays() -> None:
+    params = {"kernel": np.array([[3.0, -4.0]], np.float32), "gain": 2}
+    assert regularizers.l2(params) == 25.0
+    assert regularizers.l1(params, mask=everything) == 9.0

@@ -80,8 +80,11 @@ def hash_program(function: Callable[..., Any], *arguments: Any, rules: int = 0) 
     """
     import jax
 
+    from dlkit.layers.lowering import default_lowering
+
     def fresh(*given: Any) -> Any:
-        return function(*given)
+        with default_lowering("matmul"):  # as what is trained
+            return function(*given)
 
     closed, shapes = jax.make_jaxpr(fresh, return_shape=True)(*arguments)
     reader = _Reader(rules)

@@ -100,8 +100,11 @@ def shape_of(variable: Any, *before: int) -> Any:
 def _traced(function: Callable[..., Any], *shapes: Any) -> Any:
     import jax
 
+    from dlkit.layers.lowering import default_lowering
+
     try:
-        return jax.make_jaxpr(function)(*shapes)
+        with default_lowering("matmul"):  # as what is trained
+            return jax.make_jaxpr(function)(*shapes)
     except NameError as error:  # a collective operation, outside of its axis
         raise Untraceable(str(error)) from error
     except Exception as error:

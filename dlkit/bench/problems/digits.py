@@ -216,7 +216,7 @@ def digits_resnet(
         The problem.
     """
     network = models.resnet(
-        (depth, depth), outputs=10, width=width, activation=activation, normalization=norm, dropout=dropout
+        (depth, depth), outputs=10, features=width, activation=activation, normalization=norm, dropout=dropout
     )
     return _digits(
         "digits-resnet",

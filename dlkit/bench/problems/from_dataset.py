@@ -164,10 +164,10 @@ def _network(
     if model in ("gru", "lstm"):
         if vocabulary is not None:
             return models.recurrent_language_model(
-                model, vocabulary=vocabulary, units=width, depth=depth, dropout=dropout
+                model, vocabulary=vocabulary, features=width, depth=depth, dropout=dropout
             )
         return models.recurrent_classifier(
-            model, outputs=outputs, units=width, depth=depth, normalization=norm, dropout=dropout
+            model, outputs=outputs, features=width, depth=depth, normalization=norm, dropout=dropout
         )
     if model == "transformer":
         if vocabulary is not None:

@@ -42,7 +42,7 @@ PENALTIES: Mapping[str, Penalty] = MappingProxyType(
     {
         # 1/2, so that the strength is the gamma of the paper
         "r1": lambda critic, key, real, fake: gan_losses.r1_penalty(critic, real) / 2,
-        "wgan_gp": gan_losses.gradient_penalty,
+        "wgan_gp": lambda critic, key, real, fake: gan_losses.gradient_penalty(critic, real, fake, key=key),
     }
 )
 """Gradient penalties of a discriminator, by name."""

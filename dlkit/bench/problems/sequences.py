@@ -360,7 +360,7 @@ def _reader(architecture: str, outputs: int, width: int, depth: int, dropout: Sc
             outputs=outputs, features=width, depth=depth, dropout=dropout, normalization=norm or "layer"
         )
     return models.recurrent_classifier(
-        architecture, outputs=outputs, units=width, depth=depth, dropout=dropout, normalization=norm or "none"
+        architecture, outputs=outputs, features=width, depth=depth, dropout=dropout, normalization=norm or "none"
     )
 
 
@@ -370,7 +370,7 @@ def _writer(architecture: str, vocabulary: int, width: int, depth: int, dropout:
     if architecture == "transformer":
         return models.transformer_language_model(vocabulary=vocabulary, features=width, depth=depth, dropout=dropout)
     return models.recurrent_language_model(
-        architecture, vocabulary=vocabulary, units=width, depth=depth, dropout=dropout
+        architecture, vocabulary=vocabulary, features=width, depth=depth, dropout=dropout
     )
 
 

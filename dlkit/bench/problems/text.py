@@ -59,7 +59,7 @@ def text_lstm(
         "text-lstm",
         dataset,
         models.recurrent_language_model(
-            "lstm", vocabulary=_vocabulary(dataset), units=width, depth=depth, dropout=dropout
+            "lstm", vocabulary=_vocabulary(dataset), features=width, depth=depth, dropout=dropout
         ),
         target=None if path else 2.7,
         description=f"LSTM of {width} units on the characters of {dataset.source}, batch 16",

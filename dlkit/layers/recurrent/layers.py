@@ -22,7 +22,7 @@ _zeros: Initializer = jax.nn.initializers.zeros
 
 @described
 def rnn(
-    units: int,
+    features: int,
     *,
     activation: str | ArrayFunction = "tanh",
     depth: int = 1,
@@ -42,7 +42,7 @@ def rnn(
     the kernels.
 
     Args:
-        units: size of the state h.
+        features: size of the state h.
         activation: a name that `activations.get` knows, or a function; keeps the shape.
         depth: number of layers, each reading the outputs of the one before.
         bidirectional: whether every layer also reads the sequence from its end.
@@ -73,21 +73,21 @@ def rnn(
         (4, 5, 3)
     """
     function = activations.get(activation) if isinstance(activation, str) else activation
-    checks.require_size("rnn", units=units)
-    got = jax.eval_shape(function, jax.ShapeDtypeStruct((1, units), jnp.float32))
-    if got.shape != (1, units):
-        raise ValueError(f"rnn: expected an activation that keeps the shape (1, {units}), got {got.shape} from it")
+    checks.require_size("rnn", features=features)
+    got = jax.eval_shape(function, jax.ShapeDtypeStruct((1, features), jnp.float32))
+    if got.shape != (1, features):
+        raise ValueError(f"rnn: expected an activation that keeps the shape (1, {features}), got {got.shape} from it")
     return recurrent_stack(
         "rnn",
         simple_cell(function),
-        Settings(units, depth, bidirectional, dropout, recurrent_dropout, output, carry_batch_shape, unroll),
+        Settings(features, depth, bidirectional, dropout, recurrent_dropout, output, carry_batch_shape, unroll),
         Initializers(kernel_init, recurrent_init, bias_init),
     )
 
 
 @described
 def gru(
-    units: int,
+    features: int,
     *,
     depth: int = 1,
     bidirectional: bool = False,
@@ -107,10 +107,10 @@ def gru(
     the product (in the paper before).
 
     Everything but the cell (arguments, parameters, `lengths=`, the carried state) is that of `lstm`, with the gates r,
-    z, n in the kernels and `"recurrent_bias": [units]`, b'_n, beside the bias.
+    z, n in the kernels and `"recurrent_bias": [features]`, b'_n, beside the bias.
 
     Args:
-        units: size of the state h.
+        features: size of the state h.
         depth: number of layers, each reading the outputs of the one before.
         bidirectional: whether every layer also reads the sequence from its end.
         dropout: probability of dropping a value between the layers of the stack while training; may be traced.
@@ -142,14 +142,14 @@ def gru(
     return recurrent_stack(
         "gru",
         GRU_CELL,
-        Settings(units, depth, bidirectional, dropout, recurrent_dropout, output, carry_batch_shape, unroll),
+        Settings(features, depth, bidirectional, dropout, recurrent_dropout, output, carry_batch_shape, unroll),
         Initializers(kernel_init, recurrent_init, bias_init),
     )
 
 
 @described
 def lstm(
-    units: int,
+    features: int,
     *,
     depth: int = 1,
     bidirectional: bool = False,
@@ -173,18 +173,18 @@ def lstm(
     that reads from the end begins at the sequence's own end. A sequence of length 0 leaves the initial state: 0, or
     what was carried.
 
-    With `carry_batch_shape`, the layer has a state, `{"layer_0": {"hidden", "memory"}, ...}`, `[*batch, units]` each,
-    where one call begins and which the next one gets; no gradient flows back through it (truncated backpropagation).
-    `init` makes zeros, which also start new sequences. Training refuses inputs with other batch axes; otherwise they
-    (examples held out, in another number) start from zeros and leave the state alone.
+    With `carry_batch_shape`, the layer has a state, `{"layer_0": {"hidden", "memory"}, ...}`, `[*batch, features]`
+    each, where one call begins and which the next one gets; no gradient flows back through it (truncated
+    backpropagation). `init` makes zeros, which also start new sequences. Training refuses inputs with other batch axes;
+    otherwise they (examples held out, in another number) start from zeros and leave the state alone.
 
-    Parameters: `{"layer_0": {"forward": {"input_kernel": [in_features, 4 * units], "recurrent_kernel":
-    [units, 4 * units], "bias": [4 * units]}}, ...}`, made in float32, and likewise "backward" when bidirectional. The
-    gates are i, f, g, o, in this order, as in PyTorch, whose two biases are one here. The state of a step is kept in at
-    least float32; outputs have the dtype that inputs and parameters promote to.
+    Parameters: `{"layer_0": {"forward": {"input_kernel": [in_features, 4 * features], "recurrent_kernel": [features, 4
+    * features], "bias": [4 * features]}}, ...}`, made in float32, and likewise "backward" when bidirectional. The gates
+    are i, f, g, o, in this order, as in PyTorch, whose two biases are one here. The state of a step is kept in at least
+    float32; outputs have the dtype that inputs and parameters promote to.
 
     Args:
-        units: size of h and c.
+        features: size of h and c.
         depth: number of layers, each reading the outputs of the one before.
         bidirectional: whether every layer also reads the sequence from its end; h of both directions side by side, the
             forward one first, is what the layer puts out.
@@ -202,7 +202,7 @@ def lstm(
 
     Returns:
         A layer for inputs `[*batch, time, in_features]`, with any time of at least 1 and any number of batch axes;
-        outputs `[*batch, time, units]`, or `[*batch, units]` for the last; 2 units when bidirectional.
+        outputs `[*batch, time, features]`, or `[*batch, features]` for the last; 2 features when bidirectional.
 
     Raises:
         ValueError: a size is no positive integer; a rate is a Python number outside [0, 1); the output is unknown; a
@@ -227,6 +227,6 @@ def lstm(
     return recurrent_stack(
         "lstm",
         LSTM_CELL,
-        Settings(units, depth, bidirectional, dropout, recurrent_dropout, output, carry_batch_shape, unroll),
+        Settings(features, depth, bidirectional, dropout, recurrent_dropout, output, carry_batch_shape, unroll),
         Initializers(kernel_init, recurrent_init, bias_init, (0.0, forget_bias, 0.0, 0.0)),
     )

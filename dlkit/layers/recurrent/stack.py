@@ -8,10 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Integer
 
 from dlkit import checks, regularizers
-from dlkit.layers.base import Layer
-from dlkit.layers.ragged import removes_time, within_lengths
+from dlkit.layers.base import About, Layer
+from dlkit.layers.lengths import within_lengths
+from dlkit.layers.ragged import removes_time
 from dlkit.layers.recurrent.cells import Carry, Cell, recurrence
-from dlkit.typing import Array, Initializer, Key, Params, Scalar, Shape, State
+from dlkit.layers.steps import Steps
+from dlkit.typing import Array, DTypeLike, Initializer, Key, Params, Scalar, Shape, State
 
 __all__ = ["Initializers", "Settings", "recurrent_stack"]
 
@@ -29,6 +31,7 @@ class Settings(NamedTuple):
     output: str = "sequence"
     carry_batch_shape: Shape | None = None
     unroll: int = 1
+    carry_dtype: DTypeLike = jnp.float32
 
 
 class Initializers(NamedTuple):
@@ -82,7 +85,7 @@ def recurrent_stack(where: str, cell: Cell, settings: Settings, initializers: In
         if settings.carry_batch_shape is None:
             return params, {}
         shape = (*settings.carry_batch_shape, settings.units)
-        return params, {name: {part: jnp.zeros(shape, jnp.float32) for part in cell.parts} for name in names}
+        return params, {name: {part: jnp.zeros(shape, settings.carry_dtype) for part in cell.parts} for name in names}
 
     def apply(
         params: Params,
@@ -119,7 +122,16 @@ def recurrent_stack(where: str, cell: Cell, settings: Settings, initializers: In
         y = jnp.moveaxis(hidden.reshape(hidden.shape[0], *batch, hidden.shape[-1]), 0, -2)
         return y, new_state if carried else state
 
-    return Layer(init, apply, removes_time(apply) if settings.output == "last" else None)
+    about = About(stepwise=lambda steps: _carrying(where, cell, settings, initializers, steps))
+    return Layer(init, apply, removes_time(apply) if settings.output == "last" else None, about)
+
+
+def _carrying(where: str, cell: Cell, settings: Settings, initializers: Initializers, steps: Steps) -> Layer:
+    """The layers for sequences that come a piece at a time."""
+    if settings.bidirectional:
+        raise ValueError(f"{where}: expected a layer that reads from the start, got one that is bidirectional")
+    carried = settings._replace(carry_batch_shape=steps.batch_shape, carry_dtype=steps.dtype)
+    return recurrent_stack(where, cell, carried, initializers)
 
 
 def _init_cell(key: Key, cell: Cell, features: int, units: int, initializers: Initializers) -> dict[str, Array]:
@@ -166,7 +178,7 @@ def _dropped(where: str, rate: Scalar, key: Key | None, purpose: int, x: Array) 
     """Drop values of x at a rate, with the subkey of this purpose."""
     if checks.known_zero(rate):
         return x
-    return regularizers.dropout(jax.random.fold_in(checks.require_key(where, key), purpose), x, rate=rate)
+    return regularizers.dropout(x, key=jax.random.fold_in(checks.require_key(where, key), purpose), rate=rate)
 
 
 def _masks(where: str, settings: Settings, key: Key | None, x: Array) -> tuple[Array | None, ...]:
@@ -217,7 +229,7 @@ def _carried(where: str, settings: Settings, state: State, batch: Shape, *, trai
 
 def _check_settings(where: str, settings: Settings) -> None:
     """Refuse what is wrong whatever the inputs."""
-    checks.require_size(where, units=settings.units, depth=settings.depth, unroll=settings.unroll)
+    checks.require_size(where, features=settings.units, depth=settings.depth, unroll=settings.unroll)
     checks.require_number(where, "dropout", settings.dropout, at_least=0, below=1)
     checks.require_number(where, "recurrent_dropout", settings.recurrent_dropout, at_least=0, below=1)
     if settings.output not in ("sequence", "last"):

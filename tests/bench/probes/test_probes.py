@@ -631,7 +631,7 @@ def test_a_function_without_marks_is_not_evaluated() -> None:
         (models.mlp((4, 3, 2), activation="prelu"), (5,), 2),
         (models.mlp((4, 2), activation=lambda x: jnp.maximum(x, 0.1 * x)), (5,), 1),
         (models.cnn(((2,),), outputs=2, hidden=(3,), normalization="batch"), (4, 4, 1), 2),
-        (models.resnet((1,), outputs=2, width=2), (4, 4, 1), 3),
+        (models.resnet((1,), outputs=2, features=2), (4, 4, 1), 3),
         (models.transformer_classifier(outputs=2, features=4, heads=2, depth=2), (3, 5), 2),
     ],
     ids=["mlp-prelu", "mlp-own", "cnn", "resnet", "transformer"],

@@ -84,7 +84,7 @@ MAKERS: dict[str, Any] = {
     ),
     "classification": lambda data: bench.problems.classification(
         "ragged",
-        models.recurrent_classifier("gru", outputs=2, units=3, normalization="batch"),
+        models.recurrent_classifier("gru", outputs=2, features=3, normalization="batch"),
         data,
         inputs=("inputs", "lengths"),
         batch_size=8,

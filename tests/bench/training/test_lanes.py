@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from dlkit import bench
+from dlkit import bench, layers
 from dlkit.bench import optimizers, problems
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution import executors, work
@@ -83,6 +83,14 @@ def test_no_neighbour_and_no_position_changes_a_lanes_bits(four: Program, rate: 
         crowd = [request(rate, seed) for seed in range(4)]
         crowd[position] = ours
         assert bits(train_trials(four, crowd)[position]) == first
+
+
+def test_what_is_trained_has_its_convolutions_as_products() -> None:
+    x, kernel = jax.numpy.ones((2, 8, 8, 16)), jax.numpy.ones((3, 3, 16, 8))
+    layer = layers.conv(8, (3, 3), use_bias=False)
+    jitted = lanes.compiled(lambda kernel: layer.apply({"kernel": kernel}, {}, x)[0], (False,), ALONE)
+    text = jitted.trace(kernel).lower(lowering_platforms=("cpu",)).as_text()
+    assert "stablehlo.dot_general" in text and "stablehlo.convolution" not in text
 
 
 def test_too_many_trials_are_refused(four: Program) -> None:
@@ -301,7 +309,7 @@ SCRIPT = """
 import json, sys
 import jax
 jax.config.update("jax_num_cpu_devices", 2)
-from dlkit import bench
+from dlkit import bench, layers
 from dlkit.bench.spec.budget import Budget
 result = bench.compare(
     problems=["digits-mlp"], optimizers=["sgd"], resources=bench.Resources(executor="inline", lanes=4), progress=False,
