@@ -115,7 +115,7 @@ def _result(plan: Plan, place: int, drawn: Drawn, repeat: int, studies: int, see
     about = (repeat, place, slice(studies))
     found = drawn.found[about]
     each = [  # outcomes count here, and are nothing else
-        StudyResult(number, _tuning(drawn.places[repeat, place, number], bool(found[number])), (), (), ended, True)
+        StudyResult(number, _tuning(drawn.places[repeat, place, number], bool(found[number])), (), (), (), ended, True)
         for number in range(studies)
         for ended in [_ANY * seeds if found[number] else ()]
     ]

@@ -230,7 +230,7 @@ def run(
     """
     from dlkit.bench.execution.whole_run import carry_out
 
-    where = Path(folder) if folder is not None else None
+    where = Path(folder).absolute() if folder is not None else None  # the user's code may change the working directory
     look = _require_right if check else None
     return result_of(carry_out(experiment, folder=where, resources=resources, progress=progress, look=look), where)
 

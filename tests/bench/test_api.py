@@ -1,5 +1,6 @@
 """The Python API: compare, train, replay, own optimizers and problems."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -310,3 +311,24 @@ def test_hyperparameters_that_are_missing_are_named_with_their_ranges(optimizer,
 def test_a_folder_that_is_none_is_said(folder: Any) -> None:
     with pytest.raises(bench.UserError, match=r"bench.open_run takes a run's folder, such as 'runs/quickstart', got"):
         bench.open_run(folder)
+
+
+@pytest.mark.long
+def test_a_folder_is_the_one_that_was_named_wherever_ones_own_code_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+
+    def build(learning_rate: float) -> optax.GradientTransformation:
+        os.chdir(tmp_path / "elsewhere")
+        return optax.sgd(learning_rate)
+
+    moving = bench.Optimizer("moving", build, {"learning_rate": bench.log_uniform(0.01, 0.1)})
+    budget = bench.Budget(steps=4, evaluations=2, studies=1, tuning_points=1, seeds=1)
+    resources = bench.Resources(executor="inline")
+    result = bench.compare(
+        problems=["quadratic"], optimizers=[moving], budget=budget, resources=resources, folder="mine", progress=False
+    )
+    assert (tmp_path / "mine" / "store.sqlite").is_file() and not list((tmp_path / "elsewhere").iterdir())
+    assert result.folder is not None and bench.open_run(result.folder).summary.missing == 0

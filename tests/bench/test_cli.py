@@ -156,6 +156,7 @@ def test_list_and_doctor(work: Path) -> None:
         (["run", "spec.toml", "--executor", "dsk"], ["executor 'dsk'"]),
         (["run", "spec.toml", "--folder", "spec.toml/run"], ["spec.toml/run", "cannot be written"]),
         (["show", "runs/other"], ["runs/other", "no run there"]),
+        (["show", "runs/other", "--tables", "--trials"], ["give one of them"]),
         (["replay", "runs/other", "abc"], ["runs/other", "no run there"]),
         (["report", "runs/other"], ["runs/other", "no run there"]),
         (["report", "runs/other", "--format", "latex", "--width", "column"], ["--width", "latex"]),

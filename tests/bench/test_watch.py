@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dlkit.bench.cli import watch as watching
-from dlkit.bench.cli.watch import Watched, look, watch
+from dlkit.bench.cli.watch import Watched, _Answering, look, watch
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.course import PROGRESS, State, forget, keep
 from dlkit.bench.store.store import Store
@@ -94,6 +96,21 @@ def test_ctrl_c_ends_it_quietly(
     monkeypatch.setattr(watching, "look", interrupt)
     assert watch(folder) == 0
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_run_that_is_deleted_while_it_is_followed_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering = _Answering(folder, 80)
+    monkeypatch.setattr(watching, "EVERY", 0.02)
+    keep(folder, HERE._replace(at=time.time()))
+    timer = threading.Timer(0.1, shutil.rmtree, [folder])
+    timer.start()
+    with pytest.raises(UserError, match=re.escape(str(folder))):
+        watch(folder)
+    timer.join()
+    answering()  # as where it is deleted between two looks
+    assert [line.plain for line in answering.lines] == ["Reading what has run ..."]
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:

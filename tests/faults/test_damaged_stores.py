@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from dlkit.bench.analysis.answer import answer
 from dlkit.bench.errors import UserError
 from dlkit.bench.store.database import FILE, PAGE
 from dlkit.bench.store.row_digests import row_digest
+from dlkit.bench.store.salvage import _named
 from dlkit.bench.store.store import Store
 from dlkit.bench.store.tables import TABLES
 from dlkit.bench.upkeep import repair_run, verify_run
+from tests.bench.rewriting import rewrite
 from tests.bench.synthetic import PROGRAM, fill
 from tests.faults.stores import PLAN, Seen, make_full_store, see
 
@@ -277,3 +279,25 @@ def test_a_number_of_rows_that_is_none_is_said(run: Path, truth: Seen) -> None:
         )
     seen = see(run)
     assert seen.said and seen.parts["records"] == truth.parts["records"]
+
+
+@pytest.mark.parametrize("seed", [b"\0", "\ud800"])
+def test_the_id_of_a_damaged_trial_is_read_whatever_its_values_have_become(seed: Any) -> None:
+    """A flipped bit makes bytes of a number; digests are of neither."""
+    shared = {("shared",): ("shared", '{"a":1}')}
+    assert _named(("0123456789abcdef", "", "", "shared", "{}", seed), shared) == "0123456789abcdef"
+
+
+@pytest.mark.parametrize("own_code", ["[", "[" * 100_000, "[[]]", '["nobody"]', "1"])
+def test_own_code_that_cannot_be_read_is_a_sentence(run: Path, own_code: str) -> None:
+    rewrite(run, "spec", lambda _: {"own_code": own_code})
+    assert any("some of its own code is not in the store" in each for each in verify_run(run).mistakes)
+    with suppress(UserError):
+        bench.open_run(run)
+
+
+def test_a_manifest_without_an_end_is_a_sentence(run: Path) -> None:
+    (run / "manifest.json").write_text("[" * 100_000)
+    assert any(each.startswith("manifest.json cannot be read") for each in verify_run(run).mistakes)
+    write(run, (run / FILE).read_bytes()[:-PAGE])
+    assert verify_run(run).mistakes

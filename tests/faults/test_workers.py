@@ -1,6 +1,7 @@
 """What the user's code can do to a worker: it costs the trial in hand, and never another one, nor the run."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -8,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import psutil
 import pytest
 
 from dlkit import bench
-from dlkit.bench.execution import worker_handle
+from dlkit.bench.execution import in_hand, worker_handle
+from dlkit.bench.execution.parcels import pack
 from dlkit.bench.execution.processes import ProcessExecutor
 from dlkit.bench.execution.work import Done
 from dlkit.bench.machine.preparation import prepare_process
@@ -224,6 +227,28 @@ def test_a_worker_that_is_killed_while_it_waits_is_replaced(executor: ProcessExe
         assert executor._workers[0].process is not None
         os.kill(executor._workers[0].process, signal.SIGKILL)
     assert isinstance(run(executor), Done)
+
+
+class Large(Nothing):
+    """A task whose answer is more than a socket holds."""
+
+    def run(self) -> Any:
+        return np.ones(2**20)
+
+
+@pytest.mark.long
+def test_a_worker_that_is_stopped_in_the_middle_of_its_answer_is_replaced(
+    executor: ProcessExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_hand, "TRAINING_MARGIN", 0.5)
+    assert isinstance(run(executor), Done)
+    worker = executor._workers[0]
+    executor.hand_on(0, in_hand.InHand(patience=0.1), pack(Large()))
+    assert select.select([worker.pipe], [], [], 60.0)[0]
+    assert worker.process is not None
+    os.kill(worker.process, signal.SIGSTOP)  # it cannot have sent all
+    np.testing.assert_array_equal(executor.next()[1], np.ones(2**20))
+    assert executor._workers[0] is not worker and not psutil.pid_exists(worker.process)
 
 
 @pytest.mark.long

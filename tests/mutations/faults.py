@@ -563,7 +563,7 @@ TUNED = [
     Fault(
         "only the fresh scores of the best points count",
         TUNING,
-        "[*row, *more]",
+        "[*history.found(row), *more]",
         "[*more]",
         "bench/tuning/test_zoom.py::test_the_best_two_are_scored_on_fresh_seeds_and_all_scores_count",
     ),

@@ -16,7 +16,7 @@ from dlkit.bench.plan.spending import ROUNDING, spent, spent_by
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.stats import Interval, expected_running_time, kaplan_meier, median_interval, restricted_mean
 from dlkit.bench.tuning.objective import firsts_at
-from dlkit.bench.tuning.targets import Ending, endings
+from dlkit.bench.tuning.targets import endings
 
 __all__ = [
     "UNKNOWN",
@@ -156,7 +156,11 @@ def steps_to_target(
     ends, cost = endings(problem, outcomes, target), _Costs(problem, contender)
     kinds = [end.kind for end in ends]
     hit = np.array([kind == "reached" for kind in kinds])
-    used = [_spent(cost, *each) for each in zip(outcomes, ends, strict=True)]
+    last = {id(outcome.steps): int(outcome.steps[-1]) if len(outcome.steps) else 0 for outcome in outcomes}
+    used = [
+        cost.by(outcome, last[id(outcome.steps)] if end.step is None else end.step)
+        for outcome, end in zip(outcomes, ends, strict=True)
+    ]
     is_known = [kind in ("reached", "cut off") for kind in kinds]
     times = np.where(is_known, used, math.inf)
     budget, last = problem.budget, times.max()
@@ -176,12 +180,6 @@ def steps_to_target(
     )
 
 
-def _spent(cost: _Costs, outcome: Outcome, end: Ending) -> float:
-    """What a trial spent on a target: until it was there, diverged, or ended."""
-    last = int(outcome.steps[-1]) if len(outcome.steps) else 0
-    return cost.by(outcome, last if end.step is None else end.step)
-
-
 def compares_early(contender: PlannedContender, finals: Sequence[Outcome]) -> bool:
     """Returns whether curves compare before their last step: a schedule is made for its horizon, and time is no step.
 
@@ -193,7 +191,12 @@ def compares_early(contender: PlannedContender, finals: Sequence[Outcome]) -> bo
 
 
 def log_steps(
-    problem: PlannedProblem, contender: PlannedContender, finals: Sequence[Outcome], target: float
+    problem: PlannedProblem,
+    contender: PlannedContender,
+    finals: Sequence[Outcome],
+    target: float,
+    *,
+    amounts: Floats | None = None,
 ) -> AlongCurve | None:
     """Returns log2 of what a target takes, so that a difference is the logarithm of a ratio.
 
@@ -202,6 +205,7 @@ def log_steps(
         contender: by what.
         finals: its final trials that count.
         target: of the judged metric; NaN if there is none yet.
+        amounts: [trials] `amounts_to` of the target, where they are known.
 
     Returns:
         The logarithms [trials]. None without a target; with a schedule, which is made for its horizon, so that curves
@@ -212,7 +216,8 @@ def log_steps(
         return None
     # who is there at step 0 is there as soon as one can
     least = np.array(list(map(_Costs(problem, contender).of_a_step, finals)), np.float64)
-    return AlongCurve(np.log2(np.maximum(amounts_to(problem, contender, finals, target), least)))
+    amounts = amounts_to(problem, contender, finals, target) if amounts is None else amounts
+    return AlongCurve(np.log2(np.maximum(amounts, least)))
 
 
 def at_half(problem: PlannedProblem, contender: PlannedContender, finals: Sequence[Outcome]) -> AlongCurve | None:

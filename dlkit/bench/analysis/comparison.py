@@ -86,7 +86,7 @@ def compare_on(
     Returns:
         The comparison.
     """
-    plan, outcomes = history.plan, history.outcomes
+    plan = history.plan
     again = reruns(history, problem)
     targets = _targets(problem, again, frozen or {})
     contenders = plan.contenders_on(problem)
@@ -97,9 +97,7 @@ def compare_on(
     if ranking.compared:
         about_costs = (same_cost(plan, problem, ranking.compared), unspent(problem, ranking.compared))
         conclusion = conclusion.with_notes([finding for finding in about_costs if finding])
-    every = [[trial for _, trial in each.every_trial] for each in ranking.results]
-    ran = [[outcomes[trial.id] for trial in trials if trial.id in outcomes] for trials in every]
-    costs = costs_of(problem, ranking.results, timings or {}, ran, targets.hardest)
+    costs = costs_of(problem, ranking.results, timings or {}, targets.hardest)
     found = effects(problem, contenders, ranking.results)
     not_run = [each.label for each in plan.contenders if not each.runs_on(problem.name)]
     return Comparison(problem, targets, again, ranking, conclusion, costs, found, not_run)

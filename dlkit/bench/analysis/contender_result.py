@@ -43,6 +43,7 @@ class StudyResult:
     Attributes:
         number: which of the plan's studies, from 0.
         tuning: how its tuning went.
+        tried: what came of its tuning's trials that are known, None where one has not run.
         trials: the final trials of its winner, in seed order; empty if tuning found nothing.
         outcomes: [seeds] what came of them, None where one has not run.
         ended: those that count, up to the first of an added seed that has none, so that seeds pair.
@@ -52,6 +53,7 @@ class StudyResult:
 
     number: int
     tuning: Tuning
+    tried: Sequence[Outcome | None]
     trials: Sequence[Trial]
     outcomes: Sequence[Outcome | None]
     ended: Sequence[Outcome]
@@ -180,9 +182,27 @@ class ContenderResult:
         return self.is_complete and not self.failure
 
     @property
+    def ran(self) -> list[Outcome]:
+        """What came of all its trials that have run, tuning before final in each study."""
+        every = (outcome for each in self.studies for outcome in (*each.tried, *each.outcomes))
+        return [outcome for outcome in every if outcome is not None]
+
+    @cached_property
     def every_trial(self) -> list[tuple[int, Trial]]:
         """All its trials with their study, tuning before final."""
         return [(each.number, trial) for each in self.studies for trial in [*each.tuning.known, *each.trials]]
+
+    @cached_property
+    def gradients_per_step(self) -> float:
+        """How many gradients a step took, mean over its final trials; NaN where nothing ran."""
+        ended = [outcome for each in self.studies for outcome in each.ended if len(outcome.steps)]
+        last = {id(outcome.steps): int(outcome.steps[-1]) for outcome in ended}
+        steps = sum(last[id(outcome.steps)] for outcome in ended)
+        # one a step where nothing else is said
+        gradients = [
+            float(last[id(outcome.steps)] if outcome.gradients is None else outcome.gradients[-1]) for outcome in ended
+        ]
+        return sum(gradients) / steps if steps else math.nan
 
     def could_gain(self, gap: float) -> bool:
         """Returns whether its tuning is doubtful, and better tuning could gain so much, as far as its points tell.
@@ -218,7 +238,7 @@ def make_result(
     Returns:
         The result.
     """
-    plan, metric, known = history.plan, problem.metric, history.outcomes
+    plan, metric = history.plan, problem.metric
     studies = [_study(history, problem, contender, study) for study in plan.studies(problem, contender)]
     there = [outcome for each in studies for outcome in each.ended]
     ladder = [amounts_to(problem, contender, there, target) for target in targets]
@@ -227,11 +247,12 @@ def make_result(
     selected = oriented(problem, metric, [outcome.validation.get(metric, math.nan) for outcome in there])
     blocks, selected_blocks = (block_means(plan, studies, values) for values in (scores, selected))
     is_bounded = problem.allowance(contender.label).gradients is not None  # its last parameters lie beyond the budget
-    failure, later_failure = _failures(history, studies)
+    failure, later_failure = _failures(plan, studies)
     hardest = targets[-1] if targets else math.nan
     reached = steps_to_target(problem, contender, there, hardest, level=LEVEL)
     doubted = doubts(plan.space(problem, contender), [each.tuning for each in studies])
-    steps, half = log_steps(problem, contender, there, hardest), at_half(problem, contender, there)
+    steps = log_steps(problem, contender, there, hardest, amounts=times)
+    half = at_half(problem, contender, there)
     return ContenderResult(
         contender=contender,
         studies=studies,
@@ -256,21 +277,17 @@ def make_result(
         half=_of_blocks(plan, studies, half),
         required=plan.planned_blocks,
         example_scores=None if plan.splits_anew(problem) else block_scores(problem, _outcomes_of_blocks(plan, studies)),
-        wrong_from_start=wrong_from_start(
-            problem, [known.get(trial.id) for each in studies for trial in each.tuning.known]
-        ),
+        wrong_from_start=wrong_from_start(problem, [outcome for each in studies for outcome in each.tried]),
     )
 
 
-def _failures(history: History, studies: Sequence[StudyResult]) -> tuple[str, str]:
+def _failures(plan: Plan, studies: Sequence[StudyResult]) -> tuple[str, str]:
     """Why trials failed: the first reason among those of the blocks that were planned, and among the others."""
-    plan, outcomes = history.plan, history.outcomes
     reasons: dict[bool, list[str]] = {False: [], True: []}
     for each in studies:
-        for place, trial in enumerate([*each.tuning.known, *each.trials]):
-            outcome = outcomes.get(trial.id)
-            if outcome is not None and not outcome.counts:
-                is_added = each.number >= plan.tuner.studies or place >= len(each.tuning.known) + plan.seeds
+        for place, outcome in enumerate([*each.tried, *each.outcomes]):
+            if outcome is not None and outcome.status == "failed":
+                is_added = each.number >= plan.tuner.studies or place >= len(each.tried) + plan.seeds
                 reasons[is_added].append(outcome.reason)
     return next(iter(reasons[False]), ""), next(iter(reasons[True]), "")
 
@@ -278,17 +295,15 @@ def _failures(history: History, studies: Sequence[StudyResult]) -> tuple[str, st
 def _study(history: History, problem: PlannedProblem, contender: PlannedContender, study: int) -> StudyResult:
     tuning = tune(history, problem, contender, study=study)
     trials = history.final_trials(problem, contender, tuning.point, study=study) if tuning.point else ()
-    known, required = history.outcomes, history.plan.seeds
-    outcomes = [known.get(trial.id) for trial in trials]
+    required, outcomes, tried = history.plan.seeds, history.found(trials), history.found(tuning.known)
     ended = [outcome for outcome in outcomes[:required] if outcome is not None and outcome.counts]
-    tried = [known.get(trial.id) for trial in tuning.known]
-    is_tuned = not tuning.missing and all(outcome is None or outcome.counts for outcome in tried)
+    is_tuned = not tuning.missing and all(outcome is None or outcome.status != "failed" for outcome in tried)
     is_complete = is_tuned and len(ended) == len(outcomes[:required])
     for outcome in outcomes[required:]:
         if outcome is None or not outcome.counts:
             break
         ended.append(outcome)
-    return StudyResult(study, tuning, trials, outcomes, ended, is_complete)
+    return StudyResult(study, tuning, tried, trials, outcomes, ended, is_complete)
 
 
 def block_means(plan: Plan, studies: Sequence[StudyResult], values: Floats) -> Floats:
@@ -305,6 +320,10 @@ def block_means(plan: Plan, studies: Sequence[StudyResult], values: Floats) -> F
     """
     if not plan.repeats_tuning:
         return values
+    count = len(studies[0].ended) if studies else 0
+    if count and all(each.is_complete and len(each.ended) == count for each in studies):
+        together: Floats = np.mean(np.asarray(values, np.float64).reshape(len(studies), count), axis=1)
+        return together
     means, first = [], 0
     for each in studies:
         if not each.is_complete:

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from dlkit.bench.analysis.along_curves import UNKNOWN, steps_to_target
 from dlkit.bench.analysis.contender_result import ContenderResult
 from dlkit.bench.analysis.pairs import LEVEL
-from dlkit.bench.analysis.step_costs import gradients_per_step
 from dlkit.bench.plan.planned import PlannedProblem
 from dlkit.bench.plan.spending import rows_of
-from dlkit.bench.plan.trials import Outcome, Timing, timing_key
+from dlkit.bench.plan.trials import Timing, timing_key
 from dlkit.bench.stats import Interval, median_interval
 
 __all__ = ["Cost", "costs_of"]
@@ -47,7 +46,6 @@ def costs_of(
     problem: PlannedProblem,
     results: Sequence[ContenderResult],
     timings: Mapping[str, Timing],
-    ran: Sequence[Sequence[Outcome]],
     target: float,
 ) -> list[Cost]:
     """Computes what a problem's contenders cost.
@@ -56,7 +54,6 @@ def costs_of(
         problem: which.
         results: of its contenders.
         timings: timings by key.
-        ran: for each of them, what has run of its trials.
         target: the hardest one; NaN if there is none yet.
 
     Returns:
@@ -75,12 +72,12 @@ def costs_of(
             ratio=seconds.estimate / fastest,
             # time to target = steps to target x seconds per step
             to_target=Interval(*(steps * seconds.estimate for steps in _steps_to(problem, result, target))),
-            compile_seconds=sum(outcome.compile_seconds for outcome in outcomes),
+            compile_seconds=sum(outcome.compile_seconds for outcome in result.ran),
             saved=_saved(problem, result),
-            gradients=(gradients := gradients_per_step(result)),
+            gradients=(gradients := result.gradients_per_step),
             examples=gradients * rows_of(problem, result.contender),
         )
-        for result, timing, seconds, outcomes in zip(results, found, per_step, ran, strict=True)
+        for result, timing, seconds in zip(results, found, per_step, strict=True)
     ]
 
 

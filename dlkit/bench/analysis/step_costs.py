@@ -25,7 +25,7 @@ from dlkit.bench.plan.spending import ROUNDING, rows_of, spent
 from dlkit.bench.plan.trials import Outcome
 from dlkit.bench.stats import Interval
 
-__all__ = ["PER_COST", "SAME", "StepCosts", "axis_title", "gradients_per_step", "same_cost", "step_costs", "unspent"]
+__all__ = ["PER_COST", "SAME", "StepCosts", "axis_title", "same_cost", "step_costs", "unspent"]
 
 SAME = 0.01  # costs that differ by less than this share count as equal: those of a line search vary by chance
 NEAR = 0.9  # share of a cost that trials must have spent, on average, where their curves are read for it
@@ -64,14 +64,7 @@ def step_costs(problem: PlannedProblem, results: Sequence[ContenderResult]) -> S
     rows = {each.label: rows_of(problem, each.contender) for each in results}
     unit: Axis = "gradients" if len(set(rows.values())) < 2 else "examples"
     times = rows if unit == "examples" else dict.fromkeys(rows, 1)
-    return StepCosts(unit, {each.label: times[each.label] * gradients_per_step(each) for each in results})
-
-
-def gradients_per_step(result: ContenderResult) -> float:
-    """Returns how many gradients a contender's step took, mean over its final trials; NaN where nothing ran."""
-    ended = [outcome for each in result.studies for outcome in each.ended if len(outcome.steps)]
-    steps = sum(int(outcome.steps[-1]) for outcome in ended)
-    return sum(float(outcome.gradients_so_far[-1]) for outcome in ended) / steps if steps else math.nan
+    return StepCosts(unit, {each.label: times[each.label] * each.gradients_per_step for each in results})
 
 
 def axis_title(problem: PlannedProblem, results: Sequence[ContenderResult]) -> str:

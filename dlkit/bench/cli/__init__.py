@@ -95,6 +95,8 @@ def show(run: Path, /, *, tables: bool = False, trials: bool = False, failures: 
         trials: list every trial with its id, setting and outcome instead.
         failures: print why trials failed instead, each reason with its traceback.
     """
+    if tables + trials + failures > 1:
+        raise UserError("--tables, --trials and --failures are answers of their own: give one of them")
     gc.disable()  # the process ends in a second or two: looking for garbage would be a twentieth of that
     from dlkit.bench import api
     from dlkit.bench.report.terminal import More, print_summary

@@ -133,7 +133,10 @@ class _Answering:
         """Starts to, if the store has changed and the last answer is old enough."""
         if (self._thread and self._thread.is_alive()) or time.monotonic() < self._next:
             return
-        changed = (self._run / FILE).stat().st_mtime
+        try:
+            changed = (self._run / FILE).stat().st_mtime
+        except OSError:  # somebody deletes the run: the next look says that it has ended
+            return
         if changed != self._seen:
             self._seen = changed
             self._thread = threading.Thread(target=self._compute, daemon=True)

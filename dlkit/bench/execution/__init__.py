@@ -10,7 +10,7 @@
 - `executor`: this process as an executor; `processes`: workers of this machine; `together`: several that train each
   trial together; `executors`: which of them a run asks for.
 - `nursery`: the workers' parent process; `worker_process`: a worker; `worker_handle`: as the run sees it; `lease`: what
-  it is at; `in_hand`: with which task, and for how long without a sign.
+  it is at; `in_hand`: with which task, and for how long without a sign; `messages`: what both say.
 - `cluster`: workers that join, leave and die, on other machines; `newcomers`: what those are that come; `worker_side`:
   what they do; `certificates`: who they are; `connection`: to their scheduler; `batch_system`: as jobs of SLURM or PBS;
   `job_options`: what these ask for; `memory`: how much, as it is written; `waiting`: for the first of them.
@@ -51,6 +51,7 @@ __all__ = [
     "lease",
     "lost_trials",
     "memory",
+    "messages",
     "models",
     "newcomers",
     "nursery",

@@ -6,9 +6,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 from rich.console import Console
 from rich.live import Live
@@ -44,7 +44,7 @@ def live_progress(show: bool, folder: Path | None = None) -> Iterator[Listener]:
     Yields:
         The listener that the runner reports to.
     """
-    course = _Reporting()
+    course, heard = _Reporting(), cast("IO[str]", _Lasting(sys.stderr))
     with ExitStack() as stack:
         ticks: list[Callable[[], None]] = []
         if folder is not None:
@@ -53,7 +53,7 @@ def live_progress(show: bool, folder: Path | None = None) -> Iterator[Listener]:
         if show and (update := _notebook_update()):
             course.shown = notebook = _Notebook(course, update)
             stack.callback(notebook.end)
-        elif show and _is_live(console := Console(stderr=True, markup=False)):
+        elif show and _is_live(console := Console(file=heard, markup=False)):
             course.shown = _Terminal(console)
             live = Live(get_renderable=lambda: bar_line(course.state, console.width), console=console, transient=True)
             stack.enter_context(live)
@@ -63,6 +63,25 @@ def live_progress(show: bool, folder: Path | None = None) -> Iterator[Listener]:
         if ticks:
             stack.enter_context(_ticking(ticks))
         yield course
+
+
+class _Lasting:
+    """A text stream that takes what is written also when nobody reads it any more: the run goes on without it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):  # the terminal is gone, or closed
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _is_live(console: Console) -> bool:

@@ -41,14 +41,17 @@ class InHand:
         return self.trials[sign.trial] if self.trials and sign.phase in (Phase.PREPARING, Phase.TRAINING) else None
 
 
-def hanging(sign: Sign, seconds: float) -> tuple[str, Kind] | None:
+def hanging(sign: Sign, seconds: float, answering: float = 0.0) -> tuple[str, Kind] | None:
     """Returns how a worker is said to be ended whose trial may train for so long; None if it goes on.
 
     Args:
         sign: what its lease says.
         seconds: that the trial may train.
+        answering: for how long nothing more of its answer has come; 0 where none has begun.
     """
     bound = TRAINING_FACTOR * seconds + TRAINING_MARGIN
+    if answering > bound:
+        return f"stopped in the middle of its answer, {duration(answering)} ago; it was ended", "hung"
     if sign.phase == Phase.TRAINING and not sign.is_compiling:
         if sign.silent > bound:
             return (

@@ -15,11 +15,12 @@ from dlkit.bench.examination.costs import duration
 from dlkit.bench.execution.executor import KEPT, Lost
 from dlkit.bench.execution.in_hand import InHand, hanging
 from dlkit.bench.execution.lease import Phase, Sign
+from dlkit.bench.execution.messages import send
 from dlkit.bench.execution.parcels import Parcel, pack
 from dlkit.bench.execution.progress import say
 from dlkit.bench.execution.work import Done, Task, Timed
 from dlkit.bench.execution.worker_handle import Ending, NurseryProcess, Printed, Worker, how_it_ended
-from dlkit.bench.execution.worker_process import Own, Request, receive, send
+from dlkit.bench.execution.worker_process import Own, Request
 from dlkit.bench.machine.environment import own_cores
 from dlkit.bench.machine.interrupts import first_interrupt
 from dlkit.bench.spec.bound_plan import OwnProblem
@@ -205,9 +206,11 @@ class ProcessExecutor:
     def _hear_answer(self, slot: int) -> None:
         worker = self._workers[slot]
         try:
-            answer = receive(worker.pipe)
+            answer = worker.answers.read()
         except (EOFError, OSError):  # it has ended, which the nursery says
             self._ready.unregister(worker.pipe)
+            return
+        if answer is None:  # there is more to come
             return
         self._useless = 0
         worker.request = None
@@ -232,7 +235,7 @@ class ProcessExecutor:
     def _replace(self, slot: int, ending: Ending) -> None:
         """Starts another worker in the place of one that has ended, and says what became of its task."""
         worker = self._workers[slot]
-        if worker.request is not None and worker.pipe in self._ready.get_map() and worker.pipe.poll():
+        if worker.request is not None and worker.pipe in self._ready.get_map():
             self._hear_answer(slot)  # it had answered
         while content := worker.printed():
             self._printed[slot].feed(content)
@@ -336,7 +339,7 @@ class ProcessExecutor:
                 worker.ending = f"used {used / 2**30:.3g} GiB of memory, {allowed}, and was ended", "died"
             else:
                 sign, seconds = worker.lease.read(), self._tasks[slot].patience
-                worker.ending = None if seconds is None else hanging(sign, seconds)
+                worker.ending = None if seconds is None else hanging(sign, seconds, worker.answers.silent)
                 self._say_if_silent(slot, sign)
             if worker.ending is not None:
                 self._nursery.kill(worker.process)

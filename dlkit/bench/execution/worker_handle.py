@@ -7,12 +7,12 @@ import socket
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing.connection import Pipe
 from pathlib import Path
 from typing import NamedTuple
 
 from dlkit.bench.execution.executor import Kind
 from dlkit.bench.execution.lease import Lease, new_memory
+from dlkit.bench.execution.messages import Incoming
 from dlkit.bench.execution.nursery import FRAME, KILL, START, STARTED, command
 from dlkit.bench.execution.worker_process import Request
 from dlkit.bench.machine.preparation import thread_variables
@@ -174,6 +174,7 @@ class Worker:
 
     Attributes:
         pipe: to it.
+        answers: that come through it.
         output: file descriptor of what it prints.
         lease: what it says that it is at.
         process: its number; None before it has started.
@@ -184,7 +185,8 @@ class Worker:
 
     def __init__(self, nursery: NurseryProcess, slot: int, core: int | None) -> None:
         """Asks for a process; it can be sent requests at once."""
-        self.pipe, theirs = Pipe()
+        self.pipe, theirs = socket.socketpair()
+        self.answers = Incoming(self.pipe)
         self.output, output = os.pipe()
         os.set_blocking(self.output, False)
         memory = new_memory()

@@ -6,18 +6,18 @@ prints goes to a pipe of its own. It ends when the process that it works for doe
 
 import faulthandler
 import os
-import pickle
 import signal
+import socket
 import sys
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.execution.lease import Lease, Phase, hold
+from dlkit.bench.execution.messages import Incoming, send
 
-__all__ = ["Own", "Request", "become_worker", "main", "receive", "send"]
+__all__ = ["Own", "Request", "become_worker", "main"]
 
 
 class Own(NamedTuple):
@@ -42,38 +42,6 @@ class Request(NamedTuple):
 
     parcel: Any
     own: int | None
-
-
-def send(connection: Connection, message: Any) -> None:
-    """Sends a message; the arrays of a parcel are not copied.
-
-    Raises:
-        OSError: if nobody is there to read it.
-    """
-    buffers: list[pickle.PickleBuffer] = []
-    content = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
-    arrays = [each.raw() for each in buffers]
-    connection.send_bytes(pickle.dumps([each.nbytes for each in arrays]))
-    connection.send_bytes(content)
-    for each in arrays:
-        if each.nbytes:
-            connection.send_bytes(each)
-
-
-def receive(connection: Connection) -> Any:
-    """Waits for a message; arrays in it can be written to.
-
-    Raises:
-        EOFError: if the other side is gone.
-        OSError: the same, in the middle of a message.
-    """
-    sizes = pickle.loads(connection.recv_bytes())
-    content = connection.recv_bytes()
-    arrays = [bytearray(size) for size in sizes]
-    for each in arrays:
-        if each:
-            connection.recv_bytes_into(each)
-    return pickle.loads(content, buffers=arrays)
 
 
 def become_worker(output: int, core: int | None) -> None:
@@ -113,12 +81,13 @@ def main(connection: int, memory: int) -> None:
     lease = Lease(memory)
     hold(lease)
     os.register_at_fork(after_in_child=lambda: _close(connection))  # a child of the user's must not seem to be this one
-    with Connection(connection) as pipe:
+    with socket.socket(fileno=connection) as pipe:
+        requests = Incoming(pipe)
         own: dict[int, Any] = {}  # number -> packed, then opened
         lease.write(Phase.WAITING)
         while True:
             try:
-                message = receive(pipe)
+                message = requests.read(wait=True)
             except (EOFError, OSError):
                 return
             if isinstance(message, Own):

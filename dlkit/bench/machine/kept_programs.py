@@ -18,7 +18,7 @@ __all__ = ["MOST_BYTES", "bound_programs", "program_folders", "trim"]
 
 MOST_BYTES = 2 * 2**30  # of each folder
 SAFE_SECONDS = 3600.0  # what a file is kept for after its last use, however full its folder is: a run may be using it
-TEMPORARY = re.compile(r"[/\\\\]tmp[a-z0-9_]{8}$")  # what a process that was killed had begun to write
+TEMPORARY = re.compile(r"[/\\]tmp[a-z0-9_]{8}$")  # what a process that was killed had begun to write
 DAY = 86400.0
 
 

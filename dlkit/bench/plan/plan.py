@@ -1,11 +1,11 @@
 """An experiment as data: the trials that its problems and contenders make, each with the hash of its content."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-from dlkit.bench.identity.hashing import canonical, digest, digest_of
+from dlkit.bench.identity.hashing import canonical, digest, digest_after
 from dlkit.bench.plan.planned import PlannedContender, PlannedProblem
 from dlkit.bench.plan.policies import TargetRule, Tuner
 from dlkit.bench.plan.programs import AllPrograms, program_of
@@ -46,13 +46,14 @@ class _Shared(NamedTuple):
         problem: which.
         contender: which; both are kept, so that no other object gets their ids.
         identity: as `Trial.identity`, without hyperparameters and seed.
-        text: its canonical JSON before, between and after these two.
+        text: the digest of its canonical JSON as a function of what follows the beginning; the JSON between these two,
+            and after them.
     """
 
     problem: PlannedProblem
     contender: PlannedContender
     identity: dict[str, Any]
-    text: tuple[str, str, str]
+    text: tuple[Callable[[str], str], str, str]
 
 
 @dataclass(frozen=True)
@@ -216,14 +217,14 @@ class Plan:
     def _trials_of(self, shared: "_Shared", point: Point, seeds: Iterable[int]) -> list[Trial]:
         """The trials of a point, one a seed."""
         own, hyperparameters = self._written(point)
-        before, between, after = shared.text
+        digest_of_rest, between, after = shared.text
         known, made = self._trials, []
         for seed in seeds:
             text = str(seed) if type(seed) is int else canonical(seed)
             key = (id(shared), own, text)
             trial = known.get(key)
             if trial is None:
-                name = digest_of(f"{before}{own}{between}{text}{after}")
+                name = digest_of_rest(f"{own}{between}{text}{after}")
                 identity = {**shared.identity, "hyperparameters": hyperparameters, "seed": seed}
                 trial = known[key] = Trial(name, identity)
             made.append(trial)
@@ -338,8 +339,11 @@ class Plan:
         """
         first = self.first_seed(study) + (self.tuning_seeds if again else 0)
         seeds = range(first, first + self.tuning_seeds)
+        usual = self._shared(problem, contender, {}, "tuning", until)
         return [
-            self._trials_of(self._shared(problem, contender, point.static, "tuning", until), point, seeds)
+            self._trials_of(
+                self._shared(problem, contender, point.static, "tuning", until) if point.static else usual, point, seeds
+            )
             for point in (contender.points_of(study) if points is None else points)
         ]
 
@@ -364,11 +368,11 @@ def _policy(problem: PlannedProblem, contender: PlannedContender) -> dict[str, A
     return None if stopping is None else {**asdict(stopping), "metric": stopping.metric or problem.metric}
 
 
-def _around(identity: Mapping[str, Any]) -> tuple[str, str, str]:
-    """The canonical JSON of an identity before, between and after its hyperparameters and its seed."""
+def _around(identity: Mapping[str, Any]) -> tuple[Callable[[str], str], str, str]:
+    """The canonical JSON of an identity around its hyperparameters and its seed: see `_Shared`."""
     first, second = "hyperparameters", "seed"  # keys are sorted there
     others = [(name, value) for name, value in identity.items() if name not in (first, second)]
     before = canonical({name: value for name, value in others if name < first})[1:-1]
     between = canonical({name: value for name, value in others if first < name < second})[1:-1]
     after = canonical({name: value for name, value in others if second < name})[1:-1]
-    return f'{{{before},"{first}":', f',{between},"{second}":', f",{after}}}"
+    return digest_after(f'{{{before},"{first}":'), f',{between},"{second}":', f",{after}}}"

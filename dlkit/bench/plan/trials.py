@@ -201,7 +201,7 @@ class Outcome:
         if self.status in ("diverged", "failed"):
             return math.nan
         at = -1 if self.restored_at is None else int(np.searchsorted(self.steps, self.restored_at))
-        return float(self.curves[metric][at])
+        return float(self.curves[metric].item(at))
 
 
 @dataclass(frozen=True)

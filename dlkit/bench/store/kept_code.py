@@ -108,7 +108,7 @@ def about(database: Database, spec: str) -> list[About]:
     row, found = database.get("spec", spec), []
     with database.parsing():
         for name in json.loads(row[3]) if row else ():
-            kept = database.get("own_code", name)
+            kept = database.get("own_code", str(name))  # what is no digest names nothing
             if kept is not None:  # else it is lost of a damaged store
                 _, facts, modules, settings, *_ = kept
                 code = LocalCode({module: LocalModule(*parts) for module, parts in json.loads(modules).items()})
@@ -125,7 +125,7 @@ def fetch(database: Database, spec: str, owner: str) -> KeptCode | None:
         for known in about(database, spec):
             if known.owner == owner:
                 row = database.get("own_code", known.digest)
-                names = (*json.loads(row[4]), row[5]) if row else ()
+                names = (*map(str, json.loads(row[4])), row[5]) if row else ()
                 if not all(database.has("buffer", name) for name in names):
                     database.rows("buffer")  # says so, where it is damaged
                 parts = [part[1] for name in names if (part := database.get("buffer", name))]

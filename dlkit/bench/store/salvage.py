@@ -155,7 +155,7 @@ def manifest_beside(folder: Path) -> Mapping[str, Any]:
         manifest = json.loads(read_plain(folder / MANIFEST, MOST_UNPACKED))
         said = manifest.pop("digest", None)
         return manifest if said == digest(manifest, length=64) else {}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}
 
 
@@ -177,9 +177,9 @@ def _named(row: Row, shared: Mapping[Any, Row]) -> str:
     name, _, _, identity, hyperparameters, seed, *_ = row
     try:
         whole = {**json.loads(shared[identity,][1]), "hyperparameters": json.loads(hyperparameters), "seed": seed}
-    except (ValueError, KeyError, TypeError):
+        content = digest(whole)
+    except (ValueError, KeyError, TypeError, RecursionError):
         return str(name)
-    content = digest(whole)
     differing = sum(one != other for one, other in zip(str(name), content, strict=False))
     return content if len(content) == len(str(name)) and differing == 1 else str(name)
 

@@ -27,6 +27,10 @@ class Column(NamedTuple):
     kind: Kind
     optional: bool = False
 
+    def takes(self, kind: type) -> bool:
+        """Whether values of a type, as SQLite gives them back, may be in it."""
+        return issubclass(kind, KINDS[self.kind]) or (self.optional and kind is type(None))
+
 
 class Table(NamedTuple):
     """A table; after its columns each row has its digest.
@@ -61,10 +65,7 @@ class Table(NamedTuple):
 
     def fits(self, row: Sequence[Any]) -> bool:
         """Whether each value is of its column's kind, as SQLite gives it back."""
-        return all(
-            isinstance(value, KINDS[kind]) or (value is None and optional)
-            for value, (_, kind, optional) in zip(row, self.columns, strict=True)
-        )
+        return all(each.takes(type(value)) for each, value in zip(self.columns, row, strict=True))
 
     def as_stored(self, row: Sequence[Any]) -> tuple[Value, ...]:
         """Returns a row as SQLite gives it back: its numbers of Python's own types, whole numbers of columns of floats

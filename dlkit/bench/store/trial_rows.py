@@ -1,7 +1,8 @@
 """Trials as rows of a run folder's tables: `trial`, and what many of them share in `identity`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
@@ -19,14 +20,9 @@ __all__ = ["IDENTITIES", "OWN", "Record", "insert", "parsed_objects", "read", "r
 IDENTITIES = ("identity", "identity_copy")
 OWN = ("hyperparameters", "seed")  # what a trial does not share with others of its contender, problem and stage
 
-COUNTS = (
-    "gradient_evaluations",
-    "value_evaluations",
-    "hvp_evaluations",
-    "restored_at",
-    "diverged_at",
-    "seed",
-)
+EVALUATIONS = ("gradient_evaluations", "value_evaluations", "hvp_evaluations")
+COUNTS = (*EVALUATIONS, "restored_at", "diverged_at", "seed")
+SHORT = 4096  # bytes of a trial's curves that are copied beside others'; longer ones are views of what was read
 _DECODER = json.JSONDecoder()
 Row = Sequence[Any]
 
@@ -108,7 +104,7 @@ def read(database: Database, software: str | None) -> dict[str, Record]:
     with database.parsing():
         programs = {name: json.loads(fields) for name, fields in made_by.items()}
         own = [row for row in rows if row[1] == software]
-        outcomes = _Reader(shared).outcomes(own)
+        outcomes = _outcomes(own, shared)
         return {row[0]: Record(outcome, programs[row[2]]) for row, outcome in zip(own, outcomes, strict=True)}
 
 
@@ -148,79 +144,88 @@ def parsed_objects(texts: Sequence[str]) -> list[Any]:
     return [meaning[text] for text in texts]
 
 
-class _Reader:
-    """Makes outcomes of rows. What many rows have alike is parsed once, and is one object: nobody may write to it."""
+def _outcomes(rows: Sequence[Row], shared: Mapping[str, str]) -> list[Outcome]:
+    """The outcomes in rows of the table `trial`, made a column at a time.
 
-    def __init__(self, shared: Mapping[str, str]) -> None:
-        self._shared = shared
-        self._identities: dict[str, dict[str, Any]] = {}
-        self._metrics: dict[str, list[tuple[str, slice]]] = {}
-        self._steps: dict[bytes, np.ndarray[Any, Any]] = {}
-        self._kinds: set[tuple[type, ...]] = set()
+    What many rows have alike is parsed once, and is one object: nobody may write to it.
 
-    def outcomes(self, rows: Sequence[Row]) -> list[Outcome]:
-        """The outcomes in rows of the table `trial`.
+    Args:
+        rows: of the table.
+        shared: digest -> what identities share.
 
-        Raises:
-            ValueError: for a row of which no numbers can be made, and other such errors.
-        """
-        for row in rows:
-            self._require_kinds(row)
-        if not rows:
-            return []
-        columns = list(zip(*rows, strict=True))
-        at = {each.name: place for place, each in enumerate(TABLES["trial"].columns)}
-        numbers = [parsed_objects(columns[at[name]]) for name in ("hyperparameters", "validation")]
-        require_sound_rows(columns[0], [columns[at[name]] for name in COUNTS], columns[at["status"]], numbers)
-        return list(map(self._outcome, rows, *numbers))
+    Raises:
+        ValueError: for a row of which no numbers can be made, and other such errors.
+    """
+    if not rows:
+        return []
+    table = TABLES["trial"]
+    columns = list(zip(*rows, strict=True))
+    if not all(
+        each.takes(kind) for each, column in zip(table.columns, columns, strict=True) for kind in {*map(type, column)}
+    ):
+        wrong = next(row for row in rows if not table.fits(row))
+        raise ValueError(f"trial {wrong[0]!r}: its row cannot be right")
+    of = {each.name: column for each, column in zip(table.columns, columns, strict=True)}
+    hyperparameters, validation = parsed_objects(of["hyperparameters"]), parsed_objects(of["validation"])
+    require_sound_rows(of["id"], [of[name] for name in COUNTS], of["status"], [hyperparameters, validation])
+    identity = {name: sound_identity(name, json.loads(shared[name])) for name in dict.fromkeys(of["identity"])}
+    own = zip(of["identity"], hyperparameters, of["seed"], strict=True)
+    identities = [{**identity[name], "hyperparameters": values, "seed": seed} for name, values, seed in own]
+    counts = list(zip(*(of[name] for name in EVALUATIONS), strict=True))
+    steps = {blob: np.frombuffer(blob, "<i8") for blob in dict.fromkeys(of["steps"])}
+    evaluations = {each: Evaluations(*each) for each in dict.fromkeys(counts)}
+    samples = zip(of["samples"], of["sample_shape"], strict=True)
+    scores = zip(of["examples"], of["form"], of["scores"], strict=True)
+    made: dict[str, Iterable[Any]] = {
+        **of,
+        "trial": map(Trial, of["id"], identities),
+        "steps": map(steps.__getitem__, of["steps"]),
+        "curves": _curves(of["metrics"], of["curves"]),
+        "validation": validation,
+        "evaluations": map(evaluations.__getitem__, counts),
+        "samples": [
+            None if each is None else np.frombuffer(each, "<f4").reshape(json.loads(shape)) for each, shape in samples
+        ],
+        "example_scores": [None if each[-1] is None else unpacked(*each) for each in scores],
+        "gradients": [None if blob is None else np.frombuffer(blob, "<f8") for blob in of["gradients"]],
+    }
+    return _assembled(made)
 
-    def _outcome(self, row: Row, hyperparameters: dict[str, float], validation: dict[str, float]) -> Outcome:
-        name, _, _, shared, _, seed, status, reason, trace, diverged_at, seconds, compile_seconds, _ = row[:13]
-        *counts, restored, steps, gradients, metrics, blob, shape, samples, examples, form, scores = row[13:]
-        return Outcome(
-            Trial(name, {**self._identity(shared), "hyperparameters": hyperparameters, "seed": seed}),
-            status,
-            reason,
-            trace,
-            diverged_at,
-            seconds,
-            compile_seconds,
-            self._array(steps),
-            self._curves(metrics, blob),
-            validation,
-            Evaluations(*counts),
-            restored,
-            None if samples is None else np.frombuffer(samples, "<f4").reshape(json.loads(shape)),
-            None if scores is None else unpacked(examples, form, scores),
-            None if gradients is None else np.frombuffer(gradients, "<f8"),
-        )
 
-    def _require_kinds(self, row: Row) -> None:
-        """Refuses a row with values of other kinds than its columns'."""
-        kinds = tuple(map(type, row))
-        if kinds not in self._kinds:
-            if not TABLES["trial"].fits(row):
-                raise ValueError(f"trial {row[0]!r}: its row cannot be right")
-            self._kinds.add(kinds)
+def _assembled(columns: Mapping[str, Iterable[Any]]) -> list[Outcome]:
+    """Outcomes from the values of their fields: there are 100,000, and the constructor would take most of the time."""
+    names, outcomes = [each.name for each in fields(Outcome)], list[Outcome]()
+    for values in zip(*(columns[name] for name in names), strict=True):
+        outcome = object.__new__(Outcome)
+        vars(outcome).update(zip(names, values, strict=True))
+        outcomes.append(outcome)
+    return outcomes
 
-    def _identity(self, name: str) -> dict[str, Any]:
-        if name not in self._identities:
-            self._identities[name] = sound_identity(name, json.loads(self._shared[name]))
-        return self._identities[name]
 
-    def _array(self, blob: bytes) -> np.ndarray[Any, Any]:
-        if blob not in self._steps:
-            self._steps[blob] = np.frombuffer(blob, "<i8")
-        return self._steps[blob]
+def _curves(metrics: Sequence[str], blobs: Sequence[bytes]) -> list[dict[str, np.ndarray[Any, Any]]]:
+    """Each trial's curves: short ones are views of one array of all trials that have as many points."""
+    alike: dict[tuple[str, int], list[int]] = {}
+    for place, key in enumerate(zip(metrics, map(len, blobs), strict=True)):
+        alike.setdefault(key, []).append(place)
+    found: list[dict[str, np.ndarray[Any, Any]]] = [{}] * len(blobs)
+    for (text, size), places in alike.items():
+        parts = _parts(text)
+        if size % 4:
+            raise ValueError(f"a curve of {size} bytes cannot be right")
+        group = len(places) if size <= SHORT else 1
+        for first in range(0, len(places), group):
+            chosen = places[first : first + group]
+            blob = blobs[chosen[0]] if group == 1 else b"".join([blobs[place] for place in chosen])
+            points = np.frombuffer(blob, "<f4").reshape(len(chosen), size // 4)
+            for place, *values in zip(chosen, *(points[:, part] for part in parts.values()), strict=True):
+                found[place] = dict(zip(parts, values, strict=True))
+    return found
 
-    def _curves(self, metrics: str, blob: bytes) -> dict[str, np.ndarray[Any, Any]]:
-        if metrics not in self._metrics:
-            known = [(name, count) for name, count in json.loads(metrics)]
-            if not all(isinstance(name, str) and type(count) is int and count >= 0 for name, count in known):
-                raise ValueError("names of curves cannot be right")
-            ends = [0, *accumulate(count for _, count in known)]
-            self._metrics[metrics] = [
-                (name, slice(*between)) for (name, _), between in zip(known, pairwise(ends), strict=True)
-            ]
-        points = np.frombuffer(blob, "<f4")
-        return {name: points[part] for name, part in self._metrics[metrics]}
+
+def _parts(metrics: str) -> dict[str, slice]:
+    """Where each curve lies in the blob of a trial, from their names and lengths."""
+    known = [(name, count) for name, count in json.loads(metrics)]
+    if not all(isinstance(name, str) and type(count) is int and count >= 0 for name, count in known):
+        raise ValueError("names of curves cannot be right")
+    ends = [0, *accumulate(count for _, count in known)]
+    return {name: slice(*between) for (name, _), between in zip(known, pairwise(ends), strict=True)}

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dlkit.bench.doors import MOST_UNPACKED, read_plain
@@ -10,7 +10,7 @@ from dlkit.bench.errors import UserError
 from dlkit.bench.identity.hashing import digest, digest_of
 from dlkit.bench.plan.json import from_json
 from dlkit.bench.plan.plan import Plan
-from dlkit.bench.store.database import FILE, Damaged, Database, connect
+from dlkit.bench.store.database import FILE, Damaged, Database, Row, connect
 from dlkit.bench.store.manifest import manifest_of
 from dlkit.bench.store.models import every_model, read_model
 from dlkit.bench.store.opening import Opened, require_sound
@@ -97,22 +97,34 @@ def _of_links(database: Database) -> Iterator[str]:
             from_json(Plan, plan)
         except UserError as error:
             yield f"spec {name}: {error}"
-        for each in json.loads(own_code):
-            if each not in kept or not {*json.loads(kept[each][4]), kept[each][5]} <= buffers:
-                yield f"spec {name}: some of its own code is not in the store"
+        if not _is_whole(own_code, kept, buffers):
+            yield f"spec {name}: some of its own code is not in the store"
     current = database.meta("current")
     if current is not None and not database.has("spec", current):
         yield f"the current spec {current} is not in the store"
+
+
+def _is_whole(own_code: str, kept: Mapping[str, Row], buffers: set[str]) -> bool:
+    """Whether all code that a spec names is there, with its arrays."""
+    try:
+        return all({*json.loads(kept[each][4]), kept[each][5]} <= buffers for each in json.loads(own_code))
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
 
 
 def _of_the_manifest(folder: Path, database: Database, *, is_current: bool) -> Iterator[str]:
     """The manifest says what the store says."""
     try:
         said = json.loads(read_plain(folder / MANIFEST, MOST_UNPACKED))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         yield f"{MANIFEST} cannot be read: {getattr(error, 'strerror', None) or error}; the next run writes it again"
         return
-    if is_current and said != json.loads(json.dumps(manifest_of(database))):
+    try:
+        right = json.loads(json.dumps(manifest_of(database))) if is_current else said
+    except UserError as error:
+        yield str(error)
+        return
+    if said != right:
         yield f"{MANIFEST} says something else than the store; the next run writes it again"
 
 

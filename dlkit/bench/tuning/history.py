@@ -48,7 +48,7 @@ class History:
         self._outcomes: dict[str, Outcome] = dict(outcomes or {})
         self._drawn: dict[str, list[Point]] = {key: list(points) for key, points in (drawn or {}).items()}
         self._search_keys: dict[tuple[int, int, int], str] = {}
-        self._trials: dict[tuple[str, int, int, int, int, int | None, bool], Sequence[Trial]] = {}
+        self._trials: dict[tuple[str, int, int, int, int | None, bool], dict[int, Sequence[Trial]]] = {}
         self._answers: dict[Cell, dict[Any, Any]] = {}
         self._asked: dict[str, tuple[Cell, ...]] = {}  # id of a trial, or search key -> who may have looked at it
         self._alive: dict[int, object] = {}
@@ -63,6 +63,10 @@ class History:
     def outcomes(self) -> Mapping[str, Outcome]:
         """Trial id -> outcome, to be read only."""
         return MappingProxyType(self._outcomes)
+
+    def found(self, trials: Iterable[Trial]) -> list[Outcome | None]:
+        """Returns what came of trials, in order; None for those that have not run."""
+        return list(map(self._outcomes.get, [trial.id for trial in trials]))
 
     @property
     def has_begun(self) -> bool:
@@ -110,32 +114,32 @@ class History:
         again: bool = False,
     ) -> list[Sequence[Trial]]:
         """Returns `Plan.tuning_trials`: one row a point, one column a seed."""
-        cell, known = (self._id(problem), self._id(contender), study), self._trials
-        keys = [("tuning", cell[0], cell[1], self._id(point), study, until, again) for point in points]
-        new = [(key, point) for key, point in zip(keys, points, strict=True) if key not in known]
+        cell = (self._id(problem), self._id(contender), study)
+        known = self._trials.setdefault(("tuning", *cell, until, again), {})
+        new = [point for point in points if id(point) not in known]
         if new:
-            of = [point for _, point in new]
-            rows = self.plan.tuning_trials(problem, contender, of, study=study, until=until, again=again)
-            known.update((key, tuple(row)) for (key, _), row in zip(new, rows, strict=True))
+            rows = self.plan.tuning_trials(problem, contender, new, study=study, until=until, again=again)
+            known.update((self._id(point), tuple(row)) for point, row in zip(new, rows, strict=True))
             self._remember([trial.id for row in rows for trial in row], cell)
-        return [known[key] for key in keys]
+        return [known[id(point)] for point in points]
 
     def final_trials(
         self, problem: PlannedProblem, contender: PlannedContender, winner: Point, *, study: int = 0
     ) -> Sequence[Trial]:
         """Returns `Plan.final_trials`, in seed order."""
-        key = ("final", self._id(problem), self._id(contender), self._id(winner), study, None, False)
-        if key not in self._trials:
-            self._trials[key] = tuple(self.plan.final_trials(problem, contender, winner, study=study))
-            self._remember([trial.id for trial in self._trials[key]], (key[1], key[2], study))
-        return self._trials[key]
+        cell = (self._id(problem), self._id(contender), study)
+        known = self._trials.setdefault(("final", *cell, None, False), {})
+        if id(winner) not in known:
+            known[self._id(winner)] = trials = tuple(self.plan.final_trials(problem, contender, winner, study=study))
+            self._remember([trial.id for trial in trials], cell)
+        return known[id(winner)]
 
     def reruns(self, problem: PlannedProblem, baseline: PlannedContender, winner: Point) -> Sequence[Trial]:
         """Returns `Plan.reruns`, in seed order."""
-        key = ("target", self._id(problem), self._id(baseline), self._id(winner), 0, None, False)
-        if key not in self._trials:
-            self._trials[key] = tuple(self.plan.reruns(problem, baseline, winner))
-        return self._trials[key]
+        known = self._trials.setdefault(("target", self._id(problem), self._id(baseline), 0, None, False), {})
+        if id(winner) not in known:
+            known[self._id(winner)] = tuple(self.plan.reruns(problem, baseline, winner))
+        return known[id(winner)]
 
     # --- what follows from the plan and what was added ---
 

@@ -123,12 +123,11 @@ def _rung(
     before: Sequence[Sequence[Trial]] = (),
 ) -> Rung:
     """A rung of these trials; scores are means over the trials that its points had before as well."""
-    plan, outcomes = history.plan, history.outcomes
-    found = [[outcomes.get(trial.id) for trial in row] for row in rows]
+    plan = history.plan
+    found = [history.found(row) for row in rows]
     missing = np.array([row.count(None) for row in found], np.int64)
     if before:
-        earlier = [[outcomes.get(trial.id) for trial in row] for row in before]
-        found = [[*row, *more] for row, more in zip(earlier, found, strict=True)]
+        found = [[*history.found(row), *more] for row, more in zip(before, found, strict=True)]
     if not any(any(row) for row in found):
         return Rung(places, rows, np.full(len(rows), np.inf), np.full(len(rows), np.inf), missing, until)
     scores = mean_scores(plan, problem, found, until=until)

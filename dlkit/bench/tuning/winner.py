@@ -117,10 +117,10 @@ def tune(history: History, problem: PlannedProblem, contender: PlannedContender,
 
 
 def _tune(history: History, problem: PlannedProblem, contender: PlannedContender, study: int) -> Tuning:
-    plan, outcomes = history.plan, history.outcomes
+    plan = history.plan
     found = search(history, problem, contender, study=study)
     known = [trial for rung in found.rungs for row in rung.trials for trial in row]
-    ran = {trial.id: outcomes[trial.id].seconds for trial in known if trial.id in outcomes}
+    ran = {outcome.trial.id: outcome.seconds for outcome in history.found(known) if outcome is not None}
     return _summary(found, plan.space(problem, contender), known, sum(ran.values()), in_order=plan.tuner.is_adaptive)
 
 

@@ -78,7 +78,7 @@ def make_result(
     for number, places in enumerate(groups):
         there = [outcomes[place] for place in places if outcomes[place] is not None]
         of_part = [trials[place] for place in places], [outcomes[place] for place in places]
-        parts.append(StudyResult(number, tuning, *of_part, there, not missing and len(there) == len(places)))
+        parts.append(StudyResult(number, tuning, [], *of_part, there, not missing and len(there) == len(places)))
     there = [value for value in values if value is not None]
     scores = oriented(problem, "error", there)
     whole = len(list(itertools.takewhile(lambda value: value is not None, values)))

@@ -3,14 +3,17 @@
 import itertools
 import math
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from dlkit.bench.analysis.contender_result import make_result
+from dlkit.bench.analysis.contender_result import block_means, make_result
 from dlkit.bench.analysis.pairs import block_differences
 from dlkit.bench.plan.metric import Metric
+from dlkit.bench.plan.policies import Tuner
 from dlkit.bench.plan.trials import STUDY_SEEDS
 from dlkit.bench.tuning.history import History
 from tests.bench.analysis.results_by_hand import BLOCKS, constant, ended, in_studies, results_of_curves
@@ -335,3 +338,18 @@ def test_tuning_is_kept_as_it_is():
     (result,) = results_of_curves({"x": constant(VALUES)}, points=5)
     assert result.tuning.winner == 2
     assert result.label == "x" and len(result.trials) == BLOCKS
+
+
+def test_means_of_complete_studies_are_those_of_each_alone() -> None:
+    """They are taken at once; the bits are those of NumPy's mean of one study."""
+    rng = np.random.default_rng(0)
+    plan = make_plan(("x",), tuner=Tuner(studies=7))
+    for count in (1, 2, 5, 8, 9, 20, 130):
+        values = rng.normal(size=7 * count).astype(np.float32)
+        values[3 * count] = np.inf
+        ended: Any = [object()] * count
+        studies: Any = [SimpleNamespace(ended=ended, is_complete=True) for _ in range(7)]
+        expected = [np.mean(np.asarray(each, np.float64)) for each in np.split(values, 7)]
+        assert block_means(plan, studies, values).tolist() == expected
+        studies[5].is_complete = False
+        assert block_means(plan, studies, values).tolist() == expected[:5]

@@ -6,6 +6,7 @@ import math
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -220,3 +221,20 @@ def test_a_full_disk_leaves_no_half_files(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("json.dump", full)
     keep(tmp_path, State())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_goes_on_without_the_terminal_that_it_was_begun_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr("sys.stderr", terminal)
+        with live_progress(True) as listener:
+            listener.warn("mind this")
+            assert os.read(ours, 2**16)
+            os.close(ours)
+            with pytest.raises(OSError, match="Input/output error"):
+                print("nobody reads this", file=terminal, flush=True)
+            listener.warn("mind that")
+        monkeypatch.undo()
+        with suppress(OSError):
+            terminal.close()

@@ -17,7 +17,7 @@ from distributed import LocalCluster
 from dlkit import bench
 from dlkit.bench.analysis import frames
 from dlkit.bench.analysis.summary import Summary, summarize
-from dlkit.bench.execution import processes, runner
+from dlkit.bench.execution import runner
 from dlkit.bench.execution.executor import InlineExecutor
 from dlkit.bench.execution.executors import make_executor
 from dlkit.bench.execution.processes import ProcessExecutor
@@ -318,7 +318,7 @@ def test_interrupted_by_hand_keeps_what_is_done() -> None:
 
 
 def test_ctrl_c_while_an_answer_is_taken_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(pipe: Any) -> str:
+    def interrupted() -> str:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.01)  # Python runs the handler between two instructions of this thread
         return "the answer"
@@ -328,9 +328,8 @@ def test_ctrl_c_while_an_answer_is_taken_loses_none(monkeypatch: pytest.MonkeyPa
 
         request: Any = None
         lease = SimpleNamespace(stop=lambda: None)
-        pipe = None
+        answers = SimpleNamespace(read=interrupted)
 
-    monkeypatch.setattr(processes, "receive", interrupted)
     ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a background job, perhaps
     executor = ProcessExecutor(workers=1)
     workers = executor._workers
@@ -342,7 +341,7 @@ def test_ctrl_c_while_an_answer_is_taken_loses_none(monkeypatch: pytest.MonkeyPa
             while True:
                 executor.next()
         with pytest.raises(KeyboardInterrupt):  # the second one is heard at once
-            interrupted(None)
+            interrupted()
     finally:
         executor._workers = workers
         executor.close()

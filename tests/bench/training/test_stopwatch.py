@@ -285,7 +285,7 @@ def test_what_early_stopping_saves_is_a_share_of_the_steps() -> None:
     )
     (study,) = row.studies
     changed = replace(row, contender=stops, studies=[replace(study, outcomes=outcomes)])
-    (cost,) = costs.costs_of(plan.problems[0], [changed], {}, [[]], math.nan)
+    (cost,) = costs.costs_of(plan.problems[0], [changed], {}, math.nan)
     assert cost.saved == pytest.approx((3 * 0.75 + 3 * 0.0) / 6)
 
 

@@ -196,16 +196,21 @@ def test_an_outcome_costs_the_answers_of_its_own_study() -> None:
 @pytest.mark.parametrize("what", PLANS)
 def test_each_trial_is_hashed_once(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, hashed = replace(PLANS[what], tuner=replace(PLANS[what].tuner, studies=1)), Counter[str]()
-    real = plan_module.digest_of
+    real = plan_module.digest_after
 
-    def counted(text: str) -> str:
-        name = real(text)
-        if json.loads(text)["hyperparameters"]:  # a trial, but for that of a search's key
-            hashed[name] += 1
-        return name
+    def counted(beginning: str) -> Callable[[str], str]:
+        digest_of_rest = real(beginning)
+
+        def count(rest: str) -> str:
+            name = digest_of_rest(rest)
+            if json.loads(beginning + rest)["hyperparameters"]:  # a trial, but for that of a search's key
+                hashed[name] += 1
+            return name
+
+        return count
 
     trained = falling(plan)
-    monkeypatch.setattr(plan_module, "digest_of", counted)
+    monkeypatch.setattr(plan_module, "digest_after", counted)
     history = play(plan, trained)
     answers(history)
     answers(history)
