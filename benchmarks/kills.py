@@ -1,6 +1,6 @@
 """Kills: processes of a run are killed at random moments, and what its store has lost or changed by then is counted.
 
-    python -m benchmarks.kills                     1,000 kills, three quarters of an hour on two cores
+    python -m benchmarks.kills                     1,000 kills, an hour on two cores
     python -m benchmarks.kills --kills 20          a minute or two
 
 A run is started, and at random moments one of its processes is killed: the driver, one of the workers, or all of

@@ -221,7 +221,14 @@ def conv_transpose(
         _require_inputs(where, x, params["kernel"].shape[-2], dimensions)
         window = fit(spatial_shape(where, x, dimensions))
         examples, kernel = _examples(x, params["kernel"], dimensions)
-        return _with_batch(convolve_transposed(examples, kernel, window), x, params, dimensions, use_bias), state
+        # with nothing between the inputs it is a convolution like any other
+        is_spread = math.prod(window.strides) > 1
+        y = (
+            convolve_transposed(examples, kernel, window)
+            if is_spread
+            else convolve_lowered(examples, kernel, window, "auto")
+        )
+        return _with_batch(y, x, params, dimensions, use_bias), state
 
     def after(x: Array, lengths: Array) -> Array:
         return transposed_lengths_after(lengths, fit(spatial_shape(where, x, dimensions)))

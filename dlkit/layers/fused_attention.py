@@ -90,8 +90,10 @@ def fused_attention(
             wide = jnp.broadcast_to(wide, (*batch, *wide.shape[-3:]))
         return wide.reshape(math.prod(wide.shape[:-3]), *wide.shape[-3:])
 
-    y = jax.nn.dot_product_attention(
-        *map(heads_inside, (queries, keys, values)),
+    y: Array = jax.nn.dot_product_attention(
+        heads_inside(queries),
+        heads_inside(keys),
+        heads_inside(values),
         whole(bias if bias is None else bias.astype(dtype)),
         whole(mask),
         implementation=implementation or _best(dtype, keys.shape[-1]),
