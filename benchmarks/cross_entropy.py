@@ -27,10 +27,20 @@ from dlkit import losses
 
 SIZES = ((512, 10), (512, 1_000), (512, 10_000), (128, 50_000))  # examples, classes
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
+SMOOTHING = 0.1
+
+
+def optax_smoothed(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """What optax has for smoothed targets: probabilities of every class."""
+    targets = optax.losses.smooth_labels(jax.nn.one_hot(targets, logits.shape[-1]), SMOOTHING)
+    return optax.losses.softmax_cross_entropy(logits, targets)
+
+
 JAX_LOSSES: Mapping[str, Loss] = {
     "dlkit": losses.cross_entropy,
-    "dlkit, smoothed": lambda logits, targets: losses.cross_entropy(logits, targets, label_smoothing=0.1),
+    "dlkit, smoothed": lambda logits, targets: losses.cross_entropy(logits, targets, label_smoothing=SMOOTHING),
     "optax": optax.losses.softmax_cross_entropy_with_integer_labels,
+    "optax, smoothed": optax_smoothed,
 }
 LEAST_SECONDS = 0.02  # of one measurement: more calls where one is shorter
 
@@ -42,7 +52,7 @@ def compiled(loss: Loss, logits: jax.Array, targets: jax.Array) -> tuple[Callabl
     return lambda: jax.block_until_ready(program(logits, targets)), megabytes
 
 
-def of_torch(logits: np.ndarray, targets: np.ndarray) -> Callable[[], object] | None:
+def of_torch(logits: np.ndarray, targets: np.ndarray, smoothing: float = 0.0) -> Callable[[], object] | None:
     """The same by torch, where it is installed."""
     try:
         import torch
@@ -52,7 +62,7 @@ def of_torch(logits: np.ndarray, targets: np.ndarray) -> Callable[[], object] | 
     x, t = torch.tensor(logits, requires_grad=True), torch.tensor(targets)
 
     def call() -> object:
-        (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(x, t), x)
+        (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(x, t, label_smoothing=smoothing), x)
         return gradient
 
     return call
@@ -73,8 +83,9 @@ def measure(examples: int, classes: int, rounds: int) -> None:
     targets = rng.integers(0, classes, examples)
     made = {name: compiled(loss, jnp.asarray(logits), jnp.asarray(targets)) for name, loss in JAX_LOSSES.items()}
     calls = {name: call for name, (call, _) in made.items()}
-    if (torch_call := of_torch(logits, targets)) is not None:
-        calls["torch"] = torch_call
+    for name, smoothing in {"torch": 0.0, "torch, smoothed": SMOOTHING}.items():
+        if (torch_call := of_torch(logits, targets, smoothing)) is not None:
+            calls[name] = torch_call
     repeats = {name: max(1, int(LEAST_SECONDS / max(seconds(call, 2), 1e-6))) for name, call in calls.items()}
     least = dict.fromkeys(calls, float("inf"))
     for _ in range(rounds):
@@ -82,8 +93,8 @@ def measure(examples: int, classes: int, rounds: int) -> None:
             least[name] = min(least[name], seconds(call, repeats[name]))
     for name in calls:
         memory = f"{made[name][1]:8.2f} MB" if name in made else "           "
-        ratio = least[name] / least["optax"]
-        print(f"{examples:5} x {classes:6}  {name:16} {1e3 * least[name]:9.3f} ms {memory}  {ratio:5.2f} of optax")
+        ratio = least[name] / least["optax, smoothed" if "smoothed" in name else "optax"]
+        print(f"{examples:5} x {classes:6}  {name:16} {1e3 * least[name]:9.3f} ms {memory}  {ratio:5.2f} of optax's")
 
 
 def main() -> None:
