@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, ParamSpec, Protocol, runtime_checkable
 
-from dlkit.layers.descriptions import Made, key_of, require_arguments
+from dlkit.layers.descriptions import Made, key_of, on_lines, require_arguments
 from dlkit.layers.steps import Steps, counted, takes_offset
 from dlkit.typing import Array, ArrayFunction, Key, Params, Shape, State
 
@@ -20,6 +20,7 @@ __all__ = [
     "ApplyFunction",
     "InitFunction",
     "Layer",
+    "Networks",
     "Part",
     "RaggedFunction",
     "as_layer",
@@ -204,8 +205,7 @@ class Layer:
         if self.about.made is not None:
             return str(self.about.made)
         if self.parts:
-            inner = "".join(f"    {part.name or 'layer'}={part.layer!r},\n" for part in self.parts)
-            return f"Layer(\n{inner})"
+            return on_lines("Layer", [f"{part.name or 'layer'}={part.layer!r}" for part in self.parts])
         return f"Layer({getattr(self.apply, '__qualname__', 'apply')})"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -213,6 +213,20 @@ class Layer:
         if made is None:
             return Layer, (self.init, self.apply, self.ragged, self.about)
         return _made_again, (made.constructor, made.args, dict(made.kwargs))
+
+
+@runtime_checkable
+class Networks(Protocol):
+    """A model of several networks: a NamedTuple of them by name, such as `models.Gan` and `models.Vae`.
+
+    Its fields are layers by the names that they have in the whole. It may also have the fields `init`, `apply` and
+    `layer`: those of the whole, and the whole.
+    """
+
+    @property
+    def layer(self) -> Layer:
+        """All of it as one layer, with the networks inside."""
+        ...
 
 
 def described(make: Callable[_Arguments, Layer]) -> Callable[_Arguments, Layer]:
@@ -289,17 +303,17 @@ def lambda_(function: ArrayFunction) -> Layer:
     return Layer(init, apply, about=About(stepwise=stepwise if takes_offset(function) else None))
 
 
-def as_layer(layer: Layer | ArrayFunction) -> Layer:
-    """Return a layer as it is, and a plain function as a layer: `lambda_(function)`.
+def as_layer(layer: Layer | Networks | ArrayFunction) -> Layer:
+    """Return a layer as it is, a model of several networks as its `layer`, and a plain function as `lambda_(function)`.
 
     Args:
-        layer: a layer, or a function of one array.
+        layer: a layer, a model of several networks, or a function of one array.
 
     Returns:
         A layer.
 
     Raises:
-        TypeError: the argument is neither.
+        TypeError: the argument is none of these.
 
     Example:
         >>> import jax.numpy as jnp
@@ -308,6 +322,8 @@ def as_layer(layer: Layer | ArrayFunction) -> Layer:
     """
     if isinstance(layer, Layer):
         return layer
+    if isinstance(layer, Networks):
+        return layer.layer
     _require_function("expected a Layer or a function of one array", layer)
     return lambda_(layer)
 

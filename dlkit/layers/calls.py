@@ -44,8 +44,8 @@ class Call(NamedTuple):
     side: Mapping[str, Any]
 
 
-Ran: TypeAlias = tuple[Array, State, Array | None]
-"""Outputs, next state, lengths after it."""
+Ran: TypeAlias = tuple[Any, State, Array | None]
+"""Outputs, an array or a tree of arrays; next state; lengths after it."""
 
 
 @runtime_checkable
@@ -109,7 +109,7 @@ def composite(
         train: bool = False,
         lengths: Array | None = None,
         **side: Any,
-    ) -> tuple[Array, State]:
+    ) -> tuple[Any, State]:
         _require_known(where, side, inputs)
         return run(params, state, x, Call(key, train, lengths, _given(side)))[:2]
 

@@ -182,10 +182,10 @@ class Running:
         """
         self.inside, self.params, self.state, self.call = inside, params, state, call
         self.new_state: dict[str, State] = {}
-        self.outputs: dict[str, Array] = {}
+        self.outputs: dict[str, Any] = {}
         self._calls: dict[str, int] = {}
 
-    def apply(self, name: str, x: Array, lengths: Array | None, **side: Any) -> tuple[Array, Array | None]:
+    def apply(self, name: str, x: Array, lengths: Array | None, **side: Any) -> tuple[Any, Array | None]:
         """Apply one layer with its own subkey and enter its next state; return outputs and the lengths after it.
 
         Example:

@@ -5,7 +5,7 @@ A layer is a pair of functions, and functions are opaque. The constructor and it
 
 import functools
 import inspect
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ import numpy as np
 
 from dlkit.hints import nearest
 
-__all__ = ["Made", "key_of", "require_arguments", "shown"]
+__all__ = ["Made", "key_of", "on_lines", "require_arguments", "shown"]
 
 _WIDTH = 100  # of a line, above which each argument has its own
 _INDENT = "    "
@@ -65,8 +65,21 @@ class Made(NamedTuple):
         nested = (bool(layers) and len(texts) > 1) or any(getattr(layer, "parts", ()) for layer in layers)
         if "\n" not in line and len(line) <= _WIDTH and not nested:
             return line
-        inner = "".join(f"{_INDENT}{text},\n".replace("\n", f"\n{_INDENT}")[: -len(_INDENT)] for text in texts)
-        return f"{name}(\n{inner})"
+        return on_lines(name, texts)
+
+
+def on_lines(name: str, texts: Sequence[str]) -> str:
+    """A call as text, with a line for each argument, and more lines for those that have more.
+
+    Example:
+        >>> print(on_lines("serial", ["act=tanh", "head=dense(2)"]))
+        serial(
+            act=tanh,
+            head=dense(2),
+        )
+    """
+    inner = "".join(f"{_INDENT}{text},\n".replace("\n", f"\n{_INDENT}")[: -len(_INDENT)] for text in texts)
+    return f"{name}(\n{inner})"
 
 
 def shown(value: Any) -> str:

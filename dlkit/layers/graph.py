@@ -20,7 +20,7 @@ __all__ = ["graph"]
 
 @described
 def graph(
-    function: Callable[..., Array], /, *, input_dtype: DTypeLike = jnp.float32, **layers: Layer | ArrayFunction
+    function: Callable[..., Any], /, *, input_dtype: DTypeLike = jnp.float32, **layers: Layer | ArrayFunction
 ) -> Layer:
     """Wire named layers by a plain function: y = function(inside, x), where `inside.name(x)` applies a layer.
 
@@ -33,6 +33,9 @@ def graph(
         def translate(inside, x, source):
             return inside.decoder(x, context=inside.encoder(source))
 
+    It may return a tree of arrays, each `[*batch, ...]`, such as a NamedTuple of all that a model makes. So may the
+    layers.
+
     Other side inputs (masks, lengths) reach the layers that take them by themselves, as in `serial`.
 
     Parameters: `{name: those of the layer}`, without the entries that are empty; the state likewise. Layer i gets the
@@ -40,7 +43,7 @@ def graph(
     with the number of the call.
 
     Args:
-        function: `(inside, x, **side) -> y`, with x and y `[*batch, ...]`.
+        function: `(inside, x, **side) -> y`, with x `[*batch, ...]`, and y likewise or a tree of such arrays.
         input_dtype: dtype of the examples, for `init`; `jnp.int32` for token ids.
         **layers: the layers, or plain functions, by name.
 
@@ -50,7 +53,7 @@ def graph(
     Raises:
         TypeError: one of the layers is neither a layer nor a function.
         ValueError: with lengths, a layer changes the time axis, whose lengths the function then has to say:
-            `inside.name(x, lengths=...)` takes other ones, and None is for none.
+            `inside.name(x, lengths=...)` takes other ones, and None is for none; or y is not one array.
         AttributeError: the function calls a layer that is not there.
 
     Example:
@@ -71,7 +74,7 @@ def graph(
         found = _Shapes(inside, shapes)
         side = {name: batched(shape) for name, shape in shapes.items()}
 
-        def trace(x: Array, side: dict[str, Array]) -> Array:
+        def trace(x: Array, side: dict[str, Array]) -> Any:
             found.side = side
             return function(_Inside(inside, found.apply), x, **_own(side, own))
 
@@ -88,14 +91,14 @@ def graph(
         if call.lengths is not None:
             x = with_padding_zero("graph", x, call.lengths)
 
-        def apply(name: str, x: Array, given: dict[str, Any]) -> Array:
+        def apply(name: str, x: Array, given: dict[str, Any]) -> Any:
             return _applied(running, name, x, {"lengths": call.lengths, **given})
 
         y = function(_Inside(inside, apply), x, **_own(call.side, own))
         lengths = call.lengths
         if lengths is not None:
             kept = lengths.ndim + 1
-            lengths = lengths if y.shape[:kept] == x.shape[:kept] else None
+            lengths = lengths if _one(y).shape[:kept] == x.shape[:kept] else None
         return (y if lengths is None else with_padding_zero("graph", y, lengths)), running.next_state(), lengths
 
     def rebuild(others: tuple[Layer, ...]) -> Layer:
@@ -108,10 +111,10 @@ def graph(
 class _Inside:
     """The layers, as attributes that are functions."""
 
-    def __init__(self, inside: Children, apply: Callable[[str, Array, dict[str, Any]], Array]) -> None:
+    def __init__(self, inside: Children, apply: Callable[[str, Array, dict[str, Any]], Any]) -> None:
         self._names, self._apply = tuple(inside.by_name), apply
 
-    def __getattr__(self, name: str) -> Callable[..., Array]:
+    def __getattr__(self, name: str) -> Callable[..., Any]:
         if name not in self._names:
             raise AttributeError(f"graph: no layer is called {name!r}; {nearest(name, self._names)}")
         return lambda x, **side: self._apply(name, x, side)
@@ -125,7 +128,7 @@ class _Shapes:
         self.side: Mapping[str, Array] = {}
         self.of: dict[str, tuple[Shape, Shapes]] = {}
 
-    def apply(self, name: str, x: Array, given: dict[str, Any]) -> Array:
+    def apply(self, name: str, x: Array, given: dict[str, Any]) -> Any:
         layer = self.inside.by_name[name].layer
         given = {key: value for key, value in given.items() if value is not None}
         more = {key: jax.ShapeDtypeStruct(value.shape[1:], value.dtype) for key, value in given.items()}
@@ -133,10 +136,10 @@ class _Shapes:
         made = jax.eval_shape(lambda: init_inside(layer, jax.random.key(0), shape, {**self.shapes, **shapes}))
         side = {key: value for key, value in {**self.side, **given}.items() if key in layer.side_inputs}
         after = jax.eval_shape(lambda made, x, side: layer.apply(*made, x, **side)[0], made, x, side)
-        return jnp.zeros(after.shape, after.dtype)
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), after)
 
 
-def _applied(running: Running, name: str, x: Array, given: dict[str, Any]) -> Array:
+def _applied(running: Running, name: str, x: Array, given: dict[str, Any]) -> Any:
     """Apply a layer, whose lengths stay what they were."""
     lengths = given.pop("lengths")
     y, after = running.apply(name, x, lengths, **given)
@@ -146,6 +149,17 @@ def _applied(running: Running, name: str, x: Array, given: dict[str, Any]) -> Ar
             "not known; call it with lengths=None, or chain it with what follows in a serial"
         )
     return y
+
+
+def _one(y: Any) -> Array:
+    """Outputs of which lengths count steps."""
+    if not hasattr(y, "shape"):
+        raise ValueError(
+            "graph: expected a function that returns one array for sequences of unequal lengths, got "
+            f"{type(y).__name__}; apply it without lengths"
+        )
+    array: Array = y
+    return array
 
 
 def _own(side: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -5,21 +5,23 @@ A path is the names of layers, from outside: `body/block_3/attention`. `Layer.su
 
 import fnmatch
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from jaxtyping import Shaped
 
 from dlkit.hints import nearest
-from dlkit.layers.base import Layer, as_layer, path_of
+from dlkit.layers.base import Layer, Networks, as_layer, path_of
 from dlkit.layers.calls import Call, Ran, apply_inside, around
 from dlkit.layers.taps import Tapped, untapped
 from dlkit.typing import Array, ArrayFunction, Key, Params, State
 
 __all__ = ["capture", "replaced", "tapped", "with_each"]
 
+_Model = TypeVar("_Model", bound=Networks)
+
 
 def capture(
-    layer: Layer,
+    layer: Layer | Networks,
     params: Params,
     state: State,
     x: Shaped[Array, "..."],
@@ -28,7 +30,7 @@ def capture(
     key: Key | None = None,
     train: bool = False,
     **side: Any,
-) -> tuple[Shaped[Array, "..."], State, dict[str, Array]]:
+) -> tuple[Any, State, dict[str, Any]]:
     """Apply a layer, and return also the outputs of layers inside it.
 
     It is pure: it works under `jax.jit`, `jax.grad` (as an auxiliary output) and `jax.vmap`, and with `remat`. Inside
@@ -36,7 +38,7 @@ def capture(
     second time has a second output, at `path:2`.
 
     Args:
-        layer: the layer.
+        layer: the layer; a model of several networks is applied as its `layer`.
         params: its parameters.
         state: its state.
         x: its inputs.
@@ -46,10 +48,13 @@ def capture(
         **side: lengths and side inputs, as for `apply`.
 
     Returns:
-        The outputs, the next state, and path -> output of the layers inside.
+        The outputs, the next state, and path -> output of the layers inside; the outputs are what `apply` returns,
+        an array or a tree of arrays.
 
     Raises:
-        ValueError: no layer inside has a path that matches a pattern.
+        ValueError: no layer inside has a path that matches a pattern, or those that have are inside of a layer that
+            cannot be made anew.
+        TypeError: the first argument is no layer.
 
     Example:
         >>> import jax.numpy as jnp
@@ -59,33 +64,36 @@ def capture(
         >>> {path: value.item() for path, value in found.items()}
         {'up': 4.0, 'double': 8.0}
     """
+    layer = as_layer(layer)
     patterns = (paths,) if isinstance(paths, str) else tuple(paths)
-    for pattern in patterns:
-        if not fnmatch.filter(layer.sublayers, pattern):
-            raise ValueError(
-                f"capture: expected a pattern that matches the path of a layer inside, got {pattern!r}; "
-                f"{nearest(pattern, layer.sublayers)}"
-            )
-    wanted = {path for pattern in patterns for path in fnmatch.filter(layer.sublayers, pattern)}
-    watched = tapped(layer, wanted)
+    watched = tapped(layer, {path for pattern in patterns for path in _matching(layer, pattern)})
     y, state = watched.apply(params, state, x, key=key, train=train, **side)
     outputs, state = untapped(state)
     return y, state, {path: outputs[path] for path in sorted(outputs, key=_order(layer))}
 
 
-def replaced(layer: Layer, path: str, other: Layer | ArrayFunction) -> Layer:
+@overload
+def replaced(layer: Layer, path: str, other: Layer | ArrayFunction) -> Layer: ...
+
+
+@overload
+def replaced(layer: _Model, path: str, other: Layer | ArrayFunction) -> _Model: ...
+
+
+def replaced(layer: Any, path: str, other: Layer | ArrayFunction) -> Any:
     """The same layer with another one at a place inside: a new head, a frozen or a wrapped part.
 
     Args:
-        layer: the layer.
+        layer: the layer, or a model of several networks.
         path: of the place, as in `Layer.sublayers`.
         other: what stands there now. `layer.sublayers[path]` is what stood there, to be wrapped.
 
     Returns:
-        A new layer; the parameters elsewhere have the same places.
+        A new layer, or a new model of the same kind; the parameters elsewhere have the same places.
 
     Raises:
         ValueError: there is no such place, or a layer around it cannot be made anew.
+        TypeError: the first argument is no layer, or a model that is no NamedTuple.
 
     Example:
         >>> from dlkit.layers import dense, serial
@@ -95,9 +103,11 @@ def replaced(layer: Layer, path: str, other: Layer | ArrayFunction) -> Layer:
             head=dense(2),
         )
     """
-    if path not in layer.sublayers:
-        raise ValueError(f"replaced: no layer inside is at {path!r}; {nearest(path, layer.sublayers)}")
-    return _with(layer, path, as_layer(other), "")
+    whole = as_layer(layer)
+    if path not in whole.sublayers:
+        raise ValueError(f"replaced: no layer inside is at {path!r}; {nearest(path, whole.sublayers)}")
+    new = _with(whole, path, as_layer(other), "")
+    return _networks(layer, new) if isinstance(layer, Networks) else new
 
 
 def tapped(layer: Layer, paths: set[str]) -> Layer:
@@ -163,6 +173,37 @@ def _with(layer: Layer, place: str, other: Layer, path: str) -> Layer:
             "has no about.rebuild"
         )
     return layer.about.rebuild(tuple(parts))
+
+
+def _matching(layer: Layer, pattern: str) -> list[str]:
+    """The paths that match a pattern."""
+    found = fnmatch.filter(layer.sublayers, pattern)
+    if not found:
+        raise ValueError(
+            f"capture: expected a pattern that matches the path of a layer inside, got {pattern!r}; "
+            f"{nearest(pattern, layer.sublayers)}"
+        )
+    seen: list[str] = []
+
+    def see(path: str, inner: Layer) -> Layer:
+        seen.append(path)
+        return inner
+
+    with_each(layer, see)
+    if not set(found).intersection(seen):
+        raise ValueError(
+            f"capture: the layer around {found[0]!r} cannot be made with other layers inside; it was changed by hand, "
+            "or has no about.rebuild"
+        )
+    return found
+
+
+def _networks(model: Any, layer: Layer) -> Any:
+    """A model of several networks, with those inside of a layer."""
+    if not hasattr(model, "_fields"):
+        raise TypeError(f"replaced: expected a NamedTuple of networks, got {type(model).__name__}; give its layer")
+    of_layer = {"init": layer.init, "apply": layer.apply, "layer": layer, **layer.sublayers}
+    return model._replace(**{name: of_layer[name] for name in model._fields if name in of_layer})
 
 
 def _tap(layer: Layer, path: str) -> Layer:

@@ -36,7 +36,7 @@ def apply_ragged(
     key: Key | None = None,
     train: bool = False,
     **side: Any,
-) -> tuple[Shaped[Array, "..."], State, Integer[Array, "..."] | None]:
+) -> tuple[Any, State, Integer[Array, "..."] | None]:
     """Apply any layer to padded sequences. What the padding holds matters to nothing, not even NaN, nor to a gradient.
 
     The layer is shown zeros in place of the padding, and its outputs after a sequence's length are 0. It gets lengths
@@ -53,7 +53,8 @@ def apply_ragged(
         **side: side inputs by name, such as the mask of attention; None is as none.
 
     Returns:
-        The outputs, the next state, and how many steps of the outputs count: for the layer that follows, or a loss such
+        The outputs, an array (or, without lengths, a tree of them where the layer makes one), the next state, and how
+        many steps of the outputs count: for the layer that follows, or a loss such
         as `losses.ctc`. None where the outputs have no time axis, or no lengths were given.
 
     Raises:

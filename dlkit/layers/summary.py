@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-from dlkit.layers.base import Layer, as_layer
+from dlkit.layers.base import Layer, Networks, as_layer
 from dlkit.layers.calls import Call, Ran, apply_inside, around, init_inside
 from dlkit.layers.inside import with_each
 from dlkit.layers.probe import batched, probing
@@ -28,14 +28,14 @@ class Row(NamedTuple):
     Attributes:
         path: of names; "" for the whole.
         layer: what it is, as text.
-        output: shape and dtype of what it makes of one example.
+        output: shape and dtype of what it makes of one example; a tree of them where it makes more than one array.
         parameters: how many numbers it holds, those of the layers inside it included.
         operations: floating-point operations of matrix products and convolutions, for one example.
     """
 
     path: str
     layer: str
-    output: jax.ShapeDtypeStruct
+    output: Any
     parameters: int
     operations: int
 
@@ -92,7 +92,7 @@ def parameter_count(params: Any) -> int:
 
 
 def summary(
-    layer: Layer | ArrayFunction,
+    layer: Layer | Networks | ArrayFunction,
     input_shape: Shape,
     *,
     input_dtype: DTypeLike = jnp.float32,
@@ -107,7 +107,7 @@ def summary(
     has its parameters in the row of each of its places, and once in the first row.
 
     Args:
-        layer: the model.
+        layer: the model; one of several networks is summed up as its `layer`.
         input_shape: shape of one example, without batch axes.
         input_dtype: dtype of the examples; `jnp.int32` for token ids.
         **side_shapes: shapes of side inputs for one example, as for `init`.
@@ -161,7 +161,7 @@ def _watched(layer: Layer, path: str, found: dict[str, Row]) -> Layer:
         made: Ran = jax.tree.unflatten(
             jax.tree.structure(outputs), core.jaxpr_as_fun(program)(*jax.tree.leaves(arguments))
         )
-        example = jax.ShapeDtypeStruct(made[0].shape[1:], made[0].dtype)
+        example = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), made[0])
         found.setdefault(path, Row(path, "", example, parameter_count(params), _operations(program.jaxpr)))
         return made
 
@@ -214,7 +214,7 @@ def _name(layer: Layer) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    output = f"{row.output.dtype}[{','.join(map(str, row.output.shape))}]"
+    output = ", ".join(f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]" for leaf in jax.tree.leaves(row.output))
     return row.path, row.layer, output, f"{row.parameters:,}", f"{row.operations:,}"
 
 

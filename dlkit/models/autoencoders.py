@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from dlkit import checks, layers
 from dlkit.layers import InitFunction, Layer
 from dlkit.models.mlp import mlp
-from dlkit.models.parts import for_examples
+from dlkit.models.parts import for_examples, networks_text
 from dlkit.typing import Array, ArrayFunction, Initializer, Key, Params, Scalar, Shape, State
 
 __all__ = ["Autoencoder", "Vae", "VaeApply", "VaeOutput", "autoencoder", "vae"]
@@ -29,6 +29,10 @@ class Autoencoder(NamedTuple):
     layer: Layer
     encoder: Layer
     decoder: Layer
+
+    def __repr__(self) -> str:
+        """Both halves, as a tree."""
+        return networks_text("Autoencoder", encoder=self.encoder, decoder=self.decoder)
 
 
 class VaeOutput(NamedTuple):
@@ -63,12 +67,18 @@ class Vae(NamedTuple):
         apply: `apply(params, state, x, *, key=None, train=False) -> (VaeOutput, state)`.
         encoder: maps examples to `[*batch, 2 * latent]`: means, then logarithms of variances.
         decoder: maps codes `[*batch, latent]` to examples; codes drawn from N(0, I) give new ones.
+        layer: `init` and `apply` as one layer; inside are "encoder", "sampling", which makes the codes, and "decoder".
     """
 
     init: InitFunction
     apply: VaeApply
     encoder: Layer
     decoder: Layer
+    layer: Layer
+
+    def __repr__(self) -> str:
+        """Both halves, as a tree."""
+        return networks_text("Vae", encoder=self.encoder, decoder=self.decoder)
 
 
 def autoencoder(
@@ -168,6 +178,9 @@ def vae(
         >>> outputs, state = model.apply(params, state, x, key=jax.random.key(1), train=True)
         >>> outputs.reconstruction.shape, outputs.mean.shape
         ((5, 8, 8), (5, 2))
+        >>> _, _, found = layers.capture(model, params, state, x, paths=("encoder/hidden_0", "sampling"))
+        >>> {path: output.shape for path, output in found.items()}
+        {'encoder/hidden_0': (5, 32), 'sampling': (5, 2)}
     """
     encoder, decoder = _halves(
         "vae",
@@ -179,32 +192,38 @@ def vae(
         dropout=dropout,
         kernel_init=kernel_init,
     )
-    chain = layers.serial(
-        encoder, lambda outputs: outputs[..., :latent], decoder, names=("encoder", "sampling", "decoder")
-    )
+    wired = layers.graph(_encode_sample_decode, encoder=encoder, sampling=_sampling(), decoder=decoder)
+    layer = for_examples("vae", tuple(example_shape), wired)
+    return Vae(layer.init, cast(VaeApply, layer.apply), encoder, decoder, layer)
+
+
+def _encode_sample_decode(inside: Any, x: Array) -> VaeOutput:
+    """How the parts of a variational autoencoder are wired."""
+    moments = inside.encoder(x)
+    mean, log_variance = jnp.split(moments, 2, axis=-1)
+    return VaeOutput(inside.decoder(inside.sampling(moments)), mean, log_variance)
+
+
+@layers.described
+def _sampling() -> Layer:
+    """A code of its mean and the logarithm of its variance: drawn while training, the mean otherwise."""
+
+    def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
+        del key, input_shape
+        return {}, {}
 
     def apply(
         params: Params, state: State, x: Float[Array, "..."], *, key: Key | None = None, train: bool = False
-    ) -> tuple[VaeOutput, State]:
-        key_encoder = key_sampling = key_decoder = None
-        if train:
-            key = checks.require_key("vae", key)
-            key_encoder, key_sampling, key_decoder = (jax.random.fold_in(key, position) for position in range(3))
-        moments, encoder_state = encoder.apply(
-            params["encoder"], state.get("encoder", {}), x, key=key_encoder, train=train
-        )
-        mean, log_variance = jnp.split(moments, 2, axis=-1)
-        code = mean
-        if key_sampling is not None:
-            # z = mean + exp(log_variance / 2) * e
-            code = mean + jnp.exp(log_variance / 2) * jax.random.normal(key_sampling, mean.shape, mean.dtype)
-        reconstruction, decoder_state = decoder.apply(
-            params["decoder"], state.get("decoder", {}), code, key=key_decoder, train=train
-        )
-        states = {"encoder": encoder_state, "decoder": decoder_state}
-        return VaeOutput(reconstruction, mean, log_variance), {name: each for name, each in states.items() if each}
+    ) -> tuple[Float[Array, "..."], State]:
+        del params
+        mean, log_variance = jnp.split(x, 2, axis=-1)
+        if not train:
+            return mean, state
+        key = checks.require_key("vae", key)
+        # z = mean + exp(log_variance / 2) * e
+        return mean + jnp.exp(log_variance / 2) * jax.random.normal(key, mean.shape, mean.dtype), state
 
-    return Vae(for_examples("vae", tuple(example_shape), chain).init, apply, encoder, decoder)
+    return Layer(init, apply)
 
 
 def _halves(

@@ -9,7 +9,7 @@ import jax
 from dlkit import checks, layers
 from dlkit.layers import Layer
 from dlkit.models.mlp import mlp
-from dlkit.models.parts import for_examples
+from dlkit.models.parts import for_examples, networks_text
 from dlkit.typing import Array, ArrayFunction, Initializer, Scalar, Shape
 
 __all__ = ["Gan", "convolutional_gan", "dense_gan"]
@@ -28,6 +28,24 @@ class Gan(NamedTuple):
 
     generator: Layer
     discriminator: Layer
+
+    @property
+    def layer(self) -> Layer:
+        """Both as one layer: the scores of what is generated; its parameters are `{"generator", "discriminator"}`.
+
+        Example:
+            >>> print(layers.summary(Gan(layers.dense(2), layers.dense(1)), (4,)))
+            path           layer     output      parameters  FLOPs
+            -------------  --------  ----------  ----------  -----
+                           serial    float32[1]          13     20
+            generator      dense(2)  float32[2]          10     16
+            discriminator  dense(1)  float32[1]           3      4
+        """
+        return layers.serial(generator=self.generator, discriminator=self.discriminator)
+
+    def __repr__(self) -> str:
+        """Both, as a tree."""
+        return networks_text("Gan", **self._asdict())
 
 
 def dense_gan(

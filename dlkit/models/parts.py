@@ -6,9 +6,10 @@ import jax
 
 from dlkit import layers
 from dlkit.layers import Layer
+from dlkit.layers.descriptions import on_lines
 from dlkit.typing import Array, ArrayFunction, Initializer, Key, Params, Scalar, Shape, State
 
-__all__ = ["dense_block", "feature_normalization", "flattened", "flattened_init", "for_examples"]
+__all__ = ["dense_block", "feature_normalization", "flattened", "flattened_init", "for_examples", "networks_text"]
 
 
 def dense_block(
@@ -125,8 +126,9 @@ def flattened(where: str, x: Array, size: int) -> Array:
     raise ValueError(f"{where}: expected examples of {size} values as the last axes, got {jax.typeof(x)}")
 
 
+@layers.described
 def for_examples(where: str, example_shape: Shape, layer: Layer) -> Layer:
-    """A layer that was built for examples of one shape, and refuses others at `init`.
+    """A layer that was built for examples of one shape, and refuses others at `init`. What is inside is the same.
 
     Args:
         where: the model that asks.
@@ -148,4 +150,27 @@ def for_examples(where: str, example_shape: Shape, layer: Layer) -> Layer:
             raise ValueError(f"{where}: expected examples of shape {example_shape}, got {tuple(input_shape)}")
         return layer.init(key, input_shape)
 
-    return layer._replace(init=init)
+    again = layer.about.rebuild
+    rebuild = again and (lambda others: for_examples(where, example_shape, again(others)))
+    about = layer.about._replace(made=None, rebuild=rebuild, token=None)
+    return Layer(init, layer.apply, layer.ragged, about)
+
+
+def networks_text(name: str, **networks: Layer) -> str:
+    """The text of a model of several networks: a tree.
+
+    Args:
+        name: of the kind of model.
+        **networks: by their names.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> print(networks_text("Gan", generator=layers.dense(2), discriminator=layers.dense(1)))
+        Gan(
+            generator=dense(2),
+            discriminator=dense(1),
+        )
+    """
+    return on_lines(name, [f"{each}={layer!r}" for each, layer in networks.items()])

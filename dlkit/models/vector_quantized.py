@@ -1,7 +1,7 @@
 """Autoencoders whose code is a grid of entries of a book."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from dlkit import checks, layers
 from dlkit.layers import InitFunction, Layer
 from dlkit.layers.embed import rows_sharding
 from dlkit.layers.products import matmul
+from dlkit.models.parts import for_examples, networks_text
 from dlkit.typing import Array, ArrayFunction, Key, Params, Shape, State
 
 __all__ = ["Quantized", "VqVae", "VqVaeApply", "VqVaeOutput", "quantize", "vq_vae"]
@@ -63,12 +64,20 @@ class VqVae(NamedTuple):
         apply: `apply(params, state, x, *, key=None, train=False) -> (VqVaeOutput, state)`.
         encoder: maps examples to vectors `[*batch, rows, columns, latent]`.
         decoder: maps entries of the codebook, `params["codebook"][codes]`, to examples.
+        layer: `init` and `apply` as one layer; inside are "encoder", "codebook", whose outputs are `Quantized`, and
+            "decoder".
     """
 
     init: InitFunction
     apply: VqVaeApply
     encoder: Layer
     decoder: Layer
+    layer: Layer
+
+    def __repr__(self) -> str:
+        """Both halves and the codebook between them, as a tree."""
+        inside = self.layer.sublayers
+        return networks_text("VqVae", **{name: inside[name] for name in ("encoder", "codebook", "decoder")})
 
 
 def quantize(
@@ -152,6 +161,9 @@ def vq_vae(
         >>> out, state = model.apply(params, state, jnp.zeros((5, 8, 8, 1)))
         >>> out.reconstruction.shape, out.codes.shape, out.penalty.shape
         ((5, 8, 8, 1), (5, 4, 4), (5,))
+        >>> _, _, found = layers.capture(model, params, state, jnp.zeros((5, 8, 8, 1)), paths="codebook")
+        >>> found["codebook"].vectors.shape
+        (5, 4, 4, 4)
     """
     shape = tuple(example_shape)
     sizes = {f"features[{place}]": each for place, each in enumerate(features)}
@@ -167,27 +179,34 @@ def vq_vae(
     up = {f"up_{place}": _strided(layers.conv_transpose, each, act) for place, each in enumerate(reversed(features))}
     decoder = layers.serial(*up.values(), layers.conv(shape[-1], (3, 3)), names=(*up, "output"))
 
+    wired = layers.graph(
+        _encode_quantize_decode, encoder=encoder, codebook=_codebook(entries, latent, commitment), decoder=decoder
+    )
+    layer = for_examples("vq_vae", shape, wired)
+    return VqVae(layer.init, cast(VqVaeApply, layer.apply), encoder, decoder, layer)
+
+
+def _encode_quantize_decode(inside: Any, x: Array) -> VqVaeOutput:
+    """How the parts of a vector-quantized autoencoder are wired."""
+    found = inside.codebook(inside.encoder(x))
+    return VqVaeOutput(inside.decoder(found.vectors), found.codes, found.penalty.mean((-2, -1)))
+
+
+@layers.described
+def _codebook(entries: int, latent: int, commitment: float) -> Layer:
+    """`quantize` as a layer, whose parameters are the codebook; it makes a `Quantized`."""
+
     def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
-        if tuple(input_shape) != shape:
-            raise ValueError(f"vq_vae: expected examples of shape {shape}, got {tuple(input_shape)}")
-        grid = (shape[0] // halvings, shape[1] // halvings, latent)
-        bound = 1 / entries
-        return {
-            "encoder": encoder.init(jax.random.fold_in(key, 0), shape)[0],
-            "codebook": jax.random.uniform(jax.random.fold_in(key, 1), (entries, latent), minval=-bound, maxval=bound),
-            "decoder": decoder.init(jax.random.fold_in(key, 2), grid)[0],
-        }, {}
+        del input_shape
+        return jax.random.uniform(key, (entries, latent), minval=-1 / entries, maxval=1 / entries), {}
 
     def apply(
         params: Params, state: State, x: Float[Array, "..."], *, key: Key | None = None, train: bool = False
-    ) -> tuple[VqVaeOutput, State]:
-        del key
-        vectors, _ = encoder.apply(params["encoder"], {}, x, train=train)
-        found = quantize(vectors, params["codebook"], commitment=commitment)
-        restored, _ = decoder.apply(params["decoder"], {}, found.vectors, train=train)
-        return VqVaeOutput(restored, found.codes, found.penalty.mean((-2, -1))), state
+    ) -> tuple[Any, State]:
+        del key, train
+        return quantize(x, params, commitment=commitment), state
 
-    return VqVae(init, apply, encoder, decoder)
+    return Layer(init, apply)
 
 
 def _strided(make: Callable[..., Layer], channels: int, act: Layer) -> Layer:
