@@ -34,7 +34,7 @@ problems = ["digits-mlp", "quadratic"]
 optimizers = ["sgd", "momentum", "adam"]
 [budget]
 steps = 400
-studies = 4
+studies = {studies}
 tuning_points = 12
 tuning_seeds = 2
 seeds = 8
@@ -133,8 +133,8 @@ class Campaign:
         notes: what was seen of each fault.
     """
 
-    def __init__(self, work: Path, workers: int, seed: int) -> None:
-        (work / "spec.toml").write_text(SPEC)
+    def __init__(self, work: Path, workers: int, seed: int, studies: int = 4) -> None:
+        (work / "spec.toml").write_text(SPEC.format(studies=studies))  # of 192 trials each
         self.work, self.workers, self.rng = work, workers, random.Random(seed)
         self.counts: Counter[str] = Counter()
         self.notes: list[str] = []
