@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from jax import Array
-from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 from jaxtyping import Float, PRNGKeyArray, PyTree
 
@@ -17,6 +16,9 @@ __all__ = ["Array", "ArrayFunction", "DTypeLike", "Initializer", "Key", "Params"
 
 ArrayFunction: TypeAlias = Callable[[Array], Array]
 """A plain function of one array, such as an activation."""
+
+Initializer: TypeAlias = Callable[[Any, tuple[int, ...], Any], Array]
+"""`(key, shape, dtype) -> array`: those of `jax.nn.initializers`, and functions of one's own."""
 
 Key: TypeAlias = PRNGKeyArray
 """A PRNG key: a typed one (`jax.random.key`) or a raw one (`jax.random.PRNGKey`)."""
