@@ -225,7 +225,13 @@ class Networks(Protocol):
 
     @property
     def layer(self) -> Layer:
-        """All of it as one layer, with the networks inside."""
+        """All of it as one layer, with the networks inside.
+
+        Example:
+            >>> from dlkit import models
+            >>> sorted(path for path in models.vae((4,), latent=2).layer.sublayers if "/" not in path)
+            ['decoder', 'encoder', 'sampling']
+        """
         ...
 
 

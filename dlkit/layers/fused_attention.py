@@ -1,4 +1,4 @@
-"""Attention by the kernels that JAX has for accelerators."""
+"""Attention by JAX's kernels for accelerators."""
 
 import math
 from typing import Literal

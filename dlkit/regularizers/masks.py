@@ -214,8 +214,8 @@ def map_leaves(where: str, function: ArrayFunction, params: Params, *, mask: Mas
 
 def _split(
     where: str, params: Weights, mask: Mask | None
-) -> tuple[list[tuple[tuple[str, ...], Array, bool]], jax.tree_util.PyTreeDef]:
-    """Every leaf with its path and whether the mask takes it; and the structure of the tree."""
+) -> tuple[list[tuple[tuple[str, ...], Any, bool]], jax.tree_util.PyTreeDef]:
+    """Every leaf with its path and whether the mask takes it, as an array then; and the structure of the tree."""
     chosen = weights_only if mask is None else mask
     keyed, structure = jax.tree_util.tree_flatten_with_path(params)
     leaves = []

@@ -699,7 +699,7 @@ CONCLUDED = [
     Fault(
         "a trial that did not get there is charged nothing",
         ANALYSIS,
-        "last if end.step is None else end.step)",
+        "last[id(outcome.steps)] if end.step is None else end.step)",
         '0 if end.kind != "reached" or end.step is None else end.step)',
         "bench/analysis/test_along_curves.py::test_expected_running_time_charges_what_each_trial_ran",
     ),
