@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Integer
 
 from dlkit import checks, layers
@@ -170,7 +171,7 @@ def generate(
     batch, time = prompt.shape[:-1], prompt.shape[-1]
     if time < 1:
         raise ValueError(f"generate: expected prompts of at least one token, got {jax.typeof(prompt)}")
-    if lengths is not None and not isinstance(lengths, jax.core.Tracer) and (lengths < 1).any():
+    if lengths is not None and not isinstance(lengths, jax.core.Tracer) and (np.asarray(lengths) < 1).any():
         raise ValueError(
             f"generate: expected at least one token of each prompt to count, got lengths {lengths.tolist()}"
         )
