@@ -417,11 +417,11 @@ def activation(rng: Rng) -> Case:
     }
     known |= {
         "softplus": (activations.softplus, lambda x: functional.softplus(x, threshold=700.0)),
-        # torch's own have a sixth in single precision.
+        # torch's own have a sixth, and the gradient of celu 1 / alpha, in single precision.
         "hard_sigmoid": (activations.hard_sigmoid, lambda x: functional.relu6(x + 3) / 6),
         "hard_silu": (activations.hard_silu, lambda x: x * functional.relu6(x + 3) / 6),
         "elu": (lambda x: activations.elu(x, alpha=alpha), lambda x: functional.elu(x, alpha)),
-        "celu": (lambda x: activations.celu(x, alpha=alpha), lambda x: functional.celu(x, alpha)),
+        "celu": (lambda x: activations.celu(x, alpha=alpha), lambda x: alpha * functional.elu(x / alpha)),
         "leaky_relu": (
             lambda x: activations.leaky_relu(x, negative_slope=alpha),
             lambda x: functional.leaky_relu(x, alpha),
