@@ -105,7 +105,6 @@ ALIASES = MappingProxyType(
         **dict.fromkeys(("t5bias", "relativepositionbias", "relativebias"), ("relative_positions",)),
         **dict.fromkeys(("kvcache", "cache", "incremental", "decode", "decoder"), ("stepwise", "generate")),
         **dict.fromkeys(("initialcarry", "initializecarry"), ("initial_state",)),
-        **dict.fromkeys(("mixedprecision", "policy", "amp", "autocast"), ("with_precision",)),
         **dict.fromkeys(("convolution",), ("conv",)),
         **dict.fromkeys(("upsample", "interpolate"), ("resize",)),
         **dict.fromkeys(("depthtospace", "subpixel"), ("pixel_shuffle",)),

@@ -8,7 +8,7 @@ from jaxtyping import Float, Integer
 from dlkit import checks
 from dlkit.layers.base import About, Layer, described
 from dlkit.layers.products import is_sharded, matmul
-from dlkit.layers.steps import Steps, counted, start
+from dlkit.layers.steps import Steps, counted, positions_from, start
 from dlkit.typing import Array, DTypeLike, Initializer, Key, Params, Shape, State
 
 __all__ = [
@@ -206,8 +206,7 @@ def _learned_steps(steps: Steps, table_rows: int, embedding_init: Initializer) -
             )
 
         def moved(x: Array, index: Array) -> Array:
-            places = jnp.expand_dims(index, -1) + jnp.arange(x.shape[-2]).reshape((1,) * index.ndim + (-1,))
-            rows: Array = table.at[places].get(mode="clip")
+            rows: Array = table.at[positions_from(index, x.shape[-2])].get(mode="clip")
             return x + rows
 
         _, at_index = counted(where, moved, steps)
@@ -277,8 +276,7 @@ def sinusoidal_positions(*, base: float = 10_000.0) -> Layer:
     def stepwise(steps: Steps) -> Layer:
         def moved(x: Array, index: Array) -> Array:
             waves = table(steps.max_length, x.shape[-1], jnp.promote_types(x.dtype, jnp.float32))
-            places = jnp.expand_dims(index, -1) + jnp.arange(x.shape[-2]).reshape((1,) * index.ndim + (-1,))
-            return added(x, waves.at[places].get(mode="clip"))
+            return added(x, waves.at[positions_from(index, x.shape[-2])].get(mode="clip"))
 
         return Layer(*counted("sinusoidal_positions", moved, steps), about=About(inputs=frozenset({"lengths"})))
 
@@ -332,8 +330,7 @@ def rotary(
         angles = (offset + np.arange(time))[:, None] * frequencies
         cosine, sine = jnp.asarray(np.cos(angles), compute_dtype), jnp.asarray(np.sin(angles), compute_dtype)
     else:
-        steps = jnp.arange(time, dtype=offset.dtype).reshape((1,) * offset.ndim + (-1, 1))
-        positions = (jnp.expand_dims(offset, (-2, -1)) + steps).astype(compute_dtype)
+        positions = jnp.expand_dims(positions_from(offset, time), -1).astype(compute_dtype)
         turns = positions * jnp.asarray(frequencies, compute_dtype).reshape((1,) * (positions.ndim - 1) + (-1,))
         cosine, sine = jnp.cos(turns), jnp.sin(turns)
     shape = (1,) * (x.ndim - cosine.ndim) + cosine.shape

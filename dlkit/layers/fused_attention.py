@@ -84,8 +84,7 @@ def fused_attention(
         """A mask or a bias with one axis for the batch."""
         if x is None:
             return None
-        own = x.shape[:-2] or (1,)
-        wide = x.reshape(*(1,) * (len(batch) + 1 - len(own)), *own, *x.shape[-2:])
+        wide = x.reshape(*(x.shape[:-2] or (1,)), *x.shape[-2:])
         if wide.shape[:-3] != (1,) * len(batch):
             wide = jnp.broadcast_to(wide, (*batch, *wide.shape[-3:]))
         return wide.reshape(math.prod(wide.shape[:-3]), *wide.shape[-3:])

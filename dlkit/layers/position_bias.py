@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from dlkit import checks
-from dlkit.layers.base import Layer, described
+from dlkit.layers.base import Layer, described, lambda_
 from dlkit.layers.embed import rows_sharding
 from dlkit.typing import Array, Initializer, Key, Params, Shape, State
 
@@ -45,25 +45,13 @@ def alibi(heads: int) -> Layer:
     checks.require_size("alibi", heads=heads)
     slopes = _slopes(heads)
 
-    def init(key: Key, input_shape: Shape) -> tuple[Params, State]:
-        del key, input_shape
-        return {}, {}
-
-    def apply(
-        params: Params,
-        state: State,
-        x: Integer[Array, "*batch time context_time"],
-        *,
-        key: Key | None = None,
-        train: bool = False,
-    ) -> tuple[Float[Array, "*batch heads time context_time"], State]:
-        del params, key, train
+    def biases(x: Integer[Array, "*batch time context_time"]) -> Float[Array, "*batch heads time context_time"]:
         # -m |j - i|
         distances = jnp.abs(x).astype(jnp.float32)
         factors = jnp.asarray(-slopes, jnp.float32).reshape((1,) * (x.ndim - 2) + (heads, 1, 1))
-        return factors * jnp.expand_dims(distances, -3), state
+        return factors * jnp.expand_dims(distances, -3)
 
-    return Layer(init, apply)
+    return lambda_(biases)
 
 
 @described

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from dlkit.layers.base import About, Layer, Part, as_layer, described
 from dlkit.layers.calls import Call, Ran, Shapes, apply_inside, composite, init_inside
+from dlkit.regularizers.masks import path_names
 from dlkit.typing import Array, ArrayFunction, DTypeLike, Key, Params, Shape, State
 
 __all__ = ["Precision", "with_precision"]
@@ -146,7 +147,7 @@ def _cast(tree: Any, dtype: DTypeLike, *, but: _Places = frozenset()) -> Any:
     """The floating-point leaves of a tree in another dtype, but for what stands at or below some paths."""
 
     def cast(keys: tuple[Any, ...], leaf: Any) -> Any:
-        path = tuple(jax.tree_util.keystr((key,), simple=True) for key in keys)
+        path = path_names(keys)
         if any(path[: len(place)] == place for place in but) or not _is_floating(leaf):
             return leaf
         return leaf.astype(dtype)

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Integer
 from dlkit.layers.lengths import within_lengths
 from dlkit.typing import Array, DTypeLike, Key, Params, Shape, State
 
-__all__ = ["Piece", "Steps", "beyond", "counted", "piece_of", "start", "takes_offset"]
+__all__ = ["Piece", "Steps", "beyond", "counted", "piece_of", "positions_from", "start", "takes_offset"]
 
 
 class Steps(NamedTuple):
@@ -48,6 +48,16 @@ def start(steps: Steps) -> Integer[Array, "*batch"]:
     return jnp.zeros(steps.batch_shape, jnp.int32)
 
 
+def positions_from(index: Integer[Array, "*batch"], time: int) -> Integer[Array, "*batch time"]:
+    """The positions of so many steps, of which the first stand at an index.
+
+    Example:
+        >>> positions_from(jnp.array([0, 4]), 3).tolist()
+        [[0, 1, 2], [4, 5, 6]]
+    """
+    return jnp.expand_dims(index, -1) + jnp.arange(time, dtype=index.dtype).reshape((1,) * index.ndim + (-1,))
+
+
 def piece_of(
     where: str, index: Integer[Array, "*batch"], shape: Shape, lengths: Integer[Array, "*batch"] | None, longest: int
 ) -> Piece:
@@ -76,7 +86,7 @@ def piece_of(
             f"{where}: expected inputs with the batch axes {list(index.shape)} of the state, got {list(shape[:-1])}; "
             "make the state for this batch with stepwise(..., batch_shape=...)"
         )
-    positions = jnp.expand_dims(index, -1) + jnp.arange(shape[-1], dtype=index.dtype).reshape((1,) * index.ndim + (-1,))
+    positions = positions_from(index, shape[-1])
     within = None if lengths is None else within_lengths(where, lengths, shape)
     after = index + (shape[-1] if lengths is None else lengths.astype(index.dtype))
     if not isinstance(after, jax.core.Tracer) and after.size and (most := int(np.asarray(after).max())) > longest:

@@ -224,10 +224,9 @@ def _taken(
 ) -> tuple[Params, State]:
     """Parameters and state with arrays of another library."""
     unused, new, new_state = set(flat), params, state
-    covered: set[str] = set()
     for path, name in names.items():
         inner, form = _form(where, forms, layer, path)
-        here = tuple(filter(None, path.split("/")))
+        here = _keys(path)
         own, own_state = _at(params, here), _at(state, here)
 
         def read(each: str, path: str = path, name: str = name) -> np.ndarray:
@@ -241,10 +240,7 @@ def _taken(
         new = _with(new, here, _fitting(where, path, own, got))
         if got_state:
             new_state = _with(new_state, here, _fitting(where, path, own_state, got_state))
-        covered |= {"/".join((*here, *each)) for each, _ in _leaves(own, ())}
-    missing = sorted({"/".join(each) for each, _ in _leaves(params, ())} - covered)
-    if missing:
-        raise ValueError(f"{where}: expected names for all layers with parameters, got none for {missing[0]!r}")
+    _require_all_named(where, params, names)
     if unused:
         raise ValueError(f"{where}: expected a use for every entry, got none for {min(unused)!r}; name its layer")
     return new, new_state
@@ -261,18 +257,22 @@ def _given(
 ) -> dict[str, np.ndarray]:
     """Arrays by the names of another library."""
     found: dict[str, np.ndarray] = {}
-    covered: set[str] = set()
     for path, name in names.items():
         inner, form = _form(where, forms, layer, path)
-        here = tuple(filter(None, path.split("/")))
+        here = _keys(path)
         own, own_state = (jax.tree.map(np.asarray, _at(tree, here)) for tree in (params, state))
         for each, array in form.write(inner, own, own_state).items():
             found[_full(each, name, separator)] = np.ascontiguousarray(array)
-        covered |= {"/".join((*here, *each)) for each, _ in _leaves(own, ())}
-    missing = sorted({"/".join(each) for each, _ in _leaves(params, ())} - covered)
+    _require_all_named(where, params, names)
+    return found
+
+
+def _require_all_named(where: str, params: Params, names: Mapping[str, str]) -> None:
+    """Refuse names that leave parameters out."""
+    covered = {(*_keys(path), *each) for path in names for each, _ in _leaves(_at(params, _keys(path)), ())}
+    missing = sorted("/".join(each) for each, _ in _leaves(params, ()) if each not in covered)
     if missing:
         raise ValueError(f"{where}: expected names for all layers with parameters, got none for {missing[0]!r}")
-    return found
 
 
 def _full(each: str, name: str, separator: str) -> str:
@@ -328,6 +328,10 @@ def _leaves(tree: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...],
         return
     for name, entry in tree.items():
         yield from _leaves(entry, (*path, str(name)))
+
+
+def _keys(path: str) -> tuple[str, ...]:
+    return tuple(filter(None, path.split("/")))
 
 
 def _at(tree: Any, path: tuple[str, ...]) -> Any:

@@ -23,6 +23,7 @@ __all__ = [
     "map_leaves",
     "mask_tree",
     "none_of",
+    "path_names",
     "sum_leaves",
     "weighed",
     "weights_only",
@@ -136,7 +137,7 @@ def mask_tree(params: Any, *, mask: Mask | None = None) -> Any:
         ({'head': {'bias': False, 'kernel': True}}, {'head': {'bias': True, 'kernel': False}})
     """
     chosen = weights_only if mask is None else mask
-    return jax.tree_util.tree_map_with_path(lambda keys, leaf: bool(chosen(_path_of(keys), leaf)), params)
+    return jax.tree_util.tree_map_with_path(lambda keys, leaf: bool(chosen(path_names(keys), leaf)), params)
 
 
 def sum_leaves(
@@ -220,7 +221,7 @@ def _split(
     keyed, structure = jax.tree_util.tree_flatten_with_path(params)
     leaves = []
     for keys, leaf in keyed:
-        path = _path_of(keys)
+        path = path_names(keys)
         taken = bool(chosen(path, leaf))
         if taken:
             (leaf,) = as_real(leaf)
@@ -239,7 +240,13 @@ def _evaluate(where: str, function: ArrayFunction, path: tuple[str, ...], leaf: 
         raise
 
 
-def _path_of(keys: tuple[Any, ...]) -> tuple[str, ...]:
+def path_names(keys: tuple[Any, ...]) -> tuple[str, ...]:
+    """The names on the way to a leaf, as a mask gets them.
+
+    Example:
+        >>> [path_names(keys) for keys, _ in jax.tree_util.tree_leaves_with_path({"head": [1, {"bias": 2}]})]
+        [('head', '0'), ('head', '1', 'bias')]
+    """
     return tuple(jax.tree_util.keystr((key,), simple=True) for key in keys)
 
 

@@ -16,7 +16,7 @@ from dlkit.bench.errors import UserError, nearest
 from dlkit.bench.plan.space import is_number
 from dlkit.bench.problems.base import Problem
 from dlkit.bench.problems.factories import Make
-from dlkit.regularizers.masks import Mask, all_of, by_name, none_of, weights_only
+from dlkit.regularizers.masks import Mask, all_of, by_name, none_of, path_names, weights_only
 from dlkit.typing import Array, Initializer, Key, Params, State
 
 __all__ = ["DEFAULT", "INITIALIZATIONS", "matrices_only", "reinitialized", "with_initialization"]
@@ -104,7 +104,7 @@ def reinitialized(
         params, state = problem.init(key)
         leaves, structure = jax.tree_util.tree_flatten_with_path(params)
         own = jax.random.fold_in(key, zlib.crc32(b"initialization"))
-        paths = [tuple(jax.tree_util.keystr((step,), simple=True) for step in path) for path, _ in leaves]
+        paths = [path_names(path) for path, _ in leaves]
         taken = [(mask or matrices_only)(path, leaf) for path, (_, leaf) in zip(paths, leaves, strict=True)]
         if not any(taken):
             raise UserError(f"{where}: has no weights that '{initialization}' could initialize; leave it out")

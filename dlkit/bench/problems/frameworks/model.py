@@ -26,8 +26,8 @@ from dlkit.typing import Array, Key, Params, State
 
 __all__ = ["NO_INPUTS", "Score", "Task", "fold", "like", "modes", "of_another_library", "pass_over", "problem_of_model"]
 
-Score = Callable[..., Array]  # of outputs and targets; of several outputs where there are no targets
-"""`(predictions, targets)` -> a value per example or element, or one number."""
+Score = Callable[..., Array]
+"""`(predictions, targets)`, or several outputs without targets, -> a value per example or element, or one number."""
 
 # Losses of class indices: they return something for any index, also one that the model has no output for.
 LOSSES_OF_LABELS = (optax.softmax_cross_entropy_with_integer_labels, losses.cross_entropy, losses.multiclass_hinge)
