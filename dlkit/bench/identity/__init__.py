@@ -1,6 +1,7 @@
 """What a thing is: hashes of data, hashes of functions, and functions by name; and the code it needs.
 
 - `programs`: the hash of a traced program.
+- `tracing`: how functions are traced for it, and for training.
 - `parameters`: what its operations are made with, in canonical form.
 - `rules`: the programs of derivative rules and of rules for mapping.
 - `bodies`: the traced functions that an equation runs.
@@ -27,4 +28,5 @@ __all__ = [
     "references",
     "replaced",
     "rules",
+    "tracing",
 ]

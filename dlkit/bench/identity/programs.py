@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from dlkit.bench.identity.parameters import CanonicalForms, code_of, mix, type_of
 from dlkit.bench.identity.rules import Untraceable, derivative, mapped, shape_of
+from dlkit.bench.identity.tracing import as_trained
 
 __all__ = ["ProgramHash", "forget_traces", "hash_program"]
 
@@ -80,11 +81,9 @@ def hash_program(function: Callable[..., Any], *arguments: Any, rules: int = 0) 
     """
     import jax
 
-    from dlkit.layers.lowering import default_lowering
-
+    @as_trained()
     def fresh(*given: Any) -> Any:
-        with default_lowering("matmul"):  # as what is trained
-            return function(*given)
+        return function(*given)
 
     closed, shapes = jax.make_jaxpr(fresh, return_shape=True)(*arguments)
     reader = _Reader(rules)

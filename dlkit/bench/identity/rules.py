@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from dlkit.bench.identity.tracing import as_trained
+
 __all__ = ["Untraceable", "derivative", "mapped", "shape_of"]
 
 LANES = 2  # along which a rule is mapped
@@ -100,10 +102,8 @@ def shape_of(variable: Any, *before: int) -> Any:
 def _traced(function: Callable[..., Any], *shapes: Any) -> Any:
     import jax
 
-    from dlkit.layers.lowering import default_lowering
-
     try:
-        with default_lowering("matmul"):  # as what is trained
+        with as_trained():
             return jax.make_jaxpr(function)(*shapes)
     except NameError as error:  # a collective operation, outside of its axis
         raise Untraceable(str(error)) from error

@@ -6,12 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dlkit.bench.identity.tracing import as_trained
 from dlkit.bench.plan.parameter_groups import Role
 from dlkit.bench.problems.base import Problem, example_batch
 from dlkit.bench.problems.dataflow import Flow
 from dlkit.bench.problems.players import Loss, with_step
 from dlkit.bench.problems.views import NEUTRAL, Value, View
-from dlkit.layers.lowering import default_lowering
 from dlkit.typing import Params
 
 __all__ = ["roles_of"]
@@ -47,7 +47,7 @@ def _roles(problem: Problem, loss: Loss, params: Params, state: Any, player: str
     """The roles in one loss, of all parameters or of a player's; the others' are of no meaning."""
     batch, key = example_batch(problem), jax.eval_shape(lambda: jax.random.key(0))
     step = jax.ShapeDtypeStruct((), jnp.int32)
-    with default_lowering("matmul"):  # as what is trained
+    with as_trained():
         traced = jax.make_jaxpr(with_step(loss))(params, state, batch, key, step)
     paths, structure = jax.tree_util.tree_flatten_with_path(params)
     shapes = [leaf.shape for _, leaf in paths]

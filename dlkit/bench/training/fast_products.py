@@ -26,10 +26,10 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend import core
 
+from dlkit.bench.identity.tracing import as_trained
 from dlkit.bench.problems.base import Problem, example_batch
 from dlkit.bench.problems.players import with_step
 from dlkit.layers.convolution_forms import convolve, convolve_transposed
-from dlkit.layers.lowering import default_lowering
 from dlkit.layers.products import matmul
 from dlkit.layers.window import Window
 from dlkit.typing import Array
@@ -140,7 +140,7 @@ def _has_slow_forms(problem: Problem) -> bool:
         params, state = jax.eval_shape(problem.init, jax.eval_shape(lambda: jax.random.key(0)))
         key, validation = jax.eval_shape(lambda: jax.random.key(0)), dict(problem.dataset.validation)
         step = jax.ShapeDtypeStruct((), jnp.int32)
-        with default_lowering("matmul"):  # as `lanes.compiled`
+        with as_trained():
             traces = (
                 jax.make_jaxpr(with_step(problem.loss))(params, state, example_batch(problem), key, step),
                 jax.make_jaxpr(problem.evaluate)(params, state, validation),

@@ -12,8 +12,8 @@ import numpy as np
 
 from dlkit.bench.errors import UserError
 from dlkit.bench.identity.bodies import bodies
+from dlkit.bench.identity.tracing import as_trained
 from dlkit.bench.machine.environment import compiler_options
-from dlkit.layers.lowering import default_lowering
 from dlkit.typing import Array
 
 __all__ = [
@@ -298,8 +298,8 @@ def fetched(tree: Any) -> Any:
 
 
 def _of_products(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a function whose convolutions are products: a trial's bits are those that they always had."""
-    computed = default_lowering("matmul")(function)
+    """Returns a function whose convolutions are products."""
+    computed = as_trained()(function)
     # `wraps` finds no name on a partial; profiles show the executable by it
     computed.__name__ = getattr(getattr(function, "func", function), "__name__", "computed")
     return computed
