@@ -84,36 +84,43 @@ def arrays(row: Row) -> tuple[Array, Array, Window]:
     return x, kernel / math.sqrt(kernel[..., 0].size), window
 
 
-def step_of(form: Callable[[Array, Array], Array], *, training: bool) -> Callable[..., tuple[Array, Array]]:
-    """A step from inputs and kernel to others of the same shapes."""
+def step_of(function: Callable[..., Array], *, training: bool) -> Callable[..., tuple[Array, ...]]:
+    """A step from arrays, such as inputs and kernel, to others of the same shapes."""
 
-    def train(x: Array, kernel: Array) -> tuple[Array, Array]:
-        dx, dkernel = jax.grad(lambda x, kernel: jnp.sum(form(x, kernel) ** 2), argnums=(0, 1))(x, kernel)
-        return x - 1e-6 * dx, kernel - 1e-6 * dkernel
+    def train(*arrays: Array) -> tuple[Array, ...]:
+        slopes = jax.grad(lambda arrays: jnp.sum(function(*arrays) ** 2))(arrays)
+        return tuple(array - 1e-6 * slope for array, slope in zip(arrays, slopes, strict=True))
 
-    def compute(x: Array, kernel: Array) -> tuple[Array, Array]:
-        y = jax.lax.optimization_barrier(form(x, kernel))  # all of it
-        return x, kernel * (1 + 1e-30 * y.reshape(-1)[0])
+    def compute(*arrays: Array) -> tuple[Array, ...]:
+        y = jax.lax.optimization_barrier(function(*arrays))  # all of it
+        return *arrays[:-1], arrays[-1] * (1 + 1e-30 * y.reshape(-1)[0])
 
     return train if training else compute
 
 
-def compiled(row: Row, form: str, *, training: bool, steps: int) -> tuple[Callable[[], Any], float]:
-    """A function of so many steps, a loop if more than one, and the MiB that it takes."""
+def compiled(
+    function: Callable[..., Array], *inputs: Array, training: bool, steps: int
+) -> tuple[Callable[[], Any], float]:
+    """A call of so many steps, a loop if more than one, and the MiB that it takes."""
+    step = step_of(function, training=training)
+
+    def loop(*arrays: Array) -> tuple[Array, ...]:
+        return jax.lax.scan(lambda carry, _: (step(*carry), None), arrays, None, length=steps)[0]
+
+    executable = jax.jit(loop if steps > 1 else step).lower(*inputs).compile()
+    memory = executable.memory_analysis()
+    return lambda: jax.block_until_ready(executable(*inputs)), memory.temp_size_in_bytes / 2**20 if memory else 0.0
+
+
+def convolution(row: Row, form: str, *, training: bool, steps: int) -> tuple[Callable[[], Any], float]:
+    """The same of a row's convolution in one form."""
     x, kernel, window = arrays(row)
     computed = (
         (lambda x, kernel: convolve_by_xla(x, kernel, window))
         if form == "lax"
         else (lambda x, kernel: convolve_lowered(x, kernel, window, form))  # type: ignore[arg-type]
     )
-    step = step_of(computed, training=training)
-
-    def loop(x: Array, kernel: Array) -> tuple[Array, Array]:
-        return jax.lax.scan(lambda carry, _: (step(*carry), None), (x, kernel), None, length=steps)[0]
-
-    executable = jax.jit(loop if steps > 1 else step).lower(x, kernel).compile()
-    memory = executable.memory_analysis()
-    return lambda: jax.block_until_ready(executable(x, kernel)), memory.temp_size_in_bytes / 2**20 if memory else 0.0
+    return compiled(computed, x, kernel, training=training, steps=steps)
 
 
 def torchs(row: Row, *, training: bool) -> Callable[[], Any]:
@@ -171,10 +178,10 @@ def main() -> None:
             functions: dict[str, tuple[Callable[[], Any], int]] = {}
             memory = {}
             for form in outside:
-                run, memory[form] = compiled(row, form, training=training, steps=1)
+                run, memory[form] = convolution(row, form, training=training, steps=1)
                 functions[form] = (run, 1)
             for form in inside:
-                functions[f"{form} in a loop"] = (compiled(row, form, training=training, steps=STEPS)[0], STEPS)
+                functions[f"{form} in a loop"] = (convolution(row, form, training=training, steps=STEPS)[0], STEPS)
             if has_torch:
                 functions["torch"] = (torchs(row, training=training), 1)
             times = milliseconds(functions)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.convolutions import STEPS, milliseconds
+from benchmarks.convolutions import STEPS, compiled, milliseconds
 from dlkit import layers
 from dlkit.typing import Array
 
@@ -96,23 +96,6 @@ def laxs(row: Row) -> Callable[..., Array]:
     return lambda x: jax.lax.reduce_window(x, 0.0, jax.lax.add, window, strides, "VALID") / row.size**dimensions
 
 
-def compiled(function: Callable[..., Array], inputs: list[Array], *, training: bool, steps: int) -> Callable[[], Any]:
-    """A function of so many steps, a loop if more than one."""
-
-    def step(*arrays: Array) -> list[Array]:
-        if training:
-            slopes = jax.grad(lambda arrays: jnp.sum(function(*arrays) ** 2))(arrays)
-            return [array - 1e-6 * slope for array, slope in zip(arrays, slopes, strict=True)]
-        y = jax.lax.optimization_barrier(function(*arrays))  # all of it
-        return [*arrays[:-1], arrays[-1] * (1 + 1e-30 * y.reshape(-1)[0])]
-
-    def loop(*arrays: Array) -> list[Array]:
-        return jax.lax.scan(lambda carry, _: (step(*carry), None), list(arrays), None, length=steps)[0]
-
-    executable = jax.jit(loop if steps > 1 else step).lower(*inputs).compile()
-    return lambda: jax.block_until_ready(executable(*inputs))
-
-
 def torchs(row: Row, inputs: list[Array], *, training: bool) -> Callable[[], Any]:
     """The same step of eager torch."""
     torch: Any = importlib.import_module("torch")
@@ -150,9 +133,9 @@ def main() -> None:
             inputs = arrays(row)
             functions: dict[str, tuple[Callable[[], Any], int]] = {}
             for name, function in (("lax", laxs(row)), ("dlkit", own(row))):
-                functions[name] = (compiled(function, inputs, training=training, steps=1), 1)
+                functions[name] = (compiled(function, *inputs, training=training, steps=1)[0], 1)
                 if not (training and name == "lax" and row.outputs):
-                    loop = compiled(function, inputs, training=training, steps=STEPS)
+                    loop, _ = compiled(function, *inputs, training=training, steps=STEPS)
                     functions[f"{name} in a loop"] = (loop, STEPS)
             if has_torch:
                 functions["torch"] = (torchs(row, inputs, training=training), 1)
